@@ -1,0 +1,73 @@
+# Every target sets itself up: a bare clone with Python 3.11+ and make is enough.
+# A line "## words" behind a target is its entry in `make help`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# uv, if it is here, makes and fills the environment in seconds; else pip brings it into the environment.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is older than Python 3.11: make PYTHON=/path/to/python3.11 …"; exit 2; }
+	@if command -v uv >/dev/null; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); \
+	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
+	  || { rm -rf $(VENV); echo "No virtual environment could be made; on Debian: apt install python3-venv"; exit 2; }; fi
+
+# $(1): lock file, $(2): stamp. The lock has hashes, so nothing but what was locked can be installed.
+define install
+	@uv=$$(command -v uv || echo $(BIN)/uv); \
+	$$uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $(1) && \
+	$$uv pip install --quiet --python $(BIN)/python --no-deps --editable . && touch $(2)
+endef
+
+$(VENV)/.train: $(BIN)/python requirements.lock pyproject.toml
+	@echo "installing into $(VENV) …"
+	$(call install,requirements.lock,$@)
+
+$(VENV)/.dev: $(BIN)/python requirements-dev.lock pyproject.toml
+	@echo "installing into $(VENV) …"
+	$(call install,requirements-dev.lock,$@)
+	@touch $(VENV)/.train
+
+.PHONY: train
+train: $(VENV)/.train ## train on the built-in demo data; overrides as ARGS="model=catboost sampler=smotenc"
+	@$(BIN)/python -m mlsys.train $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.dev ## run the whole test suite; pytest's options as ARGS="-k audit"
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: lint types contracts test ## lint, format, types, import contracts, workflow and tests: what CI runs
+
+.PHONY: lint
+lint: $(VENV)/.dev ## find and show what ruff would change
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+.PHONY: format
+format: $(VENV)/.dev ## let ruff mend and format
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+.PHONY: types
+types: $(VENV)/.dev ## check types
+	@$(BIN)/mypy
+
+.PHONY: contracts
+contracts: $(VENV)/.dev ## check which room may import which
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: lock
+lock: $(VENV)/.dev ## resolve the dependencies anew, for Python 3.11 and 3.12
+	@for extra in "requirements.lock" "requirements-dev.lock --all-extras -c requirements.lock"; do set -- $$extra; file=$$1; shift; \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --upgrade pyproject.toml -o $$file "$$@"; done
+
+.PHONY: clean
+clean: ## remove the environment and everything that was built; runs are kept
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

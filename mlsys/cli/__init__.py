@@ -1,0 +1,1 @@
+"""The `mlsys` command; each subcommand imports what it needs when it is called."""

@@ -1,0 +1,99 @@
+"""`mlsys data`: make, check and describe raw tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress
+
+from mlsys.cli.output import AsJson, print_json, print_rows
+
+if TYPE_CHECKING:
+    from mlsys.data.config import EventsData
+
+app = typer.Typer(no_args_is_help=True, help="Make, check and describe raw tables.", rich_markup_mode=None)
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="OVERRIDE…", help="As for training, e.g. data=hubspot data.dir=PATH.")
+]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the three Parquet files.")],
+    events: Annotated[int, typer.Option(help="Usage rows, up to 100,000,000.")] = 40_000,
+    seed: Annotated[int, typer.Option(help="The same seed and size give the same bytes.")] = 0,
+    as_json: AsJson = False,  # noqa: FBT002 - a command-line flag
+) -> None:
+    """Generate look-alike tables.
+
+    Example: mlsys data demo --out demo --events 1000000
+    """
+    from dataclasses import asdict
+
+    from mlsys.data.demo import generate
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("events", total=events)
+        summary = generate(out, events=events, seed=seed, progress=lambda done: progress.update(task, completed=done))
+    rows = {key: str(value) if key == "files" else value for key, value in asdict(summary).items()}
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows([rows | {"files": str(out)}], as_json=False, empty="")
+
+
+@app.command()
+def validate(overrides: Overrides = None, as_json: AsJson = False) -> None:  # noqa: FBT002
+    """Check raw tables against their contracts; exit code 1 if a rule set to `error` is broken.
+
+    Example: mlsys data validate data=hubspot data.dir=PATH
+    """
+    from mlsys.data.contracts import check_tables
+    from mlsys.data.load import check_source
+
+    config = _events_config(overrides)
+    checked = check_tables(config, check_source(config, ()))
+    rows = [finding.to_dict() for finding in checked.findings]
+    print_rows(rows, as_json=as_json, empty="Every rule holds.")
+
+
+@app.command()
+def describe(overrides: Overrides = None, as_json: AsJson = False) -> None:  # noqa: FBT002
+    """Say what the columns of the raw tables hold, and what the config takes them for.
+
+    Example: mlsys data describe data=table data.path=leads.csv data.target=converted
+    """
+    from dataclasses import asdict
+
+    from mlsys.prepare import compose_config
+    from mlsys.data.config import TableData
+
+    config = compose_config(overrides or []).data
+    if isinstance(config, TableData):
+        from mlsys.data.flat import describe_table
+
+        rows = [asdict(report) for report in describe_table(config)]
+    else:
+        from mlsys.data.describe import describe_tables
+        from mlsys.data.load import check_source
+
+        config = _events_config(overrides)
+        rows = [asdict(summary) for summary in describe_tables(config, check_source(config, ()))]
+    print_rows(rows, as_json=as_json, empty="The tables have no columns.")
+
+
+def _events_config(overrides: list[str] | None) -> EventsData:
+    from mlsys.prepare import compose_config
+    from mlsys.data.config import TableData
+    from mlsys.data.load import with_demo
+    from mlsys.errors import ConfigError, Problem
+
+    config = compose_config(overrides or []).data
+    if isinstance(config, TableData):
+        problem = Problem("data", "table", "demo, hubspot or sql: a flat table has no contract", "demo")
+        raise ConfigError(
+            "The config", [problem], "`mlsys data describe` says what a flat table's columns are taken for."
+        )
+    return with_demo(config)

@@ -1,0 +1,33 @@
+"""The `mlsys` command line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from mlsys.cli import config, data, runs
+from mlsys.errors import ConfigError, MlsysError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Honest experiments, fast. Training is `python -m mlsys.train`; this looks at what came out and what goes in.",
+)
+app.command("runs")(runs.runs)
+app.command("show")(runs.show)
+app.command("replay")(runs.replay)
+app.add_typer(data.app, name="data")
+app.add_typer(config.app, name="config")
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 1 the answer is no, 2 wrong usage."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except MlsysError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -1,0 +1,65 @@
+"""How commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
+    """Print rows with the same keys.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        One per line; the keys become column titles.
+    as_json : bool
+        Print JSON instead of a table.
+    empty : str
+        What to say where there is no row.
+    """
+    if as_json:
+        print_json(list(rows))
+        return
+    console = Console()
+    if not rows:
+        console.print(empty, highlight=False, markup=False)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, justify="right" if _is_number(rows, name) else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(_text(value)) for value in row.values()))
+    # A line that runs over the terminal's edge can be read, and cut by other programs; one that is folded by column cannot.
+    console.width = max(
+        console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    )
+    console.print(table, soft_wrap=True)
+
+
+def _is_number(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    values = [row[name] for row in rows if row[name] is not None]
+    return bool(values) and all(isinstance(value, int | float) for value in values)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,286 @@
+"""The config: what is allowed, how it is checked, and what it may instantiate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from mlsys.data.config import DataConfig, Section
+from mlsys.errors import ConfigError, Problem, closest
+from mlsys.launch import EXECUTION_WHITELIST
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class Component(BaseModel):
+    """A node that Hydra instantiates: ``_target_`` and its arguments; without a target it is switched off."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    target: Annotated[str | None, Field(alias="_target_")]
+
+
+class FeaturesConfig(Section):
+    """Feature blocks by name."""
+
+    blocks: dict[str, Component | None]
+
+
+class EarlyStopping(Section):
+    """When a boosted model stops adding trees.
+
+    The latest ``share`` of the training rows by time are held out to find the number of trees; after ``rounds`` trees without
+    a better log loss it stops. Then the model is fitted on all training rows with that number.
+    """
+
+    enabled: bool = True
+    rounds: PositiveInt = 50
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+
+class FitConfig(Section):
+    """How models are fitted."""
+
+    early_stopping: EarlyStopping = EarlyStopping()
+
+
+class MetricsConfig(Section):
+    """What is measured and how sure we are of it."""
+
+    at: Annotated[list[PositiveInt], Field(min_length=1)] = [10, 50, 100]
+    draws: NonNegativeInt = 1000
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+
+
+class CostMatrix(Section):
+    """What each kind of decision gains (positive) or costs (negative), in one currency."""
+
+    true_positive: float
+    false_positive: float
+    false_negative: float = 0.0
+    true_negative: float = 0.0
+
+
+class ThresholdConfig(Section):
+    """How the operating threshold is chosen on the out-of-fold rows."""
+
+    method: Literal["top_k", "f_beta", "cost"]
+    k: PositiveInt | None = None
+    beta: Annotated[float, Field(gt=0)] | None = None
+    cost: CostMatrix | None = None
+
+    @model_validator(mode="after")
+    def _has_its_parameter(self) -> Self:
+        name = {"top_k": "k", "f_beta": "beta", "cost": "cost"}[self.method]
+        if getattr(self, name) is None:
+            raise ValueError(f"method {self.method} needs threshold.{name}")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the chosen method takes."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}
+
+
+class AuditLimits(Section):
+    """From where on a finding counts."""
+
+    single_feature_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.95
+    duplicate_share: NonNegativeFloat = 0.5
+    missingness_gap: NonNegativeFloat = 0.05
+    too_good_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.99
+    too_good_odds: Annotated[float, Field(gt=1)] = 100.0
+
+
+class AuditConfig(Section):
+    """The leakage audit."""
+
+    mode: Literal["light", "full"]
+    strict: bool = False
+    sample: PositiveInt = 200
+    limits: AuditLimits = AuditLimits()
+
+
+class TrainConfig(Section):
+    """The whole configuration of one run."""
+
+    data: DataConfig
+    features: FeaturesConfig
+    encoder: Component
+    sampler: Component
+    model: Component
+    calibration: Component
+    split: Component
+    tracking: Component
+    threshold: ThresholdConfig
+    audit: AuditConfig
+    fit: FitConfig = FitConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    objective: str = "roc_auc"
+    seed: NonNegativeInt = 0
+    threads: PositiveInt | None = None
+    tags: list[str] = []
+    choices: dict[str, str] = {}
+
+    @property
+    def thread_count(self) -> int:
+        """Cores to use: as configured, else all that this process may run on."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as it can be run again: defaults filled in, threads fixed, paths absolute."""
+        plain = self.model_dump(mode="json", by_alias=True) | {"threads": self.thread_count}
+        for key in ("dir", "path", "cache_dir"):
+            if plain["data"].get(key):
+                plain["data"][key] = str(Path(plain["data"][key]).absolute())
+        return plain
+
+    @field_validator("encoder", "model", "calibration", "split")
+    @classmethod
+    def _switched_on(cls, component: Component) -> Component:
+        if component.target is None:
+            raise ValueError("_target_ must name a class; only sampler and tracking can be switched off")
+        return component
+
+
+def with_choices(config: DictConfig, choices: Mapping[str, str]) -> DictConfig:
+    """Return the config with the group options that it was composed from, unless it was saved with its own."""
+    from omegaconf import DictConfig, OmegaConf
+
+    chosen = {group: option for group, option in choices.items() if option and not group.startswith("hydra")}
+    plain = OmegaConf.create({"choices": {**chosen, **config.get("choices", {})}})
+    merged = OmegaConf.unsafe_merge(OmegaConf.create(OmegaConf.to_container(config, resolve=False)), plain)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def build(component: Component, where: str) -> Any:  # noqa: ANN401 - whatever the target is
+    """Instantiate a component, if the execution whitelist has its target.
+
+    Parameters
+    ----------
+    component : Component
+        With a target.
+    where : str
+        Its config key, for errors.
+
+    Raises
+    ------
+    ConfigError
+        Where the target cannot be found, is not allowed or does not take its arguments.
+    """
+    from hydra.errors import InstantiationException  # costs time that --help should not pay
+    from hydra.utils import instantiate
+
+    node = component.model_dump(by_alias=True)
+    try:
+        return instantiate(node, _convert_="all", _execution_whitelist_=EXECUTION_WHITELIST)
+    except (
+        InstantiationException,
+        ValidationError,
+        TypeError,
+        ValueError,
+    ) as error:  # Hydra's own, or the constructor's
+        problems = _argument_problems(error, where, str(component.target))
+        raise ConfigError("The config", problems, "Nothing was run.") from error
+
+
+def _argument_problems(error: Exception, where: str, target: str) -> list[Problem]:
+    cause = error if isinstance(error, ValidationError) else error.__cause__
+    if isinstance(cause, ValidationError):
+        return [
+            Problem(".".join([where, *map(str, details["loc"])]), repr(details["input"]), details["msg"])
+            for details in cause.errors()
+        ]
+    reason = str(cause or error).splitlines()[0]
+    return [Problem(where, f"{target}: {reason}", "a target that mlsys/launch.py allows, with arguments that it takes")]
+
+
+def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainConfig | None]:
+    """Check the composed config as a whole.
+
+    Returns
+    -------
+    dict
+        The resolved config; empty where it cannot be resolved.
+    list of Problem
+        All of them: missing values, unknown keys, wrong types, unknown metrics.
+    TrainConfig or None
+        The checked config; None where types are wrong.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra"))
+    problems = [Problem(key, "nothing", f"a value: it has no default, give {key}=…") for key in missing]
+    try:
+        # An unset value may be interpolated elsewhere; with a stand-in the rest can be checked all the same.
+        probe = config.copy()
+        for key in missing:
+            OmegaConf.update(probe, key, "unset")
+        plain = OmegaConf.to_container(probe, resolve=True)
+    except OmegaConfBaseException as error:
+        reason = Problem(str(error.full_key or "config"), str(error).splitlines()[0], "a value it can refer to")
+        return {}, [*problems, reason], None
+    assert isinstance(plain, dict)
+    problems += _metric_problems(plain)
+    try:
+        return plain, problems, TrainConfig.model_validate(plain)
+    except ValidationError as error:
+        return plain, problems + [_problem(details) for details in error.errors()], None
+
+
+def _metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config before it is checked
+    from mlsys.evaluation.metrics import metric_names
+
+    objective, at = plain.get("objective"), (plain.get("metrics") or {}).get("at")
+    if not isinstance(at, list) or not isinstance(objective, str):
+        return []  # said by the check of types
+    names = metric_names(at)
+    if objective in names:
+        return []
+    return [Problem("objective", objective, ", ".join(names), closest(objective, names))]
+
+
+def _problem(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own shape
+    # Tagged unions put the chosen tag into the path, which the user never wrote.
+    path = [str(part) for part in details["loc"] if part not in ("events", "table") or details["loc"][0] != "data"]
+    if details["loc"][:2] == ("data", "events") and len(details["loc"]) > 2 and details["loc"][2] == "events":
+        path.insert(1, "events")
+    where = ".".join(path)
+    if details["type"] == "extra_forbidden":
+        siblings = _allowed_keys(details["loc"])
+        return Problem(where, "an unknown key", ", ".join(siblings), closest(path[-1], siblings))
+    expected = details.get("ctx", {}).get("expected", "")
+    options = [part.strip(" '") for part in str(expected).replace(" or ", ",").split(",")] if expected else []
+    got = "nothing" if details["type"] == "missing" else repr(details["input"])
+    return Problem(where, got, details["msg"], closest(str(details["input"]), options) if options else None)
+
+
+def _allowed_keys(location: tuple[Any, ...]) -> list[str]:
+    schema: Any = TrainConfig.model_json_schema()
+    definitions, node = schema["$defs"], schema
+    for part in location[:-1]:
+        if part in ("events", "table") and "oneOf" in node:
+            node = definitions[node["discriminator"]["mapping"][part].rsplit("/", 1)[-1]]
+            continue
+        node = node.get("properties", {}).get(part, {})
+        reference = node.get("$ref") or next(
+            (option["$ref"] for option in node.get("anyOf", []) if "$ref" in option), None
+        )
+        node = definitions[reference.rsplit("/", 1)[-1]] if reference else node
+    return sorted(node.get("properties", {}))

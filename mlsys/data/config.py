@@ -1,0 +1,142 @@
+"""The data group of the config: where raw tables are and what their columns mean."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+DATABASE_SUFFIXES = (".duckdb", ".db", ".sqlite", ".sqlite3")
+
+Action = Literal["error", "drop", "warn"]
+
+
+class Section(BaseModel):
+    """A part of the config: every key is known and nothing is changed after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EntitiesConfig(Section):
+    """Who is scored."""
+
+    tables: Annotated[list[str], Field(min_length=1)]
+    id: str
+    created: str | None = None
+    attributes: dict[str, str] = {}
+
+
+class OutcomeConfig(Section):
+    """What is predicted: when it happened and what it was worth (currency a month)."""
+
+    table: str
+    id: str
+    time: str
+    value: str | None = None
+
+
+class ActivityConfig(Section):
+    """The ranking that any model has to beat: the largest value of one measure in the latest days."""
+
+    measure: str
+    days: PositiveInt = 28
+
+
+class EventsConfig(Section):
+    """What entities did; a row is visible from its time plus ``available_after_days`` on."""
+
+    table: str
+    id: str
+    time: str
+    available_after_days: NonNegativeInt = 0
+    measures: Annotated[dict[str, dict[str, str]], Field(min_length=1)]
+    activity: ActivityConfig
+
+
+class SpineConfig(Section):
+    """The as-ofs: the given dates, and every ``every_days`` before the first of them, back to ``start``.
+
+    Without dates the as-ofs run back from the last one whose label window lies within the data.
+    """
+
+    dates: list[date] = []
+    every_days: PositiveInt = 28
+    start: date | None = None
+
+
+class RulesConfig(Section):
+    """What to do with rows that break a rule: stop (error), leave them out (drop) or keep and say so (warn)."""
+
+    missing_columns: Literal["error"] = "error"
+    wrong_types: Action = "error"
+    missing_ids: Action = "drop"
+    duplicate_ids: Action = "warn"
+    negative_counts: Action = "drop"
+    non_positive_value: Action = "warn"
+    users_over_actions: Action = "warn"
+    orphan_events: Action = "drop"
+    impossible_dates: Action = "drop"
+
+
+class DemoConfig(Section):
+    """How much look-alike data to generate."""
+
+    events: PositiveInt = 40_000
+    seed: NonNegativeInt = 0
+
+
+class CachedData(Section):
+    """What every kind of data has."""
+
+    name: str
+    cache: bool = True
+    cache_dir: Path | None = None
+    cache_gb: PositiveFloat = 5.0
+
+
+class EventsData(CachedData):
+    """Entities, their events and their outcomes, each in raw tables."""
+
+    kind: Literal["events"]
+    dir: str | None = None
+    url: str | None = None
+    demo: DemoConfig | None = None
+    entities: EntitiesConfig
+    outcome: OutcomeConfig
+    events: EventsConfig
+    spine: SpineConfig = SpineConfig()
+    horizon_days: PositiveInt = 30
+    end: date | None = None
+    rules: RulesConfig = RulesConfig()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [name for name in ("dir", "url", "demo") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of dir, url and demo says where the tables are, got {given or 'none'}")
+        return self
+
+    @property
+    def measure_names(self) -> tuple[str, ...]:
+        """Names of the measures that blocks can use: each ``kind_product`` and each kind's total."""
+        products = [f"{kind}_{name}" for kind, columns in self.events.measures.items() for name in columns]
+        return (*products, *self.events.measures)
+
+
+class TableData(CachedData):
+    """One flat table with a target column."""
+
+    kind: Literal["table"]
+    path: str
+    target: str
+    positive: str | int | float | bool | None = None
+    id: str | None = None
+    time: str | None = None
+    group: str | None = None
+    value: str | None = None
+    drop: list[str] = []
+
+
+DataConfig = Annotated[EventsData | TableData, Field(discriminator="kind")]

@@ -1,0 +1,211 @@
+"""From the data config to a panel: open, check, build, keep."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+from ibis.util import gen_name
+
+from mlsys.data.cache import TableCache, cache_for, code_version, default_folder, key_of
+from mlsys.data.config import EventsData
+from mlsys.data.panel import Panel, PanelRequest, build_panel
+from mlsys.data.sources import (
+    RawTables,
+    canonical_entities,
+    canonical_events,
+    column_problems,
+    fingerprint,
+    open_tables,
+)
+from mlsys.data.spine import EPOCH, as_of_dates
+from mlsys.errors import ConfigError, DataError
+from mlsys.features.base import Block, FeatureInfo, block_problems
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A panel and what it was made of.
+
+    Attributes
+    ----------
+    panel : Panel
+    fingerprint : str
+        SHA-256 of the raw files, or of the panel where the tables are in a database server.
+    findings : list of dict
+        What the contracts found: table, rule, action, count, message.
+    facts : dict
+        Plain facts about the data: end, as-ofs, numbers of entities and events.
+    horizon_days : int
+        Days after the as-of in which the outcome counts; 0 for a flat table.
+    names : dict
+        What id, as_of, target and positive are called in the raw tables.
+    recipe : dict or None
+        What turns raw rows of a flat table into the panel's columns.
+    """
+
+    panel: Panel
+    fingerprint: str
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    horizon_days: int = 0
+    names: dict[str, str | None] = field(default_factory=dict)
+    recipe: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The checked raw tables in canonical form, from which panels are built, and rebuilt by the audit."""
+
+    entities: ir.Table
+    events: ir.Table
+    raw: RawTables
+    first_day: int
+    end: date
+
+
+def check_source(data: EventsData, blocks: Sequence[Block], *, threads: int | None = None) -> RawTables:
+    """Open the tables and check names only: columns against the config, blocks against measures and attributes.
+
+    Raises
+    ------
+    ConfigError
+        Listing every name that is not there.
+    """
+    raw = open_tables(data, threads=threads)
+    problems = column_problems(data, raw)
+    problems += block_problems(blocks, data.measure_names, list(data.entities.attributes))
+    if problems:
+        raise ConfigError("The data config", problems, "Nothing was run.")
+    return raw
+
+
+def with_demo(data: EventsData) -> EventsData:
+    """Return the config with ``dir`` set to the generated tables, which are made if they are not there yet."""
+    if data.demo is None:
+        return data
+    from filelock import FileLock
+
+    from mlsys.data import demo
+
+    version = hashlib.sha256(Path(demo.__file__).read_bytes()).hexdigest()[:8]
+    root = (data.cache_dir or default_folder()) / "demo"
+    folder = root / f"events-{data.demo.events}-seed-{data.demo.seed}-{version}"
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / f"{folder.name}.lock"):
+        if not (folder / "usage_actions.parquet").exists():
+            log.info("generating demo tables in %s", folder)
+            demo.generate(folder, events=data.demo.events, seed=data.demo.seed)
+    return data.model_copy(update={"dir": str(folder), "demo": None})
+
+
+def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Loaded:
+    """Return the panel of event data, from the cache where it holds it.
+
+    Parameters
+    ----------
+    data : EventsData
+        The data config.
+    blocks : sequence of Block
+        Feature blocks.
+    raw : RawTables
+        As opened by :func:`check_source`.
+    """
+    print_of_files = fingerprint(raw)
+
+    def make() -> tuple[pa.Table, dict[str, Any]]:
+        source, findings = open_source(data, raw)
+        request = panel_request(data, blocks, source)
+        panel = build_panel(source.entities, source.events, request)
+        facts = {
+            "end": str(source.end),
+            "as_ofs": [str(day) for day in request.as_ofs],
+            "entities": int(source.entities.count().execute()),
+            "events": int(source.events.count().execute()),
+        }
+        note = {"features": [asdict(info) for info in panel.features], "findings": findings, "facts": facts}
+        return pa.Table.from_pandas(panel.frame, preserve_index=False), note
+
+    if data.cache and print_of_files:
+        parts = data.model_dump(mode="json", exclude={"cache", "cache_dir", "cache_gb", "dir", "demo", "name"})
+        key = key_of(
+            data=parts, blocks=[repr(block) for block in blocks], fingerprint=print_of_files, code=code_version()
+        )
+        cache: TableCache = cache_for(data.cache_dir, data.cache_gb)
+        table, note = cache.get_or_make(key, make)
+    else:
+        table, note = make()
+    frame = table.to_pandas()
+    panel = Panel(frame, tuple(FeatureInfo(**info) for info in note["features"]))
+    names: dict[str, str | None] = {
+        "id": data.entities.id,
+        "as_of": "as_of",
+        "target": f"{data.outcome.time} within {data.horizon_days} days after the as-of",
+        "positive": "converts",
+    }
+    fingerprints = print_of_files or fingerprint_of(frame)
+    return Loaded(panel, fingerprints, note["findings"], note["facts"], data.horizon_days, names)
+
+
+def open_source(data: EventsData, raw: RawTables) -> tuple[Source, list[dict[str, Any]]]:
+    """Check the contracts and bring the tables into canonical form."""
+    from mlsys.data.contracts import check_tables  # pandera takes two seconds to import; a cached panel needs it not
+
+    checked = check_tables(data, raw)
+    for finding in checked.findings:
+        log.warning("%s", finding.message)
+    entities = canonical_entities(data, checked.tables)
+    events = canonical_events(data, checked.tables)
+    if data.rules.orphan_events == "drop":
+        events = events.semi_join(entities, "id")
+    if data.url is None:  # embedded: every query reads these, so they are computed once
+        # Names of their own instead of overwrite=True, whose DROP statement Ibis 12 spells in a way that DuckDB 2 refuses.
+        entities = raw.connection.create_table(gen_name("entities"), entities, temp=True)
+        events = raw.connection.create_table(gen_name("events"), events, temp=True)
+    ends = events.known_day.max() - data.events.available_after_days
+    spans = events.aggregate(first=events.known_day.min(), last=ends).to_pyarrow().to_pylist()[0]
+    last_outcome = entities.outcome_day.max().to_pyarrow().as_py()
+    if spans["first"] is None:
+        raise DataError(
+            f"The table {data.events.table!r} holds no usable event: there is nothing to compute features from."
+        )
+    last = max(day for day in (spans["last"], last_outcome) if day is not None)
+    end = data.end or EPOCH + timedelta(days=last)
+    return Source(entities, events, raw, spans["first"], end), [finding.to_dict() for finding in checked.findings]
+
+
+def panel_request(data: EventsData, blocks: Sequence[Block], source: Source) -> PanelRequest:
+    """Return what to build from the data config: as-ofs, label window, blocks."""
+    first = EPOCH + timedelta(days=source.first_day)
+    as_ofs = as_of_dates(data.spine, first=first, last=source.end, horizon_days=data.horizon_days)
+    products = {kind: tuple(columns) for kind, columns in data.events.measures.items()}
+    return PanelRequest(blocks, as_ofs, data.horizon_days, source.end, data.events.activity, products)
+
+
+def fingerprint_of(frame: pd.DataFrame) -> str:
+    """Hash a table's values.
+
+    Returns
+    -------
+    str
+        Hexadecimal SHA-256.
+    """
+    hashed = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    return hashlib.sha256(hashed.tobytes()).hexdigest()
+
+
+def narrowed(request: PanelRequest, as_ofs: Sequence[date]) -> PanelRequest:
+    """Return the same request for some of the as-ofs."""
+    return replace(request, as_ofs=list(as_ofs))

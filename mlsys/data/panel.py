@@ -1,0 +1,209 @@
+"""The panel: the spine plus feature columns, each seeing only what its as-of could know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import ibis
+import pandas as pd
+
+from mlsys.data.config import ActivityConfig
+from mlsys.data.spine import build_spine, to_day
+from mlsys.errors import ConfigError, DataError, Problem
+from mlsys.features.base import (
+    Block,
+    EntityBlock,
+    EventBlock,
+    Feature,
+    FeatureInfo,
+    History,
+    TableBlock,
+    partial_aggregates,
+)
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+KEYS = ("id", "as_of", "label", "label_complete", "value", "activity", "group")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows to learn from and to be measured on.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        ``id``; ``as_of`` (datetime64, midnight UTC; NaT for a table without time); ``label`` (int8); ``label_complete``
+        (bool); ``value`` (float64, currency a month, where the label is 1); ``activity`` (float64, the baseline's score);
+        ``group`` (rows of one group never part); then the features: float64 or string.
+    features : tuple of FeatureInfo
+        In column order.
+    """
+
+    frame: pd.DataFrame
+    features: tuple[FeatureInfo, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the feature columns."""
+        return [feature.name for feature in self.features]
+
+    @property
+    def inputs(self) -> pd.DataFrame:
+        """The feature columns."""
+        return self.frame[self.names]
+
+
+@dataclass(frozen=True)
+class PanelRequest:
+    """What to build: blocks at as-ofs."""
+
+    blocks: Sequence[Block]
+    as_ofs: Sequence[date]
+    horizon_days: int
+    end: date
+    activity: ActivityConfig
+    products: dict[str, tuple[str, ...]]
+
+
+def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> Panel:
+    """Compute the panel in one query and bring it into memory, sorted by as-of and id.
+
+    Parameters
+    ----------
+    entities, events : ibis table
+        In canonical form (:func:`mlsys.data.sources.canonical_entities`, ``canonical_events``).
+    request : PanelRequest
+        Blocks, as-ofs and label window.
+
+    Raises
+    ------
+    DataError
+        Where there is no eligible row.
+    ConfigError
+        Where two blocks give the same column.
+    """
+    spine = build_spine(entities, request.as_ofs, horizon_days=request.horizon_days, end=request.end)
+    events = with_totals(events, request.products)
+    built = [_event_columns(spine, events, request), _entity_columns(entities, request.blocks)]
+    infos = [*built[0][1], *built[1][1]]
+    table = spine.left_join(built[0][0], ["id", "as_of_day"]).drop("id_right", "as_of_day_right")
+    table = table.left_join(built[1][0], "id").drop("id_right")
+    for block in request.blocks:
+        if isinstance(block, TableBlock):
+            infos += block.infos
+            extra = block.table(spine, events).select("id", "as_of_day", *(info.name for info in block.infos))
+            table = table.left_join(extra, ["id", "as_of_day"]).drop("id_right", "as_of_day_right")
+    _check_names([info.name for info in infos])
+    frame = _fetch(table, infos)
+    if frame.empty:
+        raise DataError(
+            f"The panel is empty: no entity exists and is still unconverted at any of the {len(request.as_ofs)} as-ofs "
+            f"from {request.as_ofs[0]} to {request.as_ofs[-1]}. Check data.entities, data.outcome.time and data.spine."
+        )
+    return Panel(frame, tuple(infos))
+
+
+def with_totals(events: ir.Table, products: dict[str, tuple[str, ...]]) -> ir.Table:
+    """Add each kind's total: the sum over products, but for users the largest, as one person uses several products."""
+    combine = {kind: ibis.greatest if kind == "users" else _add for kind in products}
+    totals = {
+        kind: combine[kind](*(events[f"{kind}_{name}"].fill_null(0) for name in names))
+        for kind, names in products.items()
+    }
+    return events.mutate(**totals)
+
+
+def _add(*columns: ir.NumericColumn) -> ir.NumericColumn:
+    total = columns[0]
+    for column in columns[1:]:
+        total = total + column
+    return total
+
+
+def _event_columns(spine: ir.Table, events: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[FeatureInfo]]:
+    blocks = [block for block in request.blocks if isinstance(block, EventBlock)]
+    windows = sorted({days for block in blocks for days in block.windows} | {request.activity.days})
+    measures = [*(f"{kind}_{name}" for kind, names in request.products.items() for name in names), *request.products]
+    visible = _visible_cells(spine, events, _edges(request.as_ofs, windows), measures)
+    history = History(visible, measures, windows)
+    features = [feature for block in blocks for feature in block.features(history)]
+    baseline = Feature(
+        "activity", history.max(request.activity.measure, request.activity.days), "the activity baseline"
+    )
+    _check_names([feature.name for feature in features])
+    columns = {feature.name: feature.expression for feature in (*features, baseline)}
+    return visible.group_by("id", "as_of_day").aggregate(**columns), [_info(feature) for feature in features]
+
+
+def _edges(as_ofs: Sequence[date], windows: Sequence[int]) -> list[int]:
+    days = [to_day(as_of) for as_of in as_ofs]
+    return sorted({day - back for day in days for back in (0, *windows)})
+
+
+def _visible_cells(spine: ir.Table, events: ir.Table, edges: Sequence[int], measures: Sequence[str]) -> ir.Table:
+    """Sum events up to cells (linear in events), then give each spine row the cells that end by its as-of."""
+    calendar = ibis.memtable(_calendar(edges), schema={"known_day": "int64", "until_day": "int64"})
+    # Whatever was known before the first edge lies in one cell that only all-time aggregates reach.
+    events = events.mutate(known_day=events.known_day, key_day=ibis.greatest(events.known_day, edges[0]))
+    dated = events.inner_join(calendar, events.key_day == calendar.known_day)
+    partials: dict[str, ir.NumericValue] = {}
+    for measure in measures:
+        partials |= partial_aggregates(dated, measure)
+    cells = dated.group_by("id", "until_day").aggregate(**partials)
+    return (
+        spine.select("id", "as_of_day")
+        .left_join(cells, [spine.id == cells.id, cells.until_day <= spine.as_of_day])
+        .drop("id_right")
+    )
+
+
+def _calendar(edges: Sequence[int]) -> dict[str, list[int]]:
+    days, until = [edges[0]], [edges[0]]
+    for start, end in zip(edges[:-1], edges[1:], strict=True):
+        days += range(start + 1, end + 1)
+        until += [end] * (end - start)
+    return {"known_day": days, "until_day": until}
+
+
+def _entity_columns(entities: ir.Table, blocks: Sequence[Block]) -> tuple[ir.Table, list[FeatureInfo]]:
+    features = [feature for block in blocks if isinstance(block, EntityBlock) for feature in block.features(entities)]
+    _check_names([feature.name for feature in features])
+    return entities.select("id", **{feature.name: feature.expression for feature in features}), list(
+        map(_info, features)
+    )
+
+
+def _info(feature: Feature) -> FeatureInfo:
+    kind = "category" if feature.expression.type().is_string() else "number"
+    return FeatureInfo(feature.name, kind, feature.description, feature.unit)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1 or name in KEYS})
+    if twice:
+        raise ConfigError(
+            "The feature set",
+            [Problem("features.blocks", name, "each column once, and none of " + ", ".join(KEYS)) for name in twice],
+            "Rename the columns of a block or leave it out.",
+        )
+
+
+def _fetch(table: ir.Table, infos: Sequence[FeatureInfo]) -> pd.DataFrame:
+    # Types are cast where the query runs and rows come as Arrow: Ibis' own conversion to pandas takes longer than the query.
+    features = {info.name: table[info.name].cast("string" if info.kind == "category" else "float64") for info in infos}
+    keys = {
+        "label": table.label.cast("int8"),
+        "label_complete": table.label_complete.cast("boolean"),
+        "value": table.value.cast("float64"),
+        "activity": table.activity.cast("float64"),
+    }
+    rows = table.order_by("as_of_day", "id").select("id", "as_of_day", **keys, **features).to_pyarrow()
+    frame = rows.to_pandas()
+    frame.insert(1, "as_of", pd.to_datetime(frame.pop("as_of_day"), unit="D").astype("datetime64[us]"))
+    frame.insert(KEYS.index("group"), "group", frame["id"])
+    return frame

@@ -1,0 +1,113 @@
+"""Opens whatever the data group describes: event tables or a flat table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from mlsys.data.config import DataConfig, EventsData, TableData
+from mlsys.data.flat import load_table
+from mlsys.data.load import Loaded, check_source, load_events, with_demo
+from mlsys.data.rebuild import Rebuild
+from mlsys.data.sources import RawTables
+from mlsys.errors import ConfigError, Problem
+from mlsys.features.base import Block
+
+
+class Reader(Protocol):
+    """Data that have been opened, and whose names have been checked."""
+
+    def load(self) -> Loaded:
+        """Return the panel."""
+        ...
+
+    def rebuild(self, loaded: Loaded) -> Rebuild | None:
+        """Return what rebuilds panel rows with an altered future; None where rows have no events."""
+        ...
+
+    def forbidden(self) -> dict[str, str]:
+        """Return raw columns that no feature may be, and why."""
+        ...
+
+
+@dataclass(frozen=True)
+class EventsReader:
+    """Reads entities, events and outcomes."""
+
+    data: EventsData
+    blocks: Sequence[Block]
+    raw: RawTables
+
+    def load(self) -> Loaded:
+        """Return the panel."""
+        return load_events(self.data, self.blocks, self.raw)
+
+    def rebuild(self, loaded: Loaded) -> Rebuild | None:
+        """Return what rebuilds panel rows with an altered future."""
+        return Rebuild(self.data, self.raw, self.blocks, date.fromisoformat(loaded.facts["end"]))
+
+    def forbidden(self) -> dict[str, str]:
+        """Return the columns of ids, outcomes and times."""
+        data = self.data
+        named = {
+            data.entities.id: "the entity's id",
+            data.outcome.id: "the entity's id",
+            data.outcome.time: "the outcome's time",
+            data.events.time: "the event's time",
+        }
+        return named | ({data.outcome.value: "the outcome's value"} if data.outcome.value else {})
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """Reads a flat table."""
+
+    data: TableData
+
+    def load(self) -> Loaded:
+        """Return the panel."""
+        return load_table(self.data)
+
+    def rebuild(self, loaded: Loaded) -> Rebuild | None:  # noqa: ARG002 - the Reader protocol
+        """Return None: the rows of a flat table have no events."""
+        return None
+
+    def forbidden(self) -> dict[str, str]:
+        """Return the columns with a role."""
+        roles = {"target": self.data.target, "id": self.data.id, "time": self.data.time, "value": self.data.value}
+        return {column: f"the table's {role}" for role, column in roles.items() if column}
+
+
+def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None) -> Reader:
+    """Open the tables and check every name in the config against them, before any row is read.
+
+    Raises
+    ------
+    ConfigError
+        Listing every column, measure or attribute that is not there.
+    DataError
+        Where a table cannot be opened.
+    """
+    if isinstance(data, TableData):
+        if blocks:
+            names = ", ".join(type(block).__name__ for block in blocks)
+            raise ConfigError(
+                "The config",
+                [Problem("features", names, "none: a flat table's columns are the features", "none")],
+                "Give features=none with data=table.",
+            )
+        return TableReader(data)
+    if not blocks:
+        raise ConfigError(
+            "The config",
+            [
+                Problem(
+                    "features", "no blocks", "at least one block, such as features=usage or features=minimal", "usage"
+                )
+            ],
+            "Event tables have no columns of their own to learn from.",
+        )
+    data = with_demo(data)
+    return EventsReader(data, blocks, check_source(data, blocks, threads=threads))

@@ -1,0 +1,129 @@
+"""The contracts of the raw tables as pandera schemas: the columns that the config names, and a check for each rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import ibis
+from pandera.ibis import Check, Column, DataFrameSchema
+
+from mlsys.data.config import EventsData
+from mlsys.data.reading import column_uses, common_id_type, read_id
+from mlsys.data.rules import Rule, RuleBook, last_possible_day
+from mlsys.data.sources import RawTables
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a table has to keep.
+
+    Attributes
+    ----------
+    name : str
+        Of the table, or of several together.
+    table : ibis table
+        The rows to check.
+    id : str
+        The column that names a row in examples.
+    schema : pandera DataFrameSchema
+        Columns, and one check for each of ``rules``, in their order. It prints, and validates other tables by itself.
+    rules : tuple of Rule
+        What the checks mean.
+    """
+
+    name: str
+    table: ir.Table
+    id: str
+    schema: DataFrameSchema
+    rules: tuple[Rule, ...]
+
+
+def make_rule_book(data: EventsData, raw: RawTables, today: date | None = None) -> RuleBook:
+    """Return the maker of the rules; reads rows only where ids differ in type between tables."""
+    named = [(table, data.entities.id) for table in raw.entities.values()]
+    everywhere = [*named, (raw.outcome, data.outcome.id), (raw.events, data.events.id)]
+    id_type = common_id_type([table[column] for table, column in everywhere if column in table.columns])
+    known = None
+    if all(column in table.columns for table, column in named):
+        tables = [table.select(id=read_id(table[column], id_type).value) for table, column in named]
+        everyone = ibis.union(*tables) if len(tables) > 1 else tables[0]
+        known = everyone.filter(everyone.id.notnull())
+    return RuleBook(data, id_type, known, last_possible_day(data, today))
+
+
+def make_contracts(book: RuleBook, raw: RawTables) -> list[Contract]:
+    r"""Return the contract of each raw table, of all entity ids together, and of the events' ids and times.
+
+    Examples
+    --------
+    >>> from mlsys.data.sources import open_tables
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "accounts.csv").write_text("id\n1\n2\n")
+    >>> _ = (folder / "orders.csv").write_text("account,day\n1,2020-03-01\n")
+    >>> _ = (folder / "visits.csv").write_text("account,day,n\n1,2020-02-01,3\n")
+    >>> data = EventsData.model_validate({
+    ...     "kind": "events", "name": "shop", "dir": str(folder),
+    ...     "entities": {"tables": ["accounts"], "id": "id"},
+    ...     "outcome": {"table": "orders", "id": "account", "time": "day"},
+    ...     "events": {"table": "visits", "id": "account", "time": "day", "measures": {"visits": {"web": "n"}},
+    ...                "activity": {"measure": "visits"}}})
+    >>> raw = open_tables(data)
+    >>> for contract in make_contracts(make_rule_book(data, raw), raw):
+    ...     print(contract.name, [check.name for check in contract.schema.checks])
+    accounts ['wrong_types', 'missing_ids']
+    orders ['wrong_types', 'missing_ids', 'impossible_dates', 'orphan_events']
+    visits ['wrong_types', 'missing_ids', 'impossible_dates', 'negative_counts', 'orphan_events']
+    accounts ['duplicate_ids']
+    visits ['duplicate_ids']
+    """
+    data = book.data
+    made = []
+    for name, table in raw.by_name(data).items():
+        rules = book.rules(name, table.columns)
+        id_column = next(use.column for use in column_uses(data) if use.table == name and use.key == "id")
+        made.append(Contract(name, table, id_column, _schema(name, _columns(data, raw, name), rules), rules))
+    if book.entity_ids is not None:
+        ids = book.entity_ids.rename({data.entities.id: "id"})
+        made.append(_of_keys(", ".join(raw.entities), ids, book.repeated_ids()))
+    events = data.events
+    if {events.id, events.time} <= set(raw.events.columns):
+        uses = [use for use in book.uses(events.table, raw.events.columns) if use.key in ("id", "time")]
+        made.append(_of_keys(events.table, raw.events.select(**book.typed(raw.events, uses)), book.repeated_events()))
+    return made
+
+
+def _of_keys(name: str, keys: ir.Table, rule: Rule) -> Contract:
+    columns = {column: Column(name=column) for column in keys.columns}
+    return Contract(name, keys, keys.columns[0], _schema(name, columns, [rule]), (rule,))
+
+
+def _schema(name: str, columns: Mapping[str, Column], rules: Sequence[Rule]) -> DataFrameSchema:
+    def check(rule: Rule) -> Check:
+        return Check(lambda rows: ~rule.breaks(rows.table), name=rule.name, error=rule.allowed)
+
+    return DataFrameSchema(dict(columns), checks=[check(rule) for rule in rules], name=name)
+
+
+def _columns(data: EventsData, raw: RawTables, table: str) -> dict[str, Column]:
+    """Describe the named columns, without types: pandera knows no uuid or array, and wrong_types counts rows anyway."""
+    of_entities = {column for entities in raw.entities.values() for column in entities.columns}
+    columns: dict[str, Column] = {}
+    for use in (use for use in column_uses(data) if use.table == table):
+        # An attribute may be in one entity table only; where it is in none, the first is to blame.
+        optional = use.role == "entities" and use.key != "id"
+        required = not optional or (use.column not in of_entities and table == data.entities.tables[0])
+        nullable = use.key != "id" and use.meaning != "events.time"
+        before = columns.get(use.column)
+        columns[use.column] = Column(
+            name=use.column,
+            nullable=nullable and (before is None or before.nullable),
+            required=required or (before is not None and before.required),
+            description=use.meaning if before is None else f"{before.description}, {use.meaning}",
+        )
+    return columns

@@ -1,0 +1,90 @@
+"""The spine: one row per eligible entity and as-of, with its label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import ibis
+
+from mlsys.data.config import SpineConfig
+from mlsys.errors import DataError
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+EPOCH = date(1970, 1, 1)
+
+
+def to_day(moment: date) -> int:
+    """Return a date as days since 1970-01-01.
+
+    Examples
+    --------
+    >>> to_day(date(2020, 2, 24))
+    18316
+    """
+    return (moment - EPOCH).days
+
+
+def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: int) -> list[date]:
+    """Return the sorted as-ofs.
+
+    Parameters
+    ----------
+    config : SpineConfig
+        Explicit dates, the step and where to start.
+    first : date
+        When the first event could be known; as-ofs before one step later see nothing worth learning from.
+    last : date
+        The data's end.
+    horizon_days : int
+        Days after the as-of in which the outcome counts.
+
+    Raises
+    ------
+    DataError
+        Where the data span leaves no as-of.
+
+    Examples
+    --------
+    >>> dates = as_of_dates(SpineConfig(), first=date(2020, 1, 1), last=date(2020, 5, 1), horizon_days=30)
+    >>> [str(day) for day in dates]
+    ['2020-02-08', '2020-03-07', '2020-04-04']
+    """
+    step = timedelta(days=config.every_days)
+    start = config.start or first + step
+    given = sorted(set(config.dates))
+    newest = given[0] if given else last - timedelta(days=horizon_days) + step
+    before = []
+    while (newest := newest - step) >= start:
+        before.append(newest)
+    dates = [*reversed(before), *given]
+    if not dates:
+        raise DataError(
+            f"No as-of fits: the data run from {first} to {last}, the first as-of may be {start} and the label window takes "
+            f"{horizon_days} days. Set data.spine.start, data.spine.dates or a shorter data.horizon_days."
+        )
+    return dates
+
+
+def build_spine(entities: ir.Table, as_ofs: Sequence[date], *, horizon_days: int, end: date) -> ir.Table:
+    """Return id, as_of_day, label, label_complete and value, one row per eligible entity and as-of.
+
+    An entity is eligible when it exists and has not converted by the as-of. The label is 1 where the outcome falls in
+    (as_of, as_of + horizon]; it is complete where that window ends by ``end``.
+    """
+    cutoffs = ibis.memtable({"as_of_day": [to_day(day) for day in as_ofs]}, schema={"as_of_day": "int64"})
+    rows = entities.cross_join(cutoffs)
+    exists = rows.created_day.isnull() | (rows.created_day <= rows.as_of_day)
+    waiting = rows.outcome_day.isnull() | (rows.outcome_day > rows.as_of_day)
+    rows = rows.filter(exists & waiting)
+    converts = (rows.outcome_day <= rows.as_of_day + horizon_days).fill_null(False)  # noqa: FBT003
+    return rows.select(
+        "id",
+        "as_of_day",
+        label=converts.cast("int8"),
+        label_complete=rows.as_of_day + horizon_days <= to_day(end),
+        value=converts.ifelse(rows.value, ibis.null("float64")),
+    )

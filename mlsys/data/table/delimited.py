@@ -1,0 +1,251 @@
+"""Delimited text: finds out encoding and delimiter, and reads every field as text."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from mlsys.data.table.values import text_series
+from mlsys.errors import DataError
+
+DELIMITERS = (",", ";", "\t", "|")
+
+_SAMPLE_CHARS = 1 << 20
+_SAMPLE_ROWS = 200
+_BLOCK = 1 << 24  # bytes; a single row may not be longer for the fast parser
+_END = "\x00end"  # put after the last line: if it does not come back as a row, a quote was left open
+_TEXT_CONTROLS = frozenset(map(ord, "\t\n\r\f\x1a"))
+_log = logging.getLogger(__name__)
+
+
+def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
+    r"""Read delimited text as a frame of str columns; empty fields are missing.
+
+    Parameters
+    ----------
+    data : bytes
+        The unpacked content.
+    file : Path
+        Where it comes from, for messages.
+
+    Returns
+    -------
+    DataFrame, shape (n_rows, n_columns)
+
+    Raises
+    ------
+    DataError
+        If it is not text, is blank, or a row has another number of fields than the header.
+
+    Examples
+    --------
+    >>> read_delimited(b'name;size\n"a;b";1,5\n', Path("leads.csv")).to_dict("records")
+    [{'name': 'a;b', 'size': '1,5'}]
+    """
+    text = decode(data, file)
+    hint, text = _excel_hint(text)
+    if not text.strip():
+        raise DataError(f"{file} holds blank lines only. Export it again.")
+    delimiter = hint or sniff_delimiter(text)
+    names, skip = _header(text, delimiter, file)
+    frame = _parse_fast(text, delimiter, len(names), skip)
+    if frame is None:
+        frame = _parse_slowly(text, delimiter, len(names), file)
+    if frame.shape[1] == len(names) + 1:
+        names = ["row", *names]  # R writes row names without a name for them
+    return _without_unnamed(frame.set_axis(names, axis="columns"), file)
+
+
+def decode(data: bytes, file: Path) -> str:
+    r"""Turn bytes into text: UTF-8 or UTF-16 with or without a byte-order mark, else Windows Latin-1, which is logged.
+
+    Raises
+    ------
+    DataError
+        If it is not text at all.
+
+    Examples
+    --------
+    >>> decode("\ufeffcafé".encode("utf-16-le"), Path("leads.csv"))
+    'café'
+    """
+    text = _decoded(data, file)
+    sample = text[: 1 << 16]
+    controls = sum(ord(char) < 32 and ord(char) not in _TEXT_CONTROLS for char in sample)
+    if 200 * controls > len(sample):
+        raise DataError(
+            f"{file} is not text (it starts with {data[:8]!r}). Tables are read from CSV, TSV, JSON lines, Parquet,"
+            " DuckDB and SQLite files: export it as one of them."
+        )
+    return text
+
+
+def _decoded(data: bytes, file: Path) -> str:
+    even, odd = data[0:2000:2].count(0), data[1:2000:2].count(0)
+    half = len(data[:2000]) // 4
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        guesses = ["utf-32"]
+    elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        guesses = ["utf-16"]
+    elif max(even, odd) > half:  # every second byte is zero: UTF-16 of mostly Latin letters
+        guesses = ["utf-16-le" if odd > even else "utf-16-be"]
+    else:
+        guesses = ["utf-8-sig", "cp1252"]
+    for encoding in guesses:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if encoding != "utf-8-sig":
+            _log.warning("%s is not UTF-8: read as %s", file, encoding)
+        return text
+    _log.warning("%s is not UTF-8: read as latin-1", file)
+    return data.decode("latin-1")
+
+
+def _excel_hint(text: str) -> tuple[str, str]:
+    """Take off a first line such as ``sep=;``, which spreadsheets write and read."""
+    first, _, rest = text.partition("\n")
+    first = first.strip().lower()
+    return (first[4], rest) if len(first) == 5 and first.startswith("sep=") else ("", text)
+
+
+def sniff_delimiter(text: str) -> str:
+    r"""Find the delimiter that gives the rows one common width: that of the header where one does.
+
+    Examples
+    --------
+    >>> sniff_delimiter("name;income\nSmith, J.;1,5\nDoe, A.;2,5\n")
+    ';'
+    """
+    sample = text[:_SAMPLE_CHARS]
+    if len(text) > len(sample):
+        sample = sample[: sample.rfind("\n") + 1] or sample
+    scores = {}
+    for delimiter in DELIMITERS:
+        widths = [len(row) for _, row in itertools.islice(_rows(sample, delimiter), _SAMPLE_ROWS)]
+        width, agreeing = Counter(widths[1:] or widths).most_common(1)[0]
+        heads = widths[0] > 1 and widths[0] in (width - 1, width)
+        scores[delimiter] = (heads, agreeing / len(widths) if width > 1 or heads else 0.0, width)
+    best = max(DELIMITERS, key=lambda delimiter: scores[delimiter])
+    return best if scores[best][0] or scores[best][1] > 0.9 else ","
+
+
+def _rows(text: str, delimiter: str, quoting: int = csv.QUOTE_MINIMAL) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is not blank with the number of its last line."""
+    limit = csv.field_size_limit(len(text) + 1)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, quoting=quoting)  # type: ignore[arg-type]
+        yield from ((reader.line_num, row) for row in reader if row)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _header(text: str, delimiter: str, file: Path) -> tuple[list[str], int]:
+    """Return the column names and the number of the line on which they end."""
+    line, names = next(_rows(f"{text}\n{_END}", delimiter))
+    if _END in names[-1]:
+        raise _open_quote(file)
+    return names, line
+
+
+def _parse_fast(text: str, delimiter: str, width: int, skip: int) -> pd.DataFrame | None:
+    """Read all rows with Arrow; None if any row or the quoting is unusual."""
+    names = [str(position) for position in range(width)]
+    end = f"\n{_END}{delimiter * (width - 1)}"
+    try:
+        table = pyarrow.csv.read_csv(
+            io.BytesIO((text + end).encode("utf-8", "replace")),
+            pyarrow.csv.ReadOptions(column_names=names, skip_rows=skip, block_size=_BLOCK),
+            pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if table["0"][-1].as_py() != _END:
+        return None
+    frame: pd.DataFrame = table.slice(0, table.num_rows - 1).to_pandas()
+    return frame
+
+
+def _parse_slowly(text: str, delimiter: str, width: int, file: Path) -> pd.DataFrame:
+    """Read rows one by one, forgiving what can be: blanks before quotes, stray quotes, empty fields at the end."""
+    problems = []
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
+        found = list(_rows(f"{text}\n{_END}", delimiter, quoting))
+        rows, (_, end) = found[1:-1], found[-1]
+        named = width > 1 and all(len(row) == width + 1 and row[-1].strip() for _, row in rows)
+        wide = width + 1 if rows and named else width
+        problem = _first_ragged(rows, wide, delimiter, file) if end == [_END] else _open_quote(file)
+        if problem is None:
+            if quoting == csv.QUOTE_NONE:
+                _log.warning("%s has quotes that do not pair: they are read as ordinary characters", file)
+            return pd.DataFrame({field: text_series([row[field] or None for _, row in rows]) for field in range(wide)})
+        problems.append(problem)
+    raise problems[0]
+
+
+def _open_quote(file: Path) -> DataError:
+    return DataError(f"{file}: a double quote is opened and never closed. Mend it, or export the file again.")
+
+
+def _first_ragged(rows: list[tuple[int, list[str]]], width: int, delimiter: str, file: Path) -> DataError | None:
+    wrong = [(line, row) for line, row in rows if len(row) < width or any(field.strip() for field in row[width:])]
+    if not wrong:
+        return None
+    line, row = wrong[0]
+    return DataError(
+        f"{file}, line {line}: {len(row)} fields, but the header has {width} ({len(wrong):,} of {len(rows):,} rows are"
+        f" like that): {delimiter.join(row)[:80]!r}. Mend the rows, or put text that holds {delimiter!r} or a line"
+        " break in double quotes."
+    )
+
+
+def _without_unnamed(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """Drop empty columns without a name (a delimiter at the end of each line) and name the others by their position."""
+    unnamed = [position for position, name in enumerate(frame.columns) if not str(name).strip()]
+    empty = [position for position in unnamed if frame.iloc[:, position].isna().all()]
+    names = [f"column_{position + 1}" if position in unnamed else name for position, name in enumerate(frame.columns)]
+    if len(unnamed) > len(empty):
+        _log.warning("%s has columns without a name, now column_N by position", file)
+    kept = [position for position in range(len(names)) if position not in empty]
+    return frame.set_axis(names, axis="columns").iloc[:, kept]
+
+
+def unique_names(names: list[str], file: Path) -> list[str]:
+    r"""Return the column names without blanks around or inside lines.
+
+    Raises
+    ------
+    DataError
+        If a name stands twice.
+
+    Examples
+    --------
+    >>> unique_names([" size", "of\nstaff "], Path("leads.csv"))
+    ['size', 'of staff']
+    """
+    clean = [" ".join(name.replace("\ufeff", "").split()) for name in names]
+    repeated = [f"{name} (columns {_positions(clean, name)})" for name, count in Counter(clean).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{file}: column names stand more than once: {', '.join(repeated)}. Rename them in the first line; if that"
+            " line holds values, the file has no header: add one."
+        )
+    return clean
+
+
+def _positions(names: list[str], name: str) -> str:
+    return ", ".join(str(position) for position, other in enumerate(names, start=1) if other == name)

@@ -1,0 +1,1 @@
+"""What is measured: splits, metrics, intervals, the audit, plots and pages."""

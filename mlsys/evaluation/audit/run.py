@@ -1,0 +1,51 @@
+"""Runs the checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlsys.evaluation.audit.check import Check, worst
+from mlsys.evaluation.audit.duplicates import duplicates
+from mlsys.evaluation.audit.embargo import embargo
+from mlsys.evaluation.audit.forbidden import forbidden_columns
+from mlsys.evaluation.audit.groups import groups
+from mlsys.evaluation.audit.missingness import missingness
+from mlsys.evaluation.audit.placebo import label_placebo
+from mlsys.evaluation.audit.single_feature import single_feature
+from mlsys.evaluation.audit.subject import AuditSubject
+from mlsys.evaluation.audit.time_travel import time_travel
+from mlsys.evaluation.audit.too_good import too_good
+
+if TYPE_CHECKING:
+    from mlsys.config import AuditConfig
+
+
+def run_audit(subject: AuditSubject, config: AuditConfig) -> dict[str, Any]:
+    """Audit a run for leakage.
+
+    Parameters
+    ----------
+    subject : AuditSubject
+        The run.
+    config : AuditConfig
+        ``mode=full`` adds the label placebo, which fits every fold once more.
+
+    Returns
+    -------
+    dict
+        The content of audit.json: ``status``, which is that of the worst check, and ``checks``.
+    """
+    limits = config.limits
+    checks: list[Check] = [
+        time_travel(subject, sample=config.sample),
+        embargo(subject),
+        groups(subject),
+        single_feature(subject, limit=limits.single_feature_auc),
+        forbidden_columns(subject),
+        duplicates(subject, limit=limits.duplicate_share),
+        missingness(subject, limit=limits.missingness_gap),
+        too_good(subject, auc=limits.too_good_auc, odds=limits.too_good_odds),
+    ]
+    if config.mode == "full":
+        checks.append(label_placebo(subject))
+    return {"status": worst(check.status for check in checks), "checks": [check.to_dict() for check in checks]}

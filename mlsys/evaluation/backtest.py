@@ -1,0 +1,152 @@
+"""Fits and scores every fold, and the final model on all complete rows, side by side in threads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlsys.data.panel import Panel
+from mlsys.errors import FitError
+from mlsys.evaluation.metrics import fold_metrics
+from mlsys.evaluation.splits import Fold, Rows, latest
+from mlsys.pipeline.fitting import Fitted, Recipe, Training, fit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How every fit gets its rows and its threads.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    horizon_days : int
+        The embargo inside the training rows, between earlier and latest ones.
+    seed : int
+    threads : int
+        Of the whole; fits run side by side and share them, so that none waits for another's synchronisation.
+    """
+
+    recipe: Recipe
+    horizon_days: int
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What one fold gave."""
+
+    fold: Fold
+    fitted: Fitted
+    predictions: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What all folds gave, and the model to keep.
+
+    Attributes
+    ----------
+    folds : list of FoldResult
+        In the order of the folds.
+    final : Fitted
+        The model fitted on all rows with complete labels.
+    final_rows : ndarray of int64
+        Those rows' positions in the panel.
+    """
+
+    folds: list[FoldResult]
+    final: Fitted
+    final_rows: Rows
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Out-of-fold rows: id, as_of, fold, label, label_complete, value, activity, score, probability, prevalence."""
+        return pd.concat([result.predictions for result in self.folds], ignore_index=True)
+
+    def calibration_errors(self) -> dict[str, dict[str, float | None]]:
+        """Return the calibration error (ece) of raw scores and of probabilities, each the mean over the folds."""
+        errors = {}
+        for when, column in (("before", "score"), ("after", "probability")):
+            values = [
+                fold_metrics(rows["label"], rows[column], None, at=[1])["ece"]
+                for rows in (result.predictions for result in self.folds)
+            ]
+            known = [value for value in values if value is not None]
+            errors[when] = {"ece": float(np.mean(known)) if known else None}
+        return errors
+
+
+def run_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> Outcome:
+    """Fit and score each fold, and fit the final model on all rows with complete labels.
+
+    Raises
+    ------
+    FitError
+        Naming the fold that could not be fitted.
+    """
+    everything = np.flatnonzero(panel.frame["label_complete"].to_numpy())
+    # The final fit has the most rows, so it starts first and the others fill the remaining threads.
+    with _pool(protocol, len(folds) + 1) as pool:
+        final = pool.submit(_fit_rows, _shared(protocol, len(folds) + 1), panel, everything, "the final model")
+        scored = [pool.submit(_run_fold, _shared(protocol, len(folds) + 1), panel, fold) for fold in folds]
+        return Outcome([job.result() for job in scored], final.result(), everything)
+
+
+def score_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> NDArray[np.float64]:
+    """Return out-of-fold scores of another panel by the same protocol, in the order of folds and their test rows."""
+    with _pool(protocol, len(folds)) as pool:
+        jobs = [pool.submit(_run_fold, _shared(protocol, len(folds)), panel, fold) for fold in folds]
+        return np.concatenate([job.result().predictions["score"].to_numpy() for job in jobs])
+
+
+def _pool(protocol: Protocol, jobs: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=min(protocol.threads, jobs), thread_name_prefix="fit")
+
+
+def _shared(protocol: Protocol, jobs: int) -> Protocol:
+    return replace(protocol, recipe=replace(protocol.recipe, threads=max(protocol.threads // jobs, 1)))
+
+
+def _run_fold(protocol: Protocol, panel: Panel, fold: Fold) -> FoldResult:
+    name = f"fold {fold.number}" + (f" (as-of {fold.as_of:%Y-%m-%d})" if fold.as_of is not None else "")
+    fitted = _fit_rows(protocol, panel, fold.train, name)
+    rows = panel.frame.iloc[fold.test]
+    scores = fitted.scores(rows[panel.names])
+    keys = rows[["id", "as_of", "label", "label_complete", "value", "activity"]].reset_index(drop=True)
+    keys.insert(2, "fold", fold.number)
+    predictions = keys.assign(
+        score=scores,
+        probability=fitted.calibration.apply(scores),
+        prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
+    )
+    log.info(
+        "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _trees(fitted)
+    )
+    return FoldResult(fold, fitted, predictions)
+
+
+def _fit_rows(protocol: Protocol, panel: Panel, rows: Rows, name: str) -> Fitted:
+    labels = panel.frame["label"].to_numpy()[rows].astype(np.int8)
+    early = validation = None
+    if protocol.recipe.needs_validation:
+        share = protocol.recipe.validation_share
+        early, validation = latest(
+            panel.frame, rows, share=share, horizon_days=protocol.horizon_days, seed=protocol.seed
+        )
+    try:
+        return fit(protocol.recipe, Training(panel.inputs.iloc[rows], labels, validation, early))
+    except FitError as error:
+        raise FitError(f"{name}: {error}") from error
+
+
+def _trees(fitted: Fitted) -> str:
+    return "" if fitted.trees is None else f", {fitted.trees} trees"

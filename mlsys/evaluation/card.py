@@ -1,0 +1,100 @@
+"""The model card: what a run found, as Markdown."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from mlsys.evaluation.summary import Facts, Numbers, summarise
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_card(
+    *,
+    config: Numbers,
+    metrics: Numbers,
+    audit: Numbers,
+    threshold: Numbers | None,
+    facts: Facts,
+    top_leads: pd.DataFrame | None = None,
+) -> str:
+    """Write the model card.
+
+    Parameters
+    ----------
+    config : mapping
+        The resolved config; ``choices`` (group to option) and ``seed`` are read.
+    metrics, audit : mapping
+        The shapes of ``metrics.json`` (with ``versus_activity``) and ``audit.json``.
+    threshold : mapping or None
+        The operating threshold: threshold, method, parameters, precision, recall, ….
+    facts : Facts
+        What else is known of the run.
+    top_leads : DataFrame, optional
+        Columns id, as_of, probability and label: the rows ranked first in the latest fold.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Examples
+    --------
+    >>> card = render_card(config={"choices": {"model": "catboost"}}, metrics={}, audit={}, threshold=None,
+    ...                    facts={"data": "demo"})
+    >>> card.splitlines()[0]
+    '# Model card: catboost on demo'
+    """
+    summary = summarise(
+        config=config, metrics=metrics, audit=audit, threshold=threshold, facts=facts, top_leads=top_leads
+    )
+    return templates().get_template("card.md.j2").render(summary=summary)
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """Return the environment of the templates: HTML is escaped by itself, Markdown by the filters md and code."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["md"] = escape_markdown
+    environment.filters["code"] = code_span
+    return environment
+
+
+def escape_markdown(text: object) -> str:
+    r"""Make text mean itself in Markdown, table cells included.
+
+    Examples
+    --------
+    >>> print(escape_markdown("<b> a|b *c* users_28d _d_"))
+    \<b> a\|b \*c\* users_28d \_d\_
+    """
+    line = " ".join(str(text).split())
+    line = re.sub(r"([\\`*\[<|])", r"\\\1", line)
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
+
+
+def code_span(text: object) -> str:
+    """Return an inline code span, whatever backticks and pipes the text holds.
+
+    Examples
+    --------
+    >>> print(code_span("a`b"))
+    `` a`b ``
+    """
+    line = " ".join(str(text).split()).replace("|", "\\|")
+    if "`" not in line:
+        return f"`{line}`"
+    fence = "`" * (max(map(len, re.findall("`+", line))) + 1)
+    return f"{fence} {line} {fence}"

@@ -1,0 +1,172 @@
+"""The curves behind the plots, in plain NumPy: what a ranking catches, and how probabilities compare with rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Z95 = 1.959963984540054  # 97.5 % point of the normal distribution
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Cumulative counts down a ranking, one entry per distinct score, the highest score first.
+
+    Rows with the same score share one entry: no order among them is claimed.
+
+    Attributes
+    ----------
+    rows : ndarray of float64, shape (n_distinct,)
+        Rows at or above each score.
+    positives : ndarray of float64, shape (n_distinct,)
+        Positive rows at or above each score.
+
+    Examples
+    --------
+    >>> ranking = Ranking.of([0.9, 0.8, 0.8, 0.1], [1, 0, 1, 0])
+    >>> ranking.average_precision(), ranking.roc_auc()
+    (0.8333333333333333, 0.875)
+    """
+
+    rows: Floats
+    positives: Floats
+
+    @classmethod
+    def of(cls, score: ArrayLike, label: ArrayLike) -> Ranking:
+        """Rank rows by score, highest first; a row without a score comes last.
+
+        Parameters
+        ----------
+        score : array-like of float, shape (n_rows,)
+        label : array-like of {0, 1}, shape (n_rows,)
+        """
+        scores = np.asarray(score, dtype=np.float64)
+        scores = np.where(np.isnan(scores), -np.inf, scores)
+        order = np.argsort(-scores, kind="stable")
+        ranked = scores[order]
+        last = np.append(ranked[1:] != ranked[:-1], True)[: ranked.size]
+        positives = np.cumsum(np.asarray(label, dtype=np.float64)[order])
+        return cls(rows=np.flatnonzero(last).astype(np.float64) + 1, positives=positives[last])
+
+    @property
+    def drawable(self) -> bool:
+        """Whether both classes are present, without which no curve exists."""
+        return bool(self.rows.size) and 0 < self.positives[-1] < self.rows[-1]
+
+    @property
+    def base_rate(self) -> float:
+        """Share of positive rows; NaN without rows."""
+        return float(self.positives[-1] / self.rows[-1]) if self.rows.size else float("nan")
+
+    @property
+    def recall(self) -> Floats:
+        """Share of the positives caught at each distinct score, shape (n_distinct,)."""
+        recall: Floats = self.positives / self.positives[-1]
+        return recall
+
+    def gain_at(self, share: Floats) -> Floats:
+        """Return the share of positives among the first ``share`` of all rows (ties in random order)."""
+        return _through_origin(share, self.rows / self.rows[-1], self.recall)
+
+    def sensitivity_at(self, false_positive_rate: Floats) -> Floats:
+        """Return the ROC curve: the true positive rate at given false positive rates."""
+        negatives = self.rows - self.positives
+        return _through_origin(false_positive_rate, negatives / negatives[-1], self.recall)
+
+    def precision_at(self, recall: Floats) -> Floats:
+        """Return the precision when the given share of positives has been caught, as steps.
+
+        The mean of these steps over recall is the average precision.
+        """
+        at_least_one = np.maximum(recall, 1 / self.positives[-1])
+        reached = np.searchsorted(self.recall, at_least_one - 1e-12, side="left")
+        precision: Floats = (self.positives / self.rows)[reached]
+        return precision
+
+    def average_precision(self) -> float:
+        """Return the sum of precision times the step in recall, as scikit-learn defines it."""
+        return float(np.sum(np.diff(self.recall, prepend=0.0) * self.positives / self.rows))
+
+    def roc_auc(self) -> float:
+        """Return the area under the ROC curve; ties count half."""
+        negatives = self.rows - self.positives
+        false_positive_rate = np.append(0.0, negatives / negatives[-1])
+        return float(np.trapezoid(np.append(0.0, self.recall), false_positive_rate))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Predicted against observed rates, by bins of the prediction.
+
+    Attributes
+    ----------
+    predicted, observed : ndarray of float64, shape (n_bins,)
+        Mean prediction and share of positives.
+    low, high : ndarray of float64, shape (n_bins,)
+        95 % interval of the observed rate (Wilson).
+    rows : ndarray of float64, shape (n_bins,)
+    """
+
+    predicted: Floats
+    observed: Floats
+    low: Floats
+    high: Floats
+    rows: Floats
+
+
+def reliability(probability: ArrayLike, label: ArrayLike, bins: int = 8) -> Reliability:
+    """Compare predicted with observed rates, in bins that each hold the same expected number of positives.
+
+    Bins of equal width or equal size say nothing where positives are rare: nearly all of them would hold none. Rows
+    with the same prediction stay together, so there may be fewer bins than asked for.
+
+    Parameters
+    ----------
+    probability : array-like of float, shape (n_rows,)
+    label : array-like of {0, 1}, shape (n_rows,)
+    bins : int
+        How many bins at most.
+
+    Returns
+    -------
+    Reliability
+        Lowest predictions first.
+
+    References
+    ----------
+    E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
+
+    Examples
+    --------
+    >>> reliability([0.1, 0.1, 0.1, 0.1, 0.4], [0, 0, 1, 0, 1], bins=2).observed
+    array([0.25, 1.  ])
+    """
+    order = np.argsort(np.asarray(probability, dtype=np.float64), kind="stable")
+    values = np.asarray(probability, dtype=np.float64)[order]
+    labels = np.asarray(label, dtype=np.float64)[order]
+    starts = _bin_starts(values, bins)
+    rows = np.diff(np.append(starts, values.size)).astype(np.float64)
+    observed = np.add.reduceat(labels, starts) / rows
+    centre = (observed + Z95**2 / (2 * rows)) / (1 + Z95**2 / rows)
+    half = Z95 / (1 + Z95**2 / rows) * np.sqrt(observed * (1 - observed) / rows + Z95**2 / (4 * rows**2))
+    predicted = np.add.reduceat(values, starts) / rows
+    return Reliability(predicted, observed, np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0), rows)
+
+
+def _bin_starts(ascending: Floats, bins: int) -> NDArray[np.intp]:
+    """Return the first row of each bin; only a row whose value differs from the one before may start a bin."""
+    mass = np.cumsum(ascending)
+    total = mass[-1] if mass[-1] > 0 else 1.0
+    number = np.minimum((mass - ascending) / total * bins, bins - 1).astype(np.intp)
+    first_of_value = np.append(0, np.flatnonzero(ascending[1:] != ascending[:-1]) + 1)
+    changes = np.append(True, number[first_of_value][1:] != number[first_of_value][:-1])
+    starts: NDArray[np.intp] = first_of_value[changes]
+    return starts
+
+
+def _through_origin(x: Floats, known_x: Floats, known_y: Floats) -> Floats:
+    y: Floats = np.interp(x, np.append(0.0, known_x), np.append(0.0, known_y))
+    return y

@@ -1,0 +1,154 @@
+"""Writes what a run found into its run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlsys import __version__
+from mlsys.data.load import Loaded
+from mlsys.evaluation.backtest import Outcome
+from mlsys.evaluation.card import render_card
+from mlsys.evaluation.explain import importances
+from mlsys.evaluation.plots import write_plots
+from mlsys.evaluation.report import render_report
+from mlsys.evaluation.schema import input_schema, reference
+from mlsys.evaluation.summary import Facts
+from mlsys.pipeline.threshold import Threshold
+from mlsys.runs.golden import golden_frame
+from mlsys.runs.model_io import save_model
+from mlsys.runs.writer import RunWriter
+
+GOLDEN_ROWS = 20
+TOP_LEADS = 10
+PREDICTION_COLUMNS = ["id", "as_of", "fold", "label", "label_complete", "score", "probability", "value", "activity"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a run found.
+
+    Attributes
+    ----------
+    config : dict
+        The resolved config, with ``choices`` and ``seed``.
+    loaded : Loaded
+        Panel and facts about the data.
+    outcome : Outcome
+        Fitted folds and the final model.
+    metrics, audit : dict
+        In the shapes of metrics.json and audit.json.
+    threshold : Threshold
+    """
+
+    config: Mapping[str, Any]
+    loaded: Loaded
+    outcome: Outcome
+    metrics: dict[str, Any]
+    threshold: Threshold
+    audit: dict[str, Any]
+
+
+def write_results(writer: RunWriter, results: Results, *, seconds: float) -> None:
+    """Write model, numbers and pages.
+
+    Parameters
+    ----------
+    writer : RunWriter
+        Of the run directory; ``finish`` is left to the caller.
+    results : Results
+    seconds : float
+        How long the fits took, for the card.
+    """
+    predictions = results.outcome.predictions
+    _write_model(writer, results)
+    writer.write_json("metrics.json", results.metrics)
+    writer.write_json("audit.json", results.audit)
+    writer.write_json("threshold.json", results.threshold.to_dict())
+    writer.write_json("contracts.json", {"findings": results.loaded.findings, **results.loaded.facts})
+    writer.write_parquet("folds.parquet", pd.DataFrame(results.metrics["folds"]))
+    writer.write_parquet("predictions.parquet", predictions[PREDICTION_COLUMNS])
+    _write_pages(writer, results, predictions, seconds)
+
+
+def _write_model(writer: RunWriter, results: Results) -> None:
+    panel, final = results.loaded.panel, results.outcome.final
+    rows = panel.frame.iloc[results.outcome.final_rows]
+    save_model(final.pipeline, writer.path("model/pipeline.skops").parent)
+    writer.write_json("model/calibration.json", final.calibration.to_dict())
+    writer.write_parquet("golden.parquet", golden_frame(final.pipeline, final.calibration, _golden_inputs(results)))
+    writer.write_json("schema.json", input_schema(panel, rows, names=results.loaded.names))
+    writer.write_json("reference.json", reference(panel, rows, results.outcome.predictions["probability"]))
+    if results.loaded.recipe is not None:
+        writer.write_json("recipe.json", results.loaded.recipe)
+
+
+def _golden_inputs(results: Results) -> pd.DataFrame:
+    """Pick rows that show the model's range: the highest and lowest scores of the latest fold, and some between."""
+    latest = results.outcome.folds[-1]
+    order = np.argsort(-latest.predictions["score"].to_numpy(), kind="stable")
+    picked = np.unique(np.geomspace(1, len(order), GOLDEN_ROWS).astype(np.int64)) - 1
+    rows = latest.fold.test[order[picked]]
+    return results.loaded.panel.inputs.iloc[rows].reset_index(drop=True)
+
+
+def _write_pages(writer: RunWriter, results: Results, predictions: pd.DataFrame, seconds: float) -> None:
+    panel = results.loaded.panel
+    weights = importances(results.outcome.final.pipeline, panel.inputs, seed=int(results.config["seed"]))
+    plots = write_plots(
+        writer.path("plots/any.png").parent,
+        predictions,
+        weights,
+        results.metrics,
+        threshold=results.threshold.threshold,
+    )
+    page: dict[str, Any] = {
+        "config": results.config,
+        "metrics": results.metrics,
+        "audit": results.audit,
+        "threshold": results.threshold.to_dict(),
+        "facts": _facts(writer, results, predictions, seconds),
+        "top_leads": _top_leads(predictions),
+    }
+    writer.write_text("card.md", render_card(**page))
+    writer.write_text("report.html", render_report(plots=plots, **page))
+
+
+def _top_leads(predictions: pd.DataFrame) -> pd.DataFrame:
+    latest = predictions[predictions["fold"] == predictions["fold"].max()]
+    best = latest.sort_values("probability", ascending=False, kind="stable").head(TOP_LEADS)
+    return best[["id", "as_of", "probability", "label"]]
+
+
+def _facts(writer: RunWriter, results: Results, predictions: pd.DataFrame, seconds: float) -> Facts:
+    loaded, config = results.loaded, results.config
+    facts: Facts = {
+        "run": str(writer.folder),
+        "data": str(config["data"]["name"]),
+        "entities": int(predictions["id"].nunique()),
+        "rows": len(predictions),
+        "positives": int(predictions["label"].sum()),
+        "training_rows": len(results.outcome.final_rows),
+        "features": len(loaded.panel.features),
+        "as_ofs": [str(fold["as_of"]) for fold in results.metrics["folds"] if fold["as_of"] is not None],
+        "train_seconds": seconds,
+        "version": __version__,
+        "created": f"{datetime.now(UTC):%Y-%m-%d}",
+        "contract": loaded.findings,
+    }
+    if loaded.horizon_days:
+        facts["horizon_days"] = loaded.horizon_days
+        facts["data_end"] = str(loaded.facts["end"])
+        facts["target"] = f"convert within {loaded.horizon_days} days"
+    else:
+        facts |= {
+            "target": f"have {loaded.names['target']} = {loaded.names['positive']}",
+            "entities_name": "rows",
+            "positives_name": "positives",
+        }
+    return facts

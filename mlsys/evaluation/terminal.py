@@ -1,0 +1,64 @@
+"""The result of a run as people see it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+AUDIT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def show(console: Console, metrics: Mapping[str, Any], audit: Mapping[str, Any], threshold: Mapping[str, Any]) -> None:
+    """Print metrics beside their baselines, what the audit found, and the operating threshold.
+
+    Parameters
+    ----------
+    console : rich Console
+    metrics, audit, threshold : mapping
+        In the shapes of metrics.json, audit.json and threshold.json.
+    """
+    activity, chance = metrics["baselines"]["activity"], metrics["baselines"]["chance"]
+    folds = len(metrics["folds"])
+    table = Table(
+        title=f"Mean of {folds} fold{'s' if folds > 1 else ''}", title_justify="left", box=None, pad_edge=False
+    )
+    table.add_column("metric")
+    table.add_column("value", justify="right", style="bold")
+    table.add_column("interval", justify="right")
+    if activity:
+        table.add_column("activity", justify="right")
+    table.add_column("chance", justify="right")
+    measured = {name: entry for name, entry in metrics["overall"].items() if entry["value"] is not None}
+    for name, entry in measured.items():
+        low, high = number(entry.get("low")), number(entry.get("high"))
+        cells = [name, number(entry["value"]), f"{low} – {high}" if low else ""]
+        cells += [number((activity.get(name) or {}).get("value"))] if activity else []
+        table.add_row(*cells, number((chance.get(name) or {}).get("value")))
+    console.print(table)
+    console.print(f"\nThreshold {number(threshold['threshold'])} ({threshold['method']})", highlight=False)
+    style = AUDIT_STYLES[audit["status"]]
+    console.print(f"Audit [{style}]{audit['status']}[/]", highlight=False)
+    for check in audit["checks"]:
+        if check["status"] != "pass":
+            console.print(
+                f"  [{AUDIT_STYLES[check['status']]}]{check['status']}[/] {check['name']}: ", end="", highlight=False
+            )
+            console.print(check["message"], markup=False, highlight=False)
+
+
+def number(value: float | None) -> str:
+    """Return a number with the digits that matter; empty for None.
+
+    Examples
+    --------
+    >>> number(0.90311), number(0.0012512), number(1234.5), number(None)
+    ('0.903', '0.00125', '1,234', '')
+    """
+    if value is None:
+        return ""
+    if abs(value) >= 100:  # noqa: PLR2004 - revenue, not a share
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"  # noqa: PLR2004

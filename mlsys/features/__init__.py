@@ -1,0 +1,36 @@
+"""Feature blocks: point-in-time Ibis expressions, one class each, composed in conf/features."""
+
+from mlsys.features.base import (
+    Block,
+    EntityBlock,
+    EventBlock,
+    Feature,
+    FeatureInfo,
+    History,
+    TableBlock,
+    block_problems,
+)
+from mlsys.features.events import Mix, PerUser, Recency, Tenure, Trend, Windows
+from mlsys.features.firmographics import EmployeeRange, Industry, WebRank
+from mlsys.features.naive import WholeHistory
+
+__all__ = [
+    "Block",
+    "EmployeeRange",
+    "EntityBlock",
+    "EventBlock",
+    "Feature",
+    "FeatureInfo",
+    "History",
+    "Industry",
+    "Mix",
+    "PerUser",
+    "Recency",
+    "TableBlock",
+    "Tenure",
+    "Trend",
+    "WebRank",
+    "WholeHistory",
+    "Windows",
+    "block_problems",
+]

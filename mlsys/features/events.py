@@ -1,0 +1,188 @@
+"""Blocks that sum up what an entity did before the as-of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic.dataclasses import dataclass
+
+from mlsys.features.base import EventBlock, Feature, History
+
+
+@dataclass(frozen=True)
+class Windows(EventBlock):
+    """Totals and peaks of measures over the latest days.
+
+    Parameters
+    ----------
+    of : sequence of str
+        Measures: a kind's total such as ``actions`` or one product's such as ``actions_deals``.
+    windows : sequence of int
+        Window lengths in days.
+    aggregates : sequence of str
+        Of ``sum``, ``max`` and ``active`` (rows above zero).
+    whole : bool
+        Whether to add the same over all time before the as-of.
+    """
+
+    of: Sequence[str]
+    windows: Sequence[int] = (28, 84)
+    aggregates: Sequence[str] = ("sum", "max")
+    whole: bool = True
+
+    def measures(self) -> Sequence[str]:
+        """Return the measures of ``of``."""
+        return self.of
+
+    def features(self, history: History) -> list[Feature]:
+        """Return one column per measure, aggregate and window."""
+        spans: list[int | None] = [*self.windows, *([None] if self.whole else [])]
+        words = {"sum": "total", "max": "largest single row", "active": "rows above zero"}
+        return [
+            Feature(
+                name=f"{measure}_{aggregate}_{f'{days}d' if days else 'all'}",
+                expression=getattr(history, aggregate)(measure, days),
+                description=f"{measure}: {words[aggregate]}, {f'latest {days} days' if days else 'all time before the as-of'}",
+                unit="rows" if aggregate == "active" else measure.split("_")[0],
+            )
+            for measure in self.of
+            for aggregate in self.aggregates
+            for days in spans
+        ]
+
+
+@dataclass(frozen=True)
+class Recency(EventBlock):
+    """Days since each measure was last above zero; missing where it never was."""
+
+    of: Sequence[str]
+
+    def measures(self) -> Sequence[str]:
+        """Return the measures of ``of``."""
+        return self.of
+
+    def features(self, history: History) -> list[Feature]:
+        """Return one column per measure."""
+        return [
+            Feature(
+                f"{name}_recency", history.days_since_last(name), f"{name}: days since it was last above zero", "days"
+            )
+            for name in self.of
+        ]
+
+
+@dataclass(frozen=True)
+class Tenure(EventBlock):
+    """Days since a measure was first above zero; missing where it never was."""
+
+    of: str = "actions"
+
+    def measures(self) -> Sequence[str]:
+        """Return the one measure."""
+        return (self.of,)
+
+    def features(self, history: History) -> list[Feature]:
+        """Return the one column."""
+        return [
+            Feature("tenure", history.days_since_first(self.of), f"days since {self.of} were first above zero", "days")
+        ]
+
+
+@dataclass(frozen=True)
+class Trend(EventBlock):
+    """Growth: log of the latest days' total over the days before, per day, each plus one.
+
+    Parameters
+    ----------
+    of : sequence of str
+        Measures.
+    recent, before : int
+        Days: the latest ``recent`` days are compared with the rest of the latest ``before`` days.
+    """
+
+    of: Sequence[str]
+    recent: int = 28
+    before: int = 84
+
+    @property
+    def windows(self) -> Sequence[int]:  # type: ignore[override]
+        """The two windows."""
+        return (self.recent, self.before)
+
+    def measures(self) -> Sequence[str]:
+        """Return the measures of ``of``."""
+        return self.of
+
+    def features(self, history: History) -> list[Feature]:
+        """Return one column per measure."""
+        scale = self.recent / (self.before - self.recent)
+        columns = []
+        for name in self.of:
+            recent, both = history.sum(name, self.recent), history.sum(name, self.before)
+            growth = (recent + 1.0).log() - ((both - recent) * scale + 1.0).log()
+            words = f"{name}: log growth, latest {self.recent} days against the {self.before - self.recent} before"
+            columns.append(Feature(f"{name}_trend", growth, words))
+        return columns
+
+
+@dataclass(frozen=True)
+class Mix(EventBlock):
+    """Each product's share of a kind's total, and how many products were used.
+
+    Parameters
+    ----------
+    kind : str
+        The total, such as ``actions``.
+    products : sequence of str
+        Its parts, such as ``deals`` for the measure ``actions_deals``.
+    days : int
+        Window length.
+    """
+
+    kind: str
+    products: Sequence[str]
+    days: int = 84
+
+    @property
+    def windows(self) -> Sequence[int]:  # type: ignore[override]
+        """The one window."""
+        return (self.days,)
+
+    def measures(self) -> Sequence[str]:
+        """Return the total and its parts."""
+        return (self.kind, *(f"{self.kind}_{product}" for product in self.products))
+
+    def features(self, history: History) -> list[Feature]:
+        """Return a share per product and the number of products used."""
+        total = history.sum(self.kind, self.days)
+        parts = {product: history.sum(f"{self.kind}_{product}", self.days) for product in self.products}
+        span = f"latest {self.days} days"
+        shares = [
+            Feature(f"{self.kind}_{product}_share", part / total.nullif(0), f"{product}: share of {self.kind}, {span}")
+            for product, part in parts.items()
+        ]
+        used = sum((part > 0).cast("int64") for part in parts.values())
+        return [*shares, Feature("products_used", used, f"products with any {self.kind}, {span}", "products")]
+
+
+@dataclass(frozen=True)
+class PerUser(EventBlock):
+    """How intensely each user works: a kind's total per summed user count; missing where there was no user."""
+
+    of: str = "actions"
+    users: str = "users"
+    days: int = 28
+
+    @property
+    def windows(self) -> Sequence[int]:  # type: ignore[override]
+        """The one window."""
+        return (self.days,)
+
+    def measures(self) -> Sequence[str]:
+        """Return both measures."""
+        return (self.of, self.users)
+
+    def features(self, history: History) -> list[Feature]:
+        """Return the one column."""
+        ratio = history.sum(self.of, self.days) / history.sum(self.users, self.days).nullif(0)
+        return [Feature(f"{self.of}_per_user", ratio, f"{self.of} per user, latest {self.days} days", self.of)]

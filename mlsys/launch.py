@@ -1,0 +1,60 @@
+"""What the entrypoint needs before anything heavy is imported: config folder, execution whitelist, environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ENVIRONMENT_PREFIX = "MLSYS__"
+
+# What a config may instantiate. Hydra refuses everything else; the list is code, so no config can widen it.
+EXECUTION_WHITELIST = [
+    "mlsys.*",
+    "xgboost.XGBClassifier",
+    "xgboost.sklearn.XGBClassifier",
+    "lightgbm.LGBMClassifier",
+    "lightgbm.sklearn.LGBMClassifier",
+    "catboost.CatBoostClassifier",
+    "catboost.core.CatBoostClassifier",
+    "sklearn.dummy.*",
+    "sklearn.ensemble.*",
+    "sklearn.linear_model.*",
+    "sklearn.naive_bayes.*",
+    "sklearn.neighbors.*",
+    "sklearn.neural_network.*",
+    "sklearn.svm.*",
+    "sklearn.tree.*",
+    "imblearn.over_sampling.*",
+    "imblearn.under_sampling.*",
+    "imblearn.combine.*",
+    "logging.FileHandler",
+    "logging.StreamHandler",
+]
+
+
+def conf_folder() -> Path:
+    """Return the folder of the config groups: inside the installed package, or beside it in a checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def environment_overrides(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the overrides that ``MLSYS__A__B=value`` variables stand for, each with its variable's name.
+
+    Keys that the command line sets are left out. Names are lower-cased unless they hold a lower-case letter themselves.
+
+    Examples
+    --------
+    >>> environment_overrides(["seed=1"], {"MLSYS__SPLIT__FOLDS": "4", "MLSYS__SEED": "2", "HOME": "/"})
+    {'split.folds=4': 'MLSYS__SPLIT__FOLDS'}
+    """
+    given = {argument.split("=", 1)[0].lstrip("+~") for argument in arguments if "=" in argument}
+    overrides = {}
+    for name, value in sorted((os.environ if environment is None else environment).items()):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            path = name.removeprefix(ENVIRONMENT_PREFIX)
+            key = (path.lower() if path.isupper() else path).replace("__", ".")
+            if key not in given:
+                overrides[f"{key}={value}"] = name
+    return overrides

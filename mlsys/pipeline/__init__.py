@@ -1,0 +1,1 @@
+"""What is fitted: encoders, samplers, estimators, early stopping, calibration and the threshold."""

@@ -1,0 +1,359 @@
+"""Encoders: how the panel's number and category columns enter a model.
+
+Each is a small recipe; ``build`` turns it into a scikit-learn transformer for the columns and the model at hand. Levels, medians
+and scales are learned in ``fit``, from training rows only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass as checked
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+
+from mlsys.pipeline.needs import Needs
+
+MISSING = "(missing)"
+RARE = "(rare)"
+UNKNOWN = "(unknown)"
+RESERVED = (MISSING, RARE, UNKNOWN)
+
+
+class Encoder(Protocol):
+    """What the ``encoder`` group gives."""
+
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+        """Return an unfitted transformer from panel columns to what the model takes."""
+        ...
+
+
+@checked(frozen=True)
+class Native:
+    """Categories as the model takes them; one-hot for a model that takes none.
+
+    Parameters
+    ----------
+    max_categories : int
+        Levels a column may have; the rarer ones become one level.
+    min_rows : int
+        Training rows that a level needs to stand for itself.
+    """
+
+    max_categories: int = 50
+    min_rows: int = 10
+
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+        """Return category columns for models with categories of their own, else what :class:`OneHot` builds."""
+        if not needs.categories:
+            return OneHot(self.max_categories, self.min_rows).build(numbers, categories, needs)
+        return NativeColumns(
+            numbers=list(numbers),
+            categories=list(categories),
+            max_categories=self.max_categories,
+            min_rows=self.min_rows,
+            impute=not needs.missing,
+            name_missing=not needs.missing_categories,
+        )
+
+
+@checked(frozen=True)
+class OneHot:
+    """One column per level; unseen levels are all zeros, a missing value is a level of its own."""
+
+    max_categories: int = 50
+    min_rows: int = 10
+
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+        """Return a ColumnTransformer."""
+        levels = OneHotEncoder(
+            handle_unknown="ignore",
+            sparse_output=False,
+            min_frequency=self.min_rows,
+            max_categories=self.max_categories,
+        )
+        return _columns(numbers, categories, needs, levels)
+
+
+@checked(frozen=True)
+class Ordinal:
+    """One integer per level, in sort order; unseen levels are -1, a missing value is a level of its own."""
+
+    max_categories: int = 50
+    min_rows: int = 10
+
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+        """Return a ColumnTransformer."""
+        codes = OrdinalEncoder(
+            handle_unknown="use_encoded_value",
+            unknown_value=-1,
+            min_frequency=self.min_rows,
+            max_categories=self.max_categories,
+        )
+        return _columns(numbers, categories, needs, codes)
+
+
+@checked(frozen=True)
+class Target:
+    """Each level becomes its smoothed, cross-fitted conversion rate; unseen levels get the mean.
+
+    Parameters
+    ----------
+    folds : int
+        Folds of the cross-fitting on training rows (Micci-Barreca, 2001; scikit-learn's TargetEncoder).
+    seed : int
+        Of the folds.
+    """
+
+    folds: int = 5
+    seed: int = 0
+
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+        """Return a ColumnTransformer."""
+        folds = StratifiedKFold(self.folds, shuffle=True, random_state=self.seed)
+        rates = TargetEncoder(target_type="binary", cv=folds)
+        return _columns(numbers, categories, needs, rates)
+
+
+class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Numbers as they are and categories as pandas categories with the levels of the training rows.
+
+    A level that training did not know becomes missing: libraries that score by category code would else take it for another one.
+
+    Parameters
+    ----------
+    numbers, categories : list of str
+        Columns.
+    max_categories, min_rows : int
+        Which levels stand for themselves; the others share one.
+    impute : bool
+        Whether missing numbers become the training median.
+    name_missing : bool
+        Whether missing and unseen categories become levels of their own, for models that take no missing category.
+    """
+
+    def __init__(
+        self,
+        numbers: list[str],
+        categories: list[str],
+        max_categories: int = 50,
+        min_rows: int = 10,
+        impute: bool = False,
+        name_missing: bool = False,
+    ) -> None:
+        self.numbers = numbers
+        self.categories = categories
+        self.max_categories = max_categories
+        self.min_rows = min_rows
+        self.impute = impute
+        self.name_missing = name_missing
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
+        """Learn levels and medians.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+            Training rows.
+        y : ignored
+        """
+        self.levels_ = {name: self._levels(X[name]) for name in self.categories}
+        self.rare_ = {name: sorted(set(X[name].dropna()) - set(levels)) for name, levels in self.levels_.items()}
+        numbers = X[self.numbers].to_numpy(dtype=np.float64)
+        self.fill_ = X[self.numbers].median().fillna(0.0).to_numpy() if self.impute else _zero_where_empty(numbers)
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns named by position, so that no library trips over a special character.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+            Rows with the training columns.
+        """
+        values = X[self.numbers].to_numpy(dtype=np.float64)
+        values = np.where(np.isnan(values), self.fill_, values)
+        out = pd.DataFrame(values, columns=[f"f{i}" for i in range(len(self.numbers))], index=X.index)
+        for offset, name in enumerate(self.categories, start=len(self.numbers)):
+            out[f"f{offset}"] = self._encode(X[name], self.levels_[name], self.rare_[name])
+        return out
+
+    def _levels(self, column: pd.Series[Any]) -> list[str]:
+        counts = column.dropna().value_counts().drop(labels=RESERVED, errors="ignore")
+        kept = counts[counts >= self.min_rows].sort_index().sort_values(ascending=False, kind="stable")
+        return sorted(str(level) for level in kept.index[: self.max_categories])
+
+    def _encode(self, column: pd.Series[Any], levels: list[str], rare: list[str]) -> pd.Categorical:
+        text = column.astype(object).where(column.notna(), None)
+        known = set(levels)
+        grouped = set(rare)
+        allowed = [*levels, RARE, *([MISSING, UNKNOWN] if self.name_missing else [])]
+        absent = (MISSING, UNKNOWN) if self.name_missing else (None, None)
+        mapped = {value: _place(value, known, grouped, absent) for value in text.unique()}
+        return pd.Categorical([mapped[value] for value in text], categories=allowed)
+
+
+def _place(value: str | None, known: set[str], rare: set[str], absent: tuple[str | None, str | None]) -> str | None:
+    if value is None:
+        return absent[0]
+    if value in known:
+        return value
+    return RARE if value in rare else absent[1]
+
+
+class FillEmpty(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Put 0 into number columns that training never saw a value of: not every library takes a column of nothing."""
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
+        """Find the empty columns.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+        y : ignored
+        """
+        self.fill_ = _zero_where_empty(np.asarray(X, dtype=np.float64))
+        return self
+
+    def transform(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the numbers.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+        """
+        values = np.asarray(X, dtype=np.float64)
+        return np.where(np.isnan(values), self.fill_, values)
+
+
+def _zero_where_empty(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isnan(values).all(axis=0), 0.0, np.nan)
+
+
+class SignedLog(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """sign(x) log(1 + |x|): brings counts that spread over orders of magnitude to one scale."""
+
+    def fit(self, X: NDArray[np.float64], y: object = None) -> Self:  # noqa: ARG002
+        """Remember the number of columns.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+        y : ignored
+        """
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the transformed numbers.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+        """
+        values = np.asarray(X, dtype=np.float64)
+        return np.sign(values) * np.log1p(np.abs(values))
+
+
+def _columns(
+    numbers: Sequence[str], categories: Sequence[str], needs: Needs, levels: TransformerMixin
+) -> ColumnTransformer:
+    steps: list[tuple[str, Any]] = [("empty", FillEmpty())]
+    if not needs.missing:
+        steps.append(("impute", SimpleImputer(strategy="median", add_indicator=True)))
+    if needs.scaled:
+        steps += [("log", SignedLog()), ("scale", StandardScaler())]
+    named = SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=np.nan, keep_empty_features=True)
+    return ColumnTransformer(
+        [
+            ("numbers", Pipeline(steps), list(numbers)),
+            ("categories", Pipeline([("text", AsText()), ("impute", named), ("levels", levels)]), list(categories)),
+        ],
+        verbose_feature_names_out=False,
+        sparse_threshold=0,
+    )
+
+
+class AsText(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Category columns as Python strings with NaN where missing, whatever pandas stores them in."""
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002
+        """Remember the columns.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+        y : ignored
+        """
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> NDArray[np.object_]:
+        """Return an object array.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+        """
+        plain = X.astype(object)
+        return plain.where(plain.notna(), np.nan).to_numpy(dtype=object)
+
+
+class Output(NamedTuple):
+    """A column that an encoder gives.
+
+    Attributes
+    ----------
+    source : str
+        The panel column that it was made from.
+    level : bool
+        Whether it stands for categories, so that values between two of them mean nothing.
+    """
+
+    source: str
+    level: bool
+
+
+def outputs_of(encoder: Any) -> list[Output]:  # noqa: ANN401 - a NativeColumns or a ColumnTransformer of this module
+    """Tell where the columns of a fitted encoder's output come from.
+
+    Parameters
+    ----------
+    encoder : NativeColumns or ColumnTransformer
+        Fitted, and made by an encoder of this module.
+
+    Returns
+    -------
+    list of Output
+        One per column, in order.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"users": [1.0, None, 3.0], "plan": ["free", "pro", "free"]})
+    >>> needs = Needs(categories=False, missing=False, missing_categories=False, scaled=False)
+    >>> encoder = OneHot(min_rows=1).build(["users"], ["plan"], needs).fit(rows)
+    >>> [output.source for output in outputs_of(encoder)]
+    ['users', 'users', 'plan', 'plan']
+    """
+    if isinstance(encoder, NativeColumns):
+        return [Output(name, False) for name in encoder.numbers] + [Output(name, True) for name in encoder.categories]
+    (_, numbers, number_names), (_, categories, category_names) = encoder.transformers_[:2]
+    sources = list(number_names)
+    if number_names and "impute" in numbers.named_steps:
+        sources += [number_names[i] for i in numbers["impute"].indicator_.features_]
+    outputs = [Output(name, False) for name in sources]
+    if not category_names:
+        return outputs
+    levels = categories["levels"]
+    positions = [str(i) for i in range(len(category_names))]
+    made = levels.get_feature_names_out(positions)  # "2_free", or "2" where one column gives one
+    between = isinstance(levels, TargetEncoder)
+    return outputs + [Output(category_names[int(name.partition("_")[0])], not between) for name in made]

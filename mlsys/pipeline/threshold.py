@@ -1,0 +1,280 @@
+"""The operating threshold: from which probability on a row is flagged, chosen on out-of-fold rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlsys.errors import FitError, closest
+
+FloatArray = npt.NDArray[np.float64]
+METHODS = ("top_k", "f_beta", "cost")
+OUTCOMES = ("true_positive", "false_positive", "false_negative", "true_negative")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold and what it does on the rows that it was chosen on.
+
+    Attributes
+    ----------
+    threshold : float
+        A row is flagged if its probability is at least this.
+    method : {"top_k", "f_beta", "cost"}
+        How it was chosen.
+    parameters : dict of str to float
+        What the method was given; for "cost" also ``elkan``, the threshold that theory gives for perfect probabilities.
+    rows, positives, folds : int
+        The rows that it was chosen on.
+    flagged : tuple of int, shape (folds,)
+        Rows flagged in each fold, in the folds' order.
+    flagged_mean : float
+        Their mean.
+    precision, recall : float or None
+        On all rows together; None where undefined (nothing flagged, no positives).
+    expected_gain : float or None
+        Mean over the folds of the values of true positives less all costs, in the currency of both; None if neither is
+        given.
+    """
+
+    threshold: float
+    method: str
+    parameters: dict[str, float]
+    rows: int
+    positives: int
+    folds: int
+    flagged: tuple[int, ...]
+    flagged_mean: float
+    precision: float | None
+    recall: float | None
+    expected_gain: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what threshold.json holds."""
+        return asdict(self) | {"flagged": list(self.flagged)}
+
+
+def choose_threshold(
+    label: npt.ArrayLike,
+    probability: npt.ArrayLike,
+    value: npt.ArrayLike | None = None,
+    *,
+    method: str,
+    k: int | None = None,
+    beta: float = 1.0,
+    cost: Mapping[str, float] | None = None,
+    groups: npt.ArrayLike | None = None,
+) -> Threshold:
+    """Choose the probability from which on rows are flagged.
+
+    Candidates are the distinct probabilities, so tied rows are flagged together. Among equally good candidates the
+    highest one wins, which flags the fewest rows.
+
+    Parameters
+    ----------
+    label : array-like of {0, 1}, shape (rows,)
+        What happened; out-of-fold rows with a complete label window.
+    probability : array-like of float, shape (rows,)
+        Calibrated out-of-fold probabilities.
+    value : array-like of float, shape (rows,), optional
+        What a true positive brings, in the currency of `cost`; NaN (unknown) counts 0.
+    method : {"top_k", "f_beta", "cost"}
+        - "top_k": the threshold that flags a number of rows as near as possible to `k` a fold on average; with ties it
+          may be more or fewer, but never nobody. A `k` past the rows flags all of them.
+        - "f_beta": the highest F-beta on all rows together (van Rijsbergen 1979, chapter 7).
+        - "cost": the lowest cost on all rows together (Elkan 2001, "The foundations of cost-sensitive learning", for
+          the cost matrix). If the cheapest is to flag nobody, the threshold lies just above the highest probability.
+    k : int, optional
+        Rows to flag per fold, for "top_k"; at least 1.
+    beta : float, default 1
+        How many times as much recall matters as precision, for "f_beta"; above 0.
+    cost : mapping of str to float, optional
+        For "cost": what a ``true_positive``, ``false_positive``, ``false_negative`` and ``true_negative`` row costs;
+        a negative cost is a gain; 0 if left out. The other methods use it for `expected_gain` only.
+    groups : array-like, shape (rows,), optional
+        The fold of each row; one fold if absent.
+
+    Returns
+    -------
+    Threshold
+
+    Raises
+    ------
+    FitError
+        Where there are no rows, or ones that cannot be ranked; no positives for "f_beta"; a parameter missing or out of
+        range; a cost matrix under which one answer is always right.
+
+    Examples
+    --------
+    >>> choice = choose_threshold([0, 1, 0, 1], [0.1, 0.7, 0.4, 0.6], method="top_k", k=3)
+    >>> choice.threshold, choice.flagged, choice.recall
+    (0.4, (3,), 1.0)
+    >>> cost = {"false_positive": 1, "false_negative": 5}
+    >>> choose_threshold([0, 1, 0, 1], [0.1, 0.7, 0.4, 0.6], method="cost", cost=cost).threshold
+    0.6
+    """
+    rows = _Rows.of(label, probability, value, groups)
+    costs = None if cost is None else _costs(cost)
+    match method:
+        case "top_k":
+            threshold, parameters = _top_k(rows, k)
+        case "f_beta":
+            threshold, parameters = _f_beta(rows, beta)
+        case "cost":
+            threshold, parameters = _cheapest(rows, costs)
+        case _:
+            near = closest(method, METHODS)
+            hint = f" (closest: {near})" if near else ""
+            raise FitError(f"Unknown threshold method {method!r}; they are {', '.join(METHODS)}{hint}.")
+    return _describe(rows, threshold, method, parameters, costs)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows in order of falling probability."""
+
+    label: FloatArray
+    probability: FloatArray
+    value: FloatArray | None
+    fold: npt.NDArray[np.intp]
+    folds: int
+
+    @classmethod
+    def of(
+        cls,
+        label: npt.ArrayLike,
+        probability: npt.ArrayLike,
+        value: npt.ArrayLike | None,
+        groups: npt.ArrayLike | None,
+    ) -> _Rows:
+        labels, scores = np.asarray(label, dtype=np.float64), np.asarray(probability, dtype=np.float64)
+        values = None if value is None else np.nan_to_num(np.asarray(value, dtype=np.float64), nan=0.0)
+        known, fold = np.unique(np.zeros(len(labels)) if groups is None else np.asarray(groups), return_inverse=True)
+        _check(labels, scores, values, fold)
+        order = np.argsort(-scores, kind="stable")
+        return cls(
+            label=labels[order],
+            probability=scores[order],
+            value=None if values is None else values[order] * labels[order],
+            fold=fold[order],
+            folds=len(known),
+        )
+
+    @property
+    def positives(self) -> float:
+        return float(self.label.sum())
+
+    def candidates(self) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+        """Return the distinct probabilities, highest first, and how many rows each flags."""
+        last = np.flatnonzero(np.append(self.probability[1:] != self.probability[:-1], True))
+        return self.probability[last], last + 1
+
+
+def _check(label: FloatArray, probability: FloatArray, value: FloatArray | None, fold: npt.NDArray[np.intp]) -> None:
+    lengths = {len(label), len(probability), len(fold)} | (set() if value is None else {len(value)})
+    if lengths == {0}:
+        raise FitError("There are no rows to choose a threshold on: check that some fold's label window is complete.")
+    if len(lengths) > 1:
+        raise FitError(f"label, probability, value and groups must have one length, not {sorted(lengths)}.")
+    strange = int(((label != 0) & (label != 1)).sum())
+    if strange:
+        raise FitError(
+            f"{strange} of {len(label)} labels are neither 0 nor 1: choose the threshold on known labels only."
+        )
+    wrong = int((~((probability >= 0) & (probability <= 1))).sum())
+    if wrong:
+        raise FitError(
+            f"{wrong} of {len(probability)} probabilities are not in [0, 1]: mend the model or the calibration."
+        )
+
+
+def _top_k(rows: _Rows, k: int | None) -> tuple[float, dict[str, float]]:
+    if k is None or k < 1:
+        raise FitError(f"Threshold method top_k needs k >= 1, the rows to flag per fold; got {k}.")
+    thresholds, flagged = rows.candidates()
+    return float(thresholds[np.argmin(np.abs(flagged - k * rows.folds))]), {"k": k}
+
+
+def _f_beta(rows: _Rows, beta: float) -> tuple[float, dict[str, float]]:
+    if not beta > 0:
+        raise FitError(f"Threshold method f_beta needs beta > 0, the weight of recall; got {beta}.")
+    if not rows.positives:
+        raise FitError(
+            f"None of the {len(rows.label)} rows is positive, so F-beta is undefined: use method top_k, or more folds."
+        )
+    thresholds, flagged = rows.candidates()
+    hits = np.cumsum(rows.label)[flagged - 1]
+    score = (1 + beta**2) * hits / (beta**2 * rows.positives + flagged)
+    best = int(np.argmax(score))
+    return float(thresholds[best]), {"beta": beta, "f_beta": float(score[best])}
+
+
+def _cheapest(rows: _Rows, costs: Mapping[str, float] | None) -> tuple[float, dict[str, float]]:
+    if costs is None:
+        raise FitError(f"Threshold method cost needs a cost for some of {', '.join(OUTCOMES)}.")
+    thresholds, flagged = rows.candidates()
+    saved = np.append(0.0, np.cumsum(_saved_by_flagging(rows, costs))[flagged - 1])
+    best = int(np.argmax(saved))
+    nobody = float(np.nextafter(thresholds[0], np.inf))
+    return float(thresholds[best - 1]) if best else nobody, {**costs, "elkan": _elkan(rows, costs)}
+
+
+def _costs(cost: Mapping[str, float]) -> dict[str, float]:
+    """Return the cost of all four outcomes."""
+    unknown = [name for name in cost if name not in OUTCOMES]
+    if unknown:
+        near = closest(unknown[0], OUTCOMES)
+        raise FitError(
+            f"Unknown outcome in the costs: {', '.join(unknown)}; they are {', '.join(OUTCOMES)}"
+            f"{f' (closest: {near})' if near else ''}."
+        )
+    return {name: float(cost.get(name, 0.0)) for name in OUTCOMES}
+
+
+def _saved_by_flagging(rows: _Rows, costs: Mapping[str, float]) -> FloatArray:
+    """Return how much less each row costs if it is flagged."""
+    positive = costs["false_negative"] - costs["true_positive"] + (0.0 if rows.value is None else rows.value)
+    return np.where(rows.label == 1, positive, costs["true_negative"] - costs["false_positive"])
+
+
+def _elkan(rows: _Rows, costs: Mapping[str, float]) -> float:
+    """Return the probability from which on flagging pays, were the probabilities perfect (Elkan 2001, equation 2)."""
+    value = 0.0 if rows.value is None or not rows.positives else float(rows.value.sum()) / rows.positives
+    wasted = costs["false_positive"] - costs["true_negative"]
+    earned = costs["false_negative"] - costs["true_positive"] + value
+    if not (wasted > 0 and earned > 0):
+        raise FitError(
+            f"Under these costs one answer is always right: a false positive must cost more than a true negative (the "
+            f"difference is {wasted:+g}), and a missed positive more than a flagged one, mean value included (the "
+            f"difference is {earned:+g}). Costs are positive, gains negative."
+        )
+    return wasted / (wasted + earned)
+
+
+def _describe(
+    rows: _Rows, threshold: float, method: str, parameters: dict[str, float], costs: Mapping[str, float] | None
+) -> Threshold:
+    flag = rows.probability >= threshold
+    hits, flagged = float(rows.label[flag].sum()), np.bincount(rows.fold[flag], minlength=rows.folds)
+    gain = None
+    if costs is not None or rows.value is not None:
+        all_costs = costs or dict.fromkeys(OUTCOMES, 0.0)
+        unflagged = np.where(rows.label == 1, all_costs["false_negative"], all_costs["true_negative"])
+        gain = float(_saved_by_flagging(rows, all_costs)[flag].sum() - unflagged.sum()) / rows.folds
+    return Threshold(
+        threshold=threshold,
+        method=method,
+        parameters=parameters,
+        rows=len(rows.label),
+        positives=int(rows.positives),
+        folds=rows.folds,
+        flagged=tuple(int(count) for count in flagged),
+        flagged_mean=float(flagged.mean()),
+        precision=hits / float(flag.sum()) if flag.any() else None,
+        recall=hits / rows.positives if rows.positives else None,
+        expected_gain=gain,
+    )

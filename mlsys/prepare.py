@@ -1,0 +1,214 @@
+"""From a composed config to what a run needs, or to one error that lists all that is wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from mlsys.components import Components
+from mlsys.config import TrainConfig, inspect, with_choices
+from mlsys.data.config import DataConfig
+from mlsys.data.read import Reader, open_data
+from mlsys.errors import ConfigError, DataError, MlsysError, Problem, closest
+from mlsys.launch import conf_folder, environment_overrides
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+ADVICE = "Nothing was run. `python -m mlsys.train --help` lists groups and keys, `mlsys config schema` what they may be."
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked config, its components, and its data, opened but not yet read."""
+
+    config: TrainConfig
+    parts: Components
+    data: Reader
+
+
+def prepare(composed: DictConfig) -> Prepared:
+    """Check a composed config against types, components and the tables' columns, and build what it describes.
+
+    Raises
+    ------
+    ConfigError
+        Listing every problem.
+    DataError
+        Where the config is right but the tables cannot be opened.
+    """
+    plain, problems, config = inspect(composed)
+    parts, more = Components.build(plain)
+    problems += more
+    data = _opened(plain, parts, problems)
+    if problems or config is None or data is None:
+        raise ConfigError("The config", problems, ADVICE)
+    return Prepared(config, parts, data)
+
+
+def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem]) -> Reader | None:
+    """Open the data, adding to ``problems`` the columns that are not there."""
+    try:
+        data = TypeAdapter[Any](DataConfig).validate_python(plain.get("data"))
+    except ValidationError:
+        return None  # said by the check of types
+    if problems and data.kind == "events" and (data.demo is not None or "unset" in (data.dir, data.url)):
+        return None  # nothing is generated for a config that cannot run
+    try:
+        return open_data(data, parts.blocks, threads=plain.get("threads"))
+    except ConfigError as error:
+        problems.extend(error.problems)
+    except DataError:
+        if not problems:
+            raise
+    return None
+
+
+def compose_config(overrides: Sequence[str], folder: Path | None = None) -> TrainConfig:
+    """Compose and check a config outside of a Hydra job; no data are opened.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        As on the command line of training; the environment's are added.
+    folder : Path, optional
+        The config groups; the shipped ones without.
+
+    Raises
+    ------
+    ConfigError
+        Listing every problem.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    folder = folder or conf_folder()
+    everything = [*environment_overrides(overrides), *overrides]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(folder.resolve())):
+            config = compose(config_name="train", overrides=everything, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise diagnose(everything, folder, str(error)) from error
+    choices = config.hydra.runtime.choices
+    del config.hydra  # read above; the rest is ours, and Hydra's part holds values that only a job has
+    _, problems, checked = inspect(with_choices(config, choices))
+    if problems or checked is None:
+        raise ConfigError("The config", problems, ADVICE)
+    return checked
+
+
+def explain(error: Exception, arguments: Sequence[str]) -> int:
+    """Say what went wrong in words on standard error, and return the exit code: 2 for wrong usage, else 1.
+
+    Errors that mlsys did not raise on purpose are raised again, with their traceback.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        error = diagnose(
+            [argument for argument in arguments if not argument.startswith("-")], conf_folder(), str(error)
+        )
+    if not isinstance(error, MlsysError):
+        raise error
+    sys.stderr.write(f"{error}\n")
+    return 2 if isinstance(error, ConfigError) else 1
+
+
+def diagnose(overrides: Sequence[str], folder: Path, reason: str) -> ConfigError:
+    """Find out all that is wrong with overrides that Hydra could not compose; Hydra itself stops at the first.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        As given, ``key=value``.
+    folder : Path
+        The config groups.
+    reason : str
+        Hydra's own message, shown where nothing else is found.
+    """
+    groups = _groups(folder)
+    problems, usable, values = [], [], []
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key in groups:
+            wrong = [choice for choice in value.split(",") if choice not in groups[key]]
+            problems += [_unknown_option(key, choice, groups[key]) for choice in wrong]
+            usable += [] if wrong else [override]
+        elif not override.startswith(("+", "~", "hydra.", "-")):
+            values.append((key, override))
+    composed = _compose(folder, usable)
+    if composed is not None:
+        keys = list(_flat_keys(composed))
+        unknown = [key for key, _ in values if key not in keys]
+        problems += [_unknown_key(key, keys, groups) for key in unknown]
+        known = _compose(folder, [*usable, *(override for key, override in values if key not in unknown)])
+        problems += _further_problems(known) if known is not None else []
+    if not problems:
+        problems = [Problem("command line", " ".join(overrides) or "(no overrides)", reason.strip())]
+    return ConfigError(
+        "The config", problems, "Nothing was run. `python -m mlsys.train --help` lists the groups and keys."
+    )
+
+
+def _further_problems(composed: DictConfig) -> Sequence[Problem]:
+    try:
+        prepare(composed)
+    except ConfigError as error:
+        return error.problems
+    except DataError:
+        return []  # the tables are another matter, to be said once the config is right
+    return []
+
+
+def _groups(folder: Path) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for file in sorted(folder.glob("*/**/*.yaml")):
+        groups.setdefault(file.parent.relative_to(folder).as_posix(), []).append(file.stem)
+    return groups
+
+
+def _unknown_option(group: str, choice: str, options: Sequence[str]) -> Problem:
+    return Problem(group, choice, ", ".join(options), closest(choice, options))
+
+
+def _unknown_key(key: str, keys: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Problem:
+    parent = key.rpartition(".")[0]
+    known = [name for name in keys if name.rpartition(".")[0] == parent] if parent in keys else []
+    if known:
+        nearest = closest(key, known) or closest(key, keys)
+        return Problem(key, "an unknown key", ", ".join(known) + " (or +key=value to add one)", nearest)
+    candidates = [*groups, *keys]
+    return Problem(key, "an unknown key or group", "groups: " + ", ".join(groups), closest(key, candidates))
+
+
+def _compose(folder: Path, overrides: Sequence[str]) -> DictConfig | None:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(folder.resolve())):
+            return compose(config_name="train", overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException):
+        return None  # the caller shows Hydra's own first message instead
+
+
+def _flat_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    from omegaconf import DictConfig
+
+    for key in config:
+        yield f"{prefix}{key}"
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+            yield from _flat_keys(node, f"{prefix}{key}.")

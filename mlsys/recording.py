@@ -1,0 +1,103 @@
+"""Keeps the record of a run in its directory, however the run ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from mlsys.config import TrainConfig
+from mlsys.runs.writer import RunWriter
+
+log = logging.getLogger(__name__)
+
+
+class Stopwatch:
+    """Times named stages.
+
+    Examples
+    --------
+    >>> clock = Stopwatch()
+    >>> with clock("fit"):
+    ...     pass
+    >>> list(clock.seconds)
+    ['fit', 'total']
+    """
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._stages: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time a stage."""
+        start = time.perf_counter()
+        yield
+        self._stages[stage] = time.perf_counter() - start
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each stage, and of everything since the watch was made."""
+        rounded = {stage: round(seconds, 3) for stage, seconds in self._stages.items()}
+        return {**rounded, "total": round(time.perf_counter() - self._start, 3)}
+
+
+@dataclass
+class Record:
+    """A run directory being written, and what its manifest will say of the data."""
+
+    writer: RunWriter
+    fingerprint: str | None = None
+
+
+@contextmanager
+def recorded(folder: Path, config: TrainConfig, overrides: list[dict[str, str]], clock: Stopwatch) -> Iterator[Record]:
+    """Open a run directory, write its config, and close it with a manifest.
+
+    A run that raises leaves a directory whose manifest says ``failed``, with its log; one that is killed leaves no manifest.
+    """
+    record = Record(RunWriter(folder))
+    record.writer.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
+    record.writer.write_text("overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+    try:
+        yield record
+    except Exception as error:
+        log.error("the run failed: %s", error)  # noqa: TRY400 - the traceback is raised on; the log needs the reason
+        _finish(record, config, clock, "failed")
+        raise
+    _finish(record, config, clock, "complete")
+
+
+def discard_log(folder: Path) -> None:
+    """Remove the directory that Hydra made for a run that never began, if it holds nothing but the log."""
+    if {path.name for path in folder.iterdir()} <= {"train.log"}:
+        _close_log(folder)
+        (folder / "train.log").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another process may have put something there just now
+            folder.rmdir()
+
+
+def _finish(record: Record, config: TrainConfig, clock: Stopwatch, status: str) -> None:
+    _close_log(record.writer.folder)
+    record.writer.finish(
+        seed=config.seed,
+        threads=config.thread_count,
+        status=status,  # type: ignore[arg-type]
+        data_fingerprint=record.fingerprint,
+        timing=clock.seconds,
+    )
+
+
+def _close_log(folder: Path) -> None:
+    """Close what logs into the run directory: the manifest holds the log's digest."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).is_relative_to(folder.resolve()):
+            root.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,95 @@
+"""The columns that a model takes: named, typed and ordered as its schema says, or refused with a diff."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlsys.errors import DataError, RunError, closest
+
+
+def to_inputs(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the model's input columns of a table, ready for its pipeline.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n, k)
+        The inputs in any order, and nothing else. An input of dtype "float64" may come as any number (missing: NaN or
+        None), one of dtype "string" as text or a category of text.
+    schema : mapping
+        Content of schema.json; of each of its ``inputs``, ``name`` and ``dtype`` are used.
+
+    Returns
+    -------
+    DataFrame of shape (n, k)
+        In the schema's order: float64 with NaN where missing, and pandas' ``str`` (which is NaN where missing). The
+        index is kept.
+
+    Raises
+    ------
+    DataError
+        If columns are missing, unknown, doubled or of another type; shows all of them as a diff.
+    RunError
+        If the schema has a dtype that is neither "float64" nor "string".
+
+    Examples
+    --------
+    >>> schema = {"inputs": [{"name": "users", "dtype": "float64"}, {"name": "industry", "dtype": "string"}]}
+    >>> to_inputs(pd.DataFrame({"industry": ["Retail", None], "users": [3, None]}), schema)
+       users industry
+    0    3.0   Retail
+    1    NaN      NaN
+    """
+    dtypes = {column["name"]: str(column["dtype"]) for column in schema["inputs"]}
+    if unknown := sorted(set(dtypes.values()) - {"float64", "string"}):
+        raise RunError(f"The schema has inputs of dtype {', '.join(unknown)}; only float64 and string are known.")
+    if problems := _diff(frame, dtypes):
+        raise DataError(
+            f"The columns are not the model's {len(dtypes)} inputs (- missing, + unknown, ! of another type):\n  "
+            + "\n  ".join(problems)
+            + "\nRename, drop or convert them; the run's schema.json describes each."
+        )
+    columns = {name: _converted(frame[name], dtype) for name, dtype in dtypes.items()}
+    return pd.DataFrame(columns, index=frame.index, columns=list(dtypes))
+
+
+def _diff(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> list[str]:
+    unknown = [str(name) for name in frame.columns if name not in dtypes]
+    lines = []
+    for name, dtype in dtypes.items():
+        count = int((frame.columns == name).sum())
+        if count == 0:
+            near = closest(name, unknown)
+            lines.append(f"- {name} ({dtype})" + (f"; {near} is spelled like it" if near else ""))
+        elif count > 1:
+            lines.append(f"+ {name} comes {count} times")
+        elif (got := _mistyped(frame[name], dtype)) is not None:
+            lines.append(f"! {name} takes {dtype}, got {got}")
+    return lines + [f"+ {name}" for name in unknown]
+
+
+def _mistyped(column: pd.Series[Any], dtype: str) -> str | None:
+    """Return what a column holds instead of ``dtype``, or None if it fits; an empty column fits either."""
+    kind = pd.api.types
+    if dtype == "float64" and kind.is_numeric_dtype(column) and not kind.is_bool_dtype(column):
+        return "complex numbers" if kind.is_complex_dtype(column) else None
+    if dtype == "string" and isinstance(column.dtype, pd.StringDtype):
+        return None
+    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column.dropna()
+    for value in np.asarray(values, dtype=object):
+        fits = isinstance(value, str) if dtype == "string" else isinstance(value, Real) and not isinstance(value, bool)
+        if not fits:
+            return f"{type(value).__name__} {value!r}"
+    return None
+
+
+def _converted(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
+    if dtype == "string":
+        return column.astype("str").where(column.notna(), np.nan).astype("str")
+    if isinstance(column.dtype, np.dtype) and column.dtype != object:
+        return column.astype("float64")
+    return pd.Series(column.to_numpy(dtype="float64", na_value=np.nan), index=column.index)

@@ -1,0 +1,286 @@
+"""Reading a run directory: nothing is returned that differs from what the run left."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlsys.errors import RunError, closest
+from mlsys.runs.files import MANIFEST
+from mlsys.runs.json_text import Json
+from mlsys.runs.manifest import Manifest, package_versions
+from mlsys.runs.verify import read_manifest, read_verified, verify_files
+from mlsys.runs.walk import run_folders
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mlsys.runs.calibration import Calibration
+    from mlsys.runs.model_io import Classifier
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run, its files read when first asked for and compared with their digest each time.
+
+    Open one with `Run.open`.
+
+    Attributes
+    ----------
+    path : Path
+        The run directory, absolute.
+    manifest : Manifest
+        What made the run.
+    any_version : bool
+        Load the model although a library of it has another version than at training; its golden rows then tell
+        whether that matters.
+    """
+
+    path: Path
+    manifest: Manifest
+    any_version: bool = False
+
+    @classmethod
+    def open(cls, path: Path | str, *, verify: bool = True, any_version: bool = False) -> Run:
+        """Open a run directory.
+
+        Parameters
+        ----------
+        path : Path or str
+            The directory; may be a link to one (a sweep's ``best``).
+        verify : bool
+            Compare all files with their digests now, rather than each when it is read.
+        any_version : bool
+            See the class.
+
+        Raises
+        ------
+        RunError
+            If it is incomplete, of another format version, or not as the run left it.
+        """
+        folder = Path(path).resolve()
+        manifest = read_manifest(folder)
+        if verify:
+            verify_files(folder, manifest)
+        return cls(folder, manifest, any_version)
+
+    @property
+    def name(self) -> str:
+        """The last two parts of the path, which tell runs apart: ``2026-11-20/10-15-00``, or ``SWEEP/3``."""
+        return "/".join(self.path.parts[-2:])
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return the content of a file of the run.
+
+        Raises
+        ------
+        RunError
+            If the run has no such file, or it was changed.
+        """
+        return read_verified(self.path, name, self.manifest)
+
+    def read_json(self, name: str) -> Json:
+        """Return what a JSON file of the run holds."""
+        return json.loads(self.read_bytes(name))
+
+    def read_yaml(self, name: str) -> Json:
+        """Return what a YAML file of the run holds."""
+        return yaml_value(self.read_bytes(name))
+
+    def read_parquet(self, name: str) -> pd.DataFrame:
+        """Return the table in a Parquet file of the run."""
+        import pandas as pd  # half a second, which reading numbers and the card does not need
+
+        return pd.read_parquet(io.BytesIO(self.read_bytes(name)), engine="pyarrow")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config (config.yaml)."""
+        return dict(self.read_yaml("config.yaml") or {})
+
+    @cached_property
+    def overrides(self) -> Json:
+        """What was overridden and from where (overrides.yaml)."""
+        return self.read_yaml("overrides.yaml")
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The model's inputs, and the names of entity, as-of and target (schema.json)."""
+        return dict(self.read_json("schema.json"))
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Numbers with intervals and baselines (metrics.json)."""
+        return dict(self.read_json("metrics.json"))
+
+    @cached_property
+    def audit(self) -> dict[str, Any]:
+        """The leakage audit (audit.json)."""
+        return dict(self.read_json("audit.json"))
+
+    @cached_property
+    def threshold(self) -> dict[str, Any]:
+        """The operating threshold and how it was chosen (threshold.json)."""
+        return dict(self.read_json("threshold.json"))
+
+    @cached_property
+    def reference(self) -> dict[str, Any]:
+        """Feature distributions to compare later data with (reference.json)."""
+        return dict(self.read_json("reference.json"))
+
+    @cached_property
+    def card(self) -> str:
+        """The model card, in Markdown (card.md)."""
+        return self.read_bytes("card.md").decode()
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Out-of-fold rows: id, as_of, fold, label, label_complete, score, probability (predictions.parquet)."""
+        return self.read_parquet("predictions.parquet")
+
+    @cached_property
+    def folds(self) -> pd.DataFrame:
+        """Numbers of each fold (folds.parquet)."""
+        return self.read_parquet("folds.parquet")
+
+    @cached_property
+    def golden(self) -> pd.DataFrame:
+        """Some input rows with the score and probability that training computed (golden.parquet)."""
+        return self.read_parquet("golden.parquet")
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The map from the pipeline's scores to probabilities (model/calibration.json)."""
+        from mlsys.runs.calibration import Calibration  # it needs NumPy
+
+        return Calibration.from_dict(self.read_json("model/calibration.json"))
+
+    @cached_property
+    def model(self) -> Classifier:
+        """The fitted scikit-learn Pipeline (model/pipeline.skops).
+
+        Raises
+        ------
+        RunError
+            If its file is refused, or one of its libraries is missing or of another major or minor version than at
+            training and `any_version` is False. A different patch version is logged as a warning.
+        """
+        from mlsys.runs import model_io  # its functions import scikit-learn
+
+        data = self.read_bytes(model_io.MODEL_FILE)
+        _check_versions(self, model_io.libraries(data))
+        return model_io.model_from_bytes(data, str(self.path / model_io.MODEL_FILE))
+
+
+def find_run(name: str | Path, root: Path = Path()) -> Path:
+    """Return the run directory that a user means.
+
+    Parameters
+    ----------
+    name : str or Path
+        ``latest`` (the complete run that finished last), or the path of a run directory: absolute, or relative to
+        ``root``, to ``root/outputs`` or to ``root/multirun``.
+    root : Path
+        The working folder.
+
+    Returns
+    -------
+    Path
+        A directory with a manifest, links in its own path resolved.
+
+    Raises
+    ------
+    RunError
+        If there is no such run, it is incomplete, or the folder holds several; names the nearest.
+    """
+    if str(name) == "latest":
+        return _latest(root)
+    folders = [base / name for base in (root, root / "outputs", root / "multirun")]
+    for folder in folders:
+        if (folder / MANIFEST).is_file():
+            return folder.resolve()
+    for folder in folders:
+        if folder.is_dir():
+            raise RunError(_no_run_in(folder))
+    names = [str(folder.relative_to(root)) for folder in run_folders(root)]
+    raise RunError(
+        f"There is no run {str(name)!r} below {root.resolve()}. {_nearest(str(name), names)}"
+        "Give the path of a run directory, or `latest`; `mlsys runs` lists them."
+    )
+
+
+def _latest(root: Path) -> Path:
+    complete: dict[Path, str] = {}
+    for folder in run_folders(root):
+        try:
+            manifest = read_manifest(folder)
+        except RunError as error:  # an old format or a killed run must not hide all others
+            logger.warning("skipped on the way to the latest run: %s", error)
+            continue
+        if manifest.status == "complete":
+            complete[folder] = manifest.created
+    if not complete:
+        raise RunError(
+            f"There is no complete run below {root.resolve()}: train one (python -m mlsys.train), or give the path of "
+            "a run directory. `mlsys runs` lists incomplete and failed ones."
+        )
+    return max(complete, key=lambda folder: complete[folder]).resolve()
+
+
+def _no_run_in(folder: Path) -> str:
+    inside = [str(found.relative_to(folder)) for found in run_folders(folder) if found != folder]
+    if inside:
+        return f"{folder} holds {len(inside)} runs: name one of them, such as {folder / inside[0]}."
+    return f"{folder} is no complete run: it has no {MANIFEST}. `mlsys runs` lists the runs that are complete."
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    by_end = {"/".join(Path(each).parts[-2:]): each for each in names}
+    near = closest(name, names) or by_end.get(closest(name, by_end) or "")
+    return f"The nearest is {near}. " if near else ""
+
+
+def yaml_value(data: bytes) -> Json:
+    """Return what YAML text holds, in plain Python types.
+
+    Examples
+    --------
+    >>> yaml_value(b"choices: {model: catboost}")
+    {'choices': {'model': 'catboost'}}
+    """
+    import yaml  # 50 ms, which commands that read no config do not need
+
+    try:
+        return yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise RunError(f"This is not YAML: {error}.") from error
+
+
+def _check_versions(run: Run, packages: tuple[str, ...]) -> None:
+    trained, installed = run.manifest.packages, package_versions(packages)
+    missing = [name for name in packages if name not in installed]
+    patch = [name for name in packages if name in installed and installed[name] != trained.get(name, installed[name])]
+    other = [name for name in patch if _minor(installed[name]) != _minor(trained[name])]
+    said = {
+        name: f"{name} {installed.get(name, 'missing')} (trained with {trained.get(name, '?')})" for name in packages
+    }
+    if missing or (other and not run.any_version):
+        wanted = " ".join(f"'{name}=={trained[name]}'" for name in missing + other if name in trained)
+        raise RunError(
+            f"The model of {run.path} needs other libraries: {', '.join(said[name] for name in missing + other)}. "
+            f"Install them (pip install {wanted}), train again, or open the run with any_version=True, and let its "
+            "golden rows tell whether the difference matters."
+        )
+    for name in patch:
+        logger.warning("%s: the model was saved with another version of %s", run.path, said[name])
+
+
+def _minor(version: str) -> tuple[str, ...]:
+    return tuple(version.split(".")[:2])

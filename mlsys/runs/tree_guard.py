@@ -1,0 +1,84 @@
+"""Refuse decision trees whose node indices point outside the tree.
+
+scikit-learn follows the child and feature indices of a tree without checking them, so a crafted file that holds only
+trusted types could still crash the process that predicts with it, or make it read foreign memory. skops therefore
+trusts no tree by itself and leaves the check to its user: https://github.com/scikit-learn/scikit-learn/pull/34558.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlsys.errors import RunError
+from mlsys.runs.parts import parts
+
+
+def check_trees(model: object) -> None:
+    """Check every scikit-learn tree in a loaded model.
+
+    Parameters
+    ----------
+    model : object
+        A model that was just loaded, before it predicts anything.
+
+    Raises
+    ------
+    RunError
+        If a child index leaves its tree or leads back, a feature index is not below the number of inputs of the
+        estimator that owns the tree, or the members of an ensemble disagree on that number.
+    """
+    for part in parts(model):
+        attributes = getattr(part, "__dict__", {})
+        inputs = attributes.get("n_features_in_", 0)
+        if "tree_" in attributes:
+            tree = attributes["tree_"]
+            _check_nodes(tree.__getstate__()["nodes"], min(inputs, tree.n_features))
+        for predictor in _flat(attributes.get("_predictors", ())):
+            _check_histogram_nodes(predictor.nodes, inputs, len(predictor.raw_left_cat_bitsets))
+        members = {vars(member).get("n_features_in_", inputs) for member in _flat(attributes.get("estimators_", ()))}
+        if any(hasattr(member, "tree_") for member in _flat(attributes.get("estimators_", ()))) and members != {inputs}:
+            raise _refusal("its trees were fitted on different numbers of inputs")
+
+
+def _flat(nested: Iterable[object]) -> list[Any]:
+    """Return the members of an ensemble, which come as a list, a list of lists or an array of objects."""
+    rows = nested.ravel().tolist() if isinstance(nested, np.ndarray) else list(nested)
+    return [member for row in rows for member in (row if isinstance(row, list) else [row])]
+
+
+def _check_nodes(nodes: NDArray[np.void], inputs: int) -> None:
+    inner = nodes["left_child"] != -1
+    for side in ("left_child", "right_child"):
+        _check_children(nodes[side], inner)
+    _check_features(nodes["feature"][inner], inputs)
+
+
+def _check_histogram_nodes(nodes: NDArray[np.void], inputs: int, tables: int) -> None:
+    inner = nodes["is_leaf"] == 0
+    for side in ("left", "right"):
+        _check_children(nodes[side].astype(np.int64), inner)
+    _check_features(nodes["feature_idx"][inner], inputs)
+    categorical = nodes["bitset_idx"][inner & (nodes["is_categorical"] != 0)]
+    if np.any(categorical >= tables):
+        raise _refusal("a split on categories points outside its table")
+
+
+def _check_children(children: NDArray[np.int64], inner: NDArray[np.bool_]) -> None:
+    # Builders number children after their parent, so that a walk from the root must end.
+    if len(children) == 0 or np.any(inner & ((children <= np.arange(len(children))) | (children >= len(children)))):
+        raise _refusal("a node's child lies outside its tree")
+
+
+def _check_features(features: NDArray[np.int64], inputs: int) -> None:
+    if np.any((features < 0) | (features >= inputs)):
+        raise _refusal(f"a node splits on an input that does not exist (there are {inputs})")
+
+
+def _refusal(reason: str) -> RunError:
+    return RunError(
+        f"The model's file is refused: {reason}. It was damaged or crafted: train again, or restore it from a copy."
+    )

@@ -1,0 +1,198 @@
+"""Writing a run directory: each file whole or absent, the manifest last."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlsys.errors import RunError
+from mlsys.runs.files import MANIFEST, FileEntry, checked_name, digest_file, run_files, sync_folder, write_atomic
+from mlsys.runs.json_text import json_text
+from mlsys.runs.manifest import Manifest, Status, new_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARKER = ".writing"
+
+
+class RunWriter:
+    """Writes the files of one run, then its manifest.
+
+    A directory is written once, by one process. The hidden file ``.writing`` claims it from the start, and stays behind
+    if the process is killed; such a directory has no manifest, is shown as incomplete, and is never written again, so
+    that no run is ever a mix of two.
+
+    Parameters
+    ----------
+    folder : Path or str
+        The run directory; made if absent. What is in it already (Hydra's log, say) becomes part of the run.
+
+    Raises
+    ------
+    RunError
+        If it holds a finished run, or another process is writing (or was killed while writing) it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> writer = RunWriter(folder.name)
+    >>> _ = writer.write_json("metrics.json", {"overall": {}})
+    >>> list(writer.finish(seed=1, threads=1).files)
+    ['metrics.json']
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder).resolve()
+        self._finished = False
+        self._synced: set[str] = set()
+        with self._writing(MARKER):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._claim()
+
+    def path(self, name: str) -> Path:
+        """Return where to write ``name``, for code that writes by itself; its folder is made.
+
+        Parameters
+        ----------
+        name : str
+            Path relative to the run directory, with ``/`` between its parts.
+
+        Raises
+        ------
+        RunError
+            If the name leaves the directory, is hidden, or the run is finished.
+        """
+        if self._finished:
+            raise RunError(f"{self.folder} is finished, so {name} cannot be added: write it before finish().")
+        path = self.folder / checked_name(name)
+        with self._writing(name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._synced.discard(name)
+        return path
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Write a file and return its path."""
+        path = self.path(name)
+        with self._writing(name):
+            write_atomic(path, data)
+        self._synced.add(name)
+        return path
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file as UTF-8 and return its path."""
+        return self.write_bytes(name, text.encode())
+
+    def write_json(self, name: str, value: object) -> Path:
+        """Write ``value`` as JSON (see `json_text`) and return its path.
+
+        Raises
+        ------
+        RunError
+            If the value holds NaN, infinity or something that JSON has no form for.
+        """
+        return self.write_text(name, json_text(value, name))
+
+    def write_parquet(self, name: str, frame: pd.DataFrame) -> Path:
+        """Write a table as Parquet, without its index, and return its path; equal tables give equal bytes."""
+        buffer = io.BytesIO()
+        plain = frame.reset_index(drop=True)
+        plain.attrs = {}  # pandas would store them in the file, and they are not data
+        plain.to_parquet(buffer, index=False, engine="pyarrow", compression="zstd")
+        return self.write_bytes(name, buffer.getvalue())
+
+    def finish(
+        self,
+        *,
+        seed: int,
+        threads: int,
+        status: Status = "complete",
+        data_fingerprint: str | None = None,
+        timing: Mapping[str, float] | None = None,
+    ) -> Manifest:
+        """Write manifest.json with the digest of every file; the directory must not change any more.
+
+        Parameters
+        ----------
+        seed, threads : int
+            As given in the config.
+        status : {"complete", "failed", "pruned"}
+            How the run ended.
+        data_fingerprint : str, optional
+            Digest of the raw tables.
+        timing : mapping of str to float, optional
+            Seconds for each stage.
+
+        Returns
+        -------
+        Manifest
+            What was written.
+
+        Raises
+        ------
+        RunError
+            If the run is finished already, the directory holds a link, or the disk is full.
+
+        Notes
+        -----
+        Close the handler of train.log first: a line logged afterwards makes the log differ from its digest.
+        """
+        if self._finished:
+            raise RunError(f"{self.folder} is finished already: finish() is called once.")
+        manifest = new_manifest(
+            status=status,
+            seed=seed,
+            threads=threads,
+            data_fingerprint=data_fingerprint,
+            timing=timing or {},
+            files=self._digests(),
+        )
+        with self._writing(MANIFEST):
+            write_atomic(self.folder / MANIFEST, manifest.to_text().encode())
+            sync_folder(self.folder)
+            self._finished = True
+            (self.folder / MARKER).unlink(missing_ok=True)
+        return manifest
+
+    def _claim(self) -> None:
+        """Make the marker, which only one process can; then look for a manifest, which must not be there."""
+        try:
+            descriptor = os.open(self.folder / MARKER, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError as error:
+            raise RunError(
+                f"Another run is writing {self.folder}, or was killed while it did ({MARKER} is there). "
+                "Choose another folder (hydra.run.dir=…), or delete this one if nothing writes it any more."
+            ) from error
+        os.close(descriptor)
+        if (self.folder / MANIFEST).exists():
+            (self.folder / MARKER).unlink()
+            raise RunError(
+                f"{self.folder} holds a finished run, which is never overwritten. "
+                "Choose another folder (hydra.run.dir=…), or delete this one."
+            )
+
+    def _digests(self) -> dict[str, FileEntry]:
+        digests = {}
+        for name in run_files(self.folder):
+            with self._writing(name):
+                digests[name] = digest_file(self.folder / name, sync=name not in self._synced)
+        with self._writing(MANIFEST):  # the files' names must be on disk before the manifest vouches for them
+            for folder in {(self.folder / name).parent for name in digests}:
+                sync_folder(folder)
+        return digests
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"Could not write {name} in {self.folder}: {error.strerror or error}. The directory is incomplete "
+                f"(no {MANIFEST}) and of no use: mend the cause (free some space, say), delete it and run again."
+            ) from error

@@ -1,0 +1,156 @@
+"""The one entrypoint: raw tables to a run directory.
+
+Examples
+--------
+python -m mlsys.train model=catboost sampler=smotenc
+python -m mlsys.train data=hubspot data.dir=PATH model=xgboost
+python -m mlsys.train -m model=catboost,xgboost sampler=none,smotenc
+
+Libraries are imported where they are first needed, so that ``--help`` and a misspelt key answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+
+from mlsys.errors import AuditFailedError, ConfigError, MlsysError
+from mlsys.launch import EXECUTION_WHITELIST, conf_folder, environment_overrides
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from mlsys.prepare import Prepared
+
+
+def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> float | None:
+    """Do one run and leave its run directory.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Checked config, components and opened data.
+    folder : Path
+        The run directory.
+    overrides : list of dict
+        What was overridden and from where, for the record.
+
+    Returns
+    -------
+    float or None
+        The objective's mean over the folds; None where it is undefined.
+
+    Raises
+    ------
+    MlsysError
+        With what was wrong and what to do; the run directory then says that the run failed.
+    """
+    from rich.console import Console
+
+    from mlsys.evaluation.audit import AuditSubject, run_audit
+    from mlsys.evaluation.backtest import Protocol, run_folds, score_folds
+    from mlsys.evaluation.metrics import evaluate
+    from mlsys.evaluation.results import Results, write_results
+    from mlsys.evaluation.terminal import show
+    from mlsys.pipeline.threshold import choose_threshold
+    from mlsys.recording import Stopwatch, recorded
+
+    clock = Stopwatch()
+    config, parts, data = prepared.config, prepared.parts, prepared.data
+    threads = config.thread_count
+    with recorded(folder, config, overrides, clock) as record:
+        parts.tracker.start(folder, config.to_dict())
+        with clock("panel"):
+            loaded = data.load()
+            folds = parts.split.split(loaded.panel.frame)
+        with clock("fit"):
+            protocol = Protocol(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, threads)
+            outcome = run_folds(protocol, loaded.panel, folds)
+        with clock("measure"):
+            predictions = outcome.predictions
+            metrics = evaluate(predictions, **config.metrics.model_dump(), seed=config.seed)
+            metrics["calibration"] = outcome.calibration_errors()
+            known = predictions[predictions["label_complete"]]
+            threshold = choose_threshold(
+                known["label"],
+                known["probability"],
+                known["value"],
+                groups=known["fold"],
+                **config.threshold.arguments(),
+            )
+        with clock("audit"):
+            subject = AuditSubject(
+                panel=loaded.panel,
+                folds=folds,
+                predictions=predictions,
+                horizon_days=loaded.horizon_days,
+                rebuild=data.rebuild(loaded),
+                refit=lambda panel, folds: score_folds(protocol, panel, folds),
+                forbidden=data.forbidden(),
+                seed=config.seed,
+            )
+            audit = run_audit(subject, config.audit)
+        with clock("report"):
+            results = Results(config.to_dict(), loaded, outcome, metrics, threshold, audit)
+            write_results(record.writer, results, seconds=clock.seconds["fit"])
+        parts.tracker.log_metrics(metrics)
+        record.fingerprint = loaded.fingerprint
+    parts.tracker.log_files(folder)
+    parts.tracker.finish("complete")
+    console = Console()
+    show(console, metrics, audit, threshold.to_dict())
+    console.print(str(folder), soft_wrap=True, highlight=False, markup=False)
+    if config.audit.strict and audit["status"] == "fail":
+        raise AuditFailedError(f"The audit failed and audit.strict=true. {folder / 'audit.json'} says why.")
+    value = metrics["overall"][config.objective]["value"]
+    return None if value is None else float(value)
+
+
+@hydra.main(config_path=str(conf_folder()), config_name="train", execution_whitelist=EXECUTION_WHITELIST)
+def job(composed: DictConfig) -> float | None:
+    """Run one Hydra job: check the composed config as a whole, then train."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from mlsys.config import with_choices
+    from mlsys.prepare import explain, prepare
+    from mlsys.recording import discard_log
+
+    hydra_config = HydraConfig.get()
+    sources = environment_overrides(())
+    overrides = [
+        {"override": override, "source": f"environment {sources[override]}" if override in sources else "command line"}
+        for override in hydra_config.overrides.task
+    ]
+    folder = Path(hydra_config.runtime.output_dir)
+    try:
+        return train(prepare(with_choices(composed, hydra_config.runtime.choices)), folder, overrides)
+    except MlsysError as error:
+        if isinstance(error, ConfigError):
+            discard_log(folder)  # nothing was run, so nothing should look like a run
+        if hydra_config.mode is RunMode.MULTIRUN:
+            raise  # the sweeper decides what a failed job means
+        sys.exit(explain(error, ()))
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 1 it failed or the answer is no, 2 wrong usage."""
+    sys.argv[1:1] = list(environment_overrides(sys.argv[1:]))
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here, to be said once and clearly
+    try:
+        job()
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: known errors are said in words, others raised again
+        from mlsys.prepare import explain
+
+        sys.exit(explain(error, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

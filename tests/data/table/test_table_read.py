@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import sqlite3
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlsys.data.table import read_table
+from mlsys.data.table.delimited import sniff_delimiter
+from mlsys.errors import DataError
+
+
+def read(tmp_path: Path, name: str, content: str | bytes) -> dict[str, list[object]]:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    frame = read_table(path)
+    return {column: values.astype(object).where(values.notna(), None).tolist() for column, values in frame.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("comma.csv", "a,b\n1,2\n", {"a": ["1"], "b": ["2"]}),
+        ("tab.tsv", "a\tb\n1\t2,3\n", {"a": ["1"], "b": ["2,3"]}),
+        ("bar.txt", "a|b\n1|2\n", {"a": ["1"], "b": ["2"]}),
+        ("german.csv", "\ufeffid;preis\n007;1.234,56\n8;0,5\n", {"id": ["007", "8"], "preis": ["1.234,56", "0,5"]}),
+        ("newline.csv", 'a,b\n"x\ny",2\n', {"a": ["x\ny"], "b": ["2"]}),
+        ("newline_in_name.csv", '"a\nx",b\n1,2\n3,4\n', {"a x": ["1", "3"], "b": ["2", "4"]}),
+        ("quotes.csv", 'a,b\n"say ""hi""","1,2"\n', {"a": ['say "hi"'], "b": ["1,2"]}),
+        ("gaps.csv", 'a,b\n,2\n"",3\n', {"a": [None, None], "b": ["2", "3"]}),
+        ("blank_before_quote.csv", 'a,b\n1, "2, 4"\n', {"a": ["1"], "b": ["2, 4"]}),
+        ("blank_lines.csv", "\n\n a ,b\n1,2\n\n3,4\n\n", {"a": ["1", "3"], "b": ["2", "4"]}),
+        ("windows.csv", "a,b\r\n1,2\r\n", {"a": ["1"], "b": ["2"]}),
+        ("old_mac.csv", "a,b\r1,2\r3,4", {"a": ["1", "3"], "b": ["2", "4"]}),
+        ("excel.csv", "sep=;\na;b\n1;2\n", {"a": ["1"], "b": ["2"]}),
+        ("one_column.csv", "x\n1\n\n2\n", {"x": ["1", "2"]}),
+        ("delimiter_at_end.csv", "a,b,\n1,2,\n", {"a": ["1"], "b": ["2"]}),
+        ("delimiter_at_end_of_rows.csv", "a,b\n1,2,\n3,4,\n", {"a": ["1", "3"], "b": ["2", "4"]}),
+        ("row_names.csv", "a,b\nr1,1,2\nr2,3,4\n", {"row": ["r1", "r2"], "a": ["1", "3"], "b": ["2", "4"]}),
+        ("index.csv", ",a\n0,x\n1,y\n", {"column_1": ["0", "1"], "a": ["x", "y"]}),
+        ("packed.csv.gz", gzip.compress(b"a,b\n1,2\n"), {"a": ["1"], "b": ["2"]}),
+        ("misnamed.csv", gzip.compress(b"a,b\n1,2\n"), {"a": ["1"], "b": ["2"]}),
+        ("utf16.csv", "a,b\n1,é\n".encode("utf-16"), {"a": ["1"], "b": ["é"]}),
+        ("utf16_no_bom.csv", "a,b\n1,hello\n".encode("utf-16-be"), {"a": ["1"], "b": ["hello"]}),
+        (
+            "lines.jsonl",
+            '{"a": 1}\n\n{"b": {"c": "x"}, "l": [2]}\n',
+            {"a": [1, None], "b.c": [None, "x"], "l": [None, "[2]"]},
+        ),
+        ("list.json", '[{"a": 1}, {"a": 2}]', {"a": [1, 2]}),
+        ("pretty.json", '{\n "a": 1}', {"a": [1]}),
+        ("wrapped.json", '{"data": [{"a": 1}]}', {"a": [1]}),
+        ("columns.json", '{"a": {"0": 1, "1": 2}, "b": {"0": "x"}}', {"a": [1, 2], "b": ["x", None]}),
+        ("surrogate.jsonl", '{"a": "x\\ud800", "b": 1}\n{"a": "y"}', {"a": ["x?", "y"], "b": ["1", None]}),
+    ],
+)
+def test_reads_whatever_it_is_given(tmp_path, name, content, expected):
+    assert read(tmp_path, name, content) == expected
+
+
+def test_text_files_come_as_text_columns(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,\n2,\n")
+    assert read_table(tmp_path / "t.csv").dtypes.astype(str).tolist() == ["str", "str"]
+
+
+def test_says_which_encoding_it_fell_back_to(tmp_path, caplog):
+    assert read(tmp_path, "t.csv", "a,b\n1,é €\n".encode("cp1252")) == {"a": ["1"], "b": ["é €"]}
+    assert "not UTF-8: read as cp1252" in caplog.text
+    caplog.clear()
+    assert read(tmp_path, "u.csv", b"a,b\n1,\xe9\x81\n") == {"a": ["1"], "b": ["é\x81"]}
+    assert "read as latin-1" in caplog.text
+
+
+def test_a_quote_that_is_never_closed_swallows_no_rows(tmp_path, caplog):
+    content = 'a,b\n1,5" pipe\n2,"open\n3,x\n'
+    assert read(tmp_path, "t.csv", content) == {"a": ["1", "2", "3"], "b": ['5" pipe', '"open', "x"]}
+    assert "quotes that do not pair" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name;income\nSmith, J.;1,5\nDoe, A.;2,5\n", ";"),
+        ("comment\nwell, yes\nno\nbut, well, no\n", ","),
+        ("a,b\n1;2,3\n", ","),
+        ("a|b|c\n1,5|2,5|3,5\n", "|"),
+        ('"x;y",b\n"1;2",3\n', ","),
+    ],
+)
+def test_sniffs_the_delimiter(text, expected):
+    assert sniff_delimiter(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("empty.csv", "", "is empty (0 bytes)"),
+        ("blank.csv", " \n\n", "blank lines only"),
+        ("header.csv", "a,b\n", "has a header (a, b) but no rows"),
+        ("header.csv", "a,b", "has a header (a, b) but no rows"),
+        ("twice.csv", "a,b, a\n1,2,3\n", "a (columns 1, 3)"),
+        ("long.csv", "a,b\n1,2\n3,4,5\n6\n", "line 3: 3 fields, but the header has 2 (2 of 3 rows are like that): '3,"),
+        ("short.csv", 'a,b\n"x\ny",2\n3\n', "line 4: 1 fields, but the header has 2"),
+        ("title.csv", "Report\na,b\n1,2\n3,4\n", "line 2: 2 fields, but the header has 1"),
+        ("open.csv", '"a,b\n1,2\n', "a double quote is opened and never closed"),
+        ("garbage.csv", bytes(range(256)) * 8, "is not text"),
+        ("image.csv", b"\x89PNG\r\n\x1a\n" + np.random.default_rng(0).bytes(4_000), "is not text"),
+        ("cut.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "cannot be unpacked"),
+        ("sheet.xlsx", b"PK\x03\x04....", "is a spreadsheet or an archive"),
+        ("cut.parquet", b"PAR1....", "starts like Parquet but cannot be read"),
+        ("cut.jsonl", '{"a": 1}\n{"a":\n', "line 2: not valid JSON"),
+        ("numbers.json", "[1, 2]", "holds 1 where a record was expected"),
+        ("none.json", "[]", "holds no records"),
+        ("cut.sqlite", b"SQLite format 3\x00....", "cannot be read as an SQLite file"),
+        ("cut.duckdb", b"........DUCK....", "cannot be read as a DuckDB file"),
+    ],
+)
+def test_says_what_is_wrong_with_a_file(tmp_path, name, content, expected):
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, name, content)
+    assert expected in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_names_the_nearest_file(tmp_path):
+    (tmp_path / "leads.csv").touch()
+    for path, expected in {
+        "leds.csv": "closest: leads.csv",
+        "zzzzzzzz": "it holds: leads.csv",
+        "no/leads.csv": "there is no folder",
+        "": "is a folder. Name one file in it; it holds: leads.csv",
+    }.items():
+        with pytest.raises(DataError, match=expected):
+            read_table(tmp_path / path)
+
+
+def test_reads_parquet_with_its_types_and_its_index(tmp_path):
+    frame = pd.DataFrame({" size ": [1.5]}, index=pd.Index(["x"], name="key"))
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").to_dict("list") == {"key": ["x"], "size": [1.5]}
+
+
+def test_reads_tables_of_databases(tmp_path):
+    with duckdb.connect(str(tmp_path / "d.db")) as connection:
+        connection.sql("CREATE TABLE leads AS SELECT 1 AS a, DATE '2020-01-31' AS b")
+    assert read_table(tmp_path / "d.db").to_dict("list") == {"a": [1], "b": [pd.Timestamp("2020-01-31")]}
+    with duckdb.connect(str(tmp_path / "d.db")) as connection:
+        connection.sql('CREATE TABLE "my ""other""" AS SELECT 2 AS a')
+    assert read_table(f'{tmp_path}/d.db::my "other"').to_dict("list") == {"a": [2]}
+    with pytest.raises(DataError, match="has 2 tables: leads"):
+        read_table(tmp_path / "d.db")
+    with pytest.raises(DataError, match=r"no table 'leeds' \(closest: leads\)"):
+        read_table(f"{tmp_path}/d.db::leeds")
+    connection = sqlite3.connect(tmp_path / "s.db")
+    connection.executescript("CREATE TABLE t (a, b); INSERT INTO t VALUES (1, 'x'), (2, NULL);")
+    connection.close()
+    assert read_table(tmp_path / "s.db").fillna("?").to_dict("list") == {"a": [1, 2], "b": ["x", "?"]}
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with pytest.raises(DataError, match="not a DuckDB or SQLite file"):
+        read_table(f"{tmp_path}/t.csv::t")
+
+
+def test_the_same_rows_read_the_same_from_every_text_format(tmp_path):
+    frame = pd.DataFrame({"name": ["a, b", 'c "d"', "e\nf"], "size": ["1", "02", "3,5"]})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_csv(tmp_path / "t.tsv", index=False, sep="\t", encoding="utf-16")
+    frame.to_csv(tmp_path / "t.csv.gz", index=False, sep=";", encoding="utf-8-sig")
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, frame.to_dict("records"))))
+    frame.to_parquet(tmp_path / "t.parquet")
+    logging.disable(logging.WARNING)
+    try:
+        for path in tmp_path.iterdir():
+            pd.testing.assert_frame_equal(read_table(path), frame)
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlsys.evaluation.audit.embargo import embargo
+from mlsys.evaluation.splits import Backtest, GroupKFold, Holdout
+
+from .subjects import accounts, audited, flat, leads
+
+
+def test_a_walk_forward_backtest_passes():
+    check = embargo(audited(accounts()))
+    assert (check.status, check.value, check.limit) == ("pass", 0, 0)
+    assert "label window of 30 days ends by the first test as-of" in check.message
+
+
+def test_one_training_row_whose_window_ends_too_late_fails_and_is_counted():
+    subject = audited(accounts())
+    late = np.flatnonzero(subject.panel.frame["as_of"] == subject.folds[1].as_of - pd.Timedelta(days=28))
+    folds = list(subject.folds)
+    folds[1] = replace(folds[1], train=np.append(folds[1].train, late[:1]))
+    check = embargo(audited(subject.panel.frame, folds=folds))
+    assert (check.status, check.value) == ("fail", 1)
+    assert "In fold 1, 1 of " in check.message
+    assert "Set split.horizon_days to data.horizon_days" in check.message
+
+
+def test_a_split_that_forgets_the_horizon_fails():
+    check = embargo(audited(accounts(), split=Backtest(folds=3, horizon_days=28)))
+    assert check.status == "fail"
+
+
+@pytest.mark.parametrize("split", [GroupKFold(folds=3), Holdout(order="random")])
+def test_a_random_split_of_rows_with_a_label_window_fails(split):
+    check = embargo(audited(accounts(), split=split))
+    assert check.status == "fail"
+    assert "split=backtest" in check.message
+
+
+def test_training_on_incomplete_labels_fails():
+    frame = accounts()
+    folds = audited(frame).folds
+    frame.loc[folds[0].train[:2], "label_complete"] = False
+    check = embargo(audited(frame, folds=folds))
+    assert check.status == "fail"
+    assert check.value == 2 * 3  # the first fold's rows are in all three
+    assert "Train on rows with label_complete only" in check.message
+
+
+def with_times(frame):
+    days = np.random.default_rng(0).permutation(len(frame))
+    return frame.assign(as_of=(pd.Timestamp("2020-01-01") + pd.to_timedelta(days, "D")).astype("datetime64[us]"))
+
+
+def test_a_flat_table_with_times_and_a_random_split_is_a_warning():
+    check = embargo(flat(with_times(leads()), horizon_days=0))
+    assert check.status == "warn"
+    assert "split=backtest" in check.message
+
+
+def test_a_flat_table_split_by_time_passes():
+    check = embargo(audited(with_times(leads()), split=Backtest(folds=3), horizon_days=0))
+    assert (check.status, check.value) == ("pass", 0)
+
+
+def test_a_flat_table_split_by_time_with_a_test_row_in_training_fails():
+    subject = audited(with_times(leads()), split=Backtest(folds=3), horizon_days=0)
+    folds = [replace(fold, train=np.append(fold.train, fold.test[:1])) for fold in subject.folds]
+    assert embargo(audited(subject.panel.frame, folds=folds, horizon_days=0)).status == "fail"
+
+
+def test_a_table_without_times_has_no_embargo():
+    check = embargo(flat(leads()))
+    assert (check.status, check.value) == ("pass", None)

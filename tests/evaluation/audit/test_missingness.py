@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from mlsys.evaluation.audit.missingness import missingness
+
+from .subjects import Attributes, accounts, audited, flat, leads
+
+
+def emptied(frame, of_positives, of_others, seed=0):
+    """Empty ``size`` of each account or none of its rows, more often for one class."""
+    generator = np.random.default_rng(seed)
+    converters = frame.groupby("id")["label"].transform("max") == 1
+    luck = frame["id"].map(dict(zip(frame["id"].unique(), generator.random(frame["id"].nunique()), strict=True)))
+    return frame.assign(size=frame["size"].mask(luck < np.where(converters, of_positives, of_others)))
+
+
+def run(frame, attributes=("size", "sector"), limit=0.05):
+    return missingness(audited(frame, score="usage", rebuild=Attributes(attributes)), limit=limit)
+
+
+def test_columns_that_miss_alike_pass():
+    check = run(emptied(accounts(count=600), 0.3, 0.3))
+    assert check.status == "pass"
+    assert "1 feature of events" in check.message
+
+
+@pytest.mark.parametrize(("of_positives", "of_others"), [(0.0, 0.3), (0.4, 0.0)])
+def test_a_column_filled_in_by_label_is_a_warning_with_both_shares(of_positives, of_others):
+    check = run(emptied(accounts(count=600), of_positives, of_others))
+    assert check.status == "warn"
+    assert check.value > 0.2
+    assert "size (" in check.message
+    assert "% against " in check.message
+
+
+def test_usage_features_are_not_compared():
+    frame = accounts(count=600)
+    frame["usage"] = frame["usage"].where(frame["label"] == 1)
+    check = missingness(audited(frame, score="size", rebuild=Attributes(("size", "sector"))), limit=0.05)
+    assert check.status == "pass"
+    assert "missing where nothing happened, which is an honest signal" in check.message
+
+
+def test_an_events_panel_without_attributes_has_nothing_to_compare():
+    check = run(accounts(), attributes=())
+    assert (check.status, check.value) == ("pass", None)
+
+
+def test_every_column_of_a_flat_table_is_compared():
+    frame = leads()
+    check = missingness(flat(frame.assign(closed=frame["size"].where(frame["label"] == 1))), limit=0.05)
+    assert check.status == "warn"
+    assert "closed (0.0% against 100.0%)" in check.message
+
+
+def test_a_difference_that_a_few_rows_show_by_chance_passes():
+    frame = leads(count=400)
+    frame["label"] = (frame["id"] % 40 == 0).astype(np.int8)  # 10 positive rows
+    frame["size"] = frame["size"].mask((frame["id"] % 40 != 0) & (frame["id"] % 9 == 0))
+    check = missingness(flat(frame, score="id"), limit=0.05)
+    assert check.value > 0.1
+    assert check.status == "pass"
+
+
+def test_rows_of_one_entity_are_no_independent_evidence():
+    """Five converters without a size in twenty rows each say no more than five rows do."""
+    frame = leads(count=2000)
+    frame["group"] = np.where(frame["id"] < 100, frame["id"] // 20, frame["id"])
+    frame["label"] = (frame["id"] < 100).astype(np.int8)
+    frame["size"] = frame["size"].mask(frame["id"] >= 1800)
+    alone = missingness(flat(frame.assign(group=frame["id"]), score="id"), limit=0.05)
+    together = missingness(flat(frame, score="id"), limit=0.05)
+    assert (alone.status, together.status) == ("warn", "pass")
+    assert alone.value == together.value
+
+
+def test_the_limit_is_a_difference_of_shares():
+    frame = emptied(accounts(count=600), 0.0, 0.3)
+    assert run(frame, limit=0.5).status == "pass"
+
+
+def test_one_class_has_nothing_to_differ_from():
+    assert run(accounts().assign(label=np.int8(0))).value is None

@@ -1,0 +1,161 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlsys.errors import FitError
+from mlsys.evaluation.audit.placebo import label_placebo
+from mlsys.evaluation.audit.ranking import average_precision
+
+from .subjects import BACKTEST, accounts, audited, flat, leads
+
+
+def linear(panel, folds):
+    """Fit a straight line to the training rows' numbers, score the test rows: nothing to object to."""
+    numbers = [feature.name for feature in panel.features if feature.kind == "number"]
+    inputs = np.column_stack([panel.frame[numbers].to_numpy(), panel.frame["activity"].fillna(0), np.ones(len(panel.frame))])
+    labels = panel.frame["label"].to_numpy(dtype=float)
+    scores = []
+    for fold in folds:
+        line = np.linalg.lstsq(inputs[fold.train], labels[fold.train], rcond=None)[0]
+        scores.append(inputs[fold.test] @ line)
+    return np.concatenate(scores)
+
+
+def dropping(panel, folds):
+    """Leave out of the training rows every entity that will turn out positive in test; then the strangers are they."""
+    entity, positive = panel.frame["group"].to_numpy(), panel.frame["label"].to_numpy() == 1
+    scores = []
+    for fold in folds:
+        converters = entity[fold.test[positive[fold.test]]]
+        seen = np.setdiff1d(entity[fold.train], converters)
+        scores.append(1.0 - np.isin(entity[fold.test], seen))
+    return np.concatenate(scores)
+
+
+def encoding_before_the_split(panel, folds):
+    """Replace each entity by its share of positive rows, those of the test included."""
+    rates = panel.frame.groupby("group")["label"].transform("mean").to_numpy(dtype=float)
+    return np.concatenate([rates[fold.test] for fold in folds])
+
+
+def test_an_honest_protocol_falls_to_chance():
+    frame = accounts(count=400)
+    subject = audited(frame, refit=linear)
+    check = label_placebo(subject)
+    assert check.status == "pass"
+    assert check.value <= check.limit
+    real = linear(subject.panel, subject.folds)
+    positive = subject.labels[subject.tested]
+    assert average_precision(real, positive[None])[0] > 1.5 * check.value  # there was something to learn
+
+
+@pytest.mark.parametrize("refit", [dropping, encoding_before_the_split])
+def test_a_protocol_that_knows_test_labels_fails(refit):
+    check = label_placebo(audited(accounts(count=400), refit=refit))
+    assert check.status == "fail"
+    assert check.value > check.limit
+    assert "the protocol itself gives labels away" in check.message
+
+
+def test_dates_go_to_active_accounts_that_never_convert_and_then_leave():
+    frame = accounts(count=400)
+    seen = {}
+
+    def refit(panel, folds):
+        seen.update(frame=panel.frame, folds=folds)
+        return np.zeros(sum(len(fold.test) for fold in folds))
+
+    label_placebo(audited(frame, refit=refit))
+    dealt = seen["frame"]
+    converters = set(frame["id"][frame["label"] == 1])
+    takers = dealt[dealt["label"] == 1]
+    assert not converters & set(takers["id"])
+    assert (takers["activity"] > 0).all()
+    assert takers["as_of"].value_counts().to_dict() == frame["as_of"][frame["label"] == 1].value_counts().to_dict()
+    last = takers.groupby("id")["as_of"].max()
+    rows = dealt[dealt["id"].isin(last.index)]
+    assert (rows["as_of"] <= rows["id"].map(last)).all()
+    assert len(dealt) < len(frame)
+    others = ~frame["id"].isin(last.index)
+    assert others.sum() == (~dealt["id"].isin(last.index)).sum()
+    for before, after in zip(BACKTEST.split(frame), seen["folds"], strict=True):
+        kept = dealt.iloc[after.train][["id", "as_of"]]
+        asked = frame.iloc[before.train][["id", "as_of"]]
+        assert len(kept.merge(asked)) == len(kept)
+        assert (dealt["as_of"].iloc[after.test] == before.as_of).all()
+
+
+def test_an_account_takes_all_dates_of_a_converter():
+    frame = accounts(count=400)
+    twice = frame[frame["label"] == 1].iloc[:40]
+    before = frame.merge(twice[["id", "as_of"]].assign(as_of=twice["as_of"] - (frame["as_of"].unique()[1] - frame["as_of"].min())))
+    frame.loc[frame.set_index(["id", "as_of"]).index.isin(before.set_index(["id", "as_of"]).index), "label"] = 1
+    seen = {}
+
+    def refit(panel, folds):
+        seen.update(frame=panel.frame)
+        return np.zeros(sum(len(fold.test) for fold in folds))
+
+    label_placebo(audited(frame, refit=refit))
+    counts = [rows.loc[rows["label"] == 1, "id"].value_counts().value_counts().to_dict() for rows in (frame, seen["frame"])]
+    assert counts[0] == counts[1]
+    assert counts[0][2] > 10
+
+
+def test_the_same_seed_gives_the_same_verdict_and_another_seed_another():
+    subject = audited(accounts(count=400), refit=linear)
+    assert label_placebo(subject) == label_placebo(subject)
+    assert label_placebo(subject) != label_placebo(replace(subject, seed=1))
+
+
+def grouped(groups=150):
+    """Return a flat table with groups of unequal sizes that mostly share a label."""
+    generator = np.random.default_rng(1)
+    sizes = generator.integers(1, 6, groups)
+    frame = leads(count=int(sizes.sum()), group=np.repeat(np.arange(groups), sizes))
+    of_group = generator.random(groups) < 0.3
+    return frame.assign(label=of_group[frame["group"]].astype(np.int8))
+
+
+def test_a_flat_table_falls_to_chance():
+    check = label_placebo(flat(grouped(), refit=linear))
+    assert check.status == "pass"
+    assert "dealt to random rows" in check.message
+
+
+def test_a_flat_table_whose_protocol_knows_test_labels_fails():
+    assert label_placebo(flat(grouped(), refit=encoding_before_the_split)).status == "fail"
+
+
+def test_labels_of_a_flat_table_stay_as_many_and_mostly_within_groups():
+    frame, seen = grouped(), {}
+
+    def refit(panel, folds):
+        seen.update(frame=panel.frame)
+        return np.zeros(len(panel.frame))
+
+    label_placebo(flat(frame, refit=refit))
+    assert seen["frame"]["label"].sum() == frame["label"].sum()
+    assert (seen["frame"]["label"] != frame["label"]).sum() > 0.2 * len(frame)
+    mixed = seen["frame"].groupby("group")["label"].nunique() == 2
+    alone = frame.assign(label=np.random.default_rng(0).permutation(frame["label"])).groupby("group")["label"].nunique() == 2
+    assert mixed.sum() < 0.5 * alone.sum()
+
+
+def test_without_a_refit_it_does_not_apply():
+    assert label_placebo(audited(accounts())).value is None
+
+
+def test_without_active_accounts_it_does_not_apply():
+    frame = accounts(count=400).assign(activity=0.0)
+    assert label_placebo(audited(frame, refit=linear)).value is None
+
+
+def test_a_refit_that_cannot_be_done_is_a_warning():
+    def refit(panel, folds):
+        raise FitError("fold 0: all training rows are negative")
+
+    check = label_placebo(audited(accounts(), refit=refit))
+    assert (check.status, check.value) == ("warn", None)
+    assert "all training rows are negative" in check.message

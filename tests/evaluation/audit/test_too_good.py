@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from mlsys.evaluation.audit.too_good import too_good
+
+from .subjects import accounts, audited, flat, leads
+
+
+def run(subject):
+    return too_good(subject, auc=0.99, odds=100)
+
+
+def rare(separation, seed=0):
+    """Return rows of which one in 250 is positive, and a score."""
+    generator = np.random.default_rng(seed)
+    frame = leads(count=7500).assign(label=(np.arange(7500) % 250 == 0).astype(np.int8))
+    return audited_by(frame, generator.normal(size=7500) + separation * frame["label"])
+
+
+def audited_by(frame, score):
+    return flat(frame, score=score.to_numpy())
+
+
+def test_an_honest_model_passes():
+    check = run(audited(accounts(), score="usage"))
+    assert check.status == "pass"
+    assert "at a base rate of" in check.message
+
+
+def test_an_average_precision_that_rare_outcomes_do_not_allow_is_a_warning():
+    check = run(rare(separation=3.2))
+    assert check.status == "warn"
+    assert check.value > check.limit
+    assert check.limit == pytest.approx(100 * 0.004 / (1 + 99 * 0.004), abs=1e-6)
+    assert "Take them for a leak" in check.message
+
+
+def test_a_good_ranking_of_rare_outcomes_passes():
+    assert run(rare(separation=1.5)).status == "pass"
+
+
+def test_a_nearly_perfect_roc_auc_is_a_warning_at_any_base_rate():
+    frame = leads()
+    score = frame["label"] + np.random.default_rng(0).random(600) / 2
+    score[frame.index[frame["label"] == 0][:3]] = 2.0  # on top of the list, so that average precision suffers
+    check = run(audited_by(frame, score))
+    assert check.status == "warn"
+    assert (check.value > 0.99, check.limit) == (True, 0.99)
+
+
+def test_a_few_positive_rows_say_nothing():
+    frame = leads().assign(label=(np.arange(600) % 100 == 0).astype(np.int8))
+    check = run(audited_by(frame, frame["label"]))
+    assert (check.status, check.value) == ("pass", None)

@@ -1,0 +1,91 @@
+import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlsys.errors import DataError, RunError
+from mlsys.runs.inputs import to_inputs
+
+SCHEMA = {"inputs": [{"name": "users", "dtype": "float64"}, {"name": "industry", "dtype": "string"}]}
+EXPECTED = pd.DataFrame({"users": [3.0, np.nan], "industry": pd.Series(["Retail", None], dtype="str")})
+
+
+@pytest.mark.parametrize("users", ["float64", "float32", "Int64", "Float64", "object", "Int8"])
+@pytest.mark.parametrize("industry", ["str", "object", "category", "string", "string[python]"])
+def test_every_way_to_hold_the_columns_gives_the_same_frame(users, industry):
+    frame = pd.DataFrame(
+        {"industry": pd.Series(["Retail", None], dtype=industry), "users": pd.Series([3, None], dtype=users)}
+    )
+    pd.testing.assert_frame_equal(to_inputs(frame, SCHEMA), EXPECTED, check_exact=True)
+
+
+def test_integers_and_an_index_are_taken():
+    frame = pd.DataFrame({"users": np.array([3], dtype="int8"), "industry": ["Retail"]}, index=["row"])
+    answer = to_inputs(frame, SCHEMA)
+    assert answer.index.tolist() == ["row"]
+    assert answer.loc["row"].tolist() == [3.0, "Retail"]
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_columns_without_any_value_fit_either_type(rows):
+    frame = pd.DataFrame({"users": [None] * rows, "industry": [None] * rows}, dtype=object)
+    answer = to_inputs(frame, SCHEMA)
+    assert answer.dtypes.astype(str).tolist() == ["float64", "str"]
+    assert answer.isna().all(axis=None)
+
+
+def test_records_as_a_web_request_holds_them():
+    answer = to_inputs(pd.DataFrame([{"users": 3, "industry": "Retail"}, {"users": None, "industry": None}]), SCHEMA)
+    pd.testing.assert_frame_equal(answer, EXPECTED)
+
+
+def test_missing_unknown_and_mistyped_columns_come_as_one_diff():
+    schema = {"inputs": [*SCHEMA["inputs"], {"name": "tenure", "dtype": "float64"}]}
+    frame = pd.DataFrame({"user": [1], "industry": [5], "tenure": [2.0], "row": [0]})
+    with pytest.raises(DataError) as caught:
+        to_inputs(frame, schema)
+    lines = str(caught.value).splitlines()
+    assert lines[1:-1] == [
+        "  - users (float64); user is spelled like it",
+        "  ! industry takes string, got int 5",
+        "  + user",
+        "  + row",
+    ]
+    assert "model's 3 inputs" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "got"),
+    [
+        ("users", ["12.5"], "str '12.5'"),
+        ("users", pd.Series(["12.5"], dtype=object), "str '12.5'"),
+        ("users", [True], "bool True"),
+        ("users", pd.Series([1.0, True], dtype=object), "bool True"),
+        ("users", [1j], "complex numbers"),
+        ("users", [pd.Timestamp("2020-01-01")], "Timestamp"),
+        ("users", [datetime.timedelta(1)], "Timedelta"),
+        ("industry", [1.5], "float 1.5"),
+        ("industry", [False], "bool False"),
+        ("industry", pd.Series(["a", 1], dtype=object), "int 1"),
+        ("industry", pd.Series([1, 2], dtype="category"), "int 1"),
+    ],
+)
+def test_other_types_are_refused(name, values, got):
+    other = {"users": [1.0], "industry": ["a"]}
+    frame = pd.DataFrame({name: values})
+    for column in other.keys() - {name}:
+        frame[column] = other[column][0]
+    with pytest.raises(DataError, match=rf"! {name} takes \w+, got {got}"):
+        to_inputs(frame, SCHEMA)
+
+
+def test_a_column_twice_is_refused():
+    frame = pd.DataFrame([[1.0, 2.0, "a"]], columns=["users", "users", "industry"])
+    with pytest.raises(DataError, match=r"\+ users comes 2 times"):
+        to_inputs(frame, SCHEMA)
+
+
+def test_a_schema_with_other_dtypes_is_refused():
+    with pytest.raises(RunError, match="dtype date; only float64 and string"):
+        to_inputs(pd.DataFrame(), {"inputs": [{"name": "a", "dtype": "date"}]})
