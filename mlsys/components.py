@@ -112,7 +112,7 @@ class Components:
 
 
 def _misspelt(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
-    """Find arguments that XGBoost or LightGBM would take and ignore, because they take any; their aliases are left alone."""
+    """Find arguments that XGBoost or LightGBM would take and ignore, because they take any; aliases are left alone."""
     if library(estimator) not in ("xgboost", "lightgbm"):
         return []
     known = sorted(type(estimator)().get_params())

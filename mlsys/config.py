@@ -44,8 +44,8 @@ class FeaturesConfig(Section):
 class EarlyStopping(Section):
     """When a boosted model stops adding trees.
 
-    The latest ``share`` of the training rows by time are held out to find the number of trees; after ``rounds`` trees without
-    a better log loss it stops. Then the model is fitted on all training rows with that number.
+    The latest ``share`` of the training rows by time are held out to find the number of trees; after ``rounds`` trees
+    without a better log loss it stops. Then the model is fitted on all training rows with that number.
     """
 
     enabled: bool = True
@@ -62,7 +62,7 @@ class FitConfig(Section):
 class MetricsConfig(Section):
     """What is measured and how sure we are of it."""
 
-    at: Annotated[list[PositiveInt], Field(min_length=1)] = [10, 50, 100]
+    at: Annotated[list[PositiveInt], Field(min_length=1, default_factory=lambda: [10, 50, 100])]
     draws: NonNegativeInt = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
@@ -133,8 +133,8 @@ class TrainConfig(Section):
     objective: str = "roc_auc"
     seed: NonNegativeInt = 0
     threads: PositiveInt | None = None
-    tags: list[str] = []
-    choices: dict[str, str] = {}
+    tags: list[str] = Field(default_factory=list)
+    choices: dict[str, str] = Field(default_factory=dict)
 
     @property
     def thread_count(self) -> int:
@@ -218,7 +218,7 @@ def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainCon
     dict
         The resolved config; empty where it cannot be resolved.
     list of Problem
-        All of them: missing values, unknown keys, wrong types, unknown metrics.
+        All of them: missing values, unknown keys, wrong types.
     TrainConfig or None
         The checked config; None where types are wrong.
     """
@@ -236,24 +236,11 @@ def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainCon
     except OmegaConfBaseException as error:
         reason = Problem(str(error.full_key or "config"), str(error).splitlines()[0], "a value it can refer to")
         return {}, [*problems, reason], None
-    assert isinstance(plain, dict)
-    problems += _metric_problems(plain)
+    plain = {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
     try:
         return plain, problems, TrainConfig.model_validate(plain)
     except ValidationError as error:
         return plain, problems + [_problem(details) for details in error.errors()], None
-
-
-def _metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config before it is checked
-    from mlsys.evaluation.metrics import metric_names
-
-    objective, at = plain.get("objective"), (plain.get("metrics") or {}).get("at")
-    if not isinstance(at, list) or not isinstance(objective, str):
-        return []  # said by the check of types
-    names = metric_names(at)
-    if objective in names:
-        return []
-    return [Problem("objective", objective, ", ".join(names), closest(objective, names))]
 
 
 def _problem(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own shape

@@ -15,12 +15,13 @@ from mlsys.config import TrainConfig, inspect, with_choices
 from mlsys.data.config import DataConfig
 from mlsys.data.read import Reader, open_data
 from mlsys.errors import ConfigError, DataError, MlsysError, Problem, closest
+from mlsys.evaluation.metrics import metric_names
 from mlsys.launch import conf_folder, environment_overrides
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-ADVICE = "Nothing was run. `python -m mlsys.train --help` lists groups and keys, `mlsys config schema` what they may be."
+ADVICE = "Nothing was run. `python -m mlsys.train --help` lists groups and keys, `mlsys config schema` their values."
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,21 @@ def prepare(composed: DictConfig) -> Prepared:
     """
     plain, problems, config = inspect(composed)
     parts, more = Components.build(plain)
-    problems += more
+    problems += [*_metric_problems(plain), *more]
     data = _opened(plain, parts, problems)
     if problems or config is None or data is None:
         raise ConfigError("The config", problems, ADVICE)
     return Prepared(config, parts, data)
+
+
+def _metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config before it is checked
+    objective, at = plain.get("objective"), (plain.get("metrics") or {}).get("at")
+    if not isinstance(at, list) or not isinstance(objective, str):
+        return []  # said by the check of types
+    names = metric_names(at)
+    if objective in names:
+        return []
+    return [Problem("objective", objective, ", ".join(names), closest(objective, names))]
 
 
 def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem]) -> Reader | None:
@@ -99,7 +110,8 @@ def compose_config(overrides: Sequence[str], folder: Path | None = None) -> Trai
         raise diagnose(everything, folder, str(error)) from error
     choices = config.hydra.runtime.choices
     del config.hydra  # read above; the rest is ours, and Hydra's part holds values that only a job has
-    _, problems, checked = inspect(with_choices(config, choices))
+    plain, problems, checked = inspect(with_choices(config, choices))
+    problems += _metric_problems(plain)
     if problems or checked is None:
         raise ConfigError("The config", problems, ADVICE)
     return checked
@@ -208,7 +220,7 @@ def _flat_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     from omegaconf import DictConfig
 
     for key in config:
-        yield f"{prefix}{key}"
+        yield f"{prefix}{key!s}"
         node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-            yield from _flat_keys(node, f"{prefix}{key}.")
+            yield from _flat_keys(node, f"{prefix}{key!s}.")

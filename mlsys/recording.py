@@ -60,7 +60,7 @@ class Record:
 def recorded(folder: Path, config: TrainConfig, overrides: list[dict[str, str]], clock: Stopwatch) -> Iterator[Record]:
     """Open a run directory, write its config, and close it with a manifest.
 
-    A run that raises leaves a directory whose manifest says ``failed``, with its log; one that is killed leaves no manifest.
+    A run that raises leaves a directory whose manifest says ``failed``, with its log; one that is killed leaves none.
     """
     record = Record(RunWriter(folder))
     record.writer.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))

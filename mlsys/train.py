@@ -141,6 +141,8 @@ def main() -> None:
     """Run the command line; exit codes: 0 done, 1 it failed or the answer is no, 2 wrong usage."""
     sys.argv[1:1] = list(environment_overrides(sys.argv[1:]))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here, to be said once and clearly
+    # Idle OpenMP threads sleep: spinning ones make every fit many times slower as soon as another process wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         job()
     except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough

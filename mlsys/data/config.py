@@ -8,8 +8,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-DATABASE_SUFFIXES = (".duckdb", ".db", ".sqlite", ".sqlite3")
-
 Action = Literal["error", "drop", "warn"]
 
 

@@ -80,10 +80,11 @@ class _Breach:
     contract: Contract
     rule: Rule
     count: int
+    rows: str  # such as "3 rows without an id (…)"
 
 
 def check_tables(data: EventsData, raw: RawTables, *, today: date | None = None) -> Checked:
-    """Check raw tables against all rules at once.
+    r"""Check raw tables against all rules at once.
 
     Parameters
     ----------
@@ -100,6 +101,25 @@ def check_tables(data: EventsData, raw: RawTables, *, today: date | None = None)
         Listing every missing column and every broken rule whose action is ``error``.
     DataError
         Where a table is empty, or has no rows left.
+
+    Examples
+    --------
+    >>> from mlsys.data.sources import open_tables
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "accounts.csv").write_text("id\n1\n2\n")
+    >>> _ = (folder / "orders.csv").write_text("account,day\n1,2020-03-01\n")
+    >>> _ = (folder / "visits.csv").write_text("account,day,n\n1,2020-02-01,3\n7,2020-02-01,1\n")
+    >>> data = EventsData.model_validate({
+    ...     "kind": "events", "name": "shop", "dir": str(folder),
+    ...     "entities": {"tables": ["accounts"], "id": "id"},
+    ...     "outcome": {"table": "orders", "id": "account", "time": "day"},
+    ...     "events": {"table": "visits", "id": "account", "time": "day", "measures": {"visits": {"web": "n"}},
+    ...                "activity": {"measure": "visits"}}})
+    >>> checked = check_tables(data, open_tables(data))
+    >>> [finding.message for finding in checked.findings]
+    ['visits: 1 row whose id is in no entity table (id 7): left out.']
+    >>> checked.tables.events.count().to_pyarrow().as_py()
+    1
     """
     book = make_rule_book(data, raw, today)
     contracts = make_contracts(book, raw)
@@ -110,8 +130,7 @@ def check_tables(data: EventsData, raw: RawTables, *, today: date | None = None)
     wrong = [(breach, finding) for breach, finding in zip(breaches, findings, strict=True) if finding.action == "error"]
     if missing or wrong:
         raise _contract_error(missing, wrong)
-    rows = {contract.name: count for contract, count, _ in counted}
-    _require_rows(data, rows)
+    _require_rows(data, {contract.name: count for contract, count, _ in reversed(counted)})  # raw tables come first
     for contract, count, found in counted:
         _require_rows_left(contract, count, [breach for breach in found if breach.rule.removes])
     return Checked(_mended(book, raw, [breach for breach in breaches if breach.rule.removes]), findings)
@@ -142,25 +161,27 @@ def _count(contract: Contract) -> tuple[int, list[_Breach]]:
     sums = {name: rows[name].cast("int32").sum() for name in broken}
     result = rows.aggregate(all_rows=rows.count(), **sums).to_pyarrow().to_pylist()[0]
     counts = [int(result[name] or 0) for name in broken]
-    found = [_Breach(contract, rule, count) for rule, count in zip(contract.rules, counts, strict=True) if count]
-    return int(result["all_rows"]), found
+    found = [(rule, count) for rule, count in zip(contract.rules, counts, strict=True) if count]
+    breaches = [_Breach(contract, rule, count, _rows(contract, rule, count)) for rule, count in found]
+    return int(result["all_rows"]), breaches
 
 
 def _finding(breach: _Breach) -> Finding:
     rule, name = breach.rule, breach.contract.name
     what = "stopped" if rule.action == "error" else rule.consequence
-    return Finding(name, rule.name, rule.action, breach.count, f"{name}: {_rows(breach)}: {what}.")
+    return Finding(name, rule.name, rule.action, breach.count, f"{name}: {breach.rows}: {what}.")
 
 
-def _rows(breach: _Breach) -> str:
-    rows = "row" if breach.count == 1 else "rows"
-    such_as = "such as " if breach.count > EXAMPLES else ""
-    return f"{breach.count:,} {rows} {breach.rule.rows} ({such_as}{'; '.join(_examples(breach))})"
+def _rows(contract: Contract, rule: Rule, count: int) -> str:
+    examples = "; ".join(_examples(contract, rule))
+    return (
+        f"{count:,} {'row' if count == 1 else 'rows'} {rule.rows} ({'such as ' if count > EXAMPLES else ''}{examples})"
+    )
 
 
-def _examples(breach: _Breach) -> list[str]:
+def _examples(contract: Contract, rule: Rule) -> list[str]:
     """Describe the first rows by id; values travel as text, as Python has no date after the year 9999."""
-    contract, rule, table = breach.contract, breach.rule, breach.contract.table
+    table = contract.table
     shown = list(dict.fromkeys(column for part in rule.parts for column in part.columns))
     columns = {f"value_{number}": table[column].cast("string") for number, column in enumerate(shown)}
     key = table[contract.id] if contract.id in table.columns else ibis.null("string")
@@ -168,15 +189,12 @@ def _examples(breach: _Breach) -> list[str]:
     rows = table.select(key=key, label=key.cast("string"), **columns, **parts)
     rows = rows.filter(ibis.or_(*(rows[name] for name in parts)))
     rows = rows.order_by("key", *columns).limit(EXAMPLES).drop("key")
-    return [_described(row, breach, shown) for row in rows.to_pyarrow().to_pylist()]
+    return [_described(row, contract, rule, shown) for row in rows.to_pyarrow().to_pylist()]
 
 
-def _described(row: Mapping[str, Any], breach: _Breach, shown: Sequence[str]) -> str:
-    contract = breach.contract
+def _described(row: Mapping[str, Any], contract: Contract, rule: Rule, shown: Sequence[str]) -> str:
     texts = {column for column in contract.table.columns if contract.table[column].type().is_string()}
-    broken = {
-        column for number, part in enumerate(breach.rule.parts) if row[f"part_{number}"] for column in part.columns
-    }
+    broken = {column for number, part in enumerate(rule.parts) if row[f"part_{number}"] for column in part.columns}
     cells = [
         f"{column}={_shown(row[f'value_{number}'], column in texts)}"
         for number, column in enumerate(shown)
@@ -195,7 +213,7 @@ def _shown(value: str | None, is_text: bool) -> str:
 
 def _contract_error(missing: Sequence[Problem], wrong: Sequence[tuple[_Breach, Finding]]) -> ContractError:
     broken = [
-        Problem(f"data.rules.{finding.rule} ({finding.table})", _rows(breach), breach.rule.allowed)
+        Problem(f"data.rules.{finding.rule} ({finding.table})", breach.rows, breach.rule.allowed)
         for breach, finding in wrong
     ]
     rules = list(dict.fromkeys(finding.rule for _, finding in wrong))
@@ -220,7 +238,7 @@ def _require_rows_left(contract: Contract, rows: int, breaches: Sequence[_Breach
             continue
         if _without(contract.table, own).count().to_pyarrow().as_py() == 0:
             rules = " and ".join(f"data.rules.{breach.rule.name}" for breach in own)
-            found = "; ".join(_rows(breach) for breach in own)
+            found = "; ".join(breach.rows for breach in own)
             raise DataError(
                 f"No rows are left in table {contract.name} as {role} after {rules}: of {rows:,}, {found}. "
                 f"Mend the table, check what data.{role} says about its columns, or set {rules} to warn."

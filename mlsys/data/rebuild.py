@@ -153,7 +153,7 @@ class _Future(NamedTuple):
 
 
 def _rows_of(ids: list[Any], table: ir.Table) -> pa.Table:
-    wanted = ibis.memtable({"id": ids}).cast({"id": table.id.type()})
+    wanted = ibis.memtable(pa.table({"id": ids})).cast({"id": table.id.type()})
     rows = table.semi_join(wanted, "id").to_pyarrow()
     # Databases give rows in any order, but which events are removed must not depend on it.
     return rows.sort_by([(name, "ascending") for name in rows.column_names])

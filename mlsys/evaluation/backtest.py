@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mlsys.data.panel import Panel
 from mlsys.errors import FitError
@@ -94,26 +98,53 @@ def run_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> Outcom
         Naming the fold that could not be fitted.
     """
     everything = np.flatnonzero(panel.frame["label_complete"].to_numpy())
-    # The final fit has the most rows, so it starts first and the others fill the remaining threads.
-    with _pool(protocol, len(folds) + 1) as pool:
-        final = pool.submit(_fit_rows, _shared(protocol, len(folds) + 1), panel, everything, "the final model")
-        scored = [pool.submit(_run_fold, _shared(protocol, len(folds) + 1), panel, fold) for fold in folds]
+    shared = _shared(protocol, len(folds) + 1)
+    with _workers(protocol, shared) as pool:
+        # The final fit has the most rows, so it starts first and the others fill the remaining threads.
+        final = pool.submit(_fit_rows, shared, panel, everything, "the final model")
+        scored = [pool.submit(_run_fold, shared, panel, fold) for fold in folds]
+        _raise_first_error([*scored, final])
         return Outcome([job.result() for job in scored], final.result(), everything)
 
 
 def score_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> NDArray[np.float64]:
-    """Return out-of-fold scores of another panel by the same protocol, in the order of folds and their test rows."""
-    with _pool(protocol, len(folds)) as pool:
-        jobs = [pool.submit(_run_fold, _shared(protocol, len(folds)), panel, fold) for fold in folds]
+    """Return out-of-fold scores of another panel by the same protocol, in the order of folds and their test rows.
+
+    Raises
+    ------
+    FitError
+        Naming the fold that could not be fitted.
+    """
+    shared = _shared(protocol, len(folds))
+    with _workers(protocol, shared) as pool:
+        jobs = [pool.submit(_run_fold, shared, panel, fold) for fold in folds]
+        _raise_first_error(jobs)
         return np.concatenate([job.result().predictions["score"].to_numpy() for job in jobs])
-
-
-def _pool(protocol: Protocol, jobs: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=min(protocol.threads, jobs), thread_name_prefix="fit")
 
 
 def _shared(protocol: Protocol, jobs: int) -> Protocol:
     return replace(protocol, recipe=replace(protocol.recipe, threads=max(protocol.threads // jobs, 1)))
+
+
+@contextmanager
+def _workers(protocol: Protocol, shared: Protocol) -> Iterator[ThreadPoolExecutor]:
+    """Give threads to fit in; on an error or Ctrl-C nobody waits for them, and what has not begun never does."""
+    # What NumPy sums in how many threads must not depend on the machine. OpenMP keeps its limit per thread.
+    limit_openmp = partial(threadpool_limits, shared.recipe.threads, "openmp")
+    with threadpool_limits(1, "blas"):
+        pool = ThreadPoolExecutor(protocol.threads, thread_name_prefix="fit", initializer=limit_openmp)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _raise_first_error(jobs: Sequence[Future[Any]]) -> None:
+    """Wait until all jobs are done, or one has failed: then raise its error."""
+    done = wait(jobs, return_when=FIRST_EXCEPTION).done
+    for job in jobs:
+        if job in done:
+            job.result()
 
 
 def _run_fold(protocol: Protocol, panel: Panel, fold: Fold) -> FoldResult:

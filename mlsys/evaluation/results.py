@@ -122,7 +122,7 @@ def _write_pages(writer: RunWriter, results: Results, predictions: pd.DataFrame,
 def _top_leads(predictions: pd.DataFrame) -> pd.DataFrame:
     latest = predictions[predictions["fold"] == predictions["fold"].max()]
     best = latest.sort_values("probability", ascending=False, kind="stable").head(TOP_LEADS)
-    return best[["id", "as_of", "probability", "label"]]
+    return pd.DataFrame(best[["id", "as_of", "probability", "label"]])
 
 
 def _facts(writer: RunWriter, results: Results, predictions: pd.DataFrame, seconds: float) -> Facts:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from datetime import date  # pydantic reads the annotation when it runs
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as checked
 
 from mlsys.errors import DataError
 
-Rows = NDArray[np.int64]
+Rows: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -47,37 +50,35 @@ class Split(Protocol):
 class Backtest:
     """Walk forward: predict each of the latest as-ofs from earlier ones whose label windows had ended by then.
 
-    Where every row has a time of its own, as in a flat table, the latest ``folds`` of ``folds + 1`` equal parts by time are tested.
+    Where every row has a time of its own, as in a flat table, the latest ``folds`` of ``folds + 1`` equal parts by
+    time are tested.
 
     Parameters
     ----------
     folds : int
         How many as-ofs are tested.
-    until : str or None
-        ISO date of the last as-of that may be tested.
+    until : date or None
+        The last as-of that may be tested.
     horizon_days : int
         The embargo: a training row's label window must end by the test as-of.
     """
 
-    folds: int = 6
-    until: str | None = None
-    horizon_days: int = 0
+    folds: PositiveInt = 6
+    until: date | None = None
+    horizon_days: NonNegativeInt = 0
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return one fold per tested as-of."""
         times = _times(frame, "backtest")
         edges = self._edges(times)
-        embargo = pd.Timedelta(days=self.horizon_days)
-        complete = frame["label_complete"].to_numpy()
         folds = []
         for number, (start, end) in enumerate(edges):
-            known = (times + embargo <= start) if self.horizon_days else (times < start)
-            train = np.flatnonzero(known.to_numpy() & complete)
+            train = _complete(frame, np.flatnonzero(_known(times, start, self.horizon_days)))
             test = np.flatnonzero(((times >= start) & (times < end)).to_numpy())
             if len(train) == 0:
                 raise DataError(
-                    f"Fold {number} (as-of {start:%Y-%m-%d}) has no training row: none of the earlier as-ofs' label windows of "
-                    f"{self.horizon_days} days ends by then. Use fewer split.folds, or an earlier data.spine.start."
+                    f"Fold {number} (as-of {start:%Y-%m-%d}) has no training row: none of the earlier as-ofs' "
+                    f"label windows of {self.horizon_days} days ends by then. Use fewer split.folds, or an earlier data.spine.start."
                 )
             folds.append(Fold(number, train, test, start))
         return folds
@@ -95,7 +96,8 @@ class Backtest:
             return [(start, start + pd.Timedelta(microseconds=1)) for start in starts]
         before = times[times < last]
         cuts = before.quantile(np.arange(1, self.folds + 1) / (self.folds + 1), interpolation="higher")
-        starts = [pd.Timestamp(cut) for cut in sorted(set(cuts)) if cut > before.min()]
+        # Where most rows share the first moment, no cut lies after it: then only the last moment can be tested.
+        starts = [pd.Timestamp(cut) for cut in sorted(set(cuts)) if cut > before.min()] or [pd.Timestamp(moments[-1])]
         return list(zip(starts, [*starts[1:], last], strict=True))
 
 
@@ -115,23 +117,26 @@ class Holdout:
         Of a random split.
     """
 
-    share: float = 0.25
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     order: Literal["time", "random"] = "time"
-    horizon_days: int = 0
+    horizon_days: NonNegativeInt = 0
     seed: int = 0
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return the one fold."""
         if self.order == "random":
-            parts = _parts(frame, max(round(1 / self.share), 2), self.seed)
-            return [Fold(0, _complete(frame, np.flatnonzero(parts != 0)), np.flatnonzero(parts == 0))]
+            places, codes = _places(frame, self.seed)
+            _check_groups(len(places), 2, "split=group_kfold split.folds=2, or more groups")
+            held_out = _held_out(places, self.share)[codes]
+            return [Fold(0, _complete(frame, np.flatnonzero(~held_out)), np.flatnonzero(held_out))]
         times = _times(frame, "holdout split.order=time")
-        start = pd.Timestamp(times.quantile(1 - self.share, interpolation="higher"))
-        known = times + pd.Timedelta(days=self.horizon_days) <= start if self.horizon_days else times < start
-        train = _complete(frame, np.flatnonzero(known.to_numpy()))
+        start: Any = times.quantile(1 - self.share, interpolation="higher")
+        known = _known(times, start, self.horizon_days)
+        train = _complete(frame, np.flatnonzero(known))
         if len(train) == 0:
             raise DataError(
-                f"split=holdout: no training row's label window ends by {start:%Y-%m-%d}. Use a smaller split.share or order=random."
+                f"split=holdout: no training row's label window ends by {start:%Y-%m-%d}. Use a smaller split.share, "
+                "or split.order=random."
             )
         return [Fold(0, train, np.flatnonzero((times >= start).to_numpy()), start)]
 
@@ -148,50 +153,85 @@ class GroupKFold:
         Of the shuffle.
     """
 
-    folds: int = 5
+    folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 0
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return one fold per part."""
-        parts = _parts(frame, self.folds, self.seed)
+        places, codes = _places(frame, self.seed)
+        _check_groups(len(places), self.folds, f"split.folds={max(len(places), 2)} at most")
+        parts = (places % self.folds)[codes]
         return [
             Fold(number, _complete(frame, np.flatnonzero(parts != number)), np.flatnonzero(parts == number))
             for number in range(self.folds)
         ]
 
 
-def latest(frame: pd.DataFrame, train: Rows, *, share: float, horizon_days: int, seed: int) -> tuple[Any, Any]:
+def latest(frame: pd.DataFrame, train: Rows, *, share: float, horizon_days: int, seed: int) -> tuple[Mask, Mask]:
     """Part training rows into earlier and latest ones.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A panel's rows.
+    train : ndarray of int64, shape (n_train,)
+        Positions of the training rows.
+    share : float
+        Of the training rows, about how many are the latest.
+    horizon_days : int
+        The embargo between the two.
+    seed : int
+        Where the rows have no time: then groups are parted at random.
 
     Returns
     -------
-    early, validation : ndarray of bool, shape (n_train,), or None
-        Rows whose labels were known when the validation rows begin, and the validation rows. By groups at random where the
-        rows have no time.
+    early, validation : ndarray of bool, shape (n_train,)
+        Rows whose labels were known when the validation rows begin, and the validation rows. Either may be all False.
     """
     rows = frame.iloc[train]
-    if rows["as_of"].isna().any():
-        parts = _parts(rows.reset_index(drop=True), max(round(1 / share), 2), seed)
-        return parts != 0, parts == 0
     times = rows["as_of"]
+    if times.isna().any():
+        places, codes = _places(rows, seed)
+        validation = _held_out(places, share)[codes]
+        return ~validation, validation
     start = times.quantile(1 - share, interpolation="lower")
-    early = (times + pd.Timedelta(days=horizon_days) <= start) if horizon_days else times < start
-    return early.to_numpy(), (times >= start).to_numpy()
+    return _known(times, start, horizon_days), (times >= start).to_numpy()
 
 
-def _parts(frame: pd.DataFrame, count: int, seed: int) -> NDArray[np.int64]:
-    """Deal groups to parts: shuffled, those with positive rows first, so that each part gets its share."""
+def _known(times: pd.Series[Any], start: Any, horizon_days: int) -> Mask:  # noqa: ANN401 - a Timestamp, as pandas' stubs say
+    """Tell which rows' labels were known at a moment: their window had ended; without one, the rows before it."""
+    known = times + pd.Timedelta(days=horizon_days) <= start if horizon_days else times < start
+    return np.asarray(known, dtype=np.bool_)
+
+
+def _places(frame: pd.DataFrame, seed: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Shuffle the groups, those with positive rows first, so that dealing them in turn gives each part its share.
+
+    Returns
+    -------
+    places : ndarray of int64, shape (n_groups,)
+        Each group's place in the order.
+    codes : ndarray of int, shape (n_rows,)
+        Each row's group.
+    """
     groups, codes = np.unique(frame["group"].to_numpy(), return_inverse=True)
-    if len(groups) < count:
-        raise DataError(
-            f"The split wants {count} parts, but the rows form only {len(groups)} groups. Use fewer split.folds."
-        )
     positive = np.bincount(codes, weights=frame["label"].to_numpy(), minlength=len(groups)) > 0
     order = np.random.default_rng(seed).permutation(len(groups))
     order = np.concatenate([order[positive[order]], order[~positive[order]]])
-    part = np.empty(len(groups), dtype=np.int64)
-    part[order] = np.arange(len(groups)) % count
-    return part[codes]
+    places = np.empty(len(groups), dtype=np.int64)
+    places[order] = np.arange(len(groups))
+    return places, codes
+
+
+def _held_out(places: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """Deal a share of the places out, evenly along the order, the first one included but never all."""
+    taken: Mask = np.ceil((places + 1) * share) > np.ceil(places * share)
+    return taken & (places < len(places) - 1) if taken.all() else taken
+
+
+def _check_groups(groups: int, parts: int, advice: str) -> None:
+    if groups < parts:
+        raise DataError(f"The split wants {parts} parts, but the rows form only {groups} groups. Use {advice}.")
 
 
 def _times(frame: pd.DataFrame, split: str) -> pd.Series[Any]:
@@ -205,4 +245,5 @@ def _times(frame: pd.DataFrame, split: str) -> pd.Series[Any]:
 
 
 def _complete(frame: pd.DataFrame, rows: Rows) -> Rows:
-    return rows[frame["label_complete"].to_numpy()[rows]]
+    known: Rows = rows[frame["label_complete"].to_numpy()[rows]]
+    return known

@@ -59,6 +59,6 @@ def number(value: float | None) -> str:
     """
     if value is None:
         return ""
-    if abs(value) >= 100:  # noqa: PLR2004 - revenue, not a share
+    if abs(value) >= 100:  # revenue, not a share
         return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"  # noqa: PLR2004
+    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"

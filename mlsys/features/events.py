@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import ibis
+from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from mlsys.features.base import EventBlock, Feature, History
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+Names = Annotated[Sequence[str], Field(min_length=1)]
+
+AGGREGATES = {"sum": "total", "max": "largest single row", "active": "rows above zero"}
 
 
 @dataclass(frozen=True)
@@ -25,9 +35,9 @@ class Windows(EventBlock):
         Whether to add the same over all time before the as-of.
     """
 
-    of: Sequence[str]
-    windows: Sequence[int] = (28, 84)
-    aggregates: Sequence[str] = ("sum", "max")
+    of: Names
+    windows: Sequence[PositiveInt] = (28, 84)
+    aggregates: Sequence[Literal["sum", "max", "active"]] = ("sum", "max")
     whole: bool = True
 
     def measures(self) -> Sequence[str]:
@@ -37,12 +47,12 @@ class Windows(EventBlock):
     def features(self, history: History) -> list[Feature]:
         """Return one column per measure, aggregate and window."""
         spans: list[int | None] = [*self.windows, *([None] if self.whole else [])]
-        words = {"sum": "total", "max": "largest single row", "active": "rows above zero"}
+        words = {days: f"latest {days} days" if days else "all time before the as-of" for days in spans}
         return [
             Feature(
                 name=f"{measure}_{aggregate}_{f'{days}d' if days else 'all'}",
                 expression=getattr(history, aggregate)(measure, days),
-                description=f"{measure}: {words[aggregate]}, {f'latest {days} days' if days else 'all time before the as-of'}",
+                description=f"{measure}: {AGGREGATES[aggregate]}, {words[days]}",
                 unit="rows" if aggregate == "active" else measure.split("_")[0],
             )
             for measure in self.of
@@ -55,7 +65,7 @@ class Windows(EventBlock):
 class Recency(EventBlock):
     """Days since each measure was last above zero; missing where it never was."""
 
-    of: Sequence[str]
+    of: Names
 
     def measures(self) -> Sequence[str]:
         """Return the measures of ``of``."""
@@ -90,7 +100,7 @@ class Tenure(EventBlock):
 
 @dataclass(frozen=True)
 class Trend(EventBlock):
-    """Growth: log of the latest days' total over the days before, per day, each plus one.
+    """Growth: log of the latest days' total over that of the days before, scaled to as many days, each plus one.
 
     Parameters
     ----------
@@ -100,9 +110,15 @@ class Trend(EventBlock):
         Days: the latest ``recent`` days are compared with the rest of the latest ``before`` days.
     """
 
-    of: Sequence[str]
-    recent: int = 28
-    before: int = 84
+    of: Names
+    recent: PositiveInt = 28
+    before: PositiveInt = 84
+
+    def __post_init__(self) -> None:
+        if self.recent >= self.before:
+            raise ValueError(
+                f"recent={self.recent} must be fewer days than before={self.before}, of which it is a part"
+            )
 
     @property
     def windows(self) -> Sequence[int]:  # type: ignore[override]
@@ -119,7 +135,7 @@ class Trend(EventBlock):
         columns = []
         for name in self.of:
             recent, both = history.sum(name, self.recent), history.sum(name, self.before)
-            growth = (recent + 1.0).log() - ((both - recent) * scale + 1.0).log()
+            growth = _log1p(recent) - _log1p((both - recent) * scale)
             words = f"{name}: log growth, latest {self.recent} days against the {self.before - self.recent} before"
             columns.append(Feature(f"{name}_trend", growth, words))
         return columns
@@ -140,8 +156,8 @@ class Mix(EventBlock):
     """
 
     kind: str
-    products: Sequence[str]
-    days: int = 84
+    products: Names
+    days: PositiveInt = 84
 
     @property
     def windows(self) -> Sequence[int]:  # type: ignore[override]
@@ -161,7 +177,7 @@ class Mix(EventBlock):
             Feature(f"{self.kind}_{product}_share", part / total.nullif(0), f"{product}: share of {self.kind}, {span}")
             for product, part in parts.items()
         ]
-        used = sum((part > 0).cast("int64") for part in parts.values())
+        used = sum((part > 0).ifelse(1, 0) for part in parts.values())
         return [*shares, Feature("products_used", used, f"products with any {self.kind}, {span}", "products")]
 
 
@@ -171,7 +187,7 @@ class PerUser(EventBlock):
 
     of: str = "actions"
     users: str = "users"
-    days: int = 28
+    days: PositiveInt = 28
 
     @property
     def windows(self) -> Sequence[int]:  # type: ignore[override]
@@ -186,3 +202,8 @@ class PerUser(EventBlock):
         """Return the one column."""
         ratio = history.sum(self.of, self.days) / history.sum(self.users, self.days).nullif(0)
         return [Feature(f"{self.of}_per_user", ratio, f"{self.of} per user, latest {self.days} days", self.of)]
+
+
+def _log1p(total: ir.NumericValue) -> ir.NumericValue:
+    # Negative counts may have been kept (data.rules.negative_counts=warn), and a database stops at the log of one.
+    return (ibis.greatest(total, 0) + 1.0).log()

@@ -14,12 +14,15 @@ from mlsys.features.base import EntityBlock, Feature
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+NUMBER = "^[+-]?[0-9]+([.][0-9]+)?$"
+FIRST_NUMBER, LAST_NUMBER = "^[^0-9]*([0-9]+)", "([0-9]+)[^0-9]*$"
+
 
 @dataclass(frozen=True)
 class EmployeeRange(EntityBlock):
-    """A size range such as ``51 to 200`` or ``10,001 or more``, as an ordered midpoint and as a category.
+    """A size such as ``51 to 200``, ``10,001 or more`` or ``1``, as an ordered midpoint and as a category.
 
-    The midpoint is geometric, because sizes spread over orders of magnitude; an open range counts as its lower end.
+    The midpoint is geometric, because sizes spread over orders of magnitude; an open range counts as the end it has.
     """
 
     attribute: str = "employee_range"
@@ -30,14 +33,15 @@ class EmployeeRange(EntityBlock):
         return (self.attribute,)
 
     def features(self, entity: ir.Table) -> list[Feature]:
-        """Return the midpoint and the category."""
-        text = entity[self.attribute].cast("string").replace(",", "")
-        low = text.re_extract(r"^\s*(\d+)", 1).nullif("").cast("float64")
-        high = text.re_extract(r"(\d+)\s*$", 1).nullif("").cast("float64")
-        midpoint = (low * high.fill_null(low)).sqrt()
+        """Return the midpoint and the category; only the number where the attribute is one."""
+        given = entity[self.attribute]
+        if given.type().is_numeric():
+            return [Feature("employees", given, "employees", "people")]
+        text = given.cast("string").replace(",", "")
+        ends = [text.re_extract(form, 1).nullif("").cast("float64") for form in (FIRST_NUMBER, LAST_NUMBER)]
         return [
-            Feature("employees", midpoint, "employees: geometric midpoint of the range", "people"),
-            Feature("employee_range", entity[self.attribute].cast("string"), "employees: range as given"),
+            Feature("employees", (ends[0] * ends[1]).sqrt(), "employees: geometric midpoint of the range", "people"),
+            Feature("employee_range", given.cast("string"), "employees: range as given"),
         ]
 
 
@@ -63,37 +67,43 @@ class WebRank(EntityBlock):
 
     def features(self, entity: ir.Table) -> list[Feature]:
         """Return the log rank (missing where unranked) and the flag (missing where the rank is)."""
-        rank = entity[self.attribute].cast("float64")
+        rank = _number(entity[self.attribute])
         ranked = (rank > 0) & (rank < self.unranked)
         log_rank = ranked.ifelse(rank, ibis.null("float64")).log10()
-        unranked = rank.isnull().ifelse(ibis.null("float64"), (~ranked).cast("float64"))
+        unranked = rank.isnull().ifelse(ibis.null("float64"), ranked.ifelse(0.0, 1.0))
         return [
             Feature("web_rank_log10", log_rank, "web traffic rank, log10; missing where unranked"),
             Feature("web_unranked", unranked, "1 where the site has no traffic rank"),
         ]
 
 
-# Substrings of an industry's name (lower case, "_" and "-" as blanks) in the order in which they are tried.
+# Substrings of an industry's name (lower case; "_", "-" and runs of blanks as one blank) in the order in which they are
+# tried: the special before the general, so that "hospitality" is not a "hospital" nor a "newspaper" made of "paper".
 SECTORS: Mapping[str, Sequence[str]] = {
-    "health": ("health", "hospital", "medical", "pharma", "biotech", "wellness", "veterinary"),
-    "technology": ("technology", "software", "internet", "information", "computer", "saas",
-                   "semiconductor", "telecom", "network"),
-    "finance": ("financ", "bank", "insurance", "invest", "venture", "accounting", "capital"),
-    "education": ("education", "e learning", "school", "training", "library", "librar"),
-    "marketing and media": ("marketing", "media", "advert", "publish", "broadcast", "design", "entertain", "film",
-                            "music", "photograph", "writing", "printing", "graphic", "animation", "games", "events"),
-    "services": ("consult", "staffing", "human resource", "legal", "law ", "professional", "business", "service", "research",
-                 "management", "outsourc", "security", "translation", "think tank"),
-    "real estate and construction": ("real estate", "construct", "building", "architect", "civil engineering", "facilities"),
-    "retail and consumer": ("retail", "consumer", "ecommerce", "e commerce", "apparel", "fashion", "cosmetic", "food", "wine",
-                            "luxury", "furniture", "sporting", "wholesale", "supermarket", "restaurant", "beverage"),
-    "manufacturing": ("manufactur", "industrial", "machinery", "automotive", "electronic", "chemical", "plastics", "mechanical",
-                      "aviation", "aerospace", "defense", "textile", "packaging", "paper", "glass", "materials"),
-    "travel and transport": ("travel", "hospitality", "leisure", "transport", "logistic", "airline", "maritime", "tourism",
-                             "recreation", "supply chain"),
-    "energy and resources": ("energy", "oil", "mining", "utilit", "renewable", "environment", "agricultur", "farming", "dairy"),
-    "public and non-profit": ("government", "non profit", "nonprofit", "public", "charit", "civic", "religio", "philanthrop",
-                              "political", "international affairs", "military", "judiciary"),
+    "public and non-profit": ("non profit", "nonprofit", "government", "public admin", "public policy", "public safety",
+                              "charit", "civic", "religio", "philanthrop", "political", "military", "judiciary",
+                              "legislative", "law enforcement", "international affairs", "museum"),
+    "travel and transport": ("hospitality", "travel", "tourism", "leisure", "recreation", "restaurant", "gambling",
+                             "sports", "airline", "transport", "logistic", "maritime", "shipping"),
+    "health": ("health", "hospital", "medical", "medicine", "pharma", "biotech", "wellness", "fitness", "veterinary"),
+    "technology": ("technology", "software", "internet", "information", "computer", "saas", "semiconductor", "telecom",
+                   "network"),
+    "finance": ("financ", "bank", "insurance", "investment", "venture capital", "capital market", "accounting"),
+    "education": ("education", "e learning", "school", "training", "librar", "university"),
+    "marketing and media": ("marketing", "media", "advert", "publi", "newspaper", "broadcast", "design", "entertain",
+                            "film", "motion picture", "music", "photograph", "writing", "printing", "graphic",
+                            "animation", "games", "events", "performing arts", "fine art"),
+    "energy and resources": ("energy", "oil", "mining", "utilit", "renewable", "environment", "agricultur", "farming",
+                             "dairy", "fishery"),
+    "real estate and construction": ("real estate", "construct", "building", "architect", "civil engineering"),
+    "services": ("consult", "staffing", "recruiting", "human resource", "legal", "law ", "professional", "business",
+                 "service", "research", "management", "outsourc", "security", "translation", "think tank", "facilities"),
+    "retail and consumer": ("retail", "consumer", "ecommerce", "e commerce", "wholesale", "supermarket", "import",
+                            "trade", "apparel", "fashion", "cosmetic", "food", "beverage", "wine", "luxury",
+                            "furniture", "sporting", "tobacco", "arts and"),
+    "manufacturing": ("manufactur", "industrial", "machinery", "automotive", "automation", "electronic", "chemical",
+                      "plastics", "mechanical", "aviation", "aerospace", "defense", "textile", "packaging", "paper",
+                      "glass", "materials"),
 }  # fmt: skip
 
 
@@ -122,10 +132,17 @@ class Industry(EntityBlock):
 
     def features(self, entity: ir.Table) -> list[Feature]:
         """Return the sector."""
-        name = entity[self.attribute].cast("string").lower().replace("_", " ").replace("-", " ")
+        name = entity[self.attribute].cast("string").lower().re_replace("[ _-]+", " ")
         branches = [
             (ibis.or_(*(name.contains(part) for part in parts)), ibis.literal(sector))
             for sector, parts in self.sectors.items()
         ]
         sector = ibis.cases((name.isnull(), ibis.null("string")), *branches, else_="other")
         return [Feature("industry", sector, "industry sector")]
+
+
+def _number(column: ir.Column) -> ir.NumericColumn:
+    if column.type().is_string():  # a database stops at text that is no number
+        text = column.strip()
+        column = text.re_search(NUMBER).ifelse(text, ibis.null("string"))
+    return column.cast("float64")

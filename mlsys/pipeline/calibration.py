@@ -61,8 +61,8 @@ class Prior:
 
     References
     ----------
-    Saerens, Latinne and Decaestecker (2002), Adjusting the outputs of a classifier to new a priori probabilities, eq. 2.4;
-    Elkan (2001), The foundations of cost-sensitive learning, theorem 2.
+    Saerens, Latinne and Decaestecker (2002), Adjusting the outputs of a classifier to new a priori probabilities,
+    equation 4; Elkan (2001), The foundations of cost-sensitive learning, theorem 2.
     """
 
     needs_scores = False
@@ -74,7 +74,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Auto:
-    """:class:`Prior` where resampling or class weights changed the prior by more than a thousandth of it, else nothing."""
+    """:class:`Prior` where resampling or class weights moved the prior by over a thousandth of it, else nothing."""
 
     needs_scores = False
 
@@ -106,8 +106,8 @@ class Sigmoid:
         slope = float(model.coef_[0, 0])
         if slope <= 0:
             raise FitError(
-                f"calibration=sigmoid: on the latest training rows the score runs against the outcome (slope {slope:.3g}), so "
-                "calibrating would turn the ranking round. Use calibration=auto or prior."
+                "calibration=sigmoid: on the latest training rows the score does not rise with the outcome (slope "
+                f"{slope:.3g}), so calibrating would lose or turn the ranking. Use calibration=auto or prior."
             )
         return Calibration.sigmoid(slope, float(model.intercept_[0]))
 
@@ -138,8 +138,8 @@ class Isotonic:
 def _required(evidence: Evidence) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     if evidence.scores is None or evidence.labels is None or len(np.unique(evidence.labels)) < 2:
         raise FitError(
-            "The latest training rows hold no converters to calibrate on. Use calibration=auto or prior, which need none, "
-            "or raise fit.early_stopping.share."
+            "The latest training rows hold no converters to calibrate on. Use calibration=auto or prior, which need "
+            "none, or raise fit.early_stopping.share."
         )
     return evidence.scores, evidence.labels
 

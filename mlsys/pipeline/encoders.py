@@ -1,17 +1,18 @@
 """Encoders: how the panel's number and category columns enter a model.
 
-Each is a small recipe; ``build`` turns it into a scikit-learn transformer for the columns and the model at hand. Levels, medians
-and scales are learned in ``fit``, from training rows only.
+Each is a small recipe; ``build`` turns it into a scikit-learn transformer for the columns and the model at hand.
+Levels, medians and scales are learned in ``fit``, from training rows only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Annotated, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass as checked
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
@@ -48,8 +49,8 @@ class Native:
         Training rows that a level needs to stand for itself.
     """
 
-    max_categories: int = 50
-    min_rows: int = 10
+    max_categories: PositiveInt = 50
+    min_rows: PositiveInt = 10
 
     def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
         """Return category columns for models with categories of their own, else what :class:`OneHot` builds."""
@@ -69,8 +70,8 @@ class Native:
 class OneHot:
     """One column per level; unseen levels are all zeros, a missing value is a level of its own."""
 
-    max_categories: int = 50
-    min_rows: int = 10
+    max_categories: PositiveInt = 50
+    min_rows: PositiveInt = 10
 
     def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
         """Return a ColumnTransformer."""
@@ -87,8 +88,8 @@ class OneHot:
 class Ordinal:
     """One integer per level, in sort order; unseen levels are -1, a missing value is a level of its own."""
 
-    max_categories: int = 50
-    min_rows: int = 10
+    max_categories: PositiveInt = 50
+    min_rows: PositiveInt = 10
 
     def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
         """Return a ColumnTransformer."""
@@ -113,7 +114,7 @@ class Target:
         Of the folds.
     """
 
-    folds: int = 5
+    folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 0
 
     def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
@@ -126,7 +127,8 @@ class Target:
 class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Numbers as they are and categories as pandas categories with the levels of the training rows.
 
-    A level that training did not know becomes missing: libraries that score by category code would else take it for another one.
+    A level that training did not know becomes missing: libraries that score by category code would else take it for
+    another one. Levels that are named like the ones made here count as rare.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from mlsys.errors import FitError
+from mlsys.errors import FitError, MlsysError
 from mlsys.pipeline.calibration import Calibrator, Evidence
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.needs import learned_prior, library, members_of, needs_of
@@ -23,6 +23,11 @@ from mlsys.runs.calibration import Calibration
 log = logging.getLogger(__name__)
 
 TREES = {"xgboost": "n_estimators", "lightgbm": "n_estimators", "catboost": "iterations"}
+FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier")
+
+Labels: TypeAlias = NDArray[np.int8]
+Labelled: TypeAlias = tuple[pd.DataFrame, Labels]
+Scored: TypeAlias = tuple[NDArray[np.float64], Labels]
 
 
 @dataclass(frozen=True)
@@ -118,107 +123,108 @@ def fit(recipe: Recipe, rows: Training) -> Fitted:
     Raises
     ------
     FitError
-        With fewer than two classes, or where the estimator refuses the rows.
+        With fewer than two classes, or where a sampler or the estimator refuses the rows.
     """
     _check_classes(rows.labels)
-    trees, evidence = None, (None, None)
-    if recipe.needs_validation and _usable(rows):
-        trees, evidence = _look_ahead(recipe, rows)
-    elif recipe.calibrator.needs_scores:
-        raise FitError(
-            "The training rows cannot be parted into earlier and latest ones that both hold converters, which this calibration "
-            "needs. Use calibration=auto or prior."
-        )
+    trees, evidence = _look_ahead(recipe, rows) if recipe.needs_validation else (None, (None, None))
     pipeline, prior = _fit(recipe, rows.inputs, rows.labels, trees=trees)
     calibration = recipe.calibrator.fit(Evidence(prior, float(rows.labels.mean()), *evidence))
     return Fitted(pipeline, calibration, trees)
 
 
-def _look_ahead(recipe: Recipe, rows: Training) -> tuple[int | None, tuple[NDArray[np.float64], NDArray[np.int8]]]:
+def _look_ahead(recipe: Recipe, rows: Training) -> tuple[int | None, Scored | tuple[None, None]]:
     """Fit on the earlier rows, to learn from the latest how many trees help and what scores mean."""
-    assert rows.early is not None
-    assert rows.validation is not None
-    held_out = (rows.inputs[rows.validation], rows.labels[rows.validation])
-    pipeline, _ = _fit(recipe, rows.inputs[rows.early], rows.labels[rows.early], held_out=held_out)
-    scores = np.asarray(pipeline.predict_proba(held_out[0])[:, 1], dtype=np.float64)
-    return _best_trees(pipeline[-1]) if recipe.stops_early else None, (scores, held_out[1])
+    try:
+        early, latest = _parted(rows)
+        pipeline, _ = _fit(recipe, *early, held_out=latest)
+    except FitError as error:
+        if recipe.calibrator.needs_scores:
+            raise FitError(
+                f"{error} This calibration learns from the latest training rows, scored by a model of the earlier ones: "
+                "use calibration=auto or prior, which do not."
+            ) from error
+        log.warning("No early stopping, all configured trees are fitted: %s", error)
+        return None, (None, None)
+    trees = _best_trees(pipeline[-1]) if recipe.stops_early else None
+    if not recipe.calibrator.needs_scores:
+        return trees, (None, None)
+    return trees, (Fitted(pipeline, Calibration.none()).scores(latest[0]), latest[1])
+
+
+def _parted(rows: Training) -> tuple[Labelled, Labelled]:
+    """Return the earlier and the latest training rows."""
+    parts = []
+    for name, mask in (("earlier", rows.early), ("latest", rows.validation)):
+        if mask is None or len(np.unique(rows.labels[mask])) < 2:
+            raise FitError(f"The {name} training rows hold no converters, or nothing else.")
+        parts.append((rows.inputs[mask], rows.labels[mask]))
+    return parts[0], parts[1]
 
 
 def _fit(
-    recipe: Recipe,
-    inputs: pd.DataFrame,
-    labels: NDArray[np.int8],
-    *,
-    trees: int | None = None,
-    held_out: tuple[pd.DataFrame, NDArray[np.int8]] | None = None,
+    recipe: Recipe, inputs: pd.DataFrame, labels: Labels, *, trees: int | None = None, held_out: Labelled | None = None
 ) -> tuple[Pipeline, float]:
+    """Return the fitted pipeline and the prior that its estimator learned."""
     estimator = _prepared(recipe, trees)
-    needs = needs_of(estimator, recipe.sampler)
-    reads_panel = getattr(estimator, "reads_panel", False)
-    encoder = recipe.encoder.build(recipe.numbers, recipe.categories, needs)
-    encoded = inputs if reads_panel else encoder.fit_transform(inputs, labels)
-    resampled = labels
-    if recipe.sampler is not None and not reads_panel:
-        encoded, resampled = resample(recipe.sampler, encoded, labels, category_mask(encoder))
-    options: dict[str, Any] = {}
-    if library(estimator) == "catboost":
-        options["cat_features"] = [
-            column for column in getattr(encoded, "columns", []) if encoded[column].dtype == "category"
-        ]
-    if held_out is not None and recipe.stops_early:
-        valid = (encoder.transform(held_out[0]), held_out[1])
-        estimator, extra = _with_stopping(estimator, recipe.stop_after or 0, valid)
-        options |= extra
     try:
-        estimator.fit(encoded, resampled, **options)
-    except FitError:
+        if getattr(estimator, "reads_panel", False):
+            if recipe.sampler is not None:
+                log.info("%s learns nothing that resampling could change: no sampler", type(estimator).__name__)
+            return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
+        return _fit_encoded(recipe, estimator, (inputs, labels), held_out)
+    except MlsysError:
         raise
     except Exception as error:
         raise FitError(
-            f"{type(estimator).__name__} could not be fitted on {len(labels)} rows with {int(labels.sum())} positive ones and "
-            f"{inputs.shape[1]} features: {error}"
+            f"{type(estimator).__name__} could not be fitted on {len(labels)} rows with {int(labels.sum())} positive "
+            f"ones and {inputs.shape[1]} features: {error}"
         ) from error
-    _one_thread(estimator)
-    steps = [("model", estimator)] if reads_panel else [("encoder", encoder), ("model", estimator)]
-    return Pipeline(steps), learned_prior(estimator, resampled)
+
+
+def _fit_encoded(recipe: Recipe, estimator: Any, rows: Labelled, held_out: Labelled | None) -> tuple[Pipeline, float]:  # noqa: ANN401
+    encoder = recipe.encoder.build(recipe.numbers, recipe.categories, needs_of(estimator, recipe.sampler))
+    encoded, labels = encoder.fit_transform(*rows), rows[1]
+    if recipe.sampler is not None:
+        encoded, labels = resample(recipe.sampler, encoded, labels, outputs_of(encoder))
+    options: dict[str, Any] = {}
+    if held_out is not None and recipe.stops_early:
+        options = _stopping(estimator, recipe.stop_after or 0, encoder.transform(held_out[0]), held_out[1])
+    if library(estimator) == "catboost" and isinstance(encoded, pd.DataFrame):
+        options["cat_features"] = list(encoded.columns[encoded.dtypes == "category"])
+    estimator.fit(encoded, labels, **options)
+    _use_threads(estimator, 1)  # scoring single rows with several is slower
+    return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
 
 
 def _prepared(recipe: Recipe, trees: int | None) -> Any:  # noqa: ANN401
     estimator = clone(recipe.estimator)
-    kind = library(estimator)
-    parameters: dict[str, Any] = {}
-    if kind == "catboost":
-        parameters["thread_count"] = recipe.threads
-    elif ("n_jobs" in estimator.get_params() and kind in ("xgboost", "lightgbm")) or _is_forest(estimator):
-        parameters["n_jobs"] = recipe.threads
-    if kind == "xgboost":
-        parameters["enable_categorical"] = True
-    if trees is not None:
-        parameters[TREES[kind]] = trees
-    return estimator.set_params(**parameters)
+    _use_threads(estimator, recipe.threads)
+    if library(estimator) == "xgboost":
+        estimator.set_params(enable_categorical=True)
+    return estimator if trees is None else estimator.set_params(**{TREES[library(estimator)]: trees})
 
 
-def _is_forest(estimator: object) -> bool:
-    return type(estimator).__name__ in ("RandomForestClassifier", "ExtraTreesClassifier")
+def _use_threads(estimator: Any, threads: int) -> None:  # noqa: ANN401
+    for member in members_of(estimator):
+        if library(member) == "catboost":
+            if not member.is_fitted():  # from then on it refuses, and takes the number when it is asked
+                member.set_params(thread_count=threads)
+        elif library(member) in ("xgboost", "lightgbm") or type(member).__name__ in FORESTS:
+            member.set_params(n_jobs=threads)
 
 
-def _with_stopping(estimator: Any, rounds: int, valid: tuple[Any, NDArray[np.int8]]) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
-    """Return the estimator and fit options that make it stop; each library spells it its own way."""
+def _stopping(estimator: Any, rounds: int, inputs: Any, labels: Labels) -> dict[str, Any]:  # noqa: ANN401
+    """Return the fit options that make an estimator stop; each library spells it its own way."""
     kind = library(estimator)
     if kind == "xgboost":
-        return estimator.set_params(early_stopping_rounds=rounds, eval_metric="logloss"), {
-            "eval_set": [valid],
-            "verbose": False,
-        }
+        estimator.set_params(early_stopping_rounds=rounds, eval_metric="logloss")
+        return {"eval_set": [(inputs, labels)], "verbose": False}
     if kind == "catboost":
-        return estimator, {"eval_set": [valid], "early_stopping_rounds": rounds, "use_best_model": True}
+        return {"eval_set": [(inputs, labels)], "early_stopping_rounds": rounds, "use_best_model": True}
     from lightgbm import early_stopping
 
-    return estimator, {
-        "eval_set": [valid],
-        "eval_metric": "binary_logloss",
-        "callbacks": [early_stopping(rounds, first_metric_only=True, verbose=False)],
-    }
+    callback = early_stopping(rounds, first_metric_only=True, verbose=False)
+    return {"eval_X": inputs, "eval_y": labels, "eval_metric": "binary_logloss", "callbacks": [callback]}
 
 
 def _best_trees(estimator: Any) -> int:  # noqa: ANN401
@@ -230,23 +236,12 @@ def _best_trees(estimator: Any) -> int:  # noqa: ANN401
     return max(int(estimator.best_iteration_), 1)
 
 
-def _one_thread(estimator: Any) -> None:  # noqa: ANN401
-    # Scoring single rows with several threads is slower, and the saved model must not depend on this machine.
-    if library(estimator) in ("xgboost", "lightgbm") or _is_forest(estimator):
-        estimator.set_params(n_jobs=1)
-
-
-def _usable(rows: Training) -> bool:
-    if rows.validation is None or rows.early is None:
-        return False
-    return all(len(np.unique(rows.labels[part])) == 2 for part in (rows.validation, rows.early))
-
-
 def _check_classes(labels: NDArray[np.int8]) -> None:
     positives = int(labels.sum())
     if positives in (0, len(labels)):
         kind = "negative" if positives == 0 else "positive"
         raise FitError(
             f"All {len(labels)} training rows are {kind}: there is nothing to tell apart. "
-            "Widen data.horizon_days, add earlier as-ofs (data.spine.start), test later ones (split.folds), or check the outcome."
+            "Widen data.horizon_days, add earlier as-ofs (data.spine.start), test later ones (split.folds), or check "
+            "the outcome."
         )

@@ -12,12 +12,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 
 class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Rank by one column and learn nothing but the level: probabilities are proportional to the column and average to the prior.
+    """Rank by one column and learn nothing but the level: odds rise with the column, and a mean row has the prior.
 
     Parameters
     ----------
     feature : str
-        The column; larger is likelier. It reads the panel's columns, so no encoder stands before it.
+        The column; larger is likelier, and a missing value counts as 0. It reads the panel's columns, so no encoder
+        stands before it.
+
+    Examples
+    --------
+    >>> rows, labels = pd.DataFrame({"users_max_28d": [0.0, 2.0, 4.0, 2.0]}), np.array([0, 0, 1, 0], dtype=np.int8)
+    >>> ActivityRanking().fit(rows, labels).predict_proba(rows)[:, 1].round(2)
+    array([0.14, 0.25, 0.33, 0.25])
     """
 
     reads_panel = True
@@ -26,7 +33,7 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.feature = feature
 
     def fit(self, X: pd.DataFrame, y: NDArray[np.int8]) -> Self:
-        """Learn the prevalence and the column's mean.
+        """Learn the prevalence and the column's mean and lowest value.
 
         Parameters
         ----------
@@ -35,7 +42,9 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self.classes_ = np.array([0, 1])
         self.prior_ = float(np.mean(y))
-        self.mean_ = float(np.nan_to_num(X[self.feature].to_numpy(dtype=np.float64)).mean())
+        values = np.nan_to_num(X[self.feature].to_numpy(dtype=np.float64))
+        self.lowest_ = min(float(values.min()), 0.0)
+        self.mean_ = float(values.mean()) - self.lowest_
         return self
 
     def predict_proba(self, X: pd.DataFrame) -> NDArray[np.float64]:
@@ -49,8 +58,8 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_rows, 2)
         """
-        values = np.nan_to_num(X[self.feature].to_numpy(dtype=np.float64))
-        odds = self.prior_ * (values + self.mean_) / max(2 * self.mean_, np.finfo(float).tiny)
+        values = np.maximum(np.nan_to_num(X[self.feature].to_numpy(dtype=np.float64)) - self.lowest_, 0.0)
+        odds = self.prior_ / (1.0 - self.prior_) * (1.0 + (values - self.mean_) / (2.0 * (self.mean_ or 1.0)))
         positive = odds / (1.0 + odds)
         return np.column_stack([1.0 - positive, positive])
 

@@ -55,11 +55,11 @@ def needs_of(estimator: object, sampler: object | None) -> Needs:
     )
 
 
-def members_of(estimator: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - any scikit-learn estimator
-    """Return a vote's members, each with the prefix of its parameters; any other estimator itself, with none."""
+def members_of(estimator: Any) -> list[Any]:  # noqa: ANN401 - any scikit-learn estimator
+    """Return the members of a vote, fitted if it is; of any other estimator itself."""
     if type(estimator).__name__ != "VotingClassifier":
-        return [("", estimator)]
-    return [(f"{name}__", member) for name, member in estimator.estimators]
+        return [estimator]
+    return list(getattr(estimator, "estimators_", None) or [member for _, member in estimator.estimators])
 
 
 def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: ANN401 - any scikit-learn estimator
@@ -87,7 +87,7 @@ def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: A
     positives = float(np.count_nonzero(labels == 1))
     negatives = float(len(labels) - positives)
     priors = []
-    for _, member in members_of(estimator):
+    for member in members_of(estimator):
         up, down = _class_weights(member.get_params(deep=False), positives, negatives)
         priors.append(positives * up / (positives * up + negatives * down))
     return priors[0] if len(priors) == 1 else float(np.average(priors, weights=estimator.weights))

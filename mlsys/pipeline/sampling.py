@@ -98,7 +98,8 @@ def resample(
 ) -> tuple[Any, NDArray[np.int8]]:
     """Resample encoded training rows.
 
-    With fewer converters than the sampler wants neighbours, it gets as many neighbours as there are, and the log says so.
+    With fewer converters than the sampler wants neighbours, it gets as many neighbours as there are, and the log says
+    so.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ def resample(
         rows, labels = fitted.fit_resample(*arguments)
     except (ValueError, RuntimeError) as error:
         raise _refusal(name, y, f"{error}") from error
-    if len(np.unique(labels)) < 2:  # noqa: PLR2004 - samplers that clean may remove a whole class
+    if len(np.unique(labels)) < 2:  # samplers that clean may remove a whole class
         raise _refusal(name, y, "it would leave rows of one class only.")
     if np.array_equal(labels, y):
         log.warning("%s found nothing to do: the %d training rows are as they were", name, len(y))
@@ -154,7 +155,7 @@ def _with_neighbours(sampler: Any, positives: int) -> Any:  # noqa: ANN401
     wanted = SMOTE_NEIGHBOURS if getattr(sampler, name) is None else getattr(sampler, name)
     if not isinstance(wanted, int) or wanted < positives:
         return sampler
-    if positives < 2:  # noqa: PLR2004 - one row has no neighbour
+    if positives < 2:  # one row has no neighbour
         raise FitError(
             f"sampler {kind} makes new rows between positive ones, and the training rows hold {positives}. "
             "Use sampler=random_over, random_under or none, or earlier data."

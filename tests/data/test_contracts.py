@@ -15,9 +15,6 @@ from mlsys.data.schemas import make_contracts, make_rule_book
 from mlsys.data.sources import canonical_entities, canonical_events, open_tables
 from mlsys.errors import ContractError, DataError
 
-# Ibis 12 still calls what DuckDB 2 has renamed.
-pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
-
 REAL = Path(__file__).parents[3] / "shared" / "data" / "hubspot"
 TODAY = date(2021, 6, 1)
 
@@ -165,6 +162,7 @@ def test_all_errors_come_at_once(tmp_path):
 
 def test_an_attribute_may_be_in_one_entity_table_only(tmp_path):
     assert check(shop(tmp_path, free="id\n3\n4\n")).findings == ()
+    assert check(shop(tmp_path, customers=CUSTOMERS.replace("size", "volume"))).findings == ()
     with pytest.raises(ContractError) as stopped:
         check(shop(tmp_path, free="id\n3\n4\n", customers=CUSTOMERS.replace("size", "volume")))
     assert [problem.where for problem in stopped.value.problems] == ["data.entities.attributes.size"]
@@ -198,6 +196,19 @@ def test_duplicate_ids_across_tables_can_stop(tmp_path):
     data = shop(tmp_path, free=FREE + "1,2020-01-07,\n", rules={"duplicate_ids": "error"})
     with pytest.raises(ContractError, match=r"1 row repeating an id \(id 1\)"):
         check(data)
+
+
+@pytest.mark.parametrize("action", ["warn", "drop"])
+def test_one_entity_table_may_hold_duplicates_and_rows_without_id(tmp_path, action):
+    customers = CUSTOMERS.replace("small", "") + "1,2020-01-05,2020-03-01,10.5,tiny\n,2020-01-05,,,tiny\n"
+    entities = {"tables": ["customers"], "id": "id", "attributes": {"size": "size"}}
+    usage = "\n".join(USAGE.splitlines()[:3])
+    data = shop(tmp_path, customers=customers, usage=usage, entities=entities, rules={"duplicate_ids": action})
+    checked = check(data)
+    assert [(finding.rule, finding.count) for finding in checked.findings] == [("missing_ids", 1), ("duplicate_ids", 1)]
+    assert canonical(data, checked)[0]["size"].to_dict() == {1: "tiny", 2: "large"}
+    with pytest.raises(DataError, match="No rows are left in table customers as entities after"):
+        check(shop(tmp_path, customers=header(CUSTOMERS) + ",,,,\n", usage=usage, entities=entities))
 
 
 def test_repeated_events_are_only_ever_a_warning(tmp_path):

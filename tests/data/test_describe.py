@@ -9,9 +9,6 @@ from mlsys.data.config import EventsData
 from mlsys.data.describe import describe_tables
 from mlsys.data.sources import open_tables
 
-# Ibis 12 still calls what DuckDB 2 has renamed.
-pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
-
 REAL = Path(__file__).parents[3] / "shared" / "data" / "hubspot"
 
 ACCOUNTS = """id,size,note,closed,mrr

@@ -9,9 +9,6 @@ import pytest
 
 from mlsys.data.reading import common_id_type, read_id, read_moment, read_number
 
-# Ibis 12 still calls what DuckDB 2 has renamed.
-pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
-
 UNREADABLE = object()
 
 

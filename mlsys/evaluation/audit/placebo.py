@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -30,7 +31,8 @@ def label_placebo(subject: AuditSubject) -> Check:
     precision is measured among the active rows, where such accounts are no rarer than others. In a flat table the
     labels are shuffled, groups as one.
 
-    What chance gives is found by dealing again: the same scores are measured against labels that they have never seen.
+    What chance gives is found by dealing the test rows' labels again: the same scores are measured against labels that
+    they have never seen.
     """
     if subject.refit is None:
         return Check.not_applicable(NAME, "this run cannot be fitted again.")
@@ -45,7 +47,7 @@ def label_placebo(subject: AuditSubject) -> Check:
         return Check(NAME, "warn", None, None, f"The placebo could not be fitted, so it says nothing. {error}")
     judge = _Judge(folds, scores, dealer.judged[kept])
     value = float(judge(dealt.labels[kept][None])[0])
-    by_chance = judge(np.stack([dealer.deal(rng).labels[kept] for _ in range(DRAWS)]))
+    by_chance = judge(np.stack([dealer.again(rng, dealt)[kept] for _ in range(DRAWS)]))
     if np.isnan(value) or np.isnan(by_chance).all():
         return Check.not_applicable(NAME, "no account that was active in a test row could take a converter's date.")
     limit = float(np.nanquantile(by_chance, QUANTILE))
@@ -64,10 +66,11 @@ def label_placebo(subject: AuditSubject) -> Check:
 
 @dataclass(frozen=True)
 class _Dealt:
-    """New labels of the panel's rows, and the rows that are gone because of them."""
+    """New labels of the panel's rows, the rows that are gone because of them, and who took which labels."""
 
     labels: Mask
     gone: Mask
+    takers: Sequence[Rows] = ()
 
 
 class _Dealer(Protocol):
@@ -85,6 +88,10 @@ class _Dealer(Protocol):
 
     def deal(self, rng: np.random.Generator) -> _Dealt:
         """Deal once."""
+        ...
+
+    def again(self, rng: np.random.Generator, dealt: _Dealt) -> Mask:
+        """Return labels that were as likely as those dealt, among the rows that are left."""
         ...
 
 
@@ -121,19 +128,40 @@ class _Accounts:
         takers[converts] = False
         patterns, counts = np.unique(labels[converts], axis=0, return_counts=True)
         hands = [(np.flatnonzero(pattern), int(count)) for pattern, count in zip(patterns, counts, strict=True)]
+        hands.sort(key=lambda hand: -len(hand[0]))  # the fewest can take many as-ofs at once
         return cls(row, hands, takers, active)
 
     def deal(self, rng: np.random.Generator) -> _Dealt:
-        labels, gone = np.zeros((2, len(self.judged)), dtype=bool)
+        gone = np.zeros(len(self.judged), dtype=bool)
         free = np.ones(len(self.row), dtype=bool)
+        taken = []
         for times, count in self.hands:
-            pool = np.flatnonzero(free & self.takers[:, times].all(axis=1))
-            takers = rng.permutation(pool)[:count]
-            free[takers] = False
-            labels[self.row[takers][:, times]] = True
-            after = self.row[takers, times[-1] + 1 :]
+            taken.append(self._draw(rng, free, times, count))
+            free[taken[-1]] = False
+            after = self.row[taken[-1], times[-1] + 1 :]
             gone[after[after >= 0]] = True
-        return _Dealt(labels, gone)
+        return _Dealt(self._labels(taken), gone, taken)
+
+    def again(self, rng: np.random.Generator, dealt: _Dealt) -> Mask:
+        # Whoever took another hand has left or will leave, so given the other hands each hand could have gone to those
+        # who took it and to those who took none.
+        free = np.ones(len(self.row), dtype=bool)
+        free[np.concatenate(dealt.takers)] = False
+        taken = []
+        for (times, _), before in zip(self.hands, dealt.takers, strict=True):
+            free[before] = True
+            taken.append(self._draw(rng, free, times, len(before)))
+            free[before] = free[taken[-1]] = False
+        return self._labels(taken)
+
+    def _draw(self, rng: np.random.Generator, free: Mask, times: Rows, count: int) -> Rows:
+        return rng.permutation(np.flatnonzero(free & self.takers[:, times].all(axis=1)))[:count]
+
+    def _labels(self, taken: Sequence[Rows]) -> Mask:
+        labels = np.zeros(len(self.judged), dtype=bool)
+        for (times, _), takers in zip(self.hands, taken, strict=True):
+            labels[self.row[takers][:, times]] = True
+        return labels
 
 
 @dataclass(frozen=True)
@@ -156,6 +184,9 @@ class _Rows:
         labels[takers] = self.labels[givers]
         return _Dealt(labels, np.zeros_like(labels))
 
+    def again(self, rng: np.random.Generator, dealt: _Dealt) -> Mask:  # noqa: ARG002 - no row has left
+        return self.deal(rng).labels
+
 
 class _Judge:
     """Measures the same scores against many sets of labels: average precision, the mean over the folds."""
@@ -168,7 +199,7 @@ class _Judge:
 
     def __call__(self, labels: Mask) -> NDArray[np.float64]:
         """Return the average precision, shape (n_draws,), under labels of shape (n_draws, n_rows)."""
-        values = np.stack([average_precision(scores, labels[:, rows]) for rows, scores in self._folds if len(rows)])
+        values = np.stack([average_precision(scores, labels[:, rows]) for rows, scores in self._folds])
         there = ~np.isnan(values)
         count = there.sum(axis=0)
         sums = np.where(there, values, 0.0).sum(axis=0)

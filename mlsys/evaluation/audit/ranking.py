@@ -80,6 +80,8 @@ def average_precision(score: NDArray[np.float64], positive: NDArray[np.bool_]) -
     >>> average_precision(np.array([0.9, 0.4, 0.2]), np.array([[True, False, True], [False, False, False]])).round(2)
     array([0.83,  nan])
     """
+    if len(score) == 0:
+        return np.full(len(positive), np.nan)
     order = np.argsort(-score, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
     hits = np.cumsum(positive[:, order], axis=1)[:, ends]

@@ -7,7 +7,9 @@ from .subjects import accounts, audited, flat, leads
 
 
 def test_honest_features_pass():
-    check = forbidden_columns(audited(accounts(), forbidden={"id": "the entity's id", "CLOSEDATE": "the outcome's time"}))
+    check = forbidden_columns(
+        audited(accounts(), forbidden={"id": "the entity's id", "CLOSEDATE": "the outcome's time"})
+    )
     assert (check.status, check.value) == ("pass", 0)
 
 

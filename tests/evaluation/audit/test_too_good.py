@@ -22,7 +22,7 @@ def audited_by(frame, score):
 
 
 def test_an_honest_model_passes():
-    check = run(audited(accounts(), score="usage"))
+    check = run(audited(accounts(count=600), score="usage"))
     assert check.status == "pass"
     assert "at a base rate of" in check.message
 

@@ -1,0 +1,230 @@
+"""Where raw tables lie: a folder of files, a DuckDB or SQLite file, or a database server; each finds them by name."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import duckdb
+import ibis
+import pyarrow as pa
+from ibis.common.exceptions import IbisError
+
+from mlsys.data.config import EventsData
+from mlsys.errors import DataError, closest
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    from ibis.backends import BaseBackend
+
+READERS = {
+    ".csv": "read_csv",
+    ".csv.gz": "read_csv",
+    ".parquet": "read_parquet",
+    ".jsonl": "read_json",
+    ".jsonl.gz": "read_json",
+    ".ndjson": "read_json",
+}
+CONFIGURED = "Name the tables in the data config: data.entities.tables, data.outcome.table, data.events.table."
+
+
+class Store(Protocol):
+    """A place that holds raw tables.
+
+    Attributes
+    ----------
+    connection : ibis backend
+        Where queries on them run.
+    files : list of Path
+        The files that tables were read from so far; none for a server.
+    """
+
+    connection: BaseBackend
+    files: list[Path]
+
+    def table(self, name: str) -> ir.Table:
+        """Return a table; DataError where there is none of that name or it cannot be read."""
+        ...
+
+
+def open_store(data: EventsData, *, threads: int | None = None) -> Store:
+    """Open the folder, file or server that the data config names.
+
+    Raises
+    ------
+    DataError
+        Where it is not there or cannot be opened.
+    """
+    location = _location(data)
+    if location is None:
+        return Database(_connect(str(data.url)), [])
+    if not location.exists():
+        siblings = [path.name for path in location.parent.iterdir()] if location.parent.is_dir() else []
+        hint = closest(location.name, siblings)
+        raise DataError(
+            f"{_named(data)} does not exist (looked in {Path.cwd()})."
+            + (f" Closest: {location.parent / hint}." if hint else "")
+            + " Give the folder of the raw tables, or a DuckDB or SQLite file."
+        )
+    settings = {"threads": threads} if threads else {}
+    if location.is_dir():
+        return Folder(location, ibis.duckdb.connect(**settings))
+    with location.open("rb") as file:
+        magic = file.read(16)
+    # DuckDB reads SQLite only by an extension that it downloads; Python needs nothing.
+    if magic.startswith(b"SQLite format 3"):
+        return SqliteFile(location, ibis.duckdb.connect(**settings))
+    if magic[8:12] != b"DUCK":
+        raise DataError(
+            f"{_named(data)} is a file, but neither a DuckDB nor an SQLite database. Give such a file or the folder of "
+            "the raw tables. A single flat table is read by data=table data.path=FILE data.target=COLUMN."
+        )
+    try:
+        return Database(ibis.duckdb.connect(location, read_only=True, **settings), [location])
+    except duckdb.Error as error:
+        raise DataError(
+            f"{_named(data)} cannot be opened: {error}. Close other programs that write to it, or copy it again."
+        ) from error
+
+
+class Folder:
+    """Files of one table each, read by DuckDB."""
+
+    def __init__(self, folder: Path, connection: BaseBackend) -> None:
+        self.folder = folder
+        self.connection = connection
+        self.files: list[Path] = []
+
+    def table(self, name: str) -> ir.Table:
+        """Return the table of the file ``name``, with or without its ending."""
+        path = self._path(name)
+        self.files.append(path)
+        reader = next((method for suffix, method in READERS.items() if path.name.endswith(suffix)), "read_csv")
+        # Types are inferred from the whole file: a sample would decide them by the luck of the order of rows.
+        options = {} if reader == "read_parquet" else {"sample_size": -1}
+        try:
+            return getattr(self.connection, reader)(str(path), table_name=_view(name), **options)
+        except (duckdb.Error, IbisError, UnicodeDecodeError) as error:
+            kind = reader.removeprefix("read_").upper()
+            raise DataError(f"{path} cannot be read as {kind}: {error}\nWas it cut off? Export it again.") from error
+
+    def _path(self, name: str) -> Path:
+        names = sorted(path.name for path in self.folder.iterdir() if path.is_file())
+        found = [name] if name in names else [name + suffix for suffix in READERS if name + suffix in names]
+        if len(found) == 1:
+            return self.folder / found[0]
+        what = f"has {', '.join(found)}: which one?" if found else "has no such table."
+        hint = closest(name, [file.split(".")[0] for file in names])
+        raise DataError(
+            f"Table {name!r}: the folder {self.folder} {what}"
+            + (f" Closest: {hint!r}." if hint and not found else "")
+            + f" It may be a file ending in {', '.join(READERS)}. {CONFIGURED}"
+        )
+
+
+class Database:
+    """A DuckDB file or a database server; queries run there."""
+
+    def __init__(self, connection: BaseBackend, files: list[Path]) -> None:
+        self.connection = connection
+        self.files = files
+
+    def table(self, name: str) -> ir.Table:
+        """Return the table ``name`` or ``schema.name``."""
+        schema, _, table = name.rpartition(".")
+        try:
+            return self.connection.table(table, database=schema or None)
+        except (IbisError, duckdb.Error) as error:
+            raise _no_table(name, self._names(schema)) from error
+
+    def _names(self, schema: str) -> list[str]:
+        if self.connection.name != "duckdb":
+            with contextlib.suppress(Exception):  # every backend has its own errors; it is only for the message
+                return [str(name) for name in self.connection.list_tables(database=schema or None)]
+            return []
+        # Ibis 12 lists tables by a method that DuckDB 2 has no more.
+        query = "SELECT table_name FROM information_schema.tables WHERE table_schema = ?"
+        return [name for (name,) in self.connection.con.execute(query, [schema or "main"]).fetchall()]
+
+
+class SqliteFile:
+    """An SQLite file, read into DuckDB."""
+
+    def __init__(self, file: Path, connection: BaseBackend) -> None:
+        self.file = file
+        self.connection = connection
+        self.files = [file]
+
+    def table(self, name: str) -> ir.Table:
+        """Return a copy of the table."""
+        # Not create_table(obj=memtable): with DuckDB 2, Ibis 12 then drops a view without a name and fails.
+        self.connection.con.register(_view(name), self._read(name))
+        return self.connection.table(_view(name))
+
+    def _read(self, name: str) -> pa.Table:
+        quoted = '"' + name.replace('"', '""') + '"'
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+                kinds = "type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+                names = [one for (one,) in connection.execute(f"SELECT name FROM sqlite_master WHERE {kinds}")]
+                if name not in names:
+                    raise _no_table(name, names)
+                cursor = connection.execute(f"SELECT * FROM {quoted}")
+                columns = [column[0] for column in cursor.description]
+                rows = cursor.fetchall()
+        except sqlite3.Error as error:
+            raise DataError(f"{self.file} cannot be read as an SQLite file: {error}. Copy it again.") from error
+        values = zip(*rows, strict=True) if rows else [() for _ in columns]
+        return pa.table(dict(zip(columns, map(_array, values), strict=True)))
+
+
+def _array(values: Sequence[Any]) -> pa.Array:
+    if any(value is not None for value in values):
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowTypeError):
+            return pa.array(values)
+    # A column of nothing, or of several types, which SQLite allows.
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _location(data: EventsData) -> Path | None:
+    """Return the folder or file, be it named by a path or by a URL; None for a server."""
+    if data.dir is not None:
+        return Path(data.dir)
+    scheme, _, rest = str(data.url).partition("://")
+    path = rest.partition("?")[0]
+    is_file = scheme in ("duckdb", "sqlite") and path and not path.startswith("md:")
+    return Path(path) if is_file else None
+
+
+def _named(data: EventsData) -> str:
+    return f"data.dir={data.dir}" if data.dir is not None else f"data.url={data.url}"
+
+
+def _connect(url: str) -> BaseBackend:
+    try:
+        return ibis.connect(url)
+    except Exception as error:
+        scheme = url.partition("://")[0]
+        raise DataError(
+            f"data.url: cannot connect to the {scheme!r} backend: {error}\n"
+            "Expected an Ibis URL such as duckdb://file.duckdb, sqlite://file.db, "
+            "postgres://user:password@host:5432/database or pyspark://; servers need their extra "
+            "(pip install 'mlsys[postgres]' or 'mlsys[spark]')."
+        ) from error
+
+
+def _no_table(name: str, names: Sequence[str]) -> DataError:
+    hint = closest(name.rpartition(".")[2], names)
+    return DataError(
+        f"Table {name!r} is not in the database; it has: {', '.join(sorted(names)) or 'no tables'}."
+        + (f" Closest: {hint!r}." if hint else "")
+        + f" {CONFIGURED}"
+    )
+
+
+def _view(name: str) -> str:
+    """Return a name of letters, digits and _ for a view; different for different tables."""
+    return "raw_" + "".join(char if char.isalnum() else f"_{ord(char)}_" for char in name)

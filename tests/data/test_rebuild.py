@@ -1,0 +1,94 @@
+"""What lies after the as-of is altered, what lies before is not."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from mlsys.data import rebuild
+
+DAY = 18000
+HORIZON = 30
+
+COPIES = pd.DataFrame({"copy": [0, 1, 2, 3], "id": ["a", "a", "b", "c"], "as_of_day": [DAY, DAY + 28, DAY, DAY]})
+ENTITIES = pa.table(
+    {
+        "id": ["a", "b", "c"],
+        "size": pa.array([5, None, 7], pa.int64()),
+        "created_day": pa.array([None, DAY - 9, DAY + 9], pa.int64()),
+        "outcome_day": pa.array([DAY + 40, None, DAY + 10], pa.int64()),
+        "value": [80.0, None, 20.0],
+    }
+)
+EVENTS = pa.table(
+    {
+        "id": ["a"] * 8 + ["b"],
+        "known_day": [DAY - 30, DAY - 1, DAY, DAY + 1, DAY + 8, DAY + 27, DAY + 28, DAY + 29, DAY - 1],
+        "actions": pa.array([1, 2, 3, 4, 5, None, 7, 8, 9], pa.int64()),
+    }
+)
+
+
+@pytest.fixture
+def histories():
+    kept, altered = rebuild._two_histories(COPIES, EVENTS, first_altered=4)
+    return kept.to_pandas(), altered.to_pandas()
+
+
+def of(events, copy):
+    return events[events["id"] == copy].sort_values("known_day")
+
+
+@pytest.mark.parametrize("copy", [0, 1, 2, 3])
+def test_visible_events_stay_as_they_are(histories, copy):
+    kept, altered = histories
+    as_of = COPIES["as_of_day"][copy]
+    seen = [rows[rows["known_day"] <= as_of][["known_day", "actions"]] for rows in (of(kept, copy), of(altered, copy + 4))]
+    pd.testing.assert_frame_equal(*(rows.reset_index(drop=True) for rows in seen), check_dtype=False)
+
+
+def test_the_kept_copy_has_all_events(histories):
+    kept, _ = histories
+    assert [len(of(kept, copy)) for copy in range(4)] == [8, 8, 1, 0]
+
+
+def test_later_events_are_changed_removed_and_added(histories):
+    kept, altered = histories
+    before = of(kept, 0).query("known_day > @DAY")
+    after = of(altered, 4).query("known_day > @DAY")
+    added = after[after["known_day"].isin([DAY + days for days in rebuild.ADDED_AFTER])]
+    assert len(added) >= 3
+    assert (after["actions"] >= 13).all()  # 7 x + 13, or 13
+    common = before.merge(after, on="known_day")
+    assert 0 < len(common[common["actions_y"] != 13]) < len(before)
+    assert (common["actions_x"] != common["actions_y"]).all()
+
+
+def test_an_entity_without_later_events_gets_some(histories):
+    assert len(of(histories[1], 7)) == len(rebuild.ADDED_AFTER)
+
+
+def test_outcomes_change_sides_and_the_entities_stay_eligible():
+    kept, altered = (table.to_pandas() for table in rebuild._two_entities(COPIES, ENTITIES, HORIZON, first_altered=4))
+    as_of = COPIES["as_of_day"].to_numpy()
+    for rows in (kept, altered):
+        assert not (rows["created_day"].to_numpy() > as_of).any()
+        assert not (rows["outcome_day"].to_numpy() <= as_of).any()
+    label = [(rows["outcome_day"].to_numpy() <= as_of + HORIZON) for rows in (kept, altered)]
+    assert (label[0] != label[1]).all()
+    assert label[0].tolist() == [False, True, False, True]
+    assert not (kept["value"] == altered["value"]).any()
+    assert altered["id"].tolist() == [4, 5, 6, 7]
+
+
+def test_attributes_and_types_stay():
+    kept, altered = rebuild._two_entities(COPIES, ENTITIES, HORIZON, first_altered=4)
+    assert kept["size"].to_pylist() == altered["size"].to_pylist() == [5, 5, None, 7]
+    assert kept.schema == altered.schema == ENTITIES.schema.set(0, pa.field("id", pa.int64()))
+
+
+def test_a_row_that_the_rules_have_mended_is_still_eligible():
+    outcome = pa.array([DAY - 5, None, None], pa.int64())  # before the as-of, but the panel has the row
+    entities = ENTITIES.set_column(3, "outcome_day", outcome)
+    kept, _ = rebuild._two_entities(COPIES, entities, HORIZON, first_altered=4)
+    assert np.isnan(kept.to_pandas()["outcome_day"]).all()

@@ -1,0 +1,71 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlsys.evaluation.audit import time_travel as module
+from mlsys.evaluation.audit.time_travel import time_travel
+from mlsys.features import WholeHistory
+
+from .blocks import RECENCY, USAGE, Company, DaysToOrder, Others, SectorRate, Spine, Sum
+from .subjects import flat, leads
+
+
+def run(shop, *blocks, sample=40):
+    return time_travel(shop.subject([USAGE, *blocks]), sample=sample)
+
+
+def test_honest_blocks_pass_and_undated_attributes_are_named(shop):
+    check = run(shop, RECENCY, Company())
+    assert (check.status, check.value, check.limit) == ("pass", 0, 0)
+    assert "40 panel rows" in check.message
+    assert "could not be checked: size, sector" in check.message
+
+
+@pytest.mark.parametrize("block", [Sum(0), Others(ever=False)])
+def test_honest_table_blocks_pass(shop, block):
+    assert run(shop, block).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("block", "names"),
+    [
+        (WholeHistory(["actions", "users"]), "actions_ever, users_ever"),
+        (Sum(1), "total"),
+        (Sum(7), "total"),
+        (Spine(), "hint"),
+        (DaysToOrder(), "patience"),
+        (SectorRate(), "sector_rate"),
+        (Others(ever=True), "everybody"),
+    ],
+)
+def test_blocks_that_look_ahead_fail_and_are_named(shop, block, names):
+    check = run(shop, block)
+    assert (check.status, check.value) == ("fail", 1 + names.count(","))
+    assert f"altered: {names}. What sees the future" in check.message
+
+
+def test_a_flat_table_has_no_future():
+    check = time_travel(flat(leads()), sample=40)
+    assert (check.status, check.value) == ("pass", None)
+
+
+def test_converters_and_entities_that_go_on_come_first(shop):
+    subject = shop.subject([USAGE])
+    rows = module._sample(subject, 60, np.arange(len(subject.labels)))
+    assert len(rows) == len(rows.drop_duplicates()) == 60
+    drawn = subject.panel.frame.loc[rows.index]
+    assert drawn["label"].sum() == min(15, subject.labels.sum())
+    assert module._goes_on(subject.panel.frame)[rows.index].sum() >= 30
+
+
+def test_more_rows_than_there_are_means_all(shop):
+    subject = shop.subject([USAGE])
+    assert len(module._sample(subject, 10**6, np.arange(len(subject.labels)))) == len(subject.labels)
+
+
+def test_rounding_is_no_difference_and_missing_is():
+    kept = pd.DataFrame({"a": [1e9, 0.1 + 0.2], "b": [np.nan, 1.0], "c": ["x", None], "d": [np.inf, 1.0]})
+    same = pd.DataFrame({"a": [1e9, 0.3], "b": [np.nan, 1.0], "c": ["x", None], "d": [np.inf, 1.0]})
+    assert module._moved(kept, same) == []
+    other = pd.DataFrame({"a": [1e9, 400.0], "b": [0.0, 2.0], "c": ["x", "y"], "d": [np.inf, 1.1]})
+    assert module._moved(kept, other) == ["b", "a", "c", "d"]

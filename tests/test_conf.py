@@ -1,0 +1,66 @@
+"""Every option of every group composes, is checked and can be instantiated."""
+
+import re
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from mlsys.components import Components
+from mlsys.config import inspect
+from mlsys.launch import conf_folder
+from mlsys.prepare import compose_config
+
+FILES = sorted(conf_folder().glob("*/*.yaml"))
+NEEDED = {
+    "data=hubspot": ["data.dir=."],
+    "data=sql": ["data.url=duckdb://"],
+    "data=table": ["data.path=x.csv", "data.target=y"],
+}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}={file.stem}")
+def test_option_composes_and_builds(file):
+    option = f"{file.parent.name}={file.stem}"
+    override = f"+{option}" if file.parent.name in ("experiment", "debug") else option
+    extra = NEEDED.get(option, [])
+    config = compose_config([override.replace("+", ""), *extra])
+    parts, problems = Components.build(config.to_dict())
+    assert problems == []
+    assert parts.estimator is not None
+    assert config.choices[file.parent.name] == file.stem
+
+
+@pytest.mark.parametrize("file", [*FILES, conf_folder() / "train.yaml"], ids=lambda file: file.stem)
+def test_each_file_opens_with_its_purpose_and_a_command(file):
+    comments = [line for line in file.read_text().splitlines() if line.startswith("#") and "@package" not in line]
+    assert len(comments[0]) > 10
+    assert any(re.search(r"python -m mlsys\.train", line) for line in comments), "no command"
+
+
+def test_every_entry_of_the_defaults_list_has_a_comment():
+    lines = (conf_folder() / "train.yaml").read_text().split("defaults:\n")[1].split("\n\n")[0].splitlines()
+    assert [line for line in lines if "#" not in line and "_self_" not in line] == []
+
+
+def test_every_group_of_the_contract_has_its_options():
+    options = {group: {file.stem for file in FILES if file.parent.name == group} for group in {f.parent.name for f in FILES}}
+    assert options["data"] >= {"demo", "hubspot", "table", "sql"}
+    assert options["features"] >= {"usage", "minimal", "none"}
+    assert options["encoder"] >= {"native", "onehot", "ordinal", "target"}
+    assert options["sampler"] >= {
+        "none", "smotenc", "smote", "borderline_smote", "adasyn", "random_over", "random_under", "smoteenn",
+    }  # fmt: skip
+    assert options["model"] >= {
+        "catboost", "xgboost", "lightgbm", "logistic", "random_forest", "hist_gradient_boosting", "vote", "activity", "dummy",
+    }  # fmt: skip
+    assert options["calibration"] >= {"auto", "none", "prior", "sigmoid", "isotonic"}
+    assert options["split"] >= {"backtest", "holdout", "group_kfold"}
+    assert "none" in options["tracking"]
+
+
+def test_a_saved_config_composes_to_itself():
+    config = compose_config(["model=lightgbm", "seed=3"])
+    again = inspect(OmegaConf.create(yaml.safe_load(yaml.safe_dump(config.to_dict()))))[2]
+    assert again is not None
+    assert again.to_dict() == config.to_dict()

@@ -1,0 +1,99 @@
+"""All that is wrong with a config is said at once."""
+
+import json
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from mlsys.config import TrainConfig
+from mlsys.errors import ConfigError
+from mlsys.launch import conf_folder
+from mlsys.prepare import compose_config, diagnose
+
+
+def problems(*overrides):
+    with pytest.raises(ConfigError) as error:
+        compose_config(list(overrides))
+    return {problem.where: problem for problem in error.value.problems}
+
+
+def test_misspelt_options_keys_and_metrics_come_together():
+    found = problems("model=catbost", "sampler=smotnc", "split.foldz=3", "seeed=1", "objective=rocauc")
+    assert {where: problem.closest for where, problem in found.items()} == {
+        "model": "catboost",
+        "sampler": "smotenc",
+        "split.foldz": "split.folds",
+        "seeed": "seed",
+        "objective": "roc_auc",
+    }
+
+
+def test_wrong_values_come_with_wrong_options():
+    found = problems("model=catbost", "metrics.draws=-1", "encoder.max_categories=many")
+    assert set(found) == {"model", "metrics.draws", "encoder.max_categories"}
+    assert found["metrics.draws"].got == "-1"
+
+
+def test_a_misspelt_group_is_named():
+    assert problems("modle=catboost")["modle"].closest == "model"
+
+
+def test_added_keys_are_checked_too():
+    assert problems("+metrics.drawz=3")["metrics.drawz"].closest == "draws"
+    assert problems("+data.evnets=3")["data.evnets"].closest == "events"
+
+
+def test_literals_name_the_closest():
+    problem = problems("data.rules.orphan_events=dorp")["data.rules.orphan_events"]
+    assert (problem.got, problem.closest) == ("'dorp'", "drop")
+
+
+def test_every_missing_value_is_named():
+    assert set(problems("data=table")) == {"data.path", "data.target"}
+
+
+def test_exactly_one_source():
+    assert "exactly one of dir, url and demo" in str(problems("data.dir=x")["data"])
+
+
+def test_a_threshold_needs_its_parameter():
+    assert "threshold.k" in str(problems("threshold.k=null")["threshold"])
+
+
+def test_columns_come_with_other_problems(crm):
+    overrides = ["model=catbost", "data=hubspot", f"data.dir={crm.folder}", "data.events.time=WHEN_TIMSTAMP"]
+    found = {problem.where: problem for problem in diagnose(overrides, conf_folder(), "hydra").problems}
+    assert found["data.events.time"].closest == "WHEN_TIMESTAMP"
+    assert found["model"].closest == "catboost"
+
+
+def test_hydras_own_reason_is_kept_where_nothing_else_is_found():
+    assert "no viable alternative" in str(diagnose(["seed={"], conf_folder(), "no viable alternative"))
+
+
+def test_the_environment_is_read(monkeypatch):
+    monkeypatch.setenv("MLSYS__SPLIT__FOLDS", "4")
+    assert compose_config([]).split.model_extra["folds"] == 4
+    assert compose_config(["split.folds=2"]).split.model_extra["folds"] == 2
+
+
+def test_group_options_from_the_environment(monkeypatch):
+    monkeypatch.setenv("MLSYS__MODEL", "logistic")
+    assert compose_config([]).choices["model"] == "logistic"
+
+
+def test_composing_leaves_no_hydra_state_behind():
+    compose_config([])
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_the_schema_is_json_and_names_all_sections():
+    schema = json.loads(json.dumps(TrainConfig.model_json_schema()))
+    assert set(schema["properties"]) >= {"data", "model", "split", "metrics", "audit", "threshold", "seed"}
+
+
+def test_paths_are_saved_absolute_and_threads_fixed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saved = compose_config(["data=hubspot", "data.dir=tables"]).to_dict()
+    assert saved["data"]["dir"] == str(tmp_path / "tables")
+    assert saved["threads"] >= 1
