@@ -38,7 +38,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) 
         return
     console = Console()
     if not rows:
-        console.print(empty, highlight=False, markup=False)
+        console.print(empty, highlight=False, markup=False, soft_wrap=True)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:

@@ -79,7 +79,7 @@ def write_results(writer: RunWriter, results: Results, *, seconds: float) -> Non
 def _write_model(writer: RunWriter, results: Results) -> None:
     panel, final = results.loaded.panel, results.outcome.final
     rows = panel.frame.iloc[results.outcome.final_rows]
-    save_model(final.pipeline, writer.path("model/pipeline.skops").parent)
+    save_model(final.pipeline, writer.folder)
     writer.write_json("model/calibration.json", final.calibration.to_dict())
     writer.write_parquet("golden.parquet", golden_frame(final.pipeline, final.calibration, _golden_inputs(results)))
     writer.write_json("schema.json", input_schema(panel, rows, names=results.loaded.names))

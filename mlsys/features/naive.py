@@ -1,4 +1,4 @@
-"""The sin, for teaching: usage summed with no cut-off. ``experiment=naive_leaky`` uses it and the audit must catch it."""
+"""The sin, for teaching: usage summed with no cut-off. ``experiment=naive_leaky`` does it; the audit must catch it."""
 
 from __future__ import annotations
 
@@ -35,4 +35,4 @@ class WholeHistory(TableBlock):
     def table(self, spine: ir.Table, events: ir.Table) -> ir.Table:
         """Sum each measure per entity, whenever it happened."""
         totals = events.group_by("id").aggregate(**{f"{name}_ever": events[name].sum() for name in self.of})
-        return spine.select("id", "as_of_day").inner_join(totals, "id").drop("id_right")
+        return spine.select("id", "as_of_day").inner_join(totals, "id")
