@@ -38,6 +38,9 @@ class Rebuild:
     The raw tables are read without the contracts: both copies of a row are made from the same raw rows, so what a rule
     would have dropped is in both.
 
+    Entity blocks are not computed again: their columns are expressions over the entity's own row, of which only day and
+    value of the outcome can lie after an as-of. It is enough, and cheaper, to see whether they read these.
+
     Parameters
     ----------
     data : EventsData
@@ -69,12 +72,12 @@ class Rebuild:
 
         Returns
         -------
-        kept, altered : DataFrame of shape (n_rows, n_features)
-            Features of the two copies, float64 or string, in the order of ``rows``.
+        kept, altered : DataFrame of shape (n_rows, n_columns)
+            The event and table blocks' columns of the two copies, float64 or string, in the order of ``rows``.
         """
         kept, altered = self._futures(rows, first_altered=len(rows))
         both = _Future(*(pa.concat_tables(pair) for pair in zip(kept, altered, strict=True)))
-        features = self._features(both, pd.concat([rows, rows]), self.blocks)
+        features = self._features(both, pd.concat([rows, rows]), self._dated_blocks)
         return features.iloc[: len(rows)], features.iloc[len(rows) :].reset_index(drop=True)
 
     def worlds(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -113,6 +116,10 @@ class Rebuild:
             for feature in self._entity_features
             if any(field.name in OUTCOME_COLUMNS for field in feature.expression.op().find(ops.Field))
         ]
+
+    @property
+    def _dated_blocks(self) -> list[Block]:
+        return [block for block in self.blocks if not isinstance(block, EntityBlock)]
 
     @cached_property
     def _entity_features(self) -> list[Feature]:

@@ -43,7 +43,9 @@ def of(events, copy):
 def test_visible_events_stay_as_they_are(histories, copy):
     kept, altered = histories
     as_of = COPIES["as_of_day"][copy]
-    seen = [rows[rows["known_day"] <= as_of][["known_day", "actions"]] for rows in (of(kept, copy), of(altered, copy + 4))]
+    seen = [
+        rows[rows["known_day"] <= as_of][["known_day", "actions"]] for rows in (of(kept, copy), of(altered, copy + 4))
+    ]
     pd.testing.assert_frame_equal(*(rows.reset_index(drop=True) for rows in seen), check_dtype=False)
 
 
@@ -59,6 +61,7 @@ def test_later_events_are_changed_removed_and_added(histories):
     added = after[after["known_day"].isin([DAY + days for days in rebuild.ADDED_AFTER])]
     assert len(added) >= 3
     assert (after["actions"] >= 13).all()  # 7 x + 13, or 13
+    assert not set(before["known_day"]) <= set(after["known_day"])
     common = before.merge(after, on="known_day")
     assert 0 < len(common[common["actions_y"] != 13]) < len(before)
     assert (common["actions_x"] != common["actions_y"]).all()

@@ -52,7 +52,7 @@ def roc_auc_error(auc: float, count: int, others: int) -> float:
     Examples
     --------
     >>> round(roc_auc_error(0.9, 20, 1000), 3)
-    0.048
+    0.046
     """
     first, second = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc) + (count - 1) * (first - auc**2) + (others - 1) * (second - auc**2)

@@ -20,6 +20,8 @@ RELATIVE_TOLERANCE = 1e-9
 def time_travel(subject: AuditSubject, *, sample: int) -> Check:
     """Rebuild a sample of panel rows with all that happened after the as-of altered, and fail where a feature moves.
 
+    Entity blocks have no events to alter: they fail where their expression reads the outcome.
+
     Parameters
     ----------
     subject : AuditSubject
@@ -35,8 +37,8 @@ def time_travel(subject: AuditSubject, *, sample: int) -> Check:
     if moved:
         message = (
             f"{len(moved)} of {many(len(subject.panel.names), 'feature')} moved when all that lies after the as-of was "
-            f"altered: {listed(moved)}. What sees the future makes every number of this run too good. Compute it from "
-            "visible events only (an EventBlock sees no others), or leave the block out."
+            f"altered, or read the outcome: {listed(moved)}. What sees the future makes every number of this run too "
+            "good. Compute it from visible events only (an EventBlock sees no others), or leave the block out."
         )
         return Check(NAME, "fail", len(moved), 0, message)
     undated = rebuild.snapshot_features

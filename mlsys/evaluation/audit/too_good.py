@@ -37,7 +37,7 @@ def too_good(subject: AuditSubject, *, auc: float, odds: float) -> Check:
     bound = odds * base / (1 + (odds - 1) * base)
     found = f"ROC-AUC {roc:.3f} and average precision {precision:.3f} at a base rate of {base:.2%}"
     if precision <= bound and roc < auc:
-        message = f"{found} are within what an honest model can reach. Nothing to do."
+        message = f"{found}: not so high that it must be a leak. Nothing to do."
         return Check(NAME, "pass", round(precision, 6), round(bound, 6), message)
     message = (
         f"{found} are too good to be true of most outcomes that people decide on. Take them for a leak until you have "

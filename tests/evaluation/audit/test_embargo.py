@@ -67,8 +67,10 @@ def test_a_flat_table_split_by_time_passes():
 
 def test_a_flat_table_split_by_time_with_a_test_row_in_training_fails():
     subject = audited(with_times(leads()), split=Backtest(folds=3), horizon_days=0)
-    folds = [replace(fold, train=np.append(fold.train, fold.test[:1])) for fold in subject.folds]
-    assert embargo(audited(subject.panel.frame, folds=folds, horizon_days=0)).status == "fail"
+    times = subject.panel.frame["as_of"]
+    folds = [replace(fold, train=np.append(fold.train, times.iloc[fold.test].idxmin())) for fold in subject.folds]
+    check = embargo(audited(subject.panel.frame, folds=folds, horizon_days=0))
+    assert (check.status, check.value) == ("fail", 1)
 
 
 def test_a_table_without_times_has_no_embargo():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mlsys.evaluation.audit import single_feature as module
 from mlsys.evaluation.audit.single_feature import single_feature
 
 from .subjects import accounts, audited, flat, leads
@@ -45,6 +46,15 @@ def test_a_category_of_its_own_for_each_row_tells_nothing():
     frame = leads()
     check = run(frame.assign(name=[f"lead {number}" for number in range(len(frame))]), flat)
     assert check.status == "pass"
+
+
+def test_a_category_that_training_never_saw_counts_as_average():
+    frame = accounts()
+    folds = audited(frame).folds
+    frame["stage"] = np.where(np.arange(len(frame)) < folds[0].test[0], "old", "new")
+    labels = frame["label"].to_numpy()[folds[0].train]
+    rates = module._rates(audited(frame, folds=folds[:1]), "stage")
+    assert rates == pytest.approx(labels.mean())
 
 
 def test_just_below_the_limit_is_a_warning():

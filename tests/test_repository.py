@@ -1,0 +1,98 @@
+"""Promises about the repository itself."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def tracked():
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    return [ROOT / name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_locks_pin_hashes_and_name_no_index():
+    for lock in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / lock).read_text()
+        assert "--hash=sha256:" in text
+        assert "://" not in text
+        assert "--index-url" not in text
+
+
+def test_locks_hold_what_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    asked = {re.split(r"[\[<>=;~! ]", name)[0].lower() for name in project["dependencies"]}
+    assert asked - locked == set()
+
+
+def test_no_file_is_large():
+    assert [path for path in tracked() if path.stat().st_size > 1_000_000] == []
+
+
+def test_runs_are_not_in_git():
+    names = {path.relative_to(ROOT).as_posix() for path in tracked()}
+    assert {name for name in names if name.startswith(("outputs/", "multirun/"))} == {"outputs/.gitkeep", "multirun/.gitkeep"}
+
+
+def test_make_help_is_made_from_the_comments():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("train", "test", "check"):
+        assert re.search(rf"make {target}\s+\w", done.stdout)
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert "make test" in (ROOT / "README.md").read_text()
+    assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+def test_every_link_of_the_docs_leads_somewhere():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link]
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The built wheel, unpacked where nothing of this checkout is."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_carries_its_configs(installed):
+    assert (installed / "mlsys" / "conf" / "train.yaml").is_file()
+    assert (installed / "mlsys" / "evaluation" / "templates" / "report.css").is_file()
+    assert not (installed / "conf").exists()
+    assert not (installed / "tests").exists()
+
+
+def test_training_works_from_any_folder(installed, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(installed), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "mlsys.train", "data.demo.events=3000", "model=logistic", "metrics.draws=10"]
+    done = subprocess.run(
+        [*command, "threads=1", "split.folds=2", "features=minimal"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (Path(done.stdout.strip().splitlines()[-1]) / "manifest.json").is_file()
+    where = "import mlsys.launch as launch; print(launch.conf_folder())"
+    found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == str(installed / "mlsys" / "conf")
