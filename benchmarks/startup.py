@@ -1,6 +1,6 @@
 """Time to `python -m mlsys.train --help` against the smallest possible Hydra program's.
 
-    python benchmarks/startup.py [--repeats 11]
+python benchmarks/startup.py [--repeats 11]
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def main() -> None:
         program = Path(folder) / "hello.py"
         program.write_text(HELLO)
         pairs = [
-            (seconds([sys.executable, str(program), "--help"]), seconds([sys.executable, "-m", "mlsys.train", "--help"]))
+            (
+                seconds([sys.executable, str(program), "--help"]),
+                seconds([sys.executable, "-m", "mlsys.train", "--help"]),
+            )
             for _ in range(repeats + 1)
         ][1:]  # the first pair warms the file cache
     hello, ours = (statistics.median(side) for side in zip(*pairs, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -142,11 +143,13 @@ class TrainConfig(Section):
         return self.threads or len(os.sched_getaffinity(0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as it can be run again: defaults filled in, threads fixed, paths absolute."""
+        """Return the config as it can be run again: defaults filled in, threads fixed, paths absolute, no password."""
         plain = self.model_dump(mode="json", by_alias=True) | {"threads": self.thread_count}
         for key in ("dir", "path", "cache_dir"):
             if plain["data"].get(key):
                 plain["data"][key] = str(Path(plain["data"][key]).absolute())
+        if plain["data"].get("url"):
+            plain["data"]["url"] = without_password(plain["data"]["url"])
         return plain
 
     @field_validator("encoder", "model", "calibration", "split")
@@ -155,6 +158,17 @@ class TrainConfig(Section):
         if component.target is None:
             raise ValueError("_target_ must name a class; only sampler and tracking can be switched off")
         return component
+
+
+def without_password(text: str) -> str:
+    """Hide the password of any URL in a text.
+
+    Examples
+    --------
+    >>> without_password("data.url=postgres://ann:s3cret@db:5432/crm")
+    'data.url=postgres://ann:***@db:5432/crm'
+    """
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
 
 
 def with_choices(config: DictConfig, choices: Mapping[str, str]) -> DictConfig:

@@ -15,8 +15,6 @@ from omegaconf import OmegaConf
 from mlsys.config import TrainConfig
 from mlsys.runs.writer import RunWriter
 
-log = logging.getLogger(__name__)
-
 
 class Stopwatch:
     """Times named stages.
@@ -68,7 +66,7 @@ def recorded(folder: Path, config: TrainConfig, overrides: list[dict[str, str]],
     try:
         yield record
     except Exception as error:
-        log.error("the run failed: %s", error)  # noqa: TRY400 - the traceback is raised on; the log needs the reason
+        _log_to_file(folder, f"the run failed: {error}")
         _finish(record, config, clock, "failed")
         raise
     _finish(record, config, clock, "complete")
@@ -76,7 +74,7 @@ def recorded(folder: Path, config: TrainConfig, overrides: list[dict[str, str]],
 
 def discard_log(folder: Path) -> None:
     """Remove the directory that Hydra made for a run that never began, if it holds nothing but the log."""
-    if {path.name for path in folder.iterdir()} <= {"train.log"}:
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {"train.log"}:
         _close_log(folder)
         (folder / "train.log").unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # another process may have put something there just now
@@ -96,8 +94,18 @@ def _finish(record: Record, config: TrainConfig, clock: Stopwatch, status: str) 
 
 def _close_log(folder: Path) -> None:
     """Close what logs into the run directory: the manifest holds the log's digest."""
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).is_relative_to(folder.resolve()):
-            root.removeHandler(handler)
-            handler.close()
+    for handler in _log_files(folder):
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _log_to_file(folder: Path, message: str) -> None:
+    """Log an error where it stays; the terminal gets it once, from whoever catches it."""
+    record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, None, None)
+    for handler in _log_files(folder):
+        handler.handle(record)
+
+
+def _log_files(folder: Path) -> list[logging.FileHandler]:
+    files = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
+    return [handler for handler in files if Path(handler.baseFilename).is_relative_to(folder.resolve())]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import hydra
 
-from mlsys.errors import AuditFailedError, ConfigError, MlsysError
+from mlsys.errors import AuditFailedError, MlsysError
 from mlsys.launch import EXECUTION_WHITELIST, conf_folder, environment_overrides
 
 if TYPE_CHECKING:
@@ -116,22 +116,24 @@ def job(composed: DictConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from mlsys.config import with_choices
+    from mlsys.config import with_choices, without_password
     from mlsys.prepare import explain, prepare
     from mlsys.recording import discard_log
 
     hydra_config = HydraConfig.get()
     sources = environment_overrides(())
     overrides = [
-        {"override": override, "source": f"environment {sources[override]}" if override in sources else "command line"}
+        {
+            "override": without_password(override),
+            "source": f"environment {sources[override]}" if override in sources else "command line",
+        }
         for override in hydra_config.overrides.task
     ]
     folder = Path(hydra_config.runtime.output_dir)
     try:
         return train(prepare(with_choices(composed, hydra_config.runtime.choices)), folder, overrides)
     except MlsysError as error:
-        if isinstance(error, ConfigError):
-            discard_log(folder)  # nothing was run, so nothing should look like a run
+        discard_log(folder)  # if nothing was run, nothing should look like a run
         if hydra_config.mode is RunMode.MULTIRUN:
             raise  # the sweeper decides what a failed job means
         sys.exit(explain(error, ()))

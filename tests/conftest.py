@@ -1,10 +1,12 @@
-"""Shared by all tests: an isolated environment and one small CRM as raw tables."""
+"""Shared by all tests: an isolated environment, one small CRM as raw tables, and panels from tables in memory."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,6 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 
 def _clear_hydra() -> None:
-    import sys
-
     if "hydra" in sys.modules:  # most tests never import it
         from hydra.core.global_hydra import GlobalHydra
         from hydra.core.hydra_config import HydraConfig
@@ -83,6 +83,16 @@ def crm(tmp_path_factory: pytest.TempPathFactory) -> Crm:
     return Crm(folder, frames)
 
 
+@pytest.fixture(scope="session")
+def usage_blocks() -> list[Any]:
+    """Return the feature blocks of conf/features/usage.yaml."""
+    from mlsys import features
+
+    given = yaml.safe_load((CONF / "features" / "usage.yaml").read_text(encoding="utf-8"))["blocks"].values()
+    kinds = [getattr(features, block.pop("_target_").rpartition(".")[2]) for block in given]
+    return [kind(**arguments) for kind, arguments in zip(kinds, given, strict=True)]
+
+
 def crm_tables(accounts: int = 300, customers: int = 45, weeks: int = 60, seed: int = 5) -> dict[str, pd.DataFrame]:
     """Simulate the raw tables; ids start at 1, the customers come first."""
     rng = np.random.default_rng(seed)
@@ -121,3 +131,91 @@ def crm_tables(accounts: int = 300, customers: int = 45, weeks: int = 60, seed: 
     bare = free.iloc[[0]].assign(INDUSTRY=None, EMPLOYEE_RANGE=None)  # the same id twice, once with fewer fields
     order = ["CLOSEDATE", "MRR", *companies.columns]
     return {"customers": paid[order], "noncustomers": pd.concat([bare, free]), "usage_actions": usage}
+
+
+@pytest.fixture(scope="session")
+def panel_of() -> Callable[..., Any]:
+    """Return :func:`build_from_memory`."""
+    return build_from_memory
+
+
+def build_from_memory(
+    blocks: Sequence[Any],
+    as_ofs: Sequence[str],
+    visits: pd.DataFrame,
+    accounts: pd.DataFrame | None = None,
+    orders: pd.DataFrame | None = None,
+    **changes: Any,
+) -> Any:
+    """Build a panel from raw tables in memory, without contracts or cache.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    as_ofs : sequence of str
+        ISO dates.
+    visits : DataFrame
+        Columns id, at, and the counts a_x, a_y, u_x, u_y: actions and users of the products x and y.
+    accounts : DataFrame, optional
+        Column id; further ones are attributes, "joined" is the time of creation. By default the ids of ``visits``.
+    orders : DataFrame, optional
+        Columns id, at, worth; nobody converts without.
+    **changes
+        Of the data config.
+    """
+    import ibis
+    import pyarrow as pa
+
+    from mlsys.data.panel import PanelRequest, build_panel
+    from mlsys.data.sources import RawTables, canonical_entities, canonical_events
+
+    if accounts is None:
+        accounts = pd.DataFrame({"id": visits["id"].drop_duplicates()})
+    if orders is None:
+        orders = pd.DataFrame({"id": accounts["id"].iloc[:0], "at": pd.Series(dtype="datetime64[us]")}).assign(
+            worth=0.0
+        )
+    connection = ibis.duckdb.connect(threads=1)
+    frames = {"accounts": accounts, "orders": orders, "visits": visits}
+    for name, frame in frames.items():
+        connection.con.register(name, pa.Table.from_pandas(frame, preserve_index=False))
+    tables = {name: connection.table(name) for name in frames}
+    raw = RawTables(connection, {"accounts": tables["accounts"]}, tables["orders"], tables["visits"])
+    data = shop_data(accounts.columns, **changes)
+    days = [date.fromisoformat(as_of) for as_of in as_ofs]
+    end = data.end or days[-1] + timedelta(days=data.horizon_days)
+    products = {kind: tuple(columns) for kind, columns in data.events.measures.items()}
+    request = PanelRequest(blocks, days, data.horizon_days, end, data.events.activity, products)
+    try:
+        return build_panel(canonical_entities(data, raw), canonical_events(data, raw), request)
+    finally:
+        connection.disconnect()
+
+
+def shop_data(columns: Iterable[str] = ("id",), *, available_after_days: int = 7, **changes: Any) -> Any:
+    """Return the data config of the tables that :func:`build_from_memory` takes."""
+    from mlsys.data.config import EventsData
+
+    columns = list(columns)
+    attributes = {name: name for name in columns if name not in ("id", "joined")}
+    given = {
+        "kind": "events",
+        "name": "shop",
+        "dir": ".",
+        "entities": {
+            "tables": ["accounts"],
+            "id": "id",
+            "created": "joined" if "joined" in columns else None,
+            "attributes": attributes,
+        },
+        "outcome": {"table": "orders", "id": "id", "time": "at", "value": "worth"},
+        "events": {
+            "table": "visits",
+            "id": "id",
+            "time": "at",
+            "available_after_days": available_after_days,
+            "measures": {"actions": {"x": "a_x", "y": "a_y"}, "users": {"x": "u_x", "y": "u_y"}},
+            "activity": {"measure": "users"},
+        },
+    }
+    return EventsData.model_validate(given | changes)

@@ -44,7 +44,9 @@ def test_every_entry_of_the_defaults_list_has_a_comment():
 
 
 def test_every_group_of_the_contract_has_its_options():
-    options = {group: {file.stem for file in FILES if file.parent.name == group} for group in {f.parent.name for f in FILES}}
+    options = {
+        group: {file.stem for file in FILES if file.parent.name == group} for group in {f.parent.name for f in FILES}
+    }
     assert options["data"] >= {"demo", "hubspot", "table", "sql"}
     assert options["features"] >= {"usage", "minimal", "none"}
     assert options["encoder"] >= {"native", "onehot", "ordinal", "target"}

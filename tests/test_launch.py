@@ -2,7 +2,9 @@ from mlsys.launch import conf_folder, environment_overrides
 
 
 def test_environment_names_become_lower_case_keys():
-    assert environment_overrides([], {"MLSYS__MODEL__MAX_DEPTH": "3"}) == {"model.max_depth=3": "MLSYS__MODEL__MAX_DEPTH"}
+    assert environment_overrides([], {"MLSYS__MODEL__MAX_DEPTH": "3"}) == {
+        "model.max_depth=3": "MLSYS__MODEL__MAX_DEPTH"
+    }
 
 
 def test_environment_names_with_lower_case_are_taken_as_written():

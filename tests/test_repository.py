@@ -42,7 +42,10 @@ def test_no_file_is_large():
 
 def test_runs_are_not_in_git():
     names = {path.relative_to(ROOT).as_posix() for path in tracked()}
-    assert {name for name in names if name.startswith(("outputs/", "multirun/"))} == {"outputs/.gitkeep", "multirun/.gitkeep"}
+    assert {name for name in names if name.startswith(("outputs/", "multirun/"))} == {
+        "outputs/.gitkeep",
+        "multirun/.gitkeep",
+    }
 
 
 def test_make_help_is_made_from_the_comments():
@@ -58,7 +61,9 @@ def test_ci_runs_the_readmes_test_command():
 
 def test_every_link_of_the_docs_leads_somewhere():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link]
+    links = [
+        (page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link
+    ]
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
 
 
@@ -94,5 +99,7 @@ def test_training_works_from_any_folder(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (Path(done.stdout.strip().splitlines()[-1]) / "manifest.json").is_file()
     where = "import mlsys.launch as launch; print(launch.conf_folder())"
-    found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
     assert found.stdout.strip() == str(installed / "mlsys" / "conf")

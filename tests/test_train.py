@@ -141,6 +141,10 @@ def test_a_run_that_fails_says_so_and_is_recorded(tmp_path, crm):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert [row.status for row in list_runs(tmp_path)] == ["failed"]
+    log = next(tmp_path.rglob("train.log")).read_text()
+    reason = done.stderr.strip().splitlines()[-1]
+    assert reason in log
+    assert done.stderr.count(reason) == 1
 
 
 def test_strict_audit_fails_the_naive_way(tmp_path, crm):
@@ -208,3 +212,11 @@ def test_help_imports_nothing_heavy():
 def test_metrics_are_valid_json_without_nan(run):
     text = (run.path / "metrics.json").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in metrics.json"))
+
+
+def test_no_password_is_saved(tmp_path):
+    password = "s3cret"
+    done = train(tmp_path, "data=sql", f"data.url=postgres://ann:{password}@127.0.0.1:1/crm", *SMALL)
+    assert done.returncode == 1
+    assert "cannot connect" in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and password in path.read_text()] == []

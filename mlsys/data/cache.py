@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from mlsys.data.config import CachedData
 from mlsys.errors import DataError
 
 log = logging.getLogger(__name__)
 
 META = b"mlsys"
+COMPRESSION = "zstd"
+
+Kept = tuple[pa.Table, dict[str, Any]]
 
 
 def default_folder() -> Path:
@@ -28,13 +32,28 @@ def default_folder() -> Path:
 
 
 def code_version() -> str:
-    """Hash the code that decides a panel's values: the rooms ``data`` and ``features``, and the libraries that run it."""
+    """Hash the code that decides a panel's values: the rooms ``data`` and ``features``, and their libraries."""
     from importlib.metadata import version
 
     rooms = [Path(__file__).parent, Path(__file__).parents[1] / "features"]
     digest = hashlib.sha256(f"{version('duckdb')} {version('ibis-framework')} {version('pandas')}".encode())
     for file in sorted(path for room in rooms for path in room.rglob("*.py")):
         digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def hash_files(files: Iterable[Path]) -> str:
+    """Hash the names and contents of files.
+
+    Returns
+    -------
+    str
+        Hexadecimal SHA-256.
+    """
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
@@ -64,86 +83,99 @@ class TableCache:
         self.folder = folder
         self.max_bytes = max_bytes
 
-    def get_or_make(
-        self, key: str, make: Callable[[], tuple[pa.Table, dict[str, Any]]]
-    ) -> tuple[pa.Table, dict[str, Any]]:
+    def get_or_make(self, key: str, make: Callable[[], Kept]) -> Kept:
         """Return what is kept under ``key``, else make and keep it.
 
-        A second process that asks for the same key waits for the first instead of making it too. What cannot be kept (a full
-        disk) is returned all the same, with a warning.
+        A second process that asks for the same key waits for the first instead of making it too. What cannot be kept (a
+        full disk) is returned all the same, with a warning.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / f"{key}.lock")
-            lock.acquire()
-        except OSError as error:
-            log.warning(
-                "panel cache: %s cannot be used (%s); going on without. data.cache=false says so for good",
-                self.folder,
-                error,
-            )
-            return make()
-        with lock:
+        with contextlib.ExitStack() as stack:
+            if not self._lock(key, stack):
+                return make()
             kept = self._read(key)
             if kept is None:
                 kept = make()
                 self._write(key, *kept)
         return kept
 
-    def _read(self, key: str) -> tuple[pa.Table, dict[str, Any]] | None:
+    def _lock(self, key: str, stack: contextlib.ExitStack) -> bool:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(self.folder / f"{key}.lock"))
+        except (OSError, NotImplementedError) as error:  # the latter where a file system knows no locks
+            log.warning("panel cache: %s cannot be used (%s). data.cache=false says so for good", self.folder, error)
+            return False
+        return True
+
+    def _read(self, key: str) -> Kept | None:
         path = self._path(key)
         if not path.exists():
             return None
         try:
-            table = pq.read_table(path)
+            table = pq.read_table(path, page_checksum_verification=True)
             note = json.loads(table.schema.metadata[META])
-        except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             log.warning("panel cache: %s is damaged (%s); it is made anew", path, error)
             return None
-        os.utime(path)
+        with contextlib.suppress(OSError):  # a read-only folder still serves
+            os.utime(path)
         log.info("panel from the cache: %s", path)
         return table, note
 
     def _write(self, key: str, table: pa.Table, note: dict[str, Any]) -> None:
         partial = self.folder / f"{key}.{os.getpid()}.partial"
         metadata = {**(table.schema.metadata or {}), META: json.dumps(note).encode()}
+        table = table.replace_schema_metadata(metadata)
         try:
-            pq.write_table(table.replace_schema_metadata(metadata), partial, compression="zstd")
-            partial.replace(self._path(key))
+            try:
+                pq.write_table(table, partial, compression=COMPRESSION, write_page_checksum=True)
+                partial.replace(self._path(key))
+            finally:
+                partial.unlink(missing_ok=True)
+            self._evict(keep=self._path(key))
         except OSError as error:
             log.warning("panel cache: cannot keep the panel in %s (%s); going on without", self.folder, error)
-        finally:
-            partial.unlink(missing_ok=True)
-        self._evict(keep=self._path(key))
 
     def _evict(self, keep: Path) -> None:
-        files = sorted(self._files(), key=lambda item: item[1], reverse=True)
         total = 0
-        for path, _, size in files:
+        for path, _, size in sorted(self._files(), key=lambda item: item[1], reverse=True):
             total += size
             if total > self.max_bytes and path != keep:
                 path.unlink(missing_ok=True)
                 path.with_suffix(".lock").unlink(missing_ok=True)
 
     def _files(self) -> Iterator[tuple[Path, float, int]]:
-        for path in self.folder.glob("*.parquet"):
-            with contextlib.suppress(FileNotFoundError):  # another process has just removed it
-                state = path.stat()
-                yield path, state.st_mtime, state.st_size
+        for pattern in ("*.parquet", "*.partial"):  # the latter are left by killed processes
+            for path in self.folder.glob(pattern):
+                with contextlib.suppress(FileNotFoundError):  # another process has just removed it
+                    state = path.stat()
+                    yield path, state.st_mtime, state.st_size
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.parquet"
 
 
-def cache_for(folder: Path | None, gigabytes: float) -> TableCache:
-    """Return the panel cache that the data config describes.
+def get_or_make(data: CachedData, parts: Mapping[str, object], make: Callable[[], Kept]) -> Kept:
+    """Return a table and its note from the cache that the data config describes, else make (and keep) them.
+
+    Parameters
+    ----------
+    data : CachedData
+        The data config; with ``cache=false`` nothing is read or kept.
+    parts : mapping of str to object
+        Whatever decides the table, besides the code.
+    make : callable
+        Returns the table and a note that JSON can hold.
 
     Raises
     ------
     DataError
-        Where ``folder`` is a file.
+        Where ``data.cache_dir`` is a file.
     """
-    root = folder or default_folder()
+    if not data.cache:
+        return make()
+    root = data.cache_dir or default_folder()
     if root.is_file():
         raise DataError(f"data.cache_dir={root} is a file; give a folder, or set data.cache=false.")
-    return TableCache(root / "panels", int(gigabytes * 1e9))
+    key = key_of(**parts, code=code_version())
+    return TableCache(root / "panels", int(data.cache_gb * 1e9)).get_or_make(key, make)

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 Action = Literal["error", "drop", "warn"]
+
+
+# Names that canonical entities and events have beside attributes and measures.
+ENTITY_COLUMNS = frozenset({"id", "created_day", "outcome_day", "value", "source", "copy"})
+EVENT_COLUMNS = frozenset({"id", "known_day", "until_day", "as_of_day"})
 
 
 class Section(BaseModel):
     """A part of the config: every key is known and nothing is changed after the check."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def measure_names(measures: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """Return each ``kind_product``, then each kind, which stands for the total over its products.
+
+    Examples
+    --------
+    >>> measure_names({"users": {"deals": "USERS_CRM_DEALS", "email": "USERS_EMAIL"}})
+    ('users_deals', 'users_email', 'users')
+    """
+    return (*(f"{kind}_{name}" for kind, products in measures.items() for name in products), *measures)
 
 
 class EntitiesConfig(Section):
@@ -24,6 +50,14 @@ class EntitiesConfig(Section):
     id: str
     created: str | None = None
     attributes: dict[str, str] = {}
+
+    @field_validator("attributes")
+    @classmethod
+    def _free_names(cls, attributes: dict[str, str]) -> dict[str, str]:
+        taken = sorted(name for name in attributes if name.casefold() in ENTITY_COLUMNS)
+        if taken:
+            raise ValueError(f"an attribute cannot be called {', '.join(taken)}: give it another name before the colon")
+        return attributes
 
 
 class OutcomeConfig(Section):
@@ -49,8 +83,17 @@ class EventsConfig(Section):
     id: str
     time: str
     available_after_days: NonNegativeInt = 0
-    measures: Annotated[dict[str, dict[str, str]], Field(min_length=1)]
+    measures: Annotated[dict[str, Annotated[dict[str, str], Field(min_length=1)]], Field(min_length=1)]
     activity: ActivityConfig
+
+    @field_validator("measures")
+    @classmethod
+    def _free_names(cls, measures: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        names = [name.casefold() for name in measure_names(measures)]
+        taken = sorted({name for name in names if names.count(name) > 1 or name in EVENT_COLUMNS})
+        if taken:
+            raise ValueError(f"the name {', '.join(taken)} would stand for two columns: rename the kind or the product")
+        return measures
 
 
 class SpineConfig(Section):
@@ -81,7 +124,7 @@ class RulesConfig(Section):
 class DemoConfig(Section):
     """How much look-alike data to generate."""
 
-    events: PositiveInt = 40_000
+    events: PositiveInt = 20_000
     seed: NonNegativeInt = 0
 
 
@@ -119,8 +162,7 @@ class EventsData(CachedData):
     @property
     def measure_names(self) -> tuple[str, ...]:
         """Names of the measures that blocks can use: each ``kind_product`` and each kind's total."""
-        products = [f"{kind}_{name}" for kind, columns in self.events.measures.items() for name in columns]
-        return (*products, *self.events.measures)
+        return measure_names(self.events.measures)
 
 
 class TableData(CachedData):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from mlsys.data.config import TableData
-from mlsys.data.load import Loaded, fingerprint_of
+from mlsys.data.cache import Kept, get_or_make, hash_files
+from mlsys.data.config import CachedData, TableData
+from mlsys.data.load import Loaded
 from mlsys.data.panel import KEYS, Panel
 from mlsys.data.table import apply, infer_recipe, labelled_rows, read_table, to_label, to_numbers, to_time
 from mlsys.data.table.recipe import ColumnReport, TableRecipe
-from mlsys.errors import ConfigError, DataError, Problem, closest
+from mlsys.errors import ConfigError, Problem, closest
 from mlsys.features.base import FeatureInfo
 
 log = logging.getLogger(__name__)
@@ -34,78 +40,103 @@ def load_table(data: TableData) -> Loaded:
     DataError
         Where the table cannot be read, or has one class only.
     """
-    raw = read_table(data.path)
-    _check_columns(data, list(raw.columns))
-    raw = labelled_rows(raw, data.target)
-    label, positive = to_label(raw[data.target], positive=data.positive)
-    drop = [*data.drop, *([data.value] if data.value else [])]
-    recipe = infer_recipe(
-        raw, target=data.target, id=data.id, time=data.time, group=data.group, drop=drop, reserved=KEYS
+    name, _, table_name = data.path.partition("::")
+    file = Path(name)
+    identity = hash_files([file]) if file.is_file() else ""  # if there is no such file, reading it says so
+    config = data.model_dump(mode="json", exclude={*CachedData.model_fields, "path"})
+    table, note = get_or_make(
+        data, {"data": config, "table": table_name, "file": identity}, lambda: _make(data, file.name)
     )
+    recipe = TableRecipe.from_dict(note["recipe"])
     for report in recipe.report():
         log.info("%-30s %-9s %s; %s", report.name, report.kind, report.reason, report.done)
-    inputs = apply(recipe, raw)
-    panel = Panel(_frame(data, raw, recipe, label, inputs), tuple(_infos(recipe, inputs)))
-    facts: dict[str, Any] = {"as_ofs": [], "entities": int(panel.frame["group"].nunique()), "columns": len(raw.columns)}
-    findings = [
-        {
-            "table": data.path,
-            "rule": report.kind,
-            "action": "drop",
-            "count": len(raw),
-            "message": f"{report.name}: {report.done}",
-        }
-        for report in recipe.report()
-        if report.done.startswith("dropped")
-    ]
-    names = {"id": data.id, "as_of": data.time, "target": data.target, "positive": positive}
-    print_of_rows = fingerprint_of(raw.astype(str))
-    return Loaded(panel, print_of_rows, findings, facts, names=names, recipe=recipe.to_dict())
+    panel = Panel(table.to_pandas(), tuple(FeatureInfo(**info) for info in note["features"]))
+    names = {"id": data.id, "as_of": data.time, "target": data.target, "positive": note["positive"]}
+    return Loaded(panel, identity, note["findings"], note["facts"], names=names, recipe=note["recipe"])
 
 
 def describe_table(data: TableData) -> list[ColumnReport]:
     """Read a flat table and say what each column is taken for, and why."""
     raw = read_table(data.path)
     _check_columns(data, list(raw.columns))
+    return _infer(data, raw).report()
+
+
+def _make(data: TableData, file: str) -> Kept:
+    raw = read_table(data.path)
+    _check_columns(data, list(raw.columns))
+    labelled = labelled_rows(raw, data.target)
+    label, positive = to_label(labelled[data.target], positive=data.positive)
+    recipe = _infer(data, labelled)
+    inputs = apply(recipe, labelled)
+    frame = _frame(data, labelled, recipe, label, inputs)
+    named = [*_roles(data).values(), *data.drop]
+    note = {
+        "features": [asdict(info) for info in _infos(recipe, inputs)],
+        "findings": _findings(file, recipe, named, rows=len(labelled), unlabelled=len(raw) - len(labelled)),
+        "facts": {"as_ofs": [], "entities": int(frame["group"].nunique()), "columns": len(raw.columns)},
+        "positive": positive,
+        "recipe": recipe.to_dict(),
+    }
+    return pa.Table.from_pandas(frame, preserve_index=False), note
+
+
+def _infer(data: TableData, rows: pd.DataFrame) -> TableRecipe:
     drop = [*data.drop, *([data.value] if data.value else [])]
     return infer_recipe(
-        raw, target=data.target, id=data.id, time=data.time, group=data.group, drop=drop, reserved=KEYS
-    ).report()
+        rows, target=data.target, id=data.id, time=data.time, group=data.group, drop=drop, reserved=KEYS
+    )
 
 
-def _frame(data: TableData, raw: pd.DataFrame, recipe: TableRecipe, label: Any, inputs: pd.DataFrame) -> pd.DataFrame:  # noqa: ANN401
-    rows = pd.Series(np.arange(len(raw), dtype=np.int64))
-    as_of = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[us]")
+def _findings(
+    file: str, recipe: TableRecipe, named: Collection[str], *, rows: int, unlabelled: int
+) -> list[dict[str, Any]]:
+    """Return what was left out without being asked to."""
+    dropped = [report for report in recipe.report() if report.done.startswith("dropped") and report.name not in named]
+    found: list[tuple[str, int, str]] = [(report.kind, rows, f"{report.name}: {report.done}") for report in dropped]
+    if unlabelled:
+        found.append(("missing_target", unlabelled, f"{unlabelled:,} rows without a target: left out"))
+    return [
+        {"table": file, "rule": rule, "action": "drop", "count": count, "message": message}
+        for rule, count, message in found
+    ]
+
+
+def _frame(
+    data: TableData, raw: pd.DataFrame, recipe: TableRecipe, label: NDArray[np.int8], inputs: pd.DataFrame
+) -> pd.DataFrame:
+    rows = pd.RangeIndex(len(raw))
+    as_of = pd.Series(pd.NaT, index=rows)
     if recipe.time is not None:
-        as_of = pd.Series(
-            pd.to_datetime(to_time(raw[data.time], recipe.time.date_format).to_numpy()).astype("datetime64[us]")
-        )
-        if as_of.isna().any():
-            raise DataError(
-                f"data.time={data.time}: {int(as_of.isna().sum())} of {len(raw)} rows have no readable time. Leave them out, or the column."
-            )
-    value = _value(data, raw, label)
-    ids = raw[data.id].reset_index(drop=True) if data.id else rows
-    group = raw[data.group].reset_index(drop=True) if data.group else ids
+        as_of = to_time(raw[data.time], recipe.time.date_format).set_axis(rows)
+    ids = _named(raw[data.id]) if data.id else pd.Series(rows)
     keys = pd.DataFrame(
         {
             "id": ids,
-            "as_of": as_of,
-            "label": np.asarray(label, dtype=np.int8),
+            "as_of": as_of.astype("datetime64[us]"),
+            "label": label,
             "label_complete": True,
-            "value": value,
+            "value": _value(data, raw, label),
             "activity": np.nan,
-            "group": group.astype(str) if group.dtype == object or group.isna().any() else group,
+            "group": _named(raw[data.group]) if data.group else ids,
         }
     )
-    return pd.concat([keys, inputs.reset_index(drop=True)], axis=1)
+    return pd.concat([keys, inputs.set_axis(rows)], axis="columns")
 
 
-def _value(data: TableData, raw: pd.DataFrame, label: Any) -> Any:  # noqa: ANN401
+def _named(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return ids or groups: as text where some are missing or of another type; a row without one stands for itself."""
+    column = column.reset_index(drop=True)
+    if column.dtype != object and not column.isna().any():
+        return column
+    text = column.convert_dtypes().astype(str)
+    return text.where(column.notna(), "row " + column.index.astype(str))
+
+
+def _value(data: TableData, raw: pd.DataFrame, label: NDArray[np.int8]) -> NDArray[np.float64]:
     if data.value is None:
         return np.full(len(raw), np.nan)
-    numbers = np.asarray(to_numbers(raw[data.value]), dtype=np.float64)
-    return np.where(np.asarray(label) == 1, numbers, np.nan)
+    return np.where(label == 1, to_numbers(raw[data.value]), np.nan)
 
 
 def _infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInfo]:
@@ -122,11 +153,14 @@ def _infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInfo]:
     return infos
 
 
+def _roles(data: TableData) -> dict[str, str]:
+    roles = {"target": data.target, "id": data.id, "time": data.time, "group": data.group, "value": data.value}
+    return {role: column for role, column in roles.items() if column}
+
+
 def _check_columns(data: TableData, columns: list[str]) -> None:
-    named = {"target": data.target, "id": data.id, "time": data.time, "group": data.group, "value": data.value}
-    wanted = [(f"data.{key}", name) for key, name in named.items() if name] + [
-        ("data.drop", name) for name in data.drop
-    ]
+    wanted = [(f"data.{role}", name) for role, name in _roles(data).items()]
+    wanted += [("data.drop", name) for name in data.drop]
     problems = [
         Problem(key, name, "a column of the table: " + ", ".join(columns[:40]), closest(name, columns))
         for key, name in wanted

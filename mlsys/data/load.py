@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,19 +15,21 @@ import pandas as pd
 import pyarrow as pa
 from ibis.util import gen_name
 
-from mlsys.data.cache import TableCache, cache_for, code_version, default_folder, key_of
-from mlsys.data.config import EventsData
+from mlsys.data.cache import default_folder, get_or_make, hash_files
+from mlsys.data.config import CachedData, EventsData
 from mlsys.data.panel import Panel, PanelRequest, build_panel
+from mlsys.data.rules import last_possible_day
 from mlsys.data.sources import (
     RawTables,
     canonical_entities,
     canonical_events,
     column_problems,
+    day_begun,
     fingerprint,
     open_tables,
 )
-from mlsys.data.spine import EPOCH, as_of_dates
-from mlsys.errors import ConfigError, DataError
+from mlsys.data.spine import EPOCH, as_of_dates, to_day
+from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.features.base import Block, FeatureInfo, block_problems
 
 if TYPE_CHECKING:
@@ -71,9 +74,10 @@ class Source:
 
     entities: ir.Table
     events: ir.Table
-    raw: RawTables
     first_day: int
     end: date
+    entity_count: int
+    event_count: int
 
 
 def check_source(data: EventsData, blocks: Sequence[Block], *, threads: int | None = None) -> RawTables:
@@ -87,6 +91,11 @@ def check_source(data: EventsData, blocks: Sequence[Block], *, threads: int | No
     raw = open_tables(data, threads=threads)
     problems = column_problems(data, raw)
     problems += block_problems(blocks, data.measure_names, list(data.entities.attributes))
+    activity, measures = data.events.activity.measure, data.measure_names
+    if activity not in measures:
+        problems.append(
+            Problem("data.events.activity.measure", activity, ", ".join(measures), closest(activity, measures))
+        )
     if problems:
         raise ConfigError("The data config", problems, "Nothing was run.")
     return raw
@@ -103,11 +112,14 @@ def with_demo(data: EventsData) -> EventsData:
     version = hashlib.sha256(Path(demo.__file__).read_bytes()).hexdigest()[:8]
     root = (data.cache_dir or default_folder()) / "demo"
     folder = root / f"events-{data.demo.events}-seed-{data.demo.seed}-{version}"
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f"{folder.name}.lock"):
-        if not (folder / "usage_actions.parquet").exists():
-            log.info("generating demo tables in %s", folder)
-            demo.generate(folder, events=data.demo.events, seed=data.demo.seed)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f"{folder.name}.lock"):
+            if not (folder / "usage_actions.parquet").exists():
+                log.info("generating demo tables in %s", folder)
+                demo.generate(folder, events=data.demo.events, seed=data.demo.seed)
+    except OSError as error:
+        raise DataError(f"The demo tables cannot be written: {error}. Name another folder: data.cache_dir=…") from error
     return data.model_copy(update={"dir": str(folder), "demo": None})
 
 
@@ -132,21 +144,20 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
         facts = {
             "end": str(source.end),
             "as_ofs": [str(day) for day in request.as_ofs],
-            "entities": int(source.entities.count().execute()),
-            "events": int(source.events.count().execute()),
+            "entities": source.entity_count,
+            "events": source.event_count,
         }
         note = {"features": [asdict(info) for info in panel.features], "findings": findings, "facts": facts}
         return pa.Table.from_pandas(panel.frame, preserve_index=False), note
 
-    if data.cache and print_of_files:
-        parts = data.model_dump(mode="json", exclude={"cache", "cache_dir", "cache_gb", "dir", "demo", "name"})
-        key = key_of(
-            data=parts, blocks=[repr(block) for block in blocks], fingerprint=print_of_files, code=code_version()
-        )
-        cache: TableCache = cache_for(data.cache_dir, data.cache_gb)
-        table, note = cache.get_or_make(key, make)
+    config = data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo"})
+    identities = [block_identity(block) for block in blocks]
+    if None in (print_of_files, *identities):
+        table, note = make()  # a server's tables, or code in no file: whether they have changed cannot be told
     else:
-        table, note = make()
+        table, note = get_or_make(data, {"data": config, "blocks": identities, "files": print_of_files}, make)
+    for finding in note["findings"]:
+        log.warning("%s", finding["message"])
     frame = table.to_pandas()
     panel = Panel(frame, tuple(FeatureInfo(**info) for info in note["features"]))
     names: dict[str, str | None] = {
@@ -155,8 +166,18 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
         "target": f"{data.outcome.time} within {data.horizon_days} days after the as-of",
         "positive": "converts",
     }
-    fingerprints = print_of_files or fingerprint_of(frame)
-    return Loaded(panel, fingerprints, note["findings"], note["facts"], data.horizon_days, names)
+    identity = print_of_files or fingerprint_of(frame)
+    return Loaded(panel, identity, note["findings"], note["facts"], data.horizon_days, names)
+
+
+def block_identity(block: Block) -> str | None:
+    """Return what decides a block's columns: class, parameters, code; None where some code is in no file."""
+    kind = type(block)
+    try:
+        code = hash_files([Path(inspect.getfile(base)) for base in kind.__mro__ if issubclass(base, Block)])
+    except (TypeError, OSError):  # typed at a prompt
+        return None
+    return f"{kind.__module__}.{kind.__qualname__} {sorted(vars(block).items())} {code}"
 
 
 def open_source(data: EventsData, raw: RawTables) -> tuple[Source, list[dict[str, Any]]]:
@@ -164,32 +185,38 @@ def open_source(data: EventsData, raw: RawTables) -> tuple[Source, list[dict[str
     from mlsys.data.contracts import check_tables  # pandera takes two seconds to import; a cached panel needs it not
 
     checked = check_tables(data, raw)
-    for finding in checked.findings:
-        log.warning("%s", finding.message)
     entities = canonical_entities(data, checked.tables)
     events = canonical_events(data, checked.tables)
-    if data.rules.orphan_events == "drop":
-        events = events.semi_join(entities, "id")
-    if data.url is None:  # embedded: every query reads these, so they are computed once
-        # Names of their own instead of overwrite=True, whose DROP statement Ibis 12 spells in a way that DuckDB 2 refuses.
+    if raw.files:  # embedded: every query reads these, so they are computed once
+        # Names of their own, not overwrite=True, whose DROP statement Ibis 12 spells in a way that DuckDB 2 refuses.
         entities = raw.connection.create_table(gen_name("entities"), entities, temp=True)
         events = raw.connection.create_table(gen_name("events"), events, temp=True)
-    ends = events.known_day.max() - data.events.available_after_days
-    spans = events.aggregate(first=events.known_day.min(), last=ends).to_pyarrow().to_pylist()[0]
-    last_outcome = entities.outcome_day.max().to_pyarrow().as_py()
+    entity_count = entities.count().to_pyarrow().as_py()
+    spans = events.aggregate(first=events.known_day.min(), count=events.count()).to_pyarrow().to_pylist()[0]
     if spans["first"] is None:
         raise DataError(
             f"The table {data.events.table!r} holds no usable event: there is nothing to compute features from."
         )
-    last = max(day for day in (spans["last"], last_outcome) if day is not None)
-    end = data.end or EPOCH + timedelta(days=last)
-    return Source(entities, events, raw, spans["first"], end), [finding.to_dict() for finding in checked.findings]
+    source = Source(entities, events, spans["first"], _end(data, checked.tables), entity_count, spans["count"])
+    return source, [finding.to_dict() for finding in checked.findings]
+
+
+def _end(data: EventsData, raw: RawTables) -> date:
+    """Return the day of the latest time in the tables, as what is known up to its first moment; never in the future."""
+    if data.end:
+        return data.end
+    times = (raw.events[data.events.time], raw.outcome[data.outcome.time])
+    latest = [day for time in times if (day := day_begun(time).max().to_pyarrow().as_py()) is not None]
+    return EPOCH + timedelta(days=min(max(latest), to_day(last_possible_day(data))))
 
 
 def panel_request(data: EventsData, blocks: Sequence[Block], source: Source) -> PanelRequest:
     """Return what to build from the data config: as-ofs, label window, blocks."""
     first = EPOCH + timedelta(days=source.first_day)
     as_ofs = as_of_dates(data.spine, first=first, last=source.end, horizon_days=data.horizon_days)
+    late = [str(day) for day in as_ofs if day > source.end]
+    if late:
+        log.warning("as-ofs %s lie after the data's end %s: no outcome of theirs is known", ", ".join(late), source.end)
     products = {kind: tuple(columns) for kind, columns in data.events.measures.items()}
     return PanelRequest(blocks, as_ofs, data.horizon_days, source.end, data.events.activity, products)
 
@@ -204,8 +231,3 @@ def fingerprint_of(frame: pd.DataFrame) -> str:
     """
     hashed = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     return hashlib.sha256(hashed.tobytes()).hexdigest()
-
-
-def narrowed(request: PanelRequest, as_ofs: Sequence[date]) -> PanelRequest:
-    """Return the same request for some of the as-ofs."""
-    return replace(request, as_ofs=list(as_ofs))

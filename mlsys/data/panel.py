@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import ibis
 import pandas as pd
 
-from mlsys.data.config import ActivityConfig
+from mlsys.data.config import ActivityConfig, measure_names
 from mlsys.data.spine import build_spine, to_day
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.features.base import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 KEYS = ("id", "as_of", "label", "label_complete", "value", "activity", "group")
+RESERVED = frozenset({*KEYS, "as_of_day"})
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Panel:
     ----------
     frame : DataFrame
         ``id``; ``as_of`` (datetime64, midnight UTC; NaT for a table without time); ``label`` (int8); ``label_complete``
-        (bool); ``value`` (float64, currency a month, where the label is 1); ``activity`` (float64, the baseline's score);
-        ``group`` (rows of one group never part); then the features: float64 or string.
+        (bool); ``value`` (float64, currency a month, where the label is 1); ``activity`` (float64, the baseline's
+        score); ``group`` (rows of one group never part); then the features: float64 or string.
     features : tuple of FeatureInfo
         In column order.
     """
@@ -100,6 +102,8 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
             table = table.left_join(extra, ["id", "as_of_day"]).drop("id_right", "as_of_day_right")
     _check_names([info.name for info in infos])
     frame = _fetch(table, infos)
+    if frame.duplicated(["id", "as_of"]).any():
+        raise DataError("The panel repeats rows: a block's table must give one row for an id and as_of_day at most.")
     if frame.empty:
         raise DataError(
             f"The panel is empty: no entity exists and is still unconverted at any of the {len(request.as_ofs)} as-ofs "
@@ -110,25 +114,18 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
 
 def with_totals(events: ir.Table, products: dict[str, tuple[str, ...]]) -> ir.Table:
     """Add each kind's total: the sum over products, but for users the largest, as one person uses several products."""
-    combine = {kind: ibis.greatest if kind == "users" else _add for kind in products}
-    totals = {
-        kind: combine[kind](*(events[f"{kind}_{name}"].fill_null(0) for name in names))
-        for kind, names in products.items()
-    }
+    totals = {}
+    for kind, names in products.items():
+        columns = [events[f"{kind}_{name}"].fill_null(0) for name in names]
+        # Not all databases take the greatest of one.
+        totals[kind] = ibis.greatest(*columns) if kind == "users" and len(columns) > 1 else sum(columns)
     return events.mutate(**totals)
-
-
-def _add(*columns: ir.NumericColumn) -> ir.NumericColumn:
-    total = columns[0]
-    for column in columns[1:]:
-        total = total + column
-    return total
 
 
 def _event_columns(spine: ir.Table, events: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[FeatureInfo]]:
     blocks = [block for block in request.blocks if isinstance(block, EventBlock)]
     windows = sorted({days for block in blocks for days in block.windows} | {request.activity.days})
-    measures = [*(f"{kind}_{name}" for kind, names in request.products.items() for name in names), *request.products]
+    measures = measure_names(request.products)
     visible = _visible_cells(spine, events, _edges(request.as_ofs, windows), measures)
     history = History(visible, measures, windows)
     features = [feature for block in blocks for feature in block.features(history)]
@@ -147,10 +144,9 @@ def _edges(as_ofs: Sequence[date], windows: Sequence[int]) -> list[int]:
 
 def _visible_cells(spine: ir.Table, events: ir.Table, edges: Sequence[int], measures: Sequence[str]) -> ir.Table:
     """Sum events up to cells (linear in events), then give each spine row the cells that end by its as-of."""
-    calendar = ibis.memtable(_calendar(edges), schema={"known_day": "int64", "until_day": "int64"})
+    calendar = ibis.memtable(_calendar(edges), schema={"day": "int64", "until_day": "int64"})
     # Whatever was known before the first edge lies in one cell that only all-time aggregates reach.
-    events = events.mutate(known_day=events.known_day, key_day=ibis.greatest(events.known_day, edges[0]))
-    dated = events.inner_join(calendar, events.key_day == calendar.known_day)
+    dated = events.inner_join(calendar, ibis.greatest(events.known_day, edges[0]) == calendar.day)
     partials: dict[str, ir.NumericValue] = {}
     for measure in measures:
         partials |= partial_aggregates(dated, measure)
@@ -164,46 +160,52 @@ def _visible_cells(spine: ir.Table, events: ir.Table, edges: Sequence[int], meas
 
 def _calendar(edges: Sequence[int]) -> dict[str, list[int]]:
     days, until = [edges[0]], [edges[0]]
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         days += range(start + 1, end + 1)
         until += [end] * (end - start)
-    return {"known_day": days, "until_day": until}
+    return {"day": days, "until_day": until}
 
 
 def _entity_columns(entities: ir.Table, blocks: Sequence[Block]) -> tuple[ir.Table, list[FeatureInfo]]:
     features = [feature for block in blocks if isinstance(block, EntityBlock) for feature in block.features(entities)]
     _check_names([feature.name for feature in features])
-    return entities.select("id", **{feature.name: feature.expression for feature in features}), list(
-        map(_info, features)
-    )
+    columns = {feature.name: feature.expression for feature in features}
+    return entities.select("id", **columns), [_info(feature) for feature in features]
 
 
 def _info(feature: Feature) -> FeatureInfo:
-    kind = "category" if feature.expression.type().is_string() else "number"
-    return FeatureInfo(feature.name, kind, feature.description, feature.unit)
+    kind = feature.expression.type()
+    if not (kind.is_string() or kind.is_numeric() or kind.is_boolean() or kind.is_null()):
+        problem = Problem("features.blocks", f"{feature.name} of type {kind}", "a number, a boolean or a string")
+        raise ConfigError("The feature set", [problem], "Make a number of it: a date, say, days before the as-of.")
+    return FeatureInfo(feature.name, "category" if kind.is_string() else "number", feature.description, feature.unit)
 
 
 def _check_names(names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1 or name in KEYS})
-    if twice:
+    folded = [name.casefold() for name in names]  # as databases compare them
+    wrong = sorted({name for name in names if folded.count(name.casefold()) > 1 or name.casefold() in RESERVED})
+    if wrong:
+        allowed = "each column once, and none of " + ", ".join(sorted(RESERVED))
         raise ConfigError(
             "The feature set",
-            [Problem("features.blocks", name, "each column once, and none of " + ", ".join(KEYS)) for name in twice],
+            [Problem("features.blocks", name, allowed) for name in wrong],
             "Rename the columns of a block or leave it out.",
         )
 
 
 def _fetch(table: ir.Table, infos: Sequence[FeatureInfo]) -> pd.DataFrame:
-    # Types are cast where the query runs and rows come as Arrow: Ibis' own conversion to pandas takes longer than the query.
-    features = {info.name: table[info.name].cast("string" if info.kind == "category" else "float64") for info in infos}
-    keys = {
-        "label": table.label.cast("int8"),
-        "label_complete": table.label_complete.cast("boolean"),
-        "value": table.value.cast("float64"),
-        "activity": table.activity.cast("float64"),
-    }
-    rows = table.order_by("as_of_day", "id").select("id", "as_of_day", **keys, **features).to_pyarrow()
-    frame = rows.to_pandas()
+    # Types are cast where the query runs and rows come as Arrow: Ibis' own way to pandas takes longer than the query.
+    columns = {info.name: _number(table[info.name]) if info.kind == "number" else table[info.name] for info in infos}
+    keys = {name: table[name] for name in ("id", "as_of_day", "label", "label_complete", "value")}
+    rows = table.select(**keys, activity=_number(table.activity), **columns).to_pyarrow()
+    # Not by the database: each orders text in its own way.
+    frame: pd.DataFrame = rows.sort_by([("as_of_day", "ascending"), ("id", "ascending")]).to_pandas()
     frame.insert(1, "as_of", pd.to_datetime(frame.pop("as_of_day"), unit="D").astype("datetime64[us]"))
     frame.insert(KEYS.index("group"), "group", frame["id"])
     return frame
+
+
+def _number(column: ir.Column) -> ir.FloatingColumn:
+    if column.type().is_boolean():  # PostgreSQL refuses to cast these
+        return ibis.cases((column, 1.0), (~column, 0.0))
+    return column.cast("float64")

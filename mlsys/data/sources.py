@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ibis
 
+from mlsys.data.cache import hash_files
 from mlsys.data.config import EventsData, OutcomeConfig
 from mlsys.data.reading import column_uses
 from mlsys.data.stores import open_store
@@ -92,14 +92,7 @@ def fingerprint(raw: RawTables) -> str | None:
     str or None
         Hexadecimal SHA-256.
     """
-    if not raw.files:
-        return None
-    digest = hashlib.sha256()
-    for path in raw.files:
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return hash_files(raw.files) if raw.files else None
 
 
 def canonical_entities(data: EventsData, raw: RawTables) -> ir.Table:
@@ -155,11 +148,16 @@ def canonical_events(data: EventsData, raw: RawTables) -> ir.Table:
 def day_number(moment: ir.Column) -> ir.IntegerColumn:
     """Return whole days since 1970-01-01, rounded up: the first midnight (UTC) at which the moment is past."""
     if moment.type().is_date():
-        return moment.epoch_days().cast("int64")
+        return day_begun(moment)
     stamp = moment.cast("timestamp")
-    day = stamp.date()
     # Not a cast of the comparison to a number: PostgreSQL refuses it.
-    return day.epoch_days().cast("int64") + (stamp > day.cast("timestamp")).ifelse(1, 0)
+    return day_begun(moment) + (stamp > stamp.date().cast("timestamp")).ifelse(1, 0)
+
+
+def day_begun(moment: ir.Column) -> ir.IntegerColumn:
+    """Return whole days since 1970-01-01, rounded down: the last midnight (UTC) up to the moment."""
+    day = moment if moment.type().is_date() else moment.cast("timestamp").date()
+    return day.epoch_days().cast("int64")
 
 
 def _text_or_number(column: ir.Column) -> ir.Column:

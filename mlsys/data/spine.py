@@ -63,8 +63,8 @@ def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: i
     dates = [*reversed(before), *given]
     if not dates:
         raise DataError(
-            f"No as-of fits: the data run from {first} to {last}, the first as-of may be {start} and the label window takes "
-            f"{horizon_days} days. Set data.spine.start, data.spine.dates or a shorter data.horizon_days."
+            f"No as-of fits: the data run from {first} to {last}, the first as-of may be {start} and the label window "
+            f"takes {horizon_days} days. Set data.spine.start, data.spine.dates or a shorter data.horizon_days."
         )
     return dates
 
@@ -80,7 +80,7 @@ def build_spine(entities: ir.Table, as_ofs: Sequence[date], *, horizon_days: int
     exists = rows.created_day.isnull() | (rows.created_day <= rows.as_of_day)
     waiting = rows.outcome_day.isnull() | (rows.outcome_day > rows.as_of_day)
     rows = rows.filter(exists & waiting)
-    converts = (rows.outcome_day <= rows.as_of_day + horizon_days).fill_null(False)  # noqa: FBT003
+    converts = (rows.outcome_day <= rows.as_of_day + horizon_days).fill_null(False)
     return rows.select(
         "id",
         "as_of_day",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import duckdb
 import ibis
 import pyarrow as pa
-from ibis.common.exceptions import IbisError
+from ibis.common.exceptions import IbisError, TableNotFound
 
 from mlsys.data.config import EventsData
 from mlsys.errors import DataError, closest
@@ -137,7 +137,7 @@ class Database:
         schema, _, table = name.rpartition(".")
         try:
             return self.connection.table(table, database=schema or None)
-        except (IbisError, duckdb.Error) as error:
+        except (TableNotFound, IbisError, duckdb.Error) as error:
             raise _no_table(name, self._names(schema)) from error
 
     def _names(self, schema: str) -> list[str]:

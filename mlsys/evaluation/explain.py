@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
 from mlsys.pipeline.encoders import outputs_of
-from mlsys.pipeline.needs import library, members_of
+from mlsys.pipeline.needs import library
 
 SAMPLE = 2_000
 
@@ -36,25 +37,23 @@ def importances(pipeline: Pipeline, inputs: pd.DataFrame, *, seed: int) -> pd.Da
     DataFrame
         Columns ``feature`` and ``importance``, largest first, adding up to 1 (all 0 for a model that uses nothing).
     """
-    weights = _shares(pipeline[-1]) if len(pipeline) > 1 else None
-    if weights is None:
-        values = _by_shuffling(pipeline, inputs, np.random.default_rng(seed))
-    else:
-        totals = dict.fromkeys(inputs.columns, 0.0)
-        for output, weight in zip(outputs_of(pipeline[0]), weights, strict=True):
-            totals[output.source] += float(weight)  # levels, and the flag that a number was missing
-        values = np.array(list(totals.values()))
-    frame = pd.DataFrame({"feature": list(inputs.columns), "importance": _normal(values)})
+    frame = pd.DataFrame({"feature": list(inputs.columns), "importance": _shares(pipeline, inputs, seed)})
     return frame.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
-def _shares(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - any scikit-learn estimator
-    """Return each encoded column's share; None where the estimator, or a member of a vote, cannot tell."""
-    shares = [_own_weights(member) for member in members_of(estimator)]
-    known = [_normal(share) for share in shares if share is not None]
-    if len(known) < len(shares):
-        return None
-    return np.asarray(np.average(known, axis=0, weights=estimator.weights if len(known) > 1 else None))
+def _shares(pipeline: Pipeline, inputs: pd.DataFrame, seed: int) -> NDArray[np.float64]:
+    """Return each column's share, in the columns' order."""
+    estimator = pipeline[-1]
+    if isinstance(estimator, VotingClassifier):
+        members = [_shares(member.estimator, inputs, seed) for member in estimator.estimators_]
+        return np.asarray(np.average(members, axis=0, weights=estimator.weights))
+    weights = _own_weights(estimator)
+    if weights is None:
+        return _normal(_by_shuffling(pipeline, inputs, np.random.default_rng(seed)))
+    totals = dict.fromkeys(inputs.columns, 0.0)
+    for output, weight in zip(outputs_of(pipeline[0]), weights, strict=True):
+        totals[output.source] += float(weight)  # levels, and the flag that a number was missing
+    return _normal(np.array(list(totals.values())))
 
 
 def _own_weights(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401

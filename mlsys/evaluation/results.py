@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,9 +127,9 @@ def _top_leads(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _facts(writer: RunWriter, results: Results, predictions: pd.DataFrame, seconds: float) -> Facts:
-    loaded, config = results.loaded, results.config
+    loaded, config, here = results.loaded, results.config, Path.cwd()
     facts: Facts = {
-        "run": str(writer.folder),
+        "run": str(writer.folder.relative_to(here) if writer.folder.is_relative_to(here) else writer.folder),
         "data": str(config["data"]["name"]),
         "entities": int(predictions["id"].nunique()),
         "rows": len(predictions),

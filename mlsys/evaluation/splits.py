@@ -78,7 +78,8 @@ class Backtest:
             if len(train) == 0:
                 raise DataError(
                     f"Fold {number} (as-of {start:%Y-%m-%d}) has no training row: none of the earlier as-ofs' "
-                    f"label windows of {self.horizon_days} days ends by then. Use fewer split.folds, or an earlier data.spine.start."
+                    f"label windows of {self.horizon_days} days ends by then. Use fewer split.folds, or an earlier "
+                    "data.spine.start."
                 )
             folds.append(Fold(number, train, test, start))
         return folds
@@ -126,7 +127,7 @@ class Holdout:
         """Return the one fold."""
         if self.order == "random":
             places, codes = _places(frame, self.seed)
-            _check_groups(len(places), 2, "split=group_kfold split.folds=2, or more groups")
+            _check_groups(len(places), 2, "data.group to name a column with more groups, or none")
             held_out = _held_out(places, self.share)[codes]
             return [Fold(0, _complete(frame, np.flatnonzero(~held_out)), np.flatnonzero(held_out))]
         times = _times(frame, "holdout split.order=time")
@@ -231,7 +232,8 @@ def _held_out(places: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
 
 def _check_groups(groups: int, parts: int, advice: str) -> None:
     if groups < parts:
-        raise DataError(f"The split wants {parts} parts, but the rows form only {groups} groups. Use {advice}.")
+        few = f"{groups} group{'s' if groups != 1 else ''}"
+        raise DataError(f"The split wants {parts} parts, but the rows form only {few}. Use {advice}.")
 
 
 def _times(frame: pd.DataFrame, split: str) -> pd.Series[Any]:

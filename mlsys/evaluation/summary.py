@@ -477,11 +477,9 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: Facts, entities: str, posi
         f"It says which {entities} are likely {positives}, not which of them a call would persuade: that takes an "
         "experiment in which some are left alone."
     )
-    yield "It knows the past only: compare new data with the old by mlsys drift before relying on it."
+    yield "It knows the past only: compare the inputs of new data with `reference.json` before relying on it."
 
 
 def _commands(run: str) -> Iterable[tuple[str, str]]:
-    yield "Rank a list and keep the best ten", f"mlsys score {run} --data PATH --as-of DATE --top 10 --out leads.csv"
-    yield "Measure it on newer, labelled data", f"mlsys evaluate {run} --data PATH"
+    yield "Print this card", f"mlsys show {run}"
     yield "Prove that the run can be repeated", f"mlsys replay {run}"
-    yield "Answer requests", f"python -m serve {run} --port 8000"

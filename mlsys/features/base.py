@@ -1,7 +1,8 @@
 """What a feature block is, and the point-in-time view of events that it works on.
 
-Events are first summed up per entity and *cell* (the days between two neighbouring cut-offs or window edges), then the cells
-that an as-of can see are combined. The first step is linear in events, the second does not depend on how many there were.
+Events are first summed up per entity and *cell* (the days between two neighbouring cut-offs or window edges), then the
+cells that an as-of can see are combined. The first step is linear in events, the second does not depend on how many
+there were.
 """
 
 from __future__ import annotations
@@ -101,10 +102,11 @@ class History:
 def partial_aggregates(events: ir.Table, measure: str) -> dict[str, ir.NumericValue]:
     """Return what a cell keeps of one measure, so that :class:`History` can combine cells exactly."""
     value, day = events[measure], events.known_day
+    # As float64, in which counts below 2**53 add up exactly; databases add up wide integers slowly.
     return {
-        f"{measure}__sum": value.sum(),
+        f"{measure}__sum": value.sum().cast("float64"),
         f"{measure}__max": value.max(),
-        f"{measure}__active": (value > 0).sum(),
+        f"{measure}__active": (value > 0).sum().cast("float64"),
         f"{measure}__last": day.max(where=value > 0),
         f"{measure}__first": day.min(where=value > 0),
     }

@@ -97,7 +97,7 @@ SECTORS: Mapping[str, Sequence[str]] = {
                              "dairy", "fishery"),
     "real estate and construction": ("real estate", "construct", "building", "architect", "civil engineering"),
     "services": ("consult", "staffing", "recruiting", "human resource", "legal", "law ", "professional", "business",
-                 "service", "research", "management", "outsourc", "security", "translation", "think tank", "facilities"),
+                 "service", "research", "management", "outsourc", "security", "translation", "facilities"),
     "retail and consumer": ("retail", "consumer", "ecommerce", "e commerce", "wholesale", "supermarket", "import",
                             "trade", "apparel", "fashion", "cosmetic", "food", "beverage", "wine", "luxury",
                             "furniture", "sporting", "tobacco", "arts and"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mlsys.errors import FitError
 from mlsys.runs.calibration import Calibration
@@ -101,6 +101,8 @@ class Sigmoid:
 
         scores, labels = _required(evidence)
         logits = _logit(scores)
+        if np.ptp(logits) == 0:  # a model that knows nothing but the level
+            return Calibration.sigmoid(0.0, float(_logit(labels.mean())))
         # Nearly no penalty, but enough to stay finite where the classes can be told apart.
         model = LogisticRegression(C=1e3, max_iter=1000).fit(logits[:, None], labels)
         slope = float(model.coef_[0, 0])
@@ -144,6 +146,6 @@ def _required(evidence: Evidence) -> tuple[NDArray[np.float64], NDArray[np.int8]
     return evidence.scores, evidence.labels
 
 
-def _logit(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    clipped = np.clip(scores, 1e-12, 1 - 1e-12)
-    return np.log(clipped / (1 - clipped))
+def _logit(scores: ArrayLike) -> NDArray[np.float64]:
+    clipped = np.clip(np.asarray(scores, dtype=np.float64), 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(clipped / (1 - clipped)))

@@ -189,9 +189,10 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return out
 
     def _levels(self, column: pd.Series[Any]) -> list[str]:
-        counts = column.dropna().value_counts().drop(labels=RESERVED, errors="ignore")
-        kept = counts[counts >= self.min_rows].sort_index().sort_values(ascending=False, kind="stable")
-        return sorted(str(level) for level in kept.index[: self.max_categories])
+        counts = column.dropna().value_counts()
+        kept = counts[(counts >= self.min_rows) & ~counts.index.isin(RESERVED)].sort_index()
+        frequent = kept.sort_values(ascending=False, kind="stable").index[: self.max_categories]
+        return sorted(str(level) for level in frequent)
 
     def _encode(self, column: pd.Series[Any], levels: list[str], rare: list[str]) -> pd.Categorical:
         text = column.astype(object).where(column.notna(), None)

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.ensemble import VotingClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from mlsys.errors import FitError, MlsysError
 from mlsys.pipeline.calibration import Calibrator, Evidence
 from mlsys.pipeline.encoders import Encoder, outputs_of
-from mlsys.pipeline.needs import learned_prior, library, members_of, needs_of
+from mlsys.pipeline.needs import learned_prior, library, needs_of
 from mlsys.pipeline.sampling import resample
+from mlsys.pipeline.stopping import TREES, Judges, best_trees, judges_weights, stopping_options
 from mlsys.runs.calibration import Calibration
 
 log = logging.getLogger(__name__)
 
-TREES = {"xgboost": "n_estimators", "lightgbm": "n_estimators", "catboost": "iterations"}
 FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier")
 
 Labels: TypeAlias = NDArray[np.int8]
@@ -140,12 +142,12 @@ def _look_ahead(recipe: Recipe, rows: Training) -> tuple[int | None, Scored | tu
     except FitError as error:
         if recipe.calibrator.needs_scores:
             raise FitError(
-                f"{error} This calibration learns from the latest training rows, scored by a model of the earlier ones: "
-                "use calibration=auto or prior, which do not."
+                f"{error} This calibration learns from the latest training rows, scored by a model of the earlier "
+                "ones: use calibration=auto or prior, which do not."
             ) from error
         log.warning("No early stopping, all configured trees are fitted: %s", error)
         return None, (None, None)
-    trees = _best_trees(pipeline[-1]) if recipe.stops_early else None
+    trees = best_trees(pipeline[-1]) if recipe.stops_early else None
     if not recipe.calibrator.needs_scores:
         return trees, (None, None)
     return trees, (Fitted(pipeline, Calibration.none()).scores(latest[0]), latest[1])
@@ -165,6 +167,8 @@ def _fit(
     recipe: Recipe, inputs: pd.DataFrame, labels: Labels, *, trees: int | None = None, held_out: Labelled | None = None
 ) -> tuple[Pipeline, float]:
     """Return the fitted pipeline and the prior that its estimator learned."""
+    if isinstance(recipe.estimator, VotingClassifier):
+        return _fit_vote(recipe, inputs, labels)
     estimator = _prepared(recipe, trees)
     try:
         if getattr(estimator, "reads_panel", False):
@@ -181,16 +185,31 @@ def _fit(
         ) from error
 
 
+def _fit_vote(recipe: Recipe, inputs: pd.DataFrame, labels: Labels) -> tuple[Pipeline, float]:
+    """Fit each member with the encoding that suits it: one for all would have to be the poorest, without gaps.
+
+    The vote believes in the mean of what its members believe in, which is exact where all have the same class weights.
+    """
+    vote = recipe.estimator
+    fits = [_fit(replace(recipe, estimator=member), inputs, labels) for _, member in vote.estimators]
+    members = [
+        (name, FrozenEstimator(pipeline)) for (name, _), (pipeline, _) in zip(vote.estimators, fits, strict=True)
+    ]
+    averaging = VotingClassifier(members, voting="soft", weights=vote.weights).fit(inputs, labels)
+    return Pipeline([("model", averaging)]), float(np.average([prior for _, prior in fits], weights=vote.weights))
+
+
 def _fit_encoded(recipe: Recipe, estimator: Any, rows: Labelled, held_out: Labelled | None) -> tuple[Pipeline, float]:  # noqa: ANN401
     encoder = recipe.encoder.build(recipe.numbers, recipe.categories, needs_of(estimator, recipe.sampler))
     encoded, labels = encoder.fit_transform(*rows), rows[1]
     if recipe.sampler is not None:
         encoded, labels = resample(recipe.sampler, encoded, labels, outputs_of(encoder))
-    options: dict[str, Any] = {}
+    categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
+    options: dict[str, Any] = {"cat_features": categories} if library(estimator) == "catboost" else {}
     if held_out is not None and recipe.stops_early:
-        options = _stopping(estimator, recipe.stop_after or 0, encoder.transform(held_out[0]), held_out[1])
-    if library(estimator) == "catboost" and isinstance(encoded, pd.DataFrame):
-        options["cat_features"] = list(encoded.columns[encoded.dtypes == "category"])
+        weights = judges_weights(estimator, held_out[1], before=rows[1], after=labels)
+        judges = Judges(encoder.transform(held_out[0]), held_out[1], weights)
+        options |= stopping_options(estimator, recipe.stop_after or 0, judges, categories)
     estimator.fit(encoded, labels, **options)
     _use_threads(estimator, 1)  # scoring single rows with several is slower
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
@@ -205,35 +224,11 @@ def _prepared(recipe: Recipe, trees: int | None) -> Any:  # noqa: ANN401
 
 
 def _use_threads(estimator: Any, threads: int) -> None:  # noqa: ANN401
-    for member in members_of(estimator):
-        if library(member) == "catboost":
-            if not member.is_fitted():  # from then on it refuses, and takes the number when it is asked
-                member.set_params(thread_count=threads)
-        elif library(member) in ("xgboost", "lightgbm") or type(member).__name__ in FORESTS:
-            member.set_params(n_jobs=threads)
-
-
-def _stopping(estimator: Any, rounds: int, inputs: Any, labels: Labels) -> dict[str, Any]:  # noqa: ANN401
-    """Return the fit options that make an estimator stop; each library spells it its own way."""
-    kind = library(estimator)
-    if kind == "xgboost":
-        estimator.set_params(early_stopping_rounds=rounds, eval_metric="logloss")
-        return {"eval_set": [(inputs, labels)], "verbose": False}
-    if kind == "catboost":
-        return {"eval_set": [(inputs, labels)], "early_stopping_rounds": rounds, "use_best_model": True}
-    from lightgbm import early_stopping
-
-    callback = early_stopping(rounds, first_metric_only=True, verbose=False)
-    return {"eval_X": inputs, "eval_y": labels, "eval_metric": "binary_logloss", "callbacks": [callback]}
-
-
-def _best_trees(estimator: Any) -> int:  # noqa: ANN401
-    kind = library(estimator)
-    if kind == "xgboost":
-        return int(estimator.best_iteration) + 1
-    if kind == "catboost":
-        return max(int(estimator.tree_count_), 1)
-    return max(int(estimator.best_iteration_), 1)
+    if library(estimator) == "catboost":
+        if not estimator.is_fitted():  # from then on it refuses, and takes the number when it is asked
+            estimator.set_params(thread_count=threads)
+    elif library(estimator) in ("xgboost", "lightgbm") or type(estimator).__name__ in FORESTS:
+        estimator.set_params(n_jobs=threads)
 
 
 def _check_classes(labels: NDArray[np.int8]) -> None:

@@ -10,6 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from mlsys.errors import FitError
+
 
 class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Rank by one column and learn nothing but the level: odds rise with the column, and a mean row has the prior.
@@ -76,13 +78,33 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def vote(members: Mapping[str, Any], weights: Sequence[float] | None = None) -> Any:  # noqa: ANN401
     """Return scikit-learn's VotingClassifier over named members, by mean probability.
 
+    :func:`mlsys.pipeline.fitting.fit` gives each member the encoding that suits it.
+
     Parameters
     ----------
-    members : mapping of str to estimator
-        A mapping, so that one member's parameter can be overridden by name.
+    members : mapping of str to estimator or None
+        A mapping, so that one member's parameter can be overridden by name; a member that is None is left out.
     weights : sequence of float, optional
-        One per member, in their order.
+        One per member that is not left out, in their order.
+
+    Raises
+    ------
+    FitError
+        Without members, or with another number of weights.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> vote({"weak": LogisticRegression(C=0.01), "strong": None}).estimators
+    [('weak', LogisticRegression(C=0.01))]
     """
     from sklearn.ensemble import VotingClassifier
 
-    return VotingClassifier(list(members.items()), voting="soft", weights=list(weights) if weights else None)
+    present = [(name, member) for name, member in members.items() if member is not None]
+    if not present or (weights is not None and len(weights) != len(present)):
+        raise FitError(
+            f"model.weights holds {'no' if weights is None else len(weights)} weights and model.members "
+            f"{len(present)} members that are not null: give at least one member, and one weight for each or "
+            "weights: null."
+        )
+    return VotingClassifier(present, voting="soft", weights=list(weights) if weights is not None else None)

@@ -55,13 +55,6 @@ def needs_of(estimator: object, sampler: object | None) -> Needs:
     )
 
 
-def members_of(estimator: Any) -> list[Any]:  # noqa: ANN401 - any scikit-learn estimator
-    """Return the members of a vote, fitted if it is; of any other estimator itself."""
-    if type(estimator).__name__ != "VotingClassifier":
-        return [estimator]
-    return list(getattr(estimator, "estimators_", None) or [member for _, member in estimator.estimators])
-
-
 def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: ANN401 - any scikit-learn estimator
     """Return the share of positive rows that an estimator believes in, after its class weights.
 
@@ -69,7 +62,7 @@ def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: A
     ----------
     estimator : scikit-learn estimator
         Its weights are read from ``scale_pos_weight``, ``class_weight``, ``class_weights``, ``auto_class_weights`` or
-        ``is_unbalance``. A vote believes in the mean of its members, which is exact where all have the same weights.
+        ``is_unbalance``.
     labels : ndarray of int8, shape (n_rows,)
         What it was fitted on, after resampling.
 
@@ -86,11 +79,8 @@ def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: A
     """
     positives = float(np.count_nonzero(labels == 1))
     negatives = float(len(labels) - positives)
-    priors = []
-    for member in members_of(estimator):
-        up, down = _class_weights(member.get_params(deep=False), positives, negatives)
-        priors.append(positives * up / (positives * up + negatives * down))
-    return priors[0] if len(priors) == 1 else float(np.average(priors, weights=estimator.weights))
+    up, down = _class_weights(estimator.get_params(deep=False), positives, negatives)
+    return positives * up / (positives * up + negatives * down)
 
 
 def _class_weights(parameters: Mapping[str, Any], positives: float, negatives: float) -> tuple[float, float]:

@@ -26,7 +26,7 @@ def test_the_card_says_what_a_reader_needs(run):
         r"| customers | mrr | warn | 4 | MRR \<= 0 \| kept |",
         "`data=hubspot sampler=smotenc model=catboost seed=7`",
         "`mlsys replay outputs/2026-11-20/18-05-42`",
-        "`mlsys score outputs/2026-11-20/18-05-42 --data PATH --as-of DATE --top 10 --out leads.csv`",
+        "`mlsys show outputs/2026-11-20/18-05-42`",
     ):
         assert fact in card
 

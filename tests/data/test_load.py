@@ -1,0 +1,296 @@
+"""From the config to the panel: what is read, what is kept, what is said."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import shutil
+from datetime import date
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from mlsys.data import load
+from mlsys.data.cache import key_of
+from mlsys.data.contracts import check_tables
+from mlsys.data.load import block_identity, check_source, fingerprint_of, load_events, open_source, with_demo
+from mlsys.errors import ConfigError, DataError
+from mlsys.features import EventBlock, Feature, Industry, Windows
+
+BLOCKS = [Windows(of=["actions", "users"], windows=[28]), Industry()]
+
+
+def loaded(data, blocks=BLOCKS, threads=1):
+    raw = check_source(data, blocks, threads=threads)
+    try:
+        return load_events(data, blocks, raw)
+    finally:
+        raw.connection.disconnect()
+
+
+@pytest.fixture
+def copy(crm, tmp_path):
+    """A copy of the CRM that a test may change."""
+    folder = tmp_path / "crm"
+    shutil.copytree(crm.folder, folder)
+    return folder
+
+
+def edit(folder, table, change):
+    path = folder / f"{table}.csv"
+    change(pd.read_csv(path)).to_csv(path, index=False)
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """Count how often the raw tables are read."""
+    calls = []
+    opened = open_source
+    monkeypatch.setattr(load, "open_source", lambda data, raw: calls.append(data) or opened(data, raw))
+    return calls
+
+
+def test_the_panel_and_what_it_was_made_of(crm):
+    found = loaded(crm.data(cache=False))
+    assert found.horizon_days == 30
+    assert found.facts["entities"] == 300
+    assert found.facts["events"] == len(crm.frames["usage_actions"])
+    as_ofs = found.panel.frame["as_of"].dt.strftime("%Y-%m-%d").unique().tolist()
+    assert found.facts["as_ofs"] == as_ofs
+    last = crm.frames["customers"]["CLOSEDATE"].max()
+    assert found.facts["end"] == last
+    assert pd.Timestamp(as_ofs[-1]) + pd.Timedelta(days=30) == pd.Timestamp(last)
+    assert found.panel.frame["label_complete"].all()
+    assert {(finding["rule"], finding["count"]) for finding in found.findings} == {
+        *(("non_positive_value", 1), ("duplicate_ids", 1))
+    }
+    assert found.names == {
+        "id": "id",
+        "as_of": "as_of",
+        "target": "CLOSEDATE within 30 days after the as-of",
+        "positive": "converts",
+    }
+    assert found.recipe is None
+
+
+def test_a_panel_from_the_cache_is_the_panel(crm, tmp_path, builds, caplog):
+    data = crm.data(cache_dir=tmp_path)
+    fresh = loaded(data)
+    assert "customers: 1 row with a value of 0 or less" in caplog.text
+    caplog.clear()
+    kept = loaded(data)
+    assert len(builds) == 1
+    assert "customers: 1 row with a value of 0 or less" in caplog.text  # said every time
+    pd.testing.assert_frame_equal(fresh.panel.frame, kept.panel.frame, check_exact=True)
+    assert fresh.panel.frame.dtypes.equals(kept.panel.frame.dtypes)
+    assert fresh.panel.features == kept.panel.features
+    assert (fresh.findings, fresh.facts, fresh.fingerprint) == (kept.findings, kept.facts, kept.fingerprint)
+    without = loaded(crm.data(cache=False))
+    pd.testing.assert_frame_equal(without.panel.frame, kept.panel.frame, check_exact=True)
+
+
+def test_only_what_decides_the_panel_decides_what_is_found(crm, copy, monkeypatch):
+    asked = []
+    kept = (pa.table({"id": [1]}), {"features": [], "findings": [], "facts": {}})
+    monkeypatch.setattr(load, "get_or_make", lambda data, parts, make: asked.append(key_of(**parts)) or kept)
+
+    def key(blocks=BLOCKS, **changes):
+        loaded(crm.data(**changes), blocks)
+        return asked[-1]
+
+    here = key()
+    assert key(dir=str(copy), name="other", cache_gb=1.0, cache_dir="elsewhere") == here  # the same bytes elsewhere
+    assert key(horizon_days=20) != here
+    assert key(rules={"duplicate_ids": "drop"}) != here
+    assert key(spine={"dates": ["2020-01-01"]}) != here
+    assert key([Windows(of=["actions", "users"], windows=[27]), Industry()]) != here
+    assert key(BLOCKS[::-1]) != here
+    edit(copy, "usage_actions", lambda usage: usage.assign(USERS_EMAIL=usage["USERS_EMAIL"] + 1))
+    assert key(dir=str(copy)) != here
+
+
+class Bare(EventBlock):
+    """A block that is no dataclass."""
+
+    def __init__(self, days):
+        self.days = days
+
+    def features(self, history):
+        return [Feature("n", history.sum("actions"), f"{self.days}")]
+
+
+def test_a_block_is_known_by_its_class_parameters_and_code(tmp_path, monkeypatch):
+    assert block_identity(Bare(1)) == block_identity(Bare(1))
+    assert block_identity(Bare(1)) != block_identity(Bare(2))
+    assert "Bare" in block_identity(Bare(1))
+    assert block_identity(Windows(of=["a"])) == block_identity(Windows(of=["a"]))
+    assert block_identity(Windows(of=["a"])) != block_identity(Windows(of=["b"]))
+    child = type("Bare", (Bare,), {"__module__": Windows.__module__})
+    before = block_identity(child(1))
+    source = tmp_path / "blocks.py"
+    source.write_text("changed")
+    file_of = inspect.getfile
+    monkeypatch.setattr("inspect.getfile", lambda kind: str(source) if kind is Bare else file_of(kind))
+    assert block_identity(child(1)) != before  # what it inherits counts too
+
+
+def test_a_block_typed_at_a_prompt_is_never_looked_up(crm, tmp_path, builds):
+    typed = type("Typed", (Bare,), {"__module__": "builtins"})  # of no file, as at a prompt
+    assert block_identity(typed(1)) is None
+    for _ in range(2):
+        loaded(crm.data(cache_dir=tmp_path), [typed(1)])
+    assert len(builds) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_panel_does_not_depend_on_the_number_of_threads(crm, usage_blocks):
+    one, many = (loaded(crm.data(cache=False), usage_blocks, threads).panel.frame for threads in (1, 4))
+    pd.testing.assert_frame_equal(one, many, check_exact=True)
+    assert fingerprint_of(one) == fingerprint_of(many)
+
+
+def test_all_wrong_names_are_listed_before_a_row_is_read(crm):
+    data = crm.data()
+    outcome = data.outcome.model_copy(update={"value": "MMR"})
+    events = data.events.model_copy(update={"activity": data.events.activity.model_copy(update={"measure": "user"})})
+    wrong = data.model_copy(update={"outcome": outcome, "events": events})
+    with pytest.raises(ConfigError) as error:
+        check_source(wrong, [Windows(of=["action"]), Industry("sector")])
+    assert [(problem.where, problem.got, problem.closest) for problem in error.value.problems] == [
+        ("data.outcome.value", "MMR", "MRR"),
+        ("features.blocks: Windows", "measure action", "actions"),
+        ("features.blocks: Industry", "attribute sector", None),
+        ("data.events.activity.measure", "user", "users"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("closed", "end"),
+    [("2020-03-20 00:00:00", "2020-03-20"), ("2020-03-20 17:00:00", "2020-03-20"), ("2020-02-24", "2020-02-24")],
+)
+def test_the_data_end_with_the_day_of_the_latest_time(crm, copy, closed, end):
+    edit(copy, "customers", lambda rows: rows.assign(CLOSEDATE=[closed] + [rows["CLOSEDATE"].min()] * (len(rows) - 1)))
+    assert loaded(crm.data(dir=str(copy), cache=False)).facts["end"] == end  # the last week begins on 2020-02-24
+
+
+def test_an_end_may_be_given(crm, copy):
+    found = loaded(crm.data(dir=str(copy), cache=False, end="2019-12-31"))
+    assert found.facts["end"] == "2019-12-31"
+    assert found.facts["as_ofs"][-1] == "2019-12-01"
+    later = crm.frames["customers"]["CLOSEDATE"] > "2019-12-31"
+    assert ("impossible_dates", int(later.sum())) in {(one["rule"], one["count"]) for one in found.findings}
+
+
+def test_the_future_does_not_move_the_end_even_where_it_is_kept(crm, copy):
+    edit(copy, "customers", lambda rows: rows.assign(CLOSEDATE=["9999-01-01", *rows["CLOSEDATE"][1:]]))
+    kept = loaded(crm.data(dir=str(copy), cache=False, rules={"impossible_dates": "warn"}, spine={"every_days": 365}))
+    assert kept.facts["end"] == date.today().isoformat()
+    dropped = loaded(crm.data(dir=str(copy), cache=False))
+    assert dropped.facts["end"] < "2020-03-20"
+    with pytest.raises(Exception, match=r"CLOSEDATE=9999-01-01"):
+        loaded(crm.data(dir=str(copy), cache=False, rules={"impossible_dates": "error"}))
+
+
+def test_an_as_of_after_the_data_end_is_said_and_flagged(crm, caplog):
+    found = loaded(crm.data(cache=False, spine={"dates": ["2019-12-01", "2030-01-01"], "every_days": 400}))
+    assert "as-ofs 2030-01-01 lie after the data's end" in caplog.text
+    late = found.panel.frame[found.panel.frame["as_of"] == "2030-01-01"]
+    assert not late["label_complete"].any()
+    assert late["label"].sum() == 0
+
+
+def test_nobody_converts(crm, copy):
+    edit(copy, "customers", lambda rows: rows.iloc[:0])
+    found = loaded(crm.data(dir=str(copy), cache=False))
+    assert found.panel.frame["label"].sum() == 0
+    assert found.panel.frame["value"].isna().all()
+
+
+def test_everybody_converts_at_once(crm, copy):
+    edit(copy, "customers", lambda rows: rows.assign(CLOSEDATE="2019-06-20"))
+    edit(copy, "noncustomers", lambda rows: rows.iloc[:0])
+    found = loaded(crm.data(dir=str(copy), cache=False, spine={"dates": ["2019-06-01"]}))
+    assert found.panel.frame.groupby("as_of")["label"].mean()["2019-06-01"] == 1.0
+    with pytest.raises(DataError, match="The panel is empty: no entity exists and is still unconverted"):
+        loaded(crm.data(dir=str(copy), cache=False, spine={"dates": ["2019-12-01"], "start": "2019-12-01"}))
+
+
+def test_a_column_of_nothing_counts_as_nothing(crm, copy, usage_blocks):
+    edit(copy, "usage_actions", lambda usage: usage.assign(USERS_EMAIL=None))
+    edit(copy, "noncustomers", lambda rows: rows.assign(INDUSTRY=None, ALEXA_RANK=None))
+    edit(copy, "customers", lambda rows: rows.assign(INDUSTRY=None, ALEXA_RANK=None, MRR=None))
+    frame = loaded(crm.data(dir=str(copy), cache=False), usage_blocks).panel.frame
+    assert (frame["users_email_sum_84d"] == 0).all()
+    assert frame[["industry", "web_rank_log10", "web_unranked", "value"]].isna().all(axis=None)
+    assert frame["industry"].dtype == "str"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [("usage_actions", "No rows in usage_actions"), ("customers noncustomers", "No rows in customers, noncustomers")],
+)
+@pytest.mark.parametrize("header", [True, False])
+def test_a_table_of_a_header_or_less(crm, copy, table, message, header):
+    for name in table.split():
+        path = copy / f"{name}.csv"
+        path.write_text(path.read_text().splitlines()[0] + "\n" if header else "")
+    with pytest.raises(
+        (ConfigError, DataError), match=message if header else "data.events.|data.entities.|cannot be read"
+    ):
+        loaded(crm.data(dir=str(copy), cache=False, rules={"orphan_events": "warn"}))
+
+
+def test_events_that_all_belong_to_nobody(crm, copy):
+    edit(copy, "usage_actions", lambda usage: usage.assign(id=usage["id"] + 10_000))
+    with pytest.raises(DataError, match=r"No rows are left in table usage_actions as events after data\.rules\.orphan"):
+        loaded(crm.data(dir=str(copy), cache=False))
+    found = loaded(crm.data(dir=str(copy), cache=False, rules={"orphan_events": "warn"}))
+    assert (found.panel.inputs[["actions_sum_28d", "users_max_all"]] == 0).all(axis=None)
+
+
+def test_one_account_with_one_event(crm, copy):
+    edit(copy, "customers", lambda rows: rows.iloc[:1].assign(id=1, CLOSEDATE="2019-06-20"))
+    edit(copy, "noncustomers", lambda rows: rows.iloc[:0])
+    edit(copy, "usage_actions", lambda usage: usage.iloc[:1].assign(id=1, WHEN_TIMESTAMP="2019-04-01 00:00:00.000"))
+    frame = loaded(crm.data(dir=str(copy), cache=False)).panel.frame
+    assert frame[["id", "as_of", "label"]].to_dict("records") == [
+        {"id": 1, "as_of": pd.Timestamp("2019-05-21"), "label": 1}
+    ]
+
+
+def test_a_panel_from_a_server_is_fingerprinted_by_its_values(crm, tmp_path, builds, monkeypatch):
+    with duckdb.connect(str(tmp_path / "crm.duckdb")) as connection:
+        for name in crm.frames:
+            connection.sql(f"CREATE TABLE {name} AS SELECT * FROM '{crm.folder / name}.csv'")
+    monkeypatch.setattr(load, "fingerprint", lambda raw: None)
+    data = crm.data(dir=None, url=f"duckdb://{tmp_path / 'crm.duckdb'}", cache_dir=tmp_path / "cache")
+    found = [loaded(data) for _ in range(2)]
+    assert len(builds) == 2  # whether its tables have changed cannot be told
+    assert found[0].fingerprint == found[1].fingerprint == fingerprint_of(found[0].panel.frame)
+
+
+def test_the_contracts_are_those_of_the_data(crm, copy):
+    edit(copy, "usage_actions", lambda usage: usage.assign(USERS_EMAIL=-usage["USERS_EMAIL"] - 1))
+    data = crm.data(dir=str(copy), cache=False)
+    raw = check_source(data, BLOCKS)
+    with pytest.raises(DataError, match="negative_counts"):
+        check_tables(data, raw)
+
+
+def test_demo_tables_are_generated_once(crm, tmp_path, monkeypatch, caplog):
+    data = crm.data(dir=None, demo={"events": 2_000, "seed": 1}, cache_dir=tmp_path)
+    with caplog.at_level(logging.INFO, "mlsys.data.load"):
+        first = with_demo(data)
+        second = with_demo(data)
+    assert first.dir == second.dir
+    assert caplog.text.count("generating demo tables") == 1
+    assert loaded(first).panel.frame["label"].sum() > 0
+    assert with_demo(crm.data()).dir == str(crm.folder)
+
+
+def test_demo_tables_that_cannot_be_written_say_what_to_do(crm, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"The demo tables cannot be written: .* data\.cache_dir=…"):
+        with_demo(crm.data(dir=None, demo={}, cache_dir=tmp_path / "file"))

@@ -1,0 +1,197 @@
+"""Names of columns checked before rows are read, and raw tables brought into canonical form."""
+
+from datetime import date, datetime, timedelta, timezone
+
+import ibis
+import pyarrow as pa
+import pytest
+
+from mlsys.data.config import EventsData
+from mlsys.data.sources import (
+    RawTables,
+    canonical_entities,
+    canonical_events,
+    column_problems,
+    day_begun,
+    day_number,
+    fingerprint,
+    open_tables,
+)
+
+
+def raw_of(**tables):
+    """Return raw tables in memory: accounts…, orders, visits."""
+    connection = ibis.duckdb.connect()
+    for name, rows in tables.items():
+        connection.con.register(name, rows if isinstance(rows, pa.Table) else pa.table(rows))
+    found = {name: connection.table(name) for name in tables}
+    orders, visits = found.pop("orders"), found.pop("visits")
+    return RawTables(connection, found, orders, visits)
+
+
+ORDERS = {"id": [1], "at": [datetime(2020, 2, 1)], "worth": [9.0]}
+VISITS = {"id": [1], "at": [datetime(2020, 1, 1)], "a_x": [1], "a_y": [2], "u_x": [1], "u_y": [1]}
+
+
+def shop(tables=("accounts",), attributes=None, created=None, measures=None, **changes):
+    """Return the config of these entity tables."""
+    given = {
+        "kind": "events",
+        "name": "shop",
+        "dir": ".",
+        "entities": {"tables": list(tables), "id": "id", "created": created, "attributes": attributes or {}},
+        "outcome": {"table": "orders", "id": "id", "time": "at", "value": "worth"},
+        "events": {
+            "table": "visits",
+            "id": "id",
+            "time": "at",
+            "available_after_days": 7,
+            "measures": {"actions": {"x": "a_x", "y": "a_y"}, "users": {"x": "u_x", "y": "u_y"}}
+            if measures is None
+            else measures,
+            "activity": {"measure": "users"},
+        },
+    }
+    return EventsData.model_validate(given | changes)
+
+
+MOMENTS = [
+    (date(2020, 2, 29), 18321, 18321),
+    (datetime(2020, 2, 29), 18321, 18321),
+    (datetime(2020, 2, 29, 0, 0, 0, 1), 18322, 18321),
+    (datetime(2020, 2, 29, 23, 59, 59), 18322, 18321),
+    (datetime(1969, 12, 31, 12), 0, -1),
+    (date(1960, 1, 1), -3653, -3653),
+    (datetime(2020, 2, 29, 0, 30, tzinfo=timezone(timedelta(hours=1))), 18321, 18320),  # 23:30 of the day before in UTC
+    (datetime(2020, 2, 29, 1, tzinfo=timezone(timedelta(hours=1))), 18321, 18321),
+]
+
+
+@pytest.mark.parametrize(("moment", "rounded_up", "begun"), MOMENTS, ids=lambda value: str(value))
+def test_a_moment_counts_from_the_next_midnight_in_utc(moment, rounded_up, begun):
+    with_zone = isinstance(moment, datetime) and moment.tzinfo
+    kind = pa.date32() if type(moment) is date else pa.timestamp("us", tz="Europe/Berlin" if with_zone else None)
+    rows = ibis.memtable(pa.table({"at": pa.array([moment, None], kind)}))
+    assert day_number(rows["at"]).to_pyarrow().to_pylist() == [rounded_up, None]
+    assert day_begun(rows["at"]).to_pyarrow().to_pylist() == [begun, None]
+
+
+def test_entities_of_all_tables_become_one_table():
+    raw = raw_of(
+        paying={"id": [1, 2], "SIZE": ["a ", ""], "JOINED": [date(2020, 1, 1), None]},
+        free={"id": [3, None], "KIND": [1.5, 2.5]},
+        orders={"id": [1, 9], "at": [datetime(2020, 2, 1, 9), datetime(2020, 2, 1)], "worth": [9, 9]},
+        visits=VISITS,
+    )
+    data = shop(["paying", "free"], {"size": "SIZE", "kind": "KIND"}, created="JOINED")
+    found = canonical_entities(data, raw).order_by("id").to_pyarrow().to_pylist()
+    assert found == [
+        {"id": 1, "size": "a", "kind": None, "created_day": 18262, "outcome_day": 18294, "value": 9.0},
+        {"id": 2, "size": None, "kind": None, "created_day": None, "outcome_day": None, "value": None},
+        {"id": 3, "size": None, "kind": 1.5, "created_day": None, "outcome_day": None, "value": None},
+    ]
+
+
+def test_of_rows_with_one_id_the_most_complete_is_kept():
+    accounts = {"id": [1, 1, 2, 2, 2], "A": ["x", None, None, "y", "y"], "B": [None, None, "z", "w", "v"]}
+    raw = raw_of(accounts=accounts, orders=ORDERS, visits=VISITS)
+    found = canonical_entities(shop(attributes={"a": "A", "b": "B"}), raw).order_by("id").to_pyarrow().to_pylist()
+    assert [(row["id"], row["a"], row["b"]) for row in found] == [(1, "x", None), (2, "y", "v")]
+
+
+def test_without_attributes_or_value_there_are_ids_and_days():
+    raw = raw_of(accounts={"id": ["b", "a"]}, orders=ORDERS | {"id": ["a"]}, visits=VISITS | {"id": ["a"]})
+    outcome = {"table": "orders", "id": "id", "time": "at"}
+    found = canonical_entities(shop(outcome=outcome), raw).order_by("id").to_pyarrow().to_pylist()
+    assert [row["outcome_day"] for row in found] == [18293, None]
+    assert [row["value"] for row in found] == [None, None]
+
+
+def test_events_are_known_after_their_delay_and_counts_keep_their_type():
+    visits = pa.table(
+        {
+            "id": [1, 1, None, 1],
+            "at": [datetime(2020, 1, 1), datetime(2020, 1, 1, 5), datetime(2020, 1, 1), None],
+            "a_x": pa.array([1, 2, 3, 4], pa.int16()),
+            "a_y": pa.array([0.5, None, 1, 1], pa.float32()),
+            "u_x": pa.array([1, None, 1, 1], pa.decimal128(9, 2)),
+            "u_y": pa.array([1, 1, 1, 1], pa.uint8()),
+        }
+    )
+    raw = raw_of(accounts={"id": [1]}, orders=ORDERS, visits=visits)
+    events = canonical_events(shop(), raw).order_by("known_day")
+    assert events.to_pyarrow().to_pydict() == {
+        "id": [1, 1],
+        "known_day": [18262 + 7, 18263 + 7],
+        "actions_x": [1, 2],
+        "actions_y": [0.5, None],
+        "users_x": [1.0, None],
+        "users_y": [1, 1],
+    }
+    types = {name: str(kind) for name, kind in events.schema().items()}
+    assert [types[f"{kind}"] for kind in ("actions_x", "actions_y", "users_x", "users_y")] == [
+        *("int64", "float64", "float64", "int64")
+    ]
+
+
+def test_every_missing_column_is_named_with_the_closest():
+    raw = raw_of(
+        paying={"ID": [1], "Size": ["a"]},
+        free={"id": [2], "KIND": ["b"]},
+        orders={"id": [1], "when": [date(2020, 1, 1)]},
+        visits=VISITS,
+    )
+    data = shop(["paying", "free"], {"size": "SIZE", "kind": "KIND"}, created="JOINED", dir=".")
+    problems = {problem.where: problem for problem in column_problems(data, raw)}
+    assert list(problems) == [
+        *("data.entities.id", "data.entities.created", "data.entities.attributes.size"),
+        *("data.outcome.time", "data.outcome.value"),
+    ]
+    assert problems["data.entities.id"].allowed == "a column of paying: ID, Size"
+    assert problems["data.entities.id"].closest == "ID"
+    assert problems["data.entities.attributes.size"].allowed == "a column of paying, free: ID, KIND, Size, id"
+    assert problems["data.entities.attributes.size"].closest == "Size"
+    assert problems["data.outcome.time"].got == "at"
+
+
+def test_tables_are_opened_once_and_their_files_remembered(crm):
+    data = crm.data()
+    raw = open_tables(data, threads=1)
+    assert raw.outcome is raw.entities["customers"]
+    assert [path.name for path in raw.files] == ["customers.csv", "noncustomers.csv", "usage_actions.csv"]
+    assert set(raw.by_name(data)) == {"customers", "noncustomers", "usage_actions"}
+    assert raw.connection.con.execute("SELECT current_setting('threads')").fetchone() == (1,)
+    raw.connection.disconnect()
+
+
+def test_the_fingerprint_changes_with_any_byte_and_is_none_for_a_server(crm, tmp_path):
+    for file in crm.folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    here, copy = (fingerprint(open_tables(crm.data(dir=str(folder)))) for folder in (crm.folder, tmp_path))
+    assert here == copy
+    with (tmp_path / "noncustomers.csv").open("ab") as file:
+        file.write(b"\n")
+    assert fingerprint(open_tables(crm.data(dir=str(tmp_path)))) != here
+    assert fingerprint(raw_of(accounts={"id": [1]}, orders=ORDERS, visits=VISITS)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attributes": {"value": "SIZE"}}, "an attribute cannot be called value"),
+        ({"attributes": {"ID": "SIZE"}}, "an attribute cannot be called ID"),
+        ({"measures": {"a": {"b_c": "x"}, "a_b": {"c": "y"}}}, "the name a_b_c would stand for two columns"),
+        ({"measures": {"known": {"day": "x"}}}, "the name known_day would stand for two columns"),
+        ({"measures": {"users": {}}}, "at least 1 item"),
+        ({"measures": {}}, "at least 1 item"),
+    ],
+)
+def test_names_that_would_hide_a_column_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        shop(**changes)
+
+
+@pytest.mark.parametrize("given", [{}, {"dir": ".", "url": "duckdb://x"}, {"url": "duckdb://x", "demo": {}}])
+def test_the_tables_lie_in_exactly_one_place(given):
+    with pytest.raises(ValueError, match="exactly one of dir, url and demo says where the tables are"):
+        shop(**({"dir": None} | given))

@@ -1,0 +1,286 @@
+"""Fitting: early stopping on the latest training rows and nothing else, and errors that say what to do."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.metrics import log_loss
+
+from mlsys.errors import FitError
+from mlsys.pipeline.calibration import Evidence
+from mlsys.pipeline.fitting import Fitted, Training, fit
+from mlsys.pipeline.models import vote
+from mlsys.pipeline.stopping import Judges, stopping_options
+from mlsys.runs.calibration import Calibration
+from mlsys.runs.model_io import model_bytes
+
+STOPPING = ["xgboost", "lightgbm", "catboost"]
+EARLY = np.arange(300) < 180
+LATEST = np.arange(300) >= 200  # the 20 rows between lie in the embargo
+NOISE = np.random.default_rng(5).permutation
+
+
+def trees_in(fitted):
+    model = fitted.pipeline[-1]
+    if hasattr(model, "get_booster"):
+        return model.get_booster().num_boosted_rounds()
+    return model.booster_.num_trees() if hasattr(model, "booster_") else model.tree_count_
+
+
+def training(table, labels=None, inputs=None):
+    return Training(
+        table.inputs if inputs is None else inputs, table.labels if labels is None else labels, LATEST, EARLY
+    )
+
+
+@pytest.fixture(params=STOPPING)
+def stopping(request, component, recipe):
+    """A recipe that stops early, with more trees than it can need."""
+    most = {"iterations": 200} if request.param == "catboost" else {"n_estimators": 200}
+    return recipe(component("model", request.param, **most), stop_after=5)
+
+
+def test_the_number_of_trees_that_stopped_is_fitted_on_all_rows(stopping, table):
+    both = fit(stopping, training(table))
+    assert 1 < both.trees < 200
+    assert trees_in(both) == both.trees
+    name = "iterations" if "iterations" in stopping.estimator.get_params() else "n_estimators"
+    exact = clone(stopping.estimator).set_params(**{name: both.trees})
+    plain = fit(replace(stopping, stop_after=None, estimator=exact), Training(table.inputs, table.labels))
+    assert np.array_equal(plain.scores(table.inputs), both.scores(table.inputs))
+
+
+def test_the_latest_rows_decide(stopping, table):
+    labels = table.labels.copy()
+    labels[LATEST] = NOISE(labels[LATEST])
+    assert fit(stopping, training(table, labels)).trees < fit(stopping, training(table)).trees
+
+
+def test_rows_in_the_embargo_do_not_decide(stopping, table):
+    labels = table.labels.copy()
+    labels[~EARLY & ~LATEST] ^= 1
+    assert fit(stopping, training(table, labels)).trees == fit(stopping, training(table)).trees
+
+
+def test_levels_that_only_later_rows_have_are_unknown_to_the_look_ahead(stopping, table):
+    later = table.inputs.copy()
+    later.loc[LATEST, "Größe, €"] = "new"
+    other = later.copy()
+    other.loc[LATEST, "Größe, €"] = "newer"
+    assert fit(stopping, training(table, inputs=later)).trees == fit(stopping, training(table, inputs=other)).trees
+
+
+@pytest.mark.parametrize("part", [EARLY, LATEST])
+def test_without_both_classes_in_a_part_all_trees_are_fitted_and_the_log_says_so(part, stopping, table, caplog):
+    labels = np.where(part, 0, table.labels).astype(np.int8)
+    both = fit(stopping, training(table, labels))
+    assert both.trees is None
+    assert trees_in(both) == 200
+    name = "earlier" if part is EARLY else "latest"
+    assert (
+        f"No early stopping, all configured trees are fitted: The {name} training rows hold no converters"
+        in caplog.text
+    )
+
+
+def test_without_parts_all_trees_are_fitted_and_the_log_says_so(stopping, table, caplog):
+    both = fit(stopping, Training(table.inputs, table.labels))
+    assert both.trees is None
+    assert "No early stopping" in caplog.text
+
+
+def test_a_sampler_that_fails_on_the_earlier_rows_only_does_not_stop_the_fit(recipe, table, caplog):
+    labels = table.labels.copy()
+    labels[np.flatnonzero(EARLY & (labels == 1))[1:]] = 0
+    both = fit(recipe(sampler="smotenc", stop_after=5), training(table, labels))
+    assert both.trees is None
+    assert "No early stopping" in caplog.text
+    assert "the training rows hold 1" in caplog.text
+
+
+@pytest.fixture
+def judges(monkeypatch):
+    """What early stopping was asked to judge by."""
+    seen = []
+
+    def spy(estimator, rounds, judges, categories):
+        seen.append(judges)
+        return stopping_options(estimator, rounds, judges, categories)
+
+    monkeypatch.setattr("mlsys.pipeline.fitting.stopping_options", spy)
+    return seen
+
+
+def test_the_latest_rows_judge_unweighted(stopping, table, judges):
+    fit(stopping, training(table))
+    assert len(judges) == 1
+    assert np.array_equal(judges[0].labels, table.labels[LATEST])
+    assert judges[0].weights is None
+
+
+@pytest.mark.parametrize("sampler", ["smotenc", "smote"])
+def test_resampled_models_are_judged_by_rows_weighted_alike(sampler, stopping, component, table, judges):
+    fit(replace(stopping, sampler=component("sampler", sampler)), training(table))
+    early, weights, labels = table.labels[EARLY].mean(), judges[0].weights, table.labels[LATEST]
+    assert np.array_equal(labels, judges[0].labels)  # the rows themselves are never resampled
+    assert weights[labels == 0].tolist() == [1.0] * (labels == 0).sum()
+    assert weights[labels == 1] == pytest.approx((1 - early) / early)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "weight"),
+    [
+        ("xgboost", {"scale_pos_weight": 6}, 6),
+        ("lightgbm", {"scale_pos_weight": 6}, 6),
+        ("catboost", {"scale_pos_weight": 6}, None),  # it weighs these rows by itself
+    ],
+)
+def test_class_weights_count_among_the_judges_too(model, options, weight, recipe, component, table, judges):
+    fit(recipe(component("model", model, **options), stop_after=5), training(table))
+    assert judges[0].weights is None if weight is None else judges[0].weights.max() == pytest.approx(weight)
+
+
+@pytest.mark.parametrize(("model", "weighs"), [("xgboost", False), ("lightgbm", False), ("catboost", True)])
+def test_which_library_applies_its_class_weights_to_the_judges_by_itself(model, weighs, component, table):
+    X, y = table.inputs[table.numbers].fillna(0.0).to_numpy(), table.labels
+    estimator = component("model", model, scale_pos_weight=6)
+    options = stopping_options(estimator, 100, Judges(X[LATEST], y[LATEST], None), [])
+    estimator.fit(X[EARLY], y[EARLY], **options)
+    best = getattr(estimator, "best_score", None) or estimator.best_score_
+    best = best if isinstance(best, float) else next(iter(list(best.values())[-1].values()))
+    positive = estimator.predict_proba(X[LATEST])[:, 1]
+    assert best == pytest.approx(
+        log_loss(y[LATEST], positive, sample_weight=np.where(y[LATEST], 6 if weighs else 1, 1))
+    )
+
+
+def test_models_without_trees_need_no_parts(any_model, recipe, table, caplog):
+    if any_model in STOPPING:
+        return
+    both = fit(recipe(any_model, stop_after=5), Training(table.inputs, table.labels))
+    assert both.trees is None
+    assert caplog.text == ""
+
+
+# What a calibration learns from
+
+
+class Witness:
+    """Keeps what a calibrator is shown."""
+
+    needs_scores = True
+
+    def fit(self, evidence: Evidence) -> Calibration:
+        self.evidence = evidence
+        return Calibration.none()
+
+
+@pytest.mark.parametrize("model", ["logistic", "xgboost"])
+def test_a_calibration_sees_latest_rows_scored_by_a_model_of_the_earlier_ones(model, recipe, table):
+    witness = Witness()
+    fit(recipe(model, calibration=witness), training(table))
+    early = fit(recipe(model, calibration="none"), Training(table.inputs[EARLY], table.labels[EARLY]))
+    assert np.array_equal(witness.evidence.scores, early.scores(table.inputs[LATEST]))
+    assert np.array_equal(witness.evidence.labels, table.labels[LATEST])
+    assert witness.evidence.prior == table.labels.mean()
+
+
+def test_a_calibration_sees_the_prior_after_resampling(recipe, table):
+    witness = Witness()
+    fit(recipe("logistic", sampler="smotenc", calibration=witness), training(table))
+    assert witness.evidence.learned_prior == 0.5
+
+
+@pytest.mark.parametrize("calibration", ["sigmoid", "isotonic"])
+def test_a_calibration_that_cannot_look_ahead_says_what_to_do(calibration, recipe, table):
+    labels = np.where(LATEST, 0, table.labels).astype(np.int8)
+    with pytest.raises(FitError, match=r"The latest training rows hold no converters.* use calibration=auto or prior"):
+        fit(recipe("logistic", calibration=calibration), training(table, labels))
+
+
+# Threads and errors
+
+
+class Refusing(ClassifierMixin, BaseEstimator):
+    """An estimator that cannot be fitted."""
+
+    def fit(self, X, y):
+        raise RuntimeError("out of luck")
+
+
+def test_an_estimators_own_error_is_told_with_the_rows(recipe, table):
+    with pytest.raises(
+        FitError, match=r"Refusing could not be fitted on 300 rows with \d+ positive ones and 9 features: out of"
+    ):
+        fit(recipe(Refusing()), Training(table.inputs, table.labels))
+
+
+def test_an_encoders_own_error_is_told_too(recipe, table):
+    tiny = [0, 1, 2, -1]  # five folds of four rows
+    with pytest.raises(FitError, match=r"could not be fitted on 4 rows with 1 positive ones .*n_splits=5"):
+        fit(recipe(encoder="target"), Training(table.inputs.iloc[tiny], np.array([0, 0, 0, 1], dtype=np.int8)))
+
+
+class Curious(ClassifierMixin, BaseEstimator):
+    """An estimator of a library with threads, that notes how many it is given."""
+
+    def __init__(self, n_jobs=None, enable_categorical=None):
+        self.n_jobs = n_jobs
+        self.enable_categorical = enable_categorical
+
+    def fit(self, X, y):
+        self.classes_, self.used_ = np.array([0, 1]), self.n_jobs
+        return self
+
+    def predict_proba(self, X):
+        return np.full((len(X), 2), 0.5)
+
+
+@pytest.mark.parametrize("module", ["xgboost.fake", "lightgbm.fake"])
+def test_threads_are_given_for_the_fit_and_then_taken_back(module, recipe, table, monkeypatch):
+    monkeypatch.setattr(Curious, "__module__", module)
+    alone = fit(recipe(Curious(), threads=3), Training(table.inputs, table.labels)).pipeline
+    together = fit(recipe(vote({"a": Curious(), "b": Curious()}), threads=3), Training(table.inputs, table.labels))
+    members = [member.estimator for member in together.pipeline[-1].estimators_]
+    assert [pipeline[-1].used_ for pipeline in (alone, *members)] == [3, 3, 3]
+    assert [pipeline[-1].n_jobs for pipeline in (alone, *members)] == [1, 1, 1]
+
+
+def test_the_saved_model_scores_with_one_thread(fitted):
+    boosters = {name: fitted("native", name).pipeline[-1] for name in ("xgboost", "lightgbm", "random_forest")}
+    assert {name: model.n_jobs for name, model in boosters.items()} == dict.fromkeys(boosters, 1)
+    config = json.loads(boosters["xgboost"].get_booster().save_config())
+    assert config["learner"]["generic_param"]["nthread"] == "1"
+
+
+def test_the_recipes_estimator_is_never_fitted_or_changed(any_model, recipe, table):
+    made = recipe(any_model, stop_after=5)
+    before = str(made.estimator.get_params())
+    fit(made, training(table))
+    assert str(made.estimator.get_params()) == before
+    assert not hasattr(made.estimator, "classes_") or any_model == "catboost"
+
+
+def test_scores_are_those_of_the_positive_class(fitted, later):
+    both = fitted("native", "logistic")
+    assert isinstance(both, Fitted)
+    assert np.array_equal(both.scores(later.inputs), both.pipeline.predict_proba(later.inputs)[:, 1])
+
+
+@pytest.mark.parametrize("calibration", ["auto", "sigmoid"])
+def test_fits_with_parts_repeat_to_the_byte(calibration, stopping, component, table):
+    made = replace(stopping, calibrator=component("calibration", calibration))
+    first, second = (fit(made, training(table)) for _ in range(2))
+    assert first.calibration == second.calibration
+    assert model_bytes(first.pipeline) == model_bytes(second.pipeline)
+
+
+def test_index_and_row_order_of_the_frame_carry_no_meaning(recipe, table):
+    moved = table.inputs.set_index(pd.Index(np.arange(300)[::-1] * 7))
+    first = fit(recipe(sampler="smotenc", stop_after=5), training(table))
+    second = fit(recipe(sampler="smotenc", stop_after=5), training(table, inputs=moved))
+    assert first.trees == second.trees
+    assert model_bytes(first.pipeline) == model_bytes(second.pipeline)

@@ -1,0 +1,133 @@
+"""Every model: the scikit-learn API, extremes of class balance, and the two estimators of our own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+
+from mlsys.errors import FitError
+from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.models import ActivityRanking, vote
+
+# One suite that every model passes
+
+
+def test_a_model_can_be_cloned(any_model, component):
+    model = component("model", any_model)
+    copied = clone(model)
+    assert str(copied.get_params()) == str(model.get_params())
+
+
+def test_a_model_draws_from_the_seed_that_it_is_given(any_model, component):
+    model = component("model", any_model)
+    for member in [member for _, member in getattr(model, "estimators", [])] or [model]:
+        parameters = member.get_params()
+        seeds = [parameters[name] for name in ("random_state", "random_seed") if name in parameters]
+        assert seeds == ([] if any_model == "activity" else [0])
+
+
+def test_one_positive_is_enough(any_model, recipe, table):
+    few = table.only(1)
+    scores = fit(recipe(any_model), Training(few.inputs, few.labels)).scores(few.inputs)
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_is_refused_with_advice(any_model, label, recipe, table):
+    kind = "positive" if label else "negative"
+    with pytest.raises(FitError, match=rf"All 300 training rows are {kind}: .* Widen data\.horizon_days"):
+        fit(recipe(any_model), Training(table.inputs, np.full(300, label, dtype=np.int8)))
+
+
+def test_two_rows_are_enough(any_model, recipe, table):
+    two = table.inputs.iloc[[0, -1]]
+    scores = fit(recipe(any_model), Training(two, np.array([0, 1], dtype=np.int8))).scores(table.inputs)
+    assert np.isfinite(scores).all()
+
+
+def test_the_order_of_columns_does_not_matter(any_model, fitted, later):
+    both = fitted("native", any_model)
+    assert np.array_equal(both.scores(later.inputs[later.inputs.columns[::-1]]), both.scores(later.inputs))
+
+
+# Ranking by one column
+
+
+def ranked(values, labels, later=None):
+    model = ActivityRanking("n").fit(pd.DataFrame({"n": np.array(values, dtype=float)}), np.array(labels))
+    return model.predict_proba(pd.DataFrame({"n": np.array(values if later is None else later, dtype=float)}))[:, 1]
+
+
+def test_activity_ranks_by_its_column_and_a_mean_row_has_the_prior():
+    probability = ranked([0, 1, 2, 5], [0, 0, 1, 0])
+    assert (np.diff(probability) > 0).all()
+    assert probability[2] == pytest.approx(0.25)
+
+
+def test_activity_of_rows_without_any_is_the_prior():
+    assert ranked([0, 0, 0, 0], [0, 0, 1, 0]).tolist() == [0.25] * 4
+    later = ranked([0, 0, 0, 0], [0, 0, 1, 0], later=[0, 7, 1e9])
+    assert (np.diff(later) > 0).all()
+    assert later.max() <= 1
+
+
+def test_activity_takes_negative_and_missing_values():
+    probability = ranked([-4, -1, np.nan, 3], [0, 0, 1, 0], later=[-9, -4, -1, np.nan, 3])
+    assert (probability > 0).all()
+    assert probability[0] == probability[1]  # lower than ever seen
+    assert (np.diff(probability[1:]) > 0).all()
+
+
+def test_activity_predicts_the_likelier_class():
+    rows = pd.DataFrame({"n": [0.0, 0.0, 0.0, 8.0]})
+    assert ActivityRanking("n").fit(rows, np.array([0, 0, 1, 1])).predict(rows).tolist() == [0, 0, 0, 1]
+
+
+# Votes
+
+
+def test_a_vote_is_the_weighted_mean_probability():
+    X, y = np.random.default_rng(0).normal(size=(50, 2)), np.tile([0, 1], 25)
+    members = {"logistic": LogisticRegression(), "constant": DummyClassifier(strategy="prior")}
+    logistic = LogisticRegression().fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(vote(members).fit(X, y).predict_proba(X), logistic / 2 + 0.25)
+    np.testing.assert_allclose(vote(members, [3, 1]).fit(X, y).predict_proba(X), logistic * 0.75 + 0.125)
+
+
+def test_a_members_parameter_can_be_overridden_by_name():
+    assert vote({"logistic": LogisticRegression()}).set_params(logistic__C=3).get_params()["logistic__C"] == 3
+
+
+def test_a_member_that_is_null_is_left_out():
+    assert vote({"a": LogisticRegression(), "b": None, "c": DummyClassifier()}, [2, 1]).weights == [2, 1]
+    assert [name for name, _ in vote({"a": LogisticRegression(), "b": None}).estimators] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("members", "weights", "said"),
+    [
+        ({"a": None}, None, "no weights and model.members 0 members"),
+        ({"a": DummyClassifier(), "b": None}, [1, 2], "2 weights and model.members 1 members"),
+    ],
+)
+def test_a_vote_needs_members_and_a_weight_for_each(members, weights, said):
+    with pytest.raises(FitError, match=said):
+        vote(members, weights)
+
+
+def test_members_are_fitted_and_encoded_as_if_each_were_alone(component, recipe, table, later):
+    names, weights = ("xgboost", "catboost", "logistic"), [1, 2, 5]
+    together = vote({name: component("model", name) for name in names}, weights)
+    both = fit(recipe(together), Training(table.inputs, table.labels))
+    alone = [fit(recipe(name), Training(table.inputs, table.labels)).scores(later.inputs) for name in names]
+    np.testing.assert_allclose(both.scores(later.inputs), np.average(alone, axis=0, weights=weights), rtol=1e-12)
+
+
+def test_members_are_resampled_alike(recipe, table, later):
+    made = recipe(vote({"a": LogisticRegression(max_iter=1000)}), sampler="random_over")
+    alone = recipe(LogisticRegression(max_iter=1000), sampler="random_over")
+    both, one = (fit(each, Training(table.inputs, table.labels)) for each in (made, alone))
+    assert both.calibration == one.calibration
+    np.testing.assert_allclose(both.scores(later.inputs), one.scores(later.inputs), rtol=1e-12)
