@@ -2,10 +2,10 @@
 
     python benchmarks/train.py [--data PATH] [--repeats 3]
 
-The run is the command that a user types, in a process of its own: imports, contracts, panel without cache, fits, metrics with
-1,000 bootstrap draws, audit, plots, report and files. The bare side fits xgboost.XGBClassifier with all cores, one fit after the
-other, on the very matrices that the run fitted: per fold and for the final model one fit that stops early and one with the number
-of trees that it found. Only the calls of `fit` are timed.
+The run is the command that a user types, in a process of its own: imports, contracts, panel without cache, fits,
+metrics with 1,000 bootstrap draws, audit, plots, report and files. The bare side fits xgboost.XGBClassifier with all
+cores, one fit after the other, on the very matrices that the run fitted: per fold and for the final model one fit that
+stops early and one with the number of trees that it found. Only the calls of `fit` are timed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def whole_run(data: Path) -> float:
 
 
 def matrices(data: Path):
-    """Return, for each fold and the final model, estimator, encoded training rows and labels, and the early and latest parts."""
+    """Return the estimator and, per fold and for the final model, encoded rows, labels, and the early and latest part."""
     from omegaconf import OmegaConf
 
     from mlsys.evaluation.splits import latest

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-class SweepFolder(Callback):  # type: ignore[misc]
+class SweepFolder(Callback):
     """Ends a grid by naming its directory, in the last line, where scripts look for it."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401, ARG002 - Hydra's signature

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -63,7 +63,7 @@ class FitConfig(Section):
 class MetricsConfig(Section):
     """What is measured and how sure we are of it."""
 
-    at: Annotated[list[PositiveInt], Field(min_length=1, default_factory=lambda: [10, 50, 100])]
+    at: list[PositiveInt] = Field(default_factory=lambda: [10, 50, 100], min_length=1)
     draws: NonNegativeInt = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
@@ -246,11 +246,11 @@ def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainCon
         probe = config.copy()
         for key in missing:
             OmegaConf.update(probe, key, "unset")
-        plain = OmegaConf.to_container(probe, resolve=True)
+        resolved = OmegaConf.to_container(probe, resolve=True)
     except OmegaConfBaseException as error:
         reason = Problem(str(error.full_key or "config"), str(error).splitlines()[0], "a value it can refer to")
         return {}, [*problems, reason], None
-    plain = {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+    plain = cast("dict[str, Any]", resolved)
     try:
         return plain, problems, TrainConfig.model_validate(plain)
     except ValidationError as error:

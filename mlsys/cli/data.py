@@ -24,7 +24,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the three Parquet files.")],
     events: Annotated[int, typer.Option(help="Usage rows, up to 100,000,000.")] = 40_000,
     seed: Annotated[int, typer.Option(help="The same seed and size give the same bytes.")] = 0,
-    as_json: AsJson = False,  # noqa: FBT002 - a command-line flag
+    as_json: AsJson = False,
 ) -> None:
     """Generate look-alike tables.
 
@@ -45,7 +45,7 @@ def demo(
 
 
 @app.command()
-def validate(overrides: Overrides = None, as_json: AsJson = False) -> None:  # noqa: FBT002
+def validate(overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check raw tables against their contracts; exit code 1 if a rule set to `error` is broken.
 
     Example: mlsys data validate data=hubspot data.dir=PATH
@@ -60,15 +60,15 @@ def validate(overrides: Overrides = None, as_json: AsJson = False) -> None:  # n
 
 
 @app.command()
-def describe(overrides: Overrides = None, as_json: AsJson = False) -> None:  # noqa: FBT002
+def describe(overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Say what the columns of the raw tables hold, and what the config takes them for.
 
     Example: mlsys data describe data=table data.path=leads.csv data.target=converted
     """
     from dataclasses import asdict
 
-    from mlsys.prepare import compose_config
     from mlsys.data.config import TableData
+    from mlsys.prepare import compose_config
 
     config = compose_config(overrides or []).data
     if isinstance(config, TableData):
@@ -85,10 +85,10 @@ def describe(overrides: Overrides = None, as_json: AsJson = False) -> None:  # n
 
 
 def _events_config(overrides: list[str] | None) -> EventsData:
-    from mlsys.prepare import compose_config
     from mlsys.data.config import TableData
     from mlsys.data.load import with_demo
     from mlsys.errors import ConfigError, Problem
+    from mlsys.prepare import compose_config
 
     config = compose_config(overrides or []).data
     if isinstance(config, TableData):

@@ -45,7 +45,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) 
         table.add_column(name, justify="right" if _is_number(rows, name) else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(escape(_text(value)) for value in row.values()))
-    # A line that runs over the terminal's edge can be read, and cut by other programs; one that is folded by column cannot.
+    # A line that runs over the terminal's edge can be read, and cut by programs; one that is folded by column cannot.
     console.width = max(
         console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum
     )

@@ -21,7 +21,7 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path(),
-    as_json: AsJson = False,  # noqa: FBT002 - a command-line flag
+    as_json: AsJson = False,
 ) -> None:
     """List runs, the newest first.
 
@@ -34,7 +34,7 @@ def runs(
     print_rows(rows, as_json=as_json, empty=empty)
 
 
-def show(run: RunName = "latest", as_json: AsJson = False) -> None:  # noqa: FBT002
+def show(run: RunName = "latest", as_json: AsJson = False) -> None:
     """Print one run's card.
 
     Example: mlsys show latest
@@ -54,7 +54,7 @@ def show(run: RunName = "latest", as_json: AsJson = False) -> None:  # noqa: FBT
 def replay(
     run: RunName = "latest",
     keep: Annotated[Path | None, typer.Option(help="Keep the new run directory here.")] = None,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Run a saved config again and compare; exit code 1 if anything differs.
 

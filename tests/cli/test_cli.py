@@ -27,11 +27,10 @@ def mlsys(capsys, monkeypatch):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, crm):
     """One run directory, made in this process."""
-    from mlsys.prepare import prepare
-    from mlsys.train import train
     from omegaconf import OmegaConf
 
-    from mlsys.prepare import compose_config
+    from mlsys.prepare import compose_config, prepare
+    from mlsys.train import train
 
     folder = tmp_path_factory.mktemp("cli") / "outputs" / "day" / "run"
     small = ["threads=1", "metrics.draws=10", "model=logistic", "split.folds=2", "features=minimal", "data.cache=false"]

@@ -1,0 +1,226 @@
+"""A flat table as a panel."""
+
+import logging
+import sqlite3
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlsys.data import flat
+from mlsys.data.config import TableData
+from mlsys.data.flat import describe_table, load_table
+from mlsys.data.panel import KEYS
+from mlsys.data.table import TableRecipe, apply, read_table
+from mlsys.errors import ConfigError, DataError
+
+ROWS = 60
+
+
+@pytest.fixture
+def leads():
+    rng = np.random.default_rng(1)
+    return pd.DataFrame(
+        {
+            "lead": [f"L{number:03}" for number in range(ROWS)],
+            "day": pd.date_range("2020-01-01", periods=ROWS).strftime("%d.%m.%Y"),
+            "firm": np.repeat([f"F{number}" for number in range(ROWS // 3)], 3),
+            "size": rng.integers(1, 500, ROWS),
+            "plan": rng.choice(["free ", "pro", "Free"], ROWS),
+            "won": rng.choice(["yes", "no"], ROWS, p=[0.3, 0.7]),
+            "worth": np.round(rng.gamma(2, 50, ROWS), 2),
+        }
+    )
+
+
+@pytest.fixture
+def load(tmp_path):
+    def make(frame, *, sep=";", **changes):
+        path = tmp_path / "leads.csv"
+        frame.to_csv(path, index=False, sep=sep)
+        return load_table(config(path, **changes))
+
+    return make
+
+
+def config(path, **changes):
+    given = {"kind": "table", "name": "t", "path": str(path), "target": "won", "cache": False}
+    return TableData.model_validate(given | changes)
+
+
+ROLES = {"id": "lead", "time": "day", "group": "firm", "value": "worth"}
+
+
+def test_every_role_has_its_column(load, leads):
+    loaded = load(leads, **ROLES)
+    frame = loaded.panel.frame
+    assert tuple(frame.columns[: len(KEYS)]) == KEYS
+    assert frame["id"].tolist() == leads["lead"].tolist()
+    assert frame["group"].tolist() == leads["firm"].tolist()
+    assert frame["as_of"].tolist() == pd.date_range("2020-01-01", periods=ROWS).tolist()
+    assert frame["as_of"].dtype == "datetime64[us]"
+    won = leads["won"] == "yes"
+    assert frame["label"].tolist() == won.astype(int).tolist()
+    assert frame["label"].dtype == "int8"
+    assert frame["label_complete"].all()
+    assert frame["value"].dropna().tolist() == leads["worth"][won].tolist()
+    assert frame["activity"].isna().all()
+    assert loaded.panel.names == ["size", "plan"]
+    assert [(info.name, info.kind) for info in loaded.panel.features] == [("size", "number"), ("plan", "category")]
+    assert loaded.names == {"id": "lead", "as_of": "day", "target": "won", "positive": "yes"}
+    assert loaded.horizon_days == 0
+    assert loaded.facts == {"as_ofs": [], "entities": ROWS // 3, "columns": 7}
+
+
+def test_without_roles_every_row_stands_for_itself(load, leads):
+    frame = load(leads[["size", "plan", "won"]]).panel.frame
+    assert frame["id"].tolist() == frame["group"].tolist() == list(range(ROWS))
+    assert frame["as_of"].isna().all()
+    assert frame["as_of"].dtype == "datetime64[us]"
+    assert frame["value"].isna().all()
+
+
+def test_the_recipe_gives_the_same_inputs_again(load, leads, tmp_path):
+    loaded = load(leads, **ROLES)
+    again = apply(TableRecipe.from_dict(loaded.recipe), read_table(tmp_path / "leads.csv"))
+    pd.testing.assert_frame_equal(again, loaded.panel.inputs)
+
+
+def test_a_column_may_be_called_like_a_key(load, leads):
+    renamed = leads.rename(columns={"size": "label", "plan": "group", "lead": "value"})
+    loaded = load(renamed, id="value", time="day", drop=["worth", "firm"])
+    assert loaded.panel.names == ["label_2", "group_2"]
+    assert loaded.panel.frame["label_2"].tolist() == leads["size"].tolist()
+    assert set(loaded.panel.frame["label"]) == {0, 1}
+    assert loaded.panel.frame["id"].tolist() == leads["lead"].tolist()
+
+
+def test_rows_without_id_or_group_stand_for_themselves(load, leads):
+    lead = leads["lead"].where(leads.index != 5)
+    firm = leads["firm"].where(leads.index > 3)
+    frame = load(leads.assign(lead=lead, firm=firm), **ROLES).panel.frame
+    assert frame["id"].tolist()[4:7] == ["L004", "row 5", "L006"]
+    assert frame["group"].tolist()[:6] == ["row 0", "row 1", "row 2", "row 3", "F1", "F1"]
+    assert frame["group"].notna().all()
+
+
+def test_ids_of_several_types_become_text(leads, tmp_path):
+    path = tmp_path / "leads.jsonl"
+    rows = leads.assign(lead=[number if number % 2 else f"L{number}" for number in range(ROWS)])
+    rows.to_json(path, orient="records", lines=True)
+    assert load_table(config(path, **ROLES)).panel.frame["id"].tolist()[:3] == ["L0", "1", "L2"]
+    whole = leads.assign(lead=pd.Series(range(ROWS)).astype("Int64").where(leads.index != 1))
+    whole.to_parquet(tmp_path / "leads.parquet")
+    frame = load_table(config(tmp_path / "leads.parquet", **ROLES)).panel.frame
+    assert frame["id"].tolist()[:3] == ["0", "row 1", "2"]
+
+
+def test_a_table_of_a_database_file(leads, tmp_path):
+    path = tmp_path / "leads.sqlite"
+    connection = sqlite3.connect(path)
+    leads.to_sql("leads", connection, index=False)
+    leads.assign(won="no").to_sql("other", connection, index=False)
+    connection.close()
+    assert load_table(config(f"{path}::leads", **ROLES)).panel.frame["id"].tolist() == leads["lead"].tolist()
+    with pytest.raises(DataError, match="2 tables"):
+        load_table(config(path, **ROLES))
+
+
+def test_rows_without_a_target_are_left_out_and_said(load, leads):
+    loaded = load(leads.assign(won=leads["won"].where(leads.index > 1)), **ROLES)
+    assert loaded.panel.frame["id"].iloc[0] == "L002"
+    assert [one for one in loaded.findings if one["rule"] == "missing_target"] == [
+        {
+            "table": "leads.csv",
+            "rule": "missing_target",
+            "action": "drop",
+            "count": 2,
+            "message": "2 rows without a target: left out",
+        }
+    ]
+
+
+def test_columns_that_nobody_named_and_nobody_can_use_are_findings(load, leads):
+    loaded = load(leads.assign(always="x", blank=None), **ROLES, drop=["plan"])
+    assert loaded.panel.names == ["size"]
+    assert [one["message"].split(":")[0] for one in loaded.findings] == ["always", "blank"]
+    assert {one["count"] for one in loaded.findings} == {ROWS}
+
+
+def test_values_of_a_positive_row_may_be_text(load, leads):
+    frame = load(leads.assign(worth="1.234,50 €"), **ROLES).panel.frame
+    assert frame["value"].dropna().unique().tolist() == [1234.5]
+    assert frame["value"].isna().equals(frame["label"] == 0)
+
+
+def test_the_class_to_predict_may_be_named(load, leads):
+    loaded = load(leads, **ROLES, positive="NO")
+    assert loaded.names["positive"] == "no"
+    assert loaded.panel.frame["label"].tolist() == (leads["won"] == "no").astype(int).tolist()
+
+
+def test_every_column_that_is_not_there_is_named(load, leads):
+    with pytest.raises(ConfigError) as error:
+        load(leads, target="wo", id="Lead", time="dya", group="frim", value="wort", drop=["plans"])
+    assert [(problem.where, problem.got, problem.closest) for problem in error.value.problems] == [
+        ("data.target", "wo", "won"),
+        ("data.id", "Lead", "lead"),
+        ("data.time", "dya", "day"),
+        ("data.group", "frim", "firm"),
+        ("data.value", "wort", "worth"),
+        ("data.drop", "plans", "plan"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.iloc[:0], "has a header .* but no rows"),
+        (lambda rows: rows.iloc[:1], "one class|only"),
+        (lambda rows: rows.assign(won="yes"), "one class|only"),
+        (lambda rows: rows.assign(won=None), "all 60 rows are empty there"),
+        (lambda rows: rows.assign(won=[f"class {number % 5}" for number in range(ROWS)]), "data.positive"),
+        (lambda rows: rows.assign(day=["never", *rows["day"][1:]]), "day"),
+        (lambda rows: rows[["lead", "day", "firm", "won", "worth"]], "leaves the model nothing to learn from"),
+    ],
+)
+def test_a_table_that_cannot_be_learned_from_says_why(load, leads, change, message):
+    with pytest.raises(DataError, match=message):
+        load(change(leads), **ROLES)
+
+
+def test_a_file_that_is_not_there_names_the_nearest(load, leads, tmp_path):
+    load(leads)
+    with pytest.raises(DataError, match=r"no such file in that folder \(closest: leads.csv\)"):
+        load_table(config(tmp_path / "lead.csv", cache=True, cache_dir=tmp_path / "cache"))
+
+
+def test_a_table_is_read_once_and_found_again(load, leads, tmp_path, monkeypatch, caplog):
+    cached = {"cache": True, "cache_dir": tmp_path / "cache", **ROLES}
+    fresh = load(leads, **cached)
+    reads = []
+    read = flat.read_table
+    monkeypatch.setattr(flat, "read_table", lambda path: reads.append(path) or read(path))
+    with caplog.at_level(logging.INFO, "mlsys.data.flat"):
+        kept = load(leads, **cached)
+    assert reads == []
+    assert "it is what is predicted" in caplog.text  # said every time
+    pd.testing.assert_frame_equal(fresh.panel.frame, kept.panel.frame)
+    assert fresh.panel.features == kept.panel.features
+    assert (fresh.names, fresh.findings, fresh.facts, fresh.recipe, fresh.fingerprint) == (
+        *(kept.names, kept.findings, kept.facts, kept.recipe, kept.fingerprint),
+    )
+    changed = load(leads.assign(size=leads["size"] + 1), **cached)
+    assert len(reads) == 1
+    assert changed.fingerprint != fresh.fingerprint
+    load(leads, **cached, drop=["plan"])
+    assert len(reads) == 2
+
+
+def test_describing_says_what_a_column_is_taken_for(leads, tmp_path):
+    path = tmp_path / "leads.csv"
+    leads.to_csv(path, index=False)
+    reports = {report.name: report for report in describe_table(config(path, **ROLES))}
+    assert reports["day"].kind == "time"
+    assert reports["size"].done == "used"
+    assert reports["won"].done.startswith("dropped")

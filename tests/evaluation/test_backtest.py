@@ -1,0 +1,284 @@
+"""Folds side by side: in order, without leaks, the same for any number of threads, and quick to stop."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from lightgbm import LGBMClassifier
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info
+from xgboost import XGBClassifier
+
+from mlsys.data.panel import Panel
+from mlsys.errors import FitError
+from mlsys.evaluation import backtest
+from mlsys.evaluation.backtest import Protocol, run_folds, score_folds
+from mlsys.evaluation.splits import Backtest, GroupKFold
+from mlsys.features.base import FeatureInfo
+from mlsys.pipeline.calibration import Auto
+from mlsys.pipeline.encoders import Native
+from mlsys.pipeline.fitting import Fitted, Recipe
+from mlsys.runs.calibration import Calibration
+from mlsys.runs.model_io import model_bytes
+
+ACCOUNTS, SNAPSHOTS, HORIZON = 40, 8, 30
+SPLIT = Backtest(folds=3, horizon_days=HORIZON)
+
+
+def make_panel(seed=0):
+    rng = np.random.default_rng(seed)
+    rows = ACCOUNTS * SNAPSHOTS
+    users = rng.poisson(2, rows).astype(float)
+    frame = pd.DataFrame(
+        {
+            "id": np.tile(np.arange(ACCOUNTS), SNAPSHOTS),
+            "as_of": pd.Timestamp("2020-01-06") + pd.to_timedelta(np.repeat(np.arange(SNAPSHOTS) * 28, ACCOUNTS), "D"),
+            "label": (users + rng.normal(size=rows) > 4).astype(np.int8),
+            "label_complete": np.arange(rows) < rows - ACCOUNTS,
+            "value": 10.0,
+            "activity": users,
+            "group": np.tile(np.arange(ACCOUNTS), SNAPSHOTS),
+            "users": np.where(rng.random(rows) < 0.1, np.nan, users),
+            "industry": pd.Series(rng.choice(["a", "b", None], rows), dtype="str"),
+        }
+    )
+    return Panel(frame, (FeatureInfo("users", "number", "users"), FeatureInfo("industry", "category", "industry")))
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return make_panel()
+
+
+def protocol(estimator=None, threads=1, stop_after=None, **recipe):
+    estimator = LogisticRegression() if estimator is None else estimator
+    made = Recipe(Native(), None, estimator, Auto(), ["users"], ["industry"], stop_after=stop_after, **recipe)
+    return Protocol(made, horizon_days=HORIZON, seed=0, threads=threads)
+
+
+class Fits:
+    """Stands in for ``fit``: what each call does is looked up by how many rows it is given."""
+
+    def __init__(self, actions):
+        self.actions, self.started = actions, []
+
+    def __call__(self, recipe, rows):
+        self.started.append(len(rows.labels))
+        self.actions.get(len(rows.labels), lambda: None)()
+        return Fitted(Constant(), Calibration.none())
+
+
+class Constant:
+    """A pipeline that gives everybody the same score."""
+
+    def predict_proba(self, X):
+        return np.full((len(X), 2), 0.5)
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Make what stands in for ``fit``, given what each number of training rows does."""
+
+    def make(actions):
+        stand_in = Fits(actions)
+        monkeypatch.setattr(backtest, "fit", stand_in)
+        return stand_in
+
+    return make
+
+
+# What comes out
+
+
+def test_out_of_fold_rows_carry_what_measuring_needs(panel):
+    folds = SPLIT.split(panel.frame)
+    outcome = run_folds(protocol(), panel, folds)
+    rows = outcome.predictions
+    assert rows.columns.tolist() == [
+        *("id", "as_of", "fold", "label", "label_complete", "value", "activity", "score", "probability", "prevalence")
+    ]
+    assert rows["fold"].tolist() == np.repeat([0, 1, 2], ACCOUNTS).tolist()
+    tested = np.concatenate([fold.test for fold in folds])
+    for name in ("id", "as_of", "label", "label_complete", "activity"):
+        assert rows[name].tolist() == panel.frame[name].iloc[tested].tolist()
+    for result in outcome.folds:
+        assert set(result.predictions["prevalence"]) == {panel.frame["label"].iloc[result.fold.train].mean()}
+        assert np.array_equal(result.fitted.scores(panel.inputs.iloc[result.fold.test]), result.predictions["score"])
+    assert outcome.final_rows.tolist() == list(range(ACCOUNTS * (SNAPSHOTS - 1)))
+
+
+def test_scores_of_another_panel_come_in_the_order_of_the_folds(panel):
+    folds = SPLIT.split(panel.frame)
+    scores = score_folds(protocol(), panel, folds)
+    assert np.array_equal(scores, run_folds(protocol(), panel, folds).predictions["score"])
+
+
+def test_calibration_errors_before_and_after(panel):
+    weighted = protocol(LogisticRegression(class_weight="balanced"))
+    errors = run_folds(weighted, panel, SPLIT.split(panel.frame)).calibration_errors()
+    assert errors["before"]["ece"] > 3 * errors["after"]["ece"]
+
+
+def test_a_fold_without_positives_is_scored_all_the_same(panel):
+    folds = SPLIT.split(panel.frame)
+    frame = panel.frame.copy()
+    frame.loc[folds[1].test, "label"] = 0
+    outcome = run_folds(protocol(), Panel(frame, panel.features), folds)
+    assert outcome.folds[1].predictions["score"].notna().all()
+    assert outcome.calibration_errors()["after"]["ece"] is not None
+
+
+# No leaks
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), XGBClassifier(n_estimators=30, random_state=0)])
+@pytest.mark.parametrize("split", [SPLIT, GroupKFold(folds=3)])
+def test_a_folds_model_knows_nothing_of_its_test_rows(estimator, split, panel):
+    made = protocol(estimator, stop_after=3)
+    folds = split.split(panel.frame)
+    before = run_folds(made, panel, folds)
+    for number, fold in enumerate(folds):
+        frame = panel.frame.copy()
+        later = frame["as_of"] >= fold.as_of if fold.as_of is not None else np.isin(np.arange(len(frame)), fold.test)
+        frame.loc[later, "label"] = 1 - frame.loc[later, "label"]
+        frame.loc[later, "users"] = 1e6
+        frame.loc[later, "industry"] = "new"
+        after = run_folds(made, Panel(frame, panel.features), folds).folds[number].fitted
+        assert model_bytes(after.pipeline) == model_bytes(before.folds[number].fitted.pipeline)
+        assert after.calibration == before.folds[number].fitted.calibration
+        assert after.trees == before.folds[number].fitted.trees
+
+
+# Threads
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LogisticRegression(),
+        XGBClassifier(n_estimators=20, subsample=0.8, random_state=0),
+        LGBMClassifier(n_estimators=20, min_child_samples=5, deterministic=True, verbose=-1, random_state=0),
+    ],
+)
+def test_threads_change_nothing(estimator, panel):
+    folds = SPLIT.split(panel.frame)
+    one, two = (run_folds(protocol(estimator, threads=threads, stop_after=3), panel, folds) for threads in (1, 2))
+    pd.testing.assert_frame_equal(one.predictions, two.predictions, check_exact=True)
+    assert model_bytes(one.final.pipeline) == model_bytes(two.final.pipeline)
+    assert [result.fitted.trees for result in one.folds] == [result.fitted.trees for result in two.folds]
+
+
+@pytest.mark.parametrize(("threads", "each"), [(1, 1), (2, 1), (4, 1), (9, 2)])
+def test_fits_share_the_threads(threads, each, panel, monkeypatch):
+    given = []
+
+    def spy(recipe, rows):
+        blas = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+        given.append((recipe.threads, set(blas)))
+        return Fitted(Constant(), Calibration.none())
+
+    monkeypatch.setattr(backtest, "fit", spy)
+    before = [library["num_threads"] for library in threadpool_info()]
+    run_folds(protocol(threads=threads), panel, SPLIT.split(panel.frame))
+    assert given == [(each, {1})] * 4
+    assert [library["num_threads"] for library in threadpool_info()] == before
+
+
+def test_results_are_in_the_folds_order_whatever_ends_first(panel, fits):
+    folds = SPLIT.split(panel.frame)
+    last_is_done = threading.Event()
+    fits({len(folds[0].train): lambda: last_is_done.wait(30), len(folds[2].train): last_is_done.set})
+    outcome = run_folds(protocol(threads=4), panel, folds)
+    assert last_is_done.is_set()
+    assert [result.fold.number for result in outcome.folds] == [0, 1, 2]
+    assert outcome.predictions["fold"].is_monotonic_increasing
+
+
+# Errors
+
+
+def test_one_class_only_names_the_fold(panel):
+    frame = panel.frame.copy()
+    folds = SPLIT.split(frame)
+    frame.loc[folds[1].train, "label"] = 0
+    with pytest.raises(FitError, match=r"^fold 0 \(as-of 2020-05-25\): All 120 training rows are negative.* Widen"):
+        run_folds(protocol(), Panel(frame, panel.features), folds)
+
+
+def test_the_final_model_is_named_too(panel):
+    frame = panel.frame.assign(label=np.int8(1))
+    with pytest.raises(FitError, match=r"^the final model: All 280 training rows are positive"):
+        run_folds(protocol(), Panel(frame, panel.features), [])
+
+
+def test_a_folds_error_is_raised_while_others_run_and_the_rest_never_begin(panel, fits):
+    folds = Backtest(folds=6, horizon_days=28).split(panel.frame)
+    release = threading.Event()
+
+    def fail():
+        raise FitError("no luck")
+
+    everything = int(panel.frame["label_complete"].sum())
+    calls = fits({everything: lambda: release.wait(30), len(folds[0].train): fail})
+    with pytest.raises(FitError, match=r"^fold 0 \(as-of 2020-03-02\): no luck$"):
+        run_folds(protocol(threads=2), panel, folds)
+    assert not release.is_set()  # nobody waited for the final model
+    release.set()
+    _join_workers()
+    assert len(calls.started) < 2 + len(folds[1:])
+
+
+def test_ctrl_c_does_not_wait_for_fits(panel, fits, monkeypatch):
+    folds = Backtest(folds=6, horizon_days=28).split(panel.frame)
+    release = threading.Event()
+    everything = int(panel.frame["label_complete"].sum())
+    calls = fits({everything: lambda: release.wait(30)})
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backtest, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_folds(protocol(threads=1), panel, folds)
+    assert not release.is_set()
+    release.set()
+    _join_workers()
+    assert calls.started == [everything]
+
+
+def test_of_several_errors_the_first_folds_is_raised(panel, fits):
+    folds = SPLIT.split(panel.frame)
+    both = threading.Barrier(2, timeout=30)
+
+    def fail():
+        both.wait()
+        raise FitError("no luck")
+
+    sizes = [len(fold.train) for fold in folds]
+    fits({sizes[1]: fail, sizes[2]: fail})
+    with pytest.raises(FitError, match=r"^fold [12] "):
+        run_folds(protocol(threads=4), panel, folds)
+
+
+def test_training_rows_without_time_are_parted_by_group(panel):
+    frame = panel.frame.assign(as_of=pd.Series(pd.NaT, index=panel.frame.index, dtype="datetime64[us]"))
+    folds = GroupKFold(folds=3).split(frame)
+    made = protocol(XGBClassifier(n_estimators=50, random_state=0), stop_after=3)
+    outcome = run_folds(made, Panel(frame, panel.features), folds)
+    assert all(result.fitted.trees is not None for result in outcome.folds)
+    assert outcome.final.trees is not None
+
+
+def test_the_recipe_is_shared_and_stays_as_it_is(panel):
+    made = protocol(threads=2)
+    before = replace(made)
+    run_folds(made, panel, SPLIT.split(panel.frame))
+    assert made == before
+
+
+def _join_workers():
+    for thread in threading.enumerate():
+        if thread.name.startswith("fit"):
+            thread.join(30)
