@@ -37,7 +37,7 @@ def whole_run(data: Path) -> float:
 
 
 def matrices(data: Path):
-    """Return the estimator and, per fold and for the final model, encoded rows, labels, and the early and latest part."""
+    """Return the estimator, its patience and, per model, encoded rows, labels, and the early and the latest part."""
     from omegaconf import OmegaConf
 
     from mlsys.evaluation.splits import latest

@@ -17,7 +17,6 @@ import yaml
 
 CONF = Path(__file__).parents[1] / "conf"
 PRODUCTS = ("CRM_CONTACTS", "CRM_COMPANIES", "CRM_DEALS", "EMAIL")
-TABLES = ("customers", "noncustomers", "usage_actions")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,15 +24,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:fetch_arrow_table:DeprecationWarning")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Use a cache folder of this session, never the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        _clear_environment()
+        yield
+
+
 @pytest.fixture(autouse=True)
-def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No cache, environment override or Hydra state of the user or of an earlier test reaches a test."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    for name in [name for name in os.environ if name.startswith("MLSYS__")]:
-        monkeypatch.delenv(name)
+def isolated() -> Iterator[None]:
+    """No environment override or Hydra state of the user or of an earlier test reaches a test."""
+    _clear_environment()
     _clear_hydra()
     yield
     _clear_hydra()
+
+
+def _clear_environment() -> None:
+    for name in [name for name in os.environ if name.startswith("MLSYS__")]:
+        del os.environ[name]
 
 
 def _clear_hydra() -> None:

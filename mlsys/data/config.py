@@ -178,5 +178,11 @@ class TableData(CachedData):
     value: str | None = None
     drop: list[str] = []
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """Columns that are no features, by what they are."""
+        roles = {"target": self.target, "id": self.id, "time": self.time, "group": self.group, "value": self.value}
+        return {role: column for role, column in roles.items() if column}
+
 
 DataConfig = Annotated[EventsData | TableData, Field(discriminator="kind")]

@@ -70,7 +70,7 @@ def _make(data: TableData, file: str) -> Kept:
     recipe = _infer(data, labelled)
     inputs = apply(recipe, labelled)
     frame = _frame(data, labelled, recipe, label, inputs)
-    named = [*_roles(data).values(), *data.drop]
+    named = [*data.roles.values(), *data.drop]
     note = {
         "features": [asdict(info) for info in _infos(recipe, inputs)],
         "findings": _findings(file, recipe, named, rows=len(labelled), unlabelled=len(raw) - len(labelled)),
@@ -153,13 +153,8 @@ def _infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInfo]:
     return infos
 
 
-def _roles(data: TableData) -> dict[str, str]:
-    roles = {"target": data.target, "id": data.id, "time": data.time, "group": data.group, "value": data.value}
-    return {role: column for role, column in roles.items() if column}
-
-
 def _check_columns(data: TableData, columns: list[str]) -> None:
-    wanted = [(f"data.{role}", name) for role, name in _roles(data).items()]
+    wanted = [(f"data.{role}", name) for role, name in data.roles.items()]
     wanted += [("data.drop", name) for name in data.drop]
     problems = [
         Problem(key, name, "a column of the table: " + ", ".join(columns[:40]), closest(name, columns))

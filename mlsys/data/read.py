@@ -76,8 +76,7 @@ class TableReader:
 
     def forbidden(self) -> dict[str, str]:
         """Return the columns with a role."""
-        roles = {"target": self.data.target, "id": self.data.id, "time": self.data.time, "value": self.data.value}
-        return {column: f"the table's {role}" for role, column in roles.items() if column}
+        return {column: f"the table's {role}" for role, column in self.data.roles.items()}
 
 
 def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None) -> Reader:

@@ -47,7 +47,7 @@ class RawTables:
 
 
 def open_tables(data: EventsData, *, threads: int | None = None) -> RawTables:
-    """Open the configured tables without reading their rows (only those of an SQLite file are read at once).
+    """Open the configured tables; files of text and SQLite files are read at once, others where they are queried.
 
     Raises
     ------

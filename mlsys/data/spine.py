@@ -51,7 +51,7 @@ def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: i
     --------
     >>> dates = as_of_dates(SpineConfig(), first=date(2020, 1, 1), last=date(2020, 5, 1), horizon_days=30)
     >>> [str(day) for day in dates]
-    ['2020-02-08', '2020-03-07', '2020-04-04']
+    ['2020-02-05', '2020-03-04', '2020-04-01']
     """
     step = timedelta(days=config.every_days)
     start = config.start or first + step

@@ -12,6 +12,7 @@ import duckdb
 import ibis
 import pyarrow as pa
 from ibis.common.exceptions import IbisError, TableNotFound
+from ibis.util import gen_name
 
 from mlsys.data.config import EventsData
 from mlsys.errors import DataError, closest
@@ -106,7 +107,9 @@ class Folder:
         # Types are inferred from the whole file: a sample would decide them by the luck of the order of rows.
         options = {} if reader == "read_parquet" else {"sample_size": -1}
         try:
-            return getattr(self.connection, reader)(str(path), table_name=_view(name), **options)
+            view = getattr(self.connection, reader)(str(path), table_name=_view(name), **options)
+            # Text would be parsed again by every query; a name of its own, as Ibis 12 cannot overwrite with DuckDB 2.
+            return view if reader == "read_parquet" else self.connection.create_table(gen_name("raw"), view, temp=True)
         except (duckdb.Error, IbisError, UnicodeDecodeError) as error:
             kind = reader.removeprefix("read_").upper()
             raise DataError(f"{path} cannot be read as {kind}: {error}\nWas it cut off? Export it again.") from error

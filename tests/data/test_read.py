@@ -15,15 +15,19 @@ BLOCKS = [Windows(of=["actions"], windows=[28])]
 @pytest.fixture
 def table(tmp_path):
     path = tmp_path / "leads.csv"
-    pd.DataFrame({"key": range(40), "size": range(40), "won": [0, 1] * 20, "worth": 1.5}).to_csv(path, index=False)
-    return TableData(kind="table", name="t", path=str(path), target="won", id="key", value="worth", cache=False)
+    pd.DataFrame(
+        {"key": range(40), "size": [5, 3, 9, 7] * 10, "won": [0, 1] * 20, "worth": 1.5, "firm": [1, 1, 2, 2] * 10}
+    ).to_csv(path, index=False)
+    return TableData(
+        kind="table", name="t", path=str(path), target="won", id="key", value="worth", group="firm", cache=False
+    )
 
 
 def test_event_tables(crm):
     reader = open_data(crm.data(cache=False), BLOCKS, threads=1)
     assert isinstance(reader, EventsReader)
     loaded = reader.load()
-    assert loaded.panel.names == ["actions_sum_28d", "actions_max_28d", "actions_sum_all", "actions_max_all"]
+    assert loaded.panel.names == ["actions_sum_28d", "actions_sum_all", "actions_max_28d", "actions_max_all"]
     rebuild = reader.rebuild(loaded)
     assert isinstance(rebuild, Rebuild)
     assert str(rebuild.end) == loaded.facts["end"]
@@ -55,6 +59,7 @@ def test_a_flat_table(table):
         "won": "the table's target",
         "key": "the table's id",
         "worth": "the table's value",
+        "firm": "the table's group",
     }
 
 

@@ -61,8 +61,9 @@ def test_unseen_and_missing_values_after_resampling(any_sampler, encoder, recipe
 
 
 @pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")  # the target encoder has five folds
-@pytest.mark.parametrize("positives", [1, 2, 3])
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize(
+    ("encoder", "positives"), [("native", 1), ("native", 2), ("native", 3), ("onehot", 2), ("target", 1), ("target", 3)]
+)
 def test_few_positives_work_or_are_refused_with_advice(any_sampler, encoder, positives, recipe, table):
     few = table.only(positives)
     if positives == 1 and any_sampler in INTERPOLATING:
