@@ -24,6 +24,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:fetch_arrow_table:DeprecationWarning")
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    # DuckDB reports a connection that is open when Python ends as a leak, and Ibis never closes its default one.
+    if "ibis" in sys.modules:
+        import ibis
+
+        backend, ibis.options.default_backend = ibis.options.default_backend, None
+        if backend is not None:
+            backend.disconnect()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Use a cache folder of this session, never the user's."""

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mlsys.pipeline.encoders import outputs_of
 from mlsys.pipeline.needs import library
@@ -72,11 +73,12 @@ def _own_weights(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401
 def _by_shuffling(pipeline: Pipeline, inputs: pd.DataFrame, rng: np.random.Generator) -> NDArray[np.float64]:
     rows = inputs.iloc[rng.permutation(len(inputs))[:SAMPLE]]
     order = rng.permutation(len(rows))
-    scores = pipeline.predict_proba(rows)[:, 1]
     moved = []
-    for name in rows.columns:
-        shuffled = rows.assign(**{name: rows[name].to_numpy()[order]})
-        moved.append(float(np.abs(pipeline.predict_proba(shuffled)[:, 1] - scores).mean()))
+    with threadpool_limits(1):  # small batches are over before threads have met
+        scores = pipeline.predict_proba(rows)[:, 1]
+        for name in rows.columns:
+            shuffled = rows.assign(**{name: rows[name].to_numpy()[order]})
+            moved.append(float(np.abs(pipeline.predict_proba(shuffled)[:, 1] - scores).mean()))
     return np.array(moved)
 
 

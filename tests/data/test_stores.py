@@ -118,19 +118,29 @@ def arrow(frame):
     return pa.Table.from_pandas(frame, preserve_index=False)
 
 
-SAVERS = [save_csv_gz, save_parquet, save_jsonl, save_duckdb, save_sqlite]
+PLACES = {
+    "csv.gz": lambda frames, folder: {"dir": str(save_csv_gz(frames, folder))},
+    "parquet": lambda frames, folder: {"dir": str(save_parquet(frames, folder))},
+    "jsonl": lambda frames, folder: {"dir": str(save_jsonl(frames, folder))},
+    "duckdb": lambda frames, folder: {"dir": None, "url": f"duckdb://{save_duckdb(frames, folder)}"},
+    "sqlite": lambda frames, folder: {"dir": None, "url": f"sqlite://{save_sqlite(frames, folder)}"},
+}
 
 
-@pytest.mark.parametrize("save", SAVERS, ids=lambda save: save.__name__.removeprefix("save_"))
-def test_the_panel_is_the_same_from_every_kind_of_file(save, rough, config, panel, expected, tmp_path):
-    found = panel(config.model_copy(update={"dir": str(save(rough, tmp_path))}), threads=2)
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
+@pytest.mark.parametrize("place", PLACES)
+def test_the_panel_is_the_same_from_everywhere(place, rough, config, panel, expected, tmp_path):
+    where = PLACES[place](rough, tmp_path)
+    pd.testing.assert_frame_equal(panel(config.model_copy(update=where), threads=2), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("scheme", "save"), [("duckdb", save_duckdb), ("sqlite", save_sqlite)])
-def test_the_panel_is_the_same_through_the_url_of_a_file(scheme, save, rough, config, panel, expected, tmp_path):
-    url = f"{scheme}://{save(rough, tmp_path)}"
-    pd.testing.assert_frame_equal(panel(config.model_copy(update={"dir": None, "url": url})), expected, rtol=1e-12)
+def test_a_database_file_may_be_named_by_its_path_or_by_a_url(scheme, save, rough, config, tmp_path):
+    file = save(rough, tmp_path)
+    stores = [open_store(config.model_copy(update={"dir": str(file)}))]
+    stores += [open_store(config.model_copy(update={"dir": None, "url": f"{scheme}://{file}"}))]
+    by_path, by_url = (store.table("usage_actions").to_pyarrow() for store in stores)
+    assert by_path.equals(by_url)
+    assert stores[0].files == stores[1].files == [file]
 
 
 @pytest.fixture

@@ -13,16 +13,16 @@ AFTER_DAYS = 7
 MEASURES = ["a_x", "a_y", "u_x", "u_y"]
 
 # A failure is shown as drawn: shrinking it would build hundreds of panels.
-fast = settings(max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+fast = settings(max_examples=5, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 count = st.none() | st.integers(0, 40)
 minutes = st.sampled_from([0, 0, 1, 600, 1439])
 
 
 def events_of(days_before):
-    """Draw event rows of eight entities, so many days before the as-of in which they become known."""
+    """Draw event rows of sixteen entities, so many days before the as-of in which they become known."""
     known = st.tuples(days_before, minutes).map(lambda back: AS_OF - pd.Timedelta(days=back[0], minutes=-back[1]))
-    row = st.tuples(st.integers(1, 8), known, count, count, count, count)
-    return st.lists(row, max_size=40).map(frame_of)
+    row = st.tuples(st.integers(1, 16), known, count, count, count, count)
+    return st.lists(row, min_size=10, max_size=100).map(frame_of)
 
 
 def frame_of(rows):
@@ -60,7 +60,7 @@ def blocks(event_blocks):
 def rows(panel_of, blocks):
     """Return the rows of both as-ofs: keys and features, by id and as-of."""
 
-    def build(events, ids=range(1, 9), *, extra=()):
+    def build(events, ids=range(1, 17), *, extra=()):
         as_ofs = [str(moment.date()) for moment in (AS_OF, LATER)]
         frame = panel_of([*blocks, *extra], as_ofs, events, companies(ids), available_after_days=AFTER_DAYS).frame
         return frame.drop(columns="group").set_index(["id", "as_of"])
@@ -70,7 +70,7 @@ def rows(panel_of, blocks):
 
 @fast
 @given(
-    events=visible_or_not, added=invisible, removed=st.sets(st.integers(0, 40)), factor=st.sampled_from([-3, 0, 1000])
+    events=visible_or_not, added=invisible, removed=st.sets(st.integers(0, 100)), factor=st.sampled_from([-3, 0, 1000])
 )
 def test_no_event_that_is_not_yet_visible_moves_a_feature(rows, events, added, removed, factor):
     # Entity n keeps its history; entity n + 100 gets the same with another future.
@@ -79,13 +79,13 @@ def test_no_event_that_is_not_yet_visible_moves_a_feature(rows, events, added, r
     other.loc[unseen, MEASURES] = other.loc[unseen, MEASURES].fillna(1) * factor + 7
     other = pd.concat([other[~(unseen & other.index.isin(removed))], added])
     both = pd.concat([events, other.assign(id=other["id"] + 100)], ignore_index=True)
-    people = [*range(1, 9), *range(101, 109)]
+    people = [*range(1, 17), *range(101, 117)]
     frame = rows(both, people).drop(
         columns=["web_rank_log10", "web_unranked", "employees", "employee_range", "industry"]
     )
     at_the_as_of = frame.xs(AS_OF, level="as_of")
     altered = at_the_as_of.loc[101:].rename(index=lambda number: number - 100)
-    pd.testing.assert_frame_equal(at_the_as_of.loc[:8], altered)
+    pd.testing.assert_frame_equal(at_the_as_of.loc[:16], altered)
 
 
 def test_a_feature_that_looks_ahead_would_be_found(rows, event):
@@ -95,14 +95,14 @@ def test_a_feature_that_looks_ahead_would_be_found(rows, event):
 
 
 @fast
-@given(events=visible_or_not, others=visible_or_not, kept=st.integers(1, 8), seed=st.integers(0, 2**32 - 1))
+@given(events=visible_or_not, others=visible_or_not, kept=st.integers(1, 16), seed=st.integers(0, 2**32 - 1))
 def test_a_row_depends_neither_on_other_entities_nor_on_the_order_of_rows(rows, events, others, kept, seed):
     own = events["id"] == kept
     alone = rows(events[own], [kept])
     strangers = others.assign(id=others["id"] + 50)
     altered = events[~own].assign(**{name: events[name] + 5 for name in MEASURES}).iloc[::2]
     crowd = pd.concat([strangers, events[own], altered]).sample(frac=1, random_state=seed, ignore_index=True)
-    frame = rows(crowd, [*range(58, 50, -1), *range(1, 9)])
+    frame = rows(crowd, [*range(66, 50, -1), *range(1, 17)])
     pd.testing.assert_frame_equal(frame.loc[[kept]], alone)
 
 
