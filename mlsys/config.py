@@ -69,7 +69,7 @@ class MetricsConfig(Section):
 
 
 class CostMatrix(Section):
-    """What each kind of decision gains (positive) or costs (negative), in one currency."""
+    """What each kind of decision costs (positive) or gains (negative), in one currency."""
 
     true_positive: float
     false_positive: float

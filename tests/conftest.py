@@ -123,10 +123,10 @@ def crm_tables(accounts: int = 300, customers: int = 45, weeks: int = 60, seed: 
     close[:customers] = rng.permutation(np.round(spread) + rng.integers(-4, 5, customers))
     owner, week = (axis.ravel() for axis in np.meshgrid(np.arange(accounts), np.arange(weeks), indexing="ij"))
     paying = 7 * week > close[owner]
-    warm = (close[owner] - 7 * week < 70) & ~paying
-    used = rng.random(owner.size) < np.where(paying, 0.8, np.where(warm, 0.6, 0.12))
+    warm = (close[owner] - 7 * week < 70) & ~paying & (owner % 4 > 0)  # some give no sign
+    used = rng.random(owner.size) < np.where(paying, 0.8, np.where(warm, 0.4, rng.beta(0.5, 2, accounts)[owner]))
     owner, week, warm, paying = owner[used], week[used], warm[used], paying[used]
-    people = 1 + rng.poisson(np.where(paying, 6, np.where(warm, 3, 0.6)))
+    people = 1 + rng.poisson(np.where(paying, 6, np.where(warm, 2.5, 0.8)))
     touched = rng.random((len(PRODUCTS), owner.size)) < np.array([[0.8], [0.4], [0.5], [0.2]])
     users = touched * np.maximum(1, (people * rng.random((len(PRODUCTS), owner.size))).astype(int))
     actions = users * rng.integers(1, 20, users.shape)

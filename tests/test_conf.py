@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from mlsys.components import Components
 from mlsys.config import inspect
 from mlsys.launch import conf_folder
+from mlsys.pipeline.threshold import choose_threshold
 from mlsys.prepare import compose_config
 
 FILES = sorted(conf_folder().glob("*/*.yaml"))
@@ -67,3 +68,11 @@ def test_a_saved_config_composes_to_itself():
     again = inspect(OmegaConf.create(yaml.safe_load(yaml.safe_dump(config.to_dict()))))[2]
     assert again is not None
     assert again.to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize("file", sorted((conf_folder() / "threshold").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_threshold_can_be_chosen(file):
+    config = compose_config([f"threshold={file.stem}"])
+    label, probability = [0, 0, 1, 0, 1], [0.001, 0.2, 0.9, 0.1, 0.4]
+    chosen = choose_threshold(label, probability, groups=[0] * 5, **config.threshold.arguments())
+    assert 0 < chosen.threshold <= 1

