@@ -149,7 +149,7 @@ def growth(what: str, times: int, first: tuple[float, float], last: tuple[float,
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT.parent / "shared" / "data" / "hubspot")
-    parser.add_argument("--events", type=int, default=100_000, help="of the generated tables")
+    parser.add_argument("--events", type=int, default=40_000, help="of the generated tables")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)  # what the contracts find is not the matter here
     in_time = True

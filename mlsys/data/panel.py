@@ -91,10 +91,9 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
     """
     spine = build_spine(entities, request.as_ofs, horizon_days=request.horizon_days, end=request.end)
     events = with_totals(events, request.products)
-    built = [_event_columns(spine, events, request), _entity_columns(entities, request.blocks)]
-    infos = [*built[0][1], *built[1][1]]
-    table = spine.left_join(built[0][0], ["id", "as_of_day"]).drop("id_right", "as_of_day_right")
-    table = table.left_join(built[1][0], "id").drop("id_right")
+    table, infos = _event_columns(spine, events, request)
+    companies, more = _entity_columns(entities, request.blocks)
+    table, infos = table.left_join(companies, "id").drop("id_right"), infos + more
     for block in request.blocks:
         if isinstance(block, TableBlock):
             infos += block.infos
@@ -123,6 +122,7 @@ def with_totals(events: ir.Table, products: dict[str, tuple[str, ...]]) -> ir.Ta
 
 
 def _event_columns(spine: ir.Table, events: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[FeatureInfo]]:
+    """Return the spine with the event blocks' columns."""
     blocks = [block for block in request.blocks if isinstance(block, EventBlock)]
     windows = sorted({days for block in blocks for days in block.windows} | {request.activity.days})
     measures = measure_names(request.products)
@@ -134,7 +134,7 @@ def _event_columns(spine: ir.Table, events: ir.Table, request: PanelRequest) -> 
     )
     _check_names([feature.name for feature in features])
     columns = {feature.name: feature.expression for feature in (*features, baseline)}
-    return visible.group_by("id", "as_of_day").aggregate(**columns), [_info(feature) for feature in features]
+    return visible.group_by(spine.columns).aggregate(**columns), [_info(feature) for feature in features]
 
 
 def _edges(as_ofs: Sequence[date], windows: Sequence[int]) -> list[int]:
@@ -151,11 +151,7 @@ def _visible_cells(spine: ir.Table, events: ir.Table, edges: Sequence[int], meas
     for measure in measures:
         partials |= partial_aggregates(dated, measure)
     cells = dated.group_by("id", "until_day").aggregate(**partials)
-    return (
-        spine.select("id", "as_of_day")
-        .left_join(cells, [spine.id == cells.id, cells.until_day <= spine.as_of_day])
-        .drop("id_right")
-    )
+    return spine.left_join(cells, [spine.id == cells.id, cells.until_day <= spine.as_of_day]).drop("id_right")
 
 
 def _calendar(edges: Sequence[int]) -> dict[str, list[int]]:

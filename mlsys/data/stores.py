@@ -12,7 +12,6 @@ import duckdb
 import ibis
 import pyarrow as pa
 from ibis.common.exceptions import IbisError, TableNotFound
-from ibis.util import gen_name
 
 from mlsys.data.config import EventsData
 from mlsys.errors import DataError, closest
@@ -105,13 +104,15 @@ class Folder:
         """Return the table of the file ``name``, with or without its ending."""
         path = self._path(name)
         self.files.append(path)
-        reader = next((method for suffix, method in READERS.items() if path.name.endswith(suffix)), "read_csv")
-        # Types are inferred from the whole file: a sample would decide them by the luck of the order of rows.
-        options = {} if reader == "read_parquet" else {"sample_size": -1}
+        reader = next((function for suffix, function in READERS.items() if path.name.endswith(suffix)), "read_csv")
         try:
-            view = getattr(self.connection, reader)(str(path), table_name=_view(name), **options)
-            # Text would be parsed again by every query; a name of its own, as Ibis 12 cannot overwrite with DuckDB 2.
-            return view if reader == "read_parquet" else self.connection.create_table(gen_name("raw"), view, temp=True)
+            if reader == "read_parquet":
+                return self.connection.read_parquet(str(path), table_name=_view(name))
+            # Text is read once, as every query would parse it again. Types are inferred from the whole file: a sample
+            # would decide them by the luck of the order of rows.
+            rows = f"SELECT * FROM {reader}(?, sample_size = -1)"
+            self.connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{_view(name)}" AS {rows}', [str(path)])
+            return self.connection.table(_view(name))
         except (duckdb.Error, IbisError, UnicodeDecodeError) as error:
             kind = reader.removeprefix("read_").upper()
             raise DataError(f"{path} cannot be read as {kind}: {error}\nWas it cut off? Export it again.") from error
