@@ -124,7 +124,7 @@ class RulesConfig(Section):
 class DemoConfig(Section):
     """How much look-alike data to generate."""
 
-    events: PositiveInt = 20_000
+    events: PositiveInt = 12_000
     seed: NonNegativeInt = 0
 
 

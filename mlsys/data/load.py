@@ -182,7 +182,7 @@ def block_identity(block: Block) -> str | None:
 
 def open_source(data: EventsData, raw: RawTables) -> tuple[Source, list[dict[str, Any]]]:
     """Check the contracts and bring the tables into canonical form."""
-    from mlsys.data.contracts import check_tables  # pandera takes two seconds to import; a cached panel needs it not
+    from mlsys.data.contracts import check_tables  # a kept panel needs no pandera, which is slow to import
 
     checked = check_tables(data, raw)
     entities = canonical_entities(data, checked.tables)
