@@ -19,11 +19,6 @@ CONF = Path(__file__).parents[1] / "conf"
 PRODUCTS = ("CRM_CONTACTS", "CRM_COMPANIES", "CRM_DEALS", "EMAIL")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # Ibis 12 still calls a method by the name that it had before DuckDB 2.
-    config.addinivalue_line("filterwarnings", "ignore:fetch_arrow_table:DeprecationWarning")
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
     # DuckDB reports a connection that is open when Python ends as a leak, and Ibis never closes its default one.
     if "ibis" in sys.modules:

@@ -59,6 +59,13 @@ def test_ci_runs_the_readmes_test_command():
     assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
 
 
+@pytest.mark.slow
+def test_the_examples_of_a_module_can_be_run_alone():
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "mlsys/data/schemas.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_every_link_of_the_docs_leads_somewhere():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     links = [
