@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from mlsys.data.config import DataConfig, Section
+from mlsys.data.config import DataConfig, Section, absolute_url
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.launch import EXECUTION_WHITELIST
 
@@ -149,7 +149,7 @@ class TrainConfig(Section):
             if plain["data"].get(key):
                 plain["data"][key] = str(Path(plain["data"][key]).absolute())
         if plain["data"].get("url"):
-            plain["data"]["url"] = without_password(plain["data"]["url"])
+            plain["data"]["url"] = without_password(absolute_url(plain["data"]["url"]))
         return plain
 
     @field_validator("encoder", "model", "calibration", "split")

@@ -97,3 +97,23 @@ def test_paths_are_saved_absolute_and_threads_fixed(tmp_path, monkeypatch):
     saved = compose_config(["data=hubspot", "data.dir=tables"]).to_dict()
     assert saved["data"]["dir"] == str(tmp_path / "tables")
     assert saved["threads"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("url", "saved"),
+    [
+        ("duckdb://crm.duckdb", "duckdb://{here}/crm.duckdb"),
+        ("duckdb://duckdb?threads=2", "duckdb://{here}/duckdb?threads=2"),
+        ("sqlite://x/crm.db", "sqlite://{here}/x/crm.db"),
+        ("sqlite://ann:b@x.db", "sqlite://{here}/ann:b@x.db"),
+        ("sqlite:////data/crm.db", "sqlite:////data/crm.db"),
+        ("crm.duckdb", "{here}/crm.duckdb"),
+        ("duckdb://md:crm", "duckdb://md:crm"),
+        ("pyspark://", "pyspark://"),
+        ("postgres://ann:s3cret@db:5432/crm", "postgres://ann:***@db:5432/crm"),
+    ],
+)
+def test_a_saved_url_names_the_same_file_from_any_folder(url, saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = compose_config(["data=sql", f"data.url='{url}'"])
+    assert config.to_dict()["data"]["url"] == saved.format(here=tmp_path)

@@ -26,6 +26,10 @@ ENTITY_COLUMNS = frozenset({"id", "created_day", "outcome_day", "value", "source
 EVENT_COLUMNS = frozenset({"id", "known_day", "until_day", "as_of_day"})
 
 
+# URLs of these may name a local file; one without a scheme is a path.
+FILE_SCHEMES = frozenset({"duckdb", "sqlite", "file", ""})
+
+
 class Section(BaseModel):
     """A part of the config: every key is known and nothing is changed after the check."""
 
@@ -41,6 +45,37 @@ def measure_names(measures: Mapping[str, Collection[str]]) -> tuple[str, ...]:
     ('users_deals', 'users_email', 'users')
     """
     return (*(f"{kind}_{name}" for kind, products in measures.items() for name in products), *measures)
+
+
+def file_of(url: str) -> str | None:
+    """Return the path of the local file that a URL names; None for a server.
+
+    Examples
+    --------
+    >>> file_of("sqlite://exports/crm.db?mode=ro")
+    'exports/crm.db'
+    >>> file_of("postgres://ann@db:5432/crm") is None
+    True
+    """
+    scheme, _, rest = url.rpartition("://")
+    path = rest.partition("?")[0]
+    is_file = scheme in FILE_SCHEMES and path and not path.startswith(("md:", "motherduck:"))  # DuckDB's own servers
+    return path if is_file else None
+
+
+def absolute_url(url: str) -> str:
+    """Return the URL as it can be opened from any folder: the path of a local file becomes absolute.
+
+    Examples
+    --------
+    >>> absolute_url("duckdb:///data/crm.duckdb?threads=2")
+    'duckdb:///data/crm.duckdb?threads=2'
+    """
+    path = file_of(url)
+    if path is None:
+        return url
+    scheme, mark, rest = url.rpartition("://")
+    return scheme + mark + str(Path(path).absolute()) + rest.removeprefix(path)
 
 
 class EntitiesConfig(Section):

@@ -13,7 +13,7 @@ import ibis
 import pyarrow as pa
 from ibis.common.exceptions import IbisError, TableNotFound
 
-from mlsys.data.config import EventsData
+from mlsys.data.config import EventsData, file_of
 from mlsys.errors import DataError, closest
 
 if TYPE_CHECKING:
@@ -199,10 +199,8 @@ def _location(data: EventsData) -> Path | None:
     """Return the folder or file, be it named by a path or by a URL; None for a server."""
     if data.dir is not None:
         return Path(data.dir)
-    scheme, _, rest = str(data.url).partition("://")
-    path = rest.partition("?")[0]
-    is_file = scheme in ("duckdb", "sqlite") and path and not path.startswith("md:")
-    return Path(path) if is_file else None
+    path = file_of(str(data.url))
+    return None if path is None else Path(path)
 
 
 def _named(data: EventsData) -> str:
