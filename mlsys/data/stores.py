@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,11 +108,12 @@ class Folder:
         reader = next((function for suffix, function in READERS.items() if path.name.endswith(suffix)), "read_csv")
         try:
             if reader == "read_parquet":
-                return self.connection.read_parquet(str(path), table_name=_view(name))
+                return self.connection.read_parquet(_literal(path), table_name=_view(name), hive_partitioning=False)
             # Text is read once, as every query would parse it again. Types are inferred from the whole file: a sample
             # would decide them by the luck of the order of rows.
-            rows = f"SELECT * FROM {reader}(?, sample_size = -1)"
-            self.connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{_view(name)}" AS {rows}', [str(path)])
+            packing = "gzip" if path.suffix == ".gz" else "auto"  # DuckDB looks for the ending before the first ?
+            rows = f"SELECT * FROM {reader}(?, sample_size = -1, hive_partitioning = false, compression = '{packing}')"
+            self.connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{_view(name)}" AS {rows}', [_literal(path)])
             return self.connection.table(_view(name))
         except (duckdb.Error, IbisError, UnicodeDecodeError) as error:
             kind = reader.removeprefix("read_").upper()
@@ -185,6 +187,11 @@ class SqliteFile:
             raise DataError(f"{self.file} cannot be read as an SQLite file: {error}. Copy it again.") from error
         values = zip(*rows, strict=True) if rows else [() for _ in columns]
         return pa.table(dict(zip(columns, map(_array, values), strict=True)))
+
+
+def _literal(path: Path) -> str:
+    """Return the path as DuckDB's readers take it: they read ``[``, ``*`` and ``?`` as patterns, and ``~`` as home."""
+    return re.sub(r"[\[*?]", r"[\g<0>]", str(path.absolute()))
 
 
 def _array(values: Sequence[Any]) -> pa.Array:

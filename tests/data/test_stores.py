@@ -255,6 +255,24 @@ def test_a_table_is_found_by_its_name_with_or_without_ending(config, tmp_path):
     assert [path.name for path in store.files] == ["a.txt", "b.csv", "b.csv"]
 
 
+@pytest.mark.parametrize("folder", ["export [2]", "a*", "b?", "[!a]", "**", "year=2020", "~"])
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz"])
+def test_a_path_is_read_letter_by_letter(config, tmp_path, monkeypatch, folder, ending):
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"id": [1, 2], "n": [3, 4]})
+    places = {"csv": frame.to_csv, "csv.gz": frame.to_csv, "parquet": frame.to_parquet}
+    for name, n in ((folder, [3, 4]), ("ab", [5, 6]), ("export 2", [7, 8])):
+        Path(name).mkdir()
+        frame["n"] = n
+        path = tmp_path / name / f"t[1].{ending}"
+        if "jsonl" in ending:
+            frame.to_json(path, orient="records", lines=True)
+        else:
+            places[ending](path, index=False)
+    table = open_store(config.model_copy(update={"dir": folder})).table("t[1]")
+    assert table.to_pyarrow().to_pydict() == {"id": [1, 2], "n": [3, 4]}
+
+
 def test_types_are_told_from_the_whole_file(config, tmp_path):
     (tmp_path / "t.csv").write_text("id,n\n" + "1,2\n" * 30_000 + "x,2.5\n")
     table = open_store(config.model_copy(update={"dir": str(tmp_path)})).table("t")
