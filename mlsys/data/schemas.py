@@ -58,29 +58,11 @@ def make_rule_book(data: EventsData, raw: RawTables, today: date | None = None) 
 
 
 def make_contracts(book: RuleBook, raw: RawTables) -> list[Contract]:
-    r"""Return the contract of each raw table, of all entity ids together, and of the events' ids and times.
+    """Return the contract of each raw table, of all entity ids together, and of the events' ids and times.
 
-    Examples
+    See Also
     --------
-    >>> from mlsys.data.sources import open_tables
-    >>> folder = getfixture("tmp_path")
-    >>> _ = (folder / "accounts.csv").write_text("id\n1\n2\n")
-    >>> _ = (folder / "orders.csv").write_text("account,day\n1,2020-03-01\n")
-    >>> _ = (folder / "visits.csv").write_text("account,day,n\n1,2020-02-01,3\n")
-    >>> data = EventsData.model_validate({
-    ...     "kind": "events", "name": "shop", "dir": str(folder),
-    ...     "entities": {"tables": ["accounts"], "id": "id"},
-    ...     "outcome": {"table": "orders", "id": "account", "time": "day"},
-    ...     "events": {"table": "visits", "id": "account", "time": "day", "measures": {"visits": {"web": "n"}},
-    ...                "activity": {"measure": "visits"}}})
-    >>> raw = open_tables(data)
-    >>> for contract in make_contracts(make_rule_book(data, raw), raw):
-    ...     print(contract.name, [check.name for check in contract.schema.checks])
-    accounts ['wrong_types', 'missing_ids']
-    orders ['wrong_types', 'missing_ids', 'impossible_dates', 'orphan_events']
-    visits ['wrong_types', 'missing_ids', 'impossible_dates', 'negative_counts', 'orphan_events']
-    accounts ['duplicate_ids']
-    visits ['duplicate_ids']
+    mlsys.data.contracts.check_tables : checks tables by them, with an example.
     """
     data = book.data
     made = []

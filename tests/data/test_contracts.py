@@ -95,6 +95,21 @@ def test_clean_tables_pass_untouched(tmp_path, caplog, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_every_table_has_a_contract_and_so_have_ids_and_times_together(tmp_path):
+    data = shop(tmp_path)
+    raw = open_tables(data)
+    contracts = make_contracts(make_rule_book(data, raw, TODAY), raw)
+    found = [(contract.name, [check.name for check in contract.schema.checks]) for contract in contracts]
+    dated = ["wrong_types", "missing_ids", "impossible_dates"]
+    assert found == [
+        ("customers", [*dated, "wrong_types", "impossible_dates", "non_positive_value"]),  # as entities, as outcomes
+        ("free", dated),
+        ("usage", [*dated, "negative_counts", "users_over_actions", "orphan_events"]),
+        ("customers, free", ["duplicate_ids"]),
+        ("usage", ["duplicate_ids"]),
+    ]
+
+
 BROKEN = {
     "wrong_types": ({"usage": USAGE + "3,2020-02-17,many,1,1,1\n"}, "acts_crm='many'"),
     "missing_ids": ({"usage": USAGE + ",2020-02-17,1,1,1,1\n"}, "(no id)"),
