@@ -31,6 +31,7 @@ Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
 PRODUCTS = ("CRM_CONTACTS", "CRM_COMPANIES", "CRM_DEALS", "EMAIL")
+SCRATCH = ".demo-"  # what the folders of unfinished tables begin with
 MIN_EVENTS = 2_000  # fewer, and some runs would have hardly a customer
 
 _FIRST_MONDAY = np.datetime64("2019-01-07", "D")
@@ -123,7 +124,8 @@ def generate(
 
     Memory does not grow with ``events``. The same seed and events give the same bytes (with the same library versions,
     on the same kind of machine), and a larger table starts with the accounts of a smaller one. The files get their
-    names only when all three are complete, usage_actions.parquet last; a killed run can leave a folder ``.demo-*``.
+    names only when all three are complete, usage_actions.parquet last; a killed run can leave a folder ``.demo-*``;
+    from the cache, the next run that wants demo tables removes it.
 
     Parameters
     ----------
@@ -160,7 +162,7 @@ def generate(
     """
     _check(events, seed, chunk_accounts)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".demo-", dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as scratch:
         with _Tables(Path(scratch)) as tables:
             for blocks in _batched(_blocks(events, seed), max(1, chunk_accounts // _BLOCK)):
                 tables.write(blocks)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+from filelock import FileLock, Timeout
 from ibis.util import gen_name
 
 from mlsys.data.cache import default_folder, get_or_make, hash_files
@@ -105,8 +108,6 @@ def with_demo(data: EventsData) -> EventsData:
     """Return the config with ``dir`` set to the generated tables, which are made if they are not there yet."""
     if data.demo is None:
         return data
-    from filelock import FileLock
-
     from mlsys.data import demo
 
     version = hashlib.sha256(Path(demo.__file__).read_bytes()).hexdigest()[:8]
@@ -114,6 +115,7 @@ def with_demo(data: EventsData) -> EventsData:
     folder = root / f"events-{data.demo.events}-seed-{data.demo.seed}-{version}"
     try:
         root.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(root, f"*/{demo.SCRATCH}*")
         with FileLock(root / f"{folder.name}.lock"):
             if not (folder / "usage_actions.parquet").exists():
                 log.info("generating demo tables in %s", folder)
@@ -121,6 +123,13 @@ def with_demo(data: EventsData) -> EventsData:
     except OSError as error:
         raise DataError(f"The demo tables cannot be written: {error}. Name another folder: data.cache_dir=…") from error
     return data.model_copy(update={"dir": str(folder), "demo": None})
+
+
+def _remove_leftovers(root: Path, pattern: str) -> None:
+    """Remove what killed processes left of demo tables; a living one holds the lock of its folder."""
+    for scratch in root.glob(pattern):
+        with contextlib.suppress(Timeout), FileLock(root / f"{scratch.parent.name}.lock", timeout=0):
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Loaded:

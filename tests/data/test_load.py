@@ -6,11 +6,13 @@ import inspect
 import logging
 import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
+from filelock import FileLock
 
 from mlsys.data import load
 from mlsys.data.cache import key_of
@@ -295,6 +297,23 @@ def test_demo_tables_are_generated_once(crm, tmp_path, monkeypatch, caplog):
     assert caplog.text.count("generating demo tables") == 1
     assert loaded(first).panel.frame["label"].sum() > 0
     assert with_demo(crm.data()).dir == str(crm.folder)
+
+
+def test_what_a_killed_generation_left_is_removed_unless_a_living_one_writes_it(crm, tmp_path):
+    data = crm.data(dir=None, demo={"events": 2_000}, cache_dir=tmp_path)
+    folder = Path(with_demo(data).dir)
+    tables = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    killed = [folder / ".demo-a", folder.parent / "events-9-seed-9-old" / ".demo-b"]
+    alive = folder.parent / "events-8-seed-8-now" / ".demo-c"
+    for scratch in (*killed, alive):
+        scratch.mkdir(parents=True)
+        (scratch / "customers.parquet").touch()
+    with FileLock(alive.parents[1] / f"{alive.parent.name}.lock"):
+        with_demo(data)
+        assert [scratch.exists() for scratch in (*killed, alive)] == [False, False, True]
+    with_demo(data)
+    assert not alive.exists()
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == tables
 
 
 def test_demo_tables_that_cannot_be_written_say_what_to_do(crm, tmp_path):
