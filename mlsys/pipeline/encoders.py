@@ -63,6 +63,7 @@ class Native:
             min_rows=self.min_rows,
             impute=not needs.missing,
             name_missing=not needs.missing_categories,
+            scaled=needs.scaled,
         )
 
 
@@ -125,7 +126,7 @@ class Target:
 
 
 class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Numbers as they are and categories as pandas categories with the levels of the training rows.
+    """Numbers as they are, or scaled, and categories as pandas categories with the levels of the training rows.
 
     A level that training did not know becomes missing: libraries that score by category code would else take it for
     another one. Levels that are named like the ones made here count as rare.
@@ -140,6 +141,8 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Whether missing numbers become the training median.
     name_missing : bool
         Whether missing and unseen categories become levels of their own, for models that take no missing category.
+    scaled : bool
+        Whether numbers are brought to one scale, for samplers that measure distances; trees split them alike.
     """
 
     def __init__(
@@ -150,6 +153,7 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         min_rows: int = 10,
         impute: bool = False,
         name_missing: bool = False,
+        scaled: bool = False,
     ) -> None:
         self.numbers = numbers
         self.categories = categories
@@ -157,9 +161,10 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.min_rows = min_rows
         self.impute = impute
         self.name_missing = name_missing
+        self.scaled = scaled
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
-        """Learn levels and medians.
+        """Learn levels, medians and scales.
 
         Parameters
         ----------
@@ -171,6 +176,8 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.rare_ = {name: sorted(set(X[name].dropna()) - set(levels)) for name, levels in self.levels_.items()}
         numbers = X[self.numbers].to_numpy(dtype=np.float64)
         self.fill_ = X[self.numbers].median().fillna(0.0).to_numpy() if self.impute else _zero_where_empty(numbers)
+        if self.scaled and self.numbers:
+            self.scale_ = Pipeline(_scaling()).fit(self._filled(numbers))
         return self
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
@@ -181,12 +188,16 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         X : DataFrame of shape (n_rows, n_features)
             Rows with the training columns.
         """
-        values = X[self.numbers].to_numpy(dtype=np.float64)
-        values = np.where(np.isnan(values), self.fill_, values)
+        values = self._filled(X[self.numbers].to_numpy(dtype=np.float64))
+        if self.scaled and self.numbers:
+            values = self.scale_.transform(values)
         out = pd.DataFrame(values, columns=[f"f{i}" for i in range(len(self.numbers))], index=X.index)
         for offset, name in enumerate(self.categories, start=len(self.numbers)):
             out[f"f{offset}"] = self._encode(X[name], self.levels_[name], self.rare_[name])
         return out
+
+    def _filled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(np.isnan(values), self.fill_, values)
 
     def _levels(self, column: pd.Series[Any]) -> list[str]:
         counts = column.dropna().value_counts()
@@ -266,6 +277,10 @@ class SignedLog(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.sign(values) * np.log1p(np.abs(values))
 
 
+def _scaling() -> list[tuple[str, Any]]:
+    return [("log", SignedLog()), ("scale", StandardScaler())]
+
+
 def _columns(
     numbers: Sequence[str], categories: Sequence[str], needs: Needs, levels: TransformerMixin
 ) -> ColumnTransformer:
@@ -273,7 +288,7 @@ def _columns(
     if not needs.missing:
         steps.append(("impute", SimpleImputer(strategy="median", add_indicator=True)))
     if needs.scaled:
-        steps += [("log", SignedLog()), ("scale", StandardScaler())]
+        steps += _scaling()
     named = SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=np.nan, keep_empty_features=True)
     return ColumnTransformer(
         [

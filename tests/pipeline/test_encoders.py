@@ -139,6 +139,26 @@ def test_native_columns_by_hand_for_a_model_without_missing_values():
     assert encoded["f1"].tolist() == ["a", UNKNOWN, MISSING]
 
 
+def test_native_numbers_behind_a_sampler_are_on_one_scale_and_in_the_same_order():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"share": rng.random(200), "actions": rng.lognormal(8, 2, 200), "empty": np.nan})
+    rows.loc[3, "actions"] = np.nan
+    encoder = Native().build(list(rows), [], Needs(True, False, False, True)).fit(rows)
+    encoded = encoder.transform(rows)
+    assert encoded.std(ddof=0).tolist() == pytest.approx([1, 1, 0])
+    assert encoded["f0"].rank().tolist() == rows["share"].rank().tolist()
+    filled = rows["actions"].fillna(rows["actions"].median())
+    assert encoded["f1"].rank().tolist() == filled.rank().tolist()
+    alone = encoder.transform(rows[:1])  # by the training rows' scale, not its own
+    np.testing.assert_allclose(alone, encoded[:1], rtol=1e-12)
+
+
+def test_native_numbers_without_a_sampler_are_as_they_were():
+    rows = pd.DataFrame({"share": [0.1, 0.3], "actions": [1e6, np.nan]})
+    encoded = Native().build(list(rows), [], BOOSTED).fit_transform(rows)
+    np.testing.assert_array_equal(encoded, rows)
+
+
 def test_the_most_frequent_levels_are_kept_ties_in_sort_order():
     column = pd.Series(["c"] * 3 + ["b"] * 2 + ["a"] * 2 + ["d"], dtype="str")
     for rows in (column, column[::-1].reset_index(drop=True)):

@@ -14,7 +14,7 @@ from mlsys.pipeline.encoders import Native, OneHot, Output, outputs_of
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.needs import Needs
 from mlsys.pipeline.sampling import SmoteMixed, resample
-from mlsys.runs.model_io import model_bytes
+from mlsys.runs.model_io import load_model, model_bytes, save_model
 
 ENCODERS = ["native", "onehot", "target"]
 INTERPOLATING = {"adasyn", "borderline_smote", "smote", "smoteenn", "smotenc"}
@@ -45,6 +45,32 @@ def test_a_sampler_acts_in_fit_only(any_sampler, encoder, model, recipe, table, 
     assert [name for name, _ in both.pipeline.steps] == ["encoder", "model"]
     assert b"imblearn" not in model_bytes(both.pipeline)
     assert both.calibration.kind == ("none" if any_sampler == "none" else "prior")
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_distances_are_measured_on_one_scale(any_sampler, encoder, recipe, table, monkeypatch):
+    given = []
+
+    def spy(sampler, X, y, outputs):
+        given.append(pd.DataFrame(np.asarray(X)[:, [not output.level for output in outputs]], dtype=np.float64))
+        return resample(sampler, X, y, outputs)
+
+    monkeypatch.setattr("mlsys.pipeline.fitting.resample", spy)
+    both = fit_with(recipe, table, encoder=encoder, sampler=any_sampler)
+    if any_sampler in INTERPOLATING:
+        spread = given[0].iloc[:, : len(table.numbers)].std(ddof=0)
+        assert spread[spread > 0].tolist() == pytest.approx([1] * 3)
+    elif encoder == "native":  # what measures no distance changes nothing
+        numbers = both.pipeline["encoder"].transform(table.inputs).iloc[:, : len(table.numbers)]
+        known = table.inputs[table.numbers].notna().to_numpy()
+        np.testing.assert_array_equal(numbers.to_numpy()[known], table.inputs[table.numbers].to_numpy()[known])
+
+
+@pytest.mark.parametrize("model", ["xgboost", "catboost", "logistic"])
+def test_what_was_resampled_is_served_as_it_was_fitted(any_sampler, model, recipe, table, later, tmp_path):
+    both = fit_with(recipe, table, model=model, sampler=any_sampler)
+    save_model(both.pipeline, tmp_path)
+    assert np.array_equal(load_model(tmp_path).predict_proba(later.inputs)[:, 1], both.scores(later.inputs))
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
