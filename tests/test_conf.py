@@ -76,3 +76,9 @@ def test_every_threshold_can_be_chosen(file):
     label, probability = [0, 0, 1, 0, 1], [0.001, 0.2, 0.9, 0.1, 0.4]
     chosen = choose_threshold(label, probability, groups=[0] * 5, **config.threshold.arguments())
     assert 0 < chosen.threshold <= 1
+
+
+@pytest.mark.parametrize("file", sorted((conf_folder() / "sampler").glob("*.yaml")), ids=lambda file: file.stem)
+def test_by_default_a_sampler_leaves_converters_the_few(file):
+    strategy = yaml.safe_load(file.read_text(encoding="utf-8")).get("sampling_strategy")
+    assert strategy is None or strategy <= 0.1

@@ -93,7 +93,7 @@ def later() -> Table:
 
 @pytest.fixture(scope="session")
 def component() -> Callable[..., Any]:
-    """Instantiate an option of a config group as the toolkit does, with few trees."""
+    """Instantiate an option of a config group as the toolkit does, with few trees and samplers that find work to do."""
 
     def make(group: str, option: str, **overrides: Any) -> Any:
         node = OmegaConf.create({"seed": 0, group: OmegaConf.load(CONF / group / f"{option}.yaml")})
@@ -101,6 +101,8 @@ def component() -> Callable[..., Any]:
         if plain[group]["_target_"] is None:
             return None
         _make_small(plain[group])
+        if group == "sampler":
+            plain[group]["sampling_strategy"] = 1.0
         return instantiate(plain[group] | overrides, _convert_="all", _execution_whitelist_=EXECUTION_WHITELIST)
 
     return make
