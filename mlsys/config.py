@@ -116,6 +116,22 @@ class AuditConfig(Section):
     limits: AuditLimits = AuditLimits()
 
 
+class SearchConfig(Section):
+    """How the trials of a sweep are judged; in a run that is part of one."""
+
+    folds: PositiveInt = 6
+    holdout_folds: NonNegativeInt = 6
+    report: Literal["folds", "trees"] = "folds"
+    trial: NonNegativeInt | None = None
+    tried: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if self.trial is not None and self.tried is not None:
+            raise ValueError("a run is a trial (search.trial) or what a search chose (search.tried), not both")
+        return self
+
+
 class TrainConfig(Section):
     """The whole configuration of one run."""
 
@@ -129,13 +145,29 @@ class TrainConfig(Section):
     tracking: Component
     threshold: ThresholdConfig
     audit: AuditConfig
+    search: SearchConfig | None = None
     fit: FitConfig = FitConfig()
     metrics: MetricsConfig = MetricsConfig()
-    objective: str = "roc_auc"
+    objective: str | Annotated[list[str], Field(min_length=1)] = "log_loss"
     seed: NonNegativeInt = 0
     threads: PositiveInt | None = None
     tags: list[str] = Field(default_factory=list)
     choices: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether this is one of the configurations that a sweep tries."""
+        return self.search is not None and self.search.trial is not None
+
+    @property
+    def search_folds(self) -> tuple[int, int] | None:
+        """How many folds the search that chose this config saw, and how many it did not; None if none chose it."""
+        return None if self.search is None else (self.search.folds, self.search.holdout_folds)
+
+    @property
+    def objectives(self) -> list[str]:
+        """The metrics to be optimised, usually one."""
+        return [self.objective] if isinstance(self.objective, str) else self.objective
 
     @property
     def thread_count(self) -> int:
@@ -158,6 +190,21 @@ class TrainConfig(Section):
         if component.target is None:
             raise ValueError("_target_ must name a class; only sampler and tracking can be switched off")
         return component
+
+
+def check_search(config: DictConfig, *, is_sweep: bool) -> None:
+    """Check that a search was asked for together with a sweep, or that this repeats one of its runs.
+
+    Raises
+    ------
+    ConfigError
+        Where ``-m`` is missing.
+    """
+    search = config.get("search")
+    if search is None or is_sweep or search.get("trial") is not None or search.get("tried") is not None:
+        return
+    problem = Problem("search", "a single run", "a sweep: python -m mlsys.train -m search=…")
+    raise ConfigError("The config", [problem], "Nothing was run. Add -m to search, or leave search out.")
 
 
 def without_password(text: str) -> str:

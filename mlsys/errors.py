@@ -82,6 +82,14 @@ class FitError(MlsysError):
     """A model cannot be fitted on the rows that it was given."""
 
 
+class PrunedError(MlsysError):
+    """A trial of a sweep is not worth finishing."""
+
+
+class SweepError(MlsysError):
+    """A sweep cannot begin or go on."""
+
+
 class AuditFailedError(MlsysError):
     """The leakage audit failed a run that was asked to be strict."""
 

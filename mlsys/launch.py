@@ -58,3 +58,24 @@ def environment_overrides(arguments: Sequence[str], environment: Mapping[str, st
             if key not in given:
                 overrides[f"{key}={value}"] = name
     return overrides
+
+
+def source_of(override: str, arguments: Sequence[str]) -> str:
+    """Return where an override comes from.
+
+    Parameters
+    ----------
+    override : str
+        One that Hydra applied.
+    arguments : sequence of str
+        The command line, the environment's overrides among them.
+
+    Examples
+    --------
+    >>> source_of("seed=1", ["train", "seed=1"]), source_of("model.C=2", ["train", "-m", "model.C=1,2"])
+    ('command line', 'sweep')
+    """
+    variable = environment_overrides(()).get(override)
+    if variable is not None:
+        return f"environment {variable}"
+    return "command line" if override in arguments else "sweep"

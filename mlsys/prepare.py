@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,16 @@ from pydantic import TypeAdapter, ValidationError
 from mlsys.components import Components
 from mlsys.config import TrainConfig, inspect, with_choices
 from mlsys.data.config import DataConfig
-from mlsys.data.read import Reader, open_data
+from mlsys.data.read import KeptReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, MlsysError, Problem, closest
-from mlsys.evaluation.metrics import metric_names
+from mlsys.evaluation.metrics import COST, metric_names
 from mlsys.launch import conf_folder, environment_overrides
+from mlsys.pipeline.stopping import TREE_METRICS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+Keep = Callable[[str, Callable[[], Reader]], Reader]
 
 ADVICE = "Nothing was run. `python -m mlsys.train --help` lists groups and keys, `mlsys config schema` their values."
 
@@ -33,8 +37,14 @@ class Prepared:
     data: Reader
 
 
-def prepare(composed: DictConfig) -> Prepared:
+def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
     """Check a composed config against types, components and the tables' columns, and build what it describes.
+
+    Parameters
+    ----------
+    composed : DictConfig
+    keep : callable, optional
+        Returns what an earlier run of this process opened under the same key, or else makes it.
 
     Raises
     ------
@@ -45,24 +55,40 @@ def prepare(composed: DictConfig) -> Prepared:
     """
     plain, problems, config = inspect(composed)
     parts, more = Components.build(plain)
-    problems += [*_metric_problems(plain), *more]
-    data = _opened(plain, parts, problems)
+    problems += [*metric_problems(plain), *search_problems(plain), *more]
+    data = _opened(plain, parts, problems, keep)
     if problems or config is None or data is None:
         raise ConfigError("The config", problems, ADVICE)
     return Prepared(config, parts, data)
 
 
-def _metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config before it is checked
+def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config before it is checked
+    """Find objectives that no run measures."""
     objective, at = plain.get("objective"), (plain.get("metrics") or {}).get("at")
-    if not isinstance(at, list) or not isinstance(objective, str):
+    objectives = objective if isinstance(objective, list) else [objective]
+    if not isinstance(at, list) or not all(isinstance(name, str) for name in objectives):
         return []  # said by the check of types
-    names = metric_names(at)
-    if objective in names:
+    names = (*metric_names(at), COST)
+    unknown = [name for name in objectives if name not in names]
+    return [Problem("objective", name, ", ".join(names), closest(name, names)) for name in unknown]
+
+
+def search_problems(plain: Mapping[str, Any]) -> list[Problem]:
+    """Find what a search cannot do with a resolved config."""
+    search, objective = plain.get("search") or {}, plain.get("objective")
+    if search.get("report") != "trees":
         return []
-    return [Problem("objective", objective, ", ".join(names), closest(objective, names))]
+    first = objective[0] if isinstance(objective, list) else objective
+    problems = []
+    if first not in TREE_METRICS:
+        wanted = "with search.report=trees one of " + ", ".join(TREE_METRICS)
+        problems.append(Problem("objective", str(first), wanted, closest(str(first), TREE_METRICS)))
+    if not ((plain.get("fit") or {}).get("early_stopping") or {}).get("enabled", True):
+        problems.append(Problem("fit.early_stopping.enabled", "false", "true with search.report=trees"))
+    return problems
 
 
-def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem]) -> Reader | None:
+def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem], keep: Keep | None) -> Reader | None:
     """Open the data, adding to ``problems`` the columns that are not there."""
     try:
         data = TypeAdapter[Any](DataConfig).validate_python(plain.get("data"))
@@ -71,7 +97,10 @@ def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem]
     if problems and data.kind == "events" and (data.demo is not None or "unset" in (data.dir, data.url)):
         return None  # nothing is generated for a config that cannot run
     try:
-        return open_data(data, parts.blocks, threads=plain.get("threads"))
+        if keep is None:
+            return open_data(data, parts.blocks, threads=plain.get("threads"))
+        key = json.dumps([data.model_dump(mode="json"), plain.get("features"), plain.get("threads")])
+        return keep(key, lambda: KeptReader(open_data(data, parts.blocks, threads=plain.get("threads"))))
     except ConfigError as error:
         problems.extend(error.problems)
     except DataError:
@@ -111,7 +140,7 @@ def compose_config(overrides: Sequence[str], folder: Path | None = None) -> Trai
     choices = config.hydra.runtime.choices
     del config.hydra  # read above; the rest is ours, and Hydra's part holds values that only a job has
     plain, problems, checked = inspect(with_choices(config, choices))
-    problems += _metric_problems(plain)
+    problems += metric_problems(plain)
     if problems or checked is None:
         raise ConfigError("The config", problems, ADVICE)
     return checked

@@ -13,6 +13,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from mlsys.config import TrainConfig
+from mlsys.errors import PrunedError
 from mlsys.runs.writer import RunWriter
 
 
@@ -36,8 +37,10 @@ class Stopwatch:
     def __call__(self, stage: str) -> Iterator[None]:
         """Time a stage."""
         start = time.perf_counter()
-        yield
-        self._stages[stage] = time.perf_counter() - start
+        try:
+            yield
+        finally:
+            self._stages[stage] = time.perf_counter() - start
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -58,18 +61,23 @@ class Record:
 def recorded(folder: Path, config: TrainConfig, overrides: list[dict[str, str]], clock: Stopwatch) -> Iterator[Record]:
     """Open a run directory, write its config, and close it with a manifest.
 
-    A run that raises leaves a directory whose manifest says ``failed``, with its log; one that is killed leaves none.
+    A run that raises leaves a directory whose manifest says ``failed``, with its log and traceback (``pruned``, where
+    the sweep gave it up); one that is killed leaves no manifest.
     """
     record = Record(RunWriter(folder))
     record.writer.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
     record.writer.write_text("overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
     try:
         yield record
+    except PrunedError as pruned:
+        log_to_file(folder, str(pruned))
+        _finish(record, config, clock, "pruned")
+        raise
     except Exception as error:
-        _log_to_file(folder, f"the run failed: {error}")
+        log_to_file(folder, f"the run failed: {error}", error)
         _finish(record, config, clock, "failed")
         raise
-    _finish(record, config, clock, "complete")
+    _finish(record, config, clock, "trial" if config.is_trial else "complete")
 
 
 def discard_log(folder: Path) -> None:
@@ -99,9 +107,10 @@ def _close_log(folder: Path) -> None:
         handler.close()
 
 
-def _log_to_file(folder: Path, message: str) -> None:
-    """Log an error where it stays; the terminal gets it once, from whoever catches it."""
-    record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, None, None)
+def log_to_file(folder: Path, message: str, error: Exception | None = None) -> None:
+    """Log an error where it stays, with its traceback; the terminal gets it once, from whoever catches it."""
+    details = None if error is None else (type(error), error, error.__traceback__)
+    record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, None, details)
     for handler in _log_files(folder):
         handler.handle(record)
 

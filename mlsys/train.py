@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING
 import hydra
 
 from mlsys.errors import AuditFailedError, MlsysError
-from mlsys.launch import EXECUTION_WHITELIST, conf_folder, environment_overrides
+from mlsys.launch import EXECUTION_WHITELIST, conf_folder, environment_overrides, source_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from mlsys.prepare import Prepared
+    from mlsys.trial import Objective
 
 
-def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> float | None:
+def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> Objective:
     """Do one run and leave its run directory.
 
     Parameters
@@ -41,8 +42,8 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
 
     Returns
     -------
-    float or None
-        The objective's mean over the folds; None where it is undefined.
+    float, tuple or None
+        The objective's mean over the folds, or that of each objective; None where it is undefined.
 
     Raises
     ------
@@ -52,9 +53,10 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from rich.console import Console
 
     from mlsys.evaluation.audit import AuditSubject, run_audit
-    from mlsys.evaluation.backtest import Protocol, run_folds, score_folds
+    from mlsys.evaluation.backtest import Protocol, objective_values, run_folds, score_folds
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.results import Results, write_results
+    from mlsys.evaluation.splits import folds_of
     from mlsys.evaluation.terminal import show
     from mlsys.pipeline.threshold import choose_threshold
     from mlsys.recording import Stopwatch, recorded
@@ -66,7 +68,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
         parts.tracker.start(folder, config.to_dict())
         with clock("panel"):
             loaded = data.load()
-            folds = parts.split.split(loaded.panel.frame)
+            folds = folds_of(parts.split, loaded.panel.frame, config.search_folds)
         with clock("fit"):
             protocol = Protocol(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, threads)
             outcome = run_folds(protocol, loaded.panel, folds)
@@ -106,34 +108,38 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     console.print(str(folder), soft_wrap=True, highlight=False, markup=False)
     if config.audit.strict and audit["status"] == "fail":
         raise AuditFailedError(f"The audit failed and audit.strict=true. {folder / 'audit.json'} says why.")
-    value = metrics["overall"][config.objective]["value"]
-    return None if value is None else float(value)
+    values = objective_values(outcome.folds, config.objectives, config.metrics.at)
+    return values[0] if len(values) == 1 else values
 
 
 @hydra.main(config_path=str(conf_folder()), config_name="train", execution_whitelist=EXECUTION_WHITELIST)
-def job(composed: DictConfig) -> float | None:
+def job(composed: DictConfig) -> Objective:
     """Run one Hydra job: check the composed config as a whole, then train."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from mlsys.config import with_choices, without_password
+    from mlsys.config import check_search, with_choices, without_password
     from mlsys.prepare import explain, prepare
     from mlsys.recording import discard_log
+    from mlsys.sweep import current_trial
+    from mlsys.trial import try_out
 
     hydra_config = HydraConfig.get()
-    sources = environment_overrides(())
     overrides = [
-        {
-            "override": without_password(override),
-            "source": f"environment {sources[override]}" if override in sources else "command line",
-        }
+        {"override": without_password(override), "source": source_of(override, sys.argv)}
         for override in hydra_config.overrides.task
     ]
     folder = Path(hydra_config.runtime.output_dir)
+    trial = current_trial()
     try:
-        return train(prepare(with_choices(composed, hydra_config.runtime.choices)), folder, overrides)
+        check_search(composed, is_sweep=hydra_config.mode is RunMode.MULTIRUN)
+        prepared = prepare(with_choices(composed, hydra_config.runtime.choices), None if trial is None else trial.keep)
+        if prepared.config.is_trial:
+            return try_out(prepared, folder, overrides, trial)
+        return train(prepared, folder, overrides)
     except MlsysError as error:
-        discard_log(folder)  # if nothing was run, nothing should look like a run
+        if trial is None:
+            discard_log(folder)  # if nothing was run, nothing should look like a run
         if hydra_config.mode is RunMode.MULTIRUN:
             raise  # the sweeper decides what a failed job means
         sys.exit(explain(error, ()))

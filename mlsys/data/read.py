@@ -79,6 +79,33 @@ class TableReader:
         return {column: f"the table's {role}" for role, column in self.data.roles.items()}
 
 
+class KeptReader:
+    """Reads once and remembers, for a process that fits many models on the same data.
+
+    Parameters
+    ----------
+    reader : Reader
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._loaded: Loaded | None = None
+
+    def load(self) -> Loaded:
+        """Return the panel; the same object each time."""
+        if self._loaded is None:
+            self._loaded = self._reader.load()
+        return self._loaded
+
+    def rebuild(self, loaded: Loaded) -> Rebuild | None:
+        """Return what rebuilds panel rows with an altered future; None where rows have no events."""
+        return self._reader.rebuild(loaded)
+
+    def forbidden(self) -> dict[str, str]:
+        """Return raw columns that no feature may be, and why."""
+        return self._reader.forbidden()
+
+
 def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None) -> Reader:
     """Open the tables and check every name in the config against them, before any row is read.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,9 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from mlsys.data.panel import Panel
 from mlsys.errors import FitError
-from mlsys.evaluation.metrics import fold_metrics
+from mlsys.evaluation.metrics import COST, fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, latest
 from mlsys.pipeline.fitting import Fitted, Recipe, Training, fit
+from mlsys.pipeline.stopping import Watch
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +40,15 @@ class Protocol:
     seed : int
     threads : int
         Of the whole; fits run side by side and share them, so that none waits for another's synchronisation.
+    watch : callable or None
+        Gives what follows the trees of a fold, by its number.
     """
 
     recipe: Recipe
     horizon_days: int
     seed: int
     threads: int
+    watch: Callable[[int], Watch] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,12 @@ class FoldResult:
     fold: Fold
     fitted: Fitted
     predictions: pd.DataFrame
+    seconds: float
+
+    @property
+    def scoring_ms(self) -> float:
+        """Milliseconds that scoring 1,000 rows took."""
+        return 1e6 * self.seconds / len(self.predictions)
 
 
 @dataclass(frozen=True)
@@ -73,8 +86,8 @@ class Outcome:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Out-of-fold rows: id, as_of, fold, label, label_complete, value, activity, score, probability, prevalence."""
-        return pd.concat([result.predictions for result in self.folds], ignore_index=True)
+        """All folds' rows, see :func:`out_of_fold`."""
+        return out_of_fold(self.folds)
 
     def calibration_errors(self) -> dict[str, dict[str, float | None]]:
         """Return the calibration error (ece) of raw scores and of probabilities, each the mean over the folds."""
@@ -87,6 +100,33 @@ class Outcome:
             known = [value for value in values if value is not None]
             errors[when] = {"ece": float(np.mean(known)) if known else None}
         return errors
+
+
+def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
+    """Out-of-fold rows: id, as_of, fold, label, label_complete, value, activity, score, probability, prevalence."""
+    return pd.concat([result.predictions for result in results], ignore_index=True)
+
+
+def objective_values(
+    results: Sequence[FoldResult], objectives: Sequence[str], at: Sequence[int]
+) -> tuple[float | None, ...]:
+    """Return the objectives' means over folds, as in metrics.json; None where one is undefined on all of them.
+
+    Parameters
+    ----------
+    results : sequence of FoldResult
+    objectives : sequence of str
+        Names of metrics, or ``predict_ms``.
+    at : sequence of int
+        The list lengths k of the top-k metrics.
+    """
+    folds = []
+    for result in results:
+        rows = result.predictions
+        numbers = fold_metrics(rows["label"], rows["probability"], rows["value"], at=at)
+        folds.append(numbers | {COST: result.scoring_ms})
+    known = [[value for fold in folds if (value := fold[name]) is not None] for name in objectives]
+    return tuple(float(np.mean(values)) if values else None for values in known)
 
 
 def run_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> Outcome:
@@ -115,11 +155,40 @@ def score_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> NDAr
     FitError
         Naming the fold that could not be fitted.
     """
-    shared = _shared(protocol, len(folds))
+    return out_of_fold(judge(protocol, panel, folds))["score"].to_numpy()
+
+
+def judge(
+    protocol: Protocol, panel: Panel, folds: Sequence[Fold], then: Callable[[FoldResult], None] | None = None
+) -> list[FoldResult]:
+    """Fit and score each fold, without a final model.
+
+    Parameters
+    ----------
+    then : callable, optional
+        Called with each result, in the order of the folds, as soon as it is there. What it raises ends the whole: what
+        has not begun is left out, and nothing is still running afterwards.
+
+    Raises
+    ------
+    FitError
+        Naming the fold that could not be fitted.
+    """
+    shared, coming = _shared(protocol, len(folds)), iter(folds)
+    results: list[FoldResult] = []
     with _workers(protocol, shared) as pool:
-        jobs = [pool.submit(_run_fold, shared, panel, fold) for fold in folds]
-        _raise_first_error(jobs)
-        return np.concatenate([job.result().predictions["score"].to_numpy() for job in jobs])
+        # No more under way than there are threads: with one, nothing has begun when ``then`` ends the whole.
+        jobs = deque(pool.submit(_run_fold, shared, panel, fold) for fold in islice(coming, protocol.threads))
+        try:
+            while jobs:
+                results.append(jobs.popleft().result())
+                if then is not None:
+                    then(results[-1])
+                jobs.extend(pool.submit(_run_fold, shared, panel, fold) for fold in islice(coming, 1))
+        except Exception:
+            wait(jobs)
+            raise
+    return results
 
 
 def _shared(protocol: Protocol, jobs: int) -> Protocol:
@@ -149,9 +218,14 @@ def _raise_first_error(jobs: Sequence[Future[Any]]) -> None:
 
 def _run_fold(protocol: Protocol, panel: Panel, fold: Fold) -> FoldResult:
     name = f"fold {fold.number}" + (f" (as-of {fold.as_of:%Y-%m-%d})" if fold.as_of is not None else "")
+    if protocol.watch is not None:
+        protocol = replace(protocol, recipe=replace(protocol.recipe, watch=protocol.watch(fold.number)))
     fitted = _fit_rows(protocol, panel, fold.train, name)
     rows = panel.frame.iloc[fold.test]
-    scores = fitted.scores(rows[panel.names])
+    inputs = rows[panel.names]
+    start = time.perf_counter()
+    scores = fitted.scores(inputs)
+    seconds = time.perf_counter() - start
     keys = rows[["id", "as_of", "label", "label_complete", "value", "activity"]].reset_index(drop=True)
     keys.insert(2, "fold", fold.number)
     predictions = keys.assign(
@@ -162,7 +236,7 @@ def _run_fold(protocol: Protocol, panel: Panel, fold: Fold) -> FoldResult:
     log.info(
         "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _trees(fitted)
     )
-    return FoldResult(fold, fitted, predictions)
+    return FoldResult(fold, fitted, predictions, seconds)
 
 
 def _fit_rows(protocol: Protocol, panel: Panel, rows: Rows, name: str) -> Fitted:

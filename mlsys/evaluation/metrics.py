@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RANKING = ("roc_auc", "average_precision")
 PROBABILISTIC = ("log_loss", "brier", "ece")
+COST = "predict_ms"  # milliseconds that scoring 1,000 rows takes: an objective, but no metric, as it never repeats
 AT_K = ("precision", "recall", "lift", "revenue")
 
 Entry = dict[str, float | int | None]
@@ -66,7 +67,7 @@ def greater_is_better(name: str) -> bool:
     kind, _, k = name.partition("@")
     if name in RANKING or (kind in AT_K and k.isdecimal()):
         return True
-    if name in PROBABILISTIC:
+    if name in PROBABILISTIC or name == COST:
         return False
     known = (*RANKING, *PROBABILISTIC, *(f"{kind}@k" for kind in AT_K))
     problem = Problem("metric", name, ", ".join(known), closest(name, known))

@@ -68,13 +68,18 @@ def write_results(writer: RunWriter, results: Results, *, seconds: float) -> Non
     """
     predictions = results.outcome.predictions
     _write_model(writer, results)
-    writer.write_json("metrics.json", results.metrics)
+    write_scores(writer, results.metrics, predictions)
     writer.write_json("audit.json", results.audit)
     writer.write_json("threshold.json", results.threshold.to_dict())
     writer.write_json("contracts.json", {"findings": results.loaded.findings, **results.loaded.facts})
-    writer.write_parquet("folds.parquet", pd.DataFrame(results.metrics["folds"]))
-    writer.write_parquet("predictions.parquet", predictions[PREDICTION_COLUMNS])
     _write_pages(writer, results, predictions, seconds)
+
+
+def write_scores(writer: RunWriter, metrics: Mapping[str, Any], predictions: pd.DataFrame) -> None:
+    """Write metrics.json, folds.parquet and predictions.parquet."""
+    writer.write_json("metrics.json", metrics)
+    writer.write_parquet("folds.parquet", pd.DataFrame(metrics["folds"]))
+    writer.write_parquet("predictions.parquet", predictions[PREDICTION_COLUMNS])
 
 
 def _write_model(writer: RunWriter, results: Results) -> None:

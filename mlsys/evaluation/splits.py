@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date  # pydantic reads the annotation when it runs
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as checked
 
-from mlsys.errors import DataError
+from mlsys.errors import ConfigError, DataError, Problem
 
 Rows: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -166,6 +166,59 @@ class GroupKFold:
             Fold(number, _complete(frame, np.flatnonzero(parts != number)), np.flatnonzero(parts == number))
             for number in range(self.folds)
         ]
+
+
+def folds_of(split: Split, frame: pd.DataFrame, search: tuple[int, int] | None) -> list[Fold]:
+    """Return the folds that a run reports: all of the split, or those that the search which chose it did not see.
+
+    Parameters
+    ----------
+    split : Split
+    frame : DataFrame
+        A panel's rows.
+    search : (int, int) or None
+        How many folds the search saw, and how many it did not; where those are none, the former are all there is.
+    """
+    if search is None:
+        return split.split(frame)
+    seen, unseen = divided(split, frame, searched=search[0], held_out=search[1])
+    return unseen or seen
+
+
+def divided(split: Split, frame: pd.DataFrame, *, searched: int, held_out: int) -> tuple[list[Fold], list[Fold]]:
+    """Part a panel's rows for a search: folds that its trials are judged on, and later ones that no trial sees.
+
+    Parameters
+    ----------
+    split : Backtest or GroupKFold
+        Its own number of folds gives way to the two below.
+    frame : DataFrame
+        A panel's rows.
+    searched, held_out : int
+        How many folds of each kind.
+
+    Returns
+    -------
+    searched, held_out : list of Fold
+        Each numbered from 0. By time, every held-out fold comes after every searched one.
+
+    Raises
+    ------
+    ConfigError
+        Where the split has one fold only.
+    DataError
+        Where the rows do not suffice for so many folds.
+    """
+    if not isinstance(split, Backtest | GroupKFold):
+        problem = Problem("split", type(split).__name__, "backtest or group_kfold: a search needs several folds")
+        raise ConfigError("The search", [problem], "Nothing was run.")
+    try:
+        folds = replace(split, folds=searched + held_out).split(frame)
+    except DataError as error:
+        few = f"The search wants search.folds={searched} and search.holdout_folds={held_out}"
+        raise DataError(f"{few}, {searched + held_out} folds together. {error}") from error
+    late = [replace(fold, number=number) for number, fold in enumerate(folds[searched:])]
+    return folds[:searched], late
 
 
 def latest(frame: pd.DataFrame, train: Rows, *, share: float, horizon_days: int, seed: int) -> tuple[Mask, Mask]:

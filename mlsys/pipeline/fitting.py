@@ -20,7 +20,7 @@ from mlsys.pipeline.calibration import Calibrator, Evidence
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.needs import learned_prior, library, needs_of
 from mlsys.pipeline.sampling import resample
-from mlsys.pipeline.stopping import TREES, Judges, best_trees, judges_weights, stopping_options
+from mlsys.pipeline.stopping import TREES, Judges, Watch, best_trees, judges_weights, stopping_options
 from mlsys.runs.calibration import Calibration
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class Recipe:
         Share of the training rows, the latest by time, that decide it.
     threads : int
         Of each fit.
+    watch : Watch or None
+        Follows the fit that decides the number of trees.
     """
 
     encoder: Encoder
@@ -59,6 +61,7 @@ class Recipe:
     stop_after: int | None = 50
     validation_share: float = 0.2
     threads: int = 1
+    watch: Watch | None = None
 
     @property
     def stops_early(self) -> bool:
@@ -209,8 +212,10 @@ def _fit_encoded(recipe: Recipe, estimator: Any, rows: Labelled, held_out: Label
     if held_out is not None and recipe.stops_early:
         weights = judges_weights(estimator, held_out[1], before=rows[1], after=labels)
         judges = Judges(encoder.transform(held_out[0]), held_out[1], weights)
-        options |= stopping_options(estimator, recipe.stop_after or 0, judges, categories)
+        options |= stopping_options(estimator, recipe.stop_after or 0, judges, categories, recipe.watch)
     estimator.fit(encoded, labels, **options)
+    if recipe.watch is not None and held_out is not None:
+        recipe.watch.raise_if_stopped()
     _use_threads(estimator, 1)  # scoring single rows with several is slower
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
 

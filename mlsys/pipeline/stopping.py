@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,34 @@ from numpy.typing import NDArray
 from mlsys.pipeline.needs import learned_prior, library
 
 TREES = {"xgboost": "n_estimators", "lightgbm": "n_estimators", "catboost": "iterations"}
+
+
+# What each library calls the metrics that it can follow tree by tree.
+TREE_METRICS = {
+    "log_loss": {"xgboost": "logloss", "lightgbm": "binary_logloss", "catboost": "Logloss"},
+    "roc_auc": {"xgboost": "auc", "lightgbm": "auc", "catboost": "AUC"},
+    "average_precision": {"xgboost": "aucpr", "lightgbm": "average_precision", "catboost": "PRAUC"},
+}
+
+
+class Watch(Protocol):
+    """Follows a boosted model tree by tree, on the rows that decide.
+
+    Attributes
+    ----------
+    metric : str
+        A key of `TREE_METRICS`.
+    """
+
+    metric: str
+
+    def __call__(self, tree: int, value: float) -> bool:
+        """Take the metric after a tree (counted from 0); return whether to stop, which some libraries do not raise."""
+        ...
+
+    def raise_if_stopped(self) -> None:
+        """Raise what made it stop, if anything did."""
+        ...
 
 
 class Judges(NamedTuple):
@@ -70,7 +99,13 @@ def judges_weights(
     return np.where(labels == 1, believed / (1 - believed) * (1 - true) / true, 1.0)
 
 
-def stopping_options(estimator: Any, rounds: int, judges: Judges, categories: list[str]) -> dict[str, Any]:  # noqa: ANN401
+def stopping_options(
+    estimator: Any,  # noqa: ANN401 - any scikit-learn estimator
+    rounds: int,
+    judges: Judges,
+    categories: list[str],
+    watch: Watch | None = None,
+) -> dict[str, Any]:
     """Return the arguments of ``fit`` that make a boosted model stop; each library spells it its own way.
 
     Parameters
@@ -82,22 +117,71 @@ def stopping_options(estimator: Any, rounds: int, judges: Judges, categories: li
     judges : Judges
     categories : list of str
         Columns that CatBoost takes as categories.
+    watch : Watch, optional
+        Is told the metric that it names after every tree.
     """
     inputs, labels, weights = judges
+    watched = None if watch is None else TREE_METRICS[watch.metric][library(estimator)]
     if library(estimator) == "xgboost":
-        estimator.set_params(early_stopping_rounds=rounds, eval_metric="logloss")
+        # The last metric decides when to stop. A list of one would not survive being saved.
+        metrics: Any = "logloss" if watched is None else [watched, "logloss"]
+        estimator.set_params(early_stopping_rounds=rounds, eval_metric=metrics)
+        if watch is not None:
+            estimator.set_params(callbacks=[xgboost_watch(watch, str(watched))])
         weighed = {} if weights is None else {"sample_weight_eval_set": [weights]}
         return {"eval_set": [(inputs, labels)], "verbose": False, **weighed}
     if library(estimator) == "catboost":
         from catboost import Pool
 
         pool = Pool(inputs, labels, cat_features=categories, weight=weights)
-        return {"eval_set": pool, "early_stopping_rounds": rounds, "use_best_model": True}
+        options = {"eval_set": pool, "early_stopping_rounds": rounds, "use_best_model": True}
+        if watch is None:
+            return options
+        estimator.set_params(custom_metric=[watched])
+        return options | {"callbacks": [CatBoostWatch(watch, str(watched))]}
     from lightgbm import early_stopping
 
     weighed = {} if weights is None else {"eval_sample_weight": [weights]}
-    callback = early_stopping(rounds, first_metric_only=True, verbose=False)
-    return {"eval_X": inputs, "eval_y": labels, "eval_metric": "binary_logloss", "callbacks": [callback], **weighed}
+    # The first metric decides when to stop.
+    callbacks: list[Any] = [early_stopping(rounds, first_metric_only=True, verbose=False)]
+    callbacks += [] if watch is None else [lightgbm_watch(watch, str(watched))]
+    metrics = ["binary_logloss", *filter(None, [watched])]
+    return {"eval_X": inputs, "eval_y": labels, "eval_metric": metrics, "callbacks": callbacks, **weighed}
+
+
+def xgboost_watch(watch: Watch, metric: str) -> Any:  # noqa: ANN401 - a class that needs XGBoost
+    """Return XGBoost's callback that calls ``watch``."""
+    from xgboost.callback import TrainingCallback
+
+    class XgboostWatch(TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401, ARG002
+            return watch(epoch, float(evals_log["validation_0"][metric][-1]))
+
+    return XgboostWatch()
+
+
+def lightgbm_watch(watch: Watch, metric: str) -> Any:  # noqa: ANN401
+    """Return LightGBM's callback that calls ``watch``."""
+    from lightgbm.callback import EarlyStopException
+
+    def follow(environment: Any) -> None:  # noqa: ANN401
+        found = [entry for entry in environment.evaluation_result_list if entry[1] == metric]
+        if watch(environment.iteration, float(found[0][2])):
+            raise EarlyStopException(environment.iteration, environment.evaluation_result_list)
+
+    return follow
+
+
+@dataclass(frozen=True)
+class CatBoostWatch:
+    """CatBoost's callback that calls ``watch``."""
+
+    watch: Watch
+    metric: str
+
+    def after_iteration(self, info: Any) -> bool:  # noqa: ANN401
+        """Return whether to go on."""
+        return not self.watch(info.iteration - 1, float(info.metrics["validation"][self.metric][-1]))
 
 
 def best_trees(estimator: Any) -> int:  # noqa: ANN401

@@ -31,7 +31,7 @@ class RunRow:
         Its directory, as found from the folder that was searched.
     created : str
         When it finished (ISO 8601, UTC); for one without a readable manifest, when its directory last changed.
-    status : {"complete", "failed", "pruned", "incomplete", "damaged"}
+    status : {"complete", "trial", "pruned", "failed", "incomplete", "damaged"}
         "incomplete" without a manifest (killed, or still running); "damaged" if its files cannot be read.
     model, sampler, features, data, split : str or None
         The config group options that it was composed of.

@@ -20,7 +20,7 @@ from mlsys.runs.files import FileEntry
 from mlsys.runs.json_text import json_text
 
 FORMAT_VERSION = 1
-Status = Literal["complete", "failed", "pruned"]
+Status = Literal["complete", "trial", "pruned", "failed"]
 
 # The packages that can change a number in a run.
 PACKAGES = (
@@ -70,8 +70,9 @@ class Manifest:
         The mlsys that wrote it.
     created : str
         When the run finished: ISO 8601, UTC, milliseconds. Sorts as text.
-    status : {"complete", "failed", "pruned"}
-        How the run ended; a run that was killed has no manifest.
+    status : {"complete", "trial", "pruned", "failed"}
+        How the run ended; "trial" is one of a sweep, with all its numbers and no model. A run that was killed has no
+        manifest.
     git : Git
         The working folder's commit.
     python, platform : str

@@ -169,11 +169,16 @@ class Run:
         Raises
         ------
         RunError
-            If its file is refused, or one of its libraries is missing or of another major or minor version than at
-            training and `any_version` is False. A different patch version is logged as a warning.
+            If the run has none, its file is refused, or one of its libraries is missing or of another major or minor
+            version than at training and `any_version` is False. A different patch version is logged as a warning.
         """
         from mlsys.runs import model_io  # its functions import scikit-learn
 
+        if self.manifest.status in ("trial", "pruned"):
+            raise RunError(
+                f"{self.path} is a {self.manifest.status} run of a sweep, which has no model: take the sweep's `best` "
+                "(SWEEP/best), or train with this run's config."
+            )
         data = self.read_bytes(model_io.MODEL_FILE)
         _check_versions(self, model_io.libraries(data))
         return model_io.model_from_bytes(data, str(self.path / model_io.MODEL_FILE))

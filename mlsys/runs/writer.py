@@ -122,7 +122,7 @@ class RunWriter:
         ----------
         seed, threads : int
             As given in the config.
-        status : {"complete", "failed", "pruned"}
+        status : {"complete", "trial", "pruned", "failed"}
             How the run ended.
         data_fingerprint : str, optional
             Digest of the raw tables.

@@ -106,7 +106,7 @@ def judges(monkeypatch):
     """What early stopping was asked to judge by."""
     seen = []
 
-    def spy(estimator, rounds, judges, categories):
+    def spy(estimator, rounds, judges, categories, watch):
         seen.append(judges)
         return stopping_options(estimator, rounds, judges, categories)
 

@@ -65,7 +65,7 @@ def test_a_sealed_manifest_without_its_keys_is_refused():
 
 
 def test_status_is_checked():
-    with pytest.raises(RunError, match="complete, failed, pruned, not 'done'"):
+    with pytest.raises(RunError, match="complete, trial, pruned, failed, not 'done'"):
         new_manifest(status="done", seed=1, threads=1, data_fingerprint=None, timing={}, files={})
 
 

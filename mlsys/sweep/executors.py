@@ -1,0 +1,254 @@
+"""Where workers run: in processes of this machine, or as Ray tasks on a cluster."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import cloudpickle
+
+from mlsys.errors import SweepError
+from mlsys.sweep.worker import Sweep, run_hydra_job, work
+
+log = logging.getLogger(__name__)
+
+FRUITLESS_DEATHS = 5  # of workers, one after the other, without a trial finished in between
+
+
+class Executor(Protocol):
+    """Runs the workers of a sweep."""
+
+    def poll(self, finished: int) -> bool:
+        """Look after the workers; return whether any is still at work.
+
+        Parameters
+        ----------
+        finished : int
+            Trials finished so far.
+
+        Raises
+        ------
+        SweepError
+            What ended a worker.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Let the workers end after the trials that they are at."""
+        ...
+
+    def kill(self) -> None:
+        """End the workers now."""
+        ...
+
+
+class LocalProcesses:
+    """Workers in processes of their own; one that dies is replaced.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        # Not forked: a fork of a process with threads (DuckDB, OpenMP) may hang.
+        self._context = multiprocessing.get_context("spawn")
+        self._payload = dumps(sweep)
+        self._stopping = self._context.Event()
+        self._errors: Any = self._context.SimpleQueue()
+        self._deaths, self._finished, self._spawned = 0, 0, 0
+        self._processes = {number: self._spawn() for number in range(sweep.workers)}
+
+    def poll(self, finished: int) -> bool:
+        """Look after the workers; return whether any is still at work."""
+        if finished > self._finished:
+            self._finished, self._deaths = finished, 0
+        if not self._errors.empty():
+            raise self._errors.get()
+        for number, process in list(self._processes.items()):
+            if process.exitcode is None:
+                continue
+            del self._processes[number]
+            if process.exitcode != 0 and self._errors.empty() and not self._stopping.is_set():
+                self._deaths += 1
+                if self._deaths >= FRUITLESS_DEATHS:
+                    raise SweepError(
+                        f"{self._deaths} workers died in turn (exit code {process.exitcode}) and no trial was "
+                        "finished in between. Out of memory? Try hydra.sweeper.n_jobs=1."
+                    )
+                log.warning("worker %s died (exit code %s): another takes its place", number, process.exitcode)
+                self._processes[number] = self._spawn()
+        return bool(self._processes)
+
+    def stop(self) -> None:
+        """Let the workers end after the trials that they are at."""
+        self._stopping.set()
+
+    def kill(self) -> None:
+        """End the workers now."""
+        self._stopping.set()
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.join()
+        self._processes.clear()
+
+    def _spawn(self) -> Any:  # noqa: ANN401 - a SpawnProcess
+        number, self._spawned = self._spawned, self._spawned + 1  # never one twice: it is part of the sampler's seed
+        arguments = (self._payload, number, self._stopping, self._errors)
+        process = self._context.Process(target=_process, args=arguments, name=f"worker-{number}", daemon=True)
+        process.start()
+        return process
+
+
+class RayTasks:
+    """Workers as Ray tasks, on a cluster or on one that is started here.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise SweepError("hydra.sweeper.executor=ray needs Ray: pip install 'mlsys[ray]'.") from error
+
+        if not ray.is_initialized():
+            ray.init(
+                address=sweep.settings.ray_address,
+                log_to_driver=False,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+            )
+        self._ray: Any = ray
+        self._flag = self._ray.remote(num_cpus=0)(Flag).remote()
+        task = self._ray.remote(num_cpus=1, max_retries=0)(_ray_task)
+        self._lost, self._sweep, self._task = 0, sweep, task
+        payload = ray.put(dumps(sweep))
+        self._payload = payload
+        self._tasks = {task.remote(payload, number, self._flag): number for number in range(sweep.workers)}
+
+    def poll(self, finished: int) -> bool:  # noqa: ARG002 - the Executor protocol
+        """Look after the tasks; return whether any is still at work."""
+        done, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=0) if self._tasks else ([], [])
+        for task in done:
+            number = self._tasks.pop(task)
+            try:
+                self._ray.get(task)
+            except self._ray.exceptions.RayTaskError as error:
+                raise error.cause if isinstance(error.cause, SweepError) else SweepError(str(error)) from error
+            except self._ray.exceptions.WorkerCrashedError as error:
+                self._lost += 1
+                if self._lost >= FRUITLESS_DEATHS:
+                    raise SweepError(f"{self._lost} Ray workers died: {error}") from error
+                log.warning("Ray worker %s died: another takes its place", number)
+                self._tasks[self._task.remote(self._payload, number, self._flag)] = number
+        return bool(self._tasks)
+
+    def stop(self) -> None:
+        """Let the tasks end after the trials that they are at."""
+        self._ray.get(self._flag.set.remote())
+
+    def kill(self) -> None:
+        """End the tasks now."""
+        for task in self._tasks:
+            self._ray.cancel(task, force=True)
+        self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=30) if self._tasks else None
+        self._tasks.clear()
+
+
+class Flag:
+    """A yes or no that Ray tasks on several machines can see."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        """Make it a yes."""
+        self._set = True
+
+    def is_set(self) -> bool:
+        """Return what it is."""
+        return self._set
+
+
+def run_apart(sweep: Sweep, number: int, overrides: list[str], subdir: str) -> None:
+    """Run one job in a process of its own, so that this one need not load what training needs.
+
+    Raises
+    ------
+    Exception
+        What the job raised.
+    """
+    context = multiprocessing.get_context("spawn")
+    errors: Any = context.SimpleQueue()
+    process = context.Process(target=_one_job, args=(dumps(sweep), number, overrides, subdir, errors), daemon=True)
+    process.start()
+    process.join()
+    if not errors.empty():
+        raise errors.get()
+    if process.exitcode != 0:
+        raise SweepError(
+            f"The refit of trial {number} died (exit code {process.exitcode}). Run the same command again."
+        )
+
+
+def dumps(sweep: Sweep) -> bytes:
+    """Pack a sweep for another process: what Hydra gives holds functions of ``__main__``, which pickle refuses."""
+    from hydra.core.singleton import Singleton
+
+    payload: bytes = cloudpickle.dumps((sweep, Singleton.get_state()))
+    return payload
+
+
+def _loads(payload: bytes) -> Sweep:
+    from hydra.core.singleton import Singleton
+
+    sweep, state = cloudpickle.loads(payload)
+    Singleton.set_state(state)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return sweep  # type: ignore[no-any-return]
+
+
+def _process(payload: bytes, number: int, stopping: Any, errors: Any) -> None:  # noqa: ANN401
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    _die_with_parent()
+    _quietly(errors, lambda: work(_loads(payload), number, stopping.is_set))
+
+
+def _one_job(payload: bytes, number: int, overrides: list[str], subdir: str, errors: Any) -> None:  # noqa: ANN401
+    _die_with_parent()
+    _quietly(errors, lambda: run_hydra_job(_loads(payload), number, overrides, subdir))
+
+
+def _ray_task(payload: bytes, number: int, flag: Any) -> None:  # noqa: ANN401
+    import ray
+
+    work(_loads(payload), number, lambda: bool(ray.get(flag.is_set.remote())))
+
+
+def _quietly(errors: Any, do: Callable[[], object]) -> None:  # noqa: ANN401
+    try:
+        do()
+    except Exception as error:  # noqa: BLE001 - it goes to the parent, which says it once
+        errors.put(SweepError(str(error)) if not isinstance(error, SweepError) else error)
+        os._exit(1)
+
+
+def _die_with_parent() -> None:
+    """End this process as soon as its parent is gone: nobody would count, show or stop it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()

@@ -1,0 +1,66 @@
+"""What Hydra's own grid leaves: its runs, the best first."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class Leaderboard(Callback):
+    """Ends a grid with a table of its runs; the last line of any sweep is its directory, where scripts look for it."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401, ARG002 - Hydra's signature
+        """Print the table and the sweep directory."""
+        folder = Path(config.hydra.sweep.dir).absolute()
+        if not (folder / "optimization_results.yaml").exists() and folder.is_dir():
+            show_leaderboard(folder, config)
+        sys.stdout.write(f"{folder}\n")
+
+
+def show_leaderboard(folder: Path, config: DictConfig) -> None:
+    """Print the complete runs of a grid, the best by the objective first.
+
+    Parameters
+    ----------
+    folder : Path
+        The sweep directory.
+    config : DictConfig
+        Of the grid; ``objective`` is read.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from mlsys.evaluation.metrics import COST, greater_is_better
+    from mlsys.runs import Run
+    from mlsys.runs.walk import run_folders
+    from mlsys.sweep.checks import objectives_of
+
+    objectives = [name for name in objectives_of(config) if name != COST]
+    runs = [Run.open(run, verify=False) for run in run_folders(folder) if (run / "manifest.json").exists()]
+    rows = [
+        (run, [run.metrics["overall"][name] for name in objectives])
+        for run in runs
+        if run.manifest.status == "complete"
+    ]
+    rows = [row for row in rows if objectives and row[1][0]["value"] is not None]
+    if not rows:
+        return
+    rows.sort(key=lambda row: row[1][0]["value"], reverse=greater_is_better(objectives[0]))
+    table = Table(title="Leaderboard", title_justify="left", box=None, pad_edge=False)
+    for name in ("run", *objectives, "overrides"):
+        table.add_column(name, justify="left" if name == "overrides" else "right", overflow="fold")
+    for run, entries in rows:
+        words = " ".join(each["override"] for each in run.overrides or [])
+        table.add_row(run.path.name, *(_entry(entry) for entry in entries), words)
+    Console(file=sys.stdout).print(table)
+
+
+def _entry(entry: dict[str, Any]) -> str:
+    interval = "" if entry.get("low") is None else f" [{entry['low']:.4g}, {entry['high']:.4g}]"
+    return f"{entry['value']:.5g}{interval}"

@@ -1,0 +1,177 @@
+"""How a sweep shows that it lives: a live table on a terminal, a line a trial elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from mlsys.sweep.checks import objectives_of
+from mlsys.sweep.study import Counts, count, repeated_numbers
+
+if TYPE_CHECKING:
+    from mlsys.sweep.results import Results
+    from mlsys.sweep.study import SharedStudy
+    from mlsys.sweep.worker import Sweep
+
+LATEST = 5  # finished trials in the live table
+WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+class Progress:
+    """Follows a sweep on the terminal.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    shared : SharedStudy
+    console : rich Console, optional
+        Standard error by default.
+
+    Attributes
+    ----------
+    stopping : bool
+        Whether the sweep was asked to stop.
+    """
+
+    def __init__(self, sweep: Sweep, shared: SharedStudy, console: Console | None = None) -> None:
+        self.stopping = False
+        self._sweep, self._shared = sweep, shared
+        self._console = console or Console(stderr=True)
+        self._objectives = objectives_of(sweep.config)
+        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._begun = time.monotonic()
+        self._told: set[int] = set()
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        self._told = {trial.number for trial in self._shared.trials() if trial.state.is_finished()}
+        self._before = count(self._shared.trials()).finished
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the last state on the terminal."""
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def update(self) -> None:
+        """Show how far the study is."""
+        trials = self._shared.trials()
+        if self._live is not None:
+            self._live.update(self._table(trials), refresh=True)
+            return
+        best = best_trial(trials, self._sweep.directions)
+        for trial in trials:
+            if trial.state.is_finished() and trial.number not in self._told:
+                self._told.add(trial.number)
+                self.say(self._line(trial, best))
+
+    def summary(self, results: Results) -> None:
+        """Print what came out, on standard output."""
+        counts = count(results.trials)
+        console = Console(file=sys.stdout)
+        console.print(
+            f"{counts.finished} of {self._sweep.settings.n_trials} trials: {self._ended(counts)}",
+            highlight=False,
+        )
+        for reason, numbers in failures(results.trials).items():
+            console.print(f"  failed ({numbers}): {reason}", highlight=False, markup=False, soft_wrap=True)
+        if results.rows:
+            console.print(results.table())
+        if results.folder_of_best is not None:
+            console.print(f"best: {results.folder_of_best}", highlight=False, markup=False, soft_wrap=True)
+
+    def _line(self, trial: FrozenTrial, best: FrozenTrial | None) -> str:
+        seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else ""
+        told = f"trial {trial.number} {WORDS[trial.state]} {seconds}"
+        if trial.state is TrialState.COMPLETE:
+            told += f": {named(self._objectives, trial.values)}"
+        if trial.state is TrialState.FAIL:
+            told += f": {trial.user_attrs.get('error', 'its worker died; it is repeated')}"
+        told += f" | {short(trial)}"
+        if best is not None and best.number != trial.number:
+            told += f" | best {named(self._objectives, best.values)} (trial {best.number})"
+        return told
+
+    def _table(self, trials: Sequence[FrozenTrial]) -> Table:
+        counts, wanted = count(trials), self._sweep.settings.n_trials
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_row(
+            "trials", f"{counts.finished} of {wanted}, {counts.running} running, {self._time_left(counts.finished)}"
+        )
+        table.add_row("", self._ended(counts))
+        best = best_trial(trials, self._sweep.directions)
+        if best is not None:
+            table.add_row("best", f"{named(self._objectives, best.values)}, trial {best.number}: {short(best)}")
+        finished = [trial for trial in trials if trial.state.is_finished()]
+        latest = sorted(finished, key=lambda trial: trial.datetime_complete or trial.datetime_start, reverse=True)  # type: ignore[arg-type, return-value]
+        for trial in latest[:LATEST]:
+            value = named(self._objectives, trial.values) if trial.state is TrialState.COMPLETE else WORDS[trial.state]
+            table.add_row(str(trial.number), f"{value}  [dim]{short(trial)}[/]")
+        return table
+
+    def _ended(self, counts: Counts) -> str:
+        return f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
+
+    def _time_left(self, finished: int) -> str:
+        done, wanted = finished - self._before, self._sweep.settings.n_trials
+        if done < 1:
+            return "time left unknown"
+        seconds = (time.monotonic() - self._begun) / done * (wanted - finished)
+        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
+
+
+def best_trial(trials: Sequence[FrozenTrial], directions: Sequence[str]) -> FrozenTrial | None:
+    """Return the complete trial that is best by the first objective; the earliest of equals."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    sign = 1 if directions[0] == "minimize" else -1
+    return min(complete, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
+
+
+def failures(trials: Sequence[FrozenTrial]) -> dict[str, str]:
+    """Return why trials failed, each reason with the numbers of its trials."""
+    repeated = repeated_numbers(trials)
+    reasons: dict[str, list[str]] = {}
+    for trial in trials:
+        if trial.state is TrialState.FAIL and trial.number not in repeated:
+            reasons.setdefault(trial.user_attrs.get("error", "its worker died"), []).append(str(trial.number))
+    return {
+        reason: f"{len(numbers)}: trials {', '.join(numbers[:8])}{' …' if len(numbers) > 8 else ''}"
+        for reason, numbers in reasons.items()
+    }
+
+
+def named(objectives: Sequence[str], values: Sequence[float]) -> str:
+    """Return values with the names of their objectives.
+
+    Examples
+    --------
+    >>> named(["log_loss"], [0.0123456])
+    'log_loss 0.012346'
+    """
+    return ", ".join(f"{name} {value:.5g}" for name, value in zip(objectives, values, strict=True))
+
+
+def short(trial: optuna.trial.FrozenTrial) -> str:
+    """Return a trial's parameters in a few words."""
+    parts = []
+    for name, value in trial.params.items():
+        key = name.partition("@")[0].rpartition(".")[2]
+        parts.append(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}")
+    return " ".join(parts)

@@ -1,0 +1,210 @@
+"""A sweep from its command line to its results."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from omegaconf import DictConfig, OmegaConf
+
+from mlsys.errors import ConfigError, Problem, SweepError
+from mlsys.sweep.checks import check_study, check_trials, directions_of
+from mlsys.sweep.progress import Progress
+from mlsys.sweep.results import Results, write_results
+from mlsys.sweep.settings import SweepSettings, check_settings
+from mlsys.sweep.space import parse_space
+from mlsys.sweep.study import SharedStudy
+from mlsys.sweep.winner import refit_winner
+from mlsys.sweep.worker import ALLOWED, Sweep, work
+
+if TYPE_CHECKING:
+    from hydra.types import HydraContext, TaskFunction
+
+    from mlsys.sweep.executors import Executor
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.25
+RELEASE_SECONDS = 5.0  # between two looks for workers that died
+
+
+def run_sweep(
+    given: dict[str, Any],
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    arguments: list[str],
+) -> None:
+    """Run a sweep, or go on with one.
+
+    Parameters
+    ----------
+    given : dict
+        hydra.sweeper.
+    hydra_context, task_function, config
+        What Hydra gives a sweeper.
+    arguments : list of str
+        The overrides of the command line.
+
+    Raises
+    ------
+    ConfigError
+        Listing what is wrong, before any trial.
+    SweepError
+        Where it cannot go on, or too many trials failed.
+    SystemExit
+        After SIGINT (130) or SIGTERM (143).
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    plain = {
+        key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        for key, value in given.items()
+    }
+    sweep = _sweep(check_settings(plain), hydra_context, task_function, config, arguments)
+    shared = SharedStudy(sweep.settings, sweep.folder)
+    try:
+        _run(sweep, shared)
+    finally:
+        shared.close()
+
+
+def _sweep(
+    settings: SweepSettings,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    arguments: list[str],
+) -> Sweep:
+    """Check everything that can be checked before the first trial."""
+    choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
+    space = parse_space(settings.params or {}, settings.conditions, arguments, choices, _extension(settings))
+    folder = Path(str(config.hydra.sweep.dir)).absolute()
+    if settings.storage is not None and settings.study_name is None:
+        problem = Problem("hydra.sweeper.study_name", "nothing", "a name: the storage may hold many studies")
+        raise ConfigError("The sweep", [problem], "Whoever gives the same name and storage joins the study.")
+    directions = directions_of(config, settings)
+    workers = min(settings.n_jobs or len(os.sched_getaffinity(0)), settings.n_trials)
+    sweep = Sweep(settings, hydra_context, task_function, config, space, directions, folder, workers)
+    check_trials(sweep)
+    return sweep
+
+
+def _run(sweep: Sweep, shared: SharedStudy) -> None:
+    study = shared.create(sweep.directions)
+    check_study(study, sweep)
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(sweep.config, sweep.folder / "multirun.yaml")
+    shared.release_dead()
+    start = shared.counts()
+    sweep = replace(sweep, begun=len(shared.trials()))
+    if start.begun:
+        log.info(
+            "going on with %s: %s of %s trials are finished", sweep.folder, start.finished, sweep.settings.n_trials
+        )
+    with Progress(sweep, shared) as progress, _signals(progress) as interrupted:
+        if start.finished < sweep.settings.n_trials:
+            _work(sweep, shared, progress)
+    counts = shared.counts()
+    results = Results(sweep, shared.trials(), study)
+    complete = counts.finished >= sweep.settings.n_trials
+    if complete and counts.complete and sweep.settings.refit and not interrupted:
+        refit_winner(results)
+    write_results(results)
+    progress.summary(results)
+    if interrupted:
+        sys.stderr.write(f"Go on with:\n  {resume_command(sweep.folder)}\n")
+        raise SystemExit(128 + interrupted[0])
+    if shared.too_many_failed(counts) or counts.complete + counts.pruned == 0:
+        raise SweepError(
+            f"{counts.failed} of {counts.finished} trials failed, more than hydra.sweeper.max_failure_rate="
+            f"{sweep.settings.max_failure_rate:g} allows. The log of each is in its folder below {sweep.folder}.\n"
+            f"When the cause is mended, go on with:\n  {resume_command(sweep.folder)}"
+        )
+
+
+def _work(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
+    if sweep.workers == 1 and sweep.settings.executor == "local":
+        work(sweep, 0, lambda: progress.stopping, lambda _: progress.update())
+        return
+    executor = _executor(sweep)
+    try:
+        _watch(executor, shared, progress)
+    finally:
+        executor.kill()
+        shared.release_dead()
+
+
+def _watch(executor: Executor, shared: SharedStudy, progress: Progress) -> None:
+    released, told = time.monotonic(), False
+    while executor.poll(shared.counts().finished):
+        progress.update()
+        if progress.stopping and not told:
+            executor.stop()
+            told = True
+        if time.monotonic() - released > RELEASE_SECONDS:
+            shared.release_dead()
+            released = time.monotonic()
+        time.sleep(POLL_SECONDS)
+    progress.update()
+
+
+def _executor(sweep: Sweep) -> Executor:
+    from mlsys.sweep.executors import LocalProcesses, RayTasks
+
+    return RayTasks(sweep) if sweep.settings.executor == "ray" else LocalProcesses(sweep)
+
+
+@contextmanager
+def _signals(progress: Progress) -> Iterator[list[int]]:
+    """Let the first SIGINT end the sweep after the trials under way, and a second one, or SIGTERM, at once."""
+    received: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        received.append(number)
+        progress.stopping = True
+        if number == signal.SIGTERM or len(received) > 1:
+            raise KeyboardInterrupt
+        progress.say("Stopping after the trials under way; once more to stop at once.")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    except KeyboardInterrupt:
+        if not received:
+            raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _extension(settings: SweepSettings) -> Any:  # noqa: ANN401 - a function of the user's
+    if settings.custom_search_space is None:
+        return None
+    from hydra.utils import instantiate
+
+    node = {"_target_": settings.custom_search_space, "_partial_": True}
+    return instantiate(node, _execution_whitelist_=[*ALLOWED, settings.custom_search_space])
+
+
+def resume_command(folder: Path, arguments: Sequence[str] | None = None) -> str:
+    """Return the command line that goes on with a sweep.
+
+    Examples
+    --------
+    >>> resume_command(Path("multirun/a"), ["python", "-m", "mlsys.train", "-m", "search=xgboost"])
+    'python -m mlsys.train -m search=xgboost hydra.sweep.dir=multirun/a'
+    """
+    words = list(sys.orig_argv if arguments is None else arguments)
+    kept = [word for word in words if not word.startswith("hydra.sweep.dir=")]
+    kept[0] = Path(kept[0]).name
+    return shlex.join([*kept, f"hydra.sweep.dir={folder}"])

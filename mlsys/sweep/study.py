@@ -1,0 +1,334 @@
+"""The study: where it is kept, who may take its next trial, and what becomes of trials whose worker died."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import uuid
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from mlsys.errors import SweepError
+from mlsys.sweep.settings import SweepSettings
+
+log = logging.getLogger(__name__)
+
+DATABASE = "study.db"
+WORKERS = ".workers"
+RETRY_OF = "retry_of"  # numbers of the trials that this one repeats, because their workers died
+WORKER = "worker"  # host and lock file of whoever runs the trial
+LOCK_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How far a study is.
+
+    Attributes
+    ----------
+    complete, pruned, failed : int
+        Finished trials. Those whose worker died, and that are repeated, are not among them.
+    running, waiting : int
+        Trials under way, and trials to be repeated.
+    """
+
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    running: int = 0
+    waiting: int = 0
+
+    @property
+    def finished(self) -> int:
+        """Trials that need no more work."""
+        return self.complete + self.pruned + self.failed
+
+    @property
+    def begun(self) -> int:
+        """Trials that are finished or will be."""
+        return self.finished + self.running + self.waiting
+
+
+def count(trials: Sequence[FrozenTrial]) -> Counts:
+    """Count the trials of a study by how they stand."""
+    repeated = repeated_numbers(trials)
+    states = [trial.state for trial in trials if trial.number not in repeated]
+    kinds = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
+    return Counts(*(states.count(kind) for kind in kinds))
+
+
+def repeated_numbers(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Return the numbers of trials whose worker died and that another trial repeats."""
+    return {number for trial in trials for number in trial.user_attrs.get(RETRY_OF, [])}
+
+
+class SharedStudy:
+    """An Optuna study that many workers of one or several machines share.
+
+    Parameters
+    ----------
+    settings : SweepSettings
+    folder : Path
+        The sweep directory, which holds the study unless `settings.storage` names another place.
+    sampler, pruner
+        Optuna's; None for a process that only looks on.
+    """
+
+    def __init__(self, settings: SweepSettings, folder: Path, sampler: Any = None, pruner: Any = None) -> None:  # noqa: ANN401
+        self.settings, self.folder = settings, folder
+        self.url = settings.storage or f"sqlite:///{folder / DATABASE}"
+        self.name = settings.study_name or folder.name
+        self._sampler, self._pruner = sampler, pruner
+        self._storage = self._open_storage()
+        self._study: optuna.Study | None = None
+
+    @property
+    def study(self) -> optuna.Study:
+        """Optuna's own object."""
+        assert self._study is not None, "create or load first"
+        return self._study
+
+    def create(self, directions: Sequence[str]) -> optuna.Study:
+        """Make the study, or go on with the one that is there."""
+        with self.lock():
+            self._study = optuna.create_study(
+                study_name=self.name,
+                storage=self._storage,
+                sampler=self._sampler,
+                pruner=self._pruner,
+                directions=list(directions),  # type: ignore[arg-type]
+                load_if_exists=True,
+            )
+        return self._study
+
+    def load(self) -> optuna.Study:
+        """Load the study, which is there."""
+        self._study = optuna.load_study(
+            study_name=self.name, storage=self._storage, sampler=self._sampler, pruner=self._pruner
+        )
+        return self._study
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials; not to be changed."""
+        return self.study.get_trials(deepcopy=False)
+
+    def counts(self) -> Counts:
+        """Return how far the study is."""
+        return count(self.trials())
+
+    def too_many_failed(self, counts: Counts) -> bool:
+        """Tell whether so many trials failed that going on makes no sense."""
+        rate, finished = self.settings.max_failure_rate, counts.finished
+        # A share of very few trials means nothing, unless no failure at all is allowed.
+        return counts.failed > rate * max(finished, 1) and (
+            rate == 0 or finished >= 5 or counts.failed == finished >= 3
+        )
+
+    def claim(self, worker: str) -> Trial | None:
+        """Take the next trial, a repeated one first; None while all that are wanted are finished or under way."""
+        with self.lock():
+            counts = self.counts()
+            if counts.waiting == 0 and counts.begun >= self.settings.n_trials:
+                return None
+            with _without_warnings():
+                trial = self.study.ask()
+            trial.set_user_attr(WORKER, worker)
+            return trial
+
+    def requeue(self, trial: FrozenTrial, reason: str) -> None:
+        """Fail a trial whose worker died, and line it up to be repeated; not for ever.
+
+        It is lined up first: whoever is killed in between leaves a trial that is failed next time, and not lost.
+        """
+        earlier = trial.user_attrs.get(RETRY_OF, [])
+        if len(earlier) < self.settings.retries:
+            if trial.number not in repeated_numbers(self.trials()):
+                self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: [*earlier, trial.number]})
+        else:
+            reason = f"{reason}, for the {len(earlier) + 1}. time"
+            self._storage.set_trial_user_attr(trial._trial_id, "error", reason)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        log.warning("trial %s: %s", trial.number, reason)
+
+    def release_dead(self) -> None:
+        """Requeue running trials whose workers are dead: here by their lock files, elsewhere by their heartbeats."""
+        with self.lock():
+            for trial in self.trials():
+                if trial.state is TrialState.RUNNING and _is_dead(trial.user_attrs.get(WORKER)):
+                    self.requeue(trial, "its worker died")
+            with _without_warnings():
+                optuna.storages.fail_stale_trials(self.study)
+
+    @contextmanager
+    def heartbeat(self, trial: Trial) -> Iterator[None]:
+        """Show other machines that a trial's worker is alive."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while True:
+                try:
+                    self._storage.record_heartbeat(trial._trial_id)
+                except SQLAlchemyError as error:
+                    log.warning("no heartbeat of trial %s: %s", trial.number, error)
+                if stop.wait(self.settings.heartbeat_seconds):
+                    return
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep all other workers of this study from taking or releasing trials, on whatever machine they are."""
+        engine = self._storage.engine
+        if engine.dialect.name == "sqlite":
+            with _file_lock(_database_file(engine)):
+                yield
+        elif engine.dialect.name == "postgresql":
+            with engine.begin() as connection:  # released when the connection ends, however it ends
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": zlib.crc32(self.name.encode())})
+                yield
+        else:  # no lock that we could test: workers that ask in the same instant may run a few trials more
+            yield
+
+    def close(self) -> None:
+        """Close connections; SQLite then writes its log back into the one file."""
+        self._storage.engine.dispose()
+
+    def _open_storage(self) -> RDBStorage:
+        grace = int(self.settings.grace_seconds)
+        sqlite = {"connect_args": {"timeout": LOCK_SECONDS}} if self.url.startswith("sqlite") else {}
+        try:
+            with _creation_lock(self.folder), _without_warnings():
+                storage = RDBStorage(
+                    self.url,
+                    engine_kwargs={"pool_pre_ping": True, **sqlite},
+                    heartbeat_interval=self.settings.heartbeat_seconds,
+                    grace_period=grace,
+                    heartbeat_stale_trial_callback=self._repeat_stale,
+                )
+        except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
+            shown = _without_password(self.url)
+            raise SweepError(f"The study cannot be kept in {shown}: {_first_line(error)}. {_advice(error)}") from error
+        if storage.engine.dialect.name == "sqlite":
+            event.listen(storage.engine, "connect", _tune_sqlite)
+            storage.engine.dispose()
+        return storage
+
+    def _repeat_stale(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        earlier = trial.user_attrs.get(RETRY_OF, [])
+        if len(earlier) < self.settings.retries:
+            study.enqueue_trial(trial.params, user_attrs={RETRY_OF: [*earlier, trial.number]})
+
+
+class WorkerLock:
+    """A file that is locked for as long as a worker lives, however it dies: the system lets go of it.
+
+    Parameters
+    ----------
+    folder : Path
+        The sweep directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        place = folder / WORKERS
+        place.mkdir(parents=True, exist_ok=True)
+        path = place / f"{uuid.uuid4().hex}.lock"
+        self._lock = FileLock(path)
+        self._lock.acquire()
+        self.name = f"{socket.gethostname()}:{path.resolve()}"
+
+    def release(self) -> None:
+        """Let go, and remove the file."""
+        path = Path(self._lock.lock_file)
+        self._lock.release()
+        path.unlink(missing_ok=True)
+
+
+def _is_dead(worker: str | None) -> bool:
+    if worker is None:  # killed in the middle of taking it: nobody else does while we have the study's lock
+        return True
+    host, _, path = worker.partition(":")
+    if host != socket.gethostname():
+        return False  # its heartbeat tells
+    lock = FileLock(path)
+    try:
+        with lock.acquire(blocking=False):
+            return True
+    except Timeout:
+        return False
+    except OSError:  # the file is gone with its folder
+        return True
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Leave out what Optuna says of heartbeats: that they are experimental, and that ask() leaves them to us."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", "Heartbeat of storage")
+        yield
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    try:
+        with FileLock(f"{path}.lock", timeout=LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise SweepError(
+            f"{path}.lock was held for {LOCK_SECONDS} s by another process: is one of them stuck?"
+        ) from error
+
+
+@contextmanager
+def _creation_lock(folder: Path) -> Iterator[None]:
+    """Keep the workers of this machine from making the tables of a new database all at once."""
+    place = folder / WORKERS
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / "create.lock", timeout=LOCK_SECONDS):
+        yield
+
+
+def _database_file(engine: Engine) -> Path:
+    return Path(str(engine.url.database)).resolve()
+
+
+def _tune_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - a DB-API connection
+    # Readers do not wait for writers, and a commit waits for the disk only now and then: three times faster, and whole
+    # after the death of any process (a power cut may lose the latest trials, which are then repeated).
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _without_password(url: str) -> str:
+    from mlsys.config import without_password
+
+    return without_password(url)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return "For PostgreSQL: pip install 'mlsys[postgres]', and a URL that begins with postgresql+psycopg://."
+    return "Check hydra.sweeper.storage, or leave it out: the sweep directory then holds the study."
