@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from mlsys.errors import ConfigError, Problem, closest
 
@@ -34,7 +34,7 @@ class SweepSettings(BaseModel):
     executor: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     heartbeat_seconds: PositiveInt = 15
-    grace_seconds: PositiveFloat = 60
+    grace_seconds: PositiveInt = 60
     retries: NonNegativeInt = 3
     refit: bool = True
 

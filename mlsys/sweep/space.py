@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlsys.errors import ConfigError, Problem
+from mlsys.errors import ConfigError, Problem, closest
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -56,39 +56,63 @@ class Space:
 
     def overrides(self, trial: Trial, config: Any = None) -> list[str]:  # noqa: ANN401 - Hydra's config
         """Let the study suggest the trial's parameters; return the overrides of its job."""
-        values: dict[str, Any] = dict(self.base.fixed)
-        for key, distribution in self.base.searched.items():
-            values[key] = trial._suggest(key, distribution)  # one call for all kinds of distribution
-        for condition, parameters in self.conditions.items():
-            key, _, choice = condition.partition("=")
-            if str(values.get(key, self.choices.get(key))) == choice:
-                values |= parameters.fixed
-                for name, distribution in parameters.searched.items():
-                    values[name] = trial._suggest(f"{name}@{choice}", distribution)
+        values = self._values(trial._suggest)  # one call for all kinds of distribution
         if self.extend is not None:
-            known = set(trial.params)
+            known = {*trial.params, *self.base.fixed}
             self.extend(config, trial)
-            values |= {name: value for name, value in trial.params.items() if name not in known}
+            added = {name: value for name, value in trial.params.items() if name not in known}
+            values |= {name: _written(name, value) for name, value in added.items()}
         return [*(f"{key}={value}" for key, value in values.items()), *self.deletions]
+
+    def _values(self, suggest: Callable[[str, BaseDistribution], Any]) -> dict[str, str]:
+        """Return what a trial sets, by config key, as it is written on the command line."""
+        values = dict(self.base.fixed)
+        for key, distribution in self.base.searched.items():
+            values[key] = _written(key, suggest(key, distribution))
+        left = dict(self.conditions)
+        while (condition := self._met(left, values)) is not None:
+            parameters = left.pop(condition)
+            values |= parameters.fixed
+            for key, distribution in parameters.searched.items():
+                values[key] = _written(key, suggest(_name(key, condition), distribution))
+        return values
+
+    def _met(self, conditions: Iterable[str], values: Mapping[str, str]) -> str | None:
+        """Return a condition that holds: one that a value decides, and only then one that a default does.
+
+        A condition may be about a key that another one sets, in whatever order they are written.
+        """
+        for chosen in (values, {key: option for key, option in self.choices.items() if key not in values}):
+            for condition in conditions:
+                key, _, choice = condition.partition("=")
+                if key in chosen and _same(chosen[key], choice):
+                    return condition
+        return None
 
     def corners(self) -> Iterator[list[str]]:
         """Yield the overrides of a few trials that together set every key, to be checked before the first trial."""
-        first = {key: _some(distribution) for key, distribution in self.base.searched.items()} | dict(self.base.fixed)
-        yield [*(f"{key}={value}" for key, value in first.items()), *self.deletions]
-        for condition, parameters in self.conditions.items():
-            key, _, choice = condition.partition("=")
-            if key in self.base.fixed and self.base.fixed[key] != choice:
-                continue
-            searched = {name: _some(distribution) for name, distribution in parameters.searched.items()}
-            values = first | {key: choice} | dict(parameters.fixed) | searched
-            yield [*(f"{name}={value}" for name, value in values.items()), *self.deletions]
+        seen: list[dict[str, str]] = []
+        for wanted in [{}, *(self._way_to(condition) for condition in self.conditions)]:
+            values = self._values(lambda name, distribution, wanted=wanted: wanted.get(name, _some(distribution)))  # type: ignore[misc]
+            if values not in seen:
+                seen.append(values)
+                yield [*(f"{key}={value}" for key, value in values.items()), *self.deletions]
+
+    def _way_to(self, condition: str) -> dict[str, Any]:
+        """Return the choices, by their names in the study, that lead to a condition; none where nothing does."""
+        key, _, choice = condition.partition("=")
+        if key in self.base.searched:
+            return _choosing(key, self.base.searched[key], choice)
+        for other, parameters in self.conditions.items():
+            if other != condition and key in parameters.searched:
+                return self._way_to(other) | _choosing(_name(key, other), parameters.searched[key], choice)
+        return {}
 
     def describe(self) -> dict[str, str]:
         """Return the searched parameters, by their names in the study, as text that changes when they do."""
         found = {key: repr(distribution) for key, distribution in self.base.searched.items()}
         for condition, parameters in self.conditions.items():
-            choice = condition.partition("=")[2]
-            found |= {f"{key}@{choice}": repr(distribution) for key, distribution in parameters.searched.items()}
+            found |= {_name(key, condition): repr(each) for key, each in parameters.searched.items()}
         return found
 
 
@@ -126,15 +150,13 @@ def parse_space(
     ({'model.max_depth': 'IntDistribution(high=5, log=False, low=2, step=1)'}, {'seed': '1'})
     """
     given, deletions = _parse(arguments, "the command line")
-    base, _ = _parse([f"{key}={value}" for key, value in params.items()], "hydra.sweeper.params")
+    base, _ = _parse(_lines(params), "hydra.sweeper.params")
     conditional = {}
     for condition, parameters in conditions.items():
-        if "=" not in condition:
-            problem = Problem(f"hydra.sweeper.conditions.{condition}", condition, "key=value, such as model=xgboost")
-            raise ConfigError("The search space", [problem], "Nothing was run.")
-        lines = [f"{key}={value}" for key, value in parameters.items()]
-        parsed, _ = _parse(lines, f"hydra.sweeper.conditions.{condition}")
-        conditional[condition] = _override(parsed, given)
+        parsed, _ = _parse(_lines(parameters), f"hydra.sweeper.conditions.{condition}")
+        conditional[condition] = parsed
+    _check_conditions(conditional, base, given, choices)
+    conditional = {condition: _override(parameters, given) for condition, parameters in conditional.items()}
     taken = {key for parameters in conditional.values() for key in (*parameters.searched, *parameters.fixed)}
     searched = {**base.searched, **{key: given.searched[key] for key in given.searched if key not in taken}}
     fixed = {**base.fixed, **{key: value for key, value in given.fixed.items() if key not in taken}}
@@ -146,6 +168,26 @@ def parse_space(
         )
         raise ConfigError("The search space", [problem], "Nothing was run. A single run needs no -m.")
     return space
+
+
+def _check_conditions(
+    conditions: Mapping[str, Parameters], base: Parameters, given: Parameters, choices: Mapping[str, str]
+) -> None:
+    """Find conditions that no trial could meet. Choices that the command line leaves out are none of them."""
+    problems = []
+    sources = [base, given, *conditions.values()]
+    known = sorted({*choices, *(key for each in sources for key in (*each.searched, *each.fixed))})
+    for condition in conditions:
+        where, (key, equals, choice) = f"hydra.sweeper.conditions.{condition}", condition.partition("=")
+        options = [str(option) for option in getattr(base.searched.get(key), "choices", ())]
+        if not equals:
+            problems.append(Problem(where, condition, "key=value, such as model=xgboost"))
+        elif key not in known:
+            problems.append(Problem(where, key, "a key that is searched: " + ", ".join(known), closest(key, known)))
+        elif options and not any(_same(option, choice) for option in options):
+            problems.append(Problem(where, choice, ", ".join(options), closest(choice, options)))
+    if problems:
+        raise ConfigError("The search space", problems, "Nothing was run.")
 
 
 def _override(parameters: Parameters, given: Parameters) -> Parameters:
@@ -160,18 +202,93 @@ def _override(parameters: Parameters, given: Parameters) -> Parameters:
     )
 
 
+def _lines(params: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={'null' if value is None else value}" for key, value in params.items()]
+
+
 def _parse(lines: Sequence[str], where: str) -> tuple[Parameters, list[str]]:
     from hydra.errors import HydraException
     from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 
-    try:
-        searched, fixed, deletions = create_params_from_overrides(list(lines))
-    except (HydraException, ValueError, AssertionError, NotImplementedError) as error:
-        problem = Problem(
-            where, str(error).splitlines()[0], "Hydra's sweep syntax: choice, range, interval, tag(log, …)"
-        )
-        raise ConfigError("The search space", [problem], "Nothing was run.") from error
+    problems, deletions = [], list[str]()
+    searched: dict[str, BaseDistribution] = {}
+    fixed: dict[str, str] = {}
+    for line in lines:
+        try:
+            found = create_params_from_overrides([line])
+        except (HydraException, ValueError, AssertionError, NotImplementedError) as error:
+            syntax = "Hydra's sweep syntax: choice, range, interval, tag(log, …)"
+            problems.append(Problem(where, f"{line}  ({_reason(error)})", syntax))
+            continue
+        searched |= {
+            key: _in_order(distribution) if "shuffle" in line else distribution
+            for key, distribution in found[0].items()
+        }
+        fixed |= found[1]
+        deletions += found[2]
+    if problems:
+        raise ConfigError("The search space", problems, "Nothing was run.")
     return Parameters(searched, fixed), deletions
+
+
+def _reason(error: Exception) -> str:
+    """Return what Hydra says of a line: it stands between a line on its number and one with a link."""
+    lines = str(error).splitlines()
+    words = [line for line in lines if not line.startswith(("Error when parsing index", "Error parsing", "See "))]
+    return "; ".join(words) or "it cannot be searched"
+
+
+def _in_order(distribution: BaseDistribution) -> BaseDistribution:
+    """Undo a shuffle: it means nothing in a search, but to a study the same choices in another order are others."""
+    from optuna.distributions import CategoricalDistribution
+
+    assert isinstance(distribution, CategoricalDistribution)
+    return CategoricalDistribution(sorted(distribution.choices, key=repr))
+
+
+def _name(key: str, condition: str) -> str:
+    """Return what a parameter of a condition is called in the study."""
+    return f"{key}@{condition.partition('=')[2]}"
+
+
+def _sets(parameters: Parameters, key: str) -> bool:
+    return key in parameters.searched or key in parameters.fixed
+
+
+def _same(value: str, choice: str) -> bool:
+    """Tell whether two words of the command line mean the same, as ``True`` and ``true`` do."""
+    words = {"true": "true", "false": "false", "none": "null", "null": "null"}
+    value, choice = value.strip("'"), choice.strip("'")
+    return words.get(value.lower(), value) == words.get(choice.lower(), choice)
+
+
+def _written(key: str, value: Any) -> str:  # noqa: ANN401
+    """Return a suggested value as the command line must have it for Hydra to read the same value.
+
+    Words that Hydra would split or take for something else are quoted; lists and dictionaries are words in a study.
+
+    Examples
+    --------
+    >>> _written("a", "c,d"), _written("a", "1"), _written("a", "[1,2]"), _written("a", 0.5), _written("a", None)
+    ("'c,d'", "'1'", '[1,2]', '0.5', 'null')
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if not isinstance(value, str):
+        return "null" if value is None else str(value)
+    quoted = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" if value else value
+    try:
+        parsed = OverridesParser.create().parse_override(f"{key}={value}")
+    except HydraException:
+        return quoted
+    is_other = parsed.is_sweep_override() or isinstance(parsed.value(), int | float)
+    return quoted if is_other else value
+
+
+def _choosing(name: str, distribution: BaseDistribution, choice: str) -> dict[str, Any]:
+    options = getattr(distribution, "choices", ())
+    return dict([(name, option) for option in options if _same(str(option), choice)][:1])
 
 
 def _some(distribution: BaseDistribution) -> Any:  # noqa: ANN401
