@@ -59,7 +59,8 @@ class LocalProcesses:
         # Not forked: a fork of a process with threads (DuckDB, OpenMP) may hang.
         self._context = multiprocessing.get_context("spawn")
         self._payload = dumps(sweep)
-        self._stopping = self._context.Event()
+        # Not an Event: a worker that is killed while it asks one would hold the lock for ever.
+        self._stopping = self._context.RawValue("b", 0)
         self._errors: Any = self._context.SimpleQueue()
         self._deaths, self._finished, self._spawned = 0, 0, 0
         self._processes = {number: self._spawn() for number in range(sweep.workers)}
@@ -74,7 +75,7 @@ class LocalProcesses:
             if process.exitcode is None:
                 continue
             del self._processes[number]
-            if process.exitcode != 0 and self._errors.empty() and not self._stopping.is_set():
+            if process.exitcode != 0 and self._errors.empty() and not self._stopping.value:
                 self._deaths += 1
                 if self._deaths >= FRUITLESS_DEATHS:
                     raise SweepError(
@@ -87,11 +88,11 @@ class LocalProcesses:
 
     def stop(self) -> None:
         """Let the workers end after the trials that they are at."""
-        self._stopping.set()
+        self._stopping.value = 1
 
     def kill(self) -> None:
         """End the workers now."""
-        self._stopping.set()
+        self._stopping.value = 1
         for process in self._processes.values():
             process.kill()
         for process in self._processes.values():
@@ -102,7 +103,7 @@ class LocalProcesses:
         number, self._spawned = self._spawned, self._spawned + 1  # never one twice: it is part of the sampler's seed
         arguments = (self._payload, number, self._stopping, self._errors)
         process = self._context.Process(target=_process, args=arguments, name=f"worker-{number}", daemon=True)
-        process.start()
+        _start(process)
         return process
 
 
@@ -130,13 +131,16 @@ class RayTasks:
         self._ray: Any = ray
         self._flag = self._ray.remote(num_cpus=0)(Flag).remote()
         task = self._ray.remote(num_cpus=1, max_retries=0)(_ray_task)
-        self._lost, self._sweep, self._task = 0, sweep, task
-        payload = ray.put(dumps(sweep))
-        self._payload = payload
-        self._tasks = {task.remote(payload, number, self._flag): number for number in range(sweep.workers)}
+        self._task, self._payload = task, ray.put(dumps(sweep))
+        self._lost, self._finished, self._spawned = 0, 0, 0
+        self._tasks: dict[Any, int] = {}
+        for _ in range(sweep.workers):
+            self._spawn()
 
-    def poll(self, finished: int) -> bool:  # noqa: ARG002 - the Executor protocol
+    def poll(self, finished: int) -> bool:
         """Look after the tasks; return whether any is still at work."""
+        if finished > self._finished:
+            self._finished, self._lost = finished, 0
         done, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=0) if self._tasks else ([], [])
         for task in done:
             number = self._tasks.pop(task)
@@ -149,7 +153,7 @@ class RayTasks:
                 if self._lost >= FRUITLESS_DEATHS:
                     raise SweepError(f"{self._lost} Ray workers died: {error}") from error
                 log.warning("Ray worker %s died: another takes its place", number)
-                self._tasks[self._task.remote(self._payload, number, self._flag)] = number
+                self._spawn()
         return bool(self._tasks)
 
     def stop(self) -> None:
@@ -162,6 +166,10 @@ class RayTasks:
             self._ray.cancel(task, force=True)
         self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=30) if self._tasks else None
         self._tasks.clear()
+
+    def _spawn(self) -> None:
+        number, self._spawned = self._spawned, self._spawned + 1  # never one twice, as above
+        self._tasks[self._task.remote(self._payload, number, self._flag)] = number
 
 
 class Flag:
@@ -190,8 +198,11 @@ def run_apart(sweep: Sweep, number: int, overrides: list[str], subdir: str) -> N
     context = multiprocessing.get_context("spawn")
     errors: Any = context.SimpleQueue()
     process = context.Process(target=_one_job, args=(dumps(sweep), number, overrides, subdir, errors), daemon=True)
-    process.start()
-    process.join()
+    _start(process)
+    try:
+        process.join()
+    finally:
+        process.kill()  # it is over, unless this was interrupted
     if not errors.empty():
         raise errors.get()
     if process.exitcode != 0:
@@ -218,12 +229,13 @@ def _loads(payload: bytes) -> Sweep:
 
 
 def _process(payload: bytes, number: int, stopping: Any, errors: Any) -> None:  # noqa: ANN401
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    _leave_interrupts_to_parent()
     _die_with_parent()
-    _quietly(errors, lambda: work(_loads(payload), number, stopping.is_set))
+    _quietly(errors, lambda: work(_loads(payload), number, lambda: bool(stopping.value)))
 
 
 def _one_job(payload: bytes, number: int, overrides: list[str], subdir: str, errors: Any) -> None:  # noqa: ANN401
+    _leave_interrupts_to_parent()
     _die_with_parent()
     _quietly(errors, lambda: run_hydra_job(_loads(payload), number, overrides, subdir))
 
@@ -240,6 +252,21 @@ def _quietly(errors: Any, do: Callable[[], object]) -> None:  # noqa: ANN401
     except Exception as error:  # noqa: BLE001 - it goes to the parent, which says it once
         errors.put(SweepError(str(error)) if not isinstance(error, SweepError) else error)
         os._exit(1)
+
+
+def _start(process: Any) -> None:  # noqa: ANN401 - a SpawnProcess
+    """Start a process that no Ctrl-C reaches before it can say that it wants none."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_interrupts_to_parent() -> None:
+    """Ignore Ctrl-C, which reaches the whole group: the parent decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _die_with_parent() -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from mlsys.sweep.progress import Progress
 from mlsys.sweep.results import Results, write_results
 from mlsys.sweep.settings import SweepSettings, check_settings
 from mlsys.sweep.space import parse_space
-from mlsys.sweep.study import SharedStudy
+from mlsys.sweep.study import STORAGE_ERRORS, SharedStudy, count, storage_error
 from mlsys.sweep.winner import refit_winner
 from mlsys.sweep.worker import ALLOWED, Sweep, work
 
@@ -111,28 +111,52 @@ def _run(sweep: Sweep, shared: SharedStudy) -> None:
         log.info(
             "going on with %s: %s of %s trials are finished", sweep.folder, start.finished, sweep.settings.n_trials
         )
-    with Progress(sweep, shared) as progress, _signals(progress) as interrupted:
+    received: list[int] = []
+    with Progress(sweep, shared) as progress, _signals(progress, received):
         if start.finished < sweep.settings.n_trials:
             _work(sweep, shared, progress)
-    counts = shared.counts()
     results = Results(sweep, shared.trials(), study)
-    complete = counts.finished >= sweep.settings.n_trials
-    if complete and counts.complete and sweep.settings.refit and not interrupted:
-        refit_winner(results)
-    write_results(results)
+    try:
+        if sweep.settings.refit and not received and _is_done(sweep, results):
+            with _signals(progress, received):
+                refit_winner(results)
+    finally:
+        write_results(results)
     progress.summary(results)
-    if interrupted:
+    if received:
         sys.stderr.write(f"Go on with:\n  {resume_command(sweep.folder)}\n")
-        raise SystemExit(128 + interrupted[0])
-    if shared.too_many_failed(counts) or counts.complete + counts.pruned == 0:
-        raise SweepError(
-            f"{counts.failed} of {counts.finished} trials failed, more than hydra.sweeper.max_failure_rate="
-            f"{sweep.settings.max_failure_rate:g} allows. The log of each is in its folder below {sweep.folder}.\n"
-            f"When the cause is mended, go on with:\n  {resume_command(sweep.folder)}"
-        )
+        raise SystemExit(128 + received[-1])
+    _check_failures(sweep, shared)
+
+
+def _is_done(sweep: Sweep, results: Results) -> bool:
+    return results.best is not None and count(results.trials).finished >= sweep.settings.n_trials
+
+
+def _check_failures(sweep: Sweep, shared: SharedStudy) -> None:
+    whole, new = shared.counts(), count(shared.trials()[sweep.begun :])
+    if shared.too_many_failed(sweep.begun):
+        rate = f"more than hydra.sweeper.max_failure_rate={sweep.settings.max_failure_rate:g} allows"
+        reason = f"{new.failed} of {new.finished} trials failed, {rate}."
+    elif whole.finished == whole.failed > 0:
+        reason = "All trials failed."
+    else:
+        return
+    raise SweepError(
+        f"{reason} The log of each is in its folder below {sweep.folder}.\n"
+        f"When the cause is mended, go on with:\n  {resume_command(sweep.folder)}"
+    )
 
 
 def _work(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
+    try:
+        _employ(sweep, shared, progress)
+    except (SweepError, *STORAGE_ERRORS) as error:
+        what = error if isinstance(error, SweepError) else storage_error(error)
+        raise SweepError(f"{what}\nNo finished trial is lost. Go on with:\n  {resume_command(sweep.folder)}") from error
+
+
+def _employ(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
     if sweep.workers == 1 and sweep.settings.executor == "local":
         work(sweep, 0, lambda: progress.stopping, lambda _: progress.update())
         return
@@ -141,7 +165,8 @@ def _work(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
         _watch(executor, shared, progress)
     finally:
         executor.kill()
-        shared.release_dead()
+        with suppress(SweepError, *STORAGE_ERRORS):  # where this fails, whoever resumes does it
+            shared.release_dead()
 
 
 def _watch(executor: Executor, shared: SharedStudy, progress: Progress) -> None:
@@ -165,9 +190,8 @@ def _executor(sweep: Sweep) -> Executor:
 
 
 @contextmanager
-def _signals(progress: Progress) -> Iterator[list[int]]:
+def _signals(progress: Progress, received: list[int]) -> Iterator[None]:
     """Let the first SIGINT end the sweep after the trials under way, and a second one, or SIGTERM, at once."""
-    received: list[int] = []
 
     def handle(number: int, _: object) -> None:
         received.append(number)
@@ -178,7 +202,7 @@ def _signals(progress: Progress) -> Iterator[list[int]]:
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield received
+        yield
     except KeyboardInterrupt:
         if not received:
             raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
+import sqlite3
 import threading
 import uuid
 import warnings
@@ -12,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import optuna
 from filelock import FileLock, Timeout
@@ -31,6 +34,7 @@ WORKERS = ".workers"
 RETRY_OF = "retry_of"  # numbers of the trials that this one repeats, because their workers died
 WORKER = "worker"  # host and lock file of whoever runs the trial
 LOCK_SECONDS = 120
+STORAGE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,15 @@ class SharedStudy:
         """Return how far the study is."""
         return count(self.trials())
 
-    def too_many_failed(self, counts: Counts) -> bool:
-        """Tell whether so many trials failed that going on makes no sense."""
+    def too_many_failed(self, begun: int) -> bool:
+        """Tell whether so many trials failed that going on makes no sense.
+
+        Parameters
+        ----------
+        begun : int
+            Number of the first trial that counts: whoever goes on with a sweep has mended what failed before.
+        """
+        counts = count(self.trials()[begun:])
         rate, finished = self.settings.max_failure_rate, counts.finished
         # A share of very few trials means nothing, unless no failure at all is allowed.
         return counts.failed > rate * max(finished, 1) and (
@@ -145,14 +156,18 @@ class SharedStudy:
                 return None
             with _without_warnings():
                 trial = self.study.ask()
+            # The sign of life comes first: of a trial that has a worker, there always is one to grow stale.
+            self._storage.record_heartbeat(trial._trial_id)
             trial.set_user_attr(WORKER, worker)
             return trial
 
     def requeue(self, trial: FrozenTrial, reason: str) -> None:
-        """Fail a trial whose worker died, and line it up to be repeated; not for ever.
+        """Fail a running trial whose worker died, and line it up to be repeated; not for ever.
 
         It is lined up first: whoever is killed in between leaves a trial that is failed next time, and not lost.
         """
+        if trial.state is not TrialState.RUNNING:  # told in the last moment
+            return
         earlier = trial.user_attrs.get(RETRY_OF, [])
         if len(earlier) < self.settings.retries:
             if trial.number not in repeated_numbers(self.trials()):
@@ -166,11 +181,13 @@ class SharedStudy:
     def release_dead(self) -> None:
         """Requeue running trials whose workers are dead: here by their lock files, elsewhere by their heartbeats."""
         with self.lock():
+            stale = self._storage._get_stale_trial_ids(self.study._study_id)
             for trial in self.trials():
-                if trial.state is TrialState.RUNNING and _is_dead(trial.user_attrs.get(WORKER)):
+                if trial.state is not TrialState.RUNNING:
+                    continue
+                dead = _is_dead(trial.user_attrs.get(WORKER))
+                if dead or (dead is None and trial._trial_id in stale):
                     self.requeue(trial, "its worker died")
-            with _without_warnings():
-                optuna.storages.fail_stale_trials(self.study)
 
     @contextmanager
     def heartbeat(self, trial: Trial) -> Iterator[None]:
@@ -181,7 +198,7 @@ class SharedStudy:
             while True:
                 try:
                     self._storage.record_heartbeat(trial._trial_id)
-                except SQLAlchemyError as error:
+                except STORAGE_ERRORS as error:
                     log.warning("no heartbeat of trial %s: %s", trial.number, error)
                 if stop.wait(self.settings.heartbeat_seconds):
                     return
@@ -213,7 +230,6 @@ class SharedStudy:
         self._storage.engine.dispose()
 
     def _open_storage(self) -> RDBStorage:
-        grace = int(self.settings.grace_seconds)
         sqlite = {"connect_args": {"timeout": LOCK_SECONDS}} if self.url.startswith("sqlite") else {}
         try:
             with _creation_lock(self.folder), _without_warnings():
@@ -221,8 +237,7 @@ class SharedStudy:
                     self.url,
                     engine_kwargs={"pool_pre_ping": True, **sqlite},
                     heartbeat_interval=self.settings.heartbeat_seconds,
-                    grace_period=grace,
-                    heartbeat_stale_trial_callback=self._repeat_stale,
+                    grace_period=self.settings.grace_seconds,
                 )
         except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
             shown = _without_password(self.url)
@@ -232,14 +247,11 @@ class SharedStudy:
             storage.engine.dispose()
         return storage
 
-    def _repeat_stale(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        earlier = trial.user_attrs.get(RETRY_OF, [])
-        if len(earlier) < self.settings.retries:
-            study.enqueue_trial(trial.params, user_attrs={RETRY_OF: [*earlier, trial.number]})
-
 
 class WorkerLock:
-    """A file that is locked for as long as a worker lives, however it dies: the system lets go of it.
+    """A file that is locked while a worker is in this context, however it leaves or dies: the system lets go of it.
+
+    Only a good end removes the file: where it is there and free, the worker's trials are to be repeated.
 
     Parameters
     ----------
@@ -250,32 +262,36 @@ class WorkerLock:
     def __init__(self, folder: Path) -> None:
         place = folder / WORKERS
         place.mkdir(parents=True, exist_ok=True)
-        path = place / f"{uuid.uuid4().hex}.lock"
-        self._lock = FileLock(path)
+        self._path = place.resolve() / f"{uuid.uuid4().hex}.lock"
+        self._lock = FileLock(self._path)
+        self.name = f"{socket.gethostname()}:{self._path}"
+
+    def __enter__(self) -> Self:
+        """Lock the file."""
         self._lock.acquire()
-        self.name = f"{socket.gethostname()}:{path.resolve()}"
+        return self
 
-    def release(self) -> None:
-        """Let go, and remove the file."""
-        path = Path(self._lock.lock_file)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let go."""
         self._lock.release()
-        path.unlink(missing_ok=True)
+        if kind is None:
+            self._path.unlink(missing_ok=True)
 
 
-def _is_dead(worker: str | None) -> bool:
+def _is_dead(worker: str | None) -> bool | None:
+    """Tell whether a worker is dead; None where its heartbeat must tell, because it is on another machine."""
     if worker is None:  # killed in the middle of taking it: nobody else does while we have the study's lock
         return True
     host, _, path = worker.partition(":")
-    if host != socket.gethostname():
-        return False  # its heartbeat tells
-    lock = FileLock(path)
+    if host != socket.gethostname() or not Path(path).exists():  # two containers may have the same name
+        return None
     try:
-        with lock.acquire(blocking=False):
+        with FileLock(path).acquire(blocking=False):
             return True
     except Timeout:
         return False
-    except OSError:  # the file is gone with its folder
-        return True
 
 
 @contextmanager
@@ -318,13 +334,33 @@ def _tune_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - a DB-API
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
+def storage_error(error: Exception) -> SweepError:
+    """Return what to say where the storage failed in the middle of a sweep."""
+    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+    if is_disk_full(error):
+        return SweepError("The disk is full: free some space.")
+    return SweepError(f"The study's storage failed: {_without_password(_first_line(cause or error))}")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error, or what led to it, is that nothing more could be written."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(chain, sqlite3.Error) and getattr(chain, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
 def _without_password(url: str) -> str:
     from mlsys.config import without_password
 
     return without_password(url)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 

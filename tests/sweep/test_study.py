@@ -1,0 +1,296 @@
+"""Who gets which trial, and what becomes of those whose worker is gone."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import operator
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from mlsys.errors import SweepError
+from mlsys.sweep import study as module
+from mlsys.sweep.settings import SweepSettings
+from mlsys.sweep.study import Counts, SharedStudy, WorkerLock, count, is_disk_full, storage_error
+from tests.sweep.conftest import finished, states
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+ELSEWHERE = "another-machine:/there/worker.lock"
+
+
+@pytest.fixture
+def shared(open_study):
+    return open_study()
+
+
+@pytest.fixture
+def lock(tmp_path):
+    """The lock of a worker that lives."""
+    with WorkerLock(tmp_path / "study") as lock:
+        yield lock
+
+
+def claim(shared, worker):
+    trial = shared.claim(worker)
+    trial.suggest_float("x", 0, 1)
+    return trial
+
+
+def die(shared):
+    """Claim a trial as a worker that then dies."""
+    lock = WorkerLock(shared.folder).__enter__()
+    trial = claim(shared, lock.name)
+    lock._lock.release(force=True)  # as the system does
+    return trial
+
+
+def age(shared, trial, seconds):
+    """Make the last sign of life of a trial older."""
+    with shared._storage.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE trial_heartbeats SET heartbeat = datetime('now', '-{seconds} seconds') "
+            f"WHERE trial_id = {trial._trial_id}"
+        )
+
+
+def test_counts_leave_out_what_is_repeated(shared, lock):
+    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
+        trial = claim(shared, lock.name)
+        shared.study.tell(trial, 1.0 if state is TrialState.COMPLETE else None, state)
+    claim(shared, lock.name)
+    die(shared)
+    shared.release_dead()
+    counts = shared.counts()
+    assert counts == Counts(complete=1, pruned=1, failed=1, running=1, waiting=1)
+    assert (counts.finished, counts.begun) == (3, 5)
+    assert count([]) == Counts()
+
+
+def drain(shared, name):
+    """Run trials as a worker does, in no time; return their numbers."""
+    numbers = []
+    while (trial := shared.claim(name)) is not None:
+        trial.suggest_float("x", 0, 1)
+        shared.study.tell(trial, 0.0)
+        numbers.append(trial.number)
+    return numbers
+
+
+def drain_in_process(settings, folder, name):
+    shared = SharedStudy(settings, folder)
+    shared.load()
+    numbers = drain(shared, name)
+    shared.close()
+    return numbers
+
+
+def test_eight_threads_take_exactly_the_trials_that_are_wanted(open_study, lock):
+    workers = [open_study(n_trials=24) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        taken = functools.reduce(operator.iadd, pool.map(lambda shared: drain(shared, lock.name), workers), [])
+    assert sorted(taken) == list(range(24))
+    assert states(workers[0].trials()) == ["COMPLETE"] * 24
+
+
+def test_two_processes_take_exactly_the_trials_that_are_wanted(open_study, lock):
+    shared = open_study(n_trials=20)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        parts = pool.starmap(drain_in_process, [(shared.settings, shared.folder, lock.name)] * 2, chunksize=1)
+        pool.close()
+        pool.join()
+    assert sorted(functools.reduce(operator.iadd, parts, [])) == list(range(20))
+    assert len(shared.trials()) == 20
+
+
+def test_a_dead_worker_s_trial_is_repeated_with_its_parameters(shared):
+    trial = die(shared)
+    shared.release_dead()
+    assert shared.trials()[0].state is TrialState.FAIL
+    again = shared.claim("x:y")
+    assert again.number == 1
+    assert again.suggest_float("x", 0, 1) == trial.params["x"]
+    assert again.user_attrs["retry_of"] == [0]
+    shared.release_dead()
+    assert len(shared.trials()) == 2, "released once"
+
+
+def test_a_trial_is_not_repeated_for_ever(open_study):
+    shared = open_study(retries=2)
+    for _ in range(3):
+        die(shared)
+        shared.release_dead()
+    trials = shared.trials()
+    assert [trial.state.name for trial in trials] == ["FAIL"] * 3
+    assert trials[2].user_attrs["error"] == "its worker died, for the 3. time"
+    assert len({trial.params["x"] for trial in trials}) == 1
+    assert shared.counts() == Counts(failed=1)
+
+
+def test_a_live_worker_keeps_its_trial_however_silent_it_is(shared, lock):
+    trial = claim(shared, lock.name)
+    age(shared, trial, 10_000)  # the machine slept
+    shared.release_dead()
+    assert shared.trials()[0].state is TrialState.RUNNING
+
+
+def test_a_trial_that_was_being_taken_is_released(shared):
+    with module._without_warnings():
+        shared.study.ask()  # killed before it said for whom
+    shared.release_dead()
+    assert shared.counts() == Counts(waiting=1)
+
+
+def test_a_worker_that_ended_badly_is_dead_at_once(shared):
+    with pytest.raises(ValueError, match="badly"), WorkerLock(shared.folder) as lock:
+        claim(shared, lock.name)
+        raise ValueError("badly")
+    shared.release_dead()
+    assert shared.counts() == Counts(waiting=1)
+
+
+@pytest.mark.parametrize("worker", [ELSEWHERE, f"{socket.gethostname()}:/nowhere/at/all.lock"])
+def test_the_heart_tells_of_a_worker_whose_file_is_not_here(shared, worker):
+    silent, alive = claim(shared, worker), claim(shared, worker)
+    shared.release_dead()
+    assert shared.counts() == Counts(running=2), "neither was silent for long: the claim itself is a sign of life"
+    age(shared, silent, 61)
+    age(shared, alive, 50)
+    shared.release_dead()
+    assert shared.counts() == Counts(running=1, waiting=1)
+    assert shared.trials()[2].user_attrs["retry_of"] == [silent.number]
+    assert shared.trials()[2].system_attrs["fixed_params"] == silent.params
+    assert not Path("/nowhere").exists()
+
+
+def test_a_heartbeat_goes_on_while_the_job_runs(open_study):
+    shared = open_study(heartbeat_seconds=1)
+    trial = claim(shared, ELSEWHERE)
+    age(shared, trial, 100)
+    with shared.heartbeat(trial):
+        time.sleep(0.3)
+        assert shared._storage._get_stale_trial_ids(shared.study._study_id) == []
+        age(shared, trial, 100)
+        time.sleep(1.2)
+        assert shared._storage._get_stale_trial_ids(shared.study._study_id) == []
+    assert [thread.name for thread in threading.enumerate() if thread.name == "heartbeat"] == []
+
+
+@pytest.mark.parametrize("killed_at", ["enqueue_trial", "tell"])
+def test_a_trial_survives_a_death_in_the_middle_of_its_release(shared, monkeypatch, killed_at):
+    die(shared)
+    real = getattr(optuna.Study, killed_at)
+
+    def killed(self, *arguments, **named):
+        if killed_at == "enqueue_trial":
+            real(self, *arguments, **named)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, killed_at, killed)
+        with pytest.raises(KeyboardInterrupt):
+            shared.release_dead()
+    assert states(shared.trials()) == ["RUNNING", "WAITING"]
+    shared.release_dead()
+    assert states(shared.trials()) == ["FAIL", "WAITING"], "repeated, and once"
+    assert shared.counts() == Counts(waiting=1)
+
+
+def test_what_was_told_in_the_last_moment_is_not_repeated(shared, lock):
+    trial = claim(shared, lock.name)
+    shared.study.tell(trial, 1.0)
+    shared.requeue(shared.trials()[0], "interrupted")
+    assert states(shared.trials()) == ["COMPLETE"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "told", "expected"),
+    [
+        (0.0, "c", False),
+        (0.0, "cf", True),
+        (0.3, "ff", False),  # two are no share
+        (0.3, "fff", True),
+        (0.3, "ffcc", False),
+        (0.3, "ffccc", True),
+        (0.5, "fffccc", False),
+        (0.5, "ffffccc", True),
+        (1.0, "ffffff", False),
+    ],
+)
+def test_too_many_failures(open_study, lock, rate, told, expected):
+    shared = open_study(n_trials=50, max_failure_rate=rate)
+    for letter in told:
+        shared.study.tell(claim(shared, lock.name), *((None, TrialState.FAIL) if letter == "f" else (1.0,)))
+    assert shared.too_many_failed(0) is expected
+    assert not shared.too_many_failed(len(told)), "whoever goes on with a sweep has mended what failed"
+
+
+def test_the_file_of_a_worker_goes_with_it(tmp_path):
+    with WorkerLock(tmp_path) as lock:
+        assert len(list((tmp_path / ".workers").glob("*.lock"))) == 1
+        assert lock.name.startswith(f"{socket.gethostname()}:{tmp_path}")
+    assert list((tmp_path / ".workers").glob("*.lock")) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nosuch://ann:secret@host/db", "Check hydra.sweeper.storage"),
+        ("postgresql+psycopg://ann:secret@localhost:1/db", "Check hydra.sweeper.storage"),
+        ("mysql+nodriver://localhost/db", "Check hydra.sweeper.storage"),
+        ("no url at all", "Check hydra.sweeper.storage"),
+        ("sqlite:////nowhere/at/all.db", "unable to open database file"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_one_error(settings, tmp_path, url, message):
+    changed = SweepSettings.model_validate(settings.model_dump() | {"storage": url, "study_name": "x"})
+    with pytest.raises(SweepError, match=message) as caught:
+        SharedStudy(changed, tmp_path)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_driver_names_the_extra(settings, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
+    changed = SweepSettings.model_validate(
+        settings.model_dump() | {"storage": "postgresql+psycopg://localhost/db", "study_name": "x"}
+    )
+    with pytest.raises(SweepError, match=r"pip install 'mlsys\[postgres\]'"):
+        SharedStudy(changed, tmp_path)
+
+
+def test_a_lock_that_nobody_lets_go_is_an_error(shared, open_study, monkeypatch):
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
+    other = open_study()
+    with shared.lock(), pytest.raises(SweepError, match="held for 0.1 s by another process"):
+        other.claim("x:y")
+
+
+def test_a_full_disk_is_told_from_other_failures(shared):
+    with shared._storage.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # as if the disk were full
+        columns = ", ".join(f"a_long_column_name_{number}" for number in range(1000))
+        with pytest.raises(Exception, match="disk is full") as caught:
+            connection.exec_driver_sql(f"CREATE TABLE t ({columns})")
+    assert is_disk_full(caught.value)
+    assert str(storage_error(caught.value)) == "The disk is full: free some space."
+    wrapped = ValueError("wrapped")
+    wrapped.__cause__ = OSError(28, "No space left on device")
+    assert is_disk_full(wrapped)
+    other = optuna.exceptions.StorageInternalError("An exception is raised during the commit. …")
+    other.__cause__ = OSError(5, "the server said nothing")
+    assert not is_disk_full(other)
+    assert "the server said nothing" in str(storage_error(other))
+
+
+def test_study_files_are_of_one_piece_after_the_end(shared, lock):
+    shared.study.tell(claim(shared, lock.name), 1.0)
+    shared.close()
+    assert sorted(path.name for path in shared.folder.glob("study.db*")) == ["study.db", "study.db.lock"]
+    assert len(finished(shared.trials())) == 1
