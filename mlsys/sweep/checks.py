@@ -97,6 +97,9 @@ def check_study(study: optuna.Study, sweep: Sweep) -> None:
         "fixed": sorted(_fixed(sweep)),
     }
     then = study.user_attrs.get("search")
+    made = [direction.name.lower() for direction in study.directions]
+    if then is None and made != now["directions"]:
+        then = {**now, "directions": made}  # another program made it, such as hydra-optuna-sweeper
     if then is None:
         study.set_user_attr("search", now)
         return
@@ -110,7 +113,11 @@ def check_study(study: optuna.Study, sweep: Sweep) -> None:
 
 
 def _fixed(sweep: Sweep) -> Sequence[str]:
-    return [f"{key}={value}" for key, value in sweep.space.base.fixed.items() if key != "threads"]
+    space = sweep.space
+    fixed = [f"{key}={value}" for key, value in space.base.fixed.items() if key != "threads"]
+    for condition, parameters in space.conditions.items():
+        fixed += [f"{key}={value} where {condition}" for key, value in parameters.fixed.items()]
+    return [*fixed, *space.deletions]
 
 
 def _short(value: Any) -> str:  # noqa: ANN401
