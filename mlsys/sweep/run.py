@@ -25,7 +25,7 @@ from mlsys.sweep.settings import SweepSettings, check_settings
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import STORAGE_ERRORS, SharedStudy, count, storage_error
 from mlsys.sweep.winner import refit_winner
-from mlsys.sweep.worker import ALLOWED, Sweep, work
+from mlsys.sweep.worker import ALLOWED, Sweep, build, build_sampler, work
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
@@ -94,6 +94,9 @@ def _sweep(
         raise ConfigError("The sweep", [problem], "Whoever gives the same name and storage joins the study.")
     directions = directions_of(config, settings)
     workers = min(settings.n_jobs or len(os.sched_getaffinity(0)), settings.n_trials)
+    build_sampler(settings.sampler, [])
+    if settings.pruner:
+        build(settings.pruner)
     sweep = Sweep(settings, hydra_context, task_function, config, space, directions, folder, workers)
     check_trials(sweep)
     return sweep

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def main(config: DictConfig) -> float:
     with (folder.parent / "starts.log").open("a") as log:
         log.write(f"{folder.name} {os.getpid()}\n")
     assert not (folder / "result").exists(), "a run directory was used twice"
+    if config.fail == "kill" and config.x > 0:
+        os.kill(os.getpid(), signal.SIGKILL)
     if config.fail and config.x > 0:
         raise ValueError(f"x is {config.fail}")
     trial = current_trial()

@@ -1,0 +1,60 @@
+"""Workers as Ray tasks; those in processes are tested with whole sweeps, in test_run.py."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.sweep.conftest import end_of, finished, states
+from tests.sweep.test_run import wait_for
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
+RAY = ["hydra.sweeper.executor=ray", "hydra.sweeper.n_jobs=2", "hydra.sweeper.pruner=null"]
+
+
+def ray_workers(process):
+    """Return the processes of a sweep's Ray tasks, by their session."""
+    found = subprocess.run(["pgrep", "-f", "ray::_ray_task"], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split() if _descends(int(word), process.pid)]
+
+
+def _descends(pid, ancestor):
+    while pid > 1 and pid != ancestor:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return False
+    return pid == ancestor
+
+
+@pytest.mark.slow
+@needs_ray
+def test_ray_tasks_run_a_sweep_and_one_that_dies_is_replaced(toy):
+    process = toy.start(*RAY, "hydra.sweeper.n_trials=6", "seconds=1.5")
+    wait_for(process, lambda: len(toy.starts()) >= 2, seconds=60)
+    victims = ray_workers(process)
+    assert len(victims) == 2
+    os.kill(victims[0], signal.SIGKILL)
+    done = end_of(process)
+    assert done.returncode == 0, done.stderr
+    trials = toy.trials()
+    assert states(finished(trials)) == ["COMPLETE"] * 6
+    assert states(trials) == ["COMPLETE"] * 6 + ["FAIL"]
+    assert len({trial.params["x"] for trial in trials if trial.state.name == "COMPLETE"}) == 6
+    assert len(toy.starts()) == len(set(toy.starts())) == 7
+    assert "6 of 6 trials: 6 complete, 0 pruned, 0 failed" in done.stdout.splitlines()
+
+
+def test_without_ray_the_extra_is_named(toy, tmp_path):
+    hidden = tmp_path / "hidden" / "ray"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ImportError('hidden')")
+    done = toy.run(*RAY, "seconds=0", PYTHONPATH=str(hidden.parent))
+    assert done.returncode == 1
+    assert "pip install 'mlsys[ray]'" in done.stderr
+    assert toy.starts() == []

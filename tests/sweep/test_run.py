@@ -1,0 +1,352 @@
+"""Whole sweeps of the toy program, and what stops them."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shlex
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+import yaml
+
+from mlsys.sweep.run import resume_command
+from tests.sweep.conftest import Toy, end_of, finished, states
+
+SLOW = ["seconds=1.5", "hydra.sweeper.pruner=null"]
+
+
+def wait_for(process, condition, seconds=30):
+    """Wait until something is so while a program runs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"it did not come to pass (exit {process.returncode}):\n{out}\n{err}")
+        time.sleep(0.05)
+
+
+def said(done):
+    """Return the error that a program ended with, without Hydra's traceback of it."""
+    return re.split(r"^mlsys\.errors\.\w+: ", done.stderr, flags=re.MULTILINE)[-1]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A finished sweep of one worker, which runs in the sweep's own process."""
+    toy = Toy(tmp_path_factory.mktemp("alone") / "sweep")
+    return toy, toy.run("seconds=0", "hydra.sweeper.n_jobs=1")
+
+
+@pytest.mark.parametrize("which", ["swept", "alone"])
+def test_a_whole_sweep(which, request):
+    toy, done = request.getfixturevalue(which)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    trials = toy.trials()
+    assert len(trials) == len(finished(trials)) == 10
+    assert sorted(toy.starts(), key=int) == [str(number) for number in range(10)]
+    lines = done.stdout.splitlines()
+    told = {name: states(trials).count(name.upper()) for name in ("complete", "pruned")}
+    assert lines[0] == f"10 of 10 trials: {told['complete']} complete, {told['pruned']} pruned, 0 failed"
+    best = min((trial for trial in trials if trial.state.name == "COMPLETE"), key=lambda trial: trial.value)
+    assert lines[1].strip() == "Leaderboard"
+    assert lines[3].split()[:2] == [str(best.number), f"{best.value:.5g}"]
+    assert len([line for line in done.stderr.splitlines() if line.startswith("trial ")]) == 10
+    assert not list((toy.folder / ".workers").glob("????????????????*.lock"))
+
+
+def test_what_a_sweep_leaves(swept):
+    toy, _ = swept
+    best = min((trial for trial in toy.trials() if trial.state.name == "COMPLETE"), key=lambda trial: trial.value)
+    results = yaml.safe_load((toy.folder / "optimization_results.yaml").read_text())
+    assert results["best_params"] == best.params
+    assert results["best_value"] == best.value
+    frame = pd.read_parquet(toy.folder / "trials.parquet")
+    assert list(frame["number"]) == list(range(10))
+    assert frame.loc[best.number, "value"] == best.value
+    assert frame.loc[best.number, "run"] == str(toy.folder / str(best.number))
+    assert (frame["reports"] > 0).all()
+    assert yaml.safe_load((toy.folder / "multirun.yaml").read_text())["hydra"]["sweeper"]["n_trials"] == 10
+
+
+def test_one_worker_uses_one_process_and_two_use_two(swept, alone):
+    for (toy, _), number in ((alone, 1), (swept, 2)):
+        lines = (toy.folder / "starts.log").read_text().splitlines()
+        assert len({line.split()[1] for line in lines}) == number
+
+
+def test_one_worker_with_the_same_seed_repeats_exactly(alone, toy):
+    again = toy.run("seconds=0", "hydra.sweeper.n_jobs=1")
+    assert again.returncode == 0
+    first, second = (
+        [(trial.state, trial.params, trial.values, trial.intermediate_values) for trial in each.trials()]
+        for each in (alone[0], toy)
+    )
+    assert first == second
+
+
+def test_a_sweep_goes_on_to_more_trials_and_a_finished_one_does_nothing(toy):
+    small = ["seconds=0", "hydra.sweeper.n_jobs=1"]
+    assert toy.run(*small, "hydra.sweeper.n_trials=4").returncode == 0
+    more = toy.run(*small, "hydra.sweeper.n_trials=9")
+    assert more.returncode == 0, more.stderr
+    assert "4 of 9 trials are finished" in more.stdout + more.stderr
+    trials = toy.trials()
+    assert len(finished(trials)) == len(trials) == 9
+    assert len({trial.params["x"] for trial in trials}) == 9, "no draw was drawn again"
+    before = (toy.folder / "starts.log").read_bytes()
+    again = toy.run(*small, "hydra.sweeper.n_trials=9")
+    assert (again.returncode, toy.starts()) == (0, [str(number) for number in range(9)])
+    assert (toy.folder / "starts.log").read_bytes() == before
+    assert [trial.datetime_complete for trial in toy.trials()] == [trial.datetime_complete for trial in trials]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("x=interval(-1.0, 1.0)", "space"),
+        ("steps=7", "fixed"),
+        ("hydra.sweeper.direction=maximize", "directions"),
+        ("+objective=roc_auc", "objectives"),
+    ],
+)
+def test_another_search_in_the_same_study_is_refused(swept, change, what):
+    toy, _ = swept
+    files = {path: path.stat().st_mtime_ns for path in toy.folder.glob("*.*")}
+    done = toy.run("seconds=0", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=11", change)
+    assert done.returncode == 1
+    assert f"The study {toy.folder.name} is another search, which has" in said(done)
+    assert f"\n  {what}\n" in said(done)
+    assert "Take another hydra.sweep.dir" in said(done)
+    assert len(toy.trials()) == 10
+    assert {path: path.stat().st_mtime_ns for path in files if path.suffix != ".db"} == {
+        path: files[path] for path in files if path.suffix != ".db"
+    }
+
+
+def interrupted(toy, send, *arguments):
+    """Start a sweep of two workers and interrupt it when both are at a trial."""
+    process = toy.start(*SLOW, "hydra.sweeper.n_jobs=2", *arguments)
+    wait_for(process, lambda: len(toy.starts()) >= 2)
+    began = time.monotonic()
+    send(process)
+    done = end_of(process, timeout=30)
+    return done, time.monotonic() - began
+
+
+def resume_line(done):
+    lines = done.stderr.splitlines()
+    return lines[lines.index("Go on with:") + 1].strip()
+
+
+def test_an_interrupt_lets_running_trials_finish(toy):
+    done, _ = interrupted(toy, lambda process: os.killpg(process.pid, signal.SIGINT))
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "once more to stop at once" in done.stderr
+    assert states(toy.trials()) == ["COMPLETE"] * 2
+    assert done.stdout.startswith("2 of 10 trials: 2 complete, 0 pruned, 0 failed")
+    assert (toy.folder / "trials.parquet").exists()
+    command = resume_line(done)
+    assert command.endswith(f"hydra.sweep.dir={toy.folder}")
+    assert command.count("hydra.sweep.dir") == 1
+    words = shlex.split(command)
+    assert words[1:] == [*toy.command()[1:3], *SLOW, "hydra.sweeper.n_jobs=2", f"hydra.sweep.dir={toy.folder}"]
+
+
+def is_anyone_left(process):
+    return subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, check=False).returncode == 0
+
+
+def twice(process):
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("send", "code"), [(twice, 130), (lambda process: process.terminate(), 143)], ids=["SIGINT twice", "SIGTERM"]
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_at_once_means_at_once_and_leaves_no_ghost(tmp_path, send, code, workers):
+    toy = Toy(tmp_path / "sweep")
+    process = toy.start("seconds=20", "hydra.sweeper.pruner=null", f"hydra.sweeper.n_jobs={workers}")
+    wait_for(process, lambda: len(toy.starts()) >= workers)
+    began = time.monotonic()
+    send(process)
+    done = end_of(process, timeout=30)
+    assert time.monotonic() - began < 10
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Go on with:" in done.stderr
+    assert states(toy.trials()) == ["FAIL"] * workers + ["WAITING"] * workers
+    while time.monotonic() - began < 10 and is_anyone_left(process):
+        time.sleep(0.1)
+    assert not is_anyone_left(process)
+
+
+def test_an_interrupt_while_workers_start_is_no_traceback(toy):
+    process = toy.start(*SLOW, "hydra.sweeper.n_jobs=2")
+    wait_for(process, lambda: subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True).stdout)
+    os.killpg(process.pid, signal.SIGINT)
+    done = end_of(process, timeout=30)
+    assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr
+    assert "another takes its place" not in done.stderr
+
+
+def test_no_failure_is_allowed(toy):
+    done = toy.run("seconds=0", "fail=too large", "hydra.sweeper.n_jobs=1", "hydra.sweeper.max_failure_rate=0")
+    assert done.returncode == 1
+    trials = toy.trials()
+    assert states(trials).count("FAIL") == 1
+    assert trials[-1].state.name == "FAIL", "the first failure was the end"
+    assert "1 of" in said(done)
+    assert "more than hydra.sweeper.max_failure_rate=0 allows" in said(done)
+    assert f"hydra.sweep.dir={toy.folder}" in said(done).splitlines()[-1]
+    assert "ValueError: x is too large" in (toy.folder / str(trials[-1].number) / "toy.log").read_text()
+    begun = len(trials)
+    again = toy.run("seconds=0", "fail=too large", "hydra.sweeper.n_jobs=1", "hydra.sweeper.max_failure_rate=0")
+    assert again.returncode == 1
+    assert len(toy.trials()) > begun, "whoever goes on is taken to have mended it"
+
+
+def test_some_failures_are_allowed_and_told(toy):
+    done = toy.run("seconds=0", "fail=too large", "hydra.sweeper.n_jobs=1", "hydra.sweeper.max_failure_rate=0.9")
+    assert done.returncode == 0, done.stderr
+    failed = [trial.number for trial in toy.trials() if trial.state.name == "FAIL"]
+    assert len(finished(toy.trials())) == 10
+    assert 1 < len(failed) < 9
+    numbers = ", ".join(map(str, failed))
+    assert f"  failed ({len(failed)}: trials {numbers}): ValueError: x is too large" in done.stdout
+    results = yaml.safe_load((toy.folder / "optimization_results.yaml").read_text())
+    assert results["trials"]["failed"] == len(failed)
+
+
+def test_too_many_failures_end_a_sweep(toy):
+    arguments = ["x=interval(1.0, 5.0)", "hydra.sweeper.max_failure_rate=0.5", "hydra.sweeper.n_trials=50"]
+    done = toy.run("seconds=0", "fail=too large", "hydra.sweeper.n_jobs=2", *arguments)
+    assert done.returncode == 1
+    count = len(toy.trials())
+    assert 3 <= count <= 6
+    assert f"{count} of {count} trials failed, more than hydra.sweeper.max_failure_rate=0.5 allows" in said(done)
+    assert f"failed ({count}: trials 0, 1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["hydra.sweeper.storage=sqlite:///x.db"], "hydra.sweeper.study_name"),
+        (["hydra.sweeper.storage=nosuch://host/db", "hydra.sweeper.study_name=a"], "Check hydra.sweeper.storage"),
+        (["+hydra.sweeper.n_trails=3"], "closest: n_trials"),
+        (["xx=1,2"], r"a trial [\s\S]*xx"),
+        (["hydra.sweeper.sampler._target_=optuna.samplers.TPE"], "optuna.samplers.TPE"),
+        (["hydra.sweeper.pruner._target_=optuna.pruners.Nope"], "optuna.pruners.Nope"),
+    ],
+)
+def test_what_cannot_begin_is_one_clear_error(toy, arguments, message):
+    done = toy.run("seconds=0", *arguments)
+    assert done.returncode == 1
+    assert re.search(message, said(done)), done.stderr
+    assert done.stdout == ""
+    assert toy.starts() == []
+    assert not (toy.folder / "study.db").exists()
+
+
+def test_workers_that_die_in_turn_end_the_sweep(toy):
+    done = toy.run("seconds=0", "fail=kill", "x=interval(1.0, 5.0)", "hydra.sweeper.n_jobs=2")
+    assert done.returncode == 1
+    assert "5 workers died in turn (exit code -9)" in said(done)
+    assert f"hydra.sweep.dir={toy.folder}" in said(done).splitlines()[-1]
+
+
+def children(process):
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split()]
+
+
+@pytest.mark.slow
+def test_twenty_kills_lose_nothing_and_repeat_nothing(toy):
+    rng = random.Random(4)
+    arguments = ["hydra.sweeper.n_trials=30", "hydra.sweeper.n_jobs=2", "seconds=0.3", "hydra.sweeper.retries=50"]
+    killed, begun = {"parent": 0, "worker": 0}, time.monotonic()
+    while True:
+        process = toy.start(*arguments)
+        while process.poll() is None and sum(killed.values()) < 20:
+            time.sleep(rng.uniform(0.2, 1.6))
+            victims = [process.pid, *children(process)]
+            victim = rng.choice([victims[0], *victims, *victims[1:]])
+            if process.poll() is None:
+                try:
+                    os.kill(victim, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                killed["parent" if victim == process.pid else "worker"] += 1
+        done = end_of(process)
+        if process.returncode != -signal.SIGKILL:
+            break
+        assert time.monotonic() - begun < 150
+    assert done.returncode == 0, done.stderr
+    trials = toy.trials()
+    assert len(finished(trials)) == 30
+    assert not {"RUNNING", "WAITING"} & set(states(trials))
+    succeeded = [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    assert len(succeeded) == 30, "every trial that was killed was repeated"
+    assert len({tuple(sorted(trial.params.items())) for trial in succeeded}) == 30
+    assert len(toy.starts()) == len(set(toy.starts())), "no run directory was used twice"
+    assert min(killed.values()) >= 3
+    assert sum(killed.values()) == 20
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of two megabytes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_stops_the_sweep_and_nothing_is_lost(tiny_disk, workers):
+    toy = Toy(tiny_disk / "sweep")
+    arguments = ["seconds=0.2", f"hydra.sweeper.n_jobs={workers}", "hydra.sweeper.n_trials=12"]
+    process = toy.start(*arguments, "hydra.sweeper.pruner=null")
+    wait_for(process, lambda: len(toy.starts()) >= 4)
+    ballast = tiny_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            for size in (4096, 1):
+                while file.write(b"x" * size):
+                    pass
+        except OSError:
+            pass
+    done = end_of(process)
+    assert done.returncode == 1
+    assert said(done).splitlines()[0] == "The disk is full: free some space."
+    assert said(done).splitlines()[-1].endswith(f"hydra.sweep.dir={toy.folder}")
+    ballast.unlink()
+    before = len([trial for trial in toy.trials() if trial.state.name == "COMPLETE"])
+    again = toy.run(*arguments, "hydra.sweeper.pruner=null")
+    assert again.returncode == 0, again.stderr
+    trials = toy.trials()
+    assert before < len(finished(trials)) == 12
+    assert states(finished(trials)) == ["COMPLETE"] * 12, "no trial was spent on the full disk"
+    assert "RUNNING" not in states(trials)
+
+
+def test_the_resume_command_is_one_that_a_shell_understands(tmp_path):
+    command = resume_command(
+        tmp_path / "a b", ["/usr/bin/python3", "toy.py", "-m", "x=choice(1, 2)", "hydra.sweep.dir=old"]
+    )
+    assert command == f"python3 toy.py -m 'x=choice(1, 2)' 'hydra.sweep.dir={tmp_path}/a b'"

@@ -1,0 +1,98 @@
+"""A study on a server, which several machines share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy
+
+from mlsys.errors import SweepError
+from mlsys.sweep.study import SharedStudy, WorkerLock
+from tests.sweep.conftest import TOY, Toy, end_of, finished, replace_settings, states, trials_of
+from tests.sweep.test_run import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")]
+ON_ANOTHER_MACHINE = (
+    "import runpy, socket, sys; socket.gethostname = lambda: 'elsewhere'; sys.argv = sys.argv[1:]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+def arguments(url, name, *more):
+    return ["hydra.sweeper.pruner=null", f"hydra.sweeper.storage={url!r}", f"hydra.sweeper.study_name={name}", *more]
+
+
+def test_two_processes_share_one_study(postgresql, tmp_path):
+    toys = [Toy(tmp_path / name) for name in ("here", "there")]
+    given = arguments(postgresql, "shared", "seconds=0.4", "hydra.sweeper.n_trials=14", "hydra.sweeper.n_jobs=1")
+    ended = [end_of(process) for process in [toy.start(*given) for toy in toys]]
+    assert [done.returncode for done in ended] == [0, 0], [done.stderr for done in ended]
+    trials = trials_of(postgresql, "shared")
+    assert states(trials) == ["COMPLETE"] * 14
+    assert len({trial.params["x"] for trial in trials}) == 14, "each process has draws of its own"
+    jobs = [toy.starts() for toy in toys]
+    assert sorted(jobs[0] + jobs[1], key=int) == [str(number) for number in range(14)]
+    assert min(map(len, jobs)) >= 2
+    assert all(done.stdout.startswith("14 of 14 trials") for done in ended)
+
+
+def test_a_trial_of_a_machine_that_died_is_repeated_by_another(postgresql, tmp_path):
+    toys = [Toy(tmp_path / name) for name in ("here", "there")]
+    given = arguments(
+        postgresql, "mourned", "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.heartbeat_seconds=1", "hydra.sweeper.grace_seconds=3",
+    )  # fmt: skip
+
+    class Elsewhere(Toy):
+        def command(self, *words):
+            return [sys.executable, "-c", ON_ANOTHER_MACHINE, str(TOY), *super().command(*words)[2:]]
+
+    dying = Elsewhere(toys[1].folder).start(*given, "seconds=1")
+    wait_for(dying, toys[1].starts)
+    trials = trials_of(postgresql, "mourned")
+    assert trials[0].user_attrs["worker"].startswith("elsewhere:")
+    os.kill(dying.pid, signal.SIGKILL)
+    end_of(dying)
+    done = toys[0].run(*given, "seconds=1")
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(postgresql, "mourned")
+    assert states(finished(trials)) == ["COMPLETE"] * 5
+    (repeated,) = [trial for trial in trials if trial.user_attrs.get("retry_of")]
+    assert repeated.user_attrs["retry_of"] == [0]
+    assert repeated.params == trials[0].params
+    assert states(trials) == ["COMPLETE"] * 5 + ["FAIL"]
+
+
+def test_claims_are_exact_on_a_server(postgresql, settings, tmp_path):
+    changed = replace_settings(settings, storage=postgresql, study_name="claims", n_trials=24)
+    (tmp_path / "study").mkdir()
+    studies = [SharedStudy(changed, tmp_path / "study") for _ in range(4)]
+    for shared in studies:
+        shared.create(["minimize"])
+
+    def drain(shared):
+        taken = []
+        while (trial := shared.claim(lock.name)) is not None:
+            shared.study.tell(trial, 0.0)
+            taken.append(trial.number)
+        return taken
+
+    with WorkerLock(tmp_path) as lock, ThreadPoolExecutor(4) as pool:
+        taken = [number for numbers in pool.map(drain, studies) for number in numbers]
+    for shared in studies:
+        shared.close()
+    assert sorted(taken) == list(range(24))
+
+
+def test_another_search_on_a_server_is_refused_and_an_unknown_server_is_one_error(postgresql, settings, tmp_path):
+    toy = Toy(tmp_path / "sweep")
+    assert toy.run(*arguments(postgresql, "mine", "seconds=0", "hydra.sweeper.n_trials=1")).returncode == 0
+    done = toy.run(*arguments(postgresql, "mine", "seconds=0", "hydra.sweeper.n_trials=2", "x=interval(1.0, 2.0)"))
+    assert "The study mine is another search, which has 1 problem" in done.stderr
+    url = sqlalchemy.make_url(postgresql).set(database="nosuch").render_as_string(hide_password=False)
+    with pytest.raises(SweepError, match="The study cannot be kept in"):
+        SharedStudy(replace_settings(settings, storage=url, study_name="x"), tmp_path)
