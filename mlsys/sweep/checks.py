@@ -113,11 +113,13 @@ def check_study(study: optuna.Study, sweep: Sweep) -> None:
 
 
 def _fixed(sweep: Sweep) -> Sequence[str]:
+    from mlsys.config import without_password
+
     space = sweep.space
     fixed = [f"{key}={value}" for key, value in space.base.fixed.items() if key != "threads"]
     for condition, parameters in space.conditions.items():
         fixed += [f"{key}={value} where {condition}" for key, value in parameters.fixed.items()]
-    return [*fixed, *space.deletions]
+    return [without_password(each) for each in (*fixed, *space.deletions)]
 
 
 def _short(value: Any) -> str:  # noqa: ANN401

@@ -18,7 +18,9 @@ class Leaderboard(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401, ARG002 - Hydra's signature
         """Print the table and the sweep directory."""
         folder = Path(config.hydra.sweep.dir).absolute()
-        if not (folder / "optimization_results.yaml").exists() and folder.is_dir():
+        if not folder.is_dir():  # refused before the first job
+            return
+        if not (folder / "optimization_results.yaml").exists():
             show_leaderboard(folder, config)
         sys.stdout.write(f"{folder}\n")
 

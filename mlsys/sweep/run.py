@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from omegaconf import DictConfig, OmegaConf
 
+from mlsys.config import without_password
 from mlsys.errors import ConfigError, Problem, SweepError
+from mlsys.runs.files import write_atomic
 from mlsys.sweep.checks import check_study, check_trials, directions_of
 from mlsys.sweep.progress import Progress
 from mlsys.sweep.results import Results, write_results
@@ -106,7 +108,7 @@ def _run(sweep: Sweep, shared: SharedStudy) -> None:
     study = shared.create(sweep.directions)
     check_study(study, sweep)
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(sweep.config, sweep.folder / "multirun.yaml")
+    write_atomic(sweep.folder / "multirun.yaml", without_password(OmegaConf.to_yaml(sweep.config)).encode())
     shared.release_dead()
     start = shared.counts()
     sweep = replace(sweep, begun=len(shared.trials()))

@@ -6,6 +6,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+from optuna.trial import FixedTrial
+
 from mlsys.errors import RunError
 from mlsys.runs import Run
 from mlsys.sweep.results import Results, link
@@ -30,7 +32,8 @@ def refit_winner(results: Results) -> None:
     folder = _free(results.sweep.folder / REFIT / str(tried), str(best.number))
     if not _is_complete(folder):
         sys.stderr.write(f"Refitting the best of {tried} trials, number {best.number} …\n")
-        overrides = results.overrides(best)
+        # Not those that the study holds, where passwords are hidden.
+        overrides = results.sweep.space.overrides(FixedTrial(best.params, best.number), results.sweep.config)  # type: ignore[arg-type]
         if results.sweep.config.get("search") is not None:
             overrides = [*overrides, f"++search.tried={tried}"]
         _run(results, overrides, str(folder.relative_to(results.sweep.folder)))

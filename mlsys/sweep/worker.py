@@ -18,6 +18,7 @@ import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
 
+from mlsys.config import without_password
 from mlsys.errors import ConfigError, PrunedError, SweepError
 from mlsys.recording import log_to_file
 from mlsys.sweep.context import trial_scope
@@ -171,10 +172,11 @@ def run_trial(sweep: Sweep, shared: SharedStudy, trial: Trial, memory: Memory) -
         with shared.heartbeat(trial):
             overrides = sweep.space.overrides(trial, sweep.config)
             state, values, error = _run_job(sweep, trial, overrides, current)
-            facts = {"overrides": overrides, "run": str(sweep.folder / str(trial.number)), **current.notes}
+            shown = [without_password(override) for override in overrides]
+            facts = {"overrides": shown, "run": str(sweep.folder / str(trial.number)), **current.notes}
             trial.set_user_attr("job", facts)
             if error:
-                trial.set_user_attr("error", error)
+                trial.set_user_attr("error", without_password(error))
             shared.study.tell(trial, values, state, skip_if_finished=True)
     except optuna.exceptions.UpdateFinishedTrialError:
         log.warning(

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,3 @@ def open_study(settings: SweepSettings, tmp_path: Path) -> Iterator[Callable[...
 def replace_settings(settings: SweepSettings, **changes: Any) -> SweepSettings:
     """Return settings with some changed, checked anew."""
     return SweepSettings.model_validate(settings.model_dump() | changes)
-
-
-__all__ = ["Toy", "end_of", "finished", "replace", "replace_settings", "states", "trials_of"]

@@ -350,3 +350,12 @@ def test_the_resume_command_is_one_that_a_shell_understands(tmp_path):
         tmp_path / "a b", ["/usr/bin/python3", "toy.py", "-m", "x=choice(1, 2)", "hydra.sweep.dir=old"]
     )
     assert command == f"python3 toy.py -m 'x=choice(1, 2)' 'hydra.sweep.dir={tmp_path}/a b'"
+
+
+def test_no_file_of_a_sweep_holds_a_password(toy):
+    done = toy.run("seconds=0", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "++note=db://ann:s3cret@host/a")
+    assert done.returncode == 0, done.stderr
+    assert b"***@host" in (toy.folder / "study.db").read_bytes()
+    files = [path for path in toy.folder.rglob("*") if path.is_file()]
+    assert {"study.db", "multirun.yaml", "optimization_results.yaml"} <= {path.name for path in files}
+    assert [path for path in files if b"s3cret" in path.read_bytes()] == []

@@ -1,0 +1,100 @@
+"""What is shown while a sweep runs."""
+
+import io
+from types import SimpleNamespace
+
+import optuna
+import pytest
+from omegaconf import OmegaConf
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+from rich.console import Console
+
+from mlsys.sweep.progress import Progress, best_trial, failures
+
+
+def trial(value=None, state=TrialState.COMPLETE, **attributes):
+    distributions = {"model.eta@xgboost": FloatDistribution(0, 1)}
+    return create_trial(
+        state=state, value=value, params={"model.eta@xgboost": 0.25}, distributions=distributions, user_attrs=attributes
+    )
+
+
+@pytest.fixture
+def study():
+    study = optuna.create_study()
+    study.add_trials(
+        [
+            trial(2.0),
+            trial(state=TrialState.FAIL),
+            trial(state=TrialState.FAIL, error="ValueError: no"),
+            trial(state=TrialState.PRUNED, value=5.0),
+            trial(1.0, retry_of=[1]),
+            trial(1.0),
+        ]
+    )
+    return study
+
+
+def progress_of(study, *, terminal):
+    sweep = SimpleNamespace(config=OmegaConf.create({}), directions=["minimize"], settings=SimpleNamespace(n_trials=9))
+    shared = SimpleNamespace(trials=lambda: study.get_trials(deepcopy=False))
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    return Progress(sweep, shared, console), console.file
+
+
+def test_elsewhere_each_trial_is_one_line_and_told_once(study):
+    before = study.get_trials()
+    empty = optuna.create_study()
+    progress, said = progress_of(empty, terminal=False)
+    with progress:
+        empty.add_trials(before)
+        progress.update()
+        progress.update()
+    lines = said.getvalue().splitlines()
+    assert len(lines) == 6
+    assert lines[0].startswith("trial 0 complete")
+    assert ": value 2 | eta=0.25 | best value 1 (trial 4)" in lines[0]
+    assert "its worker died; it is repeated" in lines[1]
+    assert "trial 2 failed" in lines[2]
+    assert "ValueError: no" in lines[2]
+    assert "pruned" in lines[3]
+    assert "best" not in lines[4]
+
+
+def test_a_resumed_sweep_tells_only_what_is_new(study):
+    progress, said = progress_of(study, terminal=False)
+    with progress:
+        study.add_trial(trial(0.5))
+        progress.update()
+    assert [line.split()[1] for line in said.getvalue().splitlines()] == ["6"]
+
+
+def test_a_terminal_has_a_live_table(study):
+    progress, said = progress_of(study, terminal=True)
+    with progress:
+        progress.update()
+        assert "time left unknown" in said.getvalue()
+        study.add_trial(trial(0.5))
+        progress.update()
+    text = said.getvalue()
+    assert "5 of 9, 0 running" in text
+    assert "6 of 9, 0 running, about 0 s left" in text
+    assert "4 complete, 1 pruned, 1 failed" in text
+    assert "value 0.5, trial 6: eta=0.25" in text
+
+
+def test_the_best_is_the_earliest_of_equals(study):
+    assert best_trial(study.trials, ["minimize"]).number == 4
+    assert best_trial(study.trials, ["maximize"]).number == 0
+    assert best_trial([], ["maximize"]) is None
+
+
+def test_failures_are_told_by_their_reason():
+    study = optuna.create_study()
+    study.add_trials([trial(state=TrialState.FAIL, error="E: a") for _ in range(10)])
+    study.add_trials([trial(state=TrialState.FAIL), trial(1.0, retry_of=[0])])
+    assert failures(study.trials) == {
+        "E: a": "9: trials 1, 2, 3, 4, 5, 6, 7, 8 …",
+        "its worker died": "1: trials 10",
+    }
