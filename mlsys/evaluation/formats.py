@@ -57,6 +57,17 @@ class MetricText:
             return f"{value:,.0f}"
         return f"{value:.{self.decimals if _visible(value, self.decimals) else _decimals(value)}f}"
 
+    @property
+    def in_a_sentence(self) -> str:
+        """The title as it stands amid other words.
+
+        Examples
+        --------
+        >>> METRICS["log_loss"].in_a_sentence, METRICS["roc_auc"].in_a_sentence
+        ('log loss', 'ROC-AUC')
+        """
+        return self.title if self.title[1:2].isupper() else self.title[:1].lower() + self.title[1:]
+
     def interval(self, metric: object) -> str:
         """Write the interval of a metric; an empty text if it has none.
 

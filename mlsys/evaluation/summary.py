@@ -154,7 +154,7 @@ def summarise(
         title=facts.get("name") or _title(choices, facts),
         subtitle=_subtitle(facts),
         purpose=_purpose(facts, choices, entities),
-        verdict=tuple(_verdict(metrics, folds, entities, positives)),
+        verdict=(*_verdict(metrics, folds, entities, positives), *_searched(config)),
         entities=entities,
         positives=positives,
         run=run,
@@ -303,6 +303,21 @@ def _verdict(metrics: Numbers, folds: Sequence[Numbers], entities: str, positive
         yield "This run has no metrics."
     elif len(folds) == 1:
         yield "All numbers come from one split, so nothing shows how much they vary over time."
+
+
+def _searched(config: Numbers) -> Iterable[str]:
+    """Say how many configurations this one was chosen from: the best of many is better than it will do."""
+    search = config.get("search") or {}
+    tried, objective = search.get("tried"), config.get("objective", [])
+    if not tried:
+        return
+    names = [objective] if isinstance(objective, str) else objective
+    by = " and ".join(metric_text(name).in_a_sentence for name in names)
+    yield f"Chosen from {count(tried)} configurations that a search tried, by {by} on {count(search['folds'])} folds."
+    if search.get("holdout_folds"):
+        yield f"The numbers here are of {count(search['holdout_folds'])} later folds, which the search did not see."
+    else:
+        yield "The numbers here are of those same folds, so they flatter it: search.holdout_folds holds some out."
 
 
 def _of_the_first(name: str, overall: Numbers, activity: Numbers, chance: Numbers, who: str, positives: str) -> str:

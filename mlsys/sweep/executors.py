@@ -58,7 +58,7 @@ class LocalProcesses:
     def __init__(self, sweep: Sweep) -> None:
         # Not forked: a fork of a process with threads (DuckDB, OpenMP) may hang.
         self._context = multiprocessing.get_context("spawn")
-        self._payload = dumps(sweep)
+        self._payload = _shared(self._context, dumps(sweep))
         # Not an Event: a worker that is killed while it asks one would hold the lock for ever.
         self._stopping = self._context.RawValue("b", 0)
         self._errors: Any = self._context.SimpleQueue()
@@ -197,7 +197,8 @@ def run_apart(sweep: Sweep, number: int, overrides: list[str], subdir: str) -> N
     """
     context = multiprocessing.get_context("spawn")
     errors: Any = context.SimpleQueue()
-    process = context.Process(target=_one_job, args=(dumps(sweep), number, overrides, subdir, errors), daemon=True)
+    payload = _shared(context, dumps(sweep))
+    process = context.Process(target=_one_job, args=(payload, number, overrides, subdir, errors), daemon=True)
     _start(process)
     try:
         process.join()
@@ -219,6 +220,15 @@ def dumps(sweep: Sweep) -> bytes:
     return payload
 
 
+def _shared(context: Any, payload: bytes) -> Any:  # noqa: ANN401 - an array of ctypes
+    """Put a payload into shared memory.
+
+    As an argument it would go through a pipe that holds 64 KiB: a child that is killed before it has read it would
+    leave the parent writing for ever.
+    """
+    return context.RawArray("c", payload)
+
+
 def _loads(payload: bytes) -> Sweep:
     from hydra.core.singleton import Singleton
 
@@ -228,16 +238,16 @@ def _loads(payload: bytes) -> Sweep:
     return sweep  # type: ignore[no-any-return]
 
 
-def _process(payload: bytes, number: int, stopping: Any, errors: Any) -> None:  # noqa: ANN401
+def _process(payload: Any, number: int, stopping: Any, errors: Any) -> None:  # noqa: ANN401
     _leave_interrupts_to_parent()
     _die_with_parent()
-    _quietly(errors, lambda: work(_loads(payload), number, lambda: bool(stopping.value)))
+    _quietly(errors, lambda: work(_loads(payload.raw), number, lambda: bool(stopping.value)))
 
 
-def _one_job(payload: bytes, number: int, overrides: list[str], subdir: str, errors: Any) -> None:  # noqa: ANN401
+def _one_job(payload: Any, number: int, overrides: list[str], subdir: str, errors: Any) -> None:  # noqa: ANN401
     _leave_interrupts_to_parent()
     _die_with_parent()
-    _quietly(errors, lambda: run_hydra_job(_loads(payload), number, overrides, subdir))
+    _quietly(errors, lambda: run_hydra_job(_loads(payload.raw), number, overrides, subdir))
 
 
 def _ray_task(payload: bytes, number: int, flag: Any) -> None:  # noqa: ANN401

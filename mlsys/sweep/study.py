@@ -21,7 +21,7 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlsys.errors import SweepError
@@ -219,8 +219,8 @@ class SharedStudy:
             with _file_lock(_database_file(engine)):
                 yield
         elif engine.dialect.name == "postgresql":
-            with engine.begin() as connection:  # released when the connection ends, however it ends
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": zlib.crc32(self.name.encode())})
+            with engine.begin() as connection:
+                _take_advisory_lock(connection, self.name)
                 yield
         else:  # no lock that we could test: workers that ask in the same instant may run a few trials more
             yield
@@ -232,7 +232,7 @@ class SharedStudy:
     def _open_storage(self) -> RDBStorage:
         sqlite = {"connect_args": {"timeout": LOCK_SECONDS}} if self.url.startswith("sqlite") else {}
         try:
-            with _creation_lock(self.folder), _without_warnings():
+            with _creation_lock(self.url, self.folder), _without_warnings():
                 storage = RDBStorage(
                     self.url,
                     engine_kwargs={"pool_pre_ping": True, **sqlite},
@@ -315,12 +315,23 @@ def _file_lock(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _creation_lock(folder: Path) -> Iterator[None]:
-    """Keep the workers of this machine from making the tables of a new database all at once."""
+def _creation_lock(url: str, folder: Path) -> Iterator[None]:
+    """Keep workers from making the tables of a new database all at once, on whatever machine they are."""
+    if make_url(url).get_backend_name() == "postgresql":
+        engine = create_engine(url, poolclass=NullPool)
+        with engine.begin() as connection:
+            _take_advisory_lock(connection, "mlsys: tables")
+            yield
+        return
     place = folder / WORKERS
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / "create.lock", timeout=LOCK_SECONDS):
         yield
+
+
+def _take_advisory_lock(connection: Connection, name: str) -> None:
+    """Take one of PostgreSQL's locks by name until the transaction ends, however it ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": zlib.crc32(name.encode())})
 
 
 def _database_file(engine: Engine) -> Path:

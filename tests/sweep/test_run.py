@@ -265,9 +265,22 @@ def test_workers_that_die_in_turn_end_the_sweep(toy):
     assert f"hydra.sweep.dir={toy.folder}" in said(done).splitlines()[-1]
 
 
-def children(process):
-    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+def workers_of(process):
+    command = ["pgrep", "-P", str(process.pid), "-f", "multiprocessing.spawn"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     return [int(word) for word in found.stdout.split()]
+
+
+def test_workers_that_are_killed_as_they_start_do_not_hold_the_sweep_up(toy):
+    process = toy.start("seconds=0", "hydra.sweeper.n_jobs=2")
+    killed = set()
+    while len(killed) < 4 and process.poll() is None:
+        for worker in workers_of(process):
+            os.kill(worker, signal.SIGKILL)
+            killed.add(worker)
+    done = end_of(process, timeout=30)
+    assert (done.returncode, len(killed)) == (0, 4), done.stderr
+    assert len(finished(toy.trials())) == 10
 
 
 @pytest.mark.slow
@@ -279,7 +292,7 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(toy):
         process = toy.start(*arguments)
         while process.poll() is None and sum(killed.values()) < 20:
             time.sleep(rng.uniform(0.2, 1.6))
-            victims = [process.pid, *children(process)]
+            victims = [process.pid, *workers_of(process)]
             victim = rng.choice([victims[0], *victims, *victims[1:]])
             if process.poll() is None:
                 try:

@@ -96,7 +96,9 @@ def test_the_winner_is_a_complete_run_on_folds_that_the_search_did_not_see(searc
     assert (folder / "best").resolve() == folder / "refit" / "3" / str(results_of(folder)["best_trial"])
     assert best.config["search"]["tried"] == 3
     assert best.config["search"]["trial"] is None
-    assert "3" in (best.path / "card.md").read_text()
+    card = (best.path / "card.md").read_text()
+    assert "Chosen from 3 configurations that a search tried, by log loss on 2 folds." in card
+    assert "The numbers here are of 2 later folds, which the search did not see." in card
     tried = json.loads((folder / "0" / "metrics.json").read_text())
     seen = {fold["as_of"] for fold in tried["folds"]}
     held_out = {fold["as_of"] for fold in best.metrics["folds"]}
