@@ -17,10 +17,10 @@ class PairedPruner(optuna.pruners.BasePruner):
 
     Parameters
     ----------
-    p_threshold : float, default=0.2
-        Probability, from 0 to 1, that a trial as good as the best one looks so much worse. With three folds, the
-        smallest possible is 1/8: worse on all three.
-    n_startup_steps : int, default=3
+    p_threshold : float, default=0.3
+        Probability, from 0 to 1, that a trial as good as the best one looks so much worse. With two folds, the smallest
+        possible is 1/4: worse on both. `docs/decisions.md` says how the defaults were chosen.
+    n_startup_steps : int, default=2
         Shared folds from which on it decides.
 
     References
@@ -40,7 +40,7 @@ class PairedPruner(optuna.pruners.BasePruner):
     True
     """
 
-    def __init__(self, p_threshold: float = 0.2, n_startup_steps: int = 3) -> None:
+    def __init__(self, p_threshold: float = 0.3, n_startup_steps: int = 2) -> None:
         if not 0 <= p_threshold <= 1:
             raise ValueError(f"p_threshold is {p_threshold}, not a probability from 0 to 1")
         if n_startup_steps < 2:
