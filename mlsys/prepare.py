@@ -219,8 +219,8 @@ def _further_problems(composed: DictConfig) -> Sequence[Problem]:
 
 def _groups(*folders: Path | None) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
-    for folder in folders:
-        for file in sorted(folder.glob("*/**/*.yaml")) if folder else []:
+    for folder in filter(None, folders):
+        for file in sorted(folder.glob("*/**/*.yaml")):
             groups.setdefault(file.parent.relative_to(folder).as_posix(), []).append(file.stem)
     return groups
 

@@ -77,9 +77,9 @@ def test_an_option_of_ones_own_is_offered(own_options):
     "where", ["metrics", "fit", "fit.early_stopping", "audit", "threshold", "features.blocks", "data.events", "split"]
 )
 def test_a_value_where_a_section_belongs_is_one_clear_problem(where):
+    config = OmegaConf.create(compose_config([]).to_dict())
+    OmegaConf.update(config, where, 4)
     with pytest.raises(ConfigError) as error:
-        config = OmegaConf.create(compose_config([]).to_dict())
-        OmegaConf.update(config, where, 4)
         prepare(config)
     assert where in {problem.where for problem in error.value.problems}
 

@@ -52,7 +52,9 @@ def demo(
 
 @app.command()
 def validate(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
-    """Check raw tables against their contracts; exit code 1 if a rule set to `error` is broken.
+    """Check raw tables against their contracts.
+
+    Exit code 1 if a rule set to `error` is broken.
 
     Example: mlsys data validate data=hubspot data.dir=PATH
     """
@@ -67,9 +69,9 @@ def validate(overrides: Overrides = None, config_dir: ConfigDir = None, as_json:
 
 @app.command()
 def describe(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
-    """Say what the columns of the raw tables hold, and what the config takes them for.
+    """Say what the columns hold, and what they are taken for.
 
-    Example: mlsys data describe data=table data.path=leads.csv data.target=converted
+    Example: mlsys data describe data=table data.path=leads.csv data.target=won
     """
     from dataclasses import asdict
 

@@ -188,6 +188,8 @@ def test_every_command_has_help_with_an_example(mlsys, command):
     code, out, _ = mlsys(*command, "--help")
     assert code == 0
     assert f"Example: mlsys {' '.join(command)}" in " ".join(out.split())
+    example = next(line for line in out.splitlines() if "Example: mlsys" in line)
+    assert out.splitlines()[out.splitlines().index(example) + 1] == "", "an example that is folded cannot be copied"
 
 
 def test_the_module_is_the_command():
