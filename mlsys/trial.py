@@ -62,7 +62,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
         if trial is not None and search.report == "folds":
             trial.report(objective_values([result], config.objectives, at)[0], result.fold.number)
 
-    with recorded(folder, config, overrides, clock) as record:
+    with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
             loaded = prepared.data.load()
             folds, _ = divided(parts.split, loaded.panel.frame, searched=search.folds, held_out=search.holdout_folds)

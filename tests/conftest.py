@@ -31,9 +31,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Use a cache folder of this session, never the user's."""
+    """Use a cache folder of this session, never the user's, and start no tracker."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("MLSYS_NO_TRACKING", "1")  # tests of trackers take it back
         _clear_environment()
         yield
 
