@@ -44,8 +44,10 @@ class Desk:
         self._trouble = ""
 
     def start(self, folder: Path) -> None:
-        """Begin with a run."""
-        self._run, self._trouble = None, ""
+        """Begin with a run; where that failed once it is not tried again, which would take its time every time."""
+        self._run = None
+        if self._trouble:
+            return
         try:
             with bounded(self._tracker.start_timeout):
                 self._run = feed.begin(self._tracker, folder)
@@ -82,7 +84,7 @@ def bounded(seconds: float) -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """Return what an error says, in one line."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    text = next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")
     return text if isinstance(error, MlsysError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 

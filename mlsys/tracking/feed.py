@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from mlsys.runs import Run
 from mlsys.runs.files import MANIFEST
-from mlsys.tracking.base import Facts, Receipt, TrackedRun, Tracker
+from mlsys.tracking.base import Receipt, TrackedRun, Tracker
 from mlsys.tracking.facts import config_of, facts_of, folds, labels, overall, shown_files
 
 
@@ -24,7 +23,9 @@ def begin(tracker: Tracker, folder: Path) -> TrackedRun:
     config = config_of(folder)
     facts = facts_of(folder, config)
     tracked = tracker.start(facts)
-    tracked.log_config({**config, "run": _where(facts)})
+    tracked.log_config(config)
+    if facts.job_type != "trial":
+        import_module("mlsys.tracking.tables")  # half a second, better spent while the run is under way
     return tracked
 
 
@@ -51,13 +52,9 @@ def killed(tracked: TrackedRun) -> Receipt:
 
 
 def _log_pictures(tracked: TrackedRun, run: Run) -> None:
-    from mlsys.tracking.tables import curves, tables  # they need pandas, half a second
+    from mlsys.tracking.tables import curves, tables  # as above
 
     plots = [name for name in run.manifest.files if name.startswith("plots/") and name.endswith(".png")]
     tracked.log_figures({Path(name).stem: run.path / name for name in plots})
     tracked.log_tables(tables(run))
     tracked.log_curves(curves(run))
-
-
-def _where(facts: Facts) -> Mapping[str, Any]:
-    return {"path": str(facts.folder), "trial": facts.trial, "git_commit": facts.commit, "git_dirty": facts.dirty}

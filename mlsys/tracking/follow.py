@@ -179,7 +179,9 @@ def _settle(follower: Follower) -> None:
 def _follower(tracker: Tracker) -> Follower:
     if not _followers:
         Finalize(None, _leave, exitpriority=1)  # unlike atexit, it also runs in the processes of multiprocessing
-    return _followers.setdefault(tracker, Follower(tracker))
+    if tracker not in _followers:
+        _followers[tracker] = Follower(tracker)
+    return _followers[tracker]
 
 
 def _leave() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ def run_id(folder: Path) -> str:
         return str(noted)
     manifest = folder / MANIFEST
     if manifest.is_file():
-        return str(json.loads(manifest.read_bytes())["self_sha256"])[:16]
+        return hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]
     return new_id(folder)
 
 

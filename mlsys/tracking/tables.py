@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
 
 from mlsys.evaluation.curves import Ranking, reliability
 from mlsys.runs import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 POINTS = 101  # of each curve
 TOP = 50  # leads that are shown
@@ -19,8 +15,6 @@ FEATURES = 50
 
 def tables(run: Run) -> dict[str, pd.DataFrame]:
     """Return what the model relies on, and the latest fold's best leads."""
-    import pandas as pd
-
     found = {}
     if "importances.json" in run.manifest.files:
         found["importances"] = pd.DataFrame(run.read_json("importances.json")).head(FEATURES)
@@ -34,8 +28,8 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
 
 def curves(run: Run) -> dict[str, pd.DataFrame]:
     """Return ROC, precision-recall and gain, each the mean over the folds, and calibration; on complete labels."""
-    import pandas as pd
-
+    if "predictions.parquet" not in run.manifest.files:
+        return {}
     rows = run.predictions[run.predictions["label_complete"]]
     rankings = [Ranking.of(fold["probability"], fold["label"]) for _, fold in rows.groupby("fold")]
     drawable = [ranking for ranking in rankings if ranking.drawable]

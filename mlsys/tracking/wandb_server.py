@@ -16,6 +16,9 @@ PROBE_SECONDS = 3.0
 QUERY = b'{"query": "query Viewer { viewer { id } }"}'
 
 
+_unreachable: dict[str, str] = {}  # by address, and why: this process does not wait for the same server twice
+
+
 def why_offline(settings: Settings) -> str:
     """Return why runs cannot be sent now, in a few words; "" if they can.
 
@@ -24,6 +27,20 @@ def why_offline(settings: Settings) -> str:
     settings : wandb Settings
         As W&B reads them from its files and the environment.
     """
+    if settings.base_url not in _unreachable:
+        reason = _ask(settings)
+        if not reason:
+            return ""
+        remember(settings.base_url, reason)
+    return _unreachable[settings.base_url]
+
+
+def remember(url: str, reason: str) -> None:
+    """Take a server as unreachable from now on."""
+    _unreachable[url] = reason
+
+
+def _ask(settings: Settings) -> str:
     key = settings.api_key or _key_in_netrc(settings.base_url)
     if settings.identity_token_file:
         return _probe(settings.base_url, None)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -54,7 +55,10 @@ class WandbTracker:
 
     def start(self, facts: Facts) -> WandbRun:
         """Begin with a run; the same id again takes the place of what was sent before."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # nobody asked for reports to its makers
         import wandb
+
+        from mlsys.tracking.wandb_server import remember
 
         mode, reason = self._mode()
         try:
@@ -63,6 +67,7 @@ class WandbTracker:
             if mode != "online" or self.mode == "online":
                 raise
             reason = f"no run could be started: {str(error).splitlines()[0]}"
+            remember(wandb.setup().settings.base_url, reason)
             run = self._init(facts, "offline")
         run.define_metric("fold", hidden=True)
         run.define_metric("folds/*", step_metric="fold", summary="none")
@@ -90,6 +95,7 @@ class WandbTracker:
             mode=mode,  # type: ignore[arg-type]
             silent=True,
             console="off",
+            program="mlsys.train",
             init_timeout=self.start_timeout,
             finish_timeout=max(self.finish_timeout - SPARE, self.finish_timeout / 2),
             finish_timeout_raises=True,
@@ -124,8 +130,11 @@ class WandbRun:
     log_artifacts: bool
 
     def log_config(self, config: Mapping[str, Any]) -> None:
-        """Take the config as it is: W&B shows nested keys with dots."""
-        self.run.config.update(dict(config))  # type: ignore[no-untyped-call]
+        """Take the config as it is (W&B shows nested keys with dots), and where the run is."""
+        facts = self.facts
+        git = {"git_commit": facts.commit, "git_dirty": facts.dirty}
+        about = {"path": str(facts.folder), "trial": facts.trial, **git}
+        self.run.config.update({**config, "run": about})  # type: ignore[no-untyped-call]
 
     def log_labels(self, labels: Mapping[str, str]) -> None:
         """Take words as columns of the table of runs."""
@@ -176,11 +185,21 @@ class WandbRun:
         self.run.summary["status"] = status
         where = self.run.url or os.path.relpath(str(Path(self.run.dir).parent))
         offline = self.run.offline
-        self.run.finish(EXIT_CODES[status])
+        self._finish(EXIT_CODES[status])
         if not offline:
             return Receipt("online", where)
         login = "wandb login && " if self.reason == "no API key" else ""
         return Receipt("offline", where, self.reason, f"{login}wandb sync {where}")
+
+    def _finish(self, exit_code: int) -> None:
+        from mlsys.tracking.wandb_server import remember
+
+        try:
+            self.run.finish(exit_code)
+        except TimeoutError as error:
+            address = self.run.settings.base_url
+            remember(address, f"{urlsplit(address).netloc} did not take the run before in time")
+            raise TrackingError(f"{urlsplit(address).netloc} did not take all of it in time") from error
 
 
 def _texts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def shown(path: Path) -> str:
 
 def _summary(folder: Path, tracker: str, receipts: list[Receipt]) -> str:
     counts = Counter(receipt.state for receipt in receipts)
-    parts = [f"{counts['online']} runs online"] if counts["online"] else []
+    parts = [f"{counts['online']} run{'s' if counts['online'] > 1 else ''} online"] if counts["online"] else []
     parts += [f"{counts['offline']} offline ({_reasons(receipts, 'offline')})"] if counts["offline"] else []
     parts += [f"{counts['failed']} not sent ({_reasons(receipts, 'failed')})"] if counts["failed"] else []
     later = (
