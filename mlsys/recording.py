@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from mlsys.config import TrainConfig
 from mlsys.errors import PrunedError
+from mlsys.evaluation.metrics import COST
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import Several, Tracker
 from mlsys.tracking.follow import followed
@@ -53,10 +54,11 @@ class Stopwatch:
 
 @dataclass
 class Record:
-    """A run directory being written, and what its manifest will say of the data."""
+    """A run directory being written, and what its manifest will say of the data and of the cost of a prediction."""
 
     writer: RunWriter
     fingerprint: str | None = None
+    predict_ms: float | None = None
 
 
 @contextmanager
@@ -100,12 +102,13 @@ def discard_log(folder: Path) -> None:
 
 def _finish(record: Record, config: TrainConfig, clock: Stopwatch, status: str) -> None:
     _close_log(record.writer.folder)
+    cost = {} if record.predict_ms is None else {COST: round(record.predict_ms, 3)}
     record.writer.finish(
         seed=config.seed,
         threads=config.thread_count,
         status=status,  # type: ignore[arg-type]
         data_fingerprint=record.fingerprint,
-        timing=clock.seconds,
+        timing={**clock.seconds, **cost},
     )
 
 

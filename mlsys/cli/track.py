@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 from rich.progress import Progress
 
 from mlsys.cli.output import AsJson, print_rows
@@ -37,22 +38,38 @@ def track(
 
     Example: mlsys track latest --to wandb
     """
-    from mlsys.runs import Run
-
     folders = [folder for name in runs for folder in _folders(name)]
+    console = Console(stderr=True)
     rows = []
-    with Progress(transient=True) as progress:
-        task = progress.add_task("runs", total=len(folders))
-        with _Sender(timeout) as sender:
-            for folder in folders:
-                run = Run.open(folder)
-                for tracker in _trackers(run, to):
-                    receipt = sender.send(tracker, folder)
-                    rows.append({"run": run.name, "to": tracker.name, "state": receipt.state, "where": _where(receipt)})
-                progress.advance(task)
+    with (
+        Progress(transient=True, console=console, disable=not console.is_terminal) as progress,
+        _Sender(timeout) as sender,
+    ):
+        for folder in progress.track(folders, description="runs"):
+            rows += [_row(folder, name, receipt) for name, receipt in _send(sender, folder, to)]
     print_rows(rows, as_json=as_json, empty="No finished run to send.")
     if any(row["state"] == "failed" for row in rows):
         raise typer.Exit(1)
+
+
+def _send(sender: _Sender, folder: Path, to: str | None) -> Iterator[tuple[str, Receipt]]:
+    """Send a run everywhere; one that was changed goes nowhere, and does not keep others from going."""
+    from mlsys.errors import RunError
+    from mlsys.runs import Run
+    from mlsys.tracking.base import Receipt
+
+    try:
+        run = Run.open(folder)
+    except RunError as error:
+        yield to or "", Receipt("failed", reason=" ".join(str(error).split()))
+        return
+    for tracker in _trackers(run, to):
+        yield tracker.name, sender.send(tracker, folder)
+
+
+def _row(folder: Path, name: str, receipt: Receipt) -> dict[str, str]:
+    where = receipt.where if receipt.state == "online" else f"{receipt.where} ({receipt.reason})".strip()
+    return {"run": "/".join(folder.parts[-2:]), "to": name, "state": receipt.state, "where": where}
 
 
 class _Sender:
@@ -74,7 +91,7 @@ class _Sender:
         from mlsys.tracking.follow import Follower
 
         if tracker not in self._followers:
-            self._followers[tracker] = Follower(tracker, self._timeout)
+            self._followers[tracker] = Follower(replace(tracker, finish_timeout=self._timeout))  # type: ignore[type-var]
         follower = self._followers[tracker]
         follower.start(folder)
         follower.finish(folder)
@@ -135,7 +152,3 @@ def _online(tracker: Tracker) -> Tracker:
     if isinstance(tracker, WandbTracker) and tracker.mode is None and not os.environ.get("WANDB_MODE"):
         return replace(tracker, mode="online")
     return tracker
-
-
-def _where(receipt: Receipt) -> str:
-    return receipt.where if receipt.state == "online" else f"{receipt.where} ({receipt.reason})".strip()

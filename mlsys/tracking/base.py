@@ -121,7 +121,7 @@ class TrackedRun(Protocol):
 
 
 class Tracker(Protocol):
-    """A place where runs are shown; an object of settings, which can be pickled.
+    """A place where runs are shown; a frozen dataclass of settings, which can be pickled.
 
     It is used in a process of its own (see `mlsys.tracking.follow`), so it may block, crash or take its time.
 

@@ -61,8 +61,9 @@ def overall(run: Run) -> dict[str, float]:
     Intervals are ``NAME/low`` and ``NAME/high``, baselines ``baselines/WHICH/NAME``; ``objective`` is the first one's.
     """
     metrics = run.metrics if "metrics.json" in run.manifest.files else {}
-    values: dict[str, Any] = {"seconds": run.manifest.seconds}
-    values |= {f"seconds/{stage}": seconds for stage, seconds in run.manifest.timing.items() if stage != "total"}
+    timing = dict(run.manifest.timing)
+    values: dict[str, Any] = {"predict_ms": timing.pop("predict_ms", None), "seconds": run.manifest.seconds}
+    values |= {f"seconds/{stage}": seconds for stage, seconds in timing.items() if stage != "total"}
     for name, entry in metrics.get("overall", {}).items():
         values |= {name: entry.get("value"), f"{name}/low": entry.get("low"), f"{name}/high": entry.get("high")}
     for which, entries in metrics.get("baselines", {}).items():
@@ -80,8 +81,8 @@ def folds(run: Run) -> list[dict[str, Any]]:
     """Return the numbers of each fold: ``fold``, ``as_of`` and its metrics."""
     metrics = run.metrics if "metrics.json" in run.manifest.files else {}
     return [
-        {"fold": number, "as_of": entry.get("as_of")}
-        | {name: float(value) for name, value in entry.items() if _is_number(value)}
+        {name: float(value) for name, value in entry.items() if _is_number(value)}
+        | {"fold": number, "as_of": entry.get("as_of")}
         for number, entry in enumerate(metrics.get("folds", []))
     ]
 

@@ -36,13 +36,10 @@ class Follower:
     Parameters
     ----------
     tracker : Tracker
-    patience : float, optional
-        In place of the tracker's ``finish_timeout``.
     """
 
-    def __init__(self, tracker: Tracker, patience: float | None = None) -> None:
+    def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
-        self._patience = tracker.finish_timeout if patience is None else patience
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._noise: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
@@ -80,14 +77,14 @@ class Follower:
 
     def _await(self, since: float) -> Receipt:
         assert self._connection is not None
-        left = max(since + self._patience - time.monotonic(), 0.0)
+        left = max(since + self.tracker.finish_timeout - time.monotonic(), 0.0)
         try:
             if self._connection.poll(left):
                 receipt: Receipt = self._connection.recv()
                 return receipt
-            self._give_up(f"no answer within {self._patience:g} s")
+            self._give_up(f"no answer within {self.tracker.finish_timeout:g} s")
         except (EOFError, OSError):
-            self._give_up(f"its process died{self._last_words()}")
+            self._give_up(self._why_it_died())
         except KeyboardInterrupt:  # whoever waits for the last bytes may say that they are not worth it
             self._give_up("interrupted")
         return Receipt("failed", reason=self._lost)
@@ -131,6 +128,12 @@ class Follower:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    def _why_it_died(self) -> str:
+        assert self._process is not None
+        if self._process.wait() == -signal.SIGALRM:  # see `mlsys.tracking.child.bounded`
+            return f"no answer within {self.tracker.start_timeout:g} s"
+        return f"its process died{self._last_words()}"
 
     def _last_words(self) -> str:
         self._noise.seek(0)

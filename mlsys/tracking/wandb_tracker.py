@@ -68,6 +68,7 @@ class WandbTracker:
                 raise
             reason = f"no run could be started: {str(error).splitlines()[0]}"
             remember(wandb.setup().settings.base_url, reason)
+            wandb.teardown()  # its service would go on trying, and holds the run's id
             run = self._init(facts, "offline")
         run.define_metric("fold", hidden=True)
         run.define_metric("folds/*", step_metric="fold", summary="none")

@@ -12,7 +12,7 @@ import pytest
 
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import Several, follow
-from mlsys.tracking.follow import Follower, followed, settle
+from mlsys.tracking.follow import followed, settle
 from mlsys.tracking.notes import NOTES, receipts_of
 from tests.tracking.toys import Toy, pages
 
@@ -129,18 +129,3 @@ def test_a_killed_run_is_shown_as_killed(tmp_path, number):
     while pages("diary")[-1][0] != "finish" and time.monotonic() < deadline:
         time.sleep(0.05)
     assert pages("diary")[-1] == ["finish", "killed"]
-
-
-def test_a_follower_may_have_another_patience(tmp_path):
-    writer = RunWriter(tmp_path / "a")
-    writer.write_text("config.yaml", "seed: 1\n")
-    writer.finish(seed=1, threads=1)
-    follower = Follower(Toy("diary", "sleep", finish_timeout=60), patience=0.5)
-    start = time.monotonic()
-    follower.start(tmp_path / "a")
-    follower.finish(tmp_path / "a")
-    settled = follower.settle()
-    follower.close()
-    assert time.monotonic() - start < 3
-    assert settled is not None
-    assert settled[1].reason == "no answer within 0.5 s"

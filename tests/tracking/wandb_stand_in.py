@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
@@ -27,6 +28,7 @@ class Bucket:
     exit_code: int | None = None
     files: set[str] = field(default_factory=set)
     times_begun: int = 0
+    first_offsets: list[int] = field(default_factory=list)
 
 
 class WandbServer(ThreadingHTTPServer):
@@ -38,6 +40,8 @@ class WandbServer(ThreadingHTTPServer):
         Name of a GraphQL operation or ``file_stream``; from its first request on nothing is answered any more.
     status : int
         Of every answer.
+    knows : str
+        The key that it takes.
     """
 
     daemon_threads, request_queue_size = True, 128
@@ -48,11 +52,18 @@ class WandbServer(ThreadingHTTPServer):
         self.artifacts: dict[str, str] = {}
         self.operations: list[str] = []
         self.errors: list[BaseException | None] = []
-        self.die_at, self.status, self.dead = "", 200, threading.Event()
+        self.die_at, self.status, self.knows = "", 200, KEY
+        self.dead, self.alive = threading.Event(), threading.Event()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    def revive(self) -> None:
+        """Answer again."""
+        self.die_at = ""
+        self.dead.clear()
+        self.alive.set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep what broke a handler; connections break because clients are killed in these tests."""
@@ -96,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         if operation == self.server.die_at:
             self.server.dead.set()
         if self.server.dead.is_set():
-            threading.Event().wait(120)  # neither an answer nor an end
+            self.server.alive.wait(60)  # neither an answer nor an end
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -111,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, content: dict[str, Any]) -> None:
         if self.server.dead.is_set():
-            threading.Event().wait(120)
+            self.server.alive.wait(60)
         data = json.dumps(content).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Type", "application/json")
@@ -124,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
         match operation:
             case "Viewer":
                 viewer = {"id": "u", "entity": "ann", "username": "ann", "email": "a@b.c", "flags": "{}"}
-                return {"viewer": {**viewer, "teams": {"edges": []}}}
+                return {"viewer": {**viewer, "teams": {"edges": []}} if self._is_known() else None}
             case "ServerFeaturesQuery":
                 return {"serverInfo": {"features": []}}
             case "ArtifactType":
@@ -160,6 +171,10 @@ class Handler(BaseHTTPRequestHandler):
                 return {"commitArtifact": {"artifact": {"id": given["artifactID"], "digest": "d"}}}
         return {}
 
+    def _is_known(self) -> bool:
+        given = base64.b64decode((self.headers.get("Authorization") or " ").split(" ")[1]).decode()
+        return given == f"api:{self.server.knows}"
+
     def _upsert(self, given: dict[str, Any], project: dict[str, Any]) -> dict[str, Any]:
         name = given["name"]
         bucket = self.server.runs.setdefault(name, Bucket())
@@ -189,6 +204,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, part in (sent.get("files") or {}).items():
             lines = [json.loads(line) for line in part["content"]] if name.endswith((".jsonl", ".json")) else []
             if name == "wandb-history.jsonl":
+                if len(bucket.first_offsets) < bucket.times_begun:
+                    bucket.first_offsets.append(part["offset"])
                 bucket.history |= {part["offset"] + number: line for number, line in enumerate(lines)}
             elif name == "wandb-summary.json":
                 bucket.summary = lines[-1]
@@ -205,6 +222,7 @@ def serving() -> Iterator[WandbServer]:
     try:
         yield server
     finally:
+        server.revive()
         server.shutdown()
         server.server_close()
         thread.join()
