@@ -18,7 +18,7 @@ from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.fitting import Recipe
 from mlsys.pipeline.needs import library
-from mlsys.tracking import NoTracker, Tracker
+from mlsys.tracking import NoTracker, Several, Tracker
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Components:
     estimator: Any
     calibrator: Calibrator
     split: Split
-    tracker: Tracker
+    tracker: Tracker | Several
     stop_after: int | None
     validation_share: float
 

@@ -14,7 +14,10 @@ from omegaconf import OmegaConf
 
 from mlsys.config import TrainConfig
 from mlsys.errors import PrunedError
+from mlsys.evaluation.metrics import COST
 from mlsys.runs.writer import RunWriter
+from mlsys.tracking import Several, Tracker
+from mlsys.tracking.follow import followed
 
 
 class Stopwatch:
@@ -51,15 +54,22 @@ class Stopwatch:
 
 @dataclass
 class Record:
-    """A run directory being written, and what its manifest will say of the data."""
+    """A run directory being written, and what its manifest will say of the data and of the cost of a prediction."""
 
     writer: RunWriter
     fingerprint: str | None = None
+    predict_ms: float | None = None
 
 
 @contextmanager
-def recorded(folder: Path, config: TrainConfig, overrides: list[dict[str, str]], clock: Stopwatch) -> Iterator[Record]:
-    """Open a run directory, write its config, and close it with a manifest.
+def recorded(
+    folder: Path,
+    config: TrainConfig,
+    overrides: list[dict[str, str]],
+    clock: Stopwatch,
+    tracker: Tracker | Several,
+) -> Iterator[Record]:
+    """Open a run directory, write its config, and close it with a manifest; the tracker shows how it goes and ends.
 
     A run that raises leaves a directory whose manifest says ``failed``, with its log and traceback (``pruned``, where
     the sweep gave it up); one that is killed leaves no manifest.
@@ -67,17 +77,18 @@ def recorded(folder: Path, config: TrainConfig, overrides: list[dict[str, str]],
     record = Record(RunWriter(folder))
     record.writer.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
     record.writer.write_text("overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
-    try:
-        yield record
-    except PrunedError as pruned:
-        log_to_file(folder, str(pruned))
-        _finish(record, config, clock, "pruned")
-        raise
-    except Exception as error:
-        log_to_file(folder, f"the run failed: {error}", error)
-        _finish(record, config, clock, "failed")
-        raise
-    _finish(record, config, clock, "trial" if config.is_trial else "complete")
+    with followed(tracker, record.writer.folder):
+        try:
+            yield record
+        except PrunedError as pruned:
+            log_to_file(folder, str(pruned))
+            _finish(record, config, clock, "pruned")
+            raise
+        except Exception as error:
+            log_to_file(folder, f"the run failed: {error}", error)
+            _finish(record, config, clock, "failed")
+            raise
+        _finish(record, config, clock, "trial" if config.is_trial else "complete")
 
 
 def discard_log(folder: Path) -> None:
@@ -91,12 +102,13 @@ def discard_log(folder: Path) -> None:
 
 def _finish(record: Record, config: TrainConfig, clock: Stopwatch, status: str) -> None:
     _close_log(record.writer.folder)
+    cost = {} if record.predict_ms is None else {COST: round(record.predict_ms, 3)}
     record.writer.finish(
         seed=config.seed,
         threads=config.thread_count,
         status=status,  # type: ignore[arg-type]
         data_fingerprint=record.fingerprint,
-        timing=clock.seconds,
+        timing={**clock.seconds, **cost},
     )
 
 

@@ -53,7 +53,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from rich.console import Console
 
     from mlsys.evaluation.audit import AuditSubject, run_audit
-    from mlsys.evaluation.backtest import Protocol, objective_values, run_folds, score_folds
+    from mlsys.evaluation.backtest import Protocol, objective_values, run_folds, score_folds, scoring_ms
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.results import Results, write_results
     from mlsys.evaluation.splits import folds_of
@@ -64,8 +64,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     clock = Stopwatch()
     config, parts, data = prepared.config, prepared.parts, prepared.data
     threads = config.thread_count
-    with recorded(folder, config, overrides, clock) as record:
-        parts.tracker.start(folder, config.to_dict())
+    with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
             loaded = data.load()
             folds = folds_of(parts.split, loaded.panel.frame, config.search_folds)
@@ -99,10 +98,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
         with clock("report"):
             results = Results(config.to_dict(), loaded, outcome, metrics, threshold, audit)
             write_results(record.writer, results, seconds=clock.seconds["fit"])
-        parts.tracker.log_metrics(metrics)
-        record.fingerprint = loaded.fingerprint
-    parts.tracker.log_files(folder)
-    parts.tracker.finish("complete")
+        record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(outcome.folds)
     console = Console()
     show(console, metrics, audit, threshold.to_dict())
     console.print(str(folder), soft_wrap=True, highlight=False, markup=False)

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from mlsys.cli import config, data, runs
+from mlsys.cli import config, data, runs, track
 from mlsys.errors import ConfigError, MlsysError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command("runs")(runs.runs)
 app.command("show")(runs.show)
 app.command("replay")(runs.replay)
+app.command("track")(track.track)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 

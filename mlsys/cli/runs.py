@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from rich.markdown import Markdown
 
 from mlsys.cli.output import AsJson, print_json, print_rows
 from mlsys.errors import RunError
+from mlsys.launch import ENVIRONMENT_PREFIX, NO_TRACKING
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or `latest`.")]
 
@@ -83,7 +85,10 @@ def _train_again(original: Path, folder: Path) -> None:
     # A process of its own, as the first time: nothing that this one has imported or set can matter.
     command = [sys.executable, "-m", "mlsys.train", "--config-dir", str(original), "--config-name", "config"]
     settings = [f"hydra.run.dir={folder}", "hydra.output_subdir=null", "hydra.job.name=train"]
-    done = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
+    # The saved config holds what the environment had set at that time; what it sets now is for other runs.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    environment[NO_TRACKING] = "1"  # a replay is no new experiment
+    done = subprocess.run([*command, *settings], capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0 and not (folder / "manifest.json").exists():
         reason = (done.stderr or done.stdout).strip()
         raise RunError(f"The replay of {original} did not run through (exit code {done.returncode}):\n{reason}")

@@ -106,6 +106,7 @@ def _golden_inputs(results: Results) -> pd.DataFrame:
 def _write_pages(writer: RunWriter, results: Results, predictions: pd.DataFrame, seconds: float) -> None:
     panel = results.loaded.panel
     weights = importances(results.outcome.final.pipeline, panel.inputs, seed=int(results.config["seed"]))
+    writer.write_json("importances.json", weights.to_dict("records"))
     plots = write_plots(
         writer.path("plots/any.png").parent,
         predictions,
