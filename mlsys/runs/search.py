@@ -155,7 +155,7 @@ def _unknown(name: str, metrics: Sequence[str], known: set[str]) -> Problem:
 
 
 def _check_kinds(condition: Expression | None) -> None:
-    """Refuse to ask whether a number is above a word, or a status is one that there is not: it would hold for no run."""
+    """Refuse a number above a word, and a status that there is not: they would silently hold for no run."""
     problems = []
     for each in _comparisons(condition):
         allowed, near = None, None
