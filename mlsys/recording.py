@@ -42,6 +42,10 @@ class Stopwatch:
         finally:
             self._stages[stage] = time.perf_counter() - start
 
+    def note(self, stage: str, seconds: float) -> None:
+        """Take down what a stage took inside of others, in threads say."""
+        self._stages[stage] = seconds
+
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage, and of everything since the watch was made."""

@@ -53,7 +53,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from rich.console import Console
 
     from mlsys.evaluation.audit import AuditSubject, run_audit
-    from mlsys.evaluation.backtest import Protocol, objective_values, run_folds, score_folds
+    from mlsys.evaluation.backtest import Protocol, objective_values, run_folds, score_folds, scoring_seconds
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.results import Results, write_results
     from mlsys.evaluation.splits import folds_of
@@ -72,6 +72,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
         with clock("fit"):
             protocol = Protocol(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, threads)
             outcome = run_folds(protocol, loaded.panel, folds)
+        clock.note("predict", scoring_seconds(outcome.folds))
         with clock("measure"):
             predictions = outcome.predictions
             metrics = evaluate(predictions, **config.metrics.model_dump(), seed=config.seed)

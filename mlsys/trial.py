@@ -45,7 +45,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
     MlsysError
         With what was wrong; the run directory then says that the run failed.
     """
-    from mlsys.evaluation.backtest import Protocol, judge, objective_values, out_of_fold
+    from mlsys.evaluation.backtest import Protocol, judge, objective_values, out_of_fold, scoring_seconds
     from mlsys.evaluation.card import trial_card
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.results import write_scores
@@ -78,6 +78,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
         finally:
             if trial is not None:
                 trial.note("fit_seconds", clock.seconds["fit"])
+        clock.note("predict", scoring_seconds(results))
         predictions = out_of_fold(results)
         write_scores(record.writer, evaluate(predictions, at=at, draws=0, seed=config.seed), predictions)
         record.writer.write_text("card.md", trial_card(config.to_dict(), config.objectives, results, at))

@@ -107,6 +107,11 @@ def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
     return pd.concat([result.predictions for result in results], ignore_index=True)
 
 
+def scoring_seconds(results: Sequence[FoldResult]) -> float:
+    """Return the seconds that scoring the rows of all folds took, one fold after the other."""
+    return sum(result.seconds for result in results)
+
+
 def objective_values(
     results: Sequence[FoldResult], objectives: Sequence[str], at: Sequence[int]
 ) -> tuple[float | None, ...]:

@@ -180,11 +180,11 @@ def draw_calibration(figure: Figure, evidence: Evidence) -> Words:
     bins = int(np.clip(evidence.label.sum() // 6, 4, 10))
     after = reliability(evidence.probability, evidence.label, bins)
     before = reliability(evidence.score, evidence.label, bins) if _was_calibrated(evidence) else None
-    low = _low_end([after, *([before] if before else [])]) if evidence.rare else 0.0
+    low = low_end([after, *([before] if before else [])]) if evidence.rare else 0.0
     axes.plot([low, 1], [low, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="perfect", zorder=2)
     if before is not None:
-        _draw_reliability(axes, before, RAW, "before calibration", low, marker="s")
-    _draw_reliability(axes, after, MODEL, "model" if before is None else "after calibration", low, marker="o")
+        draw_reliability(axes, before, RAW, "before calibration", low, marker="s")
+    draw_reliability(axes, after, MODEL, "model" if before is None else "after calibration", low, marker="o")
     if evidence.rare:
         log_axis(axes, "x", low, 1.0)
         log_axis(axes, "y", low, 1.0)
@@ -330,15 +330,19 @@ def _calibration_title(metrics: Mapping[str, Any], calibrated: bool) -> str:
     )
 
 
-def _low_end(curves: Sequence[Reliability]) -> float:
+def low_end(curves: Sequence[Reliability]) -> float:
     """Return where a log axis starts: at half of the lowest value drawn."""
     drawn = np.concatenate([np.append(curve.predicted, curve.observed) for curve in curves])
     return float(max(FLOOR, 0.5 * drawn[drawn > 0].min(initial=1.0)))
 
 
-def _draw_reliability(axes: Axes, curve: Reliability, colour: str, name: str, low: float, marker: str) -> None:
+def draw_reliability(
+    axes: Axes, curve: Reliability, colour: str, name: str, low: float, marker: str, *, intervals: bool = True
+) -> None:
+    """Draw observed against predicted rates; what was never observed lies at ``low``, where a log scale starts."""
     x = np.maximum(curve.predicted, low)
-    axes.vlines(x, np.maximum(curve.low, low), np.maximum(curve.high, low), color=colour, linewidth=1, alpha=0.45)
+    if intervals:
+        axes.vlines(x, np.maximum(curve.low, low), np.maximum(curve.high, low), color=colour, linewidth=1, alpha=0.45)
     seen = (curve.observed > 0) | (low == 0)
     style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4}
     axes.plot(x[seen], curve.observed[seen], linewidth=1.3, label=name, zorder=3, **style)

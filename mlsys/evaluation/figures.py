@@ -103,15 +103,17 @@ def name_y(axes: Axes, text: str) -> None:
     axes.annotate(text, (0, 1), (-0.085 * WIDTH * 72, 5), xycoords="axes fraction", textcoords="offset points")
 
 
-def legend(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
-    """Name the lines in their own colours, in rows between the title and the plot."""
+def legend(figure: Figure, axes: Axes, *, order: Callable[[str], int] | None = None) -> None:
+    """Name the lines in their own colours, in rows between the title and the plot; sorted by their names' ``order``."""
     lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+    if order is not None:
+        lines.sort(key=lambda line: order(str(line.get_label())))
     shown = axes.legend(
         handles=lines,
         loc="upper left",
         bbox_to_anchor=(0.025, 0.905),
         bbox_transform=figure.transFigure,
-        ncols=columns,
+        ncols=4,
         frameon=False,
         handlelength=1.4,
         handletextpad=0.5,

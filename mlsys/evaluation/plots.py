@@ -7,7 +7,6 @@ as PNG text, from which the report takes the words for those who cannot see it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +102,12 @@ def write_plots(
     paths = {name: folder / f"{name}.png" for name in PLOTS}
     with house_style():
         for name, draw in PLOTS.items():
-            paths[name].write_bytes(png(partial(draw, evidence=evidence)))
+            paths[name].write_bytes(png(_with(evidence, draw)))
     return paths
+
+
+def _with(evidence: Evidence, draw: Callable[[Figure, Evidence], Words]) -> Callable[[Figure], Words]:
+    return lambda figure: draw(figure, evidence)
 
 
 def _fold(number: object, rows: pd.DataFrame) -> Fold:

@@ -20,6 +20,7 @@ from mlsys.runs.files import MANIFEST
 from mlsys.runs.listing import RunRow, check_folder, read_row
 from mlsys.runs.manifest import Manifest
 from mlsys.runs.reader import yaml_value
+from mlsys.runs.settings import flat
 from mlsys.runs.verify import changes, file_states, read_manifest
 from mlsys.runs.walk import run_folders
 
@@ -269,20 +270,3 @@ def _config(folder: Path) -> dict[str, Any]:
         return flat(yaml_value((folder / "config.yaml").read_bytes()))
     except (OSError, RunError, UnicodeDecodeError):
         return {}
-
-
-def flat(value: object, prefix: str = "") -> dict[str, Any]:
-    """Return a config as one level of dotted keys; lists stay whole.
-
-    Examples
-    --------
-    >>> flat({"model": {"depth": 3}, "tags": ["a"], "search": None, "empty": {}})
-    {'model.depth': 3, 'tags': ['a'], 'search': None}
-    """
-    if not isinstance(value, Mapping):
-        return {prefix: value} if prefix else {}
-    return {
-        key: leaf
-        for name, entry in value.items()
-        for key, leaf in flat(entry, f"{prefix}.{name}" if prefix else str(name)).items()
-    }
