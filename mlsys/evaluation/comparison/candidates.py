@@ -86,9 +86,9 @@ class Gathered:
         The one to compare with first.
     left_out : list of LeftOut
     sorted_by : str or None
-        The metric by which the runs of a sweep were ordered.
+        The metric by which the first was found to be the best of a sweep; None where it was named.
     tried : int
-        How many runs the candidates were the best of; 0 where they were named.
+        How many runs the first is the best of; 0 where it was named.
     """
 
     candidates: list[Candidate]
@@ -167,8 +167,8 @@ class _Finder:
             elif row not in usable:
                 self._leave_out(row.path, _reason(row), named=False)
         metric = _objective(usable)
-        self.sorted_by = self.sorted_by or metric
-        self.tried += len(usable)
+        if not self.runs:
+            self.sorted_by, self.tried = metric, len(usable)
         taken = 0
         for row in _best_first(usable, metric):
             if taken == self._top:

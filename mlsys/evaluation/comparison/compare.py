@@ -95,6 +95,8 @@ class Comparison:
         For each run that can be compared, the rows that all such runs share; empty where there are none.
     sorted_by : str or None
     tried, draws : int
+    confidence : float
+        Share of the draws inside an interval.
     """
 
     runs: list[Compared]
@@ -108,6 +110,7 @@ class Comparison:
     sorted_by: str | None
     tried: int
     draws: int
+    confidence: float
 
     @property
     def reference(self) -> Compared:
@@ -136,6 +139,7 @@ class Comparison:
             "sorted_by": self.sorted_by,
             "tried": self.tried,
             "draws": self.draws,
+            "confidence": self.confidence,
         }
 
     def rows(self) -> list[dict[str, Any]]:
@@ -193,6 +197,7 @@ def compare(gathered: Gathered, *, draws: int | None = None) -> Comparison:
         sorted_by=gathered.sorted_by,
         tried=gathered.tried,
         draws=measure.draws,
+        confidence=measure.confidence,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B07D00", "#4A9CC9", INK
 STYLES: tuple[Any, ...] = ("-", DASHED, (0, (6, 1.5, 1, 1.5)), (0, (2, 1)), "-", DASHED, (0, (6, 1.5, 1, 1.5)))
 MARKERS = "osD^vPX"
 OTHERS = "#B9C0C7"
+PER_ROW = 4  # names in a row of the legend
 
 
 @dataclass(frozen=True)
@@ -165,10 +167,7 @@ def draw_folds(figure: Figure, lines: Sequence[Line]) -> Words:
     upper.set_ylim(bottom=0)
     upper.tick_params(labelbottom=False)
     _name_lines(figure, upper, lines)
-    best = {name: max(lines, key=lambda line: _in_fold(line, name, Ranking.average_precision)) for name in names}
-    wins = {line.label: sum(winner is line for winner in best.values()) for line in lines}
-    most = max(wins, key=lambda label: wins[label])
-    title = f"Average precision: {most} ahead in {wins[most]} of {len(names)} folds"
+    title = _ahead(lines, names)
     said = "; ".join(
         f"{line.label} "
         + ", ".join(f"{name} {ranking.average_precision():.3f}" for name, ranking in line.folds.items())
@@ -201,14 +200,27 @@ def _by_fold(
     name_y(axes, title)
 
 
-def _in_fold(line: Line, name: str, metric: Callable[[Ranking], float]) -> float:
-    return metric(line.folds[name]) if name in line.folds else -1.0
+def _ahead(lines: Sequence[Line], names: Sequence[str]) -> str:
+    """Return which run is ahead in most of the folds that several runs have."""
+    values = {
+        name: {line.label: line.folds[name].average_precision() for line in lines if name in line.folds}
+        for name in names
+    }
+    first = [max(found, key=found.__getitem__) for found in values.values() if len(found) > 1]
+    if not first:
+        return "Average precision by fold"
+    most, wins = Counter(first).most_common(1)[0]
+    return f"Average precision: {most} ahead in {wins} of {len(first)} folds"
 
 
 def _name_lines(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
     """Name the lines from the first to the last, in whichever order they were drawn."""
     order = {line.label: line.number for line in lines}
     legend(figure, axes, order=lambda name: order.get(name, len(order)))
+    named = sum(not str(drawn.get_label()).startswith("_") for drawn in axes.get_lines())
+    if named > PER_ROW:  # the legend has two rows
+        place = axes.get_position()
+        axes.set_position((place.x0, place.y0, place.width, place.height - 0.055))
 
 
 def _words(

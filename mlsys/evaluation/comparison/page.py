@@ -85,6 +85,7 @@ def render_page(comparison: Comparison) -> str:
             pictures=pictures,
             colours=[COLOURS[number] if number < len(COLOURS) else OTHERS for number in range(len(runs))],
             levels=LEVELS,
+            percentage=f"{comparison.confidence:.0%}",
             short=in_short(comparison),
             caveats=caveats(comparison),
             chosen=[_choices(run, comparison) for run in runs],

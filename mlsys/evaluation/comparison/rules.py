@@ -70,7 +70,8 @@ def judge(candidates: list[Candidate], number: int, alignment: Alignment | None,
     reference, other = candidates[0], candidates[number]
     if number == 0:
         return Verdict("reference")
-    reasons = [*_other_data(reference, other), *_other_label(reference, other)]
+    reasons = list(_other_data(reference, other))
+    reasons += [] if _kind(reference) != _kind(other) else _other_label(reference, other)
     if alignment is None or 0 not in place or number not in place:
         return Verdict("no", (*reasons, "only its numbers are known, not its predictions, so no row can be compared"))
     shared = alignment.shared(place[0], place[number])
@@ -88,9 +89,17 @@ def judge(candidates: list[Candidate], number: int, alignment: Alignment | None,
 
 
 def _other_data(reference: Candidate, other: Candidate) -> Iterator[str]:
+    if _kind(reference) != _kind(other):
+        yield f"other data: {_kind(other)}, not {_kind(reference)}"
+        return
     ours, theirs = reference.fingerprint, other.fingerprint
     if ours != theirs and not (_on_server(reference.config) and _on_server(other.config)):
         yield f"other data: fingerprint {_start(theirs)}, not {_start(ours)}"
+
+
+def _kind(candidate: Candidate) -> str:
+    kind = (candidate.config.get("data") or {}).get("kind", "unknown")
+    return {"events": "entities with events", "table": "a flat table"}.get(kind, str(kind))
 
 
 def _on_server(config: Mapping[str, Any]) -> bool:

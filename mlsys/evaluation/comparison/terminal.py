@@ -21,6 +21,7 @@ from mlsys.evaluation.comparison.wording import (
 )
 from mlsys.evaluation.formats import bounds, metric_text, percent, point
 
+SETTINGS = 30  # that differ, shown at most
 FEW = 3  # runs, of which all metrics are shown; of more only those that people look at first
 STYLES = {"better": "green", "worse": "red", "same": "dim", "": ""}
 VERDICTS = {"better": "better", "worse": "worse", "same": "not told apart", "": ""}
@@ -77,7 +78,8 @@ def _runs(comparison: Comparison) -> Table:
 
 def _numbers(comparison: Comparison, metrics: Sequence[str]) -> Table:
     key = comparison.reference.key
-    columns = ("metric", "", "value", "95% interval", f"minus {key}", "95% interval ", "")
+    interval = f"{comparison.confidence:.0%} interval"
+    columns = ("metric", "", "value", interval, f"minus {key}", f"{interval} ", "")
     table = _table("Numbers", *columns, right=("value", f"minus {key}"))
     for name in metrics:
         for run in comparison.runs:
@@ -96,8 +98,10 @@ def _cells(run: Compared, name: str, title: str) -> tuple[str, ...]:
 
 def _settings(comparison: Comparison) -> Table:
     table = _table("Settings that differ", "key", *(run.key for run in comparison.runs))
-    for key, values in comparison.settings.items():
+    for key, values in list(comparison.settings.items())[:SETTINGS]:
         table.add_row(_plain(key), *(_plain(setting(value)) for value in values))
+    if len(comparison.settings) > SETTINGS:
+        table.add_row(f"… and {len(comparison.settings) - SETTINGS} more: --html and --json have them all")
     return table
 
 

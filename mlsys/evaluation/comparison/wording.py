@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from mlsys.evaluation.comparison.compare import Compared, Comparison
 from mlsys.evaluation.formats import MISSING, bounds, metric_text, point
@@ -54,8 +54,7 @@ def _in_short(comparison: Comparison, name: str) -> str:
         parts += [f"{more} more {'are' if more > 1 else 'is'} {verdict}"] if more > 0 else []
     same = [run.key for run in verdicts.get("same", [])]
     if same:
-        who = same[0] if len(same) == 1 else f"{', '.join(same[:-1])} and {same[-1]}"
-        parts.append(f"{who} cannot be told apart from {comparison.reference.key}")
+        parts.append(f"{joined(same)} cannot be told apart from {comparison.reference.key}")
     return f"{metric_text(name).title}: {'; '.join(parts)}."
 
 
@@ -70,15 +69,18 @@ def caveats(comparison: Comparison) -> list[str]:
 
 
 def _caveats(comparison: Comparison) -> Iterator[str]:
-    for run in comparison.runs[1:]:
-        if run.verdict.level == "no":
-            why = "; ".join(run.verdict.reasons)
-            yield (
-                f"{run.key} cannot be compared with {comparison.reference.key}: {why}. Its own numbers, settings and "
-                "costs are shown, but no difference."
-            )
-        elif run.verdict.reasons:
-            yield f"{run.key}: {'; '.join(run.verdict.reasons)}."
+    for reasons, runs in _by_reasons(comparison, ("no",)).items():
+        whose = "Its" if len(runs) == 1 else "Their"
+        yield (
+            f"{joined(runs)} cannot be compared with {comparison.reference.key}: {reasons}. {whose} own numbers, settings "
+            "and costs are shown, but no difference."
+        )
+    for reasons, runs in _by_reasons(comparison, ("fully", "partly")).items():
+        yield f"{joined(runs)}: {reasons}."
+    shares = {_confidence(run) for run in comparison.runs} - {None, comparison.confidence}
+    if shares:
+        others = " and ".join(f"{share:.0%}" for share in shares if share)
+        yield f"Some runs recorded intervals of {others}, which stand beside those of {comparison.confidence:.0%}."
     compared = sum(run.verdict.level in ("fully", "partly") for run in comparison.runs)
     if comparison.tried > 1 and comparison.sorted_by:
         name = metric_text(comparison.sorted_by).in_a_sentence
@@ -93,6 +95,31 @@ def _caveats(comparison: Comparison) -> Iterator[str]:
         )
     if compared and not comparison.draws:
         yield "There are no intervals, since the bootstrap has no draws: which differences are luck cannot be told."
+
+
+def _by_reasons(comparison: Comparison, levels: Sequence[str]) -> dict[str, list[str]]:
+    """Return the runs of some levels by what is said of them."""
+    found: dict[str, list[str]] = {}
+    for run in comparison.runs[1:]:
+        if run.verdict.level in levels and run.verdict.reasons:
+            found.setdefault("; ".join(run.verdict.reasons), []).append(run.key)
+    return found
+
+
+def joined(words: Sequence[str]) -> str:
+    """Write a list as a sentence does.
+
+    Examples
+    --------
+    >>> joined(["A"]), joined(["A", "B", "C"])
+    ('A', 'A, B and C')
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _confidence(run: Compared) -> float | None:
+    value = (run.candidate.config.get("metrics") or {}).get("confidence")
+    return None if value is None else float(value)
 
 
 def setting(value: object) -> str:
