@@ -54,7 +54,7 @@ def agreement(first: Sequence[FloatArray], second: Sequence[FloatArray], at: Seq
     >>> import numpy as np
     >>> found = agreement([np.array([0.9, 0.8, 0.1, 0.2])], [np.array([0.9, 0.1, 0.8, 0.2])], at=[2])
     >>> found.shared[2], found.chance[2], round(found.correlation, 2)
-    (0.5, 0.5, -0.2)
+    (0.5, 0.5, 0.2)
     """
     shared, jaccard, chance = {}, {}, {}
     for k in at:

@@ -266,6 +266,6 @@ def label(key: str, name: str, most: int = 14) -> str:
     Examples
     --------
     >>> label("A", "xgboost"), label("B", "2026-11-20/10-15-00-123456")
-    ('A xgboost', 'B …15-00-123456')
+    ('A xgboost', 'B …-15-00-123456')
     """
     return f"{key} {name}" if len(name) <= most else f"{key} …{name[-most + 1 :]}"

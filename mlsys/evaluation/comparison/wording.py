@@ -70,10 +70,10 @@ def caveats(comparison: Comparison) -> list[str]:
 
 def _caveats(comparison: Comparison) -> Iterator[str]:
     for reasons, runs in _by_reasons(comparison, ("no",)).items():
-        whose = "Its" if len(runs) == 1 else "Their"
+        who, whose = joined(runs), "Its" if len(runs) == 1 else "Their"
         yield (
-            f"{joined(runs)} cannot be compared with {comparison.reference.key}: {reasons}. {whose} own numbers, settings "
-            "and costs are shown, but no difference."
+            f"{who} cannot be compared with {comparison.reference.key}: {reasons}. {whose} own numbers, settings and "
+            "costs are shown, but no difference."
         )
     for reasons, runs in _by_reasons(comparison, ("fully", "partly")).items():
         yield f"{joined(runs)}: {reasons}."
