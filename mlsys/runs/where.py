@@ -155,7 +155,7 @@ def _grammar() -> ParserElement:
     factor <<= inverted | Suppress("(") + either + Suppress(")") | comparison
     both = (factor + ZeroOrMore(and_ - factor)).add_parse_action(lambda tokens: _joined("and", tokens))
     either <<= (both + ZeroOrMore(or_ - both)).add_parse_action(lambda tokens: _joined("or", tokens))
-    return either
+    return either.parse_with_tabs()
 
 
 def _joined(word: str, tokens: Iterable[Expression]) -> Expression:
