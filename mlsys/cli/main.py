@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from mlsys.cli import config, data, runs, track
+from mlsys.cli import compare, config, data, runs, track
 from mlsys.errors import ConfigError, MlsysError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Honest experiments, fast. Training is `python -m mlsys.train`; this looks at what came out and what goes in.",
 )
 app.command("runs")(runs.runs)
+app.command("compare")(compare.compare)
 app.command("show")(runs.show)
 app.command("replay")(runs.replay)
 app.command("track")(track.track)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
+from rich.progress import Progress, TaskID
 from rich.table import Table
+
+SOON = 0.5  # seconds before a bar is worth showing
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -50,6 +55,23 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) 
         console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum
     )
     console.print(table, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function that shows what is being done and how far it is; on a terminal, and once it takes a while."""
+    console = Console(stderr=True)
+    start = time.monotonic()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def watch(what: str, done: int, total: int) -> None:
+            if what not in tasks and time.monotonic() - start > SOON:
+                tasks[what] = progress.add_task(what, total=total)
+            if what in tasks:
+                progress.update(tasks[what], completed=done, total=total)
+
+        yield watch
 
 
 def _is_number(rows: Sequence[Mapping[str, Any]], name: str) -> bool:

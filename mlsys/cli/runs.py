@@ -6,34 +6,89 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
-from mlsys.cli.output import AsJson, print_json, print_rows
+from mlsys.cli.output import AsJson, print_json, print_rows, progress_bar
 from mlsys.errors import RunError
 from mlsys.launch import ENVIRONMENT_PREFIX, NO_TRACKING
+
+if TYPE_CHECKING:
+    from mlsys.runs import RunRow
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or `latest`.")]
 
 
+SHOWN = 50  # rows of a table, unless asked for more
+COLUMNS = ("status", "created", "model", "data", "sampler", "roc_auc", "average_precision", "log_loss", "audit")
+
+
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Where to look: a working folder, a sweep, any folder.")] = Path(),
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Only runs of which this holds: comparisons (= != < <= > >= ~) of columns, metrics and config keys "
+            "such as model.max_depth with values, joined by and, or, not, parentheses."
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Names to sort by, with commas between; -NAME is the highest first.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help=f"Rows at most; 0 is all. A table has {SHOWN}, JSON all of them.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare every byte with the manifests; exit code 1 if any was changed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, the newest first.
+    """List runs, the newest first, and mark those that are incomplete or were tampered with.
 
-    Example: mlsys runs
+    Example: mlsys runs --where 'model=catboost and average_precision>0.05' --sort -roc_auc
     """
-    from mlsys.runs import list_runs
+    from mlsys.runs.index import RunIndex
+    from mlsys.runs.search import find
 
-    rows = [asdict(row) | {"created": row.created[:19].replace("T", " ")} for row in list_runs(folder)]
-    empty = f"No runs in {folder.resolve()}: `make train` or `python -m mlsys.train` makes one."
-    print_rows(rows, as_json=as_json, empty=empty)
+    most = (None if as_json else SHOWN) if limit is None else limit or None
+    with progress_bar() as watch:
+        found = find(RunIndex(watch=watch), folder, where=where, sort=sort, limit=most, verify=verify)
+    base = folder.resolve()
+    rows = [replace(row, path=folder / row.path.relative_to(base)) for row in found.rows]
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    else:
+        print_rows(_table(rows, found.values), as_json=False, empty=_none_found(folder, where))
+        if len(rows) < found.total:
+            sys.stderr.write(f"{len(rows):,} of {found.total:,} runs; --limit 0 lists all.\n")
+    if verify and any(row.status in ("tampered", "damaged") for row in rows):
+        raise typer.Exit(1)
+
+
+def _table(rows: Sequence[RunRow], values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what a table shows: the usual columns, those that were asked about, what is wrong, the path."""
+    asked = [name for name in (values[0] if values else {}) if name not in (*COLUMNS, "path", "problem")]
+    wrong = any(row.problem for row in rows)
+    return [
+        {name: getattr(row, name) for name in COLUMNS}
+        | {"created": row.created[:19].replace("T", " ")}
+        | {name: own[name] for name in asked}
+        | ({"problem": row.problem} if wrong else {})
+        | {"path": row.path}
+        for row, own in zip(rows, values, strict=True)
+    ]
+
+
+def _none_found(folder: Path, where: str | None) -> str:
+    if where:
+        return f"No run in {folder.resolve()} of which {where!r} holds."
+    return f"No runs in {folder.resolve()}: `make train` or `python -m mlsys.train` makes one."
 
 
 def show(run: RunName = "latest", as_json: AsJson = False) -> None:

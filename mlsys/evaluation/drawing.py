@@ -1,4 +1,4 @@
-"""What each plot shows, and the house style in which it does."""
+"""What each plot of a run shows."""
 
 from __future__ import annotations
 
@@ -10,41 +10,35 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 
 from mlsys.evaluation.curves import Floats, Ranking, Reliability, reliability
+from mlsys.evaluation.figures import (
+    ACTIVITY,
+    CHANCE,
+    DASHED,
+    DOTTED,
+    INK,
+    LEFT,
+    MODEL,
+    PERCENT,
+    RAW,
+    RIGHT,
+    WIDTH,
+    Words,
+    fold_ticks,
+    legend,
+    log_axis,
+    name_y,
+    new_axes,
+    percent_axes,
+)
 from mlsys.evaluation.formats import METRICS, percent, point
 
-# Mostly Okabe and Ito's palette, told apart with any kind of colour vision; line styles differ as well.
-MODEL, ACTIVITY, RAW, CHANCE, INK = "#0072B2", "#D55E00", "#AA4499", "#7A828C", "#20262E"
-DASHED, DOTTED = (0, (4, 1.5)), ":"
-STYLE: Mapping[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same pixels on every machine
-    "font.size": 8.5,
-    "text.parse_math": False,  # a feature called price_$ is not a formula
-    "text.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#AEB5BD",
-    "axes.labelcolor": INK,
-    "axes.labelsize": 8.5,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#DDE1E6",
-    "grid.linewidth": 0.6,
-    "xtick.color": "#4A525C",
-    "ytick.color": "#4A525C",
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-}
-WIDTH, HEIGHT, DPI = 4.5, 3.3, 150  # inches; small, so that the text stays legible on a phone
-LEFT, RIGHT = 0.11, 0.95  # of the width: where the axes lie
 GRID = np.linspace(0.0, 1.0, 501)  # every curve is drawn through these points, however many rows there are
 CONTACTED = 0.1  # the share at which the gain is written out
 RARE = 0.05  # below this base rate, probabilities are drawn on a log scale
 FLOOR = 1e-6  # where a probability of zero is drawn on a log scale
 MOST_FEATURES, MOST_RUG = 20, 400
-PERCENT = FuncFormatter(lambda value, _: _tick(value))
 
 
 @dataclass(frozen=True)
@@ -55,14 +49,6 @@ class Fold:
     complete: bool
     model: Ranking
     activity: Ranking | None
-
-
-@dataclass(frozen=True)
-class Words:
-    """What a plot says: its finding as a title, and a description for those who cannot see it."""
-
-    title: str
-    description: str
 
 
 @dataclass(frozen=True)
@@ -132,11 +118,13 @@ def draw_gain(figure: Figure, evidence: Evidence) -> Words:
     """Draw the share of positives caught against the share of entities contacted."""
     if not evidence.folds:
         return _nothing(figure, "Gain", evidence)
-    axes = _axes(figure, f"share of {evidence.entities} contacted, best first", f"share of {evidence.positives} caught")
+    axes = new_axes(
+        figure, f"share of {evidence.entities} contacted, best first", f"share of {evidence.positives} caught"
+    )
     _draw_curves(axes, evidence, lambda ranking: ranking.gain_at(GRID))
     axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="at random", zorder=2)
-    _percent_axes(axes)
-    _legend(figure, axes)
+    percent_axes(axes)
+    legend(figure, axes)
     at = np.asarray([CONTACTED])
     caught = float(np.mean([ranking.gain_at(at)[0] for ranking in evidence.models]))
     marks, versus = [(caught, MODEL)], ""
@@ -156,13 +144,13 @@ def draw_precision_recall(figure: Figure, evidence: Evidence) -> Words:
     """Draw precision against recall."""
     if not evidence.folds:
         return _nothing(figure, "Precision and recall", evidence)
-    axes = _axes(figure, f"recall: share of {evidence.positives} caught", "precision: share that is right")
+    axes = new_axes(figure, f"recall: share of {evidence.positives} caught", "precision: share that is right")
     _draw_curves(axes, evidence, lambda ranking: ranking.precision_at(GRID))
     base = float(np.mean([ranking.base_rate for ranking in evidence.models]))
     axes.axhline(base, color=CHANCE, linewidth=1.2, linestyle=DOTTED, label=f"at random {percent(base)}", zorder=2)
-    _percent_axes(axes)
+    percent_axes(axes)
     axes.set_ylim(0, _precision_top(evidence, base))
-    _legend(figure, axes)
+    legend(figure, axes)
     value = evidence.headline("average_precision", Ranking.average_precision)
     return Words(
         f"Average precision {value}",
@@ -175,11 +163,11 @@ def draw_roc(figure: Figure, evidence: Evidence) -> Words:
     """Draw the true positive rate against the false positive rate."""
     if not evidence.folds:
         return _nothing(figure, "ROC", evidence)
-    axes = _axes(figure, "false positive rate", "true positive rate")
+    axes = new_axes(figure, "false positive rate", "true positive rate")
     _draw_curves(axes, evidence, lambda ranking: ranking.sensitivity_at(GRID))
     axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="at random", zorder=2)
-    _percent_axes(axes)
-    _legend(figure, axes)
+    percent_axes(axes)
+    legend(figure, axes)
     value = evidence.headline("roc_auc", Ranking.roc_auc)
     return Words(f"ROC-AUC {value}", f"ROC curve. Area under it {value}; at random 0.5. {evidence.fold_words()}")
 
@@ -188,21 +176,21 @@ def draw_calibration(figure: Figure, evidence: Evidence) -> Words:
     """Draw observed against predicted rates, before and after calibration."""
     if not evidence.label.any():
         return _nothing(figure, "Calibration", evidence)
-    axes = _axes(figure, "predicted probability", "observed rate, with 95% interval")
+    axes = new_axes(figure, "predicted probability", "observed rate, with 95% interval")
     bins = int(np.clip(evidence.label.sum() // 6, 4, 10))
     after = reliability(evidence.probability, evidence.label, bins)
     before = reliability(evidence.score, evidence.label, bins) if _was_calibrated(evidence) else None
-    low = _low_end([after, *([before] if before else [])]) if evidence.rare else 0.0
+    low = low_end([after, *([before] if before else [])]) if evidence.rare else 0.0
     axes.plot([low, 1], [low, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="perfect", zorder=2)
     if before is not None:
-        _draw_reliability(axes, before, RAW, "before calibration", low, marker="s")
-    _draw_reliability(axes, after, MODEL, "model" if before is None else "after calibration", low, marker="o")
+        draw_reliability(axes, before, RAW, "before calibration", low, marker="s")
+    draw_reliability(axes, after, MODEL, "model" if before is None else "after calibration", low, marker="o")
     if evidence.rare:
-        _log_axis(axes, "x", low, 1.0)
-        _log_axis(axes, "y", low, 1.0)
+        log_axis(axes, "x", low, 1.0)
+        log_axis(axes, "y", low, 1.0)
     else:
-        _percent_axes(axes)
-    _legend(figure, axes)
+        percent_axes(axes)
+    legend(figure, axes)
     title = _calibration_title(evidence.metrics, before is not None)
     return Words(
         title,
@@ -216,7 +204,7 @@ def draw_scores(figure: Figure, evidence: Evidence) -> Words:
     """Draw how the probabilities are distributed in each class."""
     if not evidence.label.size:
         return _nothing(figure, "Scores", evidence)
-    axes = _axes(figure, "predicted probability", "share of each group")
+    axes = new_axes(figure, "predicted probability", "share of each group")
     edges = _score_edges(evidence)
     values = np.clip(evidence.probability, edges[0], edges[-1])
     medians = {}
@@ -226,7 +214,7 @@ def draw_scores(figure: Figure, evidence: Evidence) -> Words:
         if group.size:
             _draw_distribution(axes, group, edges, colour, f"{name} ({group.size:,})", rug=positive)
     if evidence.rare:
-        _log_axis(axes, "x", edges[0], edges[-1])
+        log_axis(axes, "x", edges[0], edges[-1])
     else:
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PERCENT)
@@ -234,7 +222,7 @@ def draw_scores(figure: Figure, evidence: Evidence) -> Words:
     axes.yaxis.set_major_formatter(PERCENT)
     if evidence.threshold is not None and edges[0] <= evidence.threshold <= edges[-1]:
         axes.axvline(evidence.threshold, color=INK, linewidth=1, linestyle=DASHED, label="threshold")
-    _legend(figure, axes)
+    legend(figure, axes)
     words = f"{medians[evidence.positives]} for {evidence.positives}, {medians['others']} for others"
     return Words(f"Median {words}", f"Distribution of the predicted probability by outcome: median {words}.")
 
@@ -249,7 +237,7 @@ def draw_folds(figure: Figure, evidence: Evidence) -> Words:
     _draw_by_fold(lower, evidence, Ranking.roc_auc, [0.5] * len(chance), "ROC-AUC")
     upper.set_ylim(bottom=0)
     upper.tick_params(labelbottom=False)
-    _legend(figure, upper)
+    legend(figure, upper)
     write = METRICS["average_precision"].write
     title = f"Average precision {write(min(ours))} to {write(max(ours))} by fold"
     if len(ours) == 1:
@@ -284,60 +272,6 @@ def _nothing(figure: Figure, title: str, evidence: Evidence, reason: str = "") -
     reason = reason or f"No fold holds both {evidence.positives} and others,\nso there is nothing to draw."
     figure.text(0.5, 0.5, reason, ha="center", va="center", color=CHANCE)
     return Words(title, f"{title}. {reason}".replace("\n", " "))
-
-
-def _axes(figure: Figure, x_label: str, y_label: str) -> Axes:
-    axes = figure.add_axes((LEFT, 0.145, RIGHT - LEFT, 0.6))
-    axes.set_xlabel(x_label)
-    _name_y(axes, y_label)
-    return axes
-
-
-def _name_y(axes: Axes, text: str) -> None:
-    """Write what the y axis shows above it, where it reads without turning one's head."""
-    axes.annotate(text, (0, 1), (-0.085 * WIDTH * 72, 5), xycoords="axes fraction", textcoords="offset points")
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """Name the lines in their own colours, in one row between the title and the plot."""
-    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    legend = axes.legend(
-        handles=lines,
-        loc="upper left",
-        bbox_to_anchor=(0.025, 0.905),
-        bbox_transform=figure.transFigure,
-        ncols=4,
-        frameon=False,
-        handlelength=1.4,
-        handletextpad=0.5,
-        columnspacing=1.3,
-        borderpad=0,
-    )
-    for text, line in zip(legend.get_texts(), lines, strict=True):
-        text.set_color(line.get_color())
-
-
-def _tick(share: float) -> str:
-    rounded = float(f"{share * 100:.3g}")
-    return f"{rounded:.6f}".rstrip("0").rstrip(".") + "%"
-
-
-def _percent_axes(axes: Axes) -> None:
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PERCENT)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.01)
-
-
-def _log_axis(axes: Axes, name: str, low: float, high: float) -> None:
-    """Set a log scale labelled in percent at the decades; matplotlib would label it in powers of ten."""
-    (axes.set_xscale if name == "x" else axes.set_yscale)("log")
-    (axes.set_xlim if name == "x" else axes.set_ylim)(low, high)
-    axis = axes.xaxis if name == "x" else axes.yaxis
-    decades = 10.0 ** np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
-    ticks = decades if decades.size > 1 else np.asarray([low, high])
-    axis.set_ticks(ticks, labels=[_tick(float(tick)) for tick in ticks])
-    axis.set_minor_locator(NullLocator())
 
 
 def _draw_curves(axes: Axes, evidence: Evidence, curve: Callable[[Ranking], Floats]) -> None:
@@ -396,15 +330,19 @@ def _calibration_title(metrics: Mapping[str, Any], calibrated: bool) -> str:
     )
 
 
-def _low_end(curves: Sequence[Reliability]) -> float:
+def low_end(curves: Sequence[Reliability]) -> float:
     """Return where a log axis starts: at half of the lowest value drawn."""
     drawn = np.concatenate([np.append(curve.predicted, curve.observed) for curve in curves])
     return float(max(FLOOR, 0.5 * drawn[drawn > 0].min(initial=1.0)))
 
 
-def _draw_reliability(axes: Axes, curve: Reliability, colour: str, name: str, low: float, marker: str) -> None:
+def draw_reliability(
+    axes: Axes, curve: Reliability, colour: str, name: str, low: float, marker: str, *, intervals: bool = True
+) -> None:
+    """Draw observed against predicted rates; what was never observed lies at ``low``, where a log scale starts."""
     x = np.maximum(curve.predicted, low)
-    axes.vlines(x, np.maximum(curve.low, low), np.maximum(curve.high, low), color=colour, linewidth=1, alpha=0.45)
+    if intervals:
+        axes.vlines(x, np.maximum(curve.low, low), np.maximum(curve.high, low), color=colour, linewidth=1, alpha=0.45)
     seen = (curve.observed > 0) | (low == 0)
     style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4}
     axes.plot(x[seen], curve.observed[seen], linewidth=1.3, label=name, zorder=3, **style)
@@ -452,16 +390,9 @@ def _draw_by_fold(
         axes.plot(partial, values, color=MODEL, zorder=4, label="outcomes incomplete", **hollow)
     axes.set_xlim(-0.35, len(x) - 0.65)
     step = -(-len(x) // 6)
-    axes.set_xticks(x[::step], labels=_fold_ticks([fold.name for fold in evidence.folds][::step]))
-    _name_y(axes, name)
+    axes.set_xticks(x[::step], labels=fold_ticks([fold.name for fold in evidence.folds][::step]))
+    name_y(axes, name)
     return ours, theirs
-
-
-def _fold_ticks(names: Sequence[str]) -> list[str]:
-    """Break dates in two, with the year only where it changes: six whole dates do not fit side by side."""
-    dates = [name.split("-", 1) if name[:4].isdigit() else ["", name] for name in names]
-    years = ["", *(year for year, _ in dates)]
-    return [rest if year == before else f"{rest}\n{year}" for before, (year, rest) in zip(years, dates, strict=False)]
 
 
 def _draw_bars(axes: Axes, names: Sequence[str], shares: Floats) -> None:

@@ -231,9 +231,73 @@ def paired_difference(
     >>> paired_difference(rows, "a", "b", at=[2], draws=50, seed=0)["roc_auc"]
     {'value': 0.5, 'low': 0.5, 'high': 0.5}
     """
-    folds = _split(_checked(predictions, ["id", "fold", "label", first, second]), [first, second])
-    measured = _measure(folds, dict.fromkeys([first, second], is_probability), at=at, draws=draws, seed=seed)
+    against = {first: is_probability, second: is_probability}
+    measured = _measured(predictions, against, at=at, draws=draws, seed=seed)
     return measured[first].minus(measured[second]).summary(confidence)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One score beside the first of several on the same rows.
+
+    Attributes
+    ----------
+    overall, difference : dict of str to {"value", "low", "high"}
+        Its metrics, and its metrics minus the first score's.
+    """
+
+    overall: dict[str, Entry]
+    difference: dict[str, Entry]
+
+
+def side_by_side(
+    predictions: pd.DataFrame,
+    scores: Sequence[str],
+    *,
+    at: Sequence[int],
+    draws: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> dict[str, Beside]:
+    """Measure several probabilities of the same rows on the same draws, each beside the first.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        The columns ``id``, ``fold``, ``label``, optionally ``value``, and the scores, as for `evaluate`.
+    scores : sequence of str
+        Columns of probabilities, the one to compare with first.
+    at, draws, seed, confidence
+        As for `evaluate`.
+
+    Returns
+    -------
+    dict of str to Beside
+        One for each of `scores`; the difference of the first is zero.
+
+    See Also
+    --------
+    paired_difference : the same for two.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"id": range(4), "fold": 0, "label": [0, 1, 0, 1], "a": [0.1, 0.7, 0.2, 0.9], "b": 0.5})
+    >>> side_by_side(rows, ["b", "a"], at=[2], draws=50, seed=0)["a"].difference["roc_auc"]
+    {'value': 0.5, 'low': 0.5, 'high': 0.5}
+    """
+    measured = _measured(predictions, dict.fromkeys(scores, True), at=at, draws=draws, seed=seed)
+    first = measured[scores[0]]
+    return {
+        name: Beside(each.summary(confidence), each.minus(first).summary(confidence)) for name, each in measured.items()
+    }
+
+
+def _measured(
+    predictions: pd.DataFrame, scores: Mapping[str, bool], *, at: Sequence[int], draws: int, seed: int
+) -> dict[str, _Measured]:
+    folds = _split(_checked(predictions, ["id", "fold", "label", *scores]), list(scores))
+    return _measure(folds, scores, at=at, draws=draws, seed=seed)
 
 
 @dataclass(frozen=True)

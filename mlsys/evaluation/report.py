@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,13 +73,14 @@ def render_report(
     summary = summarise(
         config=config, metrics=metrics, audit=audit, threshold=threshold, facts=facts, top_leads=top_leads
     )
-    pictures = {name: _picture(name, path) for name, path in plots.items()}
+    pictures = {name: picture(name, path.read_bytes(), CAPTIONS) for name, path in plots.items()}
     return templates().get_template("report.html.j2").render(summary=summary, pictures=pictures)
 
 
-def _picture(name: str, path: Path) -> Picture:
-    with Image.open(path) as image:
+def picture(name: str, data: bytes, captions: Mapping[str, str]) -> Picture:
+    """Return a PNG as a page embeds it, described by the words inside."""
+    with Image.open(io.BytesIO(data)) as image:
         width, height = image.size
         description = str(image.info.get("Description") or name)
-    encoded = base64.b64encode(path.read_bytes()).decode("ascii")
-    return Picture(name, f"data:image/png;base64,{encoded}", description, CAPTIONS.get(name, ""), width, height)
+    encoded = base64.b64encode(data).decode("ascii")
+    return Picture(name, f"data:image/png;base64,{encoded}", description, captions.get(name, ""), width, height)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from mlsys.errors import RunError
 from mlsys.runs.files import MANIFEST
-from mlsys.runs.manifest import Status
+from mlsys.runs.manifest import Manifest, Status
 from mlsys.runs.reader import yaml_value
 from mlsys.runs.verify import read_manifest
 from mlsys.runs.walk import run_folders
 
-# Only this block of config.yaml is parsed: the whole takes 2 ms, which adds up over a sweep.
-CHOICES = re.compile(rb"^choices:.*(?:\n[ \t].*)*", re.MULTILINE)
+# Only these blocks of config.yaml are parsed: the whole takes 2 ms, which adds up over a sweep.
+BLOCKS = re.compile(rb"^(?:choices|tags|seed|threads|objective):.*(?:\n(?:[ \t]|- ).*)*", re.MULTILINE)
+GROUPS = ("model", "sampler", "features", "data", "split")
+MAIN_METRICS = ("roc_auc", "average_precision", "log_loss")
+
+State = Status | Literal["incomplete", "damaged", "tampered"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,9 @@ class RunRow:
         Its directory, as found from the folder that was searched.
     created : str
         When it finished (ISO 8601, UTC); for one without a readable manifest, when its directory last changed.
-    status : {"complete", "trial", "pruned", "failed", "incomplete", "damaged"}
-        "incomplete" without a manifest (killed, or still running); "damaged" if its files cannot be read.
+    status : {"complete", "trial", "pruned", "failed", "incomplete", "damaged", "tampered"}
+        "incomplete" without a manifest (killed, or still running); "damaged" if its files cannot be read; "tampered"
+        if they are not what its manifest says.
     model, sampler, features, data, split : str or None
         The config group options that it was composed of.
     roc_auc, average_precision, log_loss : float or None
@@ -41,11 +46,21 @@ class RunRow:
         Status of the leakage audit: pass, warn or fail.
     seconds : float or None
         What it took.
+    seed : int or None
+    objective : str, list of str or None
+        What the run was judged by.
+    tags : list of str
+    problem : str or None
+        What is wrong with it.
+    choices : mapping of str to str
+        The options of all config groups.
+    metrics : mapping of str to float or None
+        All overall metrics.
     """
 
     path: Path
     created: str
-    status: Status | Literal["incomplete", "damaged"]
+    status: State
     model: str | None = None
     sampler: str | None = None
     features: str | None = None
@@ -56,10 +71,18 @@ class RunRow:
     log_loss: float | None = None
     audit: str | None = None
     seconds: float | None = None
+    seed: int | None = None
+    objective: str | list[str] | None = None
+    tags: list[str] = field(default_factory=list)
+    problem: str | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def list_runs(root: Path = Path()) -> list[RunRow]:
-    """Return the runs below a folder, the newest first.
+    """Return the runs below a folder, the newest first, reading each.
+
+    `mlsys.runs.index.RunIndex` remembers what it has read, and sees files that were changed.
 
     Parameters
     ----------
@@ -71,39 +94,58 @@ def list_runs(root: Path = Path()) -> list[RunRow]:
     RunError
         If there is no such folder.
     """
+    check_folder(root)
+    return sorted((run_row(folder) for folder in run_folders(root)), key=lambda row: row.created, reverse=True)
+
+
+def check_folder(root: Path) -> None:
+    """Raise a `RunError` if there is no such folder."""
     if not root.is_dir():
         raise RunError(f"There is no folder {root}: give one that holds runs, such as outputs or a sweep's directory.")
-    return sorted((run_row(folder) for folder in run_folders(root)), key=lambda row: row.created, reverse=True)
 
 
 def run_row(folder: Path) -> RunRow:
     """Return the row of one run directory; a damaged one gives a row that says so, not an error."""
+    return read_row(folder)[0]
+
+
+def read_row(folder: Path) -> tuple[RunRow, Manifest | None]:
+    """Return the row of one run directory and its manifest, if it has one that can be read."""
     changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
     try:
-        choices = _choices(folder)
+        facts = _config_facts(folder)
         if not (folder / MANIFEST).is_file():
-            return RunRow(folder, changed, "incomplete", **choices)
+            problem = f"no {MANIFEST}: it was killed, or still runs"
+            return RunRow(folder, changed, "incomplete", problem=problem, **facts), None
         manifest = read_manifest(folder)
-        return RunRow(
-            folder, manifest.created, manifest.status, **choices, **_numbers(folder), seconds=manifest.seconds
-        )
-    except (RunError, OSError, ValueError):
-        return RunRow(folder, changed, "damaged")
+        facts |= _numbers(folder) | {"seconds": manifest.seconds}
+        return RunRow(folder, manifest.created, manifest.status, **facts), manifest
+    except (RunError, OSError, ValueError) as error:
+        return RunRow(folder, changed, "damaged", problem=str(error).splitlines()[0]), None
 
 
-def _choices(folder: Path) -> dict[str, Any]:
+def _config_facts(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     text = path.read_bytes() if path.is_file() else b""
-    block = CHOICES.search(text)
-    choices = _mapping(_mapping(yaml_value(block[0] if block else text)).get("choices"))
-    return {group: choices.get(group) for group in ("model", "sampler", "features", "data", "split")}
+    blocks = [block[0] for block in BLOCKS.finditer(text)]
+    found = any(block.startswith(b"choices") for block in blocks)
+    config = _mapping(yaml_value(b"\n".join(blocks) if found else text))
+    choices = {str(group): option for group, option in _mapping(config.get("choices")).items()}
+    tags = config.get("tags")
+    return {
+        **{group: choices.get(group) for group in GROUPS},
+        "seed": config.get("seed"),
+        "objective": config.get("objective"),
+        "tags": [str(tag) for tag in tags] if isinstance(tags, list) else [],
+        "choices": choices,
+    }
 
 
 def _numbers(folder: Path) -> dict[str, Any]:
     overall = _mapping(_json(folder / "metrics.json").get("overall"))
-    names = ("roc_auc", "average_precision", "log_loss")
-    numbers = {name: _mapping(overall.get(name)).get("value") for name in names}
-    return {**numbers, "audit": _json(folder / "audit.json").get("status")}
+    metrics = {str(name): _mapping(entry).get("value") for name, entry in overall.items()}
+    main = {name: metrics.get(name) for name in MAIN_METRICS}
+    return {**main, "audit": _json(folder / "audit.json").get("status"), "metrics": metrics}
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -1,0 +1,231 @@
+"""The comparison as one HTML page that holds everything it shows and fetches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlsys.evaluation.card import templates
+from mlsys.evaluation.comparison.compare import Compared, Comparison
+from mlsys.evaluation.comparison.overlay import COLOURS, OTHERS, draw_overlays
+from mlsys.evaluation.comparison.wording import (
+    LEVELS,
+    bytes_text,
+    caveats,
+    difference,
+    in_short,
+    milliseconds,
+    seconds_text,
+    setting,
+)
+from mlsys.evaluation.formats import MISSING, bounds, count, metric_text, percent, point
+from mlsys.evaluation.report import picture
+from mlsys.evaluation.summary import fold_name
+
+CAPTIONS: Mapping[str, str] = {
+    "gain": "Read it upwards: contact this share of the list, and you reach that share of all positives. Means over "
+    "the folds.",
+    "pr": "The further down the list one goes, to the right, the fewer of those contacted convert.",
+    "roc": "The same rankings, free of how rare the outcome is. The diagonal is a coin toss.",
+    "calibration": "Probabilities that can be taken at their word lie on the diagonal. A hollow mark at the bottom is "
+    "a bin without a positive.",
+    "folds": "Every fold is a separate test. A hollow mark is a fold whose outcomes are not all known yet.",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run's entry of one metric, as text; the scales place its numbers between 0 and 1 for drawing."""
+
+    run: Compared
+    value: str
+    interval: str
+    difference: str
+    difference_interval: str
+    better: str
+    scale: Mapping[str, float]
+    difference_scale: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One metric of all runs."""
+
+    title: str
+    meaning: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Agreement of each two runs: text, and how dark its cell is."""
+
+    title: str
+    meaning: str
+    rows: tuple[tuple[tuple[str, float], ...], ...]
+
+
+def render_page(comparison: Comparison) -> str:
+    """Write the page.
+
+    Returns
+    -------
+    str
+        An HTML document; its images are inside.
+    """
+    runs = comparison.runs
+    pictures = {name: picture(name, data, CAPTIONS) for name, data in draw_overlays(comparison).items()}
+    return (
+        templates()
+        .get_template("comparison.html.j2")
+        .render(
+            comparison=comparison,
+            title=f"{len(runs)} runs compared",
+            pictures=pictures,
+            colours=[COLOURS[number] if number < len(COLOURS) else OTHERS for number in range(len(runs))],
+            levels=LEVELS,
+            percentage=f"{comparison.confidence:.0%}",
+            short=in_short(comparison),
+            caveats=caveats(comparison),
+            chosen=[_choices(run, comparison) for run in runs],
+            rows=[count(_rows(run)) for run in runs],
+            rates=[_rates(run) for run in runs],
+            headline=[_block(comparison, name) for name in comparison.headline],
+            others=[_block(comparison, name) for name in comparison.metrics if name not in comparison.headline],
+            folds=list(_folds(comparison)),
+            fold_metric=metric_text(comparison.metrics[0]).title if comparison.metrics else "",
+            matrices=list(_matrices(comparison)),
+            costs=[_cost(run) for run in runs],
+            settings=_settings(comparison),
+            command=f"mlsys compare {' '.join(run.candidate.path for run in runs)} --html FILE",
+        )
+    )
+
+
+def _choices(run: Compared, comparison: Comparison) -> str:
+    """Return the config groups of a run that differ among the runs; its model where none does."""
+    differ = [key.removeprefix("choices.") for key in comparison.settings if key.startswith("choices.")]
+    choices = run.candidate.config.get("choices") or {}
+    named = {group: choices.get(group) for group in differ or ["model"]}
+    return ", ".join(f"{group}={option}" for group, option in named.items() if option) or MISSING
+
+
+def _rows(run: Compared) -> int | None:
+    return None if run.candidate.predictions is None else len(run.candidate.predictions)
+
+
+def _rates(run: Compared) -> Sequence[str]:
+    """Return the mean prediction, the share of positives and their ratio."""
+    rows = run.candidate.predictions
+    if rows is None:
+        return (MISSING, MISSING, MISSING)
+    predicted, observed = float(rows["probability"].mean()), float(rows["label"].mean())
+    return (percent(predicted), percent(observed), f"{predicted / observed:.2f}" if observed else MISSING)
+
+
+def _block(comparison: Comparison, name: str) -> Block:
+    text = metric_text(name, "positives")
+    entries = [run.metrics.get(name) for run in comparison.runs]
+    differences = [run.difference.get(name) for run in comparison.runs]
+    span = _span(entries)
+    widest = max((abs(end) for entry in differences for end in bounds(entry) or ()), default=0.0)
+    cells = [
+        Cell(
+            run,
+            text.write(point(entry)),
+            text.interval(entry),
+            difference(name, run.difference.get(name)),
+            _difference_interval(name, run.difference.get(name)),
+            run.better(name),
+            _scale(entry, *span) if span else {},
+            _scale(run.difference.get(name), -widest, widest) | {"chance": 0.5}
+            if widest and bounds(run.difference.get(name))
+            else {},
+        )
+        for run, entry in zip(comparison.runs, entries, strict=True)
+    ]
+    return Block(text.title, text.meaning, tuple(cells))
+
+
+def _difference_interval(name: str, entry: object) -> str:
+    ends = bounds(entry)
+    return "" if ends is None else f"{difference(name, ends[0])} to {difference(name, ends[1])}"
+
+
+def _span(entries: Iterable[object]) -> tuple[float, float] | None:
+    """Return the range that a picture of all runs has to cover."""
+    numbers = [number for entry in entries for number in (point(entry), *(bounds(entry) or ())) if number is not None]
+    return (min(numbers), max(numbers)) if numbers and min(numbers) < max(numbers) else None
+
+
+def _scale(entry: object, low: float, high: float) -> dict[str, float]:
+    ends = bounds(entry) or (None, None)
+    named = {"value": point(entry), "low": ends[0], "high": ends[1]}
+    if named["value"] is None:
+        return {}
+    return {name: (number - low) / (high - low) for name, number in named.items() if number is not None}
+
+
+def _folds(comparison: Comparison) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield each fold of any run: its name, rows and positives, and every run's value of the first metric."""
+    if not comparison.metrics:
+        return
+    name = comparison.metrics[0]
+    text = metric_text(name)
+    by_run = [
+        {fold_name(fold, number): fold for number, fold in enumerate(run.candidate.metrics.get("folds") or [])}
+        for run in comparison.runs
+    ]
+    for fold in sorted({fold for folds in by_run for fold in folds}):
+        facts: Mapping[str, Any] = next(folds[fold] for folds in by_run if fold in folds)
+        values = [text.write(point(folds[fold].get(name))) if fold in folds else MISSING for folds in by_run]
+        incomplete = [] if facts.get("label_complete", True) else ["incomplete"]
+        yield fold, [count(facts.get("rows")), count(facts.get("positives")), *incomplete], values
+
+
+def _matrices(comparison: Comparison) -> Iterator[Matrix]:
+    found = comparison.agreements
+    if not found:
+        return
+    for k in comparison.at:
+        chance = next(iter(found.values())).chance[k]
+        meaning = f"Share of the {k} ranked first by one that the other ranks first too; by chance {percent(chance)}."
+        yield _matrix(comparison, f"The first {k}", meaning, {pair: each.shared[k] for pair, each in found.items()})
+    meaning = "Spearman's rank correlation of all rows that two runs share: 1 is the same order."
+    whole = {pair: each.correlation for pair, each in found.items()}
+    yield _matrix(comparison, "The whole order", meaning, whole, decimals=True)
+
+
+def _matrix(
+    comparison: Comparison,
+    title: str,
+    meaning: str,
+    values: Mapping[tuple[int, int], float | None],
+    *,
+    decimals: bool = False,
+) -> Matrix:
+    def cell(row: int, column: int) -> tuple[str, float]:
+        if row == column:
+            return "", 0.0
+        value = values.get((min(row, column), max(row, column)))
+        if value is None:
+            return MISSING, 0.0
+        return (f"{value:.2f}" if decimals else f"{value:.0%}"), max(0.0, value)
+
+    numbers = range(len(comparison.runs))
+    return Matrix(title, meaning, tuple(tuple(cell(row, column) for column in numbers) for row in numbers))
+
+
+def _cost(run: Compared) -> Sequence[str]:
+    candidate = run.candidate
+    return (
+        seconds_text(candidate.fit_seconds),
+        seconds_text(candidate.total_seconds),
+        milliseconds(candidate.predict_ms),
+        bytes_text(candidate.model_bytes),
+    )
+
+
+def _settings(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    return [(key, [setting(value) for value in values]) for key, values in comparison.settings.items()]

@@ -1,0 +1,120 @@
+"""A comparison as people see it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from mlsys.evaluation.comparison.compare import Compared, Comparison
+from mlsys.evaluation.comparison.wording import (
+    LEVELS,
+    bytes_text,
+    caveats,
+    difference,
+    in_short,
+    milliseconds,
+    seconds_text,
+    setting,
+)
+from mlsys.evaluation.formats import bounds, metric_text, percent, point
+
+SETTINGS = 30  # that differ, shown at most
+FEW = 3  # runs, of which all metrics are shown; of more only those that people look at first
+STYLES = {"better": "green", "worse": "red", "same": "dim", "": ""}
+VERDICTS = {"better": "better", "worse": "worse", "same": "not told apart", "": ""}
+
+
+def show(console: Console, comparison: Comparison, metrics: Sequence[str] | None = None) -> None:
+    """Print what a comparison found.
+
+    Parameters
+    ----------
+    console : rich Console
+    comparison : Comparison
+    metrics : sequence of str, optional
+        Which to show; by default all for up to three runs, else those that people look at first.
+    """
+    chosen = metrics or (comparison.metrics if len(comparison.runs) <= FEW else comparison.headline)
+    tables = [_runs(comparison), _numbers(comparison, chosen)]
+    tables += [_settings(comparison)] if comparison.settings else []
+    tables += [_agreements(comparison)] if comparison.agreements else []
+    for table in tables:
+        # A line that runs over the edge can be read, one that is folded by column cannot.
+        needed = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+        console.width = max(console.width, needed)
+        console.print(table, soft_wrap=True)
+        console.print()
+    for title, lines in (("In short", in_short(comparison)), ("Before you rely on it", caveats(comparison))):
+        if lines:
+            console.print(title, style="bold")
+        for line in lines:
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    if comparison.left_out:
+        console.print("Left out", style="bold")
+        for left in comparison.left_out:
+            console.print(f"  {left.path}: {left.reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    return table
+
+
+def _runs(comparison: Comparison) -> Table:
+    order = f", the best by {comparison.sorted_by} first" if comparison.sorted_by else ""
+    table = _table(f"Runs{order}", "", "run", "compared", "fits", "run time", "1,000 rows", "model", "path")
+    for run in comparison.runs:
+        one = run.candidate
+        times = (seconds_text(one.fit_seconds), seconds_text(one.total_seconds), milliseconds(one.predict_ms))
+        cells = (run.key, one.name, LEVELS[run.verdict.level], *times, bytes_text(one.model_bytes), one.path)
+        table.add_row(*map(_plain, cells))
+    return table
+
+
+def _numbers(comparison: Comparison, metrics: Sequence[str]) -> Table:
+    key = comparison.reference.key
+    interval = f"{comparison.confidence:.0%} interval"
+    columns = ("metric", "", "value", interval, f"minus {key}", f"{interval} ", "")
+    table = _table("Numbers", *columns, right=("value", f"minus {key}"))
+    for name in metrics:
+        for run in comparison.runs:
+            title = name if run is comparison.reference else ""
+            table.add_row(*_cells(run, name, title), style=STYLES[run.better(name)])
+    return table
+
+
+def _cells(run: Compared, name: str, title: str) -> tuple[str, ...]:
+    text, entry, gap = metric_text(name), run.metrics.get(name), run.difference.get(name)
+    ends = bounds(gap)
+    interval = f"{difference(name, ends[0])} to {difference(name, ends[1])}" if ends else ""
+    shown = difference(name, gap) if gap and run.verdict.level != "reference" else ""
+    return title, run.key, text.write(point(entry)), text.interval(entry), shown, interval, VERDICTS[run.better(name)]
+
+
+def _settings(comparison: Comparison) -> Table:
+    table = _table("Settings that differ", "key", *(run.key for run in comparison.runs))
+    for key, values in list(comparison.settings.items())[:SETTINGS]:
+        table.add_row(_plain(key), *(_plain(setting(value)) for value in values))
+    if len(comparison.settings) > SETTINGS:
+        table.add_row(f"… and {len(comparison.settings) - SETTINGS} more: --html and --json have them all")
+    return table
+
+
+def _agreements(comparison: Comparison) -> Table:
+    columns = ["", *(f"first {k} in common" for k in comparison.at), "rank correlation"]
+    table = _table(f"Agreement with {comparison.reference.key}", *columns, right=columns[1:])
+    for (first, second), found in comparison.agreements.items():
+        if first == 0:
+            correlation = "" if found.correlation is None else f"{found.correlation:.2f}"
+            shares = [f"{found.shared[k]:.0%} (chance {percent(found.chance[k])})" for k in comparison.at]
+            table.add_row(comparison.runs[second].key, *shares, correlation)
+    return table
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
