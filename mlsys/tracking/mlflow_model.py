@@ -41,7 +41,9 @@ def signature(run: Run) -> Any:  # noqa: ANN401 - MLflow's ModelSignature
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    inputs = [ColSpec(TYPES[column["dtype"]], column["name"], required=True) for column in run.schema["inputs"]]
+    inputs: list[Any] = [
+        ColSpec(TYPES[column["dtype"]], column["name"], required=True) for column in run.schema["inputs"]
+    ]
     return ModelSignature(Schema(inputs), Schema([ColSpec("double", "score"), ColSpec("double", "probability")]))
 
 
