@@ -1,4 +1,4 @@
-"""What each plot shows, and the house style in which it does."""
+"""What each plot of a run shows."""
 
 from __future__ import annotations
 
@@ -12,33 +12,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from mlsys.evaluation.canvas import (
+    ACTIVITY,
+    CHANCE,
+    DASHED,
+    DOTTED,
+    INK,
+    LEFT,
+    MODEL,
+    RAW,
+    RIGHT,
+    Words,
+    draw_shares,
+    name_lines,
+    name_y,
+    new_axes,
+    say_nothing,
+)
 from mlsys.evaluation.curves import Floats, Ranking, Reliability, reliability
 from mlsys.evaluation.formats import METRICS, percent, point
 
-# Mostly Okabe and Ito's palette, told apart with any kind of colour vision; line styles differ as well.
-MODEL, ACTIVITY, RAW, CHANCE, INK = "#0072B2", "#D55E00", "#AA4499", "#7A828C", "#20262E"
-DASHED, DOTTED = (0, (4, 1.5)), ":"
-STYLE: Mapping[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same pixels on every machine
-    "font.size": 8.5,
-    "text.parse_math": False,  # a feature called price_$ is not a formula
-    "text.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#AEB5BD",
-    "axes.labelcolor": INK,
-    "axes.labelsize": 8.5,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#DDE1E6",
-    "grid.linewidth": 0.6,
-    "xtick.color": "#4A525C",
-    "ytick.color": "#4A525C",
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-}
-WIDTH, HEIGHT, DPI = 4.5, 3.3, 150  # inches; small, so that the text stays legible on a phone
-LEFT, RIGHT = 0.11, 0.95  # of the width: where the axes lie
 GRID = np.linspace(0.0, 1.0, 501)  # every curve is drawn through these points, however many rows there are
 CONTACTED = 0.1  # the share at which the gain is written out
 RARE = 0.05  # below this base rate, probabilities are drawn on a log scale
@@ -55,14 +48,6 @@ class Fold:
     complete: bool
     model: Ranking
     activity: Ranking | None
-
-
-@dataclass(frozen=True)
-class Words:
-    """What a plot says: its finding as a title, and a description for those who cannot see it."""
-
-    title: str
-    description: str
 
 
 @dataclass(frozen=True)
@@ -132,11 +117,13 @@ def draw_gain(figure: Figure, evidence: Evidence) -> Words:
     """Draw the share of positives caught against the share of entities contacted."""
     if not evidence.folds:
         return _nothing(figure, "Gain", evidence)
-    axes = _axes(figure, f"share of {evidence.entities} contacted, best first", f"share of {evidence.positives} caught")
+    axes = new_axes(
+        figure, f"share of {evidence.entities} contacted, best first", f"share of {evidence.positives} caught"
+    )
     _draw_curves(axes, evidence, lambda ranking: ranking.gain_at(GRID))
     axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="at random", zorder=2)
     _percent_axes(axes)
-    _legend(figure, axes)
+    name_lines(figure, axes)
     at = np.asarray([CONTACTED])
     caught = float(np.mean([ranking.gain_at(at)[0] for ranking in evidence.models]))
     marks, versus = [(caught, MODEL)], ""
@@ -156,13 +143,13 @@ def draw_precision_recall(figure: Figure, evidence: Evidence) -> Words:
     """Draw precision against recall."""
     if not evidence.folds:
         return _nothing(figure, "Precision and recall", evidence)
-    axes = _axes(figure, f"recall: share of {evidence.positives} caught", "precision: share that is right")
+    axes = new_axes(figure, f"recall: share of {evidence.positives} caught", "precision: share that is right")
     _draw_curves(axes, evidence, lambda ranking: ranking.precision_at(GRID))
     base = float(np.mean([ranking.base_rate for ranking in evidence.models]))
     axes.axhline(base, color=CHANCE, linewidth=1.2, linestyle=DOTTED, label=f"at random {percent(base)}", zorder=2)
     _percent_axes(axes)
     axes.set_ylim(0, _precision_top(evidence, base))
-    _legend(figure, axes)
+    name_lines(figure, axes)
     value = evidence.headline("average_precision", Ranking.average_precision)
     return Words(
         f"Average precision {value}",
@@ -175,11 +162,11 @@ def draw_roc(figure: Figure, evidence: Evidence) -> Words:
     """Draw the true positive rate against the false positive rate."""
     if not evidence.folds:
         return _nothing(figure, "ROC", evidence)
-    axes = _axes(figure, "false positive rate", "true positive rate")
+    axes = new_axes(figure, "false positive rate", "true positive rate")
     _draw_curves(axes, evidence, lambda ranking: ranking.sensitivity_at(GRID))
     axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="at random", zorder=2)
     _percent_axes(axes)
-    _legend(figure, axes)
+    name_lines(figure, axes)
     value = evidence.headline("roc_auc", Ranking.roc_auc)
     return Words(f"ROC-AUC {value}", f"ROC curve. Area under it {value}; at random 0.5. {evidence.fold_words()}")
 
@@ -188,7 +175,7 @@ def draw_calibration(figure: Figure, evidence: Evidence) -> Words:
     """Draw observed against predicted rates, before and after calibration."""
     if not evidence.label.any():
         return _nothing(figure, "Calibration", evidence)
-    axes = _axes(figure, "predicted probability", "observed rate, with 95% interval")
+    axes = new_axes(figure, "predicted probability", "observed rate, with 95% interval")
     bins = int(np.clip(evidence.label.sum() // 6, 4, 10))
     after = reliability(evidence.probability, evidence.label, bins)
     before = reliability(evidence.score, evidence.label, bins) if _was_calibrated(evidence) else None
@@ -202,7 +189,7 @@ def draw_calibration(figure: Figure, evidence: Evidence) -> Words:
         _log_axis(axes, "y", low, 1.0)
     else:
         _percent_axes(axes)
-    _legend(figure, axes)
+    name_lines(figure, axes)
     title = _calibration_title(evidence.metrics, before is not None)
     return Words(
         title,
@@ -216,7 +203,7 @@ def draw_scores(figure: Figure, evidence: Evidence) -> Words:
     """Draw how the probabilities are distributed in each class."""
     if not evidence.label.size:
         return _nothing(figure, "Scores", evidence)
-    axes = _axes(figure, "predicted probability", "share of each group")
+    axes = new_axes(figure, "predicted probability", "share of each group")
     edges = _score_edges(evidence)
     values = np.clip(evidence.probability, edges[0], edges[-1])
     medians = {}
@@ -234,7 +221,7 @@ def draw_scores(figure: Figure, evidence: Evidence) -> Words:
     axes.yaxis.set_major_formatter(PERCENT)
     if evidence.threshold is not None and edges[0] <= evidence.threshold <= edges[-1]:
         axes.axvline(evidence.threshold, color=INK, linewidth=1, linestyle=DASHED, label="threshold")
-    _legend(figure, axes)
+    name_lines(figure, axes)
     words = f"{medians[evidence.positives]} for {evidence.positives}, {medians['others']} for others"
     return Words(f"Median {words}", f"Distribution of the predicted probability by outcome: median {words}.")
 
@@ -249,7 +236,7 @@ def draw_folds(figure: Figure, evidence: Evidence) -> Words:
     _draw_by_fold(lower, evidence, Ranking.roc_auc, [0.5] * len(chance), "ROC-AUC")
     upper.set_ylim(bottom=0)
     upper.tick_params(labelbottom=False)
-    _legend(figure, upper)
+    name_lines(figure, upper)
     write = METRICS["average_precision"].write
     title = f"Average precision {write(min(ours))} to {write(max(ours))} by fold"
     if len(ours) == 1:
@@ -271,50 +258,16 @@ def draw_importances(figure: Figure, evidence: Evidence) -> Words:
     order = np.argsort(-np.abs(values), kind="stable")[:MOST_FEATURES]
     names = [" ".join(str(name).split()) for name in table["feature"].iloc[order]]
     shares = values[order] / total
-    figure.set_size_inches(WIDTH, 0.75 + 0.21 * len(names))
-    height = figure.get_figheight()
-    _draw_bars(figure.add_axes((0.42, 0.12 / height, 0.46, 1 - 0.62 / height)), names, shares)
+    draw_shares(figure, names, shares)
     of_all = f"Top {len(names)} of {len(values)} features" if len(values) > len(names) else f"All {len(names)} features"
     listed = ", ".join(f"{name} {percent(float(share))}" for name, share in zip(names[:5], shares, strict=False))
     return Words(f"{of_all}, by share of importance", f"{of_all}, by share of all importance: first {listed}.")
 
 
 def _nothing(figure: Figure, title: str, evidence: Evidence, reason: str = "") -> Words:
-    """Say why there is nothing to draw: an empty plot would look like a fault."""
-    reason = reason or f"No fold holds both {evidence.positives} and others,\nso there is nothing to draw."
-    figure.text(0.5, 0.5, reason, ha="center", va="center", color=CHANCE)
-    return Words(title, f"{title}. {reason}".replace("\n", " "))
-
-
-def _axes(figure: Figure, x_label: str, y_label: str) -> Axes:
-    axes = figure.add_axes((LEFT, 0.145, RIGHT - LEFT, 0.6))
-    axes.set_xlabel(x_label)
-    _name_y(axes, y_label)
-    return axes
-
-
-def _name_y(axes: Axes, text: str) -> None:
-    """Write what the y axis shows above it, where it reads without turning one's head."""
-    axes.annotate(text, (0, 1), (-0.085 * WIDTH * 72, 5), xycoords="axes fraction", textcoords="offset points")
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """Name the lines in their own colours, in one row between the title and the plot."""
-    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    legend = axes.legend(
-        handles=lines,
-        loc="upper left",
-        bbox_to_anchor=(0.025, 0.905),
-        bbox_transform=figure.transFigure,
-        ncols=4,
-        frameon=False,
-        handlelength=1.4,
-        handletextpad=0.5,
-        columnspacing=1.3,
-        borderpad=0,
+    return say_nothing(
+        figure, title, reason or f"No fold holds both {evidence.positives} and others,\nso there is nothing to draw."
     )
-    for text, line in zip(legend.get_texts(), lines, strict=True):
-        text.set_color(line.get_color())
 
 
 def _tick(share: float) -> str:
@@ -453,7 +406,7 @@ def _draw_by_fold(
     axes.set_xlim(-0.35, len(x) - 0.65)
     step = -(-len(x) // 6)
     axes.set_xticks(x[::step], labels=_fold_ticks([fold.name for fold in evidence.folds][::step]))
-    _name_y(axes, name)
+    name_y(axes, name)
     return ours, theirs
 
 
@@ -462,21 +415,3 @@ def _fold_ticks(names: Sequence[str]) -> list[str]:
     dates = [name.split("-", 1) if name[:4].isdigit() else ["", name] for name in names]
     years = ["", *(year for year, _ in dates)]
     return [rest if year == before else f"{rest}\n{year}" for before, (year, rest) in zip(years, dates, strict=False)]
-
-
-def _draw_bars(axes: Axes, names: Sequence[str], shares: Floats) -> None:
-    places = np.arange(len(names))
-    axes.barh(places, shares, height=0.66, color=MODEL)
-    for place, share in zip(places, shares, strict=True):
-        end = (max(float(share), 0.0), float(place))
-        axes.annotate(percent(float(share)), end, (3, 0), textcoords="offset points", va="center")
-    axes.set_yticks(places, labels=[_short(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(visible=False)
-    axes.xaxis.set_visible(False)
-    axes.spines["bottom"].set_visible(False)
-
-
-def _short(name: str, most: int = 26) -> str:
-    """Shorten a name in its middle: features of one block differ at the end."""
-    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"

@@ -1,28 +1,21 @@
-"""The plots of a run, as small PNG files that repeat byte for byte.
-
-Matplotlib's `Figure` is drawn straight to the Agg canvas: no pyplot, no display. Each file carries its own description
-as PNG text, from which the report takes the words for those who cannot see it.
-"""
+"""The plots of a run, as small PNG files that repeat byte for byte."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from mlsys.errors import DataError
 from mlsys.evaluation import drawing
+from mlsys.evaluation.canvas import Words, house_style, picture
 from mlsys.evaluation.curves import Floats, Ranking
-from mlsys.evaluation.drawing import DPI, HEIGHT, STYLE, WIDTH, Evidence, Fold, Words
+from mlsys.evaluation.drawing import Evidence, Fold
 
 COLUMNS = ("as_of", "fold", "label", "label_complete", "score", "probability")
 PLOTS: Mapping[str, Callable[[Figure, Evidence], Words]] = {
@@ -103,10 +96,11 @@ def write_plots(
         positives=positives,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(cast(Any, _house_style())), warnings.catch_warnings():
-        # A feature may be named in a script that the bundled font lacks: boxes in a plot are no reason to warn.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        return {name: _write(folder / f"{name}.png", draw, evidence) for name, draw in PLOTS.items()}
+    files = {name: folder / f"{name}.png" for name in PLOTS}
+    with house_style():
+        for name, draw in PLOTS.items():
+            files[name].write_bytes(picture(partial(draw, evidence=evidence)))
+    return files
 
 
 def _fold(number: object, rows: pd.DataFrame) -> Fold:
@@ -123,28 +117,3 @@ def _fold(number: object, rows: pd.DataFrame) -> Fold:
 
 def _floats(column: pd.Series[Any]) -> Floats:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _house_style() -> dict[str, Any]:
-    """Return matplotlib's own defaults with our style on top, so that no matplotlibrc changes the bytes."""
-    defaults = cast(Mapping[str, Any], mpl.rcParamsDefault)
-    # The backend belongs to whoever embeds us, a notebook say; Agg is chosen by its canvas alone.
-    return {key: value for key, value in defaults.items() if "backend" not in key} | dict(STYLE)
-
-
-def _write(path: Path, draw: Callable[[Figure, Evidence], Words], evidence: Evidence) -> Path:
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
-    canvas: Any = FigureCanvasAgg(figure)  # matplotlib leaves its canvases untyped
-    words = draw(figure, evidence)
-    size = 9.5 * min(1.0, 54 / len(words.title))  # a longer title would leave the picture
-    figure.text(0.03, 1 - 0.08 / figure.get_figheight(), words.title, fontsize=size, fontweight="bold", va="top")
-    canvas.draw()
-    # Not savefig: a palette makes the file a third of the size, and nothing signs it with matplotlib's version.
-    colours = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    indexed = colours.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    # The octree rounds white to 254, which would show as a faint box on a white page.
-    indexed.putpalette([255 if part >= 252 else part for part in indexed.getpalette() or []])
-    described = PngInfo()
-    described.add_itxt("Description", words.description)
-    indexed.save(path, format="PNG", pnginfo=described, dpi=(DPI, DPI))
-    return path

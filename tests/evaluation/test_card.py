@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from mlsys.evaluation.card import code_span, escape_markdown, render_card
+from mlsys.evaluation.card import render_card
+from mlsys.evaluation.pages import code_span, escape_markdown
 
 
 def test_the_card_says_what_a_reader_needs(run):
