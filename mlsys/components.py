@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from mlsys.config import Component, EarlyStopping, build
+from mlsys.config import Component, EarlyStopping, build, section
 from mlsys.data.panel import Panel
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.evaluation.splits import Split
@@ -60,10 +60,10 @@ class Components:
 
         groups = ("encoder", "sampler", "model", "calibration", "split", "tracking")
         encoder, sampler, estimator, calibrator, split, tracker = (one(plain.get(group), group) for group in groups)
-        blocks = (plain.get("features") or {}).get("blocks") or {}
+        blocks = section(plain, "features", "blocks")
         built = [one(node, f"features.blocks.{name}") for name, node in blocks.items() if node is not None]
-        stopping = EarlyStopping.model_construct(**(plain.get("fit") or {}).get("early_stopping", {}))
-        problems += _misspelt(plain.get("model") or {}, estimator)
+        stopping = EarlyStopping.model_construct(**section(plain, "fit", "early_stopping"))
+        problems += _misspelt(section(plain, "model"), estimator)
         parts = cls(
             blocks=[block for block in built if block is not None],
             encoder=encoder,

@@ -207,6 +207,20 @@ def check_search(config: DictConfig, *, is_sweep: bool) -> None:
     raise ConfigError("The config", [problem], "Nothing was run. Add -m to search, or leave search out.")
 
 
+def section(plain: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """Return a section of a config that may be wrong in any way; empty where there is none.
+
+    Examples
+    --------
+    >>> section({"fit": {"early_stopping": {"rounds": 5}}}, "fit", "early_stopping"), section({"fit": 4}, "fit")
+    ({'rounds': 5}, {})
+    """
+    node: Any = plain
+    for name in path:
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node if isinstance(node, Mapping) else {}
+
+
 def without_password(text: str) -> str:
     """Hide the password of any URL in a text.
 
@@ -267,7 +281,7 @@ def _argument_problems(error: Exception, where: str, target: str) -> list[Proble
             Problem(".".join([where, *map(str, details["loc"])]), repr(details["input"]), details["msg"])
             for details in cause.errors()
         ]
-    reason = str(cause or error).splitlines()[0]
+    reason = " ".join(str(cause or error).split())
     return [Problem(where, f"{target}: {reason}", "a target that mlsys/launch.py allows, with arguments that it takes")]
 
 
@@ -316,7 +330,10 @@ def _problem(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own shape
     expected = details.get("ctx", {}).get("expected", "")
     options = [part.strip(" '") for part in str(expected).replace(" or ", ",").split(",")] if expected else []
     got = "nothing" if details["type"] == "missing" else repr(details["input"])
-    return Problem(where, got, details["msg"], closest(str(details["input"]), options) if options else None)
+    if isinstance(details["input"], dict):  # a section that is wrong as a whole: what is in it is not the news
+        got = "values that do not go together"
+    allowed = details["msg"].removeprefix("Value error, ")
+    return Problem(where, got, allowed, closest(str(details["input"]), options) if options else None)
 
 
 def _allowed_keys(location: tuple[Any, ...]) -> list[str]:

@@ -156,6 +156,9 @@ def main() -> None:
     except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the outermost frame: known errors are said in words, others raised again
         from mlsys.prepare import explain
 

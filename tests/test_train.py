@@ -195,6 +195,7 @@ def test_help_names_the_groups(tmp_path):
     done = train(tmp_path, "--help")
     assert done.returncode == 0
     assert "model: activity, catboost" in done.stdout
+    assert "python -m mlsys.train data=hubspot data.dir=PATH" in done.stdout, "no example"
 
 
 def test_help_imports_nothing_heavy():

@@ -136,6 +136,7 @@ def _facts(writer: RunWriter, results: Results, predictions: pd.DataFrame, secon
     facts: Facts = {
         "run": str(writer.folder.relative_to(here) if writer.folder.is_relative_to(here) else writer.folder),
         "data": str(config["data"]["name"]),
+        "source": next((str(config["data"][key]) for key in ("path", "dir", "url") if config["data"].get(key)), ""),
         "entities": int(predictions["id"].nunique()),
         "rows": len(predictions),
         "positives": int(predictions["label"].sum()),
