@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlsys.sweep.study import SharedStudy
     from mlsys.sweep.worker import Sweep
 
+REPORT = "report.html"
 LATEST = 5  # finished trials in the live table
 WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -66,6 +67,18 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
+    def begin(self) -> None:
+        """Say what is searched, and how to stop it."""
+        aims = [
+            f"{'lowest' if direction == 'minimize' else 'highest'} {name}"
+            for name, direction in zip(self._objectives, self._sweep.directions, strict=True)
+        ]
+        wanted, workers = self._sweep.settings.n_trials, self._sweep.workers
+        self.say(
+            f"Searching for the {' and '.join(aims)}: {wanted} trials, {workers} worker{'s' if workers > 1 else ''}. "
+            "Ctrl-C lets the trials under way finish; the sweep can go on later."
+        )
+
     def say(self, text: str) -> None:
         """Print a sentence."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -94,6 +107,9 @@ class Progress:
             console.print(f"  failed ({numbers}): {reason}", highlight=False, markup=False, soft_wrap=True)
         if results.rows:
             console.print(results.table())
+        report = self._sweep.folder / REPORT
+        if report.exists():
+            console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
         if results.folder_of_best is not None:
             console.print(f"best: {results.folder_of_best}", highlight=False, markup=False, soft_wrap=True)
 
@@ -106,7 +122,7 @@ class Progress:
             told += f": {trial.user_attrs.get('error', 'its worker died; it is repeated')}"
         told += f" | {short(trial)}"
         if best is not None and best.number != trial.number:
-            told += f" | best {named(self._objectives, best.values)} (trial {best.number})"
+            told += f" | best {named(self._objectives[:1], best.values[:1])} (trial {best.number})"
         return told
 
     def _table(self, trials: Sequence[FrozenTrial]) -> Table:
@@ -145,16 +161,21 @@ def best_trial(trials: Sequence[FrozenTrial], directions: Sequence[str]) -> Froz
 
 
 def failures(trials: Sequence[FrozenTrial]) -> dict[str, str]:
+    """Return why trials failed, each reason with the numbers of its trials in words."""
+    return {
+        reason: f"{len(numbers)}: trials {', '.join(map(str, numbers[:8]))}{' …' if len(numbers) > 8 else ''}"
+        for reason, numbers in reasons(trials).items()
+    }
+
+
+def reasons(trials: Sequence[FrozenTrial]) -> dict[str, list[int]]:
     """Return why trials failed, each reason with the numbers of its trials."""
     repeated = repeated_numbers(trials)
-    reasons: dict[str, list[str]] = {}
+    found: dict[str, list[int]] = {}
     for trial in trials:
         if trial.state is TrialState.FAIL and trial.number not in repeated:
-            reasons.setdefault(trial.user_attrs.get("error", "its worker died"), []).append(str(trial.number))
-    return {
-        reason: f"{len(numbers)}: trials {', '.join(numbers[:8])}{' …' if len(numbers) > 8 else ''}"
-        for reason, numbers in reasons.items()
-    }
+            found.setdefault(trial.user_attrs.get("error", "its worker died"), []).append(trial.number)
+    return found
 
 
 def named(objectives: Sequence[str], values: Sequence[float]) -> str:

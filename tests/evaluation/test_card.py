@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 from rich.markdown import Markdown
 
-from mlsys.evaluation.card import code_span, escape_markdown, render_card
+from mlsys.evaluation.card import render_card
+from mlsys.evaluation.pages import code_span, escape_markdown
 
 
 def test_the_card_says_what_a_reader_needs(run):

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from mlsys.sweep.run import resume_command
+from mlsys.sweep.commands import resume_command
 from tests.sweep.conftest import Toy, end_of, finished, states
 
 SLOW = ["seconds=1.5", "hydra.sweeper.pruner=null"]
