@@ -225,7 +225,8 @@ class Findings:
 
 def _importances(trials: Sequence[FrozenTrial], directions: Sequence[str], quantile: float) -> dict[str, float]:
     """Return the shares by PED-ANOVA, which takes conditional parameters and several objectives as they are."""
-    study = optuna.create_study(directions=list(directions))  # in memory: the storage may be slow, or be gone by now
+    # In memory: the storage may be slow, or be gone by now.
+    study = optuna.create_study(directions=list(directions))  # type: ignore[arg-type]
     study.add_trials(trials)
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=quantile)
     with warnings.catch_warnings():

@@ -6,7 +6,7 @@ a trial does not have as another value of it, and say nothing to those who canno
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import combinations, islice
 from typing import Any
@@ -376,7 +376,7 @@ def _plain_ticks(axis: Any, most: int, *, whole: bool = False) -> None:  # noqa:
     axis.set_major_formatter(NUMBER)
 
 
-def _jitter(parameter: Parameter) -> Any:  # noqa: ANN401 - a function
+def _jitter(parameter: Parameter) -> Callable[[int], float]:
     """Return by how much a trial's mark is moved: choices would hide each other; the same in every drawing."""
     return (lambda number: ((number * 0.618034) % 1 - 0.5) * 0.5) if parameter.choices else (lambda _: 0.0)
 
@@ -389,7 +389,7 @@ def _shown(found: Findings) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return which complete trials are drawn: all the best, and of very many others an even selection."""
     step = -(-len(found.complete) // MOST_DRAWN)
     numbers = np.asarray([trial.number for trial in found.complete])
-    return (np.arange(len(numbers)) % step == 0) | np.isin(numbers, list(found.top))
+    return np.asarray((np.arange(len(numbers)) % step == 0) | np.isin(numbers, list(found.top)), dtype=np.bool_)
 
 
 def _range(parameter: Parameter, found: Findings, trials: Sequence[FrozenTrial]) -> str:

@@ -38,7 +38,7 @@ from mlsys.sweep.space import parse_space
 from tests.pages import Page, check_accessible
 
 MODELS = ("xgboost", "logistic")
-SPACE = {"model": "choice(xgboost,logistic)", "encoder": "choice(onehot,null)"}
+SPACE = {"model": "choice(xgboost,logistic)", "encoder": "null, onehot"}
 CONDITIONS = {
     "model=xgboost": {"model.max_depth": "range(2,7)", "model.learning_rate": "tag(log,interval(0.01,0.2))"},
     "model=logistic": {"model.C": "tag(log,interval(0.0001,10.0))"},
@@ -51,7 +51,7 @@ def trial(number, value, state=TrialState.COMPLETE, **attributes):
     """A finished trial of the conditional space, whose parameters depend on its number only."""
     model = MODELS[number % 2]
     params = {"model": model, "encoder": (None, "onehot")[number % 3 == 0]}
-    spaces = {"model": CategoricalDistribution(MODELS), "encoder": CategoricalDistribution(("onehot", None))}
+    spaces = {"model": CategoricalDistribution(MODELS), "encoder": CategoricalDistribution((None, "onehot"))}
     if model == "xgboost":
         rate = 0.01 * 1.3 ** (number % 11)
         params |= {"model.max_depth@xgboost": 2 + number % 5, "model.learning_rate@xgboost": rate}
@@ -199,7 +199,7 @@ def test_the_space_says_what_was_searched_where(swept_page):
     words = Page(text).words
     assert "model.max_depth model=xgboost whole numbers, 2 to 6 30" in words
     assert "model.C model=logistic 0.0001 to 10, log scale" in words
-    assert "encoder one of onehot, null 60" in words
+    assert "encoder one of null, onehot 54" in words
     assert "seed=1" in words
     assert f"optuna-dashboard sqlite:///{results.sweep.folder}/study.db" in words
     assert f"hydra.sweep.dir={results.sweep.folder}" in words
