@@ -38,7 +38,7 @@ def track(
 ) -> None:
     """Send finished runs to W&B or MLflow, again or for the first time; a run is there once however often it is sent.
 
-    Settings are those that the run was trained with, or else those of conf/tracking. Exit code 1 if anything was not sent.
+    Settings are those that the run was trained with, or else those of conf/tracking. Exit code 1 if any was not sent.
 
     Example: mlsys track latest --to wandb
     """
