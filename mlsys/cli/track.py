@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,20 +21,24 @@ if TYPE_CHECKING:
     from mlsys.tracking.follow import Follower
 
 DEFAULT = "wandb"  # for runs that were not tracked
+# What a run directory may choose: it need not be one's own, and must not name what it likes.
+OURS = {f"mlsys.tracking.{name}" for name in ("WandbTracker", "MlflowTracker", "Several")}
 
 
 def track(
     runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Run directories, sweeps, or `latest`.")],
     to: Annotated[
-        Literal["wandb", "mlflow", "all"] | None,
-        typer.Option(help="Where to; without, where the run's config says."),
+        str | None,
+        typer.Option(
+            help="wandb, mlflow, all, or another option of conf/tracking; without, what the run's config says."
+        ),
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that one run may take in one tracker.")] = 120.0,
     as_json: AsJson = False,
 ) -> None:
     """Send finished runs to W&B or MLflow, again or for the first time; a run is there once however often it is sent.
 
-    Each goes where its config says, or else where conf/tracking says. Exit code 1 if anything could not be sent.
+    Settings are those that the run was trained with, or else those of conf/tracking. Exit code 1 if any was not sent.
 
     Example: mlsys track latest --to wandb
     """
@@ -119,30 +123,30 @@ def _folders(name: str) -> list[Path]:
 def _trackers(run: Run, to: str | None) -> Iterator[Tracker]:
     """Yield the trackers that a run is to be sent to, with the settings that it was trained with, if it had them."""
     saved = {tracker.name: tracker for tracker in _saved(run)}
-    names = ["wandb", "mlflow"] if to == "all" else [to] if to else list(saved) or [DEFAULT]
-    for name in names:
-        yield _online(saved[name] if name in saved else _configured(name))
+    for tracker in list(saved.values()) if saved and to is None else _configured(to):
+        yield _online(saved.get(tracker.name, tracker))
 
 
 def _saved(run: Run) -> Sequence[Tracker]:
-    from mlsys.tracking.base import members
-
     node = run.config.get("tracking") or {}
-    if node.get("_target_") is None or "***" in str(node):  # a password that was hidden has to be given anew
+    nodes = [node, *(each for each in node.values() if isinstance(each, dict))]
+    if not {each.get("_target_") for each in nodes} <= OURS or "***" in str(node):  # a hidden password is given anew
         return ()
-    return members(_build(node))
+    return _build(node)
 
 
-def _configured(name: str) -> Tracker:
+def _configured(option: str | None) -> Sequence[Tracker]:
     from mlsys.prepare import compose_config
 
-    return _build(compose_config([f"tracking={name}"]).tracking.model_dump(by_alias=True))  # type: ignore[no-any-return]
+    config = compose_config([f"tracking={option or DEFAULT}"])
+    return _build(config.tracking.model_dump(by_alias=True))
 
 
-def _build(node: Any) -> Any:  # noqa: ANN401 - a config node, and a tracker
+def _build(node: Any) -> Sequence[Tracker]:  # noqa: ANN401 - a config node
     from mlsys.config import Component, build
+    from mlsys.tracking.base import members
 
-    return build(Component.model_validate(node), "tracking")
+    return members(build(Component.model_validate(node), "tracking"))
 
 
 def _online(tracker: Tracker) -> Tracker:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlsys.runs.files import MANIFEST
 from mlsys.runs.walk import run_folders
 from mlsys.tracking.base import Receipt
 from mlsys.tracking.notes import receipts_of
@@ -25,6 +26,8 @@ def of_run(folder: Path, tracker: str, receipt: Receipt) -> str:
     later = f"mlsys track {shown(folder)} --to {tracker}"
     if receipt.state == "offline":
         return f"{tracker}: offline ({receipt.reason}). To upload: {receipt.advice or later}"
+    if not (folder / MANIFEST).is_file():  # killed: there is nothing to be sent
+        return f"{tracker}: not sent ({receipt.reason})"
     return f"{tracker}: not sent ({receipt.reason}). The run directory is whole all the same; send it later: {later}"
 
 

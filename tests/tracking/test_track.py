@@ -73,6 +73,19 @@ def test_the_settings_of_the_run_are_used(track, key, make_run, tmp_path):
     assert next(iter(key.runs.values())).fields["project"] == "leads"
 
 
+def test_a_run_directory_does_not_choose_what_is_called(track, key, make_run, tmp_path):
+    run = make_run(search=f"null\ntracking: {{_target_: logging.FileHandler, filename: {tmp_path / 'x'}}}")
+    assert track(run.path)[0] == 0
+    assert not (tmp_path / "x").exists()
+    assert next(iter(key.runs.values())).fields["project"] == "mlsys"
+
+
+def test_an_unknown_place_is_wrong_usage(track, make_run):
+    code, _, err = track(make_run().path, "--to", "wandbb")
+    assert code == 2
+    assert "closest: wandb" in err
+
+
 def test_no_run_there(track, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = track("empty")

@@ -1,7 +1,5 @@
 """What people are told: one line, with what to do."""
 
-from pathlib import Path
-
 from mlsys.tracking.base import Receipt
 from mlsys.tracking.notes import note_receipt
 from mlsys.tracking.words import of_run, of_sweep
@@ -10,15 +8,18 @@ FAILED = Receipt("failed", reason="no answer within 15 s")
 OFFLINE = Receipt("offline", "wandb/offline-run-1", "no API key", "wandb login && wandb sync wandb/offline-run-1")
 
 
-def test_each_state_says_what_to_do(tmp_path):
+def test_each_state_says_what_to_do(tmp_path, make_run, monkeypatch):
+    make_run("a")
     assert of_run(tmp_path / "a", "wandb", OFFLINE) == (
         "wandb: offline (no API key). To upload: wandb login && wandb sync wandb/offline-run-1"
     )
     line = of_run(tmp_path / "a", "mlflow", FAILED)
     assert "no answer within 15 s" in line
     assert line.endswith("mlsys track a --to mlflow")
-    elsewhere = of_run(Path("/elsewhere/a"), "mlflow", FAILED)
-    assert elsewhere.endswith("mlsys track /elsewhere/a --to mlflow")
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    assert of_run(tmp_path / "a", "mlflow", FAILED).endswith(f"mlsys track {tmp_path / 'a'} --to mlflow")
+    assert of_run(tmp_path / "killed", "mlflow", FAILED) == "mlflow: not sent (no answer within 15 s)"
 
 
 def test_a_sweep_has_one_line_for_each_tracker(make_run, tmp_path):
