@@ -12,6 +12,7 @@ from mlsys.cli.output import AsJson, print_json, progress_bar
 
 if TYPE_CHECKING:
     from mlsys.evaluation.comparison import Comparison
+    from mlsys.tracking.remote import Remote
 
 
 def compare(
@@ -29,6 +30,12 @@ def compare(
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page that holds everything.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a row for each metric and run.")] = None,
+    wandb: Annotated[
+        str | None, typer.Option(metavar="ENTITY/PROJECT", help="Take the runs from W&B; RUN is an id or a name there.")
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="URI", help="Take the runs from MLflow; RUN is an id or a name there.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare 2 to 20 runs: metrics, paired differences, settings, cost; exit code 1 if one cannot be compared.
@@ -36,12 +43,19 @@ def compare(
     Example: mlsys compare outputs/DATE/TIME latest --html comparison.html
     """
     from mlsys.evaluation.comparison import compare as compare_runs
-    from mlsys.evaluation.comparison import gather
     from mlsys.evaluation.comparison.terminal import show
-    from mlsys.runs.index import RunIndex
 
-    with progress_bar() as watch:
-        gathered = gather(names or [], to=to, top=top, index=RunIndex(watch=watch))
+    remote = _remote(wandb, mlflow)
+    if remote is not None:
+        from mlsys.tracking.remote import gather_remote
+
+        gathered = gather_remote(remote, names or [], to=to, top=top)
+    else:
+        from mlsys.evaluation.comparison import gather
+        from mlsys.runs.index import RunIndex
+
+        with progress_bar() as watch:
+            gathered = gather(names or [], to=to, top=top, index=RunIndex(watch=watch))
     comparison = compare_runs(gathered, draws=draws)
     chosen = _checked(metrics, comparison)
     if as_json:
@@ -51,6 +65,23 @@ def compare(
     _write(comparison, html, csv)
     if not comparison.is_whole:
         raise typer.Exit(1)
+
+
+def _remote(wandb: str | None, mlflow: str | None) -> Remote | None:
+    if wandb is not None and mlflow is not None:
+        from mlsys.errors import ConfigError, Problem
+
+        problem = Problem("--wandb and --mlflow", "both", "one of them")
+        raise ConfigError("The command", [problem], "Nothing was compared.")
+    if wandb is not None:
+        from mlsys.tracking.remote_wandb import WandbRemote
+
+        return WandbRemote(wandb)
+    if mlflow is not None:
+        from mlsys.tracking.remote_mlflow import MlflowRemote
+
+        return MlflowRemote(mlflow)
+    return None
 
 
 def _checked(metrics: str | None, comparison: Comparison) -> list[str] | None:

@@ -265,7 +265,7 @@ def _check_number(found: _Finder, names: Sequence[str]) -> None:
         problem = Problem("RUN…", f"{number} runs", f"2 to {MOST}")
         raise ConfigError("The command", [problem], "Name fewer, or take fewer of a folder with --top.")
     if number < 2 and not found.left_out:
-        problem = Problem("RUN…", f"{' '.join(names)}: one run", f"2 to {MOST} different runs, or a folder of runs")
+        problem = Problem("RUN…", " ".join(names) or "nothing", f"2 to {MOST} different runs, or a folder of runs")
         raise ConfigError("The command", [problem], "`mlsys runs` lists what there is.")
     if number < 2:
         reasons = "\n".join(f"  {left.path}: {left.reason}" for left in found.left_out)

@@ -1,0 +1,119 @@
+"""Runs in an MLflow server or database, as `MlflowTracker` writes them."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlsys.config import without_password
+from mlsys.errors import RunError
+from mlsys.tracking.remote import RemoteRun, nested
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ID = "mlsys.id"  # the tag that tells our runs from others
+FILES = "run"  # the artifact folder that holds a run directory
+SQLITE = "sqlite:///"
+# MLflow tries a server seven times, a minute each, and draws a bar for each folder.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+MOST = 5_000  # runs read, the newest
+STATES = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "killed", "RUNNING": "running"}
+
+
+@dataclass(frozen=True)
+class MlflowRemote:
+    """All experiments of one MLflow.
+
+    Parameters
+    ----------
+    uri : str
+        Of a server (``http://…``) or a database (``sqlite:///mlflow.db``).
+    """
+
+    uri: str
+
+    @property
+    def address(self) -> str:
+        """The address, without a password."""
+        return without_password(self.uri)
+
+    def runs(self) -> Sequence[RemoteRun]:
+        """Return the runs that mlsys sent there, the newest first; the run that stands for a sweep is none."""
+        from mlflow.exceptions import MlflowException
+
+        client = self._client()
+        found: list[RemoteRun] = []
+        try:
+            experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+            token: str | None = None
+            while experiments and len(found) < MOST:
+                page = client.search_runs(experiments, f"tags.`{ID}` != ''", page_token=token)
+                found += [_run(each) for each in page if each.data.tags.get("mlsys.job_type") != "sweep"]
+                token = page.token
+                if not token:
+                    break
+        except MlflowException as error:
+            raise RunError(f"MLflow: {self.address} cannot be read: {error}. Check --mlflow URI.") from error
+        return found
+
+    def download(self, run: RemoteRun, folder: Path) -> bool:
+        """Put a run's directory into a folder, if it was uploaded; return whether it was."""
+        from mlflow.exceptions import MlflowException
+
+        client = self._client()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if not client.list_artifacts(run.id, FILES):
+                return False
+            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+                Path(client.download_artifacts(run.id, FILES, scratch)).rename(folder)
+        except (MlflowException, OSError) as error:
+            raise RunError(f"MLflow: the files of {run.name} cannot be fetched: {error}.") from error
+        return True
+
+    def _client(self) -> MlflowClient:
+        if find_spec("mlflow") is None:
+            raise RunError("MLflow is not installed: pip install 'mlsys[mlflow]'.")
+        file = Path(self.uri.removeprefix(SQLITE))
+        if self.uri.startswith(SQLITE) and not file.is_file():  # MLflow would make an empty one
+            raise RunError(f"MLflow: there is no database {file.resolve()}. Check --mlflow URI.")
+        for variable, value in PATIENCE.items():
+            os.environ.setdefault(variable, value)
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.uri)
+
+
+def _run(found: Any) -> RemoteRun:  # noqa: ANN401 - MLflow's run
+    tags = found.data.tags
+    return RemoteRun(
+        id=found.info.run_id,
+        name=found.info.run_name,
+        status=tags.get("mlsys.status") or STATES.get(found.info.status, str(found.info.status).lower()),
+        config=nested(found.data.params),
+        numbers={_name(name): value for name, value in found.data.metrics.items()},
+        fingerprint=tags.get("mlsys.data_fingerprint"),
+    )
+
+
+def _name(name: str) -> str:
+    """Return the name that a metric has with us.
+
+    Examples
+    --------
+    >>> _name("precision_at_10/low")
+    'precision@10/low'
+    """
+    return re.sub(r"_at_(?=\d)", "@", name)

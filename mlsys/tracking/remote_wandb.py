@@ -1,0 +1,89 @@
+"""Runs in a project of Weights & Biases, as `WandbTracker` writes them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mlsys.errors import ConfigError, Problem, RunError
+from mlsys.tracking.remote import RemoteRun
+
+MOST = 1_000  # runs read, the newest
+PAGE = 100
+KIND = "run"  # of the artifact that is a run directory
+STATES = {"finished": "complete", "crashed": "killed"}
+
+
+class WandbRemote:
+    """One project.
+
+    Parameters
+    ----------
+    path : str
+        ENTITY/PROJECT.
+
+    Raises
+    ------
+    ConfigError
+        Where that is no project's name.
+    """
+
+    def __init__(self, path: str) -> None:
+        if path.count("/") != 1 or not all(path.split("/")):
+            problem = Problem("--wandb", path, "ENTITY/PROJECT, as in the project's address")
+            raise ConfigError("The command", [problem], "Nothing was compared.")
+        self.path = path
+        self._found: dict[str, Any] = {}
+
+    @property
+    def address(self) -> str:
+        """``wandb:ENTITY/PROJECT``."""
+        return f"wandb:{self.path}"
+
+    def runs(self) -> Sequence[RemoteRun]:
+        """Return the project's runs, the newest first."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # nobody asked for reports to its makers
+        import wandb
+
+        try:
+            api = wandb.Api()
+            found = list(islice(api.runs(self.path, order="-created_at", per_page=PAGE, lazy=False), MOST))
+        except (wandb.errors.Error, ValueError) as error:
+            raise RunError(f"W&B: {self.path} cannot be read: {error}. `wandb login` configures a key.") from error
+        self._found = {run.id: run for run in found}
+        return [_run(run) for run in found]
+
+    def download(self, run: RemoteRun, folder: Path) -> bool:
+        """Put a run's directory into a folder, if it was uploaded; return whether it was."""
+        import wandb
+
+        try:
+            uploaded = [artifact for artifact in self._found[run.id].logged_artifacts() if artifact.type == KIND]
+            with contextlib.redirect_stderr(io.StringIO()):  # a bar for each file
+                for artifact in uploaded[-1:]:
+                    artifact.download(root=str(folder), skip_cache=True)
+        except (wandb.errors.Error, ValueError, OSError) as error:
+            raise RunError(f"W&B: the files of {run.name} cannot be fetched: {error}.") from error
+        return bool(uploaded)
+
+
+def _run(found: Any) -> RemoteRun:  # noqa: ANN401 - W&B's run
+    summary: Mapping[str, Any] = dict(found.summary_metrics)
+    return RemoteRun(
+        id=found.id,
+        name=found.name,
+        status=str(summary.get("status") or STATES.get(found.state, found.state)),
+        config={key: value for key, value in found.config.items() if key not in ("run", "_wandb")},
+        numbers={name: float(value) for name, value in summary.items() if _is_number(value)},
+        fingerprint=summary.get("data_fingerprint"),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
