@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def write_plots(
     files = {name: folder / f"{name}.png" for name in PLOTS}
     with house_style():
         for name, draw in PLOTS.items():
-            files[name].write_bytes(picture(partial(draw, evidence=evidence)))
+            files[name].write_bytes(picture(lambda figure, draw=draw: draw(figure, evidence)))  # type: ignore[misc]
     return files
 
 
