@@ -29,7 +29,6 @@ from mlsys.evaluation.canvas import (
     name_lines,
     name_y,
     picture,
-    say_nothing,
     shorten,
 )
 from mlsys.evaluation.formats import percent
@@ -50,13 +49,16 @@ FAILED: dict[str, Any] = {"linewidth": 0, "marker": "x", "markersize": 4.5, "col
 
 
 def draw_pictures(found: Findings, importances: Importances) -> Iterator[tuple[str, bytes]]:
-    """Yield the pictures by name: history, importances, parallel, slice, pareto; some kinds come more than once."""
+    """Yield the pictures by name: history, importances, parallel, slice, pareto; some kinds come more than once.
+
+    There are none before the first trial is complete.
+    """
+    if not found.complete:
+        return
     with house_style():
         yield "history", picture(partial(draw_history, found=found))
         if importances.shares:
             yield "importances", picture(partial(draw_importances, importances=importances, found=found))
-        if not found.complete:
-            return
         for parameters, trials in drawn_branches(found):
             yield "parallel", picture(partial(draw_parallel, found=found, parameters=parameters, trials=trials))
         shares = importances.shares
@@ -74,9 +76,6 @@ def tried(found: Findings) -> list[Parameter]:
 
 def draw_history(figure: Figure, found: Findings) -> Words:
     """Draw each trial's value, and the best so far."""
-    if not found.complete:
-        ended = f"{len(found.pruned)} pruned, {len(found.failed)} failed"
-        return say_nothing(figure, "History", f"No trial is complete yet ({ended}),\nso there is nothing to draw.")
     for place, axes in enumerate(_stack(figure, found)):
         _draw_values_by_number(axes, found, place)
     axes.set_xlabel("trial")

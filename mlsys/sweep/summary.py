@@ -207,16 +207,17 @@ def _tiles(results: Results, winner: Winner | None) -> Iterator[tuple[str, str, 
             value = found.losses[:, place].min() * found.signs[place]
             number = found.complete[int(found.losses[:, place].argmin())].number
             note = f"trial {number}; {'lower' if direction == 'minimize' else 'higher'} is better"
-            yield f"Best {metric_text(name).in_a_sentence}", f"{value:.5g}", note
+            yield f"Best {metric_text(name).in_a_sentence}", f"{value:.4g}", note
     if winner is not None and winner.holdout_folds:
         for name in found.objectives:
             value, ends = point(winner.overall.get(name)), bounds(winner.overall.get(name))
             if value is not None:
                 interval = f"95% interval {ends[0]:.3g} to {ends[1]:.3g}" if ends else "no interval"
-                yield f"{metric_text(name).title} on unseen folds", f"{value:.5g}", f"trial {winner.number}; {interval}"
-    yield "Trials", count(len(found.trials)), f"of {count(wanted)}: {count(len(found.complete))} complete"
-    yield "Pruned", count(len(found.pruned)), "given up early"
-    yield "Failed", count(len(found.failed)), "see below" if found.failed else "none"
+                yield f"{metric_text(name).title} on unseen folds", f"{value:.4g}", f"trial {winner.number}; {interval}"
+    ended = (
+        f"{count(len(found.complete))} complete, {count(len(found.pruned))} pruned, {count(len(found.failed))} failed"
+    )
+    yield f"Trials of {count(wanted)}", count(len(found.trials)), ended
 
 
 def _verdict(results: Results) -> Iterator[str]:
