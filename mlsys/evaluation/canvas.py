@@ -106,9 +106,9 @@ def new_axes(figure: Figure, x_label: str, y_label: str) -> Axes:
     return axes
 
 
-def name_y(axes: Axes, text: str) -> None:
-    """Write what the y axis shows above it, where it reads without turning one's head."""
-    axes.annotate(text, (0, 1), (-0.085 * WIDTH * 72, 5), xycoords="axes fraction", textcoords="offset points")
+def name_y(axes: Axes, text: str, lift: float = 5) -> None:
+    """Write what the y axis shows above it, where it reads without turning one's head; ``lift`` is in points."""
+    axes.annotate(text, (0, 1), (-0.085 * WIDTH * 72, lift), xycoords="axes fraction", textcoords="offset points")
 
 
 def name_lines(figure: Figure, axes: Axes, *, order: Callable[[str], int] | None = None) -> None:

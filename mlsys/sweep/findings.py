@@ -164,14 +164,23 @@ class Findings:
         """Numbers of the trials to be shown as the best: a tenth, or the front where there are several objectives."""
         if len(self.objectives) > 1:
             return set(self.front)
+        if self.are_equal:
+            return set()
         most = math.ceil(TOP_SHARE * len(self.complete))
         return {self.complete[place].number for place in self.order[:most]}
+
+    @property
+    def are_equal(self) -> bool:
+        """Whether all of several trials have the same values."""
+        return len(self.complete) > 1 and bool((self.losses == self.losses[0]).all())
 
     @property
     def top_name(self) -> str:
         """What those are called."""
         if len(self.objectives) > 1:
             return "on the Pareto front"
+        if not self.top:
+            return "none, as all are equal"
         return "the best one" if len(self.top) == 1 else f"the {len(self.top)} best"
 
     @cached_property
@@ -204,17 +213,48 @@ class Findings:
             branches.append(([*varied, *own], trials))
         return sorted(branches, key=lambda branch: -len(branch[1]))
 
+    def limits(self, place: int, room: float = 0.08) -> tuple[float, float]:
+        """Return the ends of an objective's axis: it shows the good trials, and very bad ones do not squash them.
+
+        Parameters
+        ----------
+        place : int
+            Of the objective.
+        room : float
+            Left free at both ends, as a share.
+        """
+        losses = self.losses[:, place]
+        best, usual, worst = (float(np.quantile(losses, share)) for share in (0, 0.8, 1))
+        if usual > best:
+            is_top = np.isin([trial.number for trial in self.complete], list(self.top))
+            worst = max(min(worst, best + 2.5 * (usual - best)), float(losses[is_top].max()))
+        if worst == best:  # all are equal
+            best, worst = best - (abs(best) * 0.1 or 1.0), worst + (abs(worst) * 0.1 or 1.0)
+        low, high = best - room * (worst - best), worst + room * (worst - best)
+        return (low, high) if self.directions[place] == "minimize" else (-high, -low)
+
+    def where(self, parameter: Parameter, trials: Sequence[FrozenTrial]) -> str:
+        """Return where the best of some trials lie on a parameter, in a few words."""
+        chosen = [trial.params[parameter.name] for trial in trials if trial.number in self.top]
+        if not chosen:
+            return "–"
+        if parameter.choices:
+            counted = sorted(parameter.choices, key=lambda choice: -chosen.count(choice))
+            return ", ".join(plain(choice) for choice in counted[:3] if choice in chosen)
+        low, high = parameter.write(min(chosen)), parameter.write(max(chosen))
+        return low if low == high else f"{low} to {high}"
+
     def importances(self) -> Importances:
         """Return Optuna's estimate of how much each parameter matters for being among the best trials."""
         complete = len(self.complete)
         if complete < LEAST_FOR_IMPORTANCES:
             reason = f"Too few trials to tell: {complete} are complete, and shares of importance mean something from "
             return Importances({}, f"{reason}about {LEAST_FOR_IMPORTANCES} on.")
-        if len(self.parameters) == 1:
+        if len(self.parameters) < 2:
             return Importances({}, "Only one parameter was searched.")
         target = max(TARGET, math.ceil(TOP_SHARE * complete))
         losses = np.sort(self.losses[:, 0])
-        if (self.losses == self.losses[0]).all() or (len(self.objectives) == 1 and losses[target - 1] == losses[-1]):
+        if self.are_equal or (len(self.objectives) == 1 and losses[target - 1] == losses[-1]):
             return Importances({}, "So many trials have the same value that no parameter can be told to matter.")
         shares = _importances(self.complete, self.directions, target / complete)
         names = {parameter.name: parameter.label for parameter in self.parameters}
@@ -282,3 +322,14 @@ def plain(value: Any) -> str:  # noqa: ANN401
     if "e" not in text or not 1e-5 <= abs(value) < 1e7:
         return text
     return f"{float(text):.9f}".rstrip("0").rstrip(".") if abs(value) < 1 else f"{float(text):.0f}"
+
+
+def trials_in_words(number: int) -> str:
+    """Return a number of trials.
+
+    Examples
+    --------
+    >>> trials_in_words(1), trials_in_words(1200)
+    ('1 trial', '1,200 trials')
+    """
+    return f"{number:,} trial{'' if number == 1 else 's'}"

@@ -13,8 +13,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from mlsys.sweep.checks import objectives_of
+from mlsys.sweep.findings import plain
 from mlsys.sweep.study import Counts, count, repeated_numbers
 
 if TYPE_CHECKING:
@@ -128,9 +130,8 @@ class Progress:
     def _table(self, trials: Sequence[FrozenTrial]) -> Table:
         counts, wanted = count(trials), self._sweep.settings.n_trials
         table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_row(
-            "trials", f"{counts.finished} of {wanted}, {counts.running} running, {self._time_left(counts.finished)}"
-        )
+        running = f"{counts.running} running, " if counts.running else ""
+        table.add_row("trials", f"{counts.finished} of {wanted}, {running}{self._time_left(counts.finished)}")
         table.add_row("", self._ended(counts))
         best = best_trial(trials, self._sweep.directions)
         if best is not None:
@@ -138,9 +139,15 @@ class Progress:
         finished = [trial for trial in trials if trial.state.is_finished()]
         latest = sorted(finished, key=lambda trial: trial.datetime_complete or trial.datetime_start, reverse=True)  # type: ignore[arg-type, return-value]
         for trial in latest[:LATEST]:
-            value = named(self._objectives, trial.values) if trial.state is TrialState.COMPLETE else WORDS[trial.state]
-            table.add_row(str(trial.number), f"{value}  [dim]{short(trial)}[/]")
+            told = Text.assemble(self._how_it_ended(trial), "  ", (short(trial), "dim"))
+            table.add_row(f"trial {trial.number}", told)
         return table
+
+    def _how_it_ended(self, trial: FrozenTrial) -> str:
+        if trial.state is TrialState.COMPLETE:
+            return named(self._objectives, trial.values)
+        why = trial.user_attrs.get("error", "its worker died") if trial.state is TrialState.FAIL else ""
+        return WORDS[trial.state] + (f": {why}" if why else "")
 
     def _ended(self, counts: Counts) -> str:
         return f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
@@ -191,8 +198,5 @@ def named(objectives: Sequence[str], values: Sequence[float]) -> str:
 
 def short(trial: optuna.trial.FrozenTrial) -> str:
     """Return a trial's parameters in a few words."""
-    parts = []
-    for name, value in trial.params.items():
-        key = name.partition("@")[0].rpartition(".")[2]
-        parts.append(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}")
+    parts = [f"{name.partition('@')[0].rpartition('.')[2]}={plain(value)}" for name, value in trial.params.items()]
     return " ".join(parts)

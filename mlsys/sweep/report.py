@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlsys.evaluation.pages import Picture, embed, templates
-from mlsys.sweep.pictures import MOST_SLICES, draw_pictures, drawn_branches, tried
+from mlsys.sweep.parallel import drawn_branches
+from mlsys.sweep.pictures import MOST_SLICES, draw_pictures, tried
 from mlsys.sweep.summary import summarise_sweep
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ CAPTIONS = {
     "trials without a value.",
     "importances": "Optuna's estimate (PED-ANOVA) of how much a parameter decides whether a trial is among the best. "
     "It is rough until there are hundreds of trials, and says nothing of cause.",
-    "pareto": "A trial on the front is beaten by no other in every objective.",
+    "pareto": "A trial on the front is beaten by no other in every objective. Trials that are far off are not drawn.",
 }
 
 

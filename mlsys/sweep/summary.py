@@ -19,7 +19,7 @@ from mlsys.errors import RunError
 from mlsys.evaluation.formats import bounds, count, metric_text, point
 from mlsys.runs import Run
 from mlsys.sweep.commands import dashboard_command, resume_command
-from mlsys.sweep.findings import Findings, Parameter, labels, plain
+from mlsys.sweep.findings import Findings, Parameter, labels, plain, trials_in_words
 from mlsys.sweep.progress import WORDS, reasons, short
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _lead(results: Results) -> str:
         for name, direction in zip(found.objectives, found.directions, strict=True)
     ]
     over = f", each a mean over {count(folds)} folds" if folds else ""
-    return f"{_trials(len(found.trials))} looked for {' and '.join(aims)}{over}."
+    return f"{trials_in_words(len(found.trials))} looked for {' and '.join(aims)}{over}."
 
 
 def _tiles(results: Results, winner: Winner | None) -> Iterator[tuple[str, str, str]]:
@@ -207,32 +207,35 @@ def _tiles(results: Results, winner: Winner | None) -> Iterator[tuple[str, str, 
             value = found.losses[:, place].min() * found.signs[place]
             number = found.complete[int(found.losses[:, place].argmin())].number
             note = f"trial {number}; {'lower' if direction == 'minimize' else 'higher'} is better"
-            yield f"Best {metric_text(name).in_a_sentence}", f"{value:.5g}", note
+            yield f"Best {metric_text(name).in_a_sentence}", f"{value:.4g}", note
     if winner is not None and winner.holdout_folds:
         for name in found.objectives:
             value, ends = point(winner.overall.get(name)), bounds(winner.overall.get(name))
             if value is not None:
                 interval = f"95% interval {ends[0]:.3g} to {ends[1]:.3g}" if ends else "no interval"
-                yield f"{metric_text(name).title} on unseen folds", f"{value:.5g}", f"trial {winner.number}; {interval}"
-    yield "Trials", f"{len(found.trials)}", f"of {wanted}: {len(found.complete)} complete"
-    yield "Pruned", f"{len(found.pruned)}", "given up early"
-    yield "Failed", f"{len(found.failed)}", "see below" if found.failed else "none"
+                yield f"{metric_text(name).title} on unseen folds", f"{value:.4g}", f"trial {winner.number}; {interval}"
+    ended = (
+        f"{count(len(found.complete))} complete, {count(len(found.pruned))} pruned, {count(len(found.failed))} failed"
+    )
+    yield f"Trials of {count(wanted)}", count(len(found.trials)), ended
 
 
 def _verdict(results: Results) -> Iterator[str]:
     found, wanted = results.findings, results.sweep.settings.n_trials
+    finished, of = count(len(found.trials)), count(wanted)
     done = f"{len(found.complete)} complete, {len(found.pruned)} pruned, {len(found.failed)} failed"
     if len(found.trials) < wanted:
-        yield f"Not done: {len(found.trials)} of {wanted} trials are finished ({done}). The end says how to go on."
+        yield f"Not done: {finished} of {of} trials are finished ({done}). The end says how to go on."
     else:
-        yield f"{len(found.trials)} of {wanted} trials are finished: {done}."
+        yield f"{finished} of {of} trials are finished: {done}."
     best = results.best
     if best is None:
         yield "No trial is complete, so there is no best one."
     elif len(found.objectives) > 1:
         yield (
-            f"{_trials(len(found.front))} on the Pareto front: no other trial beats one of these in every objective. "
-            f"Which of them is best is yours to choose; `best` is the first by {_name(found, 0)}, trial {best.number}."
+            f"{trials_in_words(len(found.front))} on the Pareto front: no other trial beats one of these in every "
+            f"objective. Which of them is best is yours to choose; “best” is the first by {_name(found, 0)}, trial "
+            f"{best.number}."
         )
     else:
         yield f"The best is trial {best.number}: {short(best)}."
@@ -248,7 +251,7 @@ def _runners_up(found: Findings) -> Iterator[str]:
         return
     values = [float(found.values[place, 0]) for place in found.order]
     number = min(5, len(values))
-    if values[0] == values[-1]:
+    if found.are_equal:
         yield f"All {len(values)} complete trials have the same value: the search changed nothing that counts."
     else:
         yield (
@@ -274,8 +277,8 @@ def _caveats(results: Results, winner: Winner | None) -> Iterator[str]:
     found, tried = results.findings, len(results.findings.trials)
     if results.best is not None:
         yield (
-            f"The best of {tried} is chosen for its luck, too: on new data expect it to be worse than here, and the "
-            "more so the more trials there were."
+            f"The best of {count(tried)} is chosen for its luck, too: on new data expect it to be worse than here, and "
+            "the more so the more trials there were."
             if tried > 1
             else "One trial is no search."
         )
@@ -308,7 +311,7 @@ def _honest_number(results: Results, winner: Winner | None) -> Iterator[str]:
         yield "No folds were held out, so no number here is free of that. search.holdout_folds holds some out."
     if winner is not None and results.best is not None and winner.number != results.best.number:
         yield (
-            f"`best` is trial {winner.number} still, which won among the first {count(winner.tried)} trials. It is "
+            f"“best” is trial {winner.number} still, which won among the first {count(winner.tried)} trials. It is "
             "replaced when all trials are finished."
         )
 
@@ -432,7 +435,3 @@ def _duration(seconds: float) -> str:
     whole = timedelta(seconds=round(seconds))
     minutes, rest = divmod(int(whole.total_seconds()), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _trials(number: int) -> str:
-    return f"{count(number)} trial{'' if number == 1 else 's'}"
