@@ -149,7 +149,7 @@ class TrainConfig(Section):
     fit: FitConfig = FitConfig()
     metrics: MetricsConfig = MetricsConfig()
     objective: str | Annotated[list[str], Field(min_length=1)] = "log_loss"
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # the widest that every library takes
     threads: PositiveInt | None = None
     tags: list[str] = Field(default_factory=list)
     choices: dict[str, str] = Field(default_factory=dict)
@@ -303,9 +303,10 @@ def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainCon
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra"))
-    problems = [Problem(key, "nothing", f"a value: it has no default, give {key}=…") for key in missing]
+    problems: list[Problem] = []
     try:
+        missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra"))
+        problems += [Problem(key, "nothing", f"a value: it has no default, give {key}=…") for key in missing]
         # An unset value may be interpolated elsewhere; with a stand-in the rest can be checked all the same.
         probe = config.copy()
         for key in missing:

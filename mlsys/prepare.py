@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from mlsys.components import Components
 from mlsys.config import TrainConfig, inspect, section, with_choices
 from mlsys.data.config import DataConfig
 from mlsys.data.read import KeptReader, Reader, open_data
-from mlsys.errors import ConfigError, DataError, MlsysError, Problem, closest
+from mlsys.errors import ConfigError, DataError, MlsysError, Problem, RunError, closest
 from mlsys.evaluation.metrics import COST, metric_names
 from mlsys.launch import conf_folder, environment_overrides
 from mlsys.pipeline.stopping import TREE_METRICS
@@ -215,6 +216,21 @@ def _further_problems(composed: DictConfig) -> Sequence[Problem]:
     except DataError:
         return []  # the tables are another matter, to be said once the config is right
     return []
+
+
+def in_words(error: Exception) -> Exception:
+    """Return an error for people for what Hydra stumbles over before a job begins; any other error as it is.
+
+    Such are ``model=null`` while it composes, and a run directory that it cannot make.
+    """
+    from hydra.errors import ConfigCompositionException
+
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, TypeError | ValueError) and any("config_loader" in frame.filename for frame in frames):
+        return ConfigCompositionException(str(error))
+    if isinstance(error, OSError) and all(frame.name != "job" for frame in frames):
+        return RunError(f"The run directory cannot be made: {error}. Name another one: hydra.run.dir=…")
+    return error
 
 
 def _groups(*folders: Path | None) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from mlsys.config import TrainConfig
-from mlsys.errors import PrunedError
+from mlsys.errors import PrunedError, RunError
 from mlsys.evaluation.metrics import COST
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import Several, Tracker
@@ -75,6 +75,9 @@ def recorded(
     the sweep gave it up); one that is killed leaves no manifest.
     """
     record = Record(RunWriter(folder))
+    for handler in _log_files(folder):
+        # On a full disk logging would print a traceback for every line; closing the log says so once.
+        handler.handleError = lambda record: None  # type: ignore[method-assign]  # noqa: ARG005
     record.writer.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
     record.writer.write_text("overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
     with followed(tracker, record.writer.folder):
@@ -116,7 +119,13 @@ def _close_log(folder: Path) -> None:
     """Close what logs into the run directory: the manifest holds the log's digest."""
     for handler in _log_files(folder):
         logging.getLogger().removeHandler(handler)
-        handler.close()
+        try:
+            handler.close()
+        except OSError as error:
+            raise RunError(
+                f"Could not write {handler.baseFilename}: {error.strerror or error}. The run directory is incomplete "
+                "and of no use: mend the cause (free some space, say), delete it and run again."
+            ) from error
 
 
 def log_to_file(folder: Path, message: str, error: Exception | None = None) -> None:

@@ -117,6 +117,7 @@ def job(composed: DictConfig) -> Objective:
     from mlsys.config import check_search, with_choices, without_password
     from mlsys.prepare import explain, prepare
     from mlsys.recording import discard_log
+    from mlsys.runs.writer import check_free
     from mlsys.sweep import current_trial
     from mlsys.trial import try_out
 
@@ -128,6 +129,7 @@ def job(composed: DictConfig) -> Objective:
     folder = Path(hydra_config.runtime.output_dir)
     trial = current_trial()
     try:
+        check_free(folder)
         check_search(composed, is_sweep=hydra_config.mode is RunMode.MULTIRUN)
         prepared = prepare(with_choices(composed, hydra_config.runtime.choices), None if trial is None else trial.keep)
         if prepared.config.is_trial:
@@ -156,9 +158,9 @@ def main() -> None:
         sys.stderr.write("Interrupted.\n")
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the outermost frame: known errors are said in words, others raised again
-        from mlsys.prepare import explain
+        from mlsys.prepare import explain, in_words
 
-        sys.exit(explain(error, sys.argv[1:]))
+        sys.exit(explain(in_words(error), sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from mlsys.components import Components
 from mlsys.config import TrainConfig
 from mlsys.errors import ConfigError
 from mlsys.launch import conf_folder
@@ -179,3 +180,45 @@ def test_a_saved_url_names_the_same_file_from_any_folder(url, saved, tmp_path, m
     monkeypatch.chdir(tmp_path)
     config = compose_config(["data=sql", f"data.url='{url}'"])
     assert config.to_dict()["data"]["url"] == saved.format(here=tmp_path)
+
+
+def test_an_interpolation_in_a_list_that_refers_to_nothing_is_a_problem():
+    assert "nope" in problems("tags=[${nope}]")["tags[0]"].got
+
+
+def test_a_seed_that_no_library_takes_is_a_problem():
+    assert problems("seed=2147483648")["seed"].got == "2147483648"
+    assert compose_config(["seed=2147483647"]).seed == 2**31 - 1
+
+
+def components(*overrides):
+    plain = compose_config(overrides).model_dump(by_alias=True)
+    return {problem.where: problem for problem in Components.build(plain)[1]}
+
+
+def test_every_component_of_another_kind_is_named_before_anything_is_read():
+    changes = [
+        "~encoder", "+encoder._target_=mlsys.pipeline.calibration.Auto",
+        "sampler=smote", "~sampler", "+sampler._target_=sklearn.linear_model.LogisticRegression",
+        "~model", "+model._target_=sklearn.linear_model.LinearRegression",
+        "~calibration", "+calibration._target_=mlsys.pipeline.encoders.OneHot",
+        "~split", "+split._target_=mlsys.pipeline.calibration.Auto",
+        "features=none", "+features.blocks.mine._target_=mlsys.pipeline.encoders.OneHot",
+    ]  # fmt: skip
+    found = components(*changes)
+    groups = ("encoder", "sampler", "model", "calibration", "split", "features.blocks.mine")
+    assert set(found) == {f"{group}._target_" for group in groups}
+    assert "LinearRegression, which has no predict_proba" in found["model._target_"].got
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where"),
+    [
+        (["model=xgboost", "model.n_estimators=-5"], "model.n_estimators"),
+        (["model=lightgbm", "model.n_estimators=0"], "model.n_estimators"),
+        (["model=catboost", "model.iterations=0"], "model.iterations"),
+        (["model=vote", "model.members.xgboost.n_estimators=0"], "model.members.xgboost.n_estimators"),
+    ],
+)
+def test_boosted_models_need_a_tree(overrides, where):
+    assert components(*overrides)[where].allowed == "at least 1"
