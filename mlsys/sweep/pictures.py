@@ -6,7 +6,7 @@ a trial does not have as another value of it, and say nothing to those who canno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import combinations, islice
 from typing import Any
