@@ -223,8 +223,10 @@ def in_words(error: Exception) -> Exception:
 
     Such are ``model=null`` while it composes, and a run directory that it cannot make.
     """
-    from hydra.errors import ConfigCompositionException
+    from hydra.errors import ConfigCompositionException, HydraException
 
+    if isinstance(error, HydraException):  # some of them are OSErrors too
+        return error
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, TypeError | ValueError) and any("config_loader" in frame.filename for frame in frames):
         return ConfigCompositionException(str(error))
