@@ -84,7 +84,7 @@ class Manifest:
     data_fingerprint : str or None
         Digest of the raw tables; None if the run failed before it read them.
     timing : mapping of str to float
-        Seconds for each stage.
+        Seconds for each stage; "predict" is what scoring all test rows took, inside "fit".
     files : mapping of str to FileEntry
         Every other file of the run directory, by its path relative to it.
     """
