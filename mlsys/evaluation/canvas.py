@@ -48,6 +48,7 @@ STYLE: Mapping[str, Any] = {
     "ytick.major.size": 0,
 }
 WIDTH, HEIGHT, DPI = 4.5, 3.3, 150  # inches; small, so that the text stays legible on a phone
+HANDLE, ROW = 5, 58  # characters that a legend's line takes beside its name, and that fit side by side
 LEFT, RIGHT = 0.11, 0.95  # of the width: where the axes lie
 
 
@@ -111,17 +112,29 @@ def name_y(axes: Axes, text: str, lift: float = 5) -> None:
     axes.annotate(text, (0, 1), (-0.085 * WIDTH * 72, lift), xycoords="axes fraction", textcoords="offset points")
 
 
-def name_lines(figure: Figure, axes: Axes, *, order: Callable[[str], int] | None = None) -> None:
-    """Name the lines in their own colours, in rows between the title and the plot; sorted by their names' ``order``."""
+def name_lines(figure: Figure, axes: Axes, *, order: Callable[[str], int] | None = None) -> int:
+    """Name the lines in their own colours, in rows between the title and the plot; return how many rows.
+
+    Parameters
+    ----------
+    figure : Figure
+    axes : Axes
+        Lines whose name begins with an underscore are left out.
+    order : callable, optional
+        Key of a name, to sort by.
+    """
     lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
     if order is not None:
         lines.sort(key=lambda line: order(str(line.get_label())))
+    names = [str(line.get_label()) for line in lines]
+    fits = sum(len(name) + HANDLE for name in names) <= ROW * figure.get_figwidth() / WIDTH
+    in_a_row = max(len(names), 1) if fits else 4
     legend = axes.legend(
         handles=lines,
         loc="upper left",
         bbox_to_anchor=(0.025 * WIDTH / figure.get_figwidth(), 1 - 0.3135 / figure.get_figheight()),
         bbox_transform=figure.transFigure,
-        ncols=4,
+        ncols=in_a_row,
         frameon=False,
         handlelength=1.4,
         handletextpad=0.5,
@@ -130,6 +143,7 @@ def name_lines(figure: Figure, axes: Axes, *, order: Callable[[str], int] | None
     )
     for text, line in zip(legend.get_texts(), lines, strict=True):
         text.set_color(line.get_color())
+    return -(-len(lines) // in_a_row) if lines else 0
 
 
 def draw_shares(figure: Figure, names: Sequence[str], shares: Floats) -> None:

@@ -39,7 +39,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B07D00", "#4A9CC9", INK
 STYLES: tuple[Any, ...] = ("-", DASHED, (0, (6, 1.5, 1, 1.5)), (0, (2, 1)), "-", DASHED, (0, (6, 1.5, 1, 1.5)))
 MARKERS = "osD^vPX"
 OTHERS = "#B9C0C7"
-PER_ROW = 4  # names in a row of the legend
 
 
 @dataclass(frozen=True)
@@ -216,9 +215,7 @@ def _ahead(lines: Sequence[Line], names: Sequence[str]) -> str:
 def _name_lines(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
     """Name the lines from the first to the last, in whichever order they were drawn."""
     order = {line.label: line.number for line in lines}
-    name_lines(figure, axes, order=lambda name: order.get(name, len(order)))
-    named = sum(not str(drawn.get_label()).startswith("_") for drawn in axes.get_lines())
-    if named > PER_ROW:  # the legend has two rows
+    if name_lines(figure, axes, order=lambda name: order.get(name, len(order))) > 1:
         place = axes.get_position()
         axes.set_position((place.x0, place.y0, place.width, place.height - 0.055))
 
