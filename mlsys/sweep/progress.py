@@ -154,6 +154,8 @@ class Progress:
 
     def _time_left(self, finished: int) -> str:
         done, wanted = finished - self._before, self._sweep.settings.n_trials
+        if self.stopping:
+            return "stopping"
         if done < 1:
             return "time left unknown"
         seconds = (time.monotonic() - self._begun) / done * (wanted - finished)

@@ -166,6 +166,7 @@ def _work(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
 def _employ(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
     if sweep.workers == 1 and sweep.settings.executor == "local":
         work(sweep, 0, lambda: progress.stopping, lambda _: progress.update())
+        progress.update()  # the last trial may have been another machine's
         return
     executor = _executor(sweep)
     try:

@@ -77,9 +77,12 @@ def test_a_terminal_has_a_live_table(study):
         assert "time left unknown" in said.getvalue()
         study.add_trial(trial(0.5))
         progress.update()
+        progress.stopping = True
+        progress.update()
     text = said.getvalue()
     assert "5 of 9, time left unknown" in text
     assert "6 of 9, about 0 s left" in text
+    assert "6 of 9, stopping" in text
     assert "trial 2  failed: ValueError: [no]" in text
     assert "4 complete, 1 pruned, 1 failed" in text
     assert "value 0.5, trial 6: eta=0.25" in text
