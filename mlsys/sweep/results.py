@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,6 +128,7 @@ def write_results(results: Results) -> None:
     frame.astype(dict.fromkeys(objects, "string")).to_parquet(buffer, index=False)
     write_atomic(folder / TRIALS, buffer.getvalue())
     # The last, so that all else is there already where somebody does not wait for it; matplotlib is loaded only here.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells everybody that it made a cache of fonts
     from mlsys.sweep.report import render_sweep
 
     write_atomic(folder / REPORT, render_sweep(results).encode())
