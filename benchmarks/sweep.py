@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ["MLSYS__TRACKING"] = "none"
+os.environ["MLSYS_NO_TRACKING"] = "1"
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "hubspot"
 WORKERS = 2
@@ -39,7 +39,8 @@ SPACE = {
     "model.subsample": "interval(0.5, 1.0)",
     "model.colsample_bytree": "interval(0.2, 1.0)",
 }
-UNEQUAL = {"model.n_estimators": "choice(20, 50, 400)", "model.max_depth": "range(2,7)"}
+ALL_TREES = "fit.early_stopping.enabled=false"
+UNEQUAL = {"model.n_estimators": "choice(100, 400, 1600)", "model.max_depth": "range(2,5)"}
 
 
 def data() -> list[str]:
@@ -200,8 +201,8 @@ def idle(trials: int) -> None:
     """Compare how long workers have nothing to do while trials are of unequal length."""
     with tempfile.TemporaryDirectory() as scratch:
         sides = {
-            "official": sweep("official", Path(scratch) / "official", UNEQUAL, trials, 0),
-            "ours": sweep("ours", Path(scratch) / "ours", UNEQUAL, trials, 0, "hydra.sweeper.pruner=null"),
+            "official": sweep("official", Path(scratch) / "official", UNEQUAL, trials, 0, ALL_TREES),
+            "ours": sweep("ours", Path(scratch) / "ours", UNEQUAL, trials, 0, ALL_TREES, "hydra.sweeper.pruner=null"),
         }
     for name, side in sides.items():
         lengths = sorted(job.ended - job.began for job in side.jobs)
@@ -254,7 +255,7 @@ def until(goal: float, folder: Path, seed: int, limit: float) -> tuple[float, in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_subparsers(dest="what", required=True)
-    for name, default in (("overhead", 30), ("idle", 40), ("reach", 60)):
+    for name, default in (("overhead", 60), ("idle", 30), ("reach", 60)):
         what.add_parser(name).add_argument("--trials", type=int, default=default)
     what.choices["overhead"].add_argument("--repeats", type=int, default=3)
     what.choices["reach"].add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
