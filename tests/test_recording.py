@@ -8,6 +8,7 @@ import pytest
 from mlsys.errors import RunError
 from mlsys.prepare import compose_config
 from mlsys.recording import Stopwatch, recorded
+from mlsys.tracking import NoTracker
 
 
 class FullDisk(logging.FileHandler):
@@ -24,7 +25,7 @@ def test_a_log_that_cannot_be_written_is_said_once_and_leaves_no_whole_run(tmp_p
     try:
         with (
             pytest.raises(RunError, match=r"Could not write .*train\.log: No space left"),
-            recorded(tmp_path, compose_config([]), [], Stopwatch()),
+            recorded(tmp_path, compose_config([]), [], Stopwatch(), NoTracker()),
         ):
             log.warning("one line")
     finally:

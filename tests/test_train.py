@@ -66,7 +66,7 @@ def test_the_run_directory_holds_what_the_contract_names(run):
     assert not [name for name in names if name.endswith((".pkl", ".joblib", ".pickle"))]
     assert run.manifest.status == "complete"
     assert run.manifest.timing["total"] > 0
-    assert 0 < run.manifest.timing["predict"] < run.manifest.timing["total"]
+    assert run.manifest.timing["predict_ms"] > 0
     assert run.manifest.data_fingerprint
 
 

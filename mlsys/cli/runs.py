@@ -51,7 +51,7 @@ def runs(
 ) -> None:
     """List runs, the newest first, and mark those that are incomplete or were tampered with.
 
-    Example: mlsys runs --where 'model=catboost and average_precision>0.05' --sort -roc_auc
+    Example: mlsys runs --where 'model=catboost and roc_auc>0.8' --sort -roc_auc
     """
     from mlsys.runs.index import RunIndex
     from mlsys.runs.search import find

@@ -253,14 +253,12 @@ def _ray_task(payload: bytes, number: int, flag: Any) -> None:  # noqa: ANN401
 
 
 def _alone(errors: Any, do: Callable[[], object]) -> None:  # noqa: ANN401
-    """Do a process's one thing and end it: all is written by then, and to tidy up the libraries takes seconds."""
+    """Do a process's one thing; what it raises goes to the parent."""
     try:
         do()
     except Exception as error:  # noqa: BLE001 - it goes to the parent, which says it once
         errors.put(SweepError(str(error)) if not isinstance(error, SweepError) else error)
         os._exit(1)
-    logging.shutdown()
-    os._exit(0)
 
 
 def _started(target: Callable[..., None], arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401 - a ForkServerProcess

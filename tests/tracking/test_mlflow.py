@@ -10,8 +10,10 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from mlsys.config import Component, build
 from mlsys.errors import ConfigError
@@ -26,6 +28,7 @@ from tests.tracking.conftest import CONFIG, METRICS, send
 # Of SQLAlchemy, about options that MLflow's own tables use.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 MLFLOW = [sys.executable, "-m", "mlflow"]
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow calls uvicorn by its name
 
 
 @dataclass
@@ -194,7 +197,11 @@ def tracking_server(database, folder):
 
 @pytest.mark.slow
 def test_a_server_on_postgresql_takes_a_whole_run(postgresql, trained, tmp_path):
-    with tracking_server(postgresql, tmp_path) as url:
+    engine = sqlalchemy.create_engine(postgresql, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:  # its own: Optuna keeps a table of the same name as MLflow
+        connection.execute(sqlalchemy.text("CREATE DATABASE mlflow"))
+    engine.dispose()
+    with tracking_server(engine.url.set(database="mlflow").render_as_string(hide_password=False), tmp_path) as url:
         tracker = MlflowTracker(uri=url, finish_timeout=60)
         receipt = send(tracker, trained.path)
         assert receipt.state == "online", receipt.reason
@@ -245,7 +252,7 @@ def served(arguments, path, **environment):
         port = free.getsockname()[1]
     with open("server.log", "wb") as log:  # noqa: PTH123
         process = subprocess.Popen(
-            [*MLFLOW, *arguments, str(port)], env=os.environ | environment, stdout=log, stderr=log,
+            [*MLFLOW, *arguments, str(port)], env=os.environ | {"PATH": PATH} | environment, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
     url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
