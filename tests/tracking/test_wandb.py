@@ -223,7 +223,13 @@ def test_wandb_sync_uploads_an_offline_run(server, trained, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_a_search_is_one_group_to_be_sorted_by_its_objective(key, crm, tmp_path):
-    small = ["features=minimal", "metrics.draws=10", "search.folds=2", "search.holdout_folds=2"]
+    small = [
+        "features=minimal",
+        "hydra.sweeper.pruner=null",
+        "metrics.draws=10",
+        "search.folds=2",
+        "search.holdout_folds=2",
+    ]
     sweep = ["hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     command = [sys.executable, "-m", "mlsys.train", "-m", "search=logistic", *crm.overrides, *small, *sweep]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=170)
