@@ -32,6 +32,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._stages: dict[str, float] = {}
+        self._notes: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -44,13 +45,13 @@ class Stopwatch:
 
     def note(self, stage: str, seconds: float) -> None:
         """Take down what a stage took inside of others, in threads say."""
-        self._stages[stage] = seconds
+        self._notes[stage] = round(seconds, 6)
 
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage, and of everything since the watch was made."""
         rounded = {stage: round(seconds, 3) for stage, seconds in self._stages.items()}
-        return {**rounded, "total": round(time.perf_counter() - self._start, 3)}
+        return {**rounded, **self._notes, "total": round(time.perf_counter() - self._start, 3)}
 
 
 @dataclass
