@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from mlsys.config import Component, EarlyStopping, build
+from mlsys.config import Component, EarlyStopping, build, section
 from mlsys.data.panel import Panel
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.evaluation.splits import Split
@@ -18,7 +18,18 @@ from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.fitting import Recipe
 from mlsys.pipeline.needs import library
-from mlsys.tracking import NoTracker, Tracker
+from mlsys.pipeline.stopping import TREES
+from mlsys.tracking import NoTracker, Several, Tracker
+
+# What is called on the components of each group: one of another group is allowed by the whitelist, but cannot work.
+METHODS = {
+    "encoder": ("build",),
+    "sampler": ("fit_resample",),
+    "model": ("fit", "predict_proba"),
+    "calibration": ("fit", "needs_scores"),
+    "split": ("split",),
+    "tracking": ("start", "start_timeout", "finish_timeout"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,7 @@ class Components:
     estimator: Any
     calibrator: Calibrator
     split: Split
-    tracker: Tracker
+    tracker: Tracker | Several
     stop_after: int | None
     validation_share: float
 
@@ -51,19 +62,21 @@ class Components:
         def one(node: Any, where: str) -> Any:  # noqa: ANN401 - whatever the target is
             try:
                 component = Component.model_validate(node)
-                return None if component.target is None else build(component, where)
+                built = None if component.target is None else build(component, where)
             except ConfigError as error:
                 problems.extend(error.problems)
+                return None
             except ValidationError:
-                pass  # said by the check of types
-            return None
+                return None  # said by the check of types
+            problems.extend(_of_another_kind(built, where))
+            return built
 
-        groups = ("encoder", "sampler", "model", "calibration", "split", "tracking")
-        encoder, sampler, estimator, calibrator, split, tracker = (one(plain.get(group), group) for group in groups)
-        blocks = (plain.get("features") or {}).get("blocks") or {}
+        encoder, sampler, estimator, calibrator, split, tracker = (one(plain.get(group), group) for group in METHODS)
+        blocks = section(plain, "features", "blocks")
         built = [one(node, f"features.blocks.{name}") for name, node in blocks.items() if node is not None]
-        stopping = EarlyStopping.model_construct(**(plain.get("fit") or {}).get("early_stopping", {}))
-        problems += _misspelt(plain.get("model") or {}, estimator)
+        stopping = EarlyStopping.model_construct(**section(plain, "fit", "early_stopping"))
+        problems += _misspelt(section(plain, "model"), estimator)
+        problems += _without_trees(estimator, "model")
         parts = cls(
             blocks=[block for block in built if block is not None],
             encoder=encoder,
@@ -111,6 +124,20 @@ class Components:
         )
 
 
+def _of_another_kind(component: Any, where: str) -> list[Problem]:  # noqa: ANN401 - whatever the target is
+    if component is None or isinstance(component, Several):
+        return []
+    kind = type(component)
+    if where.startswith("features."):
+        wanted, lacks = "a feature block", [] if isinstance(component, Block) else ["features"]
+    else:
+        # Asked of the class: scikit-learn's own meta-estimators show some methods only when they are fitted.
+        lacks = [name for name in METHODS[where] if not hasattr(kind, name)]
+        wanted = f"a target whose objects have {' and '.join(METHODS[where])}"
+    got = f"{kind.__module__}.{kind.__qualname__}, which has no {' and no '.join(lacks)}"
+    return [Problem(f"{where}._target_", got, wanted)] if lacks else []
+
+
 def _misspelt(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
     """Find arguments that XGBoost or LightGBM would take and ignore, because they take any; aliases are left alone."""
     if library(estimator) not in ("xgboost", "lightgbm"):
@@ -121,3 +148,13 @@ def _misspelt(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noq
     return [
         Problem(f"model.{name}", "an unknown key", ", ".join(known), match[0]) for name, match in near.items() if match
     ]
+
+
+def _without_trees(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401
+    """Find boosted models of no trees: some libraries fit them without a word, and everybody gets the same score."""
+    name = TREES.get(library(estimator), "")
+    trees = estimator.get_params(deep=False).get(name) if name else None
+    problems = [Problem(f"{where}.{name}", repr(trees), "at least 1")] if isinstance(trees, int) and trees < 1 else []
+    for member, inner in getattr(estimator, "estimators", None) or ():
+        problems += _without_trees(inner, f"{where}.members.{member}")
+    return problems

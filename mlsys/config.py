@@ -149,7 +149,7 @@ class TrainConfig(Section):
     fit: FitConfig = FitConfig()
     metrics: MetricsConfig = MetricsConfig()
     objective: str | Annotated[list[str], Field(min_length=1)] = "log_loss"
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # the widest that every library takes
     threads: PositiveInt | None = None
     tags: list[str] = Field(default_factory=list)
     choices: dict[str, str] = Field(default_factory=dict)
@@ -182,6 +182,9 @@ class TrainConfig(Section):
                 plain["data"][key] = str(Path(plain["data"][key]).absolute())
         if plain["data"].get("url"):
             plain["data"]["url"] = without_password(absolute_url(plain["data"]["url"]))
+        for place in (plain["tracking"], *(each for each in plain["tracking"].values() if isinstance(each, dict))):
+            if place.get("uri"):
+                place["uri"] = without_password(str(place["uri"]))
         return plain
 
     @field_validator("encoder", "model", "calibration", "split")
@@ -205,6 +208,20 @@ def check_search(config: DictConfig, *, is_sweep: bool) -> None:
         return
     problem = Problem("search", "a single run", "a sweep: python -m mlsys.train -m search=…")
     raise ConfigError("The config", [problem], "Nothing was run. Add -m to search, or leave search out.")
+
+
+def section(plain: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """Return a section of a config that may be wrong in any way; empty where there is none.
+
+    Examples
+    --------
+    >>> section({"fit": {"early_stopping": {"rounds": 5}}}, "fit", "early_stopping"), section({"fit": 4}, "fit")
+    ({'rounds': 5}, {})
+    """
+    node: Any = plain
+    for name in path:
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node if isinstance(node, Mapping) else {}
 
 
 def without_password(text: str) -> str:
@@ -267,7 +284,7 @@ def _argument_problems(error: Exception, where: str, target: str) -> list[Proble
             Problem(".".join([where, *map(str, details["loc"])]), repr(details["input"]), details["msg"])
             for details in cause.errors()
         ]
-    reason = str(cause or error).splitlines()[0]
+    reason = " ".join(str(cause or error).split())
     return [Problem(where, f"{target}: {reason}", "a target that mlsys/launch.py allows, with arguments that it takes")]
 
 
@@ -286,9 +303,10 @@ def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainCon
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra"))
-    problems = [Problem(key, "nothing", f"a value: it has no default, give {key}=…") for key in missing]
+    problems: list[Problem] = []
     try:
+        missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra"))
+        problems += [Problem(key, "nothing", f"a value: it has no default, give {key}=…") for key in missing]
         # An unset value may be interpolated elsewhere; with a stand-in the rest can be checked all the same.
         probe = config.copy()
         for key in missing:
@@ -316,7 +334,10 @@ def _problem(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own shape
     expected = details.get("ctx", {}).get("expected", "")
     options = [part.strip(" '") for part in str(expected).replace(" or ", ",").split(",")] if expected else []
     got = "nothing" if details["type"] == "missing" else repr(details["input"])
-    return Problem(where, got, details["msg"], closest(str(details["input"]), options) if options else None)
+    if isinstance(details["input"], dict):  # a section that is wrong as a whole: what is in it is not the news
+        got = "values that do not go together"
+    allowed = details["msg"].removeprefix("Value error, ")
+    return Problem(where, got, allowed, closest(str(details["input"]), options) if options else None)
 
 
 def _allowed_keys(location: tuple[Any, ...]) -> list[str]:

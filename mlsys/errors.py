@@ -94,6 +94,10 @@ class AuditFailedError(MlsysError):
     """The leakage audit failed a run that was asked to be strict."""
 
 
+class TrackingError(MlsysError):
+    """A tracker cannot be used."""
+
+
 class RunError(MlsysError):
     """A run directory is missing, incomplete, damaged or from an incompatible version."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ENVIRONMENT_PREFIX = "MLSYS__"
+NO_TRACKING = "MLSYS_NO_TRACKING"  # any value: no run is tracked, whatever its config says, which stays as it is
 
 # What a config may instantiate. Hydra refuses everything else; the list is code, so no config can widen it.
 EXECUTION_WHITELIST = [

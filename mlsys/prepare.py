@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from mlsys.components import Components
-from mlsys.config import TrainConfig, inspect, with_choices
+from mlsys.config import TrainConfig, inspect, section, with_choices
 from mlsys.data.config import DataConfig
 from mlsys.data.read import KeptReader, Reader, open_data
-from mlsys.errors import ConfigError, DataError, MlsysError, Problem, closest
+from mlsys.errors import ConfigError, DataError, MlsysError, Problem, RunError, closest
 from mlsys.evaluation.metrics import COST, metric_names
 from mlsys.launch import conf_folder, environment_overrides
 from mlsys.pipeline.stopping import TREE_METRICS
@@ -64,7 +65,7 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
 
 def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config before it is checked
     """Find objectives that no run measures."""
-    objective, at = plain.get("objective"), (plain.get("metrics") or {}).get("at")
+    objective, at = plain.get("objective"), section(plain, "metrics").get("at")
     objectives = objective if isinstance(objective, list) else [objective]
     if not isinstance(at, list) or not all(isinstance(name, str) for name in objectives):
         return []  # said by the check of types
@@ -75,7 +76,7 @@ def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config b
 
 def search_problems(plain: Mapping[str, Any]) -> list[Problem]:
     """Find what a search cannot do with a resolved config."""
-    search, objective = plain.get("search") or {}, plain.get("objective")
+    search, objective = section(plain, "search"), plain.get("objective")
     if search.get("report") != "trees":
         return []
     first = objective[0] if isinstance(objective, list) else objective
@@ -83,7 +84,7 @@ def search_problems(plain: Mapping[str, Any]) -> list[Problem]:
     if first not in TREE_METRICS:
         wanted = "with search.report=trees one of " + ", ".join(TREE_METRICS)
         problems.append(Problem("objective", str(first), wanted, closest(str(first), TREE_METRICS)))
-    if not ((plain.get("fit") or {}).get("early_stopping") or {}).get("enabled", True):
+    if not section(plain, "fit", "early_stopping").get("enabled", True):
         problems.append(Problem("fit.early_stopping.enabled", "false", "true with search.report=trees"))
     return problems
 
@@ -109,7 +110,7 @@ def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem]
     return None
 
 
-def compose_config(overrides: Sequence[str], folder: Path | None = None) -> TrainConfig:
+def compose_config(overrides: Sequence[str], folder: Path | None = None, config_dir: Path | None = None) -> TrainConfig:
     """Compose and check a config outside of a Hydra job; no data are opened.
 
     Parameters
@@ -118,6 +119,8 @@ def compose_config(overrides: Sequence[str], folder: Path | None = None) -> Trai
         As on the command line of training; the environment's are added.
     folder : Path, optional
         The config groups; the shipped ones without.
+    config_dir : Path, optional
+        A folder of further options of the groups, as `--config-dir` of training.
 
     Raises
     ------
@@ -134,9 +137,10 @@ def compose_config(overrides: Sequence[str], folder: Path | None = None) -> Trai
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_dir=str(folder.resolve())):
-            config = compose(config_name="train", overrides=everything, return_hydra_config=True)
+            found = [*_search_path(config_dir), *everything]
+            config = compose(config_name="train", overrides=found, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise diagnose(everything, folder, str(error)) from error
+        raise diagnose(everything, folder, str(error), config_dir) from error
     choices = config.hydra.runtime.choices
     del config.hydra  # read above; the rest is ours, and Hydra's part holds values that only a job has
     plain, problems, checked = inspect(with_choices(config, choices))
@@ -151,20 +155,21 @@ def explain(error: Exception, arguments: Sequence[str]) -> int:
 
     Errors that mlsys did not raise on purpose are raised again, with their traceback.
     """
+    from hydra._internal.utils import get_args_parser
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(error, HydraException | OmegaConfBaseException):
-        error = diagnose(
-            [argument for argument in arguments if not argument.startswith("-")], conf_folder(), str(error)
-        )
+        given = get_args_parser().parse_known_args(list(arguments))[0]
+        further = Path(given.config_dir) if given.config_dir else None
+        error = diagnose(given.overrides, conf_folder(), str(error), further)
     if not isinstance(error, MlsysError):
         raise error
     sys.stderr.write(f"{error}\n")
     return 2 if isinstance(error, ConfigError) else 1
 
 
-def diagnose(overrides: Sequence[str], folder: Path, reason: str) -> ConfigError:
+def diagnose(overrides: Sequence[str], folder: Path, reason: str, config_dir: Path | None = None) -> ConfigError:
     """Find out all that is wrong with overrides that Hydra could not compose; Hydra itself stops at the first.
 
     Parameters
@@ -175,8 +180,10 @@ def diagnose(overrides: Sequence[str], folder: Path, reason: str) -> ConfigError
         The config groups.
     reason : str
         Hydra's own message, shown where nothing else is found.
+    config_dir : Path, optional
+        A folder of further options of the groups.
     """
-    groups = _groups(folder)
+    groups = _groups(folder, config_dir)
     problems, usable, values = [], [], []
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
@@ -186,12 +193,13 @@ def diagnose(overrides: Sequence[str], folder: Path, reason: str) -> ConfigError
             usable += [] if wrong else [override]
         elif not override.startswith(("+", "~", "hydra.", "-")):
             values.append((key, override))
-    composed = _compose(folder, usable)
+    path = _search_path(config_dir)
+    composed = _compose(folder, [*path, *usable])
     if composed is not None:
         keys = list(_flat_keys(composed))
         unknown = [key for key, _ in values if key not in keys]
         problems += [_unknown_key(key, keys, groups) for key in unknown]
-        known = _compose(folder, [*usable, *(override for key, override in values if key not in unknown)])
+        known = _compose(folder, [*path, *usable, *(override for key, override in values if key not in unknown)])
         problems += _further_problems(known) if known is not None else []
     if not problems:
         problems = [Problem("command line", " ".join(overrides) or "(no overrides)", reason.strip())]
@@ -210,11 +218,33 @@ def _further_problems(composed: DictConfig) -> Sequence[Problem]:
     return []
 
 
-def _groups(folder: Path) -> dict[str, list[str]]:
+def in_words(error: Exception) -> Exception:
+    """Return an error for people for what Hydra stumbles over before a job begins; any other error as it is.
+
+    Such are ``model=null`` while it composes, and a run directory that it cannot make.
+    """
+    from hydra.errors import ConfigCompositionException, HydraException
+
+    if isinstance(error, HydraException):  # some of them are OSErrors too
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, TypeError | ValueError) and any("config_loader" in frame.filename for frame in frames):
+        return ConfigCompositionException(str(error))
+    if isinstance(error, OSError) and all(frame.name != "job" for frame in frames):
+        return RunError(f"The run directory cannot be made: {error}. Name another one: hydra.run.dir=…")
+    return error
+
+
+def _groups(*folders: Path | None) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
-    for file in sorted(folder.glob("*/**/*.yaml")):
-        groups.setdefault(file.parent.relative_to(folder).as_posix(), []).append(file.stem)
+    for folder in filter(None, folders):
+        for file in sorted(folder.glob("*/**/*.yaml")):
+            groups.setdefault(file.parent.relative_to(folder).as_posix(), []).append(file.stem)
     return groups
+
+
+def _search_path(config_dir: Path | None) -> list[str]:
+    return [] if config_dir is None else [f"hydra.searchpath=['file://{config_dir.resolve()}']"]
 
 
 def _unknown_option(group: str, choice: str, options: Sequence[str]) -> Problem:

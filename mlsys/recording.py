@@ -13,8 +13,11 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from mlsys.config import TrainConfig
-from mlsys.errors import PrunedError
+from mlsys.errors import PrunedError, RunError
+from mlsys.evaluation.metrics import COST
 from mlsys.runs.writer import RunWriter
+from mlsys.tracking import Several, Tracker
+from mlsys.tracking.follow import followed
 
 
 class Stopwatch:
@@ -32,7 +35,6 @@ class Stopwatch:
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._stages: dict[str, float] = {}
-        self._notes: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -43,46 +45,53 @@ class Stopwatch:
         finally:
             self._stages[stage] = time.perf_counter() - start
 
-    def note(self, stage: str, seconds: float) -> None:
-        """Take down what a stage took inside of others, in threads say."""
-        self._notes[stage] = round(seconds, 6)
-
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage, and of everything since the watch was made."""
         rounded = {stage: round(seconds, 3) for stage, seconds in self._stages.items()}
-        return {**rounded, **self._notes, "total": round(time.perf_counter() - self._start, 3)}
+        return {**rounded, "total": round(time.perf_counter() - self._start, 3)}
 
 
 @dataclass
 class Record:
-    """A run directory being written, and what its manifest will say of the data."""
+    """A run directory being written, and what its manifest will say of the data and of the cost of a prediction."""
 
     writer: RunWriter
     fingerprint: str | None = None
+    predict_ms: float | None = None
 
 
 @contextmanager
-def recorded(folder: Path, config: TrainConfig, overrides: list[dict[str, str]], clock: Stopwatch) -> Iterator[Record]:
-    """Open a run directory, write its config, and close it with a manifest.
+def recorded(
+    folder: Path,
+    config: TrainConfig,
+    overrides: list[dict[str, str]],
+    clock: Stopwatch,
+    tracker: Tracker | Several,
+) -> Iterator[Record]:
+    """Open a run directory, write its config, and close it with a manifest; the tracker shows how it goes and ends.
 
     A run that raises leaves a directory whose manifest says ``failed``, with its log and traceback (``pruned``, where
     the sweep gave it up); one that is killed leaves no manifest.
     """
     record = Record(RunWriter(folder))
+    for handler in _log_files(folder):
+        # On a full disk logging would print a traceback for every line; closing the log says so once.
+        handler.handleError = lambda record: None  # type: ignore[method-assign]  # noqa: ARG005
     record.writer.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
     record.writer.write_text("overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
-    try:
-        yield record
-    except PrunedError as pruned:
-        log_to_file(folder, str(pruned))
-        _finish(record, config, clock, "pruned")
-        raise
-    except Exception as error:
-        log_to_file(folder, f"the run failed: {error}", error)
-        _finish(record, config, clock, "failed")
-        raise
-    _finish(record, config, clock, "trial" if config.is_trial else "complete")
+    with followed(tracker, record.writer.folder):
+        try:
+            yield record
+        except PrunedError as pruned:
+            log_to_file(folder, str(pruned))
+            _finish(record, config, clock, "pruned")
+            raise
+        except Exception as error:
+            log_to_file(folder, f"the run failed: {error}", error)
+            _finish(record, config, clock, "failed")
+            raise
+        _finish(record, config, clock, "trial" if config.is_trial else "complete")
 
 
 def discard_log(folder: Path) -> None:
@@ -96,12 +105,13 @@ def discard_log(folder: Path) -> None:
 
 def _finish(record: Record, config: TrainConfig, clock: Stopwatch, status: str) -> None:
     _close_log(record.writer.folder)
+    cost = {} if record.predict_ms is None else {COST: round(record.predict_ms, 3)}
     record.writer.finish(
         seed=config.seed,
         threads=config.thread_count,
         status=status,  # type: ignore[arg-type]
         data_fingerprint=record.fingerprint,
-        timing=clock.seconds,
+        timing={**clock.seconds, **cost},
     )
 
 
@@ -109,7 +119,13 @@ def _close_log(folder: Path) -> None:
     """Close what logs into the run directory: the manifest holds the log's digest."""
     for handler in _log_files(folder):
         logging.getLogger().removeHandler(handler)
-        handler.close()
+        try:
+            handler.close()
+        except OSError as error:
+            raise RunError(
+                f"Could not write {handler.baseFilename}: {error.strerror or error}. The run directory is incomplete "
+                "and of no use: mend the cause (free some space, say), delete it and run again."
+            ) from error
 
 
 def log_to_file(folder: Path, message: str, error: Exception | None = None) -> None:

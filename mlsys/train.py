@@ -53,7 +53,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from rich.console import Console
 
     from mlsys.evaluation.audit import AuditSubject, run_audit
-    from mlsys.evaluation.backtest import Protocol, objective_values, run_folds, score_folds, scoring_seconds
+    from mlsys.evaluation.backtest import Protocol, objective_values, run_folds, score_folds, scoring_ms
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.results import Results, write_results
     from mlsys.evaluation.splits import folds_of
@@ -64,15 +64,13 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     clock = Stopwatch()
     config, parts, data = prepared.config, prepared.parts, prepared.data
     threads = config.thread_count
-    with recorded(folder, config, overrides, clock) as record:
-        parts.tracker.start(folder, config.to_dict())
+    with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
             loaded = data.load()
             folds = folds_of(parts.split, loaded.panel.frame, config.search_folds)
         with clock("fit"):
             protocol = Protocol(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, threads)
             outcome = run_folds(protocol, loaded.panel, folds)
-        clock.note("predict", scoring_seconds(outcome.folds))
         with clock("measure"):
             predictions = outcome.predictions
             metrics = evaluate(predictions, **config.metrics.model_dump(), seed=config.seed)
@@ -100,10 +98,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
         with clock("report"):
             results = Results(config.to_dict(), loaded, outcome, metrics, threshold, audit)
             write_results(record.writer, results, seconds=clock.seconds["fit"])
-        parts.tracker.log_metrics(metrics)
-        record.fingerprint = loaded.fingerprint
-    parts.tracker.log_files(folder)
-    parts.tracker.finish("complete")
+        record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(outcome.folds)
     console = Console()
     show(console, metrics, audit, threshold.to_dict())
     console.print(str(folder), soft_wrap=True, highlight=False, markup=False)
@@ -122,6 +117,7 @@ def job(composed: DictConfig) -> Objective:
     from mlsys.config import check_search, with_choices, without_password
     from mlsys.prepare import explain, prepare
     from mlsys.recording import discard_log
+    from mlsys.runs.writer import check_free
     from mlsys.sweep import current_trial
     from mlsys.trial import try_out
 
@@ -133,6 +129,7 @@ def job(composed: DictConfig) -> Objective:
     folder = Path(hydra_config.runtime.output_dir)
     trial = current_trial()
     try:
+        check_free(folder)
         check_search(composed, is_sweep=hydra_config.mode is RunMode.MULTIRUN)
         prepared = prepare(with_choices(composed, hydra_config.runtime.choices), None if trial is None else trial.keep)
         if prepared.config.is_trial:
@@ -157,10 +154,13 @@ def main() -> None:
     except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the outermost frame: known errors are said in words, others raised again
-        from mlsys.prepare import explain
+        from mlsys.prepare import explain, in_words
 
-        sys.exit(explain(error, sys.argv[1:]))
+        sys.exit(explain(in_words(error), sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
     MlsysError
         With what was wrong; the run directory then says that the run failed.
     """
-    from mlsys.evaluation.backtest import Protocol, judge, objective_values, out_of_fold, scoring_seconds
+    from mlsys.evaluation.backtest import Protocol, judge, objective_values, out_of_fold, scoring_ms
     from mlsys.evaluation.card import trial_card
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.results import write_scores
@@ -62,7 +62,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
         if trial is not None and search.report == "folds":
             trial.report(objective_values([result], config.objectives, at)[0], result.fold.number)
 
-    with recorded(folder, config, overrides, clock) as record:
+    with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
             loaded = prepared.data.load()
             folds, _ = divided(parts.split, loaded.panel.frame, searched=search.folds, held_out=search.holdout_folds)
@@ -78,7 +78,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
         finally:
             if trial is not None:
                 trial.note("fit_seconds", clock.seconds["fit"])
-        clock.note("predict", scoring_seconds(results))
+        record.predict_ms = scoring_ms(results)
         predictions = out_of_fold(results)
         write_scores(record.writer, evaluate(predictions, at=at, draws=0, seed=config.seed), predictions)
         record.writer.write_text("card.md", trial_card(config.to_dict(), config.objectives, results, at))

@@ -60,7 +60,7 @@ def test_every_group_of_the_contract_has_its_options():
     }  # fmt: skip
     assert options["calibration"] >= {"auto", "none", "prior", "sigmoid", "isotonic"}
     assert options["split"] >= {"backtest", "holdout", "group_kfold"}
-    assert "none" in options["tracking"]
+    assert options["tracking"] >= {"wandb", "mlflow", "none", "all"}
 
 
 def test_a_saved_config_composes_to_itself():

@@ -4,11 +4,14 @@ import json
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
+from mlsys.components import Components
 from mlsys.config import TrainConfig
 from mlsys.errors import ConfigError
 from mlsys.launch import conf_folder
-from mlsys.prepare import compose_config, diagnose
+from mlsys.prepare import compose_config, diagnose, explain, prepare
 
 
 def problems(*overrides):
@@ -38,6 +41,50 @@ def test_a_misspelt_group_is_named():
     assert problems("modle=catboost")["modle"].closest == "model"
 
 
+@pytest.mark.parametrize(
+    ("group", "misspelt", "meant"),
+    [("experiment", "bset", "best"), ("debug", "verbos", "verbose"), ("search", "catbost", "catboost")],
+)
+def test_a_misspelt_option_of_an_optional_group_is_not_ignored(group, misspelt, meant):
+    assert problems(f"{group}={misspelt}")[group].closest == meant
+
+
+@pytest.fixture
+def own_options(tmp_path):
+    """A folder with an option of one's own, as for `--config-dir`."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "ours.yaml").write_text("defaults: [demo, _self_]\nname: ours\n")
+    return tmp_path
+
+
+def test_options_of_ones_own_are_found(own_options):
+    assert compose_config(["data=ours"], config_dir=own_options).data.name == "ours"
+
+
+def test_a_misspelt_key_beside_an_option_of_ones_own(own_options, capsys):
+    arguments = ["--config-dir", str(own_options), "data=ours", "modle=catboost", "--cfg", "job"]
+    assert explain(HydraException("could not override"), arguments) == 2
+    shown = capsys.readouterr().err
+    assert "has 1 problem:" in shown
+    assert "closest: model" in shown
+
+
+def test_an_option_of_ones_own_is_offered(own_options):
+    found = {problem.where: problem for problem in diagnose(["data=our"], conf_folder(), "", own_options).problems}
+    assert found["data"].closest == "ours"
+
+
+@pytest.mark.parametrize(
+    "where", ["metrics", "fit", "fit.early_stopping", "audit", "threshold", "features.blocks", "data.events", "split"]
+)
+def test_a_value_where_a_section_belongs_is_one_clear_problem(where):
+    config = OmegaConf.create(compose_config([]).to_dict())
+    OmegaConf.update(config, where, 4)
+    with pytest.raises(ConfigError) as error:
+        prepare(config)
+    assert where in {problem.where for problem in error.value.problems}
+
+
 def test_added_keys_are_checked_too():
     assert problems("+metrics.drawz=3")["metrics.drawz"].closest == "draws"
     assert problems("+data.evnets=3")["data.evnets"].closest == "events"
@@ -48,12 +95,28 @@ def test_literals_name_the_closest():
     assert (problem.got, problem.closest) == ("'dorp'", "drop")
 
 
-def test_every_missing_value_is_named():
-    assert set(problems("data=table")) == {"data.path", "data.target"}
+@pytest.mark.parametrize(
+    ("option", "keys"),
+    [("table", {"data.path", "data.target"}), ("hubspot", {"data.dir"}), ("sql", {"data.url"})],
+)
+def test_every_missing_value_is_named(option, keys):
+    found = problems(f"data={option}")
+    assert set(found) == keys
+    assert {problem.got for problem in found.values()} == {"nothing"}
+
+
+def test_a_target_that_is_not_allowed_is_named_where_it_stands():
+    with pytest.raises(ConfigError) as error:
+        prepare(OmegaConf.create(compose_config([]).to_dict() | {"model": {"_target_": "os.system"}}))
+    assert [problem.where for problem in error.value.problems] == ["model"]
+    assert "os.system" in error.value.problems[0].got
+    assert "execution whitelist" in error.value.problems[0].got
 
 
 def test_exactly_one_source():
-    assert "exactly one of dir, url and demo" in str(problems("data.dir=x")["data"])
+    problem = problems("data.dir=x")["data"]
+    assert "exactly one of dir, url and demo" in str(problem)
+    assert "CLOSEDATE" not in str(problem), "a whole section tells nobody what is wrong"
 
 
 def test_a_threshold_needs_its_parameter():
@@ -117,3 +180,45 @@ def test_a_saved_url_names_the_same_file_from_any_folder(url, saved, tmp_path, m
     monkeypatch.chdir(tmp_path)
     config = compose_config(["data=sql", f"data.url='{url}'"])
     assert config.to_dict()["data"]["url"] == saved.format(here=tmp_path)
+
+
+def test_an_interpolation_in_a_list_that_refers_to_nothing_is_a_problem():
+    assert "nope" in problems("tags=[${nope}]")["tags[0]"].got
+
+
+def test_a_seed_that_no_library_takes_is_a_problem():
+    assert problems("seed=2147483648")["seed"].got == "2147483648"
+    assert compose_config(["seed=2147483647"]).seed == 2**31 - 1
+
+
+def components(*overrides):
+    plain = compose_config(overrides).model_dump(by_alias=True)
+    return {problem.where: problem for problem in Components.build(plain)[1]}
+
+
+def test_every_component_of_another_kind_is_named_before_anything_is_read():
+    changes = [
+        "~encoder", "+encoder._target_=mlsys.pipeline.calibration.Auto",
+        "sampler=smote", "~sampler", "+sampler._target_=sklearn.linear_model.LogisticRegression",
+        "~model", "+model._target_=sklearn.linear_model.LinearRegression",
+        "~calibration", "+calibration._target_=mlsys.pipeline.encoders.OneHot",
+        "~split", "+split._target_=mlsys.pipeline.calibration.Auto",
+        "features=none", "+features.blocks.mine._target_=mlsys.pipeline.encoders.OneHot",
+    ]  # fmt: skip
+    found = components(*changes)
+    groups = ("encoder", "sampler", "model", "calibration", "split", "features.blocks.mine")
+    assert set(found) == {f"{group}._target_" for group in groups}
+    assert "LinearRegression, which has no predict_proba" in found["model._target_"].got
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where"),
+    [
+        (["model=xgboost", "model.n_estimators=-5"], "model.n_estimators"),
+        (["model=lightgbm", "model.n_estimators=0"], "model.n_estimators"),
+        (["model=catboost", "model.iterations=0"], "model.iterations"),
+        (["model=vote", "model.members.xgboost.n_estimators=0"], "model.members.xgboost.n_estimators"),
+    ],
+)
+def test_boosted_models_need_a_tree(overrides, where):
+    assert components(*overrides)[where].allowed == "at least 1"

@@ -17,6 +17,12 @@ app = typer.Typer(no_args_is_help=True, help="Make, check and describe raw table
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="OVERRIDE…", help="As for training, e.g. data=hubspot data.dir=PATH.")
 ]
+ConfigDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder of further config options, as for training.", metavar="FOLDER", exists=True, file_okay=False
+    ),
+]
 
 
 @app.command()
@@ -45,32 +51,34 @@ def demo(
 
 
 @app.command()
-def validate(overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Check raw tables against their contracts; exit code 1 if a rule set to `error` is broken.
+def validate(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
+    """Check raw tables against their contracts.
+
+    Exit code 1 if a rule set to `error` is broken.
 
     Example: mlsys data validate data=hubspot data.dir=PATH
     """
     from mlsys.data.contracts import check_tables
     from mlsys.data.load import check_source
 
-    config = _events_config(overrides)
+    config = _events_config(overrides, config_dir)
     checked = check_tables(config, check_source(config, ()))
     rows = [finding.to_dict() for finding in checked.findings]
     print_rows(rows, as_json=as_json, empty="Every rule holds.")
 
 
 @app.command()
-def describe(overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Say what the columns of the raw tables hold, and what the config takes them for.
+def describe(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
+    """Say what the columns hold, and what they are taken for.
 
-    Example: mlsys data describe data=table data.path=leads.csv data.target=converted
+    Example: mlsys data describe data=table data.path=leads.csv data.target=won
     """
     from dataclasses import asdict
 
     from mlsys.data.config import TableData
     from mlsys.prepare import compose_config
 
-    config = compose_config(overrides or []).data
+    config = compose_config(overrides or [], config_dir=config_dir).data
     if isinstance(config, TableData):
         from mlsys.data.flat import describe_table
 
@@ -79,18 +87,18 @@ def describe(overrides: Overrides = None, as_json: AsJson = False) -> None:
         from mlsys.data.describe import describe_tables
         from mlsys.data.load import check_source
 
-        config = _events_config(overrides)
+        config = _events_config(overrides, config_dir)
         rows = [asdict(summary) for summary in describe_tables(config, check_source(config, ()))]
     print_rows(rows, as_json=as_json, empty="The tables have no columns.")
 
 
-def _events_config(overrides: list[str] | None) -> EventsData:
+def _events_config(overrides: list[str] | None, config_dir: Path | None) -> EventsData:
     from mlsys.data.config import TableData
     from mlsys.data.load import with_demo
     from mlsys.errors import ConfigError, Problem
     from mlsys.prepare import compose_config
 
-    config = compose_config(overrides or []).data
+    config = compose_config(overrides or [], config_dir=config_dir).data
     if isinstance(config, TableData):
         problem = Problem("data", "table", "demo, hubspot or sql: a flat table has no contract", "demo")
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from rich.markdown import Markdown
 
 from mlsys.cli.output import AsJson, print_json, print_rows, progress_bar
 from mlsys.errors import RunError
+from mlsys.launch import ENVIRONMENT_PREFIX, NO_TRACKING
 
 if TYPE_CHECKING:
     from mlsys.runs import RunRow
@@ -49,7 +51,7 @@ def runs(
 ) -> None:
     """List runs, the newest first, and mark those that are incomplete or were tampered with.
 
-    Example: mlsys runs --where 'model=catboost and average_precision>0.05' --sort -roc_auc
+    Example: mlsys runs --where 'model=catboost and roc_auc>0.8' --sort -roc_auc
     """
     from mlsys.runs.index import RunIndex
     from mlsys.runs.search import find
@@ -138,7 +140,10 @@ def _train_again(original: Path, folder: Path) -> None:
     # A process of its own, as the first time: nothing that this one has imported or set can matter.
     command = [sys.executable, "-m", "mlsys.train", "--config-dir", str(original), "--config-name", "config"]
     settings = [f"hydra.run.dir={folder}", "hydra.output_subdir=null", "hydra.job.name=train"]
-    done = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
+    # The saved config holds what the environment had set at that time; what it sets now is for other runs.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    environment[NO_TRACKING] = "1"  # a replay is no new experiment
+    done = subprocess.run([*command, *settings], capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0 and not (folder / "manifest.json").exists():
         reason = (done.stderr or done.stdout).strip()
         raise RunError(f"The replay of {original} did not run through (exit code {done.returncode}):\n{reason}")

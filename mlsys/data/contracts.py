@@ -18,8 +18,8 @@ from pandera.errors import SchemaErrorReason, SchemaErrors
 
 from mlsys.data.config import EventsData
 from mlsys.data.reading import column_uses
-from mlsys.data.rules import Role, Rule, RuleBook
-from mlsys.data.schemas import Contract, make_contracts, make_rule_book
+from mlsys.data.rules import Role, Rule, RuleBook, make_rule_book, typed_table
+from mlsys.data.schemas import Contract, make_contracts
 from mlsys.data.sources import RawTables
 from mlsys.errors import ContractError, DataError, Problem, closest
 
@@ -255,9 +255,7 @@ def _mended(book: RuleBook, raw: RawTables, breaches: Sequence[_Breach]) -> RawT
     def mend(name: str, table: ir.Table, *roles: Role) -> ir.Table:
         own = [breach for breach in breaches if breach.contract.name == name and breach.rule.role in roles]
         kept = _without(table, own)
-        columns = book.typed(kept, book.uses(name, table.columns)) | _alike(data, raw, kept, name)
-        changed = {column: value for column, value in columns.items() if not value.equals(kept[column])}
-        return kept.mutate(**changed) if changed else kept
+        return typed_table(book, raw, name, kept)
 
     return replace(
         raw,
@@ -265,14 +263,3 @@ def _mended(book: RuleBook, raw: RawTables, breaches: Sequence[_Breach]) -> RawT
         outcome=mend(data.outcome.table, raw.outcome, "entities", "outcome"),
         events=mend(data.events.table, raw.events, "events"),
     )
-
-
-def _alike(data: EventsData, raw: RawTables, table: ir.Table, name: str) -> dict[str, ir.Column]:
-    """Give an attribute one type in all entity tables: one of few values or none may be read as another type."""
-    columns = {}
-    for column in data.entities.attributes.values() if name in raw.entities else ():
-        types = {one[column].type() for one in raw.entities.values() if column in one.columns}
-        if column in table.columns and len(types) > 1:
-            numbers = all(kind.is_numeric() for kind in types)
-            columns[column] = table[column].cast("float64" if numbers else "string")
-    return columns

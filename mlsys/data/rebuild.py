@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mlsys.data.config import EventsData
 from mlsys.data.panel import PanelRequest, build_panel
+from mlsys.data.rules import typed_tables
 from mlsys.data.sources import RawTables, canonical_entities, canonical_events
 from mlsys.data.spine import EPOCH
 from mlsys.features.base import Block, EntityBlock, Feature, TableBlock
@@ -35,8 +36,8 @@ ADDED_AFTER = (1, 7, 90)
 class Rebuild:
     """What is needed to compute panel rows again from the raw tables.
 
-    The raw tables are read without the contracts: both copies of a row are made from the same raw rows, so what a rule
-    would have dropped is in both.
+    The raw tables are read as the panel's were, but no rule is applied: both copies of a row are made from the same raw
+    rows, so what a rule would have dropped is in both.
 
     Entity blocks are not computed again: their columns are expressions over the entity's own row, of which only day and
     value of the outcome can lie after an as-of. It is enough, and cheaper, to see whether they read these.
@@ -122,15 +123,19 @@ class Rebuild:
         return [block for block in self.blocks if not isinstance(block, EntityBlock)]
 
     @cached_property
+    def _typed(self) -> RawTables:
+        return typed_tables(self.data, self.raw)
+
+    @cached_property
     def _entity_features(self) -> list[Feature]:
-        entities = ibis.table(canonical_entities(self.data, self.raw).schema(), name="entities")
+        entities = ibis.table(canonical_entities(self.data, self._typed).schema(), name="entities")
         blocks = [block for block in self.blocks if isinstance(block, EntityBlock)]
         return [feature for block in blocks for feature in block.features(entities)]
 
     def _futures(self, rows: pd.DataFrame, *, first_altered: int) -> tuple[_Future, _Future]:
         ids = rows["id"].drop_duplicates().tolist()
         entities, events = (
-            _rows_of(ids, canonical(self.data, self.raw)) for canonical in (canonical_entities, canonical_events)
+            _rows_of(ids, canonical(self.data, self._typed)) for canonical in (canonical_entities, canonical_events)
         )
         copies = pd.DataFrame({"copy": np.arange(len(rows)), "id": rows["id"].to_numpy()})
         copies["as_of_day"] = (rows["as_of"].to_numpy() - np.datetime64(EPOCH)) // np.timedelta64(1, "D")

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import ibis
 
 from mlsys.data.config import Action, EventsData
-from mlsys.data.reading import ColumnUse, IdType, Reading, column_uses, read_id, read_moment, read_number
+from mlsys.data.reading import (
+    ColumnUse,
+    IdType,
+    Reading,
+    column_uses,
+    common_id_type,
+    read_id,
+    read_moment,
+    read_number,
+)
+from mlsys.data.sources import RawTables
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -237,6 +247,51 @@ class RuleBook:
         action = self.data.rules.users_over_actions
         allowed = "at least one action by each user"
         return Rule("users_over_actions", "events", action, "with more users than actions", allowed, tuple(parts))
+
+
+def make_rule_book(data: EventsData, raw: RawTables, today: date | None = None) -> RuleBook:
+    """Return the maker of the rules; reads rows only where ids differ in type between tables."""
+    named = [(table, data.entities.id) for table in raw.entities.values()]
+    everywhere = [*named, (raw.outcome, data.outcome.id), (raw.events, data.events.id)]
+    id_type = common_id_type([table[column] for table, column in everywhere if column in table.columns])
+    known = None
+    if all(column in table.columns for table, column in named):
+        tables = [table.select(id=read_id(table[column], id_type).value) for table, column in named]
+        everyone = ibis.union(*tables) if len(tables) > 1 else tables[0]
+        known = everyone.filter(everyone.id.notnull())
+    return RuleBook(data, id_type, known, last_possible_day(data, today))
+
+
+def typed_tables(data: EventsData, raw: RawTables) -> RawTables:
+    """Return the raw tables with every column read as what the config says it is, and no rule applied.
+
+    What cannot be read is missing. It needs no pandera, which is slow to import.
+    """
+    book = make_rule_book(data, raw)
+    return replace(
+        raw,
+        entities={name: typed_table(book, raw, name, table) for name, table in raw.entities.items()},
+        outcome=typed_table(book, raw, data.outcome.table, raw.outcome),
+        events=typed_table(book, raw, data.events.table, raw.events),
+    )
+
+
+def typed_table(book: RuleBook, raw: RawTables, name: str, rows: ir.Table) -> ir.Table:
+    """Return rows of the raw table ``name`` with every column read as what the config says it is."""
+    columns = book.typed(rows, book.uses(name, rows.columns)) | _alike(book.data, raw, rows, name)
+    changed = {column: value for column, value in columns.items() if not value.equals(rows[column])}
+    return rows.mutate(**changed) if changed else rows
+
+
+def _alike(data: EventsData, raw: RawTables, table: ir.Table, name: str) -> dict[str, ir.Column]:
+    """Give an attribute one type in all entity tables: one of few values or none may be read as another type."""
+    columns = {}
+    for column in data.entities.attributes.values() if name in raw.entities else ():
+        types = {one[column].type() for one in raw.entities.values() if column in one.columns}
+        if column in table.columns and len(types) > 1:
+            numbers = all(kind.is_numeric() for kind in types)
+            columns[column] = table[column].cast("float64" if numbers else "string")
+    return columns
 
 
 def last_possible_day(data: EventsData, today: date | None = None) -> date:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING
 
-import ibis
 from pandera.ibis import Check, Column, DataFrameSchema
 
 from mlsys.data.config import EventsData
-from mlsys.data.reading import column_uses, common_id_type, read_id
-from mlsys.data.rules import Rule, RuleBook, last_possible_day
+from mlsys.data.reading import column_uses
+from mlsys.data.rules import Rule, RuleBook
 from mlsys.data.sources import RawTables
 
 if TYPE_CHECKING:
@@ -42,19 +40,6 @@ class Contract:
     id: str
     schema: DataFrameSchema
     rules: tuple[Rule, ...]
-
-
-def make_rule_book(data: EventsData, raw: RawTables, today: date | None = None) -> RuleBook:
-    """Return the maker of the rules; reads rows only where ids differ in type between tables."""
-    named = [(table, data.entities.id) for table in raw.entities.values()]
-    everywhere = [*named, (raw.outcome, data.outcome.id), (raw.events, data.events.id)]
-    id_type = common_id_type([table[column] for table, column in everywhere if column in table.columns])
-    known = None
-    if all(column in table.columns for table, column in named):
-        tables = [table.select(id=read_id(table[column], id_type).value) for table, column in named]
-        everyone = ibis.union(*tables) if len(tables) > 1 else tables[0]
-        known = everyone.filter(everyone.id.notnull())
-    return RuleBook(data, id_type, known, last_possible_day(data, today))
 
 
 def make_contracts(book: RuleBook, raw: RawTables) -> list[Contract]:

@@ -105,6 +105,8 @@ class Folder:
         """Return the table of the file ``name``, with or without its ending."""
         path = self._path(name)
         self.files.append(path)
+        if path.stat().st_size == 0:
+            raise DataError(f"{path} is empty (0 bytes). Export it again.")
         reader = next((function for suffix, function in READERS.items() if path.name.endswith(suffix)), "read_csv")
         try:
             if reader == "read_parquet":

@@ -107,11 +107,6 @@ def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
     return pd.concat([result.predictions for result in results], ignore_index=True)
 
 
-def scoring_seconds(results: Sequence[FoldResult]) -> float:
-    """Return the seconds that scoring the rows of all folds took, one fold after the other."""
-    return sum(result.seconds for result in results)
-
-
 def objective_values(
     results: Sequence[FoldResult], objectives: Sequence[str], at: Sequence[int]
 ) -> tuple[float | None, ...]:
@@ -132,6 +127,11 @@ def objective_values(
         folds.append(numbers | {COST: result.scoring_ms})
     known = [[value for fold in folds if (value := fold[name]) is not None] for name in objectives]
     return tuple(float(np.mean(values)) if values else None for values in known)
+
+
+def scoring_ms(results: Sequence[FoldResult]) -> float:
+    """Return the milliseconds that scoring 1,000 rows took, the mean over folds."""
+    return float(np.mean([result.scoring_ms for result in results]))
 
 
 def run_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> Outcome:

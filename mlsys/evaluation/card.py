@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from mlsys.errors import PrunedError
 from mlsys.evaluation.backtest import FoldResult, objective_values
+from mlsys.evaluation.pages import templates
 from mlsys.evaluation.summary import Facts, Numbers, summarise
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_card(
@@ -96,47 +91,3 @@ def trial_card(
         f"# Trial {config['search']['trial']}: {choices.get('model', 'model')} on {config['data']['name']}\n\n"
         f"{end} A trial keeps its numbers and no model; the sweep's `best` is a complete run.\n\n{head}{table}"
     )
-
-
-@cache
-def templates() -> jinja2.Environment:
-    """Return the environment of the templates: HTML is escaped by itself, Markdown by the filters md and code."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["md"] = escape_markdown
-    environment.filters["code"] = code_span
-    return environment
-
-
-def escape_markdown(text: object) -> str:
-    r"""Make text mean itself in Markdown, table cells included.
-
-    Examples
-    --------
-    >>> print(escape_markdown("<b> a|b *c* users_28d _d_"))
-    \<b> a\|b \*c\* users_28d \_d\_
-    """
-    line = " ".join(str(text).split())
-    line = re.sub(r"([\\`*\[<|])", r"\\\1", line)
-    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
-
-
-def code_span(text: object) -> str:
-    """Return an inline code span, whatever backticks and pipes the text holds.
-
-    Examples
-    --------
-    >>> print(code_span("a`b"))
-    `` a`b ``
-    """
-    line = " ".join(str(text).split()).replace("|", "\\|")
-    if "`" not in line:
-        return f"`{line}`"
-    fence = "`" * (max(map(len, re.findall("`+", line))) + 1)
-    return f"{fence} {line} {fence}"

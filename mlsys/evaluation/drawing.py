@@ -11,8 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlsys.evaluation.curves import Floats, Ranking, Reliability, reliability
-from mlsys.evaluation.figures import (
+from mlsys.evaluation.canvas import (
     ACTIVITY,
     CHANCE,
     DASHED,
@@ -23,15 +22,17 @@ from mlsys.evaluation.figures import (
     PERCENT,
     RAW,
     RIGHT,
-    WIDTH,
     Words,
+    draw_shares,
     fold_ticks,
-    legend,
     log_axis,
+    name_lines,
     name_y,
     new_axes,
     percent_axes,
+    say_nothing,
 )
+from mlsys.evaluation.curves import Floats, Ranking, Reliability, reliability
 from mlsys.evaluation.formats import METRICS, percent, point
 
 GRID = np.linspace(0.0, 1.0, 501)  # every curve is drawn through these points, however many rows there are
@@ -124,7 +125,7 @@ def draw_gain(figure: Figure, evidence: Evidence) -> Words:
     _draw_curves(axes, evidence, lambda ranking: ranking.gain_at(GRID))
     axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="at random", zorder=2)
     percent_axes(axes)
-    legend(figure, axes)
+    name_lines(figure, axes)
     at = np.asarray([CONTACTED])
     caught = float(np.mean([ranking.gain_at(at)[0] for ranking in evidence.models]))
     marks, versus = [(caught, MODEL)], ""
@@ -150,7 +151,7 @@ def draw_precision_recall(figure: Figure, evidence: Evidence) -> Words:
     axes.axhline(base, color=CHANCE, linewidth=1.2, linestyle=DOTTED, label=f"at random {percent(base)}", zorder=2)
     percent_axes(axes)
     axes.set_ylim(0, _precision_top(evidence, base))
-    legend(figure, axes)
+    name_lines(figure, axes)
     value = evidence.headline("average_precision", Ranking.average_precision)
     return Words(
         f"Average precision {value}",
@@ -167,7 +168,7 @@ def draw_roc(figure: Figure, evidence: Evidence) -> Words:
     _draw_curves(axes, evidence, lambda ranking: ranking.sensitivity_at(GRID))
     axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="at random", zorder=2)
     percent_axes(axes)
-    legend(figure, axes)
+    name_lines(figure, axes)
     value = evidence.headline("roc_auc", Ranking.roc_auc)
     return Words(f"ROC-AUC {value}", f"ROC curve. Area under it {value}; at random 0.5. {evidence.fold_words()}")
 
@@ -190,7 +191,7 @@ def draw_calibration(figure: Figure, evidence: Evidence) -> Words:
         log_axis(axes, "y", low, 1.0)
     else:
         percent_axes(axes)
-    legend(figure, axes)
+    name_lines(figure, axes)
     title = _calibration_title(evidence.metrics, before is not None)
     return Words(
         title,
@@ -222,7 +223,7 @@ def draw_scores(figure: Figure, evidence: Evidence) -> Words:
     axes.yaxis.set_major_formatter(PERCENT)
     if evidence.threshold is not None and edges[0] <= evidence.threshold <= edges[-1]:
         axes.axvline(evidence.threshold, color=INK, linewidth=1, linestyle=DASHED, label="threshold")
-    legend(figure, axes)
+    name_lines(figure, axes)
     words = f"{medians[evidence.positives]} for {evidence.positives}, {medians['others']} for others"
     return Words(f"Median {words}", f"Distribution of the predicted probability by outcome: median {words}.")
 
@@ -237,7 +238,7 @@ def draw_folds(figure: Figure, evidence: Evidence) -> Words:
     _draw_by_fold(lower, evidence, Ranking.roc_auc, [0.5] * len(chance), "ROC-AUC")
     upper.set_ylim(bottom=0)
     upper.tick_params(labelbottom=False)
-    legend(figure, upper)
+    name_lines(figure, upper)
     write = METRICS["average_precision"].write
     title = f"Average precision {write(min(ours))} to {write(max(ours))} by fold"
     if len(ours) == 1:
@@ -259,19 +260,16 @@ def draw_importances(figure: Figure, evidence: Evidence) -> Words:
     order = np.argsort(-np.abs(values), kind="stable")[:MOST_FEATURES]
     names = [" ".join(str(name).split()) for name in table["feature"].iloc[order]]
     shares = values[order] / total
-    figure.set_size_inches(WIDTH, 0.75 + 0.21 * len(names))
-    height = figure.get_figheight()
-    _draw_bars(figure.add_axes((0.42, 0.12 / height, 0.46, 1 - 0.62 / height)), names, shares)
+    draw_shares(figure, names, shares)
     of_all = f"Top {len(names)} of {len(values)} features" if len(values) > len(names) else f"All {len(names)} features"
     listed = ", ".join(f"{name} {percent(float(share))}" for name, share in zip(names[:5], shares, strict=False))
     return Words(f"{of_all}, by share of importance", f"{of_all}, by share of all importance: first {listed}.")
 
 
 def _nothing(figure: Figure, title: str, evidence: Evidence, reason: str = "") -> Words:
-    """Say why there is nothing to draw: an empty plot would look like a fault."""
-    reason = reason or f"No fold holds both {evidence.positives} and others,\nso there is nothing to draw."
-    figure.text(0.5, 0.5, reason, ha="center", va="center", color=CHANCE)
-    return Words(title, f"{title}. {reason}".replace("\n", " "))
+    return say_nothing(
+        figure, title, reason or f"No fold holds both {evidence.positives} and others,\nso there is nothing to draw."
+    )
 
 
 def _draw_curves(axes: Axes, evidence: Evidence, curve: Callable[[Ranking], Floats]) -> None:
@@ -393,21 +391,3 @@ def _draw_by_fold(
     axes.set_xticks(x[::step], labels=fold_ticks([fold.name for fold in evidence.folds][::step]))
     name_y(axes, name)
     return ours, theirs
-
-
-def _draw_bars(axes: Axes, names: Sequence[str], shares: Floats) -> None:
-    places = np.arange(len(names))
-    axes.barh(places, shares, height=0.66, color=MODEL)
-    for place, share in zip(places, shares, strict=True):
-        end = (max(float(share), 0.0), float(place))
-        axes.annotate(percent(float(share)), end, (3, 0), textcoords="offset points", va="center")
-    axes.set_yticks(places, labels=[_short(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(visible=False)
-    axes.xaxis.set_visible(False)
-    axes.spines["bottom"].set_visible(False)
-
-
-def _short(name: str, most: int = 26) -> str:
-    """Shorten a name in its middle: features of one block differ at the end."""
-    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"

@@ -1,8 +1,4 @@
-"""The plots of a run, as small PNG files that repeat byte for byte.
-
-Matplotlib's `Figure` is drawn straight to the Agg canvas: no pyplot, no display. Each file carries its own description
-as PNG text, from which the report takes the words for those who cannot see it.
-"""
+"""The plots of a run, as small PNG files that repeat byte for byte."""
 
 from __future__ import annotations
 
@@ -16,9 +12,9 @@ from matplotlib.figure import Figure
 
 from mlsys.errors import DataError
 from mlsys.evaluation import drawing
+from mlsys.evaluation.canvas import Words, house_style, picture
 from mlsys.evaluation.curves import Floats, Ranking
 from mlsys.evaluation.drawing import Evidence, Fold
-from mlsys.evaluation.figures import Words, house_style, png
 
 COLUMNS = ("as_of", "fold", "label", "label_complete", "score", "probability")
 PLOTS: Mapping[str, Callable[[Figure, Evidence], Words]] = {
@@ -99,11 +95,11 @@ def write_plots(
         positives=positives,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"{name}.png" for name in PLOTS}
+    files = {name: folder / f"{name}.png" for name in PLOTS}
     with house_style():
         for name, draw in PLOTS.items():
-            paths[name].write_bytes(png(_with(evidence, draw)))
-    return paths
+            files[name].write_bytes(picture(_with(evidence, draw)))
+    return files
 
 
 def _with(evidence: Evidence, draw: Callable[[Figure, Evidence], Words]) -> Callable[[Figure], Words]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
-from mlsys.evaluation.card import templates
+from mlsys.evaluation.pages import embed, templates
 from mlsys.evaluation.summary import Facts, Numbers, summarise
 
 CAPTIONS: Mapping[str, str] = {
@@ -26,18 +22,6 @@ CAPTIONS: Mapping[str, str] = {
     "folds": "Every fold is a separate test. A hollow mark is a fold whose outcomes are not all known yet.",
     "importances": "How much the saved model uses each feature. That is use, not cause.",
 }
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A plot as the page embeds it."""
-
-    name: str
-    source: str
-    description: str
-    caption: str
-    width: int
-    height: int
 
 
 def render_report(
@@ -73,14 +57,5 @@ def render_report(
     summary = summarise(
         config=config, metrics=metrics, audit=audit, threshold=threshold, facts=facts, top_leads=top_leads
     )
-    pictures = {name: picture(name, path.read_bytes(), CAPTIONS) for name, path in plots.items()}
+    pictures = {name: embed(name, path.read_bytes(), CAPTIONS.get(name, "")) for name, path in plots.items()}
     return templates().get_template("report.html.j2").render(summary=summary, pictures=pictures)
-
-
-def picture(name: str, data: bytes, captions: Mapping[str, str]) -> Picture:
-    """Return a PNG as a page embeds it, described by the words inside."""
-    with Image.open(io.BytesIO(data)) as image:
-        width, height = image.size
-        description = str(image.info.get("Description") or name)
-    encoded = base64.b64encode(data).decode("ascii")
-    return Picture(name, f"data:image/png;base64,{encoded}", description, captions.get(name, ""), width, height)

@@ -106,6 +106,7 @@ def _golden_inputs(results: Results) -> pd.DataFrame:
 def _write_pages(writer: RunWriter, results: Results, predictions: pd.DataFrame, seconds: float) -> None:
     panel = results.loaded.panel
     weights = importances(results.outcome.final.pipeline, panel.inputs, seed=int(results.config["seed"]))
+    writer.write_json("importances.json", weights.to_dict("records"))
     plots = write_plots(
         writer.path("plots/any.png").parent,
         predictions,
@@ -136,6 +137,7 @@ def _facts(writer: RunWriter, results: Results, predictions: pd.DataFrame, secon
     facts: Facts = {
         "run": str(writer.folder.relative_to(here) if writer.folder.is_relative_to(here) else writer.folder),
         "data": str(config["data"]["name"]),
+        "source": next((str(config["data"][key]) for key in ("path", "dir", "url") if config["data"].get(key)), ""),
         "entities": int(predictions["id"].nunique()),
         "rows": len(predictions),
         "positives": int(predictions["label"].sum()),

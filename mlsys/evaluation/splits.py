@@ -130,7 +130,7 @@ class Holdout:
             _check_groups(len(places), 2, "data.group to name a column with more groups, or none")
             held_out = _held_out(places, self.share)[codes]
             return [Fold(0, _complete(frame, np.flatnonzero(~held_out)), np.flatnonzero(held_out))]
-        times = _times(frame, "holdout split.order=time")
+        times = _times(frame, "holdout split.order=time", "split.order=random")
         start: Any = times.quantile(1 - self.share, interpolation="higher")
         known = _known(times, start, self.horizon_days)
         train = _complete(frame, np.flatnonzero(known))
@@ -289,12 +289,12 @@ def _check_groups(groups: int, parts: int, advice: str) -> None:
         raise DataError(f"The split wants {parts} parts, but the rows form only {few}. Use {advice}.")
 
 
-def _times(frame: pd.DataFrame, split: str) -> pd.Series[Any]:
+def _times(frame: pd.DataFrame, split: str, otherwise: str = "split=group_kfold") -> pd.Series[Any]:
     times = frame["as_of"]
     if times.isna().any():
         raise DataError(
             f"split={split} needs a time for each row; {int(times.isna().sum())} of {len(times)} rows have none. "
-            "Name the time column (data.time), or use split=group_kfold."
+            f"Name the time column (data.time), or use {otherwise}."
         )
     return times
 

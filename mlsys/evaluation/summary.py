@@ -23,8 +23,9 @@ class Facts(TypedDict, total=False):
     ----------
     name, run : str
         What the run is called, and how to name it on the command line (default ``RUN``).
-    data, target : str
-        Name of the data; what is predicted, completing "It predicts which accounts …".
+    data, source, target : str
+        Name of the data; the folder, file or database that they came from; what is predicted, completing "It predicts
+        which accounts …".
     entities_name, positives_name : str
         Words for the rows and the positive rows, in the plural (default accounts, converters).
     entities, rows, positives, training_rows, features : int
@@ -45,6 +46,7 @@ class Facts(TypedDict, total=False):
     name: str
     run: str
     data: str
+    source: str
     target: str
     entities_name: str
     positives_name: str
@@ -154,7 +156,7 @@ def summarise(
         title=facts.get("name") or _title(choices, facts),
         subtitle=_subtitle(facts),
         purpose=_purpose(facts, choices, entities),
-        verdict=(*_verdict(metrics, folds, entities, positives), *_searched(config)),
+        verdict=(*_verdict(metrics, folds, entities, positives), *_calibrated(metrics), *_searched(config)),
         entities=entities,
         positives=positives,
         run=run,
@@ -163,7 +165,7 @@ def summarise(
         has_activity=any(row.activity != MISSING for row in rows),
         fold_metrics=tuple(metric_text(name, positives).title for name in fold_metrics),
         folds=tuple(_fold_row(fold, number, fold_metrics, positives) for number, fold in enumerate(folds)),
-        threshold=_threshold(threshold, entities, positives),
+        threshold=_threshold(threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"),
         threshold_rows=tuple(_threshold_rows(threshold)),
         audit_status=str(audit.get("status") or "not run"),
         audit=_audit(audit, checks),
@@ -244,6 +246,8 @@ def _metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
     versus = metrics.get("versus_activity") or {}
     for name, value in (metrics.get("overall") or {}).items():
         text = metric_text(name, positives)
+        if text.kind == "money" and point(value) is None:
+            continue  # nothing says what a positive row is worth
         yield MetricRow(
             name=name,
             title=text.title,
@@ -305,6 +309,20 @@ def _verdict(metrics: Numbers, folds: Sequence[Numbers], entities: str, positive
         yield "All numbers come from one split, so nothing shows how much they vary over time."
 
 
+def _calibrated(metrics: Numbers) -> Iterable[str]:
+    """Say what calibration mended, where the scores taken as probabilities were clearly further off."""
+    found = metrics.get("calibration") or {}
+    before, after = (as_float((found.get(when) or {}).get("ece")) for when in ("before", "after"))
+    if before is None or after is None or before < 2 * after:
+        return
+    write = metric_text("ece").write
+    yield f"Probabilities: as they came, the scores were off by {write(before)}; after calibration by {write(after)}."
+
+
+def _all_complete(folds: Sequence[Numbers]) -> bool:
+    return all(fold.get("label_complete", True) for fold in folds)
+
+
 def _searched(config: Numbers) -> Iterable[str]:
     """Say how many configurations this one was chosen from: the best of many is better than it will do."""
     search = config.get("search") or {}
@@ -358,7 +376,7 @@ METHODS: Mapping[str, str] = {
 }
 
 
-def _threshold(threshold: Numbers | None, entities: str, positives: str) -> str:
+def _threshold(threshold: Numbers | None, entities: str, positives: str, which: str) -> str:
     value = as_float(threshold.get("threshold")) if threshold else None
     if threshold is None or value is None:
         return "No threshold was chosen: use the ranking."
@@ -368,7 +386,7 @@ def _threshold(threshold: Numbers | None, entities: str, positives: str) -> str:
         return f"{text}None of the test rows reached it."
     mean = as_float(threshold.get("flagged_mean"))
     who = f"{mean:,.0f} {entities} a fold" if mean is not None and mean >= 1 else f"some {entities}"
-    text += f"In the test rows {who} reached it, and {percent(precision)} of them were {positives}"
+    text += f"In the test rows{which} {who} reached it, and {percent(precision)} of them were {positives}"
     return f"{text}: {percent(recall)} of all {positives}." if recall is not None else f"{text}."
 
 
@@ -415,20 +433,23 @@ def _check(check: Numbers) -> Mapping[str, str]:
 def _audit(audit: Numbers, checks: Sequence[Mapping[str, str]]) -> str:
     if not checks:
         return "The leakage audit did not run: do not trust the numbers yet."
-    passed = sum(check["status"] == "pass" for check in checks)
+    applying = [check for check in checks if check["status"] != "pass" or check["value"] != MISSING]
+    passed = sum(check["status"] == "pass" for check in applying)
+    left_out = len(checks) - len(applying)
+    others = f" ({left_out} more {'does' if left_out == 1 else 'do'} not apply)" if left_out else ""
     meaning = {
         "pass": "no sign that the model saw what it could not have known",
         "warn": "read the warnings before trusting the numbers",
         "fail": "the numbers are not to be trusted until the failures are explained",
     }
     status = str(audit.get("status") or "not run")
-    return f"{passed} of {len(checks)} checks passed: {meaning.get(status, status)}."
+    return f"{passed} of {len(applying)} checks passed{others}: {meaning.get(status, status)}."
 
 
 def _data_rows(facts: Facts, entities: str, positives: str) -> Iterable[tuple[str, str]]:
     as_ofs = [_day(as_of) for as_of in facts.get("as_ofs") or []]
     if facts.get("data"):
-        yield "Data", facts["data"]
+        yield "Data", " in ".join(part for part in (facts["data"], facts.get("source")) if part)
     for key, name in (
         ("entities", f"{entities.capitalize()} scored"),
         ("rows", "Test rows"),
@@ -492,7 +513,7 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: Facts, entities: str, posi
         f"It says which {entities} are likely {positives}, not which of them a call would persuade: that takes an "
         "experiment in which some are left alone."
     )
-    yield "It knows the past only: compare the inputs of new data with `reference.json` before relying on it."
+    yield "It knows the past only: compare the inputs of new data with reference.json before relying on it."
 
 
 def _commands(run: str) -> Iterable[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 AUDIT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -38,15 +39,20 @@ def show(console: Console, metrics: Mapping[str, Any], audit: Mapping[str, Any],
         cells += [number((activity.get(name) or {}).get("value"))] if activity else []
         table.add_row(*cells, number((chance.get(name) or {}).get("value")))
     console.print(table)
-    console.print(f"\nThreshold {number(threshold['threshold'])} ({threshold['method']})", highlight=False)
-    style = AUDIT_STYLES[audit["status"]]
-    console.print(f"Audit [{style}]{audit['status']}[/]", highlight=False)
+    console.print()
+    before, after = (((metrics.get("calibration") or {}).get(when) or {}).get("ece") for when in ("before", "after"))
+    if before is not None and number(before) != number(after):
+        console.print(f"Calibration error {number(after)}, {number(before)} before calibration", highlight=False)
+    how = [threshold["method"], *(f"{name}={value:.6g}" for name, value in threshold.get("parameters", {}).items())]
+    console.print(f"Threshold {number(threshold['threshold'])} ({', '.join(how)})", highlight=False)
+    console.print(Text.assemble("Audit ", (audit["status"], AUDIT_STYLES[audit["status"]])))
+    found = Table.grid(padding=(0, 1))
     for check in audit["checks"]:
         if check["status"] != "pass":
-            console.print(
-                f"  [{AUDIT_STYLES[check['status']]}]{check['status']}[/] {check['name']}: ", end="", highlight=False
-            )
-            console.print(check["message"], markup=False, highlight=False)
+            status = Text(f"  {check['status']}", AUDIT_STYLES[check["status"]])
+            found.add_row(status, Text(f"{check['name']}: {check['message']}"))
+    if found.row_count:
+        console.print(found)
 
 
 def number(value: float | None) -> str:
@@ -54,11 +60,13 @@ def number(value: float | None) -> str:
 
     Examples
     --------
-    >>> number(0.90311), number(0.0012512), number(1234.5), number(None)
-    ('0.903', '0.00125', '1,234', '')
+    >>> number(0.90311), number(0.05), number(54.74), number(1234.5), number(1e-17), number(None)
+    ('0.903', '0.0500', '54.7', '1,234', '0', '')
     """
     if value is None:
         return ""
+    if abs(value) < 1e-9:  # zero, but for rounding
+        return "0"
     if abs(value) >= 100:  # revenue, not a share
         return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
+    return f"{value:.3f}" if 0.1 <= abs(value) < 9.9995 else f"{value:#.3g}"

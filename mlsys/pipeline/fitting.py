@@ -214,6 +214,11 @@ def _fit_encoded(recipe: Recipe, estimator: Any, rows: Labelled, held_out: Label
         judges = Judges(encoder.transform(held_out[0]), held_out[1], weights)
         options |= stopping_options(estimator, recipe.stop_after or 0, judges, categories, recipe.watch)
     estimator.fit(encoded, labels, **options)
+    if not hasattr(estimator, "predict_proba"):
+        raise FitError(
+            f"{type(estimator).__name__} gives no probabilities as it is configured (it has no predict_proba): set the "
+            "parameter that makes it give them, or use another model."
+        )
     if recipe.watch is not None and held_out is not None:
         recipe.watch.raise_if_stopped()
     _use_threads(estimator, 1)  # scoring single rows with several is slower

@@ -84,7 +84,7 @@ class Manifest:
     data_fingerprint : str or None
         Digest of the raw tables; None if the run failed before it read them.
     timing : mapping of str to float
-        Seconds for each stage; "predict" is what scoring all test rows took, inside "fit".
+        Seconds for each stage, and ``predict_ms``: milliseconds that scoring 1,000 rows took.
     files : mapping of str to FileEntry
         Every other file of the run directory, by its path relative to it.
     """
@@ -132,7 +132,7 @@ class Manifest:
         advice = ". Restore it from a copy, or train again."
         try:
             data = json.loads(text, parse_constant=_no_constant)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{damaged}it is not JSON ({error}){advice}") from error
         if not isinstance(data, dict) or "format_version" not in data:
             raise RunError(f"{damaged}it has no format_version{advice}")
@@ -226,6 +226,15 @@ def _from_dict(data: dict[str, Any], where: str) -> Manifest:
         fields = {name: data[name] for name in Manifest.__dataclass_fields__}
         fields["git"] = Git(**data["git"])
         fields["files"] = {name: FileEntry(**entry) for name, entry in data["files"].items()}
+        _check_types(fields)
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{where} lacks what a manifest must have ({error!r}): train again.") from error
     return Manifest(**fields)
+
+
+def _check_types(fields: Mapping[str, Any]) -> None:
+    for name, kind in {"created": str, "seed": int, "threads": int, "packages": dict, "timing": dict}.items():
+        if not isinstance(fields[name], kind):
+            raise TypeError(f"{name} is {fields[name]!r}")
+    if fields["status"] not in get_args(Status):
+        raise TypeError(f"status is {fields['status']!r}")

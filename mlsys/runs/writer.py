@@ -20,6 +20,41 @@ if TYPE_CHECKING:
 MARKER = ".writing"
 
 
+def check_free(folder: Path) -> None:
+    """Check that a run may be written to a folder, before anything is: even a line of log would damage a finished one.
+
+    Raises
+    ------
+    RunError
+        If it holds a finished run, or another process is writing (or was killed while writing) it.
+    """
+    check_finished(folder)
+    if (folder / MARKER).exists():
+        raise _taken(folder)
+
+
+def check_finished(folder: Path) -> None:
+    """Check that a folder holds no finished run.
+
+    Raises
+    ------
+    RunError
+        If it does.
+    """
+    if (folder / MANIFEST).exists():
+        raise RunError(
+            f"{folder} holds a finished run, which is never overwritten. "
+            "Choose another folder (hydra.run.dir=…), or delete this one."
+        )
+
+
+def _taken(folder: Path) -> RunError:
+    return RunError(
+        f"Another run is writing {folder}, or was killed while it did ({MARKER} is there). "
+        "Choose another folder (hydra.run.dir=…), or delete this one if nothing writes it any more."
+    )
+
+
 class RunWriter:
     """Writes the files of one run, then its manifest.
 
@@ -162,20 +197,17 @@ class RunWriter:
 
     def _claim(self) -> None:
         """Make the marker, which only one process can; then look for a manifest, which must not be there."""
+        check_free(self.folder)
         try:
             descriptor = os.open(self.folder / MARKER, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError as error:
-            raise RunError(
-                f"Another run is writing {self.folder}, or was killed while it did ({MARKER} is there). "
-                "Choose another folder (hydra.run.dir=…), or delete this one if nothing writes it any more."
-            ) from error
+            raise _taken(self.folder) from error
         os.close(descriptor)
-        if (self.folder / MANIFEST).exists():
+        try:
+            check_finished(self.folder)
+        except RunError:
             (self.folder / MARKER).unlink()
-            raise RunError(
-                f"{self.folder} holds a finished run, which is never overwritten. "
-                "Choose another folder (hydra.run.dir=…), or delete this one."
-            )
+            raise
 
     def _digests(self) -> dict[str, FileEntry]:
         digests = {}

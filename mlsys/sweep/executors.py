@@ -13,10 +13,12 @@ from typing import Any, Protocol
 import cloudpickle
 
 from mlsys.errors import SweepError
+from mlsys.sweep.preload import context, interrupts_blocked
 from mlsys.sweep.worker import Sweep, run_hydra_job, work
 
 log = logging.getLogger(__name__)
 
+STARTS = 3  # of one worker
 FRUITLESS_DEATHS = 5  # of workers, one after the other, without a trial finished in between
 
 
@@ -56,9 +58,8 @@ class LocalProcesses:
     """
 
     def __init__(self, sweep: Sweep) -> None:
-        # Not forked: a fork of a process with threads (DuckDB, OpenMP) may hang.
-        self._context = multiprocessing.get_context("spawn")
-        self._payload = _shared(self._context, dumps(sweep))
+        self._context = context()
+        self._payload = _shared(dumps(sweep))
         # Not an Event: a worker that is killed while it asks one would hold the lock for ever.
         self._stopping = self._context.RawValue("b", 0)
         self._errors: Any = self._context.SimpleQueue()
@@ -102,9 +103,7 @@ class LocalProcesses:
     def _spawn(self) -> Any:  # noqa: ANN401 - a SpawnProcess
         number, self._spawned = self._spawned, self._spawned + 1  # never one twice: it is part of the sampler's seed
         arguments = (self._payload, number, self._stopping, self._errors)
-        process = self._context.Process(target=_process, args=arguments, name=f"worker-{number}", daemon=True)
-        _start(process)
-        return process
+        return _started(_process, arguments)
 
 
 class RayTasks:
@@ -195,11 +194,8 @@ def run_apart(sweep: Sweep, number: int, overrides: list[str], subdir: str) -> N
     Exception
         What the job raised.
     """
-    context = multiprocessing.get_context("spawn")
-    errors: Any = context.SimpleQueue()
-    payload = _shared(context, dumps(sweep))
-    process = context.Process(target=_one_job, args=(payload, number, overrides, subdir, errors), daemon=True)
-    _start(process)
+    errors: Any = context().SimpleQueue()
+    process = _started(_one_job, (_shared(dumps(sweep)), number, overrides, subdir, errors))
     try:
         process.join()
     finally:
@@ -220,13 +216,13 @@ def dumps(sweep: Sweep) -> bytes:
     return payload
 
 
-def _shared(context: Any, payload: bytes) -> Any:  # noqa: ANN401 - an array of ctypes
+def _shared(payload: bytes) -> Any:  # noqa: ANN401 - an array of ctypes
     """Put a payload into shared memory.
 
     As an argument it would go through a pipe that holds 64 KiB: a child that is killed before it has read it would
     leave the parent writing for ever.
     """
-    return context.RawArray("c", payload)
+    return context().RawArray("c", payload)
 
 
 def _loads(payload: bytes) -> Sweep:
@@ -241,13 +237,13 @@ def _loads(payload: bytes) -> Sweep:
 def _process(payload: Any, number: int, stopping: Any, errors: Any) -> None:  # noqa: ANN401
     _leave_interrupts_to_parent()
     _die_with_parent()
-    _quietly(errors, lambda: work(_loads(payload.raw), number, lambda: bool(stopping.value)))
+    _alone(errors, lambda: work(_loads(payload.raw), number, lambda: bool(stopping.value)))
 
 
 def _one_job(payload: Any, number: int, overrides: list[str], subdir: str, errors: Any) -> None:  # noqa: ANN401
     _leave_interrupts_to_parent()
     _die_with_parent()
-    _quietly(errors, lambda: run_hydra_job(_loads(payload.raw), number, overrides, subdir))
+    _alone(errors, lambda: run_hydra_job(_loads(payload.raw), number, overrides, subdir))
 
 
 def _ray_task(payload: bytes, number: int, flag: Any) -> None:  # noqa: ANN401
@@ -256,7 +252,8 @@ def _ray_task(payload: bytes, number: int, flag: Any) -> None:  # noqa: ANN401
     work(_loads(payload), number, lambda: bool(ray.get(flag.is_set.remote())))
 
 
-def _quietly(errors: Any, do: Callable[[], object]) -> None:  # noqa: ANN401
+def _alone(errors: Any, do: Callable[[], object]) -> None:  # noqa: ANN401
+    """Do a process's one thing; what it raises goes to the parent."""
     try:
         do()
     except Exception as error:  # noqa: BLE001 - it goes to the parent, which says it once
@@ -264,13 +261,25 @@ def _quietly(errors: Any, do: Callable[[], object]) -> None:  # noqa: ANN401
         os._exit(1)
 
 
-def _start(process: Any) -> None:  # noqa: ANN401 - a SpawnProcess
-    """Start a process that no Ctrl-C reaches before it can say that it wants none."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _started(target: Callable[..., None], arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401 - a ForkServerProcess
+    """Start a process; again, where it or the one that it is forked from was killed before it began.
+
+    Raises
+    ------
+    SweepError
+        Where it does not help.
+    """
+    for attempt in range(STARTS):
+        process = context().Process(target=target, args=arguments, daemon=True)
+        try:
+            with interrupts_blocked():
+                process.start()
+        except (OSError, EOFError) as error:
+            if attempt + 1 == STARTS:
+                raise SweepError(f"No worker could be started: {error!r}. Try hydra.sweeper.n_jobs=1.") from error
+        else:
+            break
+    return process
 
 
 def _leave_interrupts_to_parent() -> None:
@@ -280,12 +289,13 @@ def _leave_interrupts_to_parent() -> None:
 
 
 def _die_with_parent() -> None:
-    """End this process as soon as its parent is gone: nobody would count, show or stop it."""
-    parent = multiprocessing.parent_process()
+    """End this process when its parent is gone, or what it was forked from: nobody would count, show or stop it."""
+    parent, forked_from = multiprocessing.parent_process(), os.getppid()
     assert parent is not None
 
     def wait() -> None:
-        parent.join()
+        while parent.is_alive() and os.getppid() == forked_from:
+            parent.join(timeout=1)
         os._exit(1)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()

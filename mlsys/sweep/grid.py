@@ -16,12 +16,17 @@ class Leaderboard(Callback):
     """Ends a grid with a table of its runs; the last line of any sweep is its directory, where scripts look for it."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401, ARG002 - Hydra's signature
-        """Print the table and the sweep directory."""
+        """Print the table, what became of the runs in trackers, and the sweep directory."""
+        from mlsys.tracking.follow import settle
+        from mlsys.tracking.words import of_sweep
+
         folder = Path(config.hydra.sweep.dir).absolute()
         if not folder.is_dir():  # refused before the first job
             return
         if not (folder / "optimization_results.yaml").exists():
             show_leaderboard(folder, config)
+        settle()  # the last run of this process
+        sys.stderr.writelines(f"{line}\n" for line in of_sweep(folder))
         sys.stdout.write(f"{folder}\n")
 
 

@@ -33,8 +33,11 @@ class MlsysOptunaSweeper(Sweeper):
         arguments : list of str
             The overrides of the command line.
         """
-        from mlsys.sweep.run import run_sweep
+        from mlsys.sweep.preload import start_preloading
 
         assert self.hydra_context is not None
         assert self.config is not None
+        start_preloading(self.config, self.settings)
+        from mlsys.sweep.run import run_sweep
+
         run_sweep(self.settings, self.hydra_context, self.task_function, self.config, arguments)

@@ -13,8 +13,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from mlsys.sweep.checks import objectives_of
+from mlsys.sweep.findings import plain
 from mlsys.sweep.study import Counts, count, repeated_numbers
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from mlsys.sweep.study import SharedStudy
     from mlsys.sweep.worker import Sweep
 
+REPORT = "report.html"
 LATEST = 5  # finished trials in the live table
 WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -66,6 +69,18 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
+    def begin(self) -> None:
+        """Say what is searched, and how to stop it."""
+        aims = [
+            f"{'lowest' if direction == 'minimize' else 'highest'} {name}"
+            for name, direction in zip(self._objectives, self._sweep.directions, strict=True)
+        ]
+        wanted, workers = self._sweep.settings.n_trials, self._sweep.workers
+        self.say(
+            f"Searching for the {' and '.join(aims)}: {wanted} trials, {workers} worker{'s' if workers > 1 else ''}. "
+            "Ctrl-C lets the trials under way finish; the sweep can go on later."
+        )
+
     def say(self, text: str) -> None:
         """Print a sentence."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -94,6 +109,9 @@ class Progress:
             console.print(f"  failed ({numbers}): {reason}", highlight=False, markup=False, soft_wrap=True)
         if results.rows:
             console.print(results.table())
+        report = self._sweep.folder / REPORT
+        if report.exists():
+            console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
         if results.folder_of_best is not None:
             console.print(f"best: {results.folder_of_best}", highlight=False, markup=False, soft_wrap=True)
 
@@ -106,15 +124,14 @@ class Progress:
             told += f": {trial.user_attrs.get('error', 'its worker died; it is repeated')}"
         told += f" | {short(trial)}"
         if best is not None and best.number != trial.number:
-            told += f" | best {named(self._objectives, best.values)} (trial {best.number})"
+            told += f" | best {named(self._objectives[:1], best.values[:1])} (trial {best.number})"
         return told
 
     def _table(self, trials: Sequence[FrozenTrial]) -> Table:
         counts, wanted = count(trials), self._sweep.settings.n_trials
         table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_row(
-            "trials", f"{counts.finished} of {wanted}, {counts.running} running, {self._time_left(counts.finished)}"
-        )
+        running = f"{counts.running} running, " if counts.running else ""
+        table.add_row("trials", f"{counts.finished} of {wanted}, {running}{self._time_left(counts.finished)}")
         table.add_row("", self._ended(counts))
         best = best_trial(trials, self._sweep.directions)
         if best is not None:
@@ -122,15 +139,23 @@ class Progress:
         finished = [trial for trial in trials if trial.state.is_finished()]
         latest = sorted(finished, key=lambda trial: trial.datetime_complete or trial.datetime_start, reverse=True)  # type: ignore[arg-type, return-value]
         for trial in latest[:LATEST]:
-            value = named(self._objectives, trial.values) if trial.state is TrialState.COMPLETE else WORDS[trial.state]
-            table.add_row(str(trial.number), f"{value}  [dim]{short(trial)}[/]")
+            told = Text.assemble(self._how_it_ended(trial), "  ", (short(trial), "dim"))
+            table.add_row(f"trial {trial.number}", told)
         return table
+
+    def _how_it_ended(self, trial: FrozenTrial) -> str:
+        if trial.state is TrialState.COMPLETE:
+            return named(self._objectives, trial.values)
+        why = trial.user_attrs.get("error", "its worker died") if trial.state is TrialState.FAIL else ""
+        return WORDS[trial.state] + (f": {why}" if why else "")
 
     def _ended(self, counts: Counts) -> str:
         return f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
 
     def _time_left(self, finished: int) -> str:
         done, wanted = finished - self._before, self._sweep.settings.n_trials
+        if self.stopping:
+            return "stopping"
         if done < 1:
             return "time left unknown"
         seconds = (time.monotonic() - self._begun) / done * (wanted - finished)
@@ -145,16 +170,21 @@ def best_trial(trials: Sequence[FrozenTrial], directions: Sequence[str]) -> Froz
 
 
 def failures(trials: Sequence[FrozenTrial]) -> dict[str, str]:
+    """Return why trials failed, each reason with the numbers of its trials in words."""
+    return {
+        reason: f"{len(numbers)}: trials {', '.join(map(str, numbers[:8]))}{' …' if len(numbers) > 8 else ''}"
+        for reason, numbers in reasons(trials).items()
+    }
+
+
+def reasons(trials: Sequence[FrozenTrial]) -> dict[str, list[int]]:
     """Return why trials failed, each reason with the numbers of its trials."""
     repeated = repeated_numbers(trials)
-    reasons: dict[str, list[str]] = {}
+    found: dict[str, list[int]] = {}
     for trial in trials:
         if trial.state is TrialState.FAIL and trial.number not in repeated:
-            reasons.setdefault(trial.user_attrs.get("error", "its worker died"), []).append(str(trial.number))
-    return {
-        reason: f"{len(numbers)}: trials {', '.join(numbers[:8])}{' …' if len(numbers) > 8 else ''}"
-        for reason, numbers in reasons.items()
-    }
+            found.setdefault(trial.user_attrs.get("error", "its worker died"), []).append(trial.number)
+    return found
 
 
 def named(objectives: Sequence[str], values: Sequence[float]) -> str:
@@ -170,8 +200,5 @@ def named(objectives: Sequence[str], values: Sequence[float]) -> str:
 
 def short(trial: optuna.trial.FrozenTrial) -> str:
     """Return a trial's parameters in a few words."""
-    parts = []
-    for name, value in trial.params.items():
-        key = name.partition("@")[0].rpartition(".")[2]
-        parts.append(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}")
+    parts = [f"{name.partition('@')[0].rpartition('.')[2]}={plain(value)}" for name, value in trial.params.items()]
     return " ".join(parts)

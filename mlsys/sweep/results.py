@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from omegaconf import OmegaConf
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from rich.table import Table
 
 from mlsys.runs.files import write_atomic
 from mlsys.sweep.checks import objectives_of
-from mlsys.sweep.progress import WORDS, best_trial, failures, short
+from mlsys.sweep.findings import Findings
+from mlsys.sweep.progress import REPORT, best_trial, failures, short
 from mlsys.sweep.study import count, repeated_numbers
 from mlsys.sweep.worker import Sweep
 
@@ -55,11 +56,16 @@ class Results:
         return best_trial(self.trials, self.sweep.directions)
 
     @cached_property
+    def findings(self) -> Findings:
+        """What the trials that count say: finished ones, each once."""
+        repeated = repeated_numbers(self.trials)
+        counted = [trial for trial in self.trials if trial.state.is_finished() and trial.number not in repeated]
+        return Findings(counted, self.objectives, self.sweep.directions)
+
+    @cached_property
     def rows(self) -> list[FrozenTrial]:
         """Complete trials, the best first."""
-        sign = 1 if self.sweep.directions[0] == "minimize" else -1
-        complete = [trial for trial in self.trials if trial.state is TrialState.COMPLETE]
-        return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
+        return [self.findings.complete[place] for place in self.findings.order]
 
     @property
     def folder_of_best(self) -> Path | None:
@@ -116,10 +122,16 @@ def write_results(results: Results) -> None:
     folder = results.sweep.folder
     write_atomic(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(summary(results))).encode())
     frame = results.frame()
-    objects = frame.select_dtypes("object").columns  # a parameter may be a number in one trial and a word in another
+    # A parameter may be a number in one trial and a word in another.
+    objects = [name for name in frame if frame[name].dtype == object]
     buffer = io.BytesIO()
     frame.astype(dict.fromkeys(objects, "string")).to_parquet(buffer, index=False)
     write_atomic(folder / TRIALS, buffer.getvalue())
+    # The last, so that all else is there already where somebody does not wait for it; matplotlib is loaded only here.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells everybody that it made a cache of fonts
+    from mlsys.sweep.report import render_sweep
+
+    write_atomic(folder / REPORT, render_sweep(results).encode())
 
 
 def summary(results: Results) -> dict[str, Any]:
@@ -129,9 +141,10 @@ def summary(results: Results) -> dict[str, Any]:
     if len(results.objectives) == 1 and results.best is not None:
         found |= {"best_params": plain_params(results.best), "best_value": results.best.value}
     elif results.best is not None:
-        front = [trial for trial in results.study.best_trials if trial.state is TrialState.COMPLETE]
         found["solutions"] = [
-            {"params": plain_params(trial), "values": list(trial.values), "trial": trial.number} for trial in front
+            {"params": plain_params(trial), "values": list(trial.values), "trial": trial.number}
+            for trial in results.findings.complete
+            if trial.number in results.findings.front
         ]
     if results.best is not None:
         found |= {"best_trial": results.best.number, "best_overrides": results.overrides(results.best)}
@@ -156,8 +169,3 @@ def link(folder: Path, target: Path) -> None:
         new.unlink()
     new.symlink_to(os.path.relpath(target, folder))
     new.replace(folder / BEST)
-
-
-def state_word(trial: FrozenTrial, repeated: Sequence[int] | set[int]) -> str:
-    """Return how a trial ended, in a word."""
-    return "repeated" if trial.number in repeated else WORDS.get(trial.state, trial.state.name.lower())

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from mlsys.config import without_password
 from mlsys.errors import ConfigError, Problem, SweepError
 from mlsys.runs.files import write_atomic
 from mlsys.sweep.checks import check_study, check_trials, directions_of
+from mlsys.sweep.commands import resume_command
 from mlsys.sweep.progress import Progress
 from mlsys.sweep.results import Results, write_results
 from mlsys.sweep.settings import SweepSettings, check_settings
@@ -119,6 +119,7 @@ def _run(sweep: Sweep, shared: SharedStudy) -> None:
     received: list[int] = []
     with Progress(sweep, shared) as progress, _signals(progress, received):
         if start.finished < sweep.settings.n_trials:
+            progress.begin()
             _work(sweep, shared, progress)
     results = Results(sweep, shared.trials(), study)
     try:
@@ -126,7 +127,8 @@ def _run(sweep: Sweep, shared: SharedStudy) -> None:
             with _signals(progress, received):
                 refit_winner(results)
     finally:
-        write_results(results)
+        with _signals(progress, received):  # a second Ctrl-C may cost the report, but not how to go on
+            write_results(results)
     progress.summary(results)
     if received:
         sys.stderr.write(f"Go on with:\n  {resume_command(sweep.folder)}\n")
@@ -164,6 +166,7 @@ def _work(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
 def _employ(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
     if sweep.workers == 1 and sweep.settings.executor == "local":
         work(sweep, 0, lambda: progress.stopping, lambda _: progress.update())
+        progress.update()  # the last trial may have been another machine's
         return
     executor = _executor(sweep)
     try:
@@ -223,17 +226,3 @@ def _extension(settings: SweepSettings) -> Any:  # noqa: ANN401 - a function of 
 
     node = {"_target_": settings.custom_search_space, "_partial_": True}
     return instantiate(node, _execution_whitelist_=[*ALLOWED, settings.custom_search_space])
-
-
-def resume_command(folder: Path, arguments: Sequence[str] | None = None) -> str:
-    """Return the command line that goes on with a sweep.
-
-    Examples
-    --------
-    >>> resume_command(Path("multirun/a"), ["python", "-m", "mlsys.train", "-m", "search=xgboost"])
-    'python -m mlsys.train -m search=xgboost hydra.sweep.dir=multirun/a'
-    """
-    words = list(sys.orig_argv if arguments is None else arguments)
-    kept = [word for word in words if not word.startswith("hydra.sweep.dir=")]
-    kept[0] = Path(kept[0]).name
-    return shlex.join([*kept, f"hydra.sweep.dir={folder}"])

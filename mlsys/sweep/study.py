@@ -25,11 +25,11 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlsys.errors import SweepError
+from mlsys.sweep.commands import study_url
 from mlsys.sweep.settings import SweepSettings
 
 log = logging.getLogger(__name__)
 
-DATABASE = "study.db"
 WORKERS = ".workers"
 RETRY_OF = "retry_of"  # numbers of the trials that this one repeats, because their workers died
 WORKER = "worker"  # host and lock file of whoever runs the trial
@@ -93,7 +93,7 @@ class SharedStudy:
 
     def __init__(self, settings: SweepSettings, folder: Path, sampler: Any = None, pruner: Any = None) -> None:  # noqa: ANN401
         self.settings, self.folder = settings, folder
-        self.url = settings.storage or f"sqlite:///{folder / DATABASE}"
+        self.url = study_url(folder, settings.storage)
         self.name = settings.study_name or folder.name
         self._sampler, self._pruner = sampler, pruner
         self._storage = self._open_storage()

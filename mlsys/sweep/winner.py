@@ -31,13 +31,20 @@ def refit_winner(results: Results) -> None:
     tried = count(results.trials).finished
     folder = _free(results.sweep.folder / REFIT / str(tried), str(best.number))
     if not _is_complete(folder):
-        sys.stderr.write(f"Refitting the best of {tried} trials, number {best.number} …\n")
+        sys.stderr.write(f"Refitting the best of {tried} trials, number {best.number}{_measured_on(results)} …\n")
         # Not those that the study holds, where passwords are hidden.
         overrides = results.sweep.space.overrides(FixedTrial(best.params, best.number), results.sweep.config)  # type: ignore[arg-type]
         if results.sweep.config.get("search") is not None:
             overrides = [*overrides, f"++search.tried={tried}"]
         _run(results, overrides, str(folder.relative_to(results.sweep.folder)))
     link(results.sweep.folder, folder)
+
+
+def _measured_on(results: Results) -> str:
+    by = f" (by {results.objectives[0]})" if len(results.objectives) > 1 else ""
+    search = results.sweep.config.get("search") or {}
+    held_out = search.get("holdout_folds")
+    return f"{by}, and measuring it on the {held_out} latest folds, which no trial saw" if held_out else by
 
 
 def _run(results: Results, overrides: list[str], subdir: str) -> None:

@@ -22,6 +22,7 @@ from mlsys.config import without_password
 from mlsys.errors import ConfigError, PrunedError, SweepError
 from mlsys.recording import log_to_file
 from mlsys.sweep.context import trial_scope
+from mlsys.sweep.pruners import PairedPruner
 from mlsys.sweep.settings import SEQUENCES, SweepSettings
 from mlsys.sweep.space import Space
 from mlsys.sweep.study import STORAGE_ERRORS, SharedStudy, WorkerLock, is_disk_full, storage_error
@@ -112,7 +113,7 @@ class WorkerTrial:
         if not self._prunable or value is None or not math.isfinite(value):
             return
         self._values.append(value)
-        # WilcoxonPruner pairs the same step of two trials; the others want a value that approaches the final one.
+        # Some pruners pair the same step of two trials; the others want a value that approaches the final one.
         self._trial.report(float(np.mean(self._values)) if self._averages else value, step)
         if self._trial.should_prune():
             raise PrunedError(
@@ -166,8 +167,8 @@ def work(
 
 def run_trial(sweep: Sweep, shared: SharedStudy, trial: Trial, memory: Memory) -> None:
     """Run one trial's job and tell the study how it ended."""
-    pruner = type(shared.study.pruner).__name__
-    current = WorkerTrial(trial, memory, averages=pruner != "WilcoxonPruner" and not reports_trees(sweep.config))
+    is_paired = isinstance(shared.study.pruner, PairedPruner | optuna.pruners.WilcoxonPruner)
+    current = WorkerTrial(trial, memory, averages=not is_paired and not reports_trees(sweep.config))
     try:
         with shared.heartbeat(trial):
             overrides = sweep.space.overrides(trial, sweep.config)

@@ -1,5 +1,7 @@
-"""Trackers: where metrics and files go beside the run directory."""
+"""Trackers: where runs are shown beside their run directories."""
 
-from mlsys.tracking.base import NoTracker, Tracker
+from mlsys.tracking.base import NoTracker, Several, Tracker
+from mlsys.tracking.mlflow_tracker import MlflowTracker
+from mlsys.tracking.wandb_tracker import WandbTracker
 
-__all__ = ["NoTracker", "Tracker"]
+__all__ = ["MlflowTracker", "NoTracker", "Several", "Tracker", "WandbTracker"]

@@ -133,6 +133,14 @@ def test_data_validate_lists_findings(mlsys, tmp_path):
     assert {"duplicate_ids", "non_positive_value"} <= {finding["rule"] for finding in json.loads(out)}
 
 
+def test_data_validate_with_an_option_of_ones_own(mlsys, tmp_path, crm):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "ours.yaml").write_text(f"defaults: [hubspot, _self_]\ndir: {crm.folder}\n")
+    code, out, err = mlsys("data", "validate", "data=ours", "--config-dir", tmp_path, "--json")
+    assert (code, err) == (0, "")
+    assert isinstance(json.loads(out), list)
+
+
 def test_data_validate_with_an_error_rule(mlsys, tmp_path):
     generate(tmp_path, events=3000)
     rule = "data.rules.non_positive_value=error"
@@ -180,6 +188,8 @@ def test_every_command_has_help_with_an_example(mlsys, command):
     code, out, _ = mlsys(*command, "--help")
     assert code == 0
     assert f"Example: mlsys {' '.join(command)}" in " ".join(out.split())
+    example = next(line for line in out.splitlines() if "Example: mlsys" in line)
+    assert out.splitlines()[out.splitlines().index(example) + 1] == "", "an example that is folded cannot be copied"
 
 
 def test_the_module_is_the_command():

@@ -11,7 +11,8 @@ from pandera.errors import SchemaErrors
 
 from mlsys.data.config import EventsData
 from mlsys.data.contracts import check_tables
-from mlsys.data.schemas import make_contracts, make_rule_book
+from mlsys.data.rules import make_rule_book
+from mlsys.data.schemas import make_contracts
 from mlsys.data.sources import canonical_entities, canonical_events, open_tables
 from mlsys.errors import ContractError, DataError
 

@@ -6,6 +6,8 @@ import pyarrow as pa
 import pytest
 
 from mlsys.data import rebuild
+from mlsys.data.read import open_data
+from mlsys.features import Windows
 
 DAY = 18000
 HORIZON = 30
@@ -95,3 +97,35 @@ def test_a_row_that_the_rules_have_mended_is_still_eligible():
     entities = ENTITIES.set_column(3, "outcome_day", outcome)
     kept, _ = rebuild._two_entities(COPIES, entities, HORIZON, first_altered=4)
     assert np.isnan(kept.to_pandas()["outcome_day"]).all()
+
+
+def texts(frame, column, text):
+    """Put a text that no rule can read into every fifth row."""
+    values = frame[column].astype(str)
+    return frame.assign(**{column: values.where(np.arange(len(frame)) % 5 > 0, text)})
+
+
+@pytest.mark.parametrize("action", ["drop", "warn"])
+@pytest.mark.parametrize(
+    ("table", "column", "text"),
+    [
+        ("customers", "CLOSEDATE", "soon"),
+        ("usage_actions", "WHEN_TIMESTAMP", "soon"),
+        ("usage_actions", "ACTIONS_EMAIL", "many"),
+        ("noncustomers", "id", "x1"),  # then ids are numbers in one table and text in another
+    ],
+)
+def test_raw_columns_are_read_as_the_panels_were(crm, tmp_path, table, column, text, action):
+    frames = crm.frames | {table: texts(crm.frames[table], column, text)}
+    for name, frame in frames.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    data = crm.data(dir=str(tmp_path), cache=False, rules={"wrong_types": action})
+    blocks = [Windows(of=["actions"], windows=[28])]
+    reader = open_data(data, blocks, threads=1)
+    panel = reader.load()
+    made = reader.rebuild(panel)
+    rows = panel.panel.frame[["id", "as_of"]].iloc[::200].reset_index(drop=True)
+    kept, altered = made.pairs(rows)
+    pd.testing.assert_frame_equal(kept, altered)
+    if action == "warn":  # the rows that are left out of the panel are in both copies
+        pd.testing.assert_frame_equal(kept, panel.panel.inputs.iloc[::200].reset_index(drop=True), check_dtype=False)

@@ -1,7 +1,12 @@
+import io
+
 import pandas as pd
 import pytest
+from rich.console import Console
+from rich.markdown import Markdown
 
-from mlsys.evaluation.card import code_span, escape_markdown, render_card
+from mlsys.evaluation.card import render_card
+from mlsys.evaluation.pages import code_span, escape_markdown
 
 
 def test_the_card_says_what_a_reader_needs(run):
@@ -20,7 +25,10 @@ def test_the_card_says_what_a_reader_needs(run):
         "Leakage audit: **warn**. 1 of 2 checks passed",
         "| missingness | **warn** | EMPLOYEE_RANGE differs. |",
         "Refitted on all complete rows; the numbers are the backtest's.",
-        "| 2020-04-27 | 400 | 6 | **incomplete** |",
+        r"| 2020-04-27\* | 400 | 6 |",
+        r"\* Outcomes incomplete: not all converters are known yet.",
+        "In the test rows with known outcomes 50 accounts a fold reached it",
+        "Probabilities: as they came, the scores were off by 0.0512; after calibration by 0.0010.",
         "Outcomes are incomplete in 2020-04-27",
         "The test rows hold only 18 converters",
         r"| customers | mrr | warn | 4 | MRR \<= 0 \| kept |",
@@ -37,6 +45,48 @@ def test_every_table_is_well_formed(run):
     for table in tables:
         cells = {line.replace("\\|", "").count("|") for line in table.splitlines()}
         assert len(cells) == 1, table
+
+
+def test_a_narrow_terminal_cuts_no_fold(run):
+    buffer = io.StringIO()
+    Console(file=buffer, width=80).print(Markdown(render_card(**run)))
+    folds = buffer.getvalue().partition("Fold by fold")[2].partition("The operating threshold")[0]
+    assert "…" not in folds
+    assert "2020-02-24" in folds
+
+
+def test_plain_words_keep_no_escapes(run):
+    assert "with reference.json before" in render_card(**run)
+
+
+def test_what_calibration_left_alone_is_not_told(run):
+    run["metrics"]["calibration"] = {"before": {"ece": 0.001}, "after": {"ece": 0.0009}}
+    assert "after calibration" not in render_card(**run)
+
+
+def test_a_value_that_nobody_knows_has_no_row(run):
+    assert "Revenue" not in render_card(**run)
+
+
+def test_folds_with_known_outcomes_have_no_footnote(run):
+    for fold in run["metrics"]["folds"]:
+        fold["label_complete"] = True
+    card = render_card(**run)
+    assert "incomplete" not in card
+    assert "In the test rows 50 accounts" in card
+
+
+def test_a_check_that_does_not_apply_has_not_passed(run):
+    message = "Does not apply: the split is by time."
+    run["audit"]["checks"].append(
+        {"name": "groups", "status": "pass", "value": None, "limit": None, "message": message}
+    )
+    assert "1 of 2 checks passed (1 more does not apply): read the warnings" in render_card(**run)
+
+
+def test_the_data_are_named_with_their_place(run):
+    run["facts"]["source"] = "/data/crm"
+    assert "| Data | hubspot in /data/crm |" in render_card(**run)
 
 
 def test_the_card_repeats(run):
@@ -59,7 +109,7 @@ def test_a_split_without_time_is_told_by_fold_number(run):
     run["config"]["choices"]["split"] = "group_kfold"
     run["metrics"]["folds"] = [fold | {"as_of": None} for fold in run["metrics"]["folds"][:1]]
     card = render_card(**run)
-    assert "| fold 0 | 400 | 6 | complete |" in card
+    assert "| fold 0 | 400 | 6 |" in card
     assert "on a test date" not in card
     assert "the backtest's" not in card
     assert "All numbers come from one split" in card

@@ -131,7 +131,7 @@ def test_most_rows_at_one_time_leave_the_last_to_test():
             panel([None, 3]),
             r"needs a time for each row; 1 of 2 .* \(data\.time\), or use split=group_kfold",
         ),
-        (Holdout(), panel([None, None]), r"split\.order=time needs a time for each row; 2 of 2"),
+        (Holdout(), panel([None, None]), r"split\.order=time needs .*; 2 of 2 .* or use split\.order=random"),
         (Backtest(), panel([5, 5]), r"at least two as-ofs, there is 1\. Use split=group_kfold, or more as-ofs"),
         (Backtest(until="2019-01-01"), snapshots(3), r"at least two as-ofs up to 2019-01-01, there are 0"),
         (Backtest(folds=3, horizon_days=30), snapshots(3), r"Fold 0 \(as-of 2020-01-06\) .* Use fewer split\.folds"),

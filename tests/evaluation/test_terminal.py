@@ -72,7 +72,24 @@ def test_a_message_is_text_and_not_markup(run):
 
 
 def test_the_threshold(run):
-    assert "Threshold 0.0213 (top_k)" in shown(run)
+    assert "Threshold 0.0213 (top_k, k=50)" in shown(run)
+
+
+def test_what_calibration_mended_is_told(run):
+    mended = {"before": {"ece": 0.0619}, "after": {"ece": 0.0018}}
+    text = shown(run, metrics=run["metrics"] | {"calibration": mended})
+    assert "Calibration error 0.00180, 0.0619 before calibration" in text
+    same = {"before": {"ece": 0.001}, "after": {"ece": 0.001}}
+    assert "before calibration" not in shown(run, metrics=run["metrics"] | {"calibration": same})
+
+
+def test_a_long_finding_is_indented_under_its_own_name(run):
+    check = {"name": "missingness", "status": "warn", "value": 1, "limit": 0, "message": "word " * 60}
+    lines = shown(run, audit={"status": "warn", "checks": [check]}).splitlines()
+    told = lines[next(number for number, line in enumerate(lines) if "missingness:" in line) :]
+    assert len(told) > 2
+    assert all(len(line) <= 100 for line in told)
+    assert all(line.startswith("       word") for line in told[1:])
 
 
 @pytest.mark.parametrize(
@@ -82,8 +99,9 @@ def test_the_threshold(run):
         (0.0, "0"),
         (0.00012345, "0.000123"),
         (0.1, "0.100"),
-        (-0.05, "-0.05"),
-        (12.3456, "12.346"),
+        (-0.05, "-0.0500"),
+        (1.48e-17, "0"),
+        (12.3456, "12.3"),
         (98765.4, "98,765"),
     ],
 )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import log_loss
 
 from mlsys.errors import FitError
@@ -284,3 +285,9 @@ def test_index_and_row_order_of_the_frame_carry_no_meaning(recipe, table):
     second = fit(recipe(sampler="smotenc", stop_after=5), training(table, inputs=moved))
     assert first.trees == second.trees
     assert model_bytes(first.pipeline) == model_bytes(second.pipeline)
+
+
+def test_a_model_without_probabilities_is_refused_with_what_to_do(recipe, table):
+    made = replace(recipe(), estimator=SGDClassifier(loss="hinge"), stop_after=None)
+    with pytest.raises(FitError, match="SGDClassifier gives no probabilities as it is configured"):
+        fit(made, training(table))

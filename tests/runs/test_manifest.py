@@ -109,3 +109,17 @@ def test_git_in_a_checkout(tmp_path):
     assert git_state(tmp_path) == Git(commit, False)
     (tmp_path / "b").touch()
     assert git_state(tmp_path) == Git(commit, True)
+
+
+@pytest.mark.parametrize(
+    "change", [{"packages": None}, {"created": 5}, {"timing": []}, {"seed": "3"}, {"status": "splendid"}]
+)
+def test_values_of_another_kind_are_refused_however_well_sealed(manifest, change):
+    text = replace(manifest, **change).to_text()
+    with pytest.raises(RunError, match="lacks what a manifest must have"):
+        Manifest.from_text(text, "manifest.json")
+
+
+def test_endless_nesting_is_damage():
+    with pytest.raises(RunError, match="damaged"):
+        Manifest.from_text("[" * 100_000, "manifest.json")

@@ -11,7 +11,7 @@ import pytest
 
 from mlsys.errors import RunError
 from mlsys.runs.reader import Run
-from mlsys.runs.writer import RunWriter
+from mlsys.runs.writer import RunWriter, check_free
 
 
 def finish(writer: RunWriter, **more):
@@ -159,3 +159,14 @@ def test_a_link_in_the_directory_stops_the_manifest(tmp_path):
 def test_names_are_checked(tmp_path, name):
     with pytest.raises(RunError):
         RunWriter(tmp_path).write_text(name, "a")
+
+
+def test_a_folder_is_free_until_a_run_claims_it(tmp_path):
+    folder = tmp_path / "run"
+    check_free(folder)
+    writer = RunWriter(folder)
+    with pytest.raises(RunError, match="Another run is writing"):
+        check_free(folder)
+    finish(writer)
+    with pytest.raises(RunError, match="holds a finished run"):
+        check_free(folder)

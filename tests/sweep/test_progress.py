@@ -27,7 +27,7 @@ def study():
         [
             trial(2.0),
             trial(state=TrialState.FAIL),
-            trial(state=TrialState.FAIL, error="ValueError: no"),
+            trial(state=TrialState.FAIL, error="ValueError: [no]"),
             trial(state=TrialState.PRUNED, value=5.0),
             trial(1.0, retry_of=[1]),
             trial(1.0),
@@ -57,7 +57,7 @@ def test_elsewhere_each_trial_is_one_line_and_told_once(study):
     assert ": value 2 | eta=0.25 | best value 1 (trial 4)" in lines[0]
     assert "its worker died; it is repeated" in lines[1]
     assert "trial 2 failed" in lines[2]
-    assert "ValueError: no" in lines[2]
+    assert "ValueError: [no]" in lines[2]
     assert "pruned" in lines[3]
     assert "best" not in lines[4]
 
@@ -77,9 +77,13 @@ def test_a_terminal_has_a_live_table(study):
         assert "time left unknown" in said.getvalue()
         study.add_trial(trial(0.5))
         progress.update()
+        progress.stopping = True
+        progress.update()
     text = said.getvalue()
-    assert "5 of 9, 0 running" in text
-    assert "6 of 9, 0 running, about 0 s left" in text
+    assert "5 of 9, time left unknown" in text
+    assert "6 of 9, about 0 s left" in text
+    assert "6 of 9, stopping" in text
+    assert "trial 2  failed: ValueError: [no]" in text
     assert "4 complete, 1 pruned, 1 failed" in text
     assert "value 0.5, trial 6: eta=0.25" in text
 

@@ -9,12 +9,15 @@ import shlex
 import signal
 import subprocess
 import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
-from mlsys.sweep.run import resume_command
+from mlsys.sweep.commands import resume_command
 from tests.sweep.conftest import Toy, end_of, finished, states
 
 SLOW = ["seconds=1.5", "hydra.sweeper.pruner=null"]
@@ -193,7 +196,7 @@ def test_at_once_means_at_once_and_leaves_no_ghost(tmp_path, send, code, workers
 
 def test_an_interrupt_while_workers_start_is_no_traceback(toy):
     process = toy.start(*SLOW, "hydra.sweeper.n_jobs=2")
-    wait_for(process, lambda: subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True).stdout)
+    wait_for(process, lambda: (toy.folder / "multirun.yaml").exists())
     os.killpg(process.pid, signal.SIGINT)
     done = end_of(process, timeout=30)
     assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr
@@ -265,17 +268,24 @@ def test_workers_that_die_in_turn_end_the_sweep(toy):
     assert f"hydra.sweep.dir={toy.folder}" in said(done).splitlines()[-1]
 
 
-def workers_of(process):
-    command = ["pgrep", "-P", str(process.pid), "-f", "multiprocessing.spawn"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+def below(pid, *pattern):
+    found = subprocess.run(["pgrep", "-P", str(pid), *pattern], capture_output=True, text=True, check=False)
     return [int(word) for word in found.stdout.split()]
+
+
+def server_of(process):
+    return below(process.pid, "-f", "multiprocessing.forkserver")
+
+
+def workers_of(process):
+    return [worker for server in server_of(process) for worker in below(server)]
 
 
 def test_workers_that_are_killed_as_they_start_do_not_hold_the_sweep_up(toy):
     process = toy.start("seconds=0", "hydra.sweeper.n_jobs=2")
     killed = set()
     while len(killed) < 4 and process.poll() is None:
-        for worker in workers_of(process):
+        for worker in workers_of(process)[-1:]:
             os.kill(worker, signal.SIGKILL)
             killed.add(worker)
     done = end_of(process, timeout=30)
@@ -283,23 +293,37 @@ def test_workers_that_are_killed_as_they_start_do_not_hold_the_sweep_up(toy):
     assert len(finished(toy.trials())) == 10
 
 
+def test_workers_end_with_the_process_that_they_are_forked_from_and_are_replaced(toy):
+    process = toy.start(
+        "seconds=0.5", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=6", "hydra.sweeper.pruner=null"
+    )
+    wait_for(process, lambda: len(toy.starts()) >= 2)
+    workers = workers_of(process)
+    os.kill(*server_of(process), signal.SIGKILL)
+    done = end_of(process, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    at_work = {int(line.split()[1]) for line in (toy.folder / "starts.log").read_text().splitlines()}
+    assert set(workers) < at_work, "others took their place"
+    assert len(finished(toy.trials())) == 6
+    assert len(toy.starts()) == len(set(toy.starts()))
+
+
 @pytest.mark.slow
 def test_twenty_kills_lose_nothing_and_repeat_nothing(toy):
     rng = random.Random(4)
     arguments = ["hydra.sweeper.n_trials=30", "hydra.sweeper.n_jobs=2", "seconds=0.3", "hydra.sweeper.retries=50"]
-    killed, begun = {"parent": 0, "worker": 0}, time.monotonic()
+    killed, begun = Counter(), time.monotonic()
     while True:
         process = toy.start(*arguments)
         while process.poll() is None and sum(killed.values()) < 20:
             time.sleep(rng.uniform(0.2, 1.6))
-            victims = [process.pid, *workers_of(process)]
-            victim = rng.choice([victims[0], *victims, *victims[1:]])
-            if process.poll() is None:
-                try:
+            kind = rng.choice(["parent", "worker", "worker", "server"])
+            victims = {"parent": [process.pid], "worker": workers_of(process), "server": server_of(process)}
+            for victim in victims[kind][-1:]:
+                with suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-                killed["parent" if victim == process.pid else "worker"] += 1
+                    killed[kind] += 1
         done = end_of(process)
         if process.returncode != -signal.SIGKILL:
             break
@@ -312,7 +336,7 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(toy):
     assert len(succeeded) == 30, "every trial that was killed was repeated"
     assert len({tuple(sorted(trial.params.items())) for trial in succeeded}) == 30
     assert len(toy.starts()) == len(set(toy.starts())), "no run directory was used twice"
-    assert min(killed.values()) >= 3
+    assert min(killed[kind] for kind in ("parent", "worker", "server")) >= 3
     assert sum(killed.values()) == 20
 
 

@@ -1,5 +1,7 @@
 """What a search may set, and what a trial then sets."""
 
+from pathlib import Path
+
 import optuna
 import pytest
 import yaml
@@ -254,3 +256,12 @@ def test_the_spaces_that_come_with_the_project_parse():
         sweeper = yaml.safe_load(file.read_text())["hydra"]["sweeper"]
         space = parse_space(sweeper["params"], sweeper.get("conditions", {}), [], {})
         assert len(trials(space, 3)) == 3
+
+
+def test_the_space_in_the_docs_is_one():
+    text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text()
+    example = text.split("```yaml\n")[1].split("```")[0]
+    assert example.startswith("# @package _global_\n"), "Hydra wants it first"
+    sweeper = yaml.safe_load(example)["hydra"]["sweeper"]
+    space = parse_space(sweeper["params"], sweeper["conditions"], [], {})
+    assert set(space.describe()) == {"model", "model.max_depth@xgboost", "model.C@logistic"}

@@ -22,6 +22,7 @@ from tests.sweep.conftest import replace_settings, states
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 MEDIAN = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 1}
 WILCOXON = {"_target_": "optuna.pruners.WilcoxonPruner", "p_threshold": 0.3, "n_startup_steps": 2}
+PAIRED = WILCOXON | {"_target_": "mlsys.sweep.pruners.PairedPruner"}
 
 
 @pytest.fixture
@@ -277,12 +278,13 @@ def report_all(sweep, runs, reports):
     return trials(sweep)
 
 
-def test_the_wilcoxon_pruner_gets_the_value_of_each_fold(sweep, runs):
-    made = sweep(pruner=WILCOXON, n_trials=2)
+@pytest.mark.parametrize("pruner", [PAIRED, WILCOXON], ids=["ours", "Optuna's"])
+def test_pruners_that_pair_folds_get_the_value_of_each(sweep, runs, pruner):
+    made = sweep(pruner=pruner, n_trials=2)
     told = report_all(made, runs, [[1.0, 3.0, None, float("nan"), 2.0], [9.0, 9.0, 9.0, 9.0, 9.0]])
     assert told[0].intermediate_values == {0: 1.0, 1: 3.0, 4: 2.0}
     assert told[1].state is TrialState.PRUNED
-    assert "by WilcoxonPruner" in told[1].user_attrs["job"]["pruned"]
+    assert f"by {pruner['_target_'].rpartition('.')[2]}" in told[1].user_attrs["job"]["pruned"]
 
 
 def test_other_pruners_get_the_mean_so_far(sweep, runs):

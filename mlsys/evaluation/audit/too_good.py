@@ -36,6 +36,8 @@ def too_good(subject: AuditSubject, *, auc: float, odds: float) -> Check:
     roc, precision, base = (float(number) for number in np.mean(numbers, axis=0))
     bound = odds * base / (1 + (odds - 1) * base)
     found = f"ROC-AUC {roc:.3f} and average precision {precision:.3f} at a base rate of {base:.2%}"
+    if len(numbers) < len(subject.folds):
+        found += f" (mean of the {len(numbers)} folds with known outcomes)"
     if precision <= bound and roc < auc:
         message = f"{found}: not so high that it must be a leak. Nothing to do."
         return Check(NAME, "pass", round(precision, 6), round(bound, 6), message)

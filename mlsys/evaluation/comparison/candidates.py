@@ -195,8 +195,7 @@ class _Finder:
 
 def candidate(run: Run, name: str, root: Path) -> Candidate:
     """Return what is compared of a run directory."""
-    timing, predictions = run.manifest.timing, run.predictions
-    predict = timing.get("predict")
+    timing = run.manifest.timing
     model = [entry.bytes for file, entry in run.manifest.files.items() if file.startswith("model/")]
     return Candidate(
         name=name,
@@ -204,11 +203,11 @@ def candidate(run: Run, name: str, root: Path) -> Candidate:
         status=run.manifest.status,
         config=run.config,
         metrics=run.metrics,
-        predictions=predictions,
+        predictions=run.predictions,
         fingerprint=run.manifest.data_fingerprint,
         fit_seconds=timing.get("fit"),
         total_seconds=run.manifest.seconds,
-        predict_ms=None if predict is None else 1e6 * predict / len(predictions),
+        predict_ms=timing.get("predict_ms"),
         model_bytes=sum(model) if model else None,
     )
 

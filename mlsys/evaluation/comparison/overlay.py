@@ -12,10 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlsys.evaluation.comparison.compare import Comparison
-from mlsys.evaluation.curves import Floats, Ranking, reliability
-from mlsys.evaluation.drawing import GRID, RARE, draw_reliability, low_end
-from mlsys.evaluation.figures import (
+from mlsys.evaluation.canvas import (
     CHANCE,
     DASHED,
     DOTTED,
@@ -25,13 +22,16 @@ from mlsys.evaluation.figures import (
     Words,
     fold_ticks,
     house_style,
-    legend,
     log_axis,
+    name_lines,
     name_y,
     new_axes,
     percent_axes,
-    png,
+    picture,
 )
+from mlsys.evaluation.comparison.compare import Comparison
+from mlsys.evaluation.curves import Floats, Ranking, reliability
+from mlsys.evaluation.drawing import GRID, RARE, draw_reliability, low_end
 from mlsys.evaluation.formats import METRICS, percent
 
 # Okabe and Ito's palette; line styles and markers differ as well. Later runs are grey: more lines cannot be told apart.
@@ -91,7 +91,7 @@ def draw_overlays(comparison: Comparison) -> dict[str, bytes]:
         "folds": lambda figure: draw_folds(figure, lines),
     }
     with house_style():
-        return {name: png(draw) for name, draw in draws.items()}
+        return {name: picture(draw) for name, draw in draws.items()}
 
 
 def draw_gain(figure: Figure, lines: Sequence[Line]) -> Words:
@@ -215,7 +215,7 @@ def _ahead(lines: Sequence[Line], names: Sequence[str]) -> str:
 def _name_lines(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
     """Name the lines from the first to the last, in whichever order they were drawn."""
     order = {line.label: line.number for line in lines}
-    if legend(figure, axes, order=lambda name: order.get(name, len(order))) > 1:
+    if name_lines(figure, axes, order=lambda name: order.get(name, len(order))) > 1:
         place = axes.get_position()
         axes.set_position((place.x0, place.y0, place.width, place.height - 0.055))
 

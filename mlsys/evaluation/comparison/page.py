@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlsys.evaluation.card import templates
 from mlsys.evaluation.comparison.compare import Compared, Comparison
 from mlsys.evaluation.comparison.overlay import COLOURS, OTHERS, draw_overlays
 from mlsys.evaluation.comparison.wording import (
@@ -20,7 +19,7 @@ from mlsys.evaluation.comparison.wording import (
     setting,
 )
 from mlsys.evaluation.formats import MISSING, bounds, count, metric_text, percent, point
-from mlsys.evaluation.report import picture
+from mlsys.evaluation.pages import embed, templates
 from mlsys.evaluation.summary import fold_name
 
 CAPTIONS: Mapping[str, str] = {
@@ -75,7 +74,7 @@ def render_page(comparison: Comparison) -> str:
         An HTML document; its images are inside.
     """
     runs = comparison.runs
-    pictures = {name: picture(name, data, CAPTIONS) for name, data in draw_overlays(comparison).items()}
+    pictures = {name: embed(name, data, CAPTIONS.get(name, "")) for name, data in draw_overlays(comparison).items()}
     return (
         templates()
         .get_template("comparison.html.j2")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,17 @@ def test_an_average_precision_that_rare_outcomes_do_not_allow_is_a_warning():
     assert check.value > check.limit
     assert check.limit == pytest.approx(100 * 0.004 / (1 + 99 * 0.004), abs=1e-6)
     assert "Take them for a leak" in check.message
+
+
+def test_folds_whose_outcomes_are_not_known_are_left_out_and_that_is_said():
+    subject = audited(accounts(count=1200), score="usage")
+    assert "known outcomes" not in run(subject).message
+    frame = subject.panel.frame
+    last = frame["as_of"] == frame["as_of"].max()
+    partial = replace(
+        subject, panel=replace(subject.panel, frame=frame.assign(label_complete=frame["label_complete"] & ~last))
+    )
+    assert f"(mean of the {len(subject.folds) - 1} folds with known outcomes)" in run(partial).message
 
 
 def test_a_good_ranking_of_rare_outcomes_passes():

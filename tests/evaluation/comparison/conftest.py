@@ -71,7 +71,7 @@ def write() -> Callable[..., Run]:
             writer.write_parquet("predictions.parquet", rows)
         if status == "complete":
             writer.write_text("model/pipeline.skops", "x" * 2500)
-        timing = {"fit": 2.0, "predict": 0.0024, "total": 3.0}
+        timing = {"fit": 2.0, "predict_ms": 10.0, "total": 3.0}
         writer.finish(seed=3, threads=1, status=status, data_fingerprint=fingerprint, timing=timing)  # type: ignore[arg-type]
         return Run.open(folder)
 

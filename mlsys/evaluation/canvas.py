@@ -1,4 +1,8 @@
-"""How every plot looks and is written: the house style, axes, legends, and PNG files that repeat byte for byte."""
+"""The house style of pictures, and how one becomes a small PNG file that repeats byte for byte.
+
+Matplotlib's `Figure` is drawn straight to the Agg canvas: no pyplot, no display. Each file carries its own description
+as PNG text, from which a page takes the words for those who cannot see it.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from mlsys.evaluation.curves import Floats
+from mlsys.evaluation.formats import percent
 
 # Mostly Okabe and Ito's palette, told apart with any kind of colour vision; line styles differ as well.
 MODEL, ACTIVITY, RAW, CHANCE, INK = "#0072B2", "#D55E00", "#AA4499", "#7A828C", "#20262E"
@@ -55,29 +62,24 @@ class Words:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw in the house style, whatever matplotlibrc says: no setting of the user's changes the bytes."""
+    """Draw in our style: matplotlib's own defaults below it, so that no matplotlibrc changes the bytes."""
     defaults = cast(Mapping[str, Any], mpl.rcParamsDefault)
     # The backend belongs to whoever embeds us, a notebook say; Agg is chosen by its canvas alone.
-    settings = {key: value for key, value in defaults.items() if "backend" not in key} | dict(STYLE)
-    with mpl.rc_context(cast(Any, settings)), warnings.catch_warnings():
+    style = {key: value for key, value in defaults.items() if "backend" not in key} | dict(STYLE)
+    with mpl.rc_context(cast(Any, style)), warnings.catch_warnings():
         # A feature may be named in a script that the bundled font lacks: boxes in a plot are no reason to warn.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
-def png(draw: Callable[[Figure], Words]) -> bytes:
-    """Draw a figure, put its title on it, and return it as a small PNG with its description inside.
-
-    Parameters
-    ----------
-    draw : callable
-        Draws on the figure that it is given, and returns the words.
-    """
+def picture(draw: Callable[[Figure], Words]) -> bytes:
+    """Return what a function draws, as a PNG file with its title on it and its description inside."""
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
     canvas: Any = FigureCanvasAgg(figure)  # matplotlib leaves its canvases untyped
     words = draw(figure)
-    size = 9.5 * min(1.0, 54 / len(words.title))  # a longer title would leave the picture
-    figure.text(0.03, 1 - 0.08 / figure.get_figheight(), words.title, fontsize=size, fontweight="bold", va="top")
+    width, height = figure.get_size_inches()
+    size = 9.5 * min(1.0, 12 * width / len(words.title))  # a longer title would leave the picture
+    figure.text(0.03 * WIDTH / width, 1 - 0.08 / height, words.title, fontsize=size, fontweight="bold", va="top")
     canvas.draw()
     # Not savefig: a palette makes the file a third of the size, and nothing signs it with matplotlib's version.
     colours = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
@@ -86,25 +88,31 @@ def png(draw: Callable[[Figure], Words]) -> bytes:
     indexed.putpalette([255 if part >= 252 else part for part in indexed.getpalette() or []])
     described = PngInfo()
     described.add_itxt("Description", words.description)
-    buffer = io.BytesIO()
-    indexed.save(buffer, format="PNG", pnginfo=described, dpi=(DPI, DPI))
-    return buffer.getvalue()
+    file = io.BytesIO()
+    indexed.save(file, format="PNG", pnginfo=described, dpi=(DPI, DPI))
+    return file.getvalue()
+
+
+def say_nothing(figure: Figure, title: str, reason: str) -> Words:
+    """Say why there is nothing to draw: an empty plot would look like a fault."""
+    figure.text(0.5, 0.5, reason, ha="center", va="center", color=CHANCE)
+    return Words(title, f"{title}. {reason}".replace("\n", " "))
 
 
 def new_axes(figure: Figure, x_label: str, y_label: str) -> Axes:
-    """Add the axes of a plot with one, below its title and legend."""
+    """Return the axes of a picture that holds one plot."""
     axes = figure.add_axes((LEFT, 0.145, RIGHT - LEFT, 0.6))
     axes.set_xlabel(x_label)
     name_y(axes, y_label)
     return axes
 
 
-def name_y(axes: Axes, text: str) -> None:
-    """Write what the y axis shows above it, where it reads without turning one's head."""
-    axes.annotate(text, (0, 1), (-0.085 * WIDTH * 72, 5), xycoords="axes fraction", textcoords="offset points")
+def name_y(axes: Axes, text: str, lift: float = 5) -> None:
+    """Write what the y axis shows above it, where it reads without turning one's head; ``lift`` is in points."""
+    axes.annotate(text, (0, 1), (-0.085 * WIDTH * 72, lift), xycoords="axes fraction", textcoords="offset points")
 
 
-def legend(figure: Figure, axes: Axes, *, order: Callable[[str], int] | None = None) -> int:
+def name_lines(figure: Figure, axes: Axes, *, order: Callable[[str], int] | None = None) -> int:
     """Name the lines in their own colours, in rows between the title and the plot; return how many rows.
 
     Parameters
@@ -119,11 +127,12 @@ def legend(figure: Figure, axes: Axes, *, order: Callable[[str], int] | None = N
     if order is not None:
         lines.sort(key=lambda line: order(str(line.get_label())))
     names = [str(line.get_label()) for line in lines]
-    in_a_row = len(names) if sum(len(name) + HANDLE for name in names) <= ROW else 4
-    shown = axes.legend(
+    fits = sum(len(name) + HANDLE for name in names) <= ROW * figure.get_figwidth() / WIDTH
+    in_a_row = max(len(names), 1) if fits else 4
+    legend = axes.legend(
         handles=lines,
         loc="upper left",
-        bbox_to_anchor=(0.025, 0.905),
+        bbox_to_anchor=(0.025 * WIDTH / figure.get_figwidth(), 1 - 0.3135 / figure.get_figheight()),
         bbox_transform=figure.transFigure,
         ncols=in_a_row,
         frameon=False,
@@ -132,9 +141,31 @@ def legend(figure: Figure, axes: Axes, *, order: Callable[[str], int] | None = N
         columnspacing=1.3,
         borderpad=0,
     )
-    for text, line in zip(shown.get_texts(), lines, strict=True):
+    for text, line in zip(legend.get_texts(), lines, strict=True):
         text.set_color(line.get_color())
     return -(-len(lines) // in_a_row) if lines else 0
+
+
+def draw_shares(figure: Figure, names: Sequence[str], shares: Floats) -> None:
+    """Draw shares of a whole as bars, one below the other, and make the picture as high as they need."""
+    figure.set_size_inches(WIDTH, 0.75 + 0.21 * len(names))
+    height = figure.get_figheight()
+    axes = figure.add_axes((0.42, 0.12 / height, 0.46, 1 - 0.62 / height))
+    places = np.arange(len(names))
+    axes.barh(places, shares, height=0.66, color=MODEL)
+    for place, share in zip(places, shares, strict=True):
+        end = (max(float(share), 0.0), float(place))
+        axes.annotate(percent(float(share)), end, (3, 0), textcoords="offset points", va="center")
+    axes.set_yticks(places, labels=[shorten(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+
+
+def shorten(name: str, most: int = 26) -> str:
+    """Shorten a name in its middle: features of one block differ at the end."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
 
 
 def tick(share: float) -> str:

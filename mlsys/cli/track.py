@@ -1,0 +1,158 @@
+"""`mlsys track`: send finished runs to a tracker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from mlsys.cli.output import AsJson, print_rows
+
+if TYPE_CHECKING:
+    from mlsys.runs import Run
+    from mlsys.tracking import Tracker
+    from mlsys.tracking.base import Receipt
+    from mlsys.tracking.follow import Follower
+
+DEFAULT = "wandb"  # for runs that were not tracked
+# What a run directory may choose: it need not be one's own, and must not name what it likes.
+OURS = {f"mlsys.tracking.{name}" for name in ("WandbTracker", "MlflowTracker", "Several")}
+
+
+def track(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Run directories, sweeps, or `latest`.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="wandb, mlflow, all, or another option of conf/tracking; without, what the run's config says."
+        ),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that one run may take in one tracker.")] = 120.0,
+    as_json: AsJson = False,
+) -> None:
+    """Send finished runs to W&B or MLflow, again or for the first time; a run is there once however often it is sent.
+
+    Settings are those that the run was trained with, or else those of conf/tracking. Exit code 1 if any was not sent.
+
+    Example: mlsys track latest --to wandb
+    """
+    folders = [folder for name in runs for folder in _folders(name)]
+    console = Console(stderr=True)
+    rows = []
+    with (
+        Progress(transient=True, console=console, disable=not console.is_terminal) as progress,
+        _Sender(timeout) as sender,
+    ):
+        for folder in progress.track(folders, description="runs"):
+            rows += [_row(folder, name, receipt) for name, receipt in _send(sender, folder, to)]
+    print_rows(rows, as_json=as_json, empty="No finished run to send.")
+    if any(row["state"] == "failed" for row in rows):
+        raise typer.Exit(1)
+
+
+def _send(sender: _Sender, folder: Path, to: str | None) -> Iterator[tuple[str, Receipt]]:
+    """Send a run everywhere; one that was changed goes nowhere, and does not keep others from going."""
+    from mlsys.errors import RunError
+    from mlsys.runs import Run
+    from mlsys.tracking.base import Receipt
+
+    try:
+        run = Run.open(folder)
+    except RunError as error:
+        yield to or "", Receipt("failed", reason=" ".join(str(error).split()))
+        return
+    for tracker in _trackers(run, to):
+        yield tracker.name, sender.send(tracker, folder)
+
+
+def _row(folder: Path, name: str, receipt: Receipt) -> dict[str, str]:
+    where = receipt.where if receipt.state == "online" else f"{receipt.where} ({receipt.reason})".strip()
+    return {"run": "/".join(folder.parts[-2:]), "to": name, "state": receipt.state, "where": where}
+
+
+class _Sender:
+    """One process for each tracker, as in training; here it may take longer."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._followers: dict[Tracker, Follower] = {}
+
+    def __enter__(self) -> _Sender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for follower in self._followers.values():
+            follower.close()
+
+    def send(self, tracker: Tracker, folder: Path) -> Receipt:
+        """Send one run; return what became of it."""
+        from mlsys.tracking.follow import Follower
+
+        if tracker not in self._followers:
+            self._followers[tracker] = Follower(replace(tracker, finish_timeout=self._timeout))  # type: ignore[type-var]
+        follower = self._followers[tracker]
+        follower.start(folder)
+        follower.finish(folder)
+        settled = follower.settle()
+        assert settled is not None
+        return settled[1]
+
+
+def _folders(name: str) -> list[Path]:
+    """Return the run directory of a name, or all finished ones below a folder."""
+    from mlsys.errors import RunError
+    from mlsys.runs import find_run
+    from mlsys.runs.files import MANIFEST
+    from mlsys.runs.walk import run_folders
+
+    for folder in (base / name for base in (Path(), Path("outputs"), Path("multirun"))):
+        if name != "latest" and folder.is_dir() and not (folder / MANIFEST).is_file():
+            found = [run.resolve() for run in run_folders(folder) if (run / MANIFEST).is_file()]
+            if not found:
+                raise RunError(f"{folder} holds no finished run. `mlsys runs` lists what there is.")
+            return found
+    return [find_run(name)]
+
+
+def _trackers(run: Run, to: str | None) -> Iterator[Tracker]:
+    """Yield the trackers that a run is to be sent to, with the settings that it was trained with, if it had them."""
+    saved = {tracker.name: tracker for tracker in _saved(run)}
+    for tracker in list(saved.values()) if saved and to is None else _configured(to):
+        yield _online(saved.get(tracker.name, tracker))
+
+
+def _saved(run: Run) -> Sequence[Tracker]:
+    node = run.config.get("tracking") or {}
+    nodes = [node, *(each for each in node.values() if isinstance(each, dict))]
+    if not {each.get("_target_") for each in nodes} <= OURS or "***" in str(node):  # a hidden password is given anew
+        return ()
+    return _build(node)
+
+
+def _configured(option: str | None) -> Sequence[Tracker]:
+    from mlsys.prepare import compose_config
+
+    config = compose_config([f"tracking={option or DEFAULT}"])
+    return _build(config.tracking.model_dump(by_alias=True))
+
+
+def _build(node: Any) -> Sequence[Tracker]:  # noqa: ANN401 - a config node
+    from mlsys.config import Component, build
+    from mlsys.tracking.base import members
+
+    return members(build(Component.model_validate(node), "tracking"))
+
+
+def _online(tracker: Tracker) -> Tracker:
+    """Return a tracker that does not go offline by itself: files to be sent later were no news."""
+    from mlsys.tracking import WandbTracker
+
+    if isinstance(tracker, WandbTracker) and tracker.mode is None and not os.environ.get("WANDB_MODE"):
+        return replace(tracker, mode="online")
+    return tracker

@@ -1,0 +1,69 @@
+"""A run directory's model for programs that load models in MLflow's way, ``pyfunc``; MLflow itself is not imported.
+
+MLflow calls :func:`_load_pyfunc`, by that name, with the files that the model was logged with: the part of a run
+directory that a prediction needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlsys.runs.golden import check_golden, predict
+from mlsys.runs.inputs import to_inputs
+from mlsys.runs.reader import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What a prediction reads. The manifest vouches for each of them; of what it names besides, nothing is needed.
+FILES = ("manifest.json", "schema.json", "golden.parquet", "model/pipeline.skops", "model/calibration.json")
+# The code that reads it, below the package: logged with the model, so that it is served by the code that measured it.
+CODE = (
+    "__init__.py",
+    "errors.py",
+    "runs",
+    "pipeline/__init__.py",
+    "pipeline/encoders.py",
+    "pipeline/models.py",
+    "pipeline/needs.py",
+)
+PACKAGES = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "scipy", "skops")
+
+
+class Scorer:
+    """Predicts as the run did.
+
+    Parameters
+    ----------
+    run : Run
+        Its model is loaded, and must reproduce the golden rows.
+    """
+
+    def __init__(self, run: Run) -> None:
+        check_golden(run)
+        self.run = run
+
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+        """Return the score and the probability of each row.
+
+        Parameters
+        ----------
+        model_input : DataFrame of shape (n, k)
+            The columns of schema.json, in any order, and no others.
+        params : dict, optional
+            There are none; MLflow's signature.
+
+        Returns
+        -------
+        DataFrame of shape (n, 2)
+            ``score`` and ``probability``.
+        """
+        import pandas as pd
+
+        inputs = to_inputs(model_input, self.run.schema)
+        score, probability = predict(self.run.model, self.run.calibration, inputs)
+        return pd.DataFrame({"score": score, "probability": probability}, index=model_input.index)
+
+
+def _load_pyfunc(path: str) -> Scorer:
+    return Scorer(Run.open(path, verify=False))

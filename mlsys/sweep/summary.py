@@ -1,0 +1,437 @@
+"""What a sweep's report says, in sentences and tables; the template only lays it out."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial, TrialState
+
+from mlsys.config import without_password
+from mlsys.errors import RunError
+from mlsys.evaluation.formats import bounds, count, metric_text, point
+from mlsys.runs import Run
+from mlsys.sweep.commands import dashboard_command, resume_command
+from mlsys.sweep.findings import Findings, Parameter, labels, plain, trials_in_words
+from mlsys.sweep.progress import WORDS, reasons, short
+
+if TYPE_CHECKING:
+    from mlsys.sweep.results import Results
+
+MOST_ROWS = 1000  # of the leaderboard; trials.parquet has all
+MOST_COLUMNS = 14  # of parameters; more stand in one cell
+MOST_NAMED = 30  # trials of one reason to fail
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the leaderboard: what it shows, and what it is sorted by (empty is always last)."""
+
+    text: str
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A trial with where its run directory, and what is in it, lie from the report; None where they are not."""
+
+    number: int
+    folder: str | None
+    card: str | None
+    log: str | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the leaderboard."""
+
+    link: Link
+    state: str
+    is_winner: bool
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The run directory that ``best`` points at.
+
+    Attributes
+    ----------
+    number : int
+        The trial that was refitted.
+    tried : int or None
+        How many were finished then.
+    page : str
+        Where its report lies from the sweep's, or its folder.
+    overall : dict
+        Its metrics; empty where it is no run of mlsys.
+    holdout_folds : int
+        How many folds they are means of that no trial saw.
+    """
+
+    number: int
+    tried: int | None
+    page: str
+    overall: dict[str, Any]
+    holdout_folds: int
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """Everything that the report says beside its pictures."""
+
+    title: str
+    subtitle: str
+    lead: str
+    tiles: list[tuple[str, str, str]]
+    verdict: list[str]
+    caveats: list[str]
+    winner: Winner | None
+    measured: list[tuple[str, str, str, str]]
+    columns: list[tuple[str, bool]]
+    rows: list[Row]
+    left_out: int
+    failures: list[tuple[str, list[Link], int]]
+    space: list[tuple[str, str, str, str, str]]
+    settings: list[tuple[str, str]]
+    commands: list[tuple[str, str]]
+
+
+def summarise_sweep(results: Results) -> SweepSummary:
+    """Say what a sweep found.
+
+    Parameters
+    ----------
+    results : Results
+        Of a sweep at any stage: not begun, interrupted, done.
+    """
+    found, winner = results.findings, winner_of(results)
+    columns, rows = _leaderboard(results, winner)
+    return SweepSummary(
+        title=_title(results),
+        subtitle=_subtitle(results),
+        lead=_lead(results),
+        tiles=list(_tiles(results, winner)),
+        verdict=list(_verdict(results)),
+        caveats=list(_caveats(results, winner)),
+        winner=winner,
+        measured=_measured(results, winner),
+        columns=columns,
+        rows=rows[:MOST_ROWS],
+        left_out=max(len(rows) - MOST_ROWS, 0),
+        failures=[
+            (reason, [link_to(results, number) for number in numbers[:MOST_NAMED]], len(numbers))
+            for reason, numbers in reasons(results.trials).items()
+        ],
+        space=_space(results, found),
+        settings=list(_settings(results)),
+        commands=list(_commands(results, winner)),
+    )
+
+
+def winner_of(results: Results) -> Winner | None:
+    """Return what ``best`` points at; None where the link was not made yet."""
+    link = results.folder_of_best
+    if link is None:
+        return None
+    number = int(link.resolve().name)
+    page = f"{link.name}/report.html" if (link / "report.html").exists() else f"{link.name}/"
+    try:
+        run = Run.open(link, verify=False)
+    except RunError:  # of another program than ours
+        return Winner(number, None, page, {}, 0)
+    search = run.config.get("search") or {}
+    return Winner(number, search.get("tried"), page, run.metrics["overall"], search.get("holdout_folds", 0))
+
+
+def link_to(results: Results, number: int) -> Link:
+    """Return the relative links of a trial: this machine's folder of that number, or wherever its run is."""
+    folder = results.sweep.folder
+    place = folder / str(number)
+    if not place.is_dir():
+        place = results.run(results.trials[number])
+    if not place.is_dir():  # on another machine
+        return Link(number, None, None, None)
+    logs = sorted(place.glob("*.log"))
+    return Link(
+        number,
+        _href(folder, place) + "/",
+        _href(folder, place / "card.md") if (place / "card.md").exists() else None,
+        _href(folder, logs[0]) if logs else None,
+    )
+
+
+def _href(folder: Path, target: Path) -> str:
+    return quote(os.path.relpath(target, folder))
+
+
+def _choice(results: Results, group: str) -> str | None:
+    found = OmegaConf.select(results.sweep.config, "hydra.runtime.choices", default={}).get(group)
+    return None if found is None else str(found)
+
+
+def _title(results: Results) -> str:
+    data = OmegaConf.select(results.sweep.config, "data.name", default=None)
+    return f"Search of {_choice(results, 'search') or results.study.study_name}" + (f" on {data}" if data else "")
+
+
+def _subtitle(results: Results) -> str:
+    import mlsys
+
+    ends = [trial.datetime_complete for trial in results.findings.trials if trial.datetime_complete]
+    return " · ".join([*([f"{max(ends):%Y-%m-%d}"] if ends else []), f"mlsys {mlsys.__version__}"])
+
+
+def _lead(results: Results) -> str:
+    found, folds = results.findings, OmegaConf.select(results.sweep.config, "search.folds", default=None)
+    aims = [
+        f"the {'lowest' if direction == 'minimize' else 'highest'} {metric_text(name).in_a_sentence}"
+        for name, direction in zip(found.objectives, found.directions, strict=True)
+    ]
+    over = f", each a mean over {count(folds)} folds" if folds else ""
+    return f"{trials_in_words(len(found.trials))} looked for {' and '.join(aims)}{over}."
+
+
+def _tiles(results: Results, winner: Winner | None) -> Iterator[tuple[str, str, str]]:
+    found, wanted = results.findings, results.sweep.settings.n_trials
+    best = results.best
+    for place, (name, direction) in enumerate(zip(found.objectives, found.directions, strict=True)):
+        if best is not None:
+            value = found.losses[:, place].min() * found.signs[place]
+            number = found.complete[int(found.losses[:, place].argmin())].number
+            note = f"trial {number}; {'lower' if direction == 'minimize' else 'higher'} is better"
+            yield f"Best {metric_text(name).in_a_sentence}", f"{value:.4g}", note
+    if winner is not None and winner.holdout_folds:
+        for name in found.objectives:
+            value, ends = point(winner.overall.get(name)), bounds(winner.overall.get(name))
+            if value is not None:
+                interval = f"95% interval {ends[0]:.3g} to {ends[1]:.3g}" if ends else "no interval"
+                yield f"{metric_text(name).title} on unseen folds", f"{value:.4g}", f"trial {winner.number}; {interval}"
+    ended = (
+        f"{count(len(found.complete))} complete, {count(len(found.pruned))} pruned, {count(len(found.failed))} failed"
+    )
+    yield f"Trials of {count(wanted)}", count(len(found.trials)), ended
+
+
+def _verdict(results: Results) -> Iterator[str]:
+    found, wanted = results.findings, results.sweep.settings.n_trials
+    finished, of = count(len(found.trials)), count(wanted)
+    done = f"{len(found.complete)} complete, {len(found.pruned)} pruned, {len(found.failed)} failed"
+    if len(found.trials) < wanted:
+        yield f"Not done: {finished} of {of} trials are finished ({done}). The end says how to go on."
+    else:
+        yield f"{finished} of {of} trials are finished: {done}."
+    best = results.best
+    if best is None:
+        yield "No trial is complete, so there is no best one."
+    elif len(found.objectives) > 1:
+        yield (
+            f"{trials_in_words(len(found.front))} on the Pareto front: no other trial beats one of these in every "
+            f"objective. Which of them is best is yours to choose; “best” is the first by {_name(found, 0)}, trial "
+            f"{best.number}."
+        )
+    else:
+        yield f"The best is trial {best.number}: {short(best)}."
+        yield from _runners_up(found)
+    yield from _saved(found)
+    seconds = _elapsed(found.trials)
+    if seconds:
+        yield f"From the first trial's start to the last one's end it took {_duration(seconds)}."
+
+
+def _runners_up(found: Findings) -> Iterator[str]:
+    if len(found.order) < 2:
+        return
+    values = [float(found.values[place, 0]) for place in found.order]
+    number = min(5, len(values))
+    if found.are_equal:
+        yield f"All {len(values)} complete trials have the same value: the search changed nothing that counts."
+    else:
+        yield (
+            f"The {number} best lie between {values[0]:.5g} and {values[number - 1]:.5g}, the median of all complete "
+            f"ones is {statistics.median(values):.5g}."
+        )
+
+
+def _saved(found: Findings) -> Iterator[str]:
+    """Say what pruning was worth, from the usual lengths of trials."""
+    whole, given_up = ([_seconds(trial) for trial in trials] for trials in (found.complete, found.pruned))
+    if not whole or not given_up:
+        return
+    usual = statistics.median(whole)
+    saved = sum(max(usual - seconds, 0) for seconds in given_up)
+    yield (
+        f"A complete trial took {_duration(usual)}, a pruned one {_duration(statistics.median(given_up))} (medians): "
+        f"pruning saved about {_duration(saved)} of work."
+    )
+
+
+def _caveats(results: Results, winner: Winner | None) -> Iterator[str]:
+    found, tried = results.findings, len(results.findings.trials)
+    if results.best is not None:
+        yield (
+            f"The best of {count(tried)} is chosen for its luck, too: on new data expect it to be worse than here, and "
+            "the more so the more trials there were."
+            if tried > 1
+            else "One trial is no search."
+        )
+        yield from _honest_number(results, winner)
+    if len(found.complete) > 1:
+        yield (
+            "Neighbours in the leaderboard rarely differ by more than chance. Among near equals take the simpler or "
+            "faster one."
+        )
+    if found.pruned:
+        yield "A pruned trial saw a part of the folds only. It has no value to compare, and is marked, not ranked."
+
+
+def _honest_number(results: Results, winner: Winner | None) -> Iterator[str]:
+    search, settings = OmegaConf.select(results.sweep.config, "search", default=None), results.sweep.settings
+    if winner is None and search is None:
+        yield "Measure the winner on data that the search did not see."
+    elif winner is None and search.get("holdout_folds"):
+        when = "when all trials are finished" if settings.refit else "with hydra.sweeper.refit=true"
+        yield (
+            f"The winner was not refitted yet. It is, {when}, and then measured on the {count(search.holdout_folds)} "
+            "latest folds, which no trial saw."
+        )
+    elif winner is not None and winner.holdout_folds:
+        yield (
+            f"The number to report is that on the {count(winner.holdout_folds)} later folds, which no trial saw. Folds "
+            "differ, so not all of the difference between the two is optimism."
+        )
+    elif search is not None:
+        yield "No folds were held out, so no number here is free of that. search.holdout_folds holds some out."
+    if winner is not None and results.best is not None and winner.number != results.best.number:
+        yield (
+            f"“best” is trial {winner.number} still, which won among the first {count(winner.tried)} trials. It is "
+            "replaced when all trials are finished."
+        )
+
+
+def _measured(results: Results, winner: Winner | None) -> list[tuple[str, str, str, str]]:
+    """Return the winner's objectives on the folds of the search and on unseen ones."""
+    if winner is None or not winner.holdout_folds:
+        return []
+    seen, rows = results.trials[winner.number].values, []
+    for name, value in zip(results.findings.objectives, seen, strict=True):
+        unseen, ends = point(winner.overall.get(name)), bounds(winner.overall.get(name))
+        if unseen is not None:  # time is an objective, but no metric
+            interval = f"{ends[0]:.4g} to {ends[1]:.4g}" if ends else "–"
+            rows.append((metric_text(name).title, f"{value:.5g}", f"{unseen:.5g}", interval))
+    return rows
+
+
+def _leaderboard(results: Results, winner: Winner | None) -> tuple[list[tuple[str, bool]], list[Row]]:
+    """Return the columns (name, is number) and the rows: complete trials, the best first, then pruned ones."""
+    found = results.findings
+    keys = list(dict.fromkeys(parameter.name.partition("@")[0] for parameter in found.parameters))
+    if len(keys) > MOST_COLUMNS:
+        keys = []
+    names = labels(keys)
+    is_number = {
+        key: all(not each.choices for each in found.parameters if each.name.partition("@")[0] == key) for key in keys
+    }
+    columns = [(name, True) for name in found.objectives] + [(names[key], is_number[key]) for key in keys]
+    ranked = [found.complete[place] for place in found.order]
+    rows = []
+    for trial in (*ranked, *found.pruned):
+        values = trial.values if trial.state is TrialState.COMPLETE else [None] * len(found.objectives)
+        cells = [
+            Cell("–" if value is None else f"{value:.5g}", "" if value is None else repr(value)) for value in values
+        ]
+        params = {name.partition("@")[0]: value for name, value in trial.params.items()}
+        cells += [_cell(params, key) for key in keys] if keys else [Cell(short(trial), short(trial))]
+        cells.append(Cell(_duration(_seconds(trial)), f"{_seconds(trial):.3f}"))
+        is_winner = winner is not None and winner.number == trial.number
+        rows.append(Row(link_to(results, trial.number), WORDS[trial.state], is_winner, cells))
+    return [*columns, *([] if keys else [("parameters", False)]), ("time", True)], rows
+
+
+def _cell(params: dict[str, Any], key: str) -> Cell:
+    if key not in params:
+        return Cell("")
+    value = params[key]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(plain(value), repr(value) if is_number else plain(value))
+
+
+def _space(results: Results, found: Findings) -> list[tuple[str, str, str, str, str]]:
+    """Return each searched parameter: key, condition, range, trials that had it, the value of the best one."""
+    space, best = results.sweep.space, results.best
+    known = {name: Parameter(name, name, distribution) for name, distribution in space.base.searched.items()}
+    conditions = {}
+    for condition, parameters in space.conditions.items():
+        for key, distribution in parameters.searched.items():
+            name = f"{key}@{condition.partition('=')[2]}"
+            known[name], conditions[name] = Parameter(name, name, distribution), condition
+    known |= {parameter.name: parameter for parameter in found.parameters if parameter.name not in known}
+    rows = []
+    for name, parameter in known.items():
+        had = sum(name in trial.params for trial in found.trials)
+        value = parameter.write(best.params[name]) if best is not None and name in best.params else "–"
+        rows.append((name.partition("@")[0], conditions.get(name, ""), parameter.describe(), count(had), value))
+    return rows
+
+
+def _settings(results: Results) -> Iterator[tuple[str, str]]:
+    settings, space = results.sweep.settings, results.sweep.space
+    yield "Sampler", _component(settings.sampler)
+    yield "Pruner", _component(settings.pruner) if settings.pruner else "none"
+    fixed = [f"{key}={value}" for key, value in space.base.fixed.items()] + list(space.deletions)
+    if fixed:
+        yield "Fixed", without_password(" ".join(fixed))
+    yield "Study", results.study.study_name
+    yield "Storage", without_password(settings.storage) if settings.storage else "study.db in this folder"
+    yield "All trials as a table", "trials.parquet in this folder"
+
+
+def _component(node: dict[str, Any]) -> str:
+    arguments = ", ".join(f"{key}={plain(value)}" for key, value in node.items() if key != "_target_")
+    return f"{str(node['_target_']).rpartition('.')[2]}({arguments})"
+
+
+def _commands(results: Results, winner: Winner | None) -> Iterator[tuple[str, str]]:
+    sweep = results.sweep
+    if winner is not None and winner.overall:
+        yield "The winner's card", f"mlsys show {sweep.folder / 'best'}"
+        yield "Whether the winner can be repeated bit by bit", f"mlsys replay {sweep.folder / 'best'}"
+    more = "Go on" if len(results.findings.trials) < sweep.settings.n_trials else "More trials: a higher n_trials with"
+    yield more, without_password(resume_command(sweep.folder))
+    yield "The study in a browser, also while it runs", dashboard_command(sweep.folder, sweep.settings.storage)
+
+
+def _name(found: Findings, place: int) -> str:
+    return metric_text(found.objectives[place]).in_a_sentence
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    return trial.duration.total_seconds() if trial.duration else 0.0
+
+
+def _elapsed(trials: Iterable[FrozenTrial]) -> float:
+    spans = [(trial.datetime_start, trial.datetime_complete) for trial in trials]
+    starts, ends = [start for start, _ in spans if start], [end for _, end in spans if end]
+    return (max(ends) - min(starts)).total_seconds() if starts and ends else 0.0
+
+
+def _duration(seconds: float) -> str:
+    """Write a duration.
+
+    Examples
+    --------
+    >>> _duration(0.05), _duration(12.3), _duration(185), _duration(9000)
+    ('0.05 s', '12 s', '3 min 5 s', '2 h 30 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.{0 if seconds >= 9.95 else 1 if seconds >= 0.95 else 2}f} s"
+    whole = timedelta(seconds=round(seconds))
+    minutes, rest = divmod(int(whole.total_seconds()), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

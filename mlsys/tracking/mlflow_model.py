@@ -1,0 +1,64 @@
+"""A run's model as MLflow serves it: the run directory's own files and reader, no pickle, nothing that trains."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlsys
+from mlsys.runs import Run, pyfunc
+from mlsys.runs.manifest import package_versions
+from mlsys.runs.model_io import MODEL_FILE, libraries
+
+NAME = "model"
+TYPES = {"float64": "double", "string": "string"}
+
+
+def log_model(run_id: str, folder: Path, registered: str | None) -> None:
+    """Log the model of a run directory in a run of MLflow, and register it where a name is given."""
+    import mlflow
+
+    run = Run.open(folder, verify=False)
+    with tempfile.TemporaryDirectory(prefix="mlsys-model-") as scratch, mlflow.start_run(run_id):
+        files, code = Path(scratch, "files"), Path(scratch, mlsys.__name__)
+        _copy(run.path, files, pyfunc.FILES)
+        _copy(Path(mlsys.__file__).parent, code, pyfunc.CODE)
+        mlflow.pyfunc.log_model(
+            name=NAME,
+            loader_module=pyfunc.__name__,
+            data_path=str(files),
+            code_paths=[str(code)],
+            signature=signature(run),
+            pip_requirements=requirements(run),
+            registered_model_name=registered,
+        )
+
+
+def signature(run: Run) -> Any:  # noqa: ANN401 - MLflow's ModelSignature
+    """Return the inputs of schema.json, all of which must be there, and the two numbers that come back."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    inputs: list[Any] = [
+        ColSpec(TYPES[column["dtype"]], column["name"], required=True) for column in run.schema["inputs"]
+    ]
+    return ModelSignature(Schema(inputs), Schema([ColSpec("double", "score"), ColSpec("double", "probability")]))
+
+
+def requirements(run: Run) -> list[str]:
+    """Return what a prediction needs, at the versions that the run was made with."""
+    packages = {*pyfunc.PACKAGES, *libraries(run.read_bytes(MODEL_FILE))}
+    versions = {**package_versions(tuple(packages)), **run.manifest.packages}
+    return [f"{name}=={versions[name]}" for name in sorted(packages)]
+
+
+def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        place = target / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (source / name).is_dir():
+            shutil.copytree(source / name, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source / name, place)

@@ -1,0 +1,49 @@
+"""Small tables and curves of a finished run, for trackers to show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from mlsys.evaluation.curves import Ranking, reliability
+from mlsys.runs import Run
+
+POINTS = 101  # of each curve
+TOP = 50  # leads that are shown
+FEATURES = 50
+
+
+def tables(run: Run) -> dict[str, pd.DataFrame]:
+    """Return what the model relies on, and the latest fold's best leads."""
+    found = {}
+    if "importances.json" in run.manifest.files:
+        found["importances"] = pd.DataFrame(run.read_json("importances.json")).head(FEATURES)
+    if "predictions.parquet" in run.manifest.files:
+        rows = run.predictions
+        latest = rows[rows["fold"] == rows["fold"].max()]
+        best = latest.sort_values("probability", ascending=False, kind="stable").head(TOP)
+        found["top_leads"] = pd.DataFrame(best[["id", "as_of", "probability", "label"]]).reset_index(drop=True)
+    return found
+
+
+def curves(run: Run) -> dict[str, pd.DataFrame]:
+    """Return ROC, precision-recall and gain, each the mean over the folds, and calibration; on complete labels."""
+    if "predictions.parquet" not in run.manifest.files:
+        return {}
+    rows = run.predictions[run.predictions["label_complete"]]
+    rankings = [Ranking.of(fold["probability"], fold["label"]) for _, fold in rows.groupby("fold")]
+    drawable = [ranking for ranking in rankings if ranking.drawable]
+    if not drawable:
+        return {}
+    x = np.linspace(0, 1, POINTS)
+    bins = reliability(rows["probability"], rows["label"])
+
+    def mean(axes: tuple[str, str], name: str) -> pd.DataFrame:
+        return pd.DataFrame({axes[0]: x, axes[1]: np.mean([getattr(each, name)(x) for each in drawable], axis=0)})
+
+    return {
+        "pr": mean(("recall", "precision"), "precision_at"),
+        "roc": mean(("false_positive_rate", "true_positive_rate"), "sensitivity_at"),
+        "gain": mean(("share_of_rows", "share_of_positives"), "gain_at"),
+        "calibration": pd.DataFrame({"predicted": bins.predicted, "observed": bins.observed}),
+    }

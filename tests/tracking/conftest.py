@@ -1,0 +1,118 @@
+"""Runs to be tracked, and a place where no tracker of the user is touched."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mlsys.runs import Run
+from mlsys.runs.writer import RunWriter
+from mlsys.tracking import Tracker, follow
+from mlsys.tracking.base import Receipt
+from mlsys.tracking.follow import Follower
+from tests.conftest import Crm
+from tests.tracking.wandb_stand_in import WandbServer, serving
+
+CONFIG = """\
+objective: log_loss
+model: {_target_: sklearn.Dummy, depth: 3}
+tags: [baseline]
+"""
+METRICS = {
+    "overall": {"log_loss": {"value": 0.5, "low": 0.4, "high": 0.6}, "precision@10": {"value": 0.2}},
+    "folds": [{"as_of": "2020-02-24", "log_loss": 0.4}, {"as_of": "2020-03-23", "log_loss": 0.6}],
+    "baselines": {"chance": {"log_loss": {"value": 0.7}}},
+    "calibration": {"before": {"ece": 0.1}, "after": {"ece": 0.2}},
+}
+
+
+@pytest.fixture(autouse=True)
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Track in a folder of the test's own, without the user's keys and settings, and end what it started."""
+    for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("MLSYS_NO_TRACKING")
+    for name, value in surroundings(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    yield
+    follow._leave()
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """Return variables that keep trackers in a folder, and away from the network."""
+    places = {name: str(folder / name.lower()) for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR")}
+    quiet = {"WANDB_ERROR_REPORTING": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {**places, **quiet, "NETRC": str(folder / "netrc"), "WANDB_BASE_URL": "http://127.0.0.1:9"}
+
+
+def write_run(folder: Path, status: str = "complete", search: str = "null") -> Run:
+    """Write a small run, of any status."""
+    writer = RunWriter(folder)
+    writer.write_text("config.yaml", f"{CONFIG}search: {search}\n")
+    if status in ("complete", "trial"):
+        writer.write_json("metrics.json", METRICS)
+    writer.write_text("train.log", f"{folder}\n")
+    writer.finish(seed=1, threads=1, status=status, timing={"fit": 1.5, "total": 2.0})  # type: ignore[arg-type]
+    return Run.open(folder)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Run]:
+    """Return a function that writes a small run below the test's own folder."""
+
+    def make(place: str = "outputs/2026-11-20/10-00-00", status: str = "complete", search: str = "null") -> Run:
+        return write_run(tmp_path / place, status, search)
+
+    return make
+
+
+@pytest.fixture
+def server() -> Iterator[WandbServer]:
+    """A W&B server on the loopback."""
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, crm: Crm) -> Run:
+    """A complete run of mlsys.train. Do not write there."""
+    from omegaconf import OmegaConf
+
+    from mlsys.prepare import compose_config, prepare
+    from mlsys.train import train
+
+    folder = tmp_path_factory.mktemp("tracked") / "outputs" / "day" / "run"
+    small = ["threads=1", "metrics.draws=10", "model.n_estimators=10", "split.folds=2", "features=minimal"]
+    config = compose_config([*crm.overrides, *small, "data.cache=false", "tracking=none", "tags=[baseline]"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLSYS_NO_TRACKING", "1")
+        train(prepare(OmegaConf.create(config.to_dict())), folder, [])
+    return Run.open(folder)
+
+
+def send(tracker: Tracker, folder: Path) -> Receipt:
+    """Send a finished run as training does; return what became of it."""
+    follower = Follower(tracker)
+    follower.start(folder)
+    follower.finish(folder)
+    settled = follower.settle()
+    follower.close()
+    assert settled is not None
+    return settled[1]
+
+
+@pytest.fixture
+def black_hole() -> Iterator[str]:
+    """An address that takes no connection and refuses none: its queue is full."""
+    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield "http://{}:{}".format(*listening.getsockname())

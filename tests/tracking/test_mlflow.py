@@ -1,0 +1,281 @@
+"""MLflow on a database file, and behind real servers; the model that it serves."""
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from mlsys.config import Component, build
+from mlsys.errors import ConfigError
+from mlsys.runs import Run
+from mlsys.runs.golden import golden_inputs
+from mlsys.runs.writer import RunWriter
+from mlsys.tracking import MlflowTracker
+from mlsys.tracking.follow import Follower
+from mlsys.tracking.notes import NOTES, new_id, run_id
+from tests.tracking.conftest import CONFIG, METRICS, send
+
+# Of SQLAlchemy, about options that MLflow's own tables use.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+MLFLOW = [sys.executable, "-m", "mlflow"]
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow calls uvicorn by its name
+
+
+@dataclass
+class Sent:
+    """Runs that were sent to a database, all but the first of a sweep."""
+
+    tracker: MlflowTracker
+    complete: Run
+    sweep: dict[str, Run]
+
+
+@pytest.fixture(scope="module")
+def sent(trained, tmp_path_factory):
+    """A complete run and the trials of a sweep, sent to a new database by two processes at once, and then again."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    tracker = MlflowTracker(uri=f"sqlite:///{folder}/mlflow.db", register_model="leads", finish_timeout=60)
+    (folder / "sweep").mkdir()
+    (folder / "sweep" / "multirun.yaml").write_text("")
+    states = ["trial", "pruned", "failed", "killed"]
+    sweep = {status: trial_of(folder / "sweep" / str(n), n, status) for n, status in enumerate(states)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        followers = [Follower(tracker), Follower(tracker)]
+        first = together(followers, [[trained, sweep["trial"]], [sweep["pruned"], sweep["failed"], sweep["killed"]]])
+        again = together(followers, [[trained], [sweep["trial"]]])
+        for follower in followers:
+            follower.close()
+    assert {name: first[name] for name in again} == again
+    return Sent(tracker, trained, sweep)
+
+
+def together(followers, shares):
+    """Let followers send their shares side by side; return where each run is."""
+    places = {}
+    for turn in itertools.zip_longest(*shares):
+        going = [(follower, run) for follower, run in zip(followers, turn, strict=True) if run is not None]
+        for follower, run in going:
+            follower.start(run.path)
+            follower.finish(run.path)
+        for follower, run in going:
+            _, receipt = follower.settle()
+            assert receipt.state == "online", receipt.reason
+            places[run.path] = receipt.where
+    return places
+
+
+def trial_of(folder, number, status):
+    writer = RunWriter(folder)
+    writer.write_text("config.yaml", f"{CONFIG}search: {{trial: {number}}}\n")
+    if status == "trial":
+        writer.write_json("metrics.json", METRICS)
+    writer.finish(seed=1, threads=1, status="failed" if status == "killed" else status)
+    run = Run.open(folder)
+    if status == "killed":
+        new_id(folder)  # as at its start
+        (folder / "manifest.json").unlink()
+    return run
+
+
+def client_of(uri):
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def find(client, run):
+    found = client.search_runs(
+        [client.get_experiment_by_name("mlsys").experiment_id], f"tags.`mlsys.id` = '{run_id(run.path)}'"
+    )
+    assert len(found) == 1  # however often it was sent
+    return found[0]
+
+
+def test_a_run_with_all_its_numbers(sent):
+    client = client_of(sent.tracker.uri)
+    found = find(client, sent.complete)
+    assert (found.info.status, found.info.run_name) == ("FINISHED", "day/run")
+    assert found.data.params["model.n_estimators"] == "10"
+    roc_auc = sent.complete.metrics["overall"]["roc_auc"]
+    assert (found.data.metrics["roc_auc"], found.data.metrics["roc_auc/high"]) == (roc_auc["value"], roc_auc["high"])
+    assert found.data.metrics["objective"] == sent.complete.metrics["overall"]["log_loss"]["value"]
+    assert "precision_at_10" in found.data.metrics
+    tags = found.data.tags
+    assert (tags["mlsys.status"], tags["mlsys.job_type"], tags["mlsys.tags"]) == ("complete", "train", "baseline")
+    assert tags.get("mlflow.source.git.commit") == sent.complete.manifest.git.commit
+    history = client.get_metric_history(found.info.run_id, "folds/roc_auc")
+    assert [(point.step, point.value) for point in history] == [
+        (number, fold["roc_auc"]) for number, fold in enumerate(sent.complete.metrics["folds"])
+    ]
+    days = [time.strftime("%Y-%m-%d", time.gmtime(point.timestamp / 1000)) for point in history]
+    assert days == [fold["as_of"] for fold in sent.complete.metrics["folds"]]
+    assert len(client.get_metric_history(found.info.run_id, "roc_auc")) == 1
+
+
+def test_files_and_tables(sent):
+    client = client_of(sent.tracker.uri)
+    identity = find(client, sent.complete).info.run_id
+    files = {file.path for file in client.list_artifacts(identity, "run")}
+    assert files >= {"run/manifest.json", "run/report.html", "run/plots", "run/model"}
+    assert {file.path for file in client.list_artifacts(identity, "tables")} == {
+        "tables/importances.json", "tables/top_leads.json",
+    }  # fmt: skip
+
+
+def test_trials_are_nested_in_their_sweep(sent):
+    client = client_of(sent.tracker.uri)
+    runs = {status: find(client, run) for status, run in sent.sweep.items()}
+    parents = {run.data.tags["mlflow.parentRunId"] for run in runs.values()}
+    assert len(parents) == 1
+    parent = client.get_run(parents.pop())
+    assert (parent.info.run_name, parent.data.tags["mlsys.job_type"]) == ("sweep", "sweep")
+    states = {status: (run.info.status, run.data.tags["mlsys.status"]) for status, run in runs.items()}
+    assert states == {
+        "trial": ("FINISHED", "trial"), "pruned": ("KILLED", "pruned"), "failed": ("FAILED", "failed"),
+        "killed": ("KILLED", "killed"),
+    }  # fmt: skip
+    assert runs["trial"].data.metrics["objective"] == 0.5
+    assert "objective" not in runs["pruned"].data.metrics
+    assert runs["failed"].data.tags["mlsys.trial"] == "2"
+
+
+@pytest.mark.slow
+def test_the_served_model_answers_with_the_golden_rows(sent, tmp_path):
+    client = client_of(sent.tracker.uri)
+    client.set_registered_model_alias("leads", "champion", client.search_model_versions("name='leads'")[0].version)
+    model = ["models", "serve", "-m", "models:/leads@champion", "--env-manager", "local"]
+    with served([*model, "--port"], "/ping", MLFLOW_TRACKING_URI=sent.tracker.uri) as url:
+        run, rows = sent.complete, golden_inputs(sent.complete)
+        split = {"columns": list(rows), "data": json.loads(rows.to_json(orient="values", double_precision=15))}
+        exact = rows.astype(object).where(rows.notna(), None).to_numpy().tolist()
+        answer = post(f"{url}/invocations", {"dataframe_split": {**split, "data": exact}})
+        predictions = answer["predictions"]
+        assert [row["probability"] for row in predictions] == run.golden["probability"].tolist()
+        assert [row["score"] for row in predictions] == run.golden["score"].tolist()
+
+
+def test_the_model_needs_nothing_that_trains(sent):
+    code = (
+        "import json, sys; import mlflow; mlflow.set_tracking_uri(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model('models:/leads/1')\n"
+        "names = [n for n in sys.modules if n.startswith('mlsys')]\n"
+        "bad = [n for n in ('optuna', 'hydra', 'imblearn', 'wandb', 'duckdb', 'ibis') if n in sys.modules]\n"
+        "print(json.dumps([sys.modules['mlsys'].__file__, names, bad, model.metadata.signature.to_dict()]))"
+    )
+    # Away from this checkout: what is loaded must be what was logged.
+    done = subprocess.run(
+        [sys.executable, "-c", code, sent.tracker.uri], capture_output=True, text=True, check=False, timeout=90,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, cwd="/",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    where, modules, bad, signature = json.loads(done.stdout.splitlines()[-1])
+    assert where.endswith("code/mlsys/__init__.py")
+    assert bad == []
+    assert "mlsys.pipeline.encoders" in modules
+    columns = json.loads(signature["inputs"])
+    assert [column["name"] for column in columns] == [entry["name"] for entry in sent.complete.schema["inputs"]]
+
+
+@contextmanager
+def tracking_server(database, folder):
+    """Run `mlflow server`."""
+    server = ["server", "--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts")]
+    with served([*server, "--workers", "1", "--port"], "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as url:
+        yield url
+
+
+@pytest.mark.slow
+def test_a_server_on_postgresql_takes_a_whole_run(postgresql, trained, tmp_path):
+    engine = sqlalchemy.create_engine(postgresql, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:  # its own: Optuna keeps a table of the same name as MLflow
+        connection.execute(sqlalchemy.text("CREATE DATABASE mlflow"))
+    engine.dispose()
+    with tracking_server(engine.url.set(database="mlflow").render_as_string(hide_password=False), tmp_path) as url:
+        tracker = MlflowTracker(uri=url, finish_timeout=60)
+        receipt = send(tracker, trained.path)
+        assert receipt.state == "online", receipt.reason
+        found = find(client_of(url), trained)
+        assert found.info.status == "FINISHED"
+        assert found.data.metrics["objective"] == trained.metrics["overall"]["log_loss"]["value"]
+        assert found.outputs.model_outputs
+        assert (tmp_path / "artifacts").is_dir()  # the server keeps the files, not this machine's ./mlruns
+        assert not (tmp_path / "mlruns").exists()
+
+
+@pytest.mark.slow
+def test_a_server_on_sqlite_goes_on_where_the_file_was(sent, tmp_path):
+    run = sent.sweep["killed"]
+    writer = RunWriter(tmp_path / "again")
+    writer.write_text("config.yaml", (run.path / "config.yaml").read_text())
+    writer.write_json("metrics.json", METRICS)
+    writer.finish(seed=1, threads=1, status="trial")
+    (tmp_path / "again" / NOTES).write_text((run.path / NOTES).read_text())
+    with tracking_server(sent.tracker.uri, tmp_path) as url:
+        receipt = send(MlflowTracker(uri=url, log_artifacts=False, finish_timeout=60), tmp_path / "again")
+        assert receipt.state == "online", receipt.reason
+        assert find(client_of(url), run).info.status == "FINISHED"  # not a second one beside the killed
+        assert find(client_of(url), run).data.metrics["objective"] == 0.5
+        assert find(client_of(url), sent.complete).info.status == "FINISHED"
+
+
+def test_a_server_that_refuses_is_said(make_run):
+    start = time.monotonic()
+    receipt = send(MlflowTracker(uri="http://127.0.0.1:1", finish_timeout=20), make_run().path)
+    assert receipt.state == "failed"
+    assert "Max retries" in receipt.reason or "refused" in receipt.reason
+    assert time.monotonic() - start < 15
+
+
+def test_a_missing_extra_is_said_before_anything_runs(monkeypatch):
+    monkeypatch.setattr("mlsys.tracking.mlflow_tracker.find_spec", lambda name: None)
+    node = Component.model_validate({"_target_": "mlsys.tracking.MlflowTracker"})
+    with pytest.raises(ConfigError, match=r"pip install 'mlsys\[mlflow\]'"):
+        build(node, "tracking")
+
+
+@contextmanager
+def served(arguments, path, **environment):
+    """Run one of MLflow's servers on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with open("server.log", "wb") as log:  # noqa: PTH123
+        process = subprocess.Popen(
+            [*MLFLOW, *arguments, str(port)], env=os.environ | {"PATH": PATH} | environment, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    try:
+        while not answers(url + path):
+            assert process.poll() is None, open("server.log").read()  # noqa: PTH123, SIM115
+            assert time.monotonic() < deadline, open("server.log").read()  # noqa: PTH123, SIM115
+            time.sleep(0.2)
+        yield url
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(20)
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def post(url, content):
+    request = urllib.request.Request(url, json.dumps(content).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())

@@ -1,0 +1,228 @@
+"""A server on the loopback that speaks as much of W&B's protocol as a run, its artifacts and `wandb sync` need."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class Bucket:
+    """What a server knows of one run."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+    history: dict[int, dict[str, Any]] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    exit_code: int | None = None
+    files: set[str] = field(default_factory=set)
+    times_begun: int = 0
+    first_offsets: list[int] = field(default_factory=list)
+
+
+class WandbServer(ThreadingHTTPServer):
+    """Keeps runs and artifacts in memory.
+
+    Attributes
+    ----------
+    die_at : str
+        Name of a GraphQL operation or ``file_stream``; from its first request on nothing is answered any more.
+    status : int
+        Of every answer.
+    knows : str
+        The key that it takes.
+    """
+
+    daemon_threads, request_queue_size = True, 128
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.runs: dict[str, Bucket] = {}
+        self.artifacts: dict[str, str] = {}
+        self.operations: list[str] = []
+        self.errors: list[BaseException | None] = []
+        self.die_at, self.status, self.knows = "", 200, KEY
+        self.dead, self.alive = threading.Event(), threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def revive(self) -> None:
+        """Answer again."""
+        self.die_at = ""
+        self.dead.clear()
+        self.alive.set()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep what broke a handler; connections break because clients are killed in these tests."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            self.errors.append(error)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: WandbServer
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer({})
+
+    def do_PUT(self) -> None:
+        self._body()
+        self._answer({})
+
+    def do_POST(self) -> None:
+        body = self._body()
+        if self.path.endswith("/graphql"):
+            query = json.loads(body)
+            name = re.search(r"(?:query|mutation)\s+(\w+)", query["query"])
+            operation = name[1] if name else "?"
+            self._meet(operation)
+            variables = query.get("variables") or {}
+            self._answer({"data": self._graphql(operation, variables.get("input") or variables)})
+        elif self.path.endswith("/file_stream"):
+            self._meet("file_stream")
+            self._stream(json.loads(body))
+            self._answer({})
+        else:
+            self._answer({})
+
+    def _meet(self, operation: str) -> None:
+        self.server.operations.append(operation)
+        if operation == self.server.die_at:
+            self.server.dead.set()
+        if self.server.dead.is_set():
+            self.server.alive.wait(60)  # neither an answer nor an end
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            data = b""
+            while size := int(self.rfile.readline(), 16):
+                data += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return gzip.decompress(data) if self.headers.get("Content-Encoding") == "gzip" else data
+
+    def _answer(self, content: dict[str, Any]) -> None:
+        if self.server.dead.is_set():
+            self.server.alive.wait(60)
+        data = json.dumps(content).encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _graphql(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
+        project = {"id": "p", "name": given.get("project", "mlsys"), "entity": {"id": "e", "name": "ann"}}
+        match operation:
+            case "Viewer":
+                viewer = {"id": "u", "entity": "ann", "username": "ann", "email": "a@b.c", "flags": "{}"}
+                return {"viewer": {**viewer, "teams": {"edges": []}} if self._is_known() else None}
+            case "ServerFeaturesQuery":
+                return {"serverInfo": {"features": []}}
+            case "ArtifactType":
+                return {"project": None}
+            case "UpsertBucket":
+                return {"upsertBucket": self._upsert(given, project)}
+            case "CreateRunFiles":
+                files = given["files"]
+                self.server.runs[given["run"]].files.update(files)
+                named = [{"name": name, "uploadUrl": f"{self.server.url}/put/{name}"} for name in files]
+                return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": named}}
+            case "CreateArtifact":
+                return {"createArtifact": {"artifact": self._artifact(given)}}
+            case "CreateArtifactManifest":
+                file = {"id": "f", "name": "m", "uploadUrl": f"{self.server.url}/put/manifest", "uploadHeaders": []}
+                return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
+            case "UpdateArtifactManifest":
+                file = {"id": "f", "name": "m", "uploadUrl": f"{self.server.url}/put/manifest", "uploadHeaders": []}
+                return {"updateArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
+            case "CreateArtifactFiles":
+                edges = [
+                    {
+                        "node": {
+                            "id": str(number), "name": spec["name"], "displayName": spec["name"], "uploadUrl": None,
+                            "uploadHeaders": [], "uploadMultipartUrls": None, "storagePath": "",
+                            "artifact": {"id": spec["artifactID"]},
+                        }
+                    }
+                    for number, spec in enumerate(given["artifactFiles"])
+                ]  # fmt: skip
+                return {"createArtifactFiles": {"files": {"edges": edges}}}
+            case "CommitArtifact":
+                return {"commitArtifact": {"artifact": {"id": given["artifactID"], "digest": "d"}}}
+        return {}
+
+    def _is_known(self) -> bool:
+        given = base64.b64decode((self.headers.get("Authorization") or " ").split(" ")[1]).decode()
+        return given == f"api:{self.server.knows}"
+
+    def _upsert(self, given: dict[str, Any], project: dict[str, Any]) -> dict[str, Any]:
+        name = given["name"]
+        bucket = self.server.runs.setdefault(name, Bucket())
+        new = bucket.times_begun == 0
+        if given.get("groupName") is not None or given.get("jobType") is not None or given.get("displayName"):
+            bucket.times_begun += 1
+        bucket.fields |= {key: value for key, value in given.items() if value is not None}
+        if given.get("config"):
+            bucket.config = json.loads(given["config"])
+        answer = {
+            "id": f"id-{name}", "name": name, "displayName": given.get("displayName"), "config": "{}",
+            "historyLineCount": 0, "project": project, "sweepName": None, "description": None,
+        }  # fmt: skip
+        return {"bucket": answer, "inserted": new}
+
+    def _artifact(self, given: dict[str, Any]) -> dict[str, Any]:
+        name = given["artifactCollectionName"]
+        self.server.artifacts[str(name)] = given["digest"]
+        latest = {"id": "l", "versionIndex": 0}
+        return {
+            "id": f"a-{name}", "state": "PENDING", "digest": given["digest"],
+            "artifactSequence": {"id": "s", "latestArtifact": latest},
+        }  # fmt: skip
+
+    def _stream(self, sent: dict[str, Any]) -> None:
+        bucket = self.server.runs[self.path.split("/")[-2]]
+        for name, part in (sent.get("files") or {}).items():
+            lines = [json.loads(line) for line in part["content"]] if name.endswith((".jsonl", ".json")) else []
+            if name == "wandb-history.jsonl":
+                if len(bucket.first_offsets) < bucket.times_begun:
+                    bucket.first_offsets.append(part["offset"])
+                bucket.history |= {part["offset"] + number: line for number, line in enumerate(lines)}
+            elif name == "wandb-summary.json":
+                bucket.summary = lines[-1]
+        if sent.get("complete"):
+            bucket.exit_code = sent["exitcode"]
+
+
+@contextmanager
+def serving() -> Iterator[WandbServer]:
+    """Run a server while in this context."""
+    server = WandbServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.revive()
+        server.shutdown()
+        server.server_close()
+        thread.join()
