@@ -38,7 +38,8 @@ class RemoteRun:
     config : mapping
         Nested.
     numbers : mapping of str to float
-        By name; bounds of intervals are ``NAME/low`` and ``NAME/high``, times ``seconds`` and ``seconds/STAGE``.
+        By name; bounds of intervals are ``NAME/low`` and ``NAME/high``, times ``seconds``, ``seconds/STAGE`` and
+        ``predict_ms``.
     fingerprint : str or None
         Of the raw data.
     """
@@ -194,6 +195,7 @@ def _candidate(remote: Remote, run: RemoteRun, cache: Path) -> Candidate:
         fingerprint=run.fingerprint,
         fit_seconds=run.numbers.get("seconds/fit"),
         total_seconds=run.numbers.get("seconds"),
+        predict_ms=run.numbers.get(COST),
     )
 
 

@@ -11,12 +11,16 @@ from mlsys.errors import ConfigError, RunError
 from mlsys.evaluation.comparison import compare
 from mlsys.evaluation.comparison.page import render_page
 from mlsys.runs import Run
-from mlsys.runs.settings import flat
+from mlsys.tracking import MlflowTracker
+from mlsys.tracking.facts import labels, overall
+from mlsys.tracking.feed import begin, complete
+from mlsys.tracking.mlflow_tracker import PATIENCE
 from mlsys.tracking.remote import RemoteRun, gather_remote
+from mlsys.tracking.remote_mlflow import PATIENCE as READING
 from mlsys.tracking.remote_mlflow import MlflowRemote
 from mlsys.tracking.remote_wandb import WandbRemote
-from tests.evaluation.comparison.conftest import config, pair, write  # noqa: F401 - fixtures
-from tests.evaluation.test_report import Page
+from tests.evaluation.comparison.conftest import config, pair, predictions, write  # noqa: F401 - fixtures
+from tests.pages import Page
 from tests.tracking.wandb_reading import KEY, Known, serving
 
 
@@ -42,6 +46,7 @@ class Shelf:
 
 def one(name, log_loss=0.5, status="complete", **changes):
     numbers = {"log_loss": log_loss, "log_loss/low": 0.1, "log_loss/high": 0.9, "seconds": 3.0, "seconds/fit": 2.0}
+    numbers["predict_ms"] = 12.0
     return RemoteRun(f"id-{name}", f"outputs/{name}", status, config(**changes), numbers, "f" * 64)
 
 
@@ -52,7 +57,7 @@ def test_numbers_alone_are_shown_and_not_compared(tmp_path):
     assert found.runs[0].metrics["log_loss"] == {"value": 0.2, "low": 0.1, "high": 0.9}
     assert found.runs[1].verdict.level == "no"
     assert "not its predictions" in found.runs[1].verdict.reasons[0]
-    assert found.runs[1].candidate.fit_seconds == 2.0
+    assert (found.runs[1].candidate.fit_seconds, found.runs[1].candidate.predict_ms) == (2.0, 12.0)
     page = Page(render_page(found))
     assert page.open == []
     assert page.all("img") == []
@@ -101,42 +106,45 @@ def test_unknown_names_and_too_few(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def mlflow_uri(tmp_path_factory, pair):  # noqa: F811
-    """A database with the two runs as `mlsys.tracking.MlflowTracker` sends them, one with its files, and a sweep."""
+def trials(tmp_path_factory, write):  # noqa: F811
+    """Two trials, which `mlsys.tracking` sends without pictures: good and poor. Do not write there."""
+    root = tmp_path_factory.mktemp("trials")
+    for name, skill in (("good", 2.5), ("poor", 0.2)):
+        write(root / "sweep" / name, predictions(skill), status="trial", **{"search": {"trial": 0}})
+    (root / "sweep" / "multirun.yaml").touch()
+    return root / "sweep"
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory, trials):
+    """A database to which our own tracker sent both, and somebody else a run."""
     mlflow = pytest.importorskip("mlflow")
     folder = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    tracker = MlflowTracker(uri=f"sqlite:///{folder / 'mlflow.db'}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        client = mlflow.MlflowClient(uri)
-        experiment = client.create_experiment("mlsys", artifact_location=(folder / "files").as_uri())
+        patch.chdir(folder)
+        for variable, value in (PATIENCE | READING).items():
+            patch.setenv(variable, value)
         for name in ("good", "poor"):
-            run = Run.open(pair / "outputs" / name)
-            tags = {"mlsys.id": name, "mlsys.status": "complete", "mlsys.data_fingerprint": "f" * 64}
-            sent = client.create_run(experiment, tags=tags, run_name=f"outputs/{name}").info.run_id
-            for key, value in flat(run.config).items():
-                client.log_param(sent, key, str(value))
-            for metric, entry in run.metrics["overall"].items():
-                for part, value in ({"": entry["value"], "/low": entry["low"], "/high": entry["high"]}).items():
-                    client.log_metric(sent, metric.replace("@", "_at_") + part, value)
-            client.log_artifacts(sent, str(run.path), "run")
-            client.set_terminated(sent, "FINISHED")
-        tags = {"mlsys.id": "sweep", "mlsys.job_type": "sweep"}
-        client.set_terminated(client.create_run(experiment, tags=tags, run_name="sweep").info.run_id)
-        client.set_terminated(client.create_run(experiment, run_name="somebody else's").info.run_id)
-    return uri
+            assert complete(begin(tracker, trials / name), trials / name).state == "online"
+        client = mlflow.MlflowClient(tracker.uri)
+        client.set_terminated(client.create_run("0", run_name="somebody else's").info.run_id)
+    return tracker.uri
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow 3.17 uses it with SQLAlchemy 2.1
-def test_runs_from_mlflow(mlflow_uri, pair, tmp_path):  # noqa: F811
+def test_runs_from_mlflow(mlflow_uri, trials, tmp_path):
     remote = MlflowRemote(mlflow_uri)
     runs = {run.name: run for run in remote.runs()}
-    assert set(runs) == {"outputs/good", "outputs/poor"}
-    good, original = runs["outputs/good"], Run.open(pair / "outputs" / "good")
-    assert good.config == original.config
-    assert good.metrics()["overall"]["precision@5"] == pytest.approx(original.metrics["overall"]["precision@5"])
+    assert set(runs) == {"sweep/good", "sweep/poor"}
+    good, original = runs["sweep/good"], Run.open(trials / "good")
+    assert (good.status, good.config, good.fingerprint) == ("trial", original.config, "f" * 64)
+    recorded = {name: entry["value"] for name, entry in original.metrics["overall"].items()}
+    assert {name: entry["value"] for name, entry in good.metrics()["overall"].items()} == pytest.approx(
+        {name: value for name, value in recorded.items() if value is not None}
+    )
+    assert (good.numbers["seconds/fit"], good.numbers["predict_ms"]) == (2.0, 10.0)
     found = compare(gather_remote(remote, ["good", "poor"], cache=tmp_path))
     assert [run.verdict.level for run in found.runs] == ["reference", "fully"]
     assert found.runs[1].better("roc_auc") == "worse"
@@ -172,11 +180,11 @@ def wandb_server(monkeypatch, tmp_path):
 def test_runs_from_wandb(wandb_server, pair, tmp_path):  # noqa: F811
     for name in ("good", "poor"):
         run = Run.open(pair / "outputs" / name)
-        summary = {"status": "complete", "data_fingerprint": "f" * 64, "seconds": 3.0}
-        for metric, entry in run.metrics["overall"].items():
-            summary |= {metric: entry["value"], f"{metric}/low": entry["low"], f"{metric}/high": entry["high"]}
+        summary = {**labels(run), **overall(run)}  # what our tracker writes there
         files = {str(path.relative_to(run.path)): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-        wandb_server.known.append(Known(name, f"outputs/{name}", dict(run.config), summary, files=files))
+        wandb_server.known.append(
+            Known(name, f"outputs/{name}", {**run.config, "run": {"path": "x"}}, summary, files=files)
+        )
     wandb_server.known.append(Known("x", "outputs/crashed", {}, {"log_loss": 0.1}, state="crashed"))
     wandb_server.known.append(replace(wandb_server.known[0], id="bare", name="outputs/bare", files={}))
     found = compare(gather_remote(WandbRemote("ann/leads"), ["good", "poor", "bare"], cache=tmp_path / "cache"))

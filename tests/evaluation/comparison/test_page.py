@@ -6,7 +6,7 @@ import pytest
 from mlsys.evaluation.comparison import compare, gather
 from mlsys.evaluation.comparison.page import render_page
 from tests.evaluation.comparison.conftest import predictions
-from tests.evaluation.test_report import Page
+from tests.pages import Page
 
 
 @pytest.fixture(scope="module")
