@@ -351,7 +351,8 @@ def _leaderboard(results: Results, winner: Winner | None) -> tuple[list[tuple[st
         cells += [_cell(params, key) for key in keys] if keys else [Cell(short(trial), short(trial))]
         cells.append(Cell(_duration(_seconds(trial)), f"{_seconds(trial):.3f}"))
         is_winner = winner is not None and winner.number == trial.number
-        rows.append(Row(link_to(results, trial.number), WORDS[trial.state], is_winner, cells))
+        state = "on the front" if len(found.objectives) > 1 and trial.number in found.front else WORDS[trial.state]
+        rows.append(Row(link_to(results, trial.number), state, is_winner, cells))
     return [*columns, *([] if keys else [("parameters", False)]), ("time", True)], rows
 
 

@@ -250,7 +250,8 @@ def test_several_objectives_show_the_front(tmp_path):
     random = np.random.default_rng(1)
     trials = numbered([trial(n, [float(v) for v in random.random(2)]) for n in range(40)])
     results = results_of(tmp_path / "sweep", trials, objectives=("log_loss", "average_precision"), n_trials=40)
-    page = Page(render_sweep(results))
+    text = render_sweep(results)
+    page = Page(text)
     front = {
         one.number for one in trials
         if not any(t.values[0] <= one.values[0] and t.values[1] >= one.values[1] and t is not one for t in trials)
@@ -261,6 +262,7 @@ def test_several_objectives_show_the_front(tmp_path):
         f"{len(front)} trials on the Pareto front: no other trial beats one of these in every objective." in page.words
     )
     assert len(images(page, f"Pareto front of log_loss and average_precision: {len(front)} trials of 40")) == 1
+    assert sum("on the front</a>" in row for row in rows(text)) == len(front)
     assert "the lowest log loss and the highest average precision" in page.words
     best = max(trials, key=lambda t: t.values[1])
     assert f"{best.values[1]:.4g} trial {best.number}; higher is better" in page.words
@@ -297,6 +299,16 @@ def test_a_winner_of_fewer_trials_is_not_taken_for_the_best(tmp_path, monkeypatc
     monkeypatch.setattr(summary.Run, "open", lambda *_, **__: run)
     words = Page(render_sweep(results)).words
     assert f"“best” is trial {other.number} still, which won among the first 4 trials." in words
+
+
+def test_a_winner_of_another_program_is_its_folder(tmp_path):
+    results = results_of(tmp_path / "sweep", many(3))
+    refit = tmp_path / "sweep" / "refit" / "3" / str(results.best.number)
+    refit.mkdir(parents=True)
+    link(tmp_path / "sweep", refit)
+    page = Page(render_sweep(results))
+    assert "best/" in page.links
+    assert "mlsys show" not in page.words
 
 
 def test_a_repeated_trial_counts_once(tmp_path):
