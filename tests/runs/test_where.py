@@ -50,7 +50,7 @@ def test_conditions_hold_or_not(text, expected):
     ("text", "value"),
     [
         ("created>=2026-08-01", "2026-08-01"),
-        ("path=/work/a-b/run.1", "/work/a-b/run.1"),
+        ("path=/data/a-b/run.1", "/data/a-b/run.1"),
         ("x='it is (so)'", "it is (so)"),
         (r'x="a \"b\""', 'a "b"'),
         ("x=order", "order"),
