@@ -58,11 +58,11 @@ def compare(
             gathered = gather(names or [], to=to, top=top, index=RunIndex(watch=watch))
     comparison = compare_runs(gathered, draws=draws)
     chosen = _checked(metrics, comparison)
+    _write(comparison, html, csv)  # first: whoever reads the table, such as `head`, may have seen enough of it
     if as_json:
         print_json(comparison.to_dict())
     else:
         show(Console(), comparison, chosen)
-    _write(comparison, html, csv)
     if not comparison.is_whole:
         raise typer.Exit(1)
 

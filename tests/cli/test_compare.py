@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,6 +43,16 @@ def test_two_runs(mlsys, work):
     with (work / "c.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {"metric", "run", "value", "low", "high", "difference", "verdict"} <= rows[0].keys()
+
+
+def test_files_are_written_although_nobody_reads_the_table(work):
+    command = [sys.executable, "-m", "mlsys", "compare", "good", "poor", "--html", "c.html", "--csv", "c.csv"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+    process.stdout.close()
+    process.wait(60)
+    assert (work / "c.html").is_file()
+    assert (work / "c.csv").is_file()
 
 
 def test_json_is_all_that_is_printed(mlsys, work):
