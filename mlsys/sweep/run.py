@@ -105,22 +105,16 @@ def _sweep(
 
 
 def _run(sweep: Sweep, shared: SharedStudy) -> None:
-    study = shared.create(sweep.directions)
-    check_study(study, sweep)
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(sweep.folder / "multirun.yaml", without_password(OmegaConf.to_yaml(sweep.config)).encode())
-    shared.release_dead()
-    start = shared.counts()
-    sweep = replace(sweep, begun=len(shared.trials()))
-    if start.begun:
-        log.info(
-            "going on with %s: %s of %s trials are finished", sweep.folder, start.finished, sweep.settings.n_trials
-        )
-    received: list[int] = []
-    with Progress(sweep, shared) as progress, _signals(progress, received):
-        if start.finished < sweep.settings.n_trials:
-            progress.begin()
-            _work(sweep, shared, progress)
+    progress, received, is_open = Progress(sweep, shared), list[int](), False
+    with _signals(progress, received):  # from here on: a Ctrl-C while the study is opened is no traceback either
+        study, sweep = _open(sweep, shared)
+        is_open = True
+        with progress:
+            if shared.counts().finished < sweep.settings.n_trials:
+                progress.begin()
+                _work(sweep, shared, progress)
+    if not is_open:  # stopped at once: nothing was begun
+        raise SystemExit(128 + received[-1])
     results = Results(sweep, shared.trials(), study)
     try:
         if sweep.settings.refit and not received and _is_done(sweep, results):
@@ -134,6 +128,21 @@ def _run(sweep: Sweep, shared: SharedStudy) -> None:
         sys.stderr.write(f"Go on with:\n  {resume_command(sweep.folder)}\n")
         raise SystemExit(128 + received[-1])
     _check_failures(sweep, shared)
+
+
+def _open(sweep: Sweep, shared: SharedStudy) -> tuple[optuna.Study, Sweep]:
+    """Open the study, and the sweep directory; return both as they are at the start."""
+    study = shared.create(sweep.directions)
+    check_study(study, sweep)
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(sweep.folder / "multirun.yaml", without_password(OmegaConf.to_yaml(sweep.config)).encode())
+    shared.release_dead()
+    start = shared.counts()
+    if start.begun:
+        log.info(
+            "going on with %s: %s of %s trials are finished", sweep.folder, start.finished, sweep.settings.n_trials
+        )
+    return study, replace(sweep, begun=len(shared.trials()))
 
 
 def _is_done(sweep: Sweep, results: Results) -> bool:
