@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -18,7 +19,8 @@ from mlsys.sweep.worker import Sweep, run_hydra_job, work
 
 log = logging.getLogger(__name__)
 
-STARTS = 3  # of one worker
+SERVER_DIED = 255  # the exit code of a worker whose forkserver is gone, see multiprocessing.popen_forkserver
+STARTS, PAUSE = 50, 0.1  # attempts to start one process, and seconds between them
 FRUITLESS_DEATHS = 5  # of workers, one after the other, without a trial finished in between
 
 
@@ -72,12 +74,15 @@ class LocalProcesses:
             self._finished, self._deaths = finished, 0
         if not self._errors.empty():
             raise self._errors.get()
+        server_died = False
         for number, process in list(self._processes.items()):
             if process.exitcode is None:
                 continue
             del self._processes[number]
             if process.exitcode != 0 and self._errors.empty() and not self._stopping.value:
-                self._deaths += 1
+                # All die with the process that they are forked from: that is one death.
+                self._deaths += not (server_died and process.exitcode == SERVER_DIED)
+                server_died |= process.exitcode == SERVER_DIED
                 if self._deaths >= FRUITLESS_DEATHS:
                     raise SweepError(
                         f"{self._deaths} workers died in turn (exit code {process.exitcode}) and no trial was "
@@ -264,6 +269,8 @@ def _alone(errors: Any, do: Callable[[], object]) -> None:  # noqa: ANN401
 def _started(target: Callable[..., None], arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401 - a ForkServerProcess
     """Start a process; again, where it or the one that it is forked from was killed before it began.
 
+    A server that was killed refuses connections for a moment before it counts as gone and another is started.
+
     Raises
     ------
     SweepError
@@ -277,6 +284,7 @@ def _started(target: Callable[..., None], arguments: tuple[Any, ...]) -> Any:  #
         except (OSError, EOFError) as error:
             if attempt + 1 == STARTS:
                 raise SweepError(f"No worker could be started: {error!r}. Try hydra.sweeper.n_jobs=1.") from error
+            time.sleep(PAUSE)
         else:
             break
     return process

@@ -324,7 +324,8 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(toy):
                     os.kill(victim, signal.SIGKILL)
                     plan.pop()
         done = end_of(process)
-        if process.returncode != -signal.SIGKILL:
+        # Five deaths in a row end a sweep with the command that goes on, which is what happens here.
+        if process.returncode != -signal.SIGKILL and "workers died in turn" not in done.stderr:
             break
         assert time.monotonic() - begun < 150
     assert done.returncode == 0, done.stderr
