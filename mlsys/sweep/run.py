@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import signal
@@ -215,7 +216,8 @@ def _signals(progress: Progress, received: list[int]) -> Iterator[None]:
         progress.stopping = True
         if number == signal.SIGTERM or len(received) > 1:
             raise KeyboardInterrupt
-        progress.say("Stopping after the trials under way; once more to stop at once.")
+        # Whatever this interrupted may hold a lock or be half imported, which another thread waits for.
+        _thread.start_new_thread(progress.say, ("Stopping after the trials under way; once more to stop at once.",))
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
