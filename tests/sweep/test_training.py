@@ -17,7 +17,7 @@ from mlsys.runs import Run
 from tests.sweep.conftest import states, trials_of
 
 SMALL = ["threads=1", "metrics.draws=20", "features=minimal", "search.folds=2", "search.holdout_folds=2"]
-QUICK = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.refit=false"]
+QUICK = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.refit=false", "hydra.sweeper.enqueue_config=false"]
 FEW_TREES = "model.n_estimators=10"
 # Of hydra-optuna-sweeper 1.4: what it writes for one objective, and for several.
 OFFICIAL, OFFICIAL_SEVERAL = {"name", "best_params", "best_value"}, {"name", "solutions"}
