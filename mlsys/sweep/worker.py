@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 POLL_SECONDS = 0.5
-KEPT = 4  # panels
+KEPT = 6  # panels, and the folds of each
 ALLOWED = ["optuna.samplers.*", "optuna.pruners.*", "mlsys.*"]
 
 

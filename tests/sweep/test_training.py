@@ -59,7 +59,8 @@ def searched(train, tmp_path_factory):
     """A search of XGBoost by two workers, whose second trial is pruned, and what it said."""
     folder = tmp_path_factory.mktemp("searched") / "sweep"
     arguments = ["-m", "search=xgboost", *SMALL, FEW_TREES, *median(1), "hydra.sweeper.n_trials=3"]
-    done = train(folder.parent, *arguments, "hydra.sweeper.n_jobs=1", f"hydra.sweep.dir={folder}")
+    alone = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.enqueue_config=false"]
+    done = train(folder.parent, *arguments, *alone, f"hydra.sweep.dir={folder}")
     assert done.returncode == 0, done.stderr
     return folder, done
 
