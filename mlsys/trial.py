@@ -48,7 +48,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
     from mlsys.evaluation.backtest import Protocol, judge, objective_values, out_of_fold, scoring_ms
     from mlsys.evaluation.card import trial_card
     from mlsys.evaluation.metrics import evaluate
-    from mlsys.evaluation.results import write_scores
+    from mlsys.evaluation.scores import write_scores
     from mlsys.evaluation.splits import divided
     from mlsys.recording import Stopwatch, recorded
 

@@ -19,6 +19,7 @@ from mlsys.evaluation.explain import importances
 from mlsys.evaluation.plots import write_plots
 from mlsys.evaluation.report import render_report
 from mlsys.evaluation.schema import input_schema, reference
+from mlsys.evaluation.scores import write_scores
 from mlsys.evaluation.summary import Facts
 from mlsys.pipeline.threshold import Threshold
 from mlsys.runs.golden import golden_frame
@@ -27,7 +28,6 @@ from mlsys.runs.writer import RunWriter
 
 GOLDEN_ROWS = 20
 TOP_LEADS = 10
-PREDICTION_COLUMNS = ["id", "as_of", "fold", "label", "label_complete", "score", "probability", "value", "activity"]
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,6 @@ def write_results(writer: RunWriter, results: Results, *, seconds: float) -> Non
     writer.write_json("threshold.json", results.threshold.to_dict())
     writer.write_json("contracts.json", {"findings": results.loaded.findings, **results.loaded.facts})
     _write_pages(writer, results, predictions, seconds)
-
-
-def write_scores(writer: RunWriter, metrics: Mapping[str, Any], predictions: pd.DataFrame) -> None:
-    """Write metrics.json, folds.parquet and predictions.parquet."""
-    writer.write_json("metrics.json", metrics)
-    writer.write_parquet("folds.parquet", pd.DataFrame(metrics["folds"]))
-    writer.write_parquet("predictions.parquet", predictions[PREDICTION_COLUMNS])
 
 
 def _write_model(writer: RunWriter, results: Results) -> None:

@@ -46,13 +46,25 @@ def directions_of(config: DictConfig, settings: SweepSettings) -> list[str]:
 
 
 def check_trials(sweep: Sweep) -> None:
-    """Compose and check a trial for every condition of the space, so that no key or value is wrong in the middle.
+    """Check a trial for every condition of the space, so that no key or value is wrong in the middle.
 
     Raises
     ------
     ConfigError
         Listing every problem.
     """
+    if "search" in sweep.config and sweep.workers > 1 and sweep.settings.executor == "local":
+        from mlsys.sweep.executors import ask_apart
+
+        problems = ask_apart(trial_problems, sweep)  # where all that a trial needs is loaded already
+    else:
+        problems = trial_problems(sweep)
+    if problems:
+        raise ConfigError("The sweep", problems, ADVICE)
+
+
+def trial_problems(sweep: Sweep) -> list[Problem]:
+    """Compose a trial for every condition of the space; return what is wrong with them."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -66,8 +78,7 @@ def check_trials(sweep: Sweep) -> None:
             continue
         if "search" in sweep.config:
             problems += [problem for problem in _config_problems(config) if problem not in problems]
-    if problems:
-        raise ConfigError("The sweep", problems, ADVICE)
+    return problems
 
 
 def _config_problems(composed: DictConfig) -> list[Problem]:

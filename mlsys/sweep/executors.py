@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import cloudpickle
 
@@ -19,6 +19,8 @@ from mlsys.sweep.preload import context, interrupts_blocked
 from mlsys.sweep.worker import Sweep, run_hydra_job, work
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SERVER_DIED = 255  # the exit code of a worker whose forkserver is gone, see multiprocessing.popen_forkserver
 STARTS, PAUSE = 50, 0.1  # attempts to start one process, and seconds between them
@@ -214,6 +216,29 @@ def run_apart(sweep: Sweep, number: int, overrides: list[str], subdir: str) -> N
         )
 
 
+def ask_apart(question: Callable[[Sweep], T], sweep: Sweep) -> T:
+    """Ask something of a sweep in a process of its own, so that this one need not load what training needs.
+
+    Raises
+    ------
+    SweepError
+        Where there is no answer.
+    """
+    receiver, sender = context().Pipe(duplex=False)
+    process = _started(_answer, (question, _shared(dumps(sweep)), sender))
+    sender.close()
+    try:
+        answer: T | SweepError = receiver.recv()
+    except EOFError as error:
+        raise SweepError("A process that checked the sweep died. Run the same command again.") from error
+    finally:
+        receiver.close()
+        process.kill()  # it is over, unless this was interrupted
+    if isinstance(answer, SweepError):
+        raise answer
+    return answer
+
+
 def dumps(sweep: Sweep) -> bytes:
     """Pack a sweep for another process: what Hydra gives holds functions of ``__main__``, which pickle refuses."""
     from hydra.core.singleton import Singleton
@@ -251,6 +276,15 @@ def _one_job(payload: Any, number: int, overrides: list[str], subdir: str, error
     _leave_interrupts_to_parent()
     _die_with_parent()
     _alone(errors, lambda: run_hydra_job(_loads(payload.raw), number, overrides, subdir))
+
+
+def _answer(question: Callable[[Sweep], object], payload: Any, sender: Any) -> None:  # noqa: ANN401
+    _leave_interrupts_to_parent()
+    _die_with_parent()
+    try:
+        sender.send(question(_loads(payload.raw)))
+    except Exception as error:  # noqa: BLE001 - it goes to the parent, which says it once
+        sender.send(SweepError(f"{type(error).__name__}: {error}"))
 
 
 def _ray_task(payload: bytes, number: int, flag: Any) -> None:  # noqa: ANN401

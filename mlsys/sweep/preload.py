@@ -10,6 +10,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 STUDY = ("mlsys.sweep.worker", "optuna.storages", "alembic.command", "alembic.config", "alembic.script")
 TRAINING = (
     "mlsys.train", "mlsys.trial", "mlsys.prepare", "mlsys.recording", "mlsys.data.load", "mlsys.data.flat", "duckdb",
-    "mlsys.evaluation.backtest", "mlsys.evaluation.card", "mlsys.evaluation.results", "mlsys.evaluation.splits",
+    "mlsys.evaluation.backtest", "mlsys.evaluation.card", "mlsys.evaluation.scores", "mlsys.evaluation.splits",
 )  # fmt: skip
 
 
@@ -44,6 +45,8 @@ def start_preloading(config: DictConfig, settings: dict[str, Any]) -> None:
     context().set_forkserver_preload([*STUDY, *modules_of_training(config)])
     with interrupts_blocked():
         forkserver.ensure_running()
+    for module in STUDY:  # needed here too, and sooner or later: now, while the other process is not there yet
+        import_module(module)
 
 
 def modules_of_training(config: DictConfig) -> list[str]:

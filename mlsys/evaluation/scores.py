@@ -1,0 +1,19 @@
+"""Writes the numbers of a run: all that a trial of a search leaves, which loads nothing that draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from mlsys.runs.writer import RunWriter
+
+PREDICTION_COLUMNS = ["id", "as_of", "fold", "label", "label_complete", "score", "probability", "value", "activity"]
+
+
+def write_scores(writer: RunWriter, metrics: Mapping[str, Any], predictions: pd.DataFrame) -> None:
+    """Write metrics.json, folds.parquet and predictions.parquet."""
+    writer.write_json("metrics.json", metrics)
+    writer.write_parquet("folds.parquet", pd.DataFrame(metrics["folds"]))
+    writer.write_parquet("predictions.parquet", predictions[PREDICTION_COLUMNS])
