@@ -6,6 +6,7 @@ before the sweep is checked, and imports meanwhile.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ def start_preloading(config: DictConfig, settings: dict[str, Any]) -> None:
     context().set_forkserver_preload([*STUDY, *modules_of_training(config)])
     with interrupts_blocked():
         forkserver.ensure_running()
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it names each of its plugins
     for module in STUDY:  # needed here too, and sooner or later: now, while the other process is not there yet
         import_module(module)
 
