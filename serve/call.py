@@ -1,0 +1,200 @@
+"""One request on its way through the service."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import IO, Any
+
+from serve.errors import Refused
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+CALL = "mlsys.call"  # where the scope carries the call
+IN_MEMORY = 262_144  # bytes of a body; a larger one goes into a file on its way in
+ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
+
+# Of every answer; pages replace the policy by one of their own.
+SECURITY: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
+POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+
+class Disconnected(Exception):
+    """The client went away before its request was whole."""
+
+
+class RequestIds:
+    """Ids of requests: the client's own if it is a plain word, else one of this process."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+
+    def of(self, headers: MutableMapping[bytes, bytes]) -> str:
+        """Return a request's id."""
+        given = headers.get(b"x-request-id")
+        if given is not None and ID.fullmatch(given):
+            return given.decode()
+        return f"{self._prefix}-{next(self._numbers):x}"
+
+
+class Call:
+    """A request, and what is to be said about it when it is answered.
+
+    Attributes
+    ----------
+    headers : dict of bytes to bytes
+        Of the request, names in lower case.
+    request_id : str
+    client : str
+        The key's name, else the address; the rate limit counts by it.
+    status : int
+        Of the answer; 0 until it begins.
+    kind : str or None
+        Of the refusal, if it was one.
+    rows : int or None
+        Rows scored.
+    late : bool
+        Whether it was cancelled because its body did not arrive in time.
+    """
+
+    __slots__ = (
+        "_receive",
+        "_send",
+        "client",
+        "headers",
+        "kind",
+        "late",
+        "reading",
+        "request_id",
+        "rows",
+        "scope",
+        "started",
+        "status",
+        "task",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, ids: RequestIds) -> None:
+        self.started = time.perf_counter()
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.request_id = ids.of(self.headers)
+        self.client = ""
+        self.status = 0
+        self.kind: str | None = None
+        self.rows: int | None = None
+        self.reading = False
+        self.late = False
+        self.task = asyncio.current_task()
+
+    async def receive(self) -> Message:
+        """Receive as ASGI says."""
+        return await self._receive()
+
+    async def send(self, message: Message) -> None:
+        """Send as ASGI says, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message.get("headers", ()), *SECURITY, (b"x-request-id", self.request_id.encode())]
+            if not any(name == POLICY[0] for name, _ in headers):
+                headers.append(POLICY)
+            message["headers"] = headers
+        await self._send(message)
+
+    async def answer(self, status: int, media: bytes, body: bytes, more: Headers | None = None) -> None:
+        """Answer with a body that is in memory."""
+        headers = [(b"content-type", media), (b"content-length", str(len(body)).encode())]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers + (more or [])})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def body(self, limit: int) -> bytes:
+        """Return the body.
+
+        Raises
+        ------
+        Refused
+            413 as soon as it is known to be larger than ``limit``.
+        Disconnected
+            If the client goes away.
+        """
+        self._check_length(limit)
+        self.reading = True
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            self.reading = False
+            body: bytes = message.get("body", b"")
+            if len(body) > limit:
+                raise _too_large(limit)
+            return body
+        chunks = [self._chunk(message)]
+        size = len(chunks[0])
+        while message.get("more_body") and size <= limit:
+            message = await self._receive()
+            chunks.append(self._chunk(message))
+            size += len(chunks[-1])
+        self.reading = False
+        if size > limit:
+            raise _too_large(limit)
+        return b"".join(chunks)
+
+    async def spooled(self, limit: int) -> IO[bytes]:
+        """Return the body as a file at its start: in memory while it is small, else on disk, under no name.
+
+        Raises
+        ------
+        Refused, Disconnected
+            As `body`.
+        """
+        self._check_length(limit)
+        self.reading = True
+        spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - whoever gets it closes it
+        try:
+            more = True
+            while more:
+                message = await self._receive()
+                spool.write(self._chunk(message))
+                if spool.tell() > limit:
+                    raise _too_large(limit)
+                more = message.get("more_body", False)
+        except BaseException:
+            spool.close()
+            raise
+        self.reading = False
+        spool.seek(0)
+        return spool  # type: ignore[return-value]
+
+    def _check_length(self, limit: int) -> None:
+        announced = self.headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > limit:
+            raise _too_large(limit)
+
+    @staticmethod
+    def _chunk(message: Message) -> bytes:
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        return message.get("body", b"")  # type: ignore[no-any-return]
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(
+        413,
+        "too_large",
+        f"The body is larger than {limit / 1e6:g} MB, which is the most here; send it in parts.",
+    )
