@@ -69,6 +69,8 @@ class Call:
         Of the refusal, if it was one.
     rows : int or None
         Rows scored.
+    more : list
+        Further headers of the answer.
     late : bool
         Whether it was cancelled because its body did not arrive in time.
     """
@@ -80,6 +82,7 @@ class Call:
         "headers",
         "kind",
         "late",
+        "more",
         "reading",
         "request_id",
         "rows",
@@ -100,6 +103,7 @@ class Call:
         self.status = 0
         self.kind: str | None = None
         self.rows: int | None = None
+        self.more: Headers = []
         self.reading = False
         self.late = False
         self.task = asyncio.current_task()
@@ -112,7 +116,8 @@ class Call:
         """Send as ASGI says, with the headers that every answer has."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *SECURITY, (b"x-request-id", self.request_id.encode())]
+            own = (b"x-request-id", self.request_id.encode())
+            headers = [*message.get("headers", ()), *SECURITY, own, *self.more]
             if not any(name == POLICY[0] for name, _ in headers):
                 headers.append(POLICY)
             message["headers"] = headers

@@ -82,22 +82,26 @@ class AccessLog:
         self._lines: list[str] = []
         self._pid = os.getpid()
 
-    def add(self, request: str, method: str, path: str, status: int, seconds: float, **more: str | int | None) -> None:
-        """Log a request."""
+    def add(
+        self, request: str, method: str, path: str, status: int, seconds: float, kind: str | None, rows: int | None, who: str
+    ) -> None:
+        """Log a request: its id, what it asked for, how it ended and how long it took, and who it was from."""
         if not self._enabled:
             return
         if not (path.isascii() and path.isprintable()) or '"' in path or "\\" in path:
             path = json.dumps(path)[1:-1]
-        line = (
-            f'{{"time": "{stamp(time.time())}", "level": "info", "logger": "access", "request_id": "{request}", '
-            f'"method": "{method}", "path": "{path}", "status": {status}, "ms": {seconds * 1000:.3f}, "pid": {self._pid}'
-        )
-        for name, value in more.items():
-            if value is not None:
-                line += f', "{name}": {json.dumps(value)}'
+        more = f', "error": "{kind}"' if kind is not None else ""
+        if rows is not None:
+            more += f', "rows": {rows}'
+        if who:
+            more += f', "client": {json.dumps(who)}'
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-        self._lines.append(line + "}\n")
+        self._lines.append(
+            f'{{"time": "{stamp(time.time())}", "level": "info", "logger": "access", "request_id": "{request}", '
+            f'"method": "{method}", "path": "{path}", "status": {status}, "ms": {seconds * 1000:.3f}, "pid": {self._pid}'
+            f"{more}}}\n"
+        )
         if len(self._lines) >= FLUSH_LINES:
             self.flush()
 

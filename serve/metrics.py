@@ -78,7 +78,7 @@ class Metrics:
         self.scores = ScoreHistogram(
             "mlsys_serve_probability", "Probabilities that were answered.", buckets=SCORES, registry=own
         )
-        self.shadow_differences = Histogram(
+        self.shadow_differences = ScoreHistogram(
             "mlsys_serve_shadow_difference",
             "Absolute difference of the shadow's probability from the one answered.",
             buckets=SCORES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -13,11 +14,14 @@ from serve.media import require_json
 from serve.models import Served
 from serve.predictions import LogUnavailable, Row
 from serve.records import parse_record
+from serve.rows import day_of
 from serve.scoring import InvalidInput
 
 if TYPE_CHECKING:
     from serve.scoring import Scored
     from serve.service import Service
+
+logger = logging.getLogger(__name__)
 
 JSON_BYTES = b"application/json"
 RECORD_LIMIT = 1_000_000  # bytes; a record has a few thousand
@@ -49,7 +53,10 @@ class Predict:
             raise invalid(error) from None
         rows = self._rows(call, served, scored, record, query) if self._logging else []
         if self._durable:
-            await commit(service, rows)
+            try:
+                await service.log.commit(rows)
+            except LogUnavailable as error:
+                raise log_unavailable(error) from None
         answer = _answer(served, scored, query, call.request_id)
         metrics = service.metrics
         metrics.scores.observe(scored.probability)
@@ -91,21 +98,12 @@ class Predict:
             self._service.log.put(self._rows(call, shadow, scored, record, query, shadow=True))
 
 
-async def commit(service: Service, rows: list[Row]) -> None:
-    """Wait until predictions are logged.
-
-    Raises
-    ------
-    Refused
-        503 if they cannot be.
-    """
-    try:
-        await service.log.commit(rows)
-    except LogUnavailable as error:
-        service.logger.warning("refused for the prediction log: %s", error)
-        raise unavailable(
-            "log_unavailable", "The prediction log cannot be written, and this service answers only what it logged."
-        ) from None
+def log_unavailable(error: LogUnavailable) -> Refused:
+    """Return the refusal of what could not be logged, where only what is logged may be answered."""
+    logger.warning("refused, as it could not be logged: %s", error)
+    return unavailable(
+        "log_unavailable", "The prediction log cannot be written, and this service answers only what it has logged."
+    )
 
 
 def invalid(error: InvalidInput) -> Refused:
@@ -153,4 +151,6 @@ def _query(text: bytes) -> dict[str, str]:
     query = {name: values[-1] for name, values in given.items()}
     if query.get("explain", "true") not in ("true", "false"):
         raise Refused(400, "invalid_query", f"explain is {query['explain'][:40]!r}; expected true or false.")
+    if "as_of" in query:
+        query["as_of"] = day_of(query["as_of"])
     return query
