@@ -1,1 +1,1 @@
-"""Registered models: immutable versions, aliases such as champion, the gate before it, and what was done when by whom."""
+"""Registered models: immutable versions, aliases such as champion, the gate before it, and who did what when."""

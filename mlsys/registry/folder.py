@@ -128,7 +128,9 @@ def check_manifest(state: State, version: str, root: Path) -> Path:
     folder = version_folder(state.name, version, root)
     for path in (root / state.name, folder.parent, folder, folder / MANIFEST):
         if path.is_symlink():
-            raise RegistryError(f"{path} is a symbolic link, which could show other content tomorrow: put a copy there.")
+            raise RegistryError(
+                f"{path} is a symbolic link, which could show other content tomorrow: put a copy there."
+            )
     try:
         found = manifest_digest(folder)
     except FileNotFoundError as error:
