@@ -62,9 +62,7 @@ def _json(rows: Rows, many: Many, served: Served, request_id: str) -> bytes:
     ]
     for key, name in (("as_of", rows.as_of_name), ("id", rows.id_name)):
         if name in rows.names:
-            predictions = [
-                {key: value, **each} for value, each in zip(rows.column(name), predictions, strict=True)
-            ]
+            predictions = [{key: value, **each} for value, each in zip(rows.column(name), predictions, strict=True)]
     return msgspec.json.encode(
         {
             "predictions": predictions,

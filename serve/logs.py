@@ -60,7 +60,7 @@ _last: tuple[int, str] = (-1, "")
 
 
 def _second(whole: int) -> str:
-    global _last  # noqa: PLW0603 - formatting a date costs as much as all the rest of a line
+    global _last
     if _last[0] != whole:
         _last = (whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)))
     return _last[1]
@@ -83,7 +83,15 @@ class AccessLog:
         self._pid = os.getpid()
 
     def add(
-        self, request: str, method: str, path: str, status: int, seconds: float, kind: str | None, rows: int | None, who: str
+        self,
+        request: str,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        kind: str | None,
+        rows: int | None,
+        who: str,
     ) -> None:
         """Log a request: its id, what it asked for, how it ended and how long it took, and who it was from."""
         if not self._enabled:

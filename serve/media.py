@@ -51,9 +51,7 @@ def sent(headers: Mapping[bytes, bytes], allowed: tuple[str, ...]) -> str:
     if media not in allowed or charset not in ("", "utf-8", "utf8"):
         names = ", ".join(name for name, each in TYPES.items() if each in allowed)
         came = given or "nothing"
-        raise Refused(
-            415, "unsupported_media", f"The Content-Type is {came[:80]}; expected {names}, text in UTF-8."
-        )
+        raise Refused(415, "unsupported_media", f"The Content-Type is {came[:80]}; expected {names}, text in UTF-8.")
     return media
 
 

@@ -58,9 +58,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = own = registry or CollectorRegistry()
-        self._requests = Counter(
-            "mlsys_serve_requests", "Requests answered.", ["endpoint", "status"], registry=own
-        )
+        self._requests = Counter("mlsys_serve_requests", "Requests answered.", ["endpoint", "status"], registry=own)
         self._latency = Histogram(
             "mlsys_serve_request_seconds",
             "Time from the headers of a request to the end of its answer.",
@@ -69,12 +67,8 @@ class Metrics:
             registry=own,
         )
         self._errors = Counter("mlsys_serve_errors", "Requests refused or failed, by kind.", ["kind"], registry=own)
-        self.warnings = Counter(
-            "mlsys_serve_warnings", "Rows with a value that training did not see.", registry=own
-        )
-        self.rows = Histogram(
-            "mlsys_serve_batch_rows", "Rows of a batch.", buckets=ROWS, registry=own
-        )
+        self.warnings = Counter("mlsys_serve_warnings", "Rows with a value that training did not see.", registry=own)
+        self.rows = Histogram("mlsys_serve_batch_rows", "Rows of a batch.", buckets=ROWS, registry=own)
         self.scores = ScoreHistogram(
             "mlsys_serve_probability", "Probabilities that were answered.", buckets=SCORES, registry=own
         )

@@ -81,7 +81,7 @@ class Holder:
     champion : Served
     shadow : Served or None
     last_failure : dict or None
-        The latest swap that failed: when, what was wanted, why. The models that answered before went on answering.
+        The latest swap that failed: when, and what was wanted; the log says why. The models that answered before went on answering.
     """
 
     def __init__(self, models: Models, on_swap: Callable[[Served], None] = lambda served: None) -> None:
@@ -129,7 +129,6 @@ class Holder:
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "reference": target.reference,
                 "version": target.version,
-                "reason": str(error),
             }
             logger.error("the model stays %s: %s", self.champion.version, error)  # noqa: TRY400 - no traceback
             raise

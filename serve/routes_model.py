@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from mlsys.errors import MlsysError
+from mlsys.registry.folder import model_names, read_state
 from serve.call import CALL, Call, Receive, Scope, Send
 from serve.control import Models
 from serve.errors import Refused
 from serve.media import require_json
-from serve.models import Served
 from serve.records import parse_json
 from serve.service import Service
 from serve.source import REGISTRY, Target, find_target, shadow_reference
@@ -52,14 +53,24 @@ def describe(service: Service) -> dict[str, Any]:
 
 
 def listed(service: Service) -> dict[str, Any]:
-    """Return what GET /models says: the registry's versions of what is served, else only what is served."""
-    served = service.holder.champion
-    serving = {**served.model, "shadow": service.holder.shadow and service.holder.shadow.model}
-    if not service.settings.run.startswith(REGISTRY):
-        return {"serving": serving, "registry": None}
-    from mlsys.registry.folder import overview
+    """Return what GET /models says: what is served, and all versions in the registry if it came from there."""
+    served, shadow = service.holder.champion, service.holder.shadow
+    answer: dict[str, Any] = {"serving": served.model, "shadow": shadow and shadow.model, "models": []}
+    if service.settings.run.startswith(REGISTRY):
+        answer["models"] = [_versions(name, service.registry) for name in model_names(service.registry)]
+    return answer
 
-    return {"serving": serving, "registry": overview(service.registry)}
+
+def _versions(name: str, registry: Path) -> dict[str, Any]:
+    state = read_state(name, registry)
+    return {
+        "name": name,
+        "aliases": dict(state.aliases),
+        "versions": [
+            {"version": version, "added": entry.time, "aliases": state.aliases_of(version)}
+            for version, entry in state.added.items()
+        ],
+    }
 
 
 class Reload:
@@ -71,8 +82,9 @@ class Reload:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the call has them
         """Look again where the served reference leads, or at the version that is asked for; load, check, swap."""
         call: Call = scope[CALL]
-        require_json(call.headers)
         body = await call.body(RELOAD_LIMIT)
+        if body.strip():
+            require_json(call.headers)
         version = _version(parse_json(body)) if body.strip() else None
         holder = self._service.holder
         before = holder.champion
@@ -111,11 +123,6 @@ class Reload:
 def _version(body: object) -> str | None:
     """Return the version that is asked for; None for the reference as it was given at the start."""
     if not isinstance(body, dict) or not set(body) <= {"version"} or not isinstance(body.get("version", ""), str):
-        raise Refused(
-            422, "invalid_input", 'The body must be {}, or name a version or alias: {"version": "1.2.0"}.'
-        )
+        raise Refused(422, "invalid_input", 'The body must be {}, or name a version or alias: {"version": "1.2.0"}.')
     version: str | None = body.get("version")
     return version.removeprefix("@") if version is not None else None
-
-
-__all__ = ["Reload", "Served", "describe", "listed"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -138,5 +137,3 @@ def follow(holder: Holder, control: Control, metrics: Metrics) -> None:
             control.is_good(models)
     except MlsysError:
         return
-
-

@@ -44,9 +44,7 @@ class Settings:
     )
     keys: str | None = _option(None, "file of hashed API keys; python -m serve.keys makes them", "FILE")
     insecure: bool = _option(False, "listen beyond loopback without API keys")
-    log_url: str = _option(
-        "sqlite:///predictions.db", "prediction log: sqlite:///FILE, postgresql://… or none", "URL"
-    )
+    log_url: str = _option("sqlite:///predictions.db", "prediction log: sqlite:///FILE, postgresql://… or none", "URL")
     log_durable: bool = _option(False, "answer only after the prediction is committed to the log")
     log_features: bool = _option(False, "log the inputs as well")
     max_body_mb: float = _option(64.0, "largest body of a request in MB", "MB")
