@@ -93,4 +93,4 @@ class Health:
 
     def _losses(self) -> str:
         new, self._told = self.lost - self._told, self.lost
-        return f"; {new} rows were lost since this was last said" if new else ""
+        return f"; rows lost since this was last said: {new}" if new else ""

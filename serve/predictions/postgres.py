@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ TABLES = (
 )
 COLUMNS = ", ".join(Cells._fields)
 MARK = """INSERT INTO predictions_writers AS known VALUES (%s, %s)
-          ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch WHERE known.batch < excluded.batch"""
+          ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch WHERE known.batch <> excluded.batch"""
 
 
 class PostgresStore:
@@ -89,7 +89,7 @@ class PostgresStore:
             raise
 
     def write(self, cells: Sequence[Cells], batch: int) -> None:
-        """Write rows in one transaction; nothing where this store wrote a batch of this number already."""
+        """Write rows in one transaction; nothing where the batch that this store wrote last has this number."""
         psycopg = _library()
         connection = self._connection
         assert connection is not None
@@ -129,14 +129,16 @@ class PostgresStore:
         self._connection = None
 
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        psycopg = _library()
+        library = _library()
         try:
-            given = psycopg.conninfo.conninfo_to_dict(self._url)
-        except psycopg.ProgrammingError:  # its text shows the URL, with the password
+            given = library.conninfo.conninfo_to_dict(self._url)
+        except library.ProgrammingError:  # its text shows the URL, with the password
             raise LogError(f"{self.name} is no URL of a PostgreSQL database: check its spelling.") from None
         # Statements are not prepared: a pooler between us and the server may not know them.
-        connect: Callable[..., psycopg.Connection[tuple[Any, ...]]] = psycopg.connect
-        return connect(**(PATIENCE | given), autocommit=True, prepare_threshold=None)
+        connection: psycopg.Connection[tuple[Any, ...]] = library.connect(
+            **(PATIENCE | given), autocommit=True, prepare_threshold=None
+        )
+        return connection
 
     def _failure(self, error: psycopg.Error) -> LogUnavailable:
         return LogUnavailable(f"{self.name}: {_said(error)}")

@@ -62,14 +62,14 @@ def read_predictions(
 
     wanted = Wanted(_seconds(since), _seconds(until), model, version, shadow, features)
     rows = [row for portion in portions(url, wanted) for row in portion]
-    frame = pd.DataFrame.from_records(rows, columns=[*COLUMNS, "features"])
+    frame = pd.DataFrame.from_records([row[:-1] for row in rows], columns=list(COLUMNS))
     frame["as_of"] = pd.to_datetime(frame["as_of"]).astype("datetime64[us]")
     frame["time"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601").astype("datetime64[us, UTC]")
     kinds = dict.fromkeys(("id", "model", "version", "request_id"), "str")
     frame = frame.astype(kinds | {"probability": "float64", "shadow": "bool"})
-    if not features:
-        return frame.drop(columns="features")
-    frame["features"] = [None if text is None else json.loads(text) for text in frame["features"]]
+    if features:
+        known = [None if row[-1] is None else json.loads(row[-1]) for row in rows]
+        frame["features"] = pd.Series(known, dtype=object)
     return frame
 
 

@@ -38,7 +38,7 @@ COLUMNS = ", ".join(Cells._fields)
 MOMENT = "strftime('%Y-%m-%dT%H:%M:%fZ', {}, 'unixepoch')"
 VALUES = f"(?, ?, {MOMENT.format('?')}, ?, ?, ?, ?, ?, ?)"
 MARK = """INSERT INTO predictions_writers VALUES (?, ?)
-          ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch WHERE batch < excluded.batch"""
+          ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch WHERE batch <> excluded.batch"""
 
 
 class SqliteStore:
@@ -78,7 +78,7 @@ class SqliteStore:
             raise
 
     def write(self, cells: Sequence[Cells], batch: int) -> None:
-        """Write rows in one transaction; nothing where this store wrote a batch of this number already."""
+        """Write rows in one transaction; nothing where the batch that this store wrote last has this number."""
         connection = self._connection
         assert connection is not None
         try:

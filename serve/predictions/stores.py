@@ -68,7 +68,7 @@ class Store(Protocol):
         ...
 
     def write(self, cells: Sequence[Cells], batch: int) -> None:
-        """Write rows in one transaction; nothing where this store wrote a batch of this number already.
+        """Write rows in one transaction; nothing where the batch that this store wrote last has this number.
 
         The number makes a batch safe to repeat where the connection broke during the commit, which leaves open whether
         it took place.

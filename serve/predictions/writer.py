@@ -9,7 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
 
 from serve.predictions.errors import LogError, LogUnavailable, RowRefusedError
 from serve.predictions.health import Health
@@ -37,30 +38,30 @@ class Batch:
 
     Attributes
     ----------
-    number : int
-        The store writes no number twice.
     rows : list of Row
         Nobody waits for these: they are tried until they are written.
     awaited : list of Awaited
         These are tried once, then given back.
+    number : int or None
+        Given at the first attempt and kept for all; the store writes no number twice.
     """
 
-    number: int
-    rows: list[Row] = field(default_factory=list)
-    awaited: list[Awaited] = field(default_factory=list)
+    rows: list[Row]
+    awaited: list[Awaited]
+    number: int | None = None
 
     @property
     def all_rows(self) -> list[Row]:
         """The rows, those that are awaited last."""
         return [*self.rows, *(row for each in self.awaited for row in each.rows)]
 
-    def halves(self) -> list[tuple[list[Row], list[Awaited]]]:
-        """Part the batch in two; one that cannot be parted gives itself."""
+    def halves(self) -> list[Batch]:
+        """Part the batch in two; one that cannot be parted gives one."""
         if self.rows and self.awaited:
-            return [(self.rows, []), ([], self.awaited)]
+            return [Batch(self.rows, []), Batch([], self.awaited)]
         row, one = (len(self.rows) + 1) // 2, (len(self.awaited) + 1) // 2
-        parts = [(self.rows[:row], self.awaited[:one]), (self.rows[row:], self.awaited[one:])]
-        return [part for part in parts if any(part)]
+        parts = [Batch(self.rows[:row], self.awaited[:one]), Batch(self.rows[row:], self.awaited[one:])]
+        return [part for part in parts if part.rows or part.awaited]
 
 
 class Writer(threading.Thread):
@@ -98,7 +99,7 @@ class Writer(threading.Thread):
         self._features = features
         self._linger = linger
         self._batches: deque[Batch] = deque()
-        self._number = 0
+        self._numbers = count(1)
         self._in_hand = 0  # rows taken from the queue and not yet written; the oldest of them
         self._oldest = 0.0
         self._stopping = threading.Event()
@@ -153,14 +154,15 @@ class Writer(threading.Thread):
     def _drain(self) -> None:
         while (self.queue or self.awaited) and time.monotonic() < self._deadline:
             rows = [self.queue.popleft() for _ in range(min(len(self.queue), BATCH))]
-            self._in_hand, self._oldest = len(rows), rows[0].time if rows else 0.0
-            self._add(rows, self._newly_awaited())
+            self._in_hand = len(rows)
+            self._batches.append(Batch(rows, self._newly_awaited()))
             try:
+                self._oldest = rows[0].time if rows else 0.0
                 self._write()
             except Exception:  # a mistake of ours may cost these rows, but not all that come later
                 logger.exception("predictions were not logged, by a mistake in mlsys")
                 self.health.refuses(self._in_hand, "see above")
-                _settle([each for batch in self._batches for each in batch.awaited], "a mistake in mlsys")
+                self._give_back("a mistake in mlsys")
                 self._batches.clear()
                 self._in_hand = 0
 
@@ -168,6 +170,7 @@ class Writer(threading.Thread):
         """Write the batches: once for who waits, for the others until it is done or the time is over."""
         while self._batches:
             batch = self._batches[0]
+            batch.number = batch.number or next(self._numbers)
             try:
                 self._store.open()
                 self._store.write(self._cells(batch), batch.number)
@@ -196,21 +199,12 @@ class Writer(threading.Thread):
         """Halve a batch that has a row which no database takes, until that row stands alone and can be left out."""
         halves = batch.halves()
         if len(halves) > 1:
-            for rows, awaited in reversed(halves):
-                self._add(rows, awaited, first=True)
+            self._batches.extendleft(reversed(halves))
             return
         if batch.rows:
             self._in_hand -= len(batch.rows)
             self.health.refuses(len(batch.rows), reason)
         _settle(batch.awaited, reason)
-
-    def _add(self, rows: list[Row], awaited: list[Awaited], *, first: bool = False) -> None:
-        self._number += 1
-        batch = Batch(self._number, rows, awaited)
-        if first:
-            self._batches.appendleft(batch)
-        else:
-            self._batches.append(batch)
 
     def _give_back(self, reason: str) -> None:
         """Tell all who wait that it failed, and keep the rows that nobody waits for."""
