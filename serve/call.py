@@ -34,7 +34,7 @@ SECURITY: Headers = [
 POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
-class Disconnected(Exception):
+class Disconnected(Exception):  # noqa: N818 - nothing is wrong
     """The client went away before its request was whole."""
 
 
@@ -145,8 +145,7 @@ class Call:
         if message["type"] == "http.request" and not message.get("more_body"):
             self.reading = False
             body: bytes = message.get("body", b"")
-            if len(body) > limit:
-                raise _too_large(limit)
+            self._check_size(len(body), limit)
             return body
         chunks = [self._chunk(message)]
         size = len(chunks[0])
@@ -155,8 +154,7 @@ class Call:
             chunks.append(self._chunk(message))
             size += len(chunks[-1])
         self.reading = False
-        if size > limit:
-            raise _too_large(limit)
+        self._check_size(size, limit)
         return b"".join(chunks)
 
     async def spooled(self, limit: int) -> IO[bytes]:
@@ -175,8 +173,7 @@ class Call:
             while more:
                 message = await self._receive()
                 spool.write(self._chunk(message))
-                if spool.tell() > limit:
-                    raise _too_large(limit)
+                self._check_size(spool.tell(), limit)
                 more = message.get("more_body", False)
         except BaseException:
             spool.close()
@@ -187,19 +184,20 @@ class Call:
 
     def _check_length(self, limit: int) -> None:
         announced = self.headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > limit:
-            raise _too_large(limit)
+        if announced.isdigit():
+            self._check_size(int(announced), limit)
+
+    @staticmethod
+    def _check_size(size: int, limit: int) -> None:
+        if size > limit:
+            raise Refused(
+                413,
+                "too_large",
+                f"The body is larger than {limit / 1e6:g} MB, which is the most here; send it in parts.",
+            )
 
     @staticmethod
     def _chunk(message: Message) -> bytes:
         if message["type"] == "http.disconnect":
             raise Disconnected
-        return message.get("body", b"")  # type: ignore[no-any-return]
-
-
-def _too_large(limit: int) -> Refused:
-    return Refused(
-        413,
-        "too_large",
-        f"The body is larger than {limit / 1e6:g} MB, which is the most here; send it in parts.",
-    )
+        return message.get("body", b"")

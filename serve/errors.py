@@ -12,7 +12,7 @@ class ServeError(MlsysError):
     """The service cannot start, or not go on."""
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - it is the client that errs
     """A request that gets no answer but the reason why.
 
     Parameters

@@ -16,7 +16,8 @@ class RateLimit:
     """The generic cell rate algorithm, one float a client in memory that forked workers share.
 
     A client's slot holds the time at which it has used up what it may send. Clients whose hashes meet share a slot;
-    the hash is seeded at random for each start. Two workers that write the same slot at once may let one request more pass.
+    the hash is seeded at random for each start. Two workers that write the same slot at once may let one request more
+    pass.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ def wanted(headers: Mapping[bytes, bytes], default: str) -> str:
             liked[media] = max(liked.get(media, 0.0), _quality(parameters))
     best = max(liked, key=lambda media: (liked[media], media == default), default=None)
     if best is None or liked[best] <= 0:
-        names = ", ".join(sorted({name for name in TYPES}))
+        names = ", ".join(sorted(TYPES))
         raise Refused(406, "not_acceptable", f"Accept is {accept[:80]}; the answer can be {names}.")
     return best
 

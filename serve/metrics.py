@@ -140,7 +140,7 @@ class Metrics:
         """Return all metrics in Prometheus' text format, of all processes if there are several."""
         if FOLDER in os.environ:
             together = CollectorRegistry()
-            multiprocess.MultiProcessCollector(together)
+            multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
             return generate_latest(together)
         return generate_latest(self.registry)
 
@@ -148,4 +148,4 @@ class Metrics:
 def forget(pids: Iterable[int], environment: Mapping[str, str] = os.environ) -> None:
     """Leave out what dead processes said of the present; what they counted stays."""
     for pid in pids:
-        multiprocess.mark_process_dead(pid, environment.get(FOLDER))
+        multiprocess.mark_process_dead(pid, environment.get(FOLDER))  # type: ignore[no-untyped-call]

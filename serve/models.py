@@ -75,6 +75,8 @@ class Holder:
     ----------
     models : Models
         What to serve first.
+    on_swap : callable
+        Gets each champion when it begins to answer.
 
     Attributes
     ----------
@@ -84,7 +86,7 @@ class Holder:
         The latest swap that failed: when, and what was wanted; the log says why. The models that answered before went on answering.
     """
 
-    def __init__(self, models: Models, on_swap: Callable[[Served], None] = lambda served: None) -> None:
+    def __init__(self, models: Models, on_swap: Callable[[Served], None]) -> None:
         self._on_swap = on_swap
         self._loading = threading.Lock()  # one at a time: each takes memory for two models
         self.last_failure: dict[str, str] | None = None

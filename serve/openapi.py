@@ -8,6 +8,7 @@ from serve import media
 from serve.models import Served
 
 Json = dict[str, Any]
+Value = str | float | None
 
 REFUSALS = {
     "400": "The body or the query cannot be read.",
@@ -42,7 +43,7 @@ def document(served: Served, *, keys: bool) -> Json:
                 "more is a yes."
             ),
         },
-        "paths": _paths(served),
+        "paths": _paths(),
         "components": {"schemas": _schemas(served)},
     }
     if keys:
@@ -86,7 +87,7 @@ def example_record(schema: Json) -> Json:
     }
 
 
-def _sample(entry: Json) -> Any:
+def _sample(entry: Json) -> Value:
     if entry["dtype"] == "string":
         return (entry.get("categories") or [""])[0]
     return entry.get("min", 0.0)
@@ -209,7 +210,7 @@ def _schemas(served: Served) -> Json:
     }
 
 
-def _paths(served: Served) -> Json:
+def _paths() -> Json:
     batch = {
         name: {"schema": {"type": "string", "format": "binary"}}
         for name, kind in media.TYPES.items()

@@ -1,4 +1,4 @@
-"""What every request passes: its id, limits, key, its answer's headers, metrics and log. Plain ASGI, as it is always paid."""
+"""What every request passes: its id, limits, key, headers of its answer, metrics, log. Plain ASGI, as all pay for it."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Pipeline:
                 if await self._preflight(call):
                     return
                 self._admit(call, path)
-            if len(calls) > self._most and path not in PUBLIC:
-                raise unavailable("concurrency", f"{self._most} requests are in work already; send it again soon.")
+            if len(calls) > self._most:
+                self._crowded(path)
             scope[CALL] = call
             endpoint = self._hot.get(path) if scope["method"] == "POST" else None
             await (endpoint or self._app)(scope, call.receive, call.send)  # type: ignore[operator]
@@ -105,6 +105,10 @@ class Pipeline:
         call.client = name or call.client
         if service.rate is not None:
             service.rate.check(call.client)
+
+    def _crowded(self, path: str) -> None:
+        if path not in PUBLIC:
+            raise unavailable("concurrency", f"{self._most} requests are in work already; send it again soon.")
 
     async def _preflight(self, call: Call) -> bool:
         """Let pages of the allowed origins call; answer the browser's question, if this is it."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from mlsys.runs.json_text import Json
 from serve.call import CALL, Call, Receive, Scope, Send
 from serve.errors import Refused, unavailable
 from serve.media import require_json
@@ -69,7 +70,7 @@ class Predict:
             self._shadow(call, service.holder.shadow, record, scored.probability, query)
 
     def _rows(
-        self, call: Call, served: Served, scored: Scored, record: Any, query: dict[str, str], shadow: bool = False
+        self, call: Call, served: Served, scored: Scored, record: Json, query: dict[str, str], shadow: bool = False
     ) -> list[Row]:
         return [
             Row(
@@ -85,7 +86,7 @@ class Predict:
             )
         ]
 
-    def _shadow(self, call: Call, shadow: Served, record: Any, probability: float, query: dict[str, str]) -> None:
+    def _shadow(self, call: Call, shadow: Served, record: Json, probability: float, query: dict[str, str]) -> None:
         """Score with the silent model, behind the answer."""
         metrics = self._service.metrics
         try:
@@ -112,7 +113,7 @@ def invalid(error: InvalidInput) -> Refused:
     message = error.problems[0]["message"]
     if len(error.problems) > 1:
         message = f"{count} problems, of which the first: {message}"
-    return Refused(422, "invalid_input", message, problems=error.problems)  # type: ignore[arg-type]
+    return Refused(422, "invalid_input", message, problems=error.problems)
 
 
 def _answer(served: Served, scored: Scored, query: dict[str, str], request_id: str) -> bytes:
@@ -127,7 +128,7 @@ def _reasons(served: Served, scored: Scored) -> bytes:
     return b',"reasons":' + json.dumps(reasons_json(served, scored.values), ensure_ascii=False).encode()
 
 
-def reasons_json(served: Served, values: Any) -> Any:
+def reasons_json(served: Served, values: Json) -> Json:
     """Return the top reasons for JSON."""
     return served.scorer.reasons(values, top=REASONS)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
+from mlsys.runs.json_text import Json
 from serve.errors import Refused
 
 _decode = msgspec.json.Decoder().decode
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> Json:
     """Return what a JSON body holds; NaN and infinities are kept, for the scorer to name.
 
     Raises
@@ -34,7 +35,7 @@ def parse_json(body: bytes) -> Any:
         return _with_odd_numbers(body, error)
 
 
-def parse_record(body: bytes) -> Any:
+def parse_record(body: bytes) -> Json:
     """Return the flat record that a JSON body holds.
 
     Raises
@@ -97,7 +98,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     return found
 
 
-def _with_odd_numbers(body: bytes, error: Exception) -> Any:
+def _with_odd_numbers(body: bytes, error: Exception) -> Json:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

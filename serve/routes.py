@@ -85,7 +85,8 @@ class Reading:
         title = escape(f"{served.target.name} {served.target.version}")
         return HTMLResponse(
             f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head><body><main>'
-            f'<h1>{title}</h1><p><a href="docs">API</a></p><pre>{escape(served.scorer.run.card)}</pre></main></body></html>'
+            f'<h1>{title}</h1><p><a href="docs">API</a></p><pre>{escape(served.scorer.run.card)}</pre>'
+            "</main></body></html>"
         )
 
 

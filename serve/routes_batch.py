@@ -60,7 +60,7 @@ class Many:
 
 
 def _file() -> IO[bytes]:
-    return tempfile.SpooledTemporaryFile(max_size=PIECE)  # type: ignore[return-value]
+    return tempfile.SpooledTemporaryFile(max_size=PIECE)
 
 
 async def _send(call: Call, wanted: str, outcome: Outcome, answer: IO[bytes]) -> None:

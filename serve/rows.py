@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import IO, TYPE_CHECKING, Any
 
+from mlsys.runs.json_text import Json
 from serve import media
 from serve.errors import Refused
 from serve.records import check_names, parse_json
@@ -169,7 +170,7 @@ def _read_arrow(sent: str, body: IO[bytes], max_rows: int) -> pa.Table:
         raise Refused(400, "malformed_table", f"The body is no {kind}: {str(error).splitlines()[0][:200]}.") from error
 
 
-def _limited(reader: Any, max_rows: int) -> pa.Table:
+def _limited(reader: Json, max_rows: int) -> pa.Table:
     import pyarrow as pa
 
     batches, rows = [], 0
@@ -183,7 +184,7 @@ def _limited(reader: Any, max_rows: int) -> pa.Table:
     return pa.Table.from_batches(batches, schema=reader.schema)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Json) -> Json:
     if isinstance(value, datetime):
         value = value.date()
     return value.isoformat() if isinstance(value, date) else value

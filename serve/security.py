@@ -51,8 +51,8 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         key = _key(line.split())
         if key is None or key.name in keys:
             raise ServeError(
-                f"Line {number} of {path} is no key or repeats a name: NAME, {' or '.join(SCOPES)}, sha256$DIGEST, with "
-                "spaces between. `python -m serve.keys NAME --scope score --file FILE` adds such a line."
+                f"Line {number} of {path} is no key or repeats a name: NAME, {' or '.join(SCOPES)}, sha256$DIGEST, "
+                "with spaces between. `python -m serve.keys NAME --scope score --file FILE` adds such a line."
             )
         keys[key.name] = key
     if not keys:

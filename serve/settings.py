@@ -23,7 +23,7 @@ Each option can be set by a variable as well: MLSYS_SERVE__MAX_ROWS=1000 is --ma
 Exit codes: 0 stopped as asked, 1 it cannot serve that model, 2 wrong usage."""
 
 
-def _option(default: Any, text: str, metavar: str | None = None) -> Any:
+def _option(default: object, text: str, metavar: str | None = None) -> Any:  # noqa: ANN401 - as `field`
     return field(default=default, metadata={"help": text, "metavar": metavar})
 
 
@@ -159,7 +159,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return given
 
 
-def _value(variable: str, text: str, default: Any) -> Any:
+def _value(variable: str, text: str, default: object) -> object:
     if isinstance(default, bool):
         if text.lower() not in ("1", "true", "yes", "0", "false", "no"):
             raise ServeError(f"The variable {variable} is {text!r}; it takes true or false.")
@@ -169,7 +169,7 @@ def _value(variable: str, text: str, default: Any) -> Any:
     if default is None or default is MISSING:
         return text
     try:
-        return type(default)(text)
+        return float(text) if isinstance(default, float) else int(text) if isinstance(default, int) else text
     except ValueError:
         raise ServeError(f"The variable {variable} is {text!r}; it takes a number such as {default}.") from None
 

@@ -109,10 +109,10 @@ def run_worker(
         sys.stderr.write(f"{error}\n")
         sys.exit(CANNOT_LOAD)
     gc.collect()
-    gc.freeze()  # what is loaded stays; a full collection would look at all of it again, and stop the event loop for that
+    gc.freeze()  # what is loaded stays: looking at all of it again would stop the event loop for many milliseconds
     served = holder.champion
     config = uvicorn.Config(
-        create_app(service),  # type: ignore[arg-type]
+        create_app(service),
         loop="uvloop",
         http="httptools",
         ws="none",
