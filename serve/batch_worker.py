@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from types import FrameType
+from typing import Any
 
 from mlsys.errors import MlsysError
 from serve import logs
@@ -52,8 +53,9 @@ def run_batch_worker(settings: Settings, control: Control, listener: socket.sock
         sys.stderr.write(f"{error}\n")
         sys.exit(CANNOT_LOAD)
     worker, seen = Worker(metrics, log), control.stamp()
+    sources: list[Any] = [listener, ended, stop]
     while True:
-        readable, _, _ = select.select([listener, ended, stop], [], [], LOOK_EVERY)
+        readable, _, _ = select.select(sources, [], [], LOOK_EVERY)
         if ended in readable or stop in readable:
             break
         if (stamp := control.stamp()) != seen:

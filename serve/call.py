@@ -180,7 +180,7 @@ class Call:
             raise
         self.reading = False
         spool.seek(0)
-        return spool  # type: ignore[return-value]
+        return spool
 
     def _check_length(self, limit: int) -> None:
         announced = self.headers.get(b"content-length", b"0")
@@ -200,4 +200,5 @@ class Call:
     def _chunk(message: Message) -> bytes:
         if message["type"] == "http.disconnect":
             raise Disconnected
-        return message.get("body", b"")
+        body: bytes = message.get("body", b"")
+        return body

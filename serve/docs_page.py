@@ -9,11 +9,13 @@ from html import escape
 from typing import Any
 
 STYLE = """
-:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 18%,transparent);--soft:color-mix(in srgb,currentColor 6%,transparent)}
+:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 18%,transparent)}
+:root{--soft:color-mix(in srgb,currentColor 6%,transparent)}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1.5rem 1rem 4rem}
-h1{line-height:1.2;margin:0}h2{margin:2.5rem 0 .5rem;font-size:1.2rem}code,pre,textarea{font:14px/1.45 ui-monospace,monospace}
-h2 code{font-size:1rem}.verb{font-weight:600;margin-right:.4rem}
-pre,textarea{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.75rem;overflow:auto;margin:.5rem 0}
+h1{line-height:1.2;margin:0}h2{margin:2.5rem 0 .5rem;font-size:1.2rem}
+code,pre,textarea{font:14px/1.45 ui-monospace,monospace}h2 code{font-size:1rem}.verb{font-weight:600;margin-right:.4rem}
+pre,textarea{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.75rem;margin:.5rem 0}
+pre{overflow:auto;white-space:pre-wrap}
 textarea{width:100%;box-sizing:border-box;min-height:14rem;color:inherit}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.4rem .6rem .4rem 0;border-bottom:1px solid var(--line)}
@@ -60,8 +62,8 @@ def docs_page(document: dict[str, Any], example: dict[str, Any]) -> str:
         "<h2>Fields of a record</h2>",
         _fields(record),
         *(_endpoint(path, verb, each) for path, verbs in document["paths"].items() for verb, each in verbs.items()),
-        "<h2>Refusals</h2><p>Every refusal is JSON: <code>error</code> (one word), <code>message</code> (one sentence), "
-        "<code>problems</code> (field by field) and <code>request_id</code>, which the logs have too.</p>",
+        "<h2>Refusals</h2><p>Every refusal is JSON: <code>error</code> (one word), "
+        "<code>message</code> (one sentence), <code>problems</code> (field by field) and <code>request_id</code>, which the logs have too.</p>",
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>' + title + " · API</title>"

@@ -107,8 +107,8 @@ class AccessLog:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
         self._lines.append(
             f'{{"time": "{stamp(time.time())}", "level": "info", "logger": "access", "request_id": "{request}", '
-            f'"method": "{method}", "path": "{path}", "status": {status}, "ms": {seconds * 1000:.3f}, "pid": {self._pid}'
-            f"{more}}}\n"
+            f'"method": "{method}", "path": "{path}", "status": {status}, "ms": {seconds * 1000:.3f}, '
+            f'"pid": {self._pid}{more}}}\n'
         )
         if len(self._lines) >= FLUSH_LINES:
             self.flush()

@@ -83,7 +83,7 @@ class Holder:
     champion : Served
     shadow : Served or None
     last_failure : dict or None
-        The latest swap that failed: when, and what was wanted; the log says why. The models that answered before went on answering.
+        The latest swap that failed: when, and what was wanted; the log says why. What answered before went on.
     """
 
     def __init__(self, models: Models, on_swap: Callable[[Served], None]) -> None:

@@ -8,7 +8,6 @@ from serve import media
 from serve.models import Served
 
 Json = dict[str, Any]
-Value = str | float | None
 
 REFUSALS = {
     "400": "The body or the query cannot be read.",
@@ -39,8 +38,8 @@ def document(served: Served, *, keys: bool) -> Json:
             "title": f"{served.target.name} {served.target.version}",
             "version": served.target.version,
             "description": (
-                f"Probability of: {scorer.schema.get('target', 'the target')}. A probability of {scorer.threshold:.4g} or "
-                "more is a yes."
+                f"Probability of: {scorer.schema.get('target', 'the target')}. "
+                f"A probability of {scorer.threshold:.4g} or more is a yes."
             ),
         },
         "paths": _paths(),
@@ -87,7 +86,7 @@ def example_record(schema: Json) -> Json:
     }
 
 
-def _sample(entry: Json) -> Value:
+def _sample(entry: Json) -> object:
     if entry["dtype"] == "string":
         return (entry.get("categories") or [""])[0]
     return entry.get("min", 0.0)
@@ -248,7 +247,7 @@ def _paths() -> Json:
         "/models": {"get": _get("What could be served", "models")},
         "/model/reload": {
             "post": {
-                "summary": "Look again where the served reference leads, load, check and swap; needs a key of scope admin",
+                "summary": "Look again where the reference leads, load, check, swap; needs a key of scope admin",
                 "operationId": "reload",
                 "requestBody": _json({"type": "object", "properties": {"version": {"type": "string"}}})
                 | {"required": False},

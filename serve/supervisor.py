@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from serve import logs
 from serve.batch_worker import run_batch_worker
@@ -166,7 +167,8 @@ class Supervisor:
         """Sleep until there is something to do."""
         soon = [child.due - time.monotonic() for child in self._children if not child.pid]
         seconds = max(0.0, min([self._watch.every, *soon]))
-        select.select([self._signals[0], self._said[0]], [], [], seconds)
+        sources: list[Any] = [self._signals[0], self._said[0]]
+        select.select(sources, [], [], seconds)
         with contextlib.suppress(BlockingIOError):
             self._signals[0].recv(4096)
 
