@@ -62,8 +62,8 @@ def docs_page(document: dict[str, Any], example: dict[str, Any]) -> str:
         "<h2>Fields of a record</h2>",
         _fields(record),
         *(_endpoint(path, verb, each) for path, verbs in document["paths"].items() for verb, each in verbs.items()),
-        "<h2>Refusals</h2><p>Every refusal is JSON: <code>error</code> (one word), "
-        "<code>message</code> (one sentence), <code>problems</code> (field by field) and <code>request_id</code>, which the logs have too.</p>",
+        "<h2>Refusals</h2><p>Every refusal is JSON: <code>error</code> (one word), <code>message</code> (a sentence), "
+        "<code>problems</code> (field by field) and <code>request_id</code>, which the logs have too.</p>",
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>' + title + " · API</title>"

@@ -1,4 +1,4 @@
-"""What every request passes: its id, limits, key, headers of its answer, metrics, log. Plain ASGI, as all pay for it."""
+"""What every request passes: id, limits, key, headers of its answer, metrics, log. Plain ASGI, as all pay for it."""
 
 from __future__ import annotations
 
