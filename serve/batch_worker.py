@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -29,7 +30,9 @@ NICER = 5  # of 19: single records come first
 QUEUE = 1_000_000  # predictions of batches that may wait to be logged
 
 
-def run_batch_worker(settings: Settings, control: Control, listener: socket.socket, ended: int) -> None:
+def run_batch_worker(
+    settings: Settings, control: Control, listener: socket.socket, tell: Callable[[bool, str], None], ended: int
+) -> None:
     """Do batches until SIGTERM or the supervisor's end; the one in work is finished.
 
     Parameters
@@ -38,6 +41,8 @@ def run_batch_worker(settings: Settings, control: Control, listener: socket.sock
     control : Control
     listener : socket
         A Unix socket that all batch workers share.
+    tell : callable
+        Gets false and the reason if this process cannot serve the models.
     ended : int
         Descriptor that becomes readable when the supervisor is no more.
     """
@@ -50,7 +55,7 @@ def run_batch_worker(settings: Settings, control: Control, listener: socket.sock
             settings.prediction_log, durable=settings.log_durable, features=settings.log_features, queue=QUEUE
         )
     except MlsysError as error:
-        sys.stderr.write(f"{error}\n")
+        tell(False, str(error))
         sys.exit(CANNOT_LOAD)
     worker, seen = Worker(metrics, log), control.stamp()
     sources: list[Any] = [listener, ended, stop]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import logging
 import os
 import select
@@ -90,6 +91,7 @@ class Supervisor:
             *(Child(self._batch_worker, batch=True) for _ in range(settings.batch_workers)),
         ]
         self._ready = False
+        self._failure = ""
         self._asked: list[int] = []
 
     def run(self) -> int:
@@ -100,8 +102,8 @@ class Supervisor:
         while True:
             self._start_missing()
             self._wait()
-            self._hear()
             failed = self._bury()
+            self._hear()  # after that, as a process says why it ends before it does
             if failed and not self._ready:
                 self._end()
                 return 1
@@ -116,10 +118,11 @@ class Supervisor:
         run_worker(self._settings, self._control, self._listener, self._keys, self._rate, self._tell, self._ended[0])
 
     def _batch_worker(self) -> None:
-        run_batch_worker(self._settings, self._control, self._batch_listener, self._ended[0])
+        run_batch_worker(self._settings, self._control, self._batch_listener, self._tell, self._ended[0])
 
-    def _tell(self, text: str) -> None:
-        os.write(self._said[1], text.encode()[:1000] + b"\n")
+    def _tell(self, ready: bool, text: str) -> None:
+        """Called in a worker: say that it takes requests, or why it cannot; one small write is never torn."""
+        os.write(self._said[1], json.dumps([ready, text[:3000]]).encode() + b"\n")
 
     def _start_missing(self) -> None:
         now = time.monotonic()
@@ -173,15 +176,22 @@ class Supervisor:
             self._signals[0].recv(4096)
 
     def _hear(self) -> None:
-        """Say that the service is ready, once a process is."""
+        """Say that the service is ready once a process is, or why none can be; later ones say it in the log."""
         try:
-            said = os.read(self._said[0], 4096).decode(errors="replace")
+            said = os.read(self._said[0], 65_536).splitlines()
         except BlockingIOError:
             return
-        if not self._ready:
-            self._ready = True
-            sys.stdout.write(f"Serving {said.splitlines()[0]}\n{self._url()} (docs: {self._url()}/docs)\n")
-            sys.stdout.flush()
+        for line in said:
+            ready, text = json.loads(line)
+            if ready and not self._ready:
+                self._ready = True
+                sys.stdout.write(f"Serving {text}\n{self._url()} (docs: {self._url()}/docs)\n")
+                sys.stdout.flush()
+            elif not ready and self._ready:
+                logger.error("a process cannot be started again: %s", text)
+            elif not ready and not self._failure:
+                self._failure = text
+                sys.stderr.write(f"{text}\n")
 
     def _url(self) -> str:
         host, port = self._listener.getsockname()[:2]

@@ -82,7 +82,7 @@ def run_worker(
     listener: socket.socket,
     keys: tuple[Key, ...],
     rate: RateLimit | None,
-    ready: Callable[[str], None],
+    tell: Callable[[bool, str], None],
     ended: int,
 ) -> None:
     """Answer requests until SIGTERM, SIGINT, or the supervisor's end.
@@ -95,8 +95,8 @@ def run_worker(
         Bound; it listens from when this process is ready.
     keys, rate
         As for `build`.
-    ready : callable
-        Gets a line about the model when the process takes requests.
+    tell : callable
+        Gets true and a line about the model when the process takes requests; false and why, if it never will.
     ended : int
         Descriptor that becomes readable when the supervisor is no more.
     """
@@ -106,7 +106,7 @@ def run_worker(
         holder, metrics = load(control)
         service = build(settings, holder, metrics, keys=keys, rate=rate, control=control)
     except MlsysError as error:
-        sys.stderr.write(f"{error}\n")
+        tell(False, str(error))
         sys.exit(CANNOT_LOAD)
     gc.collect()
     gc.freeze()  # what is loaded stays: looking at all of it again would stop the event loop for many milliseconds
@@ -125,7 +125,9 @@ def run_worker(
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
     )
     server = Server(
-        config, service, lambda: ready(f"{served.target.name} {served.target.version}: {served.scorer.why}")
+        config,
+        service,
+        lambda: tell(True, f"{served.target.name} {served.target.version}: {served.scorer.why}"),
     )
     server.ended = ended
     server.run(sockets=[listener])
