@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from mlsys.errors import closest
 from serve.errors import ServeError
 
 ENVIRONMENT_PREFIX = "MLSYS_SERVE__"
+FOLLOWED = re.compile(r"registry:[^@]+(@[^0-9].*)?")  # an alias; versions never move
 EXAMPLES = """\
 examples:
   python -m serve latest
@@ -183,7 +185,7 @@ def _check(settings: Settings) -> None:
         wrong.append("--port must be 0 to 65535")
     if settings.log_level not in ("debug", "info", "warning", "error"):
         wrong.append("--log-level must be debug, info, warning or error")
-    if settings.follow and not settings.run.startswith("registry:"):
+    if settings.follow and not FOLLOWED.fullmatch(settings.run):
         wrong.append("--follow needs an alias of the registry, such as registry:conversion@champion")
     if settings.keys is not None and not Path(settings.keys).is_file():
         wrong.append(f"--keys: there is no file {settings.keys}; python -m serve.keys makes one")

@@ -121,7 +121,7 @@ class Supervisor:
         run_batch_worker(self._settings, self._control, self._batch_listener, self._tell, self._ended[0])
 
     def _tell(self, ready: bool, text: str) -> None:
-        """Called in a worker: say that it takes requests, or why it cannot; one small write is never torn."""
+        """Say, in a worker, that it takes requests, or why it cannot; one small write is never torn."""
         os.write(self._said[1], json.dumps([ready, text[:3000]]).encode() + b"\n")
 
     def _start_missing(self) -> None:
