@@ -3,53 +3,26 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from typing import Protocol
+import logging
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from mlsys.runs import Run
 from mlsys.runs.golden import output_names
-from serve.scoring.fields import Block, Categories, Inputs, Numbers
+from mlsys.runs.model_io import MODEL_FILE
+from serve.scoring.build import FLOAT32, fast_path
+from serve.scoring.fields import Inputs
 from serve.scoring.pipeline import PipelinePath
+from serve.scoring.plain import read_plain
+from serve.scoring.predictor import Path
 from serve.scoring.problems import InvalidInput
 from serve.scoring.tables import block_of, check_columns
 
-TOLERANCE = 1e-9
-TOLERANCE_FLOAT32 = 1e-6
+logger = logging.getLogger(__name__)
 
 
-class Predictor(Protocol):
-    """From checked values to the model's scores, before calibration."""
-
-    def one(self, numbers: Numbers, categories: Categories) -> float:
-        """Return the score of one record."""
-        ...
-
-    def many(self, block: Block) -> NDArray[np.float64]:
-        """Return the score of each row; may run in another thread than `one`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A predictor that has reproduced the golden rows.
-
-    Attributes
-    ----------
-    predictor : Predictor
-    name : str
-    why : str
-    """
-
-    predictor: Predictor
-    name: str
-    why: str
-
-
-def choose(run: Run, inputs: Inputs) -> Chosen:
+def choose(run: Run, inputs: Inputs) -> Path:
     """Return what is to score a run's records.
 
     Raises
@@ -57,41 +30,52 @@ def choose(run: Run, inputs: Inputs) -> Chosen:
     RunError
         If the model cannot be loaded, or does not reproduce its golden rows.
     """
-    predictor = PipelinePath(run.model, inputs.fields)
-    check(run, inputs, predictor, TOLERANCE_FLOAT32)
-    return Chosen(predictor, "pipeline", "The run's own Pipeline scores every record.")
+    pipeline = read_plain(run.model_bytes(), str(run.path / MODEL_FILE))
+    found = fast_path(pipeline, inputs) if pipeline is not None else "its file names types that no fast path knows"
+    if isinstance(found, str):
+        found = _slow_path(run, inputs, found)
+    elif (difference := golden_difference(run, inputs, found)) > found.tolerance:
+        logger.warning("%s: the path %s is off by %.3g on the golden rows", run.path, found.name, difference)
+        found = _slow_path(run, inputs, f"the fast path, {found.name}, is off by {difference:.3g} on the golden rows")
+    return found
 
 
-def check(run: Run, inputs: Inputs, predictor: Predictor, tolerance: float) -> None:
-    """Let a predictor score the golden rows, together and one by one.
+def _slow_path(run: Run, inputs: Inputs, why: str) -> Path:
+    path = Path(PipelinePath(run.model, inputs.fields), "pipeline", f"The Pipeline itself scores: {why}.", FLOAT32)
+    if (difference := golden_difference(run, inputs, path)) > path.tolerance:
+        raise RunError(
+            f"The model of {run.path} does not reproduce its golden rows: they differ by up to {difference:.3g} "
+            f"(allowed: {path.tolerance:g}). Do not serve it. Install the versions that its manifest.json names, or "
+            "train again."
+        )
+    return path
+
+
+def golden_difference(run: Run, inputs: Inputs, path: Path) -> float:
+    """Return how far a path's scores and probabilities are from the golden rows', together and one by one, at most.
 
     Raises
     ------
     RunError
-        If a probability differs by more than ``tolerance`` from what training computed.
+        If golden.parquet is not a table of the inputs and outputs.
     """
     import pyarrow.parquet as pq
 
     table = pq.read_table(io.BytesIO(run.read_bytes("golden.parquet")))
     names = output_names(field.name for field in inputs.fields)
-    score, probability = (table.column(name).to_numpy() for name in names)
+    if missing := [name for name in names if name not in table.column_names]:
+        raise RunError(f"golden.parquet of {run.path} has no column {' and no '.join(missing)}: train again.")
     try:
         check_columns(table, inputs, names)
     except InvalidInput as error:
         raise RunError(f"The golden rows of {run.path} do not fit its schema.json: {error} Train again.") from error
     block, _ = block_of(table, inputs, 0)  # of a test fold: it may hold nulls that no training row did
-    together = predictor.many(block)
-    singly = [
-        predictor.one(tuple(block.numbers[row].tolist()), tuple(column[row] for column in block.categories))
-        for row in range(len(block))
-    ]
-    for got in (together, np.array(singly)):
-        for name, value, want in (("score", got, score), ("probability", run.calibration.apply(got), probability)):
-            difference = np.abs(value - want)
-            if not np.all(difference <= tolerance):
-                raise RunError(
-                    f"The model of {run.path} does not reproduce its golden rows: "
-                    f"{int((~(difference <= tolerance)).sum())} of {len(want)} differ in {name}, by up to "
-                    f"{np.nan_to_num(difference, nan=np.inf).max():.3g} (allowed: {tolerance:g}). Do not serve it. "
-                    "Install the versions that its manifest.json names, or train again."
-                )
+    if not len(block):
+        raise RunError(f"golden.parquet of {run.path} is empty, so that nothing tells whether the model is right.")
+    score, probability = (table.column(name).to_numpy() for name in names)
+    singly = np.array([path.predictor.one(*block.values(row)) for row in range(len(block))])
+    largest = 0.0
+    for got in (path.predictor.many(block), singly):
+        off = np.concatenate([np.abs(got - score), np.abs(run.calibration.apply(got) - probability)])
+        largest = max(largest, float(np.nan_to_num(off, nan=np.inf).max()))
+    return largest

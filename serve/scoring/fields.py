@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from math import inf, isfinite, nan
+from math import inf, nan
 from operator import itemgetter
+from struct import Struct
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ Categories: TypeAlias = tuple[str | None, ...]
 COMPLETE_BELOW = 200  # schema.json lists so many categories at most
 SHOWN_CATEGORIES = 8
 NUMBER_TYPES = frozenset({float, int})
+LARGEST = float(np.finfo(np.float32).max)  # half of the libraries compute in float32, and refuse or misread more
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Field:
         """What it takes, in words."""
         null = " or null" if self.nullable else ""
         if self.number:
-            return f"a finite number{null}"
+            return f"a number below 3.4e38 in size{null}"
         if not self.categories:
             return f"text{null}"
         some = sorted(self.categories)[:SHOWN_CATEGORIES]
@@ -78,6 +80,15 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def values(self, row: int) -> tuple[Numbers, Categories]:
+        """Return one row."""
+        return tuple(self.numbers[row].tolist()), tuple(column[row] for column in self.categories)
+
+    def part(self, start: int, rows: int) -> Block:
+        """Return ``rows`` rows from ``start`` on, or as many as there are."""
+        end = start + rows
+        return Block(self.numbers[start:end], [column[start:end] for column in self.categories])
 
 
 def fields_of(schema: Mapping[str, Any], known: Mapping[str, frozenset[str]]) -> tuple[Field, ...]:
@@ -114,8 +125,12 @@ def fields_of(schema: Mapping[str, Any], known: Mapping[str, frozenset[str]]) ->
     return tuple(fields)
 
 
+class _CloserLook(Exception):  # noqa: N818 - no error yet
+    """Not all of a record is as it should be."""
+
+
 class Inputs:
-    """Checks records against the fields, fast where nothing is wrong.
+    """Checks records against the fields, fast where nothing is wrong; `check` belongs to one thread.
 
     Parameters
     ----------
@@ -129,10 +144,15 @@ class Inputs:
         self.categories = [field for field in fields if not field.number]
         self._numbers_of = _getter([field.name for field in self.numbers])
         self._categories_of = _getter([field.name for field in self.categories])
-        self._low = np.array([field.low for field in self.numbers])
-        self._high = np.array([field.high for field in self.numbers])
-        self._bounds = [(field.low, field.high) for field in self.numbers]
+        self._low = np.array([field.low for field in self.numbers], dtype=np.float32)  # rounding keeps the order
+        self._high = np.array([field.high for field in self.numbers], dtype=np.float32)
         self._known = [field.categories for field in self.categories]
+        self._width = len(fields)
+        self._required_of = _getter([field.name for field in self.numbers if not field.nullable])
+        self._texts = [(field.nullable, field.categories) for field in self.categories]
+        self._values = np.empty(len(self.numbers), dtype=np.float32)  # these two are why `check` belongs to one thread
+        self._flags = np.empty(len(self.numbers), dtype=bool)
+        self._pack = Struct(f"{len(self.numbers)}f").pack_into  # it refuses what is beyond float32
 
     def check(self, record: object) -> tuple[Numbers, Categories, tuple[str, ...]]:
         """Return a record's values, and warnings.
@@ -143,27 +163,39 @@ class Inputs:
             If fields are missing, unknown or of another type; names all of them.
         """
         try:
-            numbers: tuple[Any, ...] = self._numbers_of(record)  # type: ignore[arg-type]
-            categories: tuple[Any, ...] = self._categories_of(record)  # type: ignore[arg-type]
-            plain = len(record) == len(self.fields) and NUMBER_TYPES.issuperset(map(type, numbers))  # type: ignore[arg-type]
-        except (KeyError, TypeError):
-            plain = False
-        if not plain:
+            numbers, categories, odd = self._plain(record)  # type: ignore[arg-type]
+        except (KeyError, TypeError, OverflowError, _CloserLook):
             numbers, categories = self._checked(record, None)
-        odd = False
-        for value, (low, high) in zip(numbers, self._bounds, strict=True):
-            if not low <= value <= high:
-                odd = True
-                break
-        for text, known in zip(categories, self._known, strict=True):
-            if type(text) is not str or known is None or text not in known:
-                odd = True
-                break
-        if not odd:
-            return numbers, categories, ()
-        if plain:
-            numbers, categories = self._checked(record, None)
-        return numbers, categories, self._warnings(numbers, categories)
+            odd = True
+        return numbers, categories, self._warnings(numbers, categories) if odd else ()
+
+    def _plain(self, record: Mapping[str, Any]) -> tuple[Numbers, Categories, bool]:
+        """Return a record's values, and whether some are odd; raise something if not all is as it should be."""
+        numbers, categories = self._numbers_of(record), self._categories_of(record)
+        kinds = set(map(type, numbers))
+        nulls = 0
+        if type(None) in kinds:
+            kinds.remove(type(None))
+            nulls = numbers.count(None)
+            if None in self._required_of(record):
+                raise _CloserLook
+            numbers = tuple([nan if value is None else value for value in numbers])
+        if not kinds <= NUMBER_TYPES or len(record) != self._width:
+            raise _CloserLook
+        values, flags = self._values, self._flags
+        self._pack(values.data, 0, *numbers)
+        if np.count_nonzero(np.isfinite(values, flags)) + nulls != len(numbers):
+            raise _CloserLook
+        odd = np.count_nonzero(np.less(values, self._low, flags)) + np.count_nonzero(
+            np.greater(values, self._high, flags)
+        )
+        for text, (nullable, known) in zip(categories, self._texts, strict=True):
+            if type(text) is not str:
+                if text is not None or not nullable:
+                    raise _CloserLook
+            elif known is not None and text not in known:
+                odd += 1
+        return numbers, categories, bool(odd)
 
     def block(self, records: Sequence[object], first_row: int = 0) -> tuple[Block, dict[int, tuple[str, ...]]]:
         """Return the values of several records, and warnings by row.
@@ -174,9 +206,10 @@ class Inputs:
         first_row : int
             The number of the first one, for what is said about rows.
         """
-        rows, texts = self._plain_rows(records) or self._slow_rows(records, first_row)
-        numbers = np.array(rows, dtype=np.float64).reshape(len(records), len(self.numbers))
-        block = Block(numbers, [list(column) for column in zip(*texts, strict=True)] if self.categories else [])
+        try:
+            block = self._plain_block(records)  # type: ignore[arg-type]
+        except (KeyError, TypeError, OverflowError, _CloserLook):
+            block = self._slow_block(records, first_row)
         return block, self.warnings(block, first_row)
 
     def joined(self, blocks: Sequence[Block]) -> Block:
@@ -191,8 +224,8 @@ class Inputs:
     def warnings(self, block: Block, first_row: int = 0) -> dict[int, tuple[str, ...]]:
         """Return what is odd about the rows of a block, by row."""
         odd: set[int] = set()
-        with np.errstate(invalid="ignore"):
-            outside = (block.numbers < self._low) | (block.numbers > self._high)
+        numbers = block.numbers.astype(np.float32)
+        outside = (numbers < self._low) | (numbers > self._high)
         if outside.any():
             odd.update(np.flatnonzero(outside.any(axis=1)).tolist())
         for column, known in zip(block.categories, self._known, strict=True):
@@ -205,36 +238,31 @@ class Inputs:
             for row in sorted(odd)
         }
 
-    def _plain_rows(self, records: Sequence[object]) -> tuple[list[Any], list[Any]] | None:
-        """Return numbers and texts of each record, or None where one of them needs a closer look."""
-        width = len(self.fields)
-        try:
-            rows = [self._numbers_of(record) for record in records]  # type: ignore[arg-type]
-            texts = [self._categories_of(record) for record in records]  # type: ignore[arg-type]
-            if set(map(len, records)) != {width}:  # type: ignore[arg-type]
-                return None
-        except (KeyError, TypeError):
-            return None
-        kinds = set(map(type, chain.from_iterable(rows)))
+    def _plain_block(self, records: Sequence[Mapping[str, Any]]) -> Block:
+        """Return the values of several records; raise something if not all is as it should be."""
+        rows = [self._numbers_of(record) for record in records]
+        texts = [self._categories_of(record) for record in records]
+        if set(map(len, records)) != {self._width}:
+            raise _CloserLook
+        kinds, nulls = set(map(type, chain.from_iterable(rows))), 0
         if type(None) in kinds:
-            nullable = all(
-                field.nullable or None not in column
-                for field, column in zip(self.numbers, zip(*rows, strict=True), strict=True)
-            )
-            kinds -= {type(None)} if nullable else set()
-        if not kinds <= NUMBER_TYPES or not set(map(type, chain.from_iterable(texts))) <= {str, type(None)}:
-            return None
-        try:
-            if np.isinf(np.array(rows, dtype=np.float64)).any():
-                return None
-        except OverflowError:
-            return None
-        for field, column in zip(self.categories, zip(*texts, strict=True), strict=True):
-            if not field.nullable and None in column:
-                return None
-        return rows, texts
+            kinds.remove(type(None))
+            nulls = sum(row.count(None) for row in rows)
+            if any(None in self._required_of(record) for record in records):
+                raise _CloserLook
+        if not kinds <= NUMBER_TYPES:
+            raise _CloserLook
+        numbers = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
+        if np.count_nonzero(np.abs(numbers) <= LARGEST) + nulls != numbers.size:
+            raise _CloserLook
+        categories: list[Sequence[str | None]] = list(zip(*texts, strict=True)) if self.categories else []
+        for column, (nullable, _) in zip(categories, self._texts, strict=True):
+            if not set(map(type, column)) <= ({str, type(None)} if nullable else {str}):
+                raise _CloserLook
+        return Block(numbers, categories)
 
-    def _slow_rows(self, records: Sequence[object], first_row: int) -> tuple[list[Any], list[Any]]:
+    def _slow_block(self, records: Sequence[object], first_row: int) -> Block:
+        """Return the values of several records, looking at each; name all that is wrong."""
         problems: list[InputProblem] = []
         rows, texts = [], []
         for row, record in enumerate(records, start=first_row):
@@ -249,7 +277,8 @@ class Inputs:
                 texts.append(categories)
         if problems:
             raise InvalidInput(problems)
-        return rows, texts
+        array = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
+        return Block(array, list(zip(*texts, strict=True)) if self.categories else [])
 
     def _checked(self, record: object, row: int | None) -> tuple[Numbers, Categories]:
         """Return a record's values, looking at each."""
@@ -296,10 +325,7 @@ def fits(field: Field, value: object) -> bool:
         return isinstance(value, str)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    try:
-        return isfinite(value)
-    except OverflowError:
-        return False
+    return abs(value) <= LARGEST  # not so for NaN
 
 
 def name_problems(

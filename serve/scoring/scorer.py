@@ -12,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.runs import Run
-from serve.scoring.choice import Chosen, choose
+from serve.scoring.calibrate import calibrated
+from serve.scoring.choice import choose
 from serve.scoring.fields import Block, Categories, Inputs, Numbers, fields_of
+from serve.scoring.predictor import Path as ScoringPath
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput
 from serve.scoring.tables import block_of, check_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHUNK = 256  # rows between two pauses of a batch: about a millisecond
+CHUNK = 256  # rows that are checked between two pauses of a batch: about a millisecond
+PREDICTED = 1_024  # rows that are scored between two: the libraries' own calls let other threads run
 PAUSE = 20e-6  # seconds; a thread that only yields takes the interpreter lock back before another one wakes up
 
 
@@ -66,7 +69,7 @@ class Many:
 
     def values(self, row: int) -> tuple[Numbers, Categories]:
         """Return one row's values, for `Scorer.reasons`."""
-        return tuple(self.block.numbers[row].tolist()), tuple(column[row] for column in self.block.categories)
+        return self.block.values(row)
 
 
 class Scorer:
@@ -87,7 +90,7 @@ class Scorer:
         Which call answers, and a sentence that says why.
     """
 
-    def __init__(self, run: Run, inputs: Inputs, chosen: Chosen) -> None:
+    def __init__(self, run: Run, inputs: Inputs, chosen: ScoringPath) -> None:
         self.run = run
         self.schema = run.schema
         self.threshold = float(run.threshold["threshold"])
@@ -95,6 +98,7 @@ class Scorer:
         self.path, self.why = chosen.name, chosen.why
         self._predictor = chosen.predictor
         self._calibration = run.calibration
+        self._calibrated = calibrated(run.calibration)
         self._ids = {str(self.schema[key]) for key in ("id", "as_of") if self.schema.get(key) is not None}
 
     @classmethod
@@ -131,7 +135,7 @@ class Scorer:
         """
         numbers, categories, warnings = self.inputs.check(record)
         score = self._predictor.one(numbers, categories)
-        probability = float(self._calibration.apply([score])[0])
+        probability = self._calibrated(score)
         return Scored(probability, probability >= self.threshold, warnings, (numbers, categories))
 
     def score_many(self, records: Sequence[object]) -> Many:
@@ -184,6 +188,9 @@ class Scorer:
         if problems:
             raise InvalidInput(problems)
         block = self.inputs.joined(blocks)
-        scores = self._predictor.many(block) if len(block) else np.empty(0)
+        scores = np.empty(len(block))
+        for start in range(0, len(block), PREDICTED):
+            scores[start : start + PREDICTED] = self._predictor.many(block.part(start, PREDICTED))
+            time.sleep(PAUSE)
         probabilities = self._calibration.apply(scores)
         return Many(probabilities, probabilities >= self.threshold, warnings, block)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.scoring.fields import Block, Field, Inputs, name_problems
+from serve.scoring.fields import LARGEST, Block, Field, Inputs, name_problems
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, li
     numbers = np.empty((table.num_rows, len(inputs.numbers)))
     for position, field in enumerate(inputs.numbers):
         numbers[:, position] = _numbers(table.column(field.name))
-        bad = np.isinf(numbers[:, position])
+        bad = np.abs(numbers[:, position]) > LARGEST
         if not field.nullable:
             bad |= np.isnan(numbers[:, position])
         for row in np.flatnonzero(bad)[:LISTED].tolist():
