@@ -28,7 +28,7 @@ def describe(service: Service) -> dict[str, Any]:
     manifest = run.manifest
     return {
         **served.model,
-        "reference": served.target.reference,
+        "reference": served.target.reference if served.target.reference.startswith(REGISTRY) else None,
         "path": served.scorer.path,
         "why": served.scorer.why,
         "threshold": served.scorer.threshold,

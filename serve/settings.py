@@ -105,7 +105,7 @@ def settings_from(arguments: Sequence[str], environment: Mapping[str, str]) -> S
             "Nothing to serve: give a run directory, `latest`, or registry:NAME[@VERSION|@ALIAS].\n"
             "For example: python -m serve latest"
         )
-    settings = Settings(**given)
+    settings = Settings(**given | {"cors_origin": tuple(given.get("cors_origin", ()))})
     _check(settings)
     return settings
 

@@ -8,6 +8,7 @@ from itertools import chain
 from math import inf, nan
 from operator import itemgetter
 from struct import Struct
+from struct import error as StructError
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -164,7 +165,7 @@ class Inputs:
         """
         try:
             numbers, categories, odd = self._plain(record)  # type: ignore[arg-type]
-        except (KeyError, TypeError, OverflowError, _CloserLook):
+        except (KeyError, TypeError, OverflowError, StructError, _CloserLook):
             numbers, categories = self._checked(record, None)
             odd = True
         return numbers, categories, self._warnings(numbers, categories) if odd else ()
@@ -208,7 +209,7 @@ class Inputs:
         """
         try:
             block = self._plain_block(records)  # type: ignore[arg-type]
-        except (KeyError, TypeError, OverflowError, _CloserLook):
+        except (KeyError, TypeError, OverflowError, StructError, _CloserLook):
             block = self._slow_block(records, first_row)
         return block, self.warnings(block, first_row)
 

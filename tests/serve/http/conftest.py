@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from prometheus_client import CollectorRegistry
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder
 
+from mlsys.pipeline.encoders import OneHot
+from mlsys.pipeline.needs import needs_of
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.golden import golden_frame
 from mlsys.runs.inputs import to_inputs
@@ -85,13 +84,9 @@ def write_run(folder, seed=7):
     )
     label = (frame["actions"] + (frame["industry"] == "Software") + rng.normal(size=rows) > 0.5).astype(int)
     inputs = to_inputs(frame, SCHEMA)
-    encoder = ColumnTransformer(
-        [
-            ("numbers", SimpleImputer(), ["users", "actions"]),
-            ("categories", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["industry"]),
-        ]
-    )
-    pipeline = Pipeline([("encoder", encoder), ("model", LogisticRegression())]).fit(inputs, label.to_numpy())
+    model = LogisticRegression()
+    encoder = OneHot().build(["users", "actions"], ["industry"], needs_of(model, None))
+    pipeline = Pipeline([("encoder", encoder), ("model", model)]).fit(inputs, label.to_numpy())
     calibration = Calibration.prior(0.5, 0.3)
     writer = RunWriter(folder)
     writer.write_text("config.yaml", "seed: 1\nchoices: {model: logistic, data: crm}\n")
