@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf, nan
 from operator import itemgetter
-from struct import Struct
-from struct import error as StructError
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -153,7 +152,7 @@ class Inputs:
         self._texts = [(field.nullable, field.categories) for field in self.categories]
         self._values = np.empty(len(self.numbers), dtype=np.float32)  # these two are why `check` belongs to one thread
         self._flags = np.empty(len(self.numbers), dtype=bool)
-        self._pack = Struct(f"{len(self.numbers)}f").pack_into  # it refuses what is beyond float32
+        self._pack = struct.Struct(f"{len(self.numbers)}f").pack_into  # it refuses what is beyond float32
 
     def check(self, record: object) -> tuple[Numbers, Categories, tuple[str, ...]]:
         """Return a record's values, and warnings.
@@ -165,7 +164,7 @@ class Inputs:
         """
         try:
             numbers, categories, odd = self._plain(record)  # type: ignore[arg-type]
-        except (KeyError, TypeError, OverflowError, StructError, _CloserLook):
+        except (KeyError, TypeError, OverflowError, struct.error, _CloserLook):
             numbers, categories = self._checked(record, None)
             odd = True
         return numbers, categories, self._warnings(numbers, categories) if odd else ()
@@ -209,7 +208,7 @@ class Inputs:
         """
         try:
             block = self._plain_block(records)  # type: ignore[arg-type]
-        except (KeyError, TypeError, OverflowError, StructError, _CloserLook):
+        except (KeyError, TypeError, OverflowError, struct.error, _CloserLook):
             block = self._slow_block(records, first_row)
         return block, self.warnings(block, first_row)
 
