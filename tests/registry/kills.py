@@ -4,7 +4,7 @@
 
 Each command runs in a process of its own, forked from this one so that it does not spend its life on imports. With
 ``--everywhere`` one command after another is killed before its first change of the registry's files, before its
-second, and so on until it survives. The last line printed is what was found, as JSON; exit code 1 if anything was wrong.
+second, and so on until it survives. The last line printed is what was found, as JSON; exit code 1 if anything is wrong.
 """
 
 from __future__ import annotations
