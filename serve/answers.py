@@ -66,6 +66,7 @@ def _json(rows: Rows, many: Many, served: Served, request_id: str) -> bytes:
     return msgspec.json.encode(
         {
             "predictions": predictions,
+            "warnings": rows.warnings,
             "threshold": served.scorer.threshold,
             "model": served.model,
             "request_id": request_id,

@@ -165,5 +165,5 @@ def _read(job: Job, body: IO[bytes], served: Served) -> Rows:
     if job.kind == "score":
         from serve.score import entity_rows  # what computes features takes a second to import
 
-        return entity_rows(body.read(), job.max_rows, served.scorer)
+        return entity_rows(body.read(), served.scorer)
     return read_rows(job.sent, body, job.max_rows, served.scorer)

@@ -41,6 +41,7 @@ def set_up(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # that it starts and ends, we say ourselves
 
 

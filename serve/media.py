@@ -55,7 +55,7 @@ def sent(headers: Mapping[bytes, bytes], allowed: tuple[str, ...]) -> str:
     return media
 
 
-def wanted(headers: Mapping[bytes, bytes], default: str) -> str:
+def wanted(headers: Mapping[bytes, bytes], default: str, allowed: tuple[str, ...] = BATCH) -> str:
     """Return the format that an answer shall have: the one that Accept likes most, else that of the request.
 
     Raises
@@ -77,11 +77,11 @@ def wanted(headers: Mapping[bytes, bytes], default: str) -> str:
         media = default if kind in ("*/*", "") else TYPES.get(kind)
         if kind.endswith("/*") and media is None:
             media = next((each for name, each in TYPES.items() if name.startswith(kind[:-1])), None)
-        if media is not None:
+        if media in allowed:
             liked[media] = max(liked.get(media, 0.0), _quality(parameters))
     best = max(liked, key=lambda media: (liked[media], media == default), default=None)
     if best is None or liked[best] <= 0:
-        names = ", ".join(sorted(TYPES))
+        names = ", ".join(name for name, each in TYPES.items() if each in allowed)
         raise Refused(406, "not_acceptable", f"Accept is {accept[:80]}; the answer can be {names}.")
     return best
 

@@ -8,6 +8,7 @@ from serve import media
 from serve.models import Served
 
 Json = dict[str, Any]
+RECIPE = "recipe.json"  # as which types training read the raw tables
 
 REFUSALS = {
     "400": "The body or the query cannot be read.",
@@ -167,17 +168,18 @@ def _schemas(served: Served) -> Json:
                     "type": "array",
                     "items": {"type": "object", "properties": {**named, **prediction}, "required": list(prediction)},
                 },
+                "warnings": strings,
                 "threshold": number,
                 "model": {"$ref": f"{reference}Model"},
                 "request_id": text,
             },
-            "required": ["predictions", "threshold", "model", "request_id"],
+            "required": ["predictions", "warnings", "threshold", "model", "request_id"],
         },
         "Entities": {
             "type": "object",
             "properties": {
-                "entities": {"type": "array", "items": {"type": "object"}, "minItems": 1},
-                "events": {"type": "array", "items": {"type": "object"}},
+                "entities": {"type": "array", "items": _raw_row(served, "entities"), "minItems": 1},
+                "events": {"type": "array", "items": _raw_row(served, "events")},
                 "as_of": {"type": "string", "format": "date"},
             },
             "required": ["entities", "events", "as_of"],
@@ -207,6 +209,23 @@ def _schemas(served: Served) -> Json:
             "required": ["error", "message", "problems", "request_id"],
         },
     }
+
+
+def _raw_row(served: Served, table: str) -> Json:
+    """Return what a row of a raw table is like; the run says so if its features are computed from such tables."""
+    run = served.scorer.run
+    if RECIPE not in run.manifest.files:
+        return {"type": "object"}
+    columns: dict[str, str] = run.read_json(RECIPE)[table]
+    return {"type": "object", "properties": {name: _raw_type(kind) for name, kind in columns.items()}}
+
+
+def _raw_type(kind: str) -> Json:
+    if kind.startswith(("int", "uint", "float", "decimal")):
+        return {"type": ["integer" if "int" in kind else "number", "null"]}
+    if kind.startswith("timestamp"):
+        return {"type": "string", "description": "A moment, such as 2020-02-24T00:00:00."}
+    return {"type": "string", "format": "date"} if kind == "date" else {"type": ["string", "null"]}
 
 
 def _paths() -> Json:

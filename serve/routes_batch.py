@@ -39,7 +39,7 @@ class Many:
             raise Refused(400, "invalid_query", f"{scope['path']} takes no query; reasons are given by /predict.")
         settings = self._service.settings
         sent = media.sent(call.headers, self._formats)
-        wanted = media.wanted(call.headers, sent)
+        wanted = media.wanted(call.headers, sent, self._formats)
         job = Job(self._kind, sent, wanted, call.request_id, settings.max_rows)
         with await call.spooled(settings.max_body) as body, _file() as answer:
             outcome = await self._do(job, body, answer)

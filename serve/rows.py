@@ -33,12 +33,15 @@ class Rows:
         Columns that name the rows: the entity's id and the as-of, where they came.
     id_name, as_of_name : str or None
         What those columns are called.
+    warnings : tuple of str
+        What is odd about the batch as a whole.
     """
 
     content: Any
     names: dict[str, list[Any]]
     id_name: str | None = None
     as_of_name: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.content)

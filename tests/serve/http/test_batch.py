@@ -65,7 +65,7 @@ def test_json_answers_as_single_records_do(inside, single):
     answer = inside.post("/predict/batch", {"records": records})
     assert answer.status_code == 200
     found = answer.json()
-    assert list(found) == ["predictions", "threshold", "model", "request_id"]
+    assert list(found) == ["predictions", "warnings", "threshold", "model", "request_id"]
     assert found["model"] == singles[0]["model"]
     for batch, one in zip(found["predictions"], singles, strict=True):
         assert batch["probability"] == pytest.approx(one["probability"], abs=1e-12)
