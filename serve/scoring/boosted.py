@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from serve.scoring import lightgbm, xgboost
 from serve.scoring.encoding import Encoding
 from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.reasons import Explained, folded
 
 
 class XgboostPath:
@@ -35,6 +38,11 @@ class XgboostPath:
         """Return the score of each row."""
         return self._booster.probabilities(self._encoding.rows(block, np.float32)).astype(np.float64)
 
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:
+        """Return the SHAP values of one record."""
+        rows = np.array([self._encoding.row(numbers, categories)], dtype=np.float32)
+        return _explained(self._encoding, self._booster.contributions(rows)[0])
+
 
 class LightgbmPath:
     """LightGBM: its library's call for single rows, and that for several.
@@ -55,3 +63,13 @@ class LightgbmPath:
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
         return self._booster.probabilities(self._encoding.rows(block, np.float64))
+
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:
+        """Return the SHAP values of one record."""
+        rows = np.array([self._encoding.row(numbers, categories)], dtype=np.float64)
+        return _explained(self._encoding, self._booster.contributions(rows)[0])
+
+
+def _explained(encoding: Encoding, contributions: NDArray[np.floating[Any]]) -> Explained:
+    *columns, bias = contributions.tolist()
+    return Explained(bias, folded(encoding.sources, columns), log_odds=True)

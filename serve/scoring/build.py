@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mlsys.errors import RunError
@@ -15,13 +16,14 @@ from serve.scoring.formula import ConstantPath, RankingPath
 from serve.scoring.linear import LinearPath
 from serve.scoring.plain import Part
 from serve.scoring.predictor import Path
+from serve.scoring.typical import encoded_means
 from serve.scoring.vote import VotePath
 
 BINARY = (0, 1)  # the classes that training has
 FLOAT64, FLOAT32 = 1e-9, 1e-6  # how far a probability may be from the Pipeline's
 
 
-def fast_path(pipeline: Part, inputs: Inputs) -> Path | str:
+def fast_path(pipeline: Part, inputs: Inputs, reference: Mapping[str, Any]) -> Path | str:
     """Return a path for a saved pipeline, or why there is none but the Pipeline itself.
 
     Parameters
@@ -29,6 +31,8 @@ def fast_path(pipeline: Part, inputs: Inputs) -> Path | str:
     pipeline : Part
         scikit-learn's Pipeline of an encoder, where the model has one, and an estimator.
     inputs : Inputs
+    reference : mapping
+        Content of reference.json, for reasons.
 
     Raises
     ------
@@ -36,18 +40,18 @@ def fast_path(pipeline: Part, inputs: Inputs) -> Path | str:
         If the saved objects are not what mlsys makes, or a library refuses them.
     """
     try:
-        return _path(pipeline, inputs)
+        return _path(pipeline, inputs, reference)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise RunError(f"The saved model is not what mlsys makes ({error!r}): train again.") from error
 
 
-def _path(pipeline: Part, inputs: Inputs) -> Path | str:
+def _path(pipeline: Part, inputs: Inputs, reference: Mapping[str, Any]) -> Path | str:
     steps = dict(pipeline["steps"])
     model = steps["model"]
     if list(model.get("classes_", BINARY)) != list(BINARY):
         return f"a {model.kind} of the classes {list(model['classes_'])} has no fast path"
     if model.kind == "sklearn.VotingClassifier":
-        return _vote(model, inputs)
+        return _vote(model, inputs, reference)
     if model.kind == "mlsys.ActivityRanking":
         return Path(RankingPath(model, inputs), "formula", "The ranking is one formula of one column.", FLOAT64)
     encoding = encoding_of(steps["encoder"], inputs) if "encoder" in steps else None
@@ -56,6 +60,10 @@ def _path(pipeline: Part, inputs: Inputs) -> Path | str:
     if model.kind == "catboost.CatBoostClassifier":
         labels = labels_of(steps["encoder"], inputs)
         return Path(CatboostPath(model["__model"], encoding, labels), "catboost", "CatBoost's own call.", FLOAT64)
+    if model.kind == "sklearn.LogisticRegression":
+        means = encoded_means(reference, inputs, encoding)
+        path = LinearPath(encoding, model["coef_"].ravel(), float(model["intercept_"][0]), means)
+        return Path(path, "linear", "The score is a sum of products.", FLOAT64)
     make = _MODELS.get(model.kind)
     return f"no fast path knows {model.kind}" if make is None else make(model, encoding)
 
@@ -76,12 +84,6 @@ def _lightgbm(model: Part, encoding: Encoding) -> Path | str:
     return Path(path, "lightgbm", "LightGBM's own library scores, by its call for single rows.", FLOAT64)
 
 
-def _logistic(model: Part, encoding: Encoding) -> Path | str:
-    coefficients, intercept = model["coef_"].ravel(), float(model["intercept_"][0])
-    path = LinearPath(encoding, coefficients, intercept)
-    return Path(path, "linear", "The score is a sum of products.", FLOAT64)
-
-
 def _forest(model: Part, encoding: Encoding) -> Path | str:
     forest = forest_of(model["estimators_"], encoding.width)
     if isinstance(forest, str):
@@ -96,12 +98,12 @@ def _constant(model: Part, encoding: Encoding) -> Path | str:  # noqa: ARG001 - 
     return Path(ConstantPath(float(model["class_prior_"][1])), "formula", "The score is a constant.", FLOAT64)
 
 
-def _vote(model: Part, inputs: Inputs) -> Path | str:
+def _vote(model: Part, inputs: Inputs, reference: Mapping[str, Any]) -> Path | str:
     if model["voting"] != "soft":
         return "only a vote by mean probability has a fast path"
     members: list[Path] = []
     for frozen in model["estimators_"]:
-        member = fast_path(frozen["estimator"], inputs)
+        member = fast_path(frozen["estimator"], inputs, reference)
         if isinstance(member, str):
             return f"a member of the vote has none: {member}"
         members.append(member)
@@ -114,7 +116,6 @@ def _vote(model: Part, inputs: Inputs) -> Path | str:
 _MODELS: dict[str, Any] = {
     "xgboost.XGBClassifier": _xgboost,
     "lightgbm.LGBMClassifier": _lightgbm,
-    "sklearn.LogisticRegression": _logistic,
     "sklearn.RandomForestClassifier": _forest,
     "sklearn.DummyClassifier": _constant,
 }

@@ -12,6 +12,7 @@ from mlsys.errors import RunError
 from serve.scoring.encoding import Encoding, native_labels
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
 from serve.scoring.plain import Part
+from serve.scoring.reasons import Explained, folded
 
 PROBABILITY = "Probability"
 
@@ -54,6 +55,13 @@ class CatboostPath:
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
         return self._predict(self.pool(block))[:, 1]
+
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:
+        """Return the SHAP values of one record."""
+        pool = self.pool(Block.of([(numbers, categories)]))
+        values = self._model.get_feature_importance(pool, type="ShapValues", thread_count=1)
+        *columns, bias = np.asarray(values)[0].tolist()
+        return Explained(bias, folded(self._encoding.sources, columns), log_odds=True)
 
     def pool(self, block: Block) -> Any:  # noqa: ANN401 - a catboost.Pool
         """Return rows as CatBoost takes them."""

@@ -17,7 +17,8 @@ from serve.scoring.pipeline import PipelinePath
 from serve.scoring.plain import read_plain
 from serve.scoring.predictor import Path
 from serve.scoring.problems import InvalidInput
-from serve.scoring.tables import block_of, check_columns
+from serve.scoring.tables import block_of, check_columns, numbers_of
+from serve.scoring.typical import typical_record
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,11 @@ def choose(run: Run, inputs: Inputs) -> Path:
         If the model cannot be loaded, or does not reproduce its golden rows.
     """
     pipeline = read_plain(run.model_bytes(), str(run.path / MODEL_FILE))
-    found = fast_path(pipeline, inputs) if pipeline is not None else "its file names types that no fast path knows"
+    reference = run.reference if "reference.json" in run.manifest.files else {}
+    if pipeline is None:
+        found: Path | str = "its file names types that no fast path knows"
+    else:
+        found = fast_path(pipeline, inputs, reference)
     if isinstance(found, str):
         found = _slow_path(run, inputs, found)
     elif (difference := golden_difference(run, inputs, found)) > found.tolerance:
@@ -41,7 +46,9 @@ def choose(run: Run, inputs: Inputs) -> Path:
 
 
 def _slow_path(run: Run, inputs: Inputs, why: str) -> Path:
-    path = Path(PipelinePath(run.model, inputs.fields), "pipeline", f"The Pipeline itself scores: {why}.", FLOAT32)
+    typical = typical_record(run.reference if "reference.json" in run.manifest.files else {}, inputs)
+    predictor = PipelinePath(run.model, inputs.fields, typical)
+    path = Path(predictor, "pipeline", f"The Pipeline itself scores: {why}.", FLOAT32)
     if (difference := golden_difference(run, inputs, path)) > path.tolerance:
         raise RunError(
             f"The model of {run.path} does not reproduce its golden rows: they differ by up to {difference:.3g} "
@@ -61,7 +68,7 @@ def golden_difference(run: Run, inputs: Inputs, path: Path) -> float:
     """
     import pyarrow.parquet as pq
 
-    table = pq.read_table(io.BytesIO(run.read_bytes("golden.parquet")))
+    table = pq.ParquetFile(io.BytesIO(run.read_bytes("golden.parquet"))).read()
     names = output_names(field.name for field in inputs.fields)
     if missing := [name for name in names if name not in table.column_names]:
         raise RunError(f"golden.parquet of {run.path} has no column {' and no '.join(missing)}: train again.")
@@ -72,7 +79,7 @@ def golden_difference(run: Run, inputs: Inputs, path: Path) -> float:
     block, _ = block_of(table, inputs, 0)  # of a test fold: it may hold nulls that no training row did
     if not len(block):
         raise RunError(f"golden.parquet of {run.path} is empty, so that nothing tells whether the model is right.")
-    score, probability = (table.column(name).to_numpy() for name in names)
+    score, probability = (numbers_of(table.column(name)) for name in names)
     singly = np.array([path.predictor.one(*block.values(row)) for row in range(len(block))])
     largest = 0.0
     for got in (path.predictor.many(block), singly):

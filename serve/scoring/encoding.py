@@ -98,6 +98,13 @@ class Encoding:
             values[column] = value
         return values
 
+    def cell(self, position: int, text: str | None) -> Cell:
+        """Return where a value of the category at ``position`` is written, and as what."""
+        for place, cells, unknown in self._lookups:
+            if place == position:
+                return cells.get(text, unknown)
+        raise KeyError(position)
+
     def rows(self, block: Block, dtype: type[np.floating[Any]]) -> NDArray[Any]:
         """Return the encoded values of several records, shape (n_rows, width)."""
         out = np.zeros((len(block), self.width), dtype=dtype)

@@ -81,6 +81,12 @@ class Block:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    @classmethod
+    def of(cls, records: Sequence[tuple[Numbers, Categories]]) -> Block:
+        """Return checked records as a block."""
+        numbers = np.array([record[0] for record in records], dtype=np.float64).reshape(len(records), -1)
+        return cls(numbers, list(zip(*(record[1] for record in records), strict=True)))
+
     def values(self, row: int) -> tuple[Numbers, Categories]:
         """Return one row."""
         return tuple(self.numbers[row].tolist()), tuple(column[row] for column in self.categories)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serve.scoring.encoding import Encoding
 from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.plain import Part
+from serve.scoring.reasons import Explained, folded
 from serve.scoring.trees import MOST_POSITIONS, Forest, Trees, positions
 
 ROWS = 64  # walked together; more would not fit into the processor's cache
@@ -41,6 +42,18 @@ class ForestPath:
         shares = [self._forest.walk_rows(rows[start : start + ROWS]) for start in range(0, len(rows), ROWS)]
         sums = [np.add.accumulate(part, axis=1)[:, -1] for part in shares]
         return np.concatenate(sums) / self._count if sums else np.empty(0)
+
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:
+        """Return how much each split on the way to the leaves changes the share of the positive class.
+
+        Notes
+        -----
+        Saabas 2014, "Interpreting random forests"; unlike SHAP values they depend on the order of the splits.
+        """
+        row = np.array(self._encoding.row(numbers, categories), dtype=np.float32)
+        base, columns = self._forest.changes(row)
+        parts = folded(self._encoding.sources, columns / self._count)
+        return Explained(base / self._count, parts, log_odds=False)
 
 
 def forest_of(estimators: Sequence[Part], width: int) -> Forest | str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
 from serve.scoring.plain import Part
+from serve.scoring.reasons import Explained
 
 
 class RankingPath:
@@ -19,17 +22,24 @@ class RankingPath:
     """
 
     def __init__(self, model: Part, inputs: Inputs) -> None:
-        self.column = [field.name for field in inputs.numbers].index(model["feature"])
+        self._field = str(model["feature"])
+        self._column = [field.name for field in inputs.numbers].index(self._field)
         self._lowest, self._mean = float(model["lowest_"]), float(model["mean_"])
         self._odds = float(model["prior_"]) / (1.0 - float(model["prior_"]))
 
     def one(self, numbers: Numbers, categories: Categories) -> float:  # noqa: ARG002 - as every path
         """Return the score of one record."""
-        return float(self._scores(np.array([numbers[self.column]], dtype=np.float64))[0])
+        return float(self._scores(np.array([numbers[self._column]], dtype=np.float64))[0])
 
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
-        return self._scores(block.numbers[:, self.column])
+        return self._scores(block.numbers[:, self._column])
+
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:
+        """Return what the one column adds to the prior."""
+        score = self.one(numbers, categories)
+        base = math.log(self._odds)
+        return Explained(base, {self._field: math.log(score / (1 - score)) - base}, log_odds=True)
 
     def _scores(self, column: NDArray[np.float64]) -> NDArray[np.float64]:
         values = np.maximum(np.nan_to_num(column) - self._lowest, 0.0)
@@ -55,3 +65,7 @@ class ConstantPath:
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
         return np.full(len(block), self._score)
+
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:  # noqa: ARG002
+        """Return that no field adds anything."""
+        return Explained(self._score, {}, log_odds=False)

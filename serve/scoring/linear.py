@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from serve.scoring.encoding import Encoding
 from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.reasons import Explained, folded
 
 
 class LinearPath:
@@ -19,10 +20,15 @@ class LinearPath:
     encoding : Encoding
     coefficients : ndarray of float64, shape (width,)
     intercept : float
+    means : ndarray of float64, shape (width,)
+        Of the encoded columns in training.
     """
 
-    def __init__(self, encoding: Encoding, coefficients: NDArray[np.float64], intercept: float) -> None:
+    def __init__(
+        self, encoding: Encoding, coefficients: NDArray[np.float64], intercept: float, means: NDArray[np.float64]
+    ) -> None:
         self._encoding, self._coefficients, self._intercept = encoding, coefficients, intercept
+        self._means = means
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
@@ -34,6 +40,12 @@ class LinearPath:
         margins = self._encoding.rows(block, np.float64) @ self._coefficients + self._intercept
         with np.errstate(over="ignore"):  # exp of a large number is infinite, the probability then 0
             return np.asarray(1 / (1 + np.exp(-margins)))
+
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:
+        """Return each coefficient times the deviation from the mean of training."""
+        moved = np.array(self._encoding.row(numbers, categories)) - self._means
+        base = self._intercept + float(self._coefficients.dot(self._means))
+        return Explained(base, folded(self._encoding.sources, self._coefficients * moved), log_odds=True)
 
 
 def logistic(margin: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.reasons import Explained
 
 
 class Predictor(Protocol):
@@ -20,6 +21,10 @@ class Predictor(Protocol):
 
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row; may run in another thread than `one`."""
+        ...
+
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:
+        """Return what each field adds to the score of one record; may run in another thread than `one`."""
         ...
 
 

@@ -17,6 +17,7 @@ from serve.scoring.choice import choose
 from serve.scoring.fields import Block, Categories, Inputs, Numbers, fields_of
 from serve.scoring.predictor import Path as ScoringPath
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput
+from serve.scoring.reasons import Reasons, reasons_of
 from serve.scoring.tables import block_of, check_columns
 
 if TYPE_CHECKING:
@@ -183,6 +184,20 @@ class Scorer:
             warnings |= self.inputs.warnings(block, start)
             time.sleep(PAUSE)
         return self._answers(blocks, warnings, problems)
+
+    def reasons(self, values: tuple[Numbers, Categories], top: int = 5) -> Reasons:
+        """Return what moved a record's probability; may run in another thread than `score`.
+
+        Parameters
+        ----------
+        values : tuple
+            Of `Scored`, or `Many.values` of a row.
+        top : int
+            How many fields to name.
+        """
+        explained = self._predictor.explain(*values)
+        score = float(self._predictor.many(Block.of([values]))[0])
+        return reasons_of(explained, score, self.inputs.fields, values, self._calibration, top)
 
     def _answers(self, blocks: list[Block], warnings: dict[int, tuple[str, ...]], problems: list[InputProblem]) -> Many:
         if problems:

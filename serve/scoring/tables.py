@@ -98,7 +98,7 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, li
     problems: list[InputProblem] = []
     numbers = np.empty((table.num_rows, len(inputs.numbers)))
     for position, field in enumerate(inputs.numbers):
-        numbers[:, position] = _numbers(table.column(field.name))
+        numbers[:, position] = numbers_of(table.column(field.name))
         bad = np.abs(numbers[:, position]) > LARGEST
         if not field.nullable:
             bad |= np.isnan(numbers[:, position])
@@ -116,6 +116,15 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, li
     return Block(numbers, categories), problems
 
 
+def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return a column's numbers, NaN where null."""
+    import pyarrow as pa
+
+    whole = column.cast(pa.float64(), safe=False).fill_null(np.nan).combine_chunks()
+    # By its buffer, as to_numpy imports pandas.
+    return np.frombuffer(whole.buffers()[1], dtype=np.float64, count=len(whole), offset=8 * whole.offset)
+
+
 def _type_fits(field: Field, kind: pa.DataType) -> bool:
     from pyarrow import types
 
@@ -126,13 +135,6 @@ def _type_fits(field: Field, kind: pa.DataType) -> bool:
     if field.number:
         return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    import pyarrow as pa
-
-    values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
-    return values
 
 
 def _as_numbers(field: Field, column: pa.ChunkedArray, problems: list[InputProblem]) -> pa.ChunkedArray:

@@ -96,6 +96,7 @@ class Forest:
 
     def __init__(self, trees: Trees, width: int) -> None:
         _check(trees, width)
+        self._trees = trees
         self.dtype = trees.threshold.dtype
         condition, self._columns, self._thresholds, self._tables = _conditions(trees, width)
         leaf = len(self._columns) + sum(table.met.shape[1] for table in self._tables)  # never met: go left
@@ -162,6 +163,26 @@ class Forest:
             position += position
             position += step
         return self._leaves.take(position)
+
+    def changes(self, row: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
+        """Return the sum of the roots' values, and by column how its splits change them on the row's way down.
+
+        Only for trees without categories, whose inner nodes have values too.
+
+        Parameters
+        ----------
+        row : ndarray of the trees' dtype, shape (width,)
+        """
+        trees, columns = self._trees, np.zeros(len(row))
+        nodes = trees.roots
+        while len(nodes := nodes[trees.left[nodes] >= 0]):
+            feature = trees.feature[nodes]
+            value = row[feature]
+            right = np.where(np.isnan(value), ~trees.missing_left[nodes], value >= trees.threshold[nodes])
+            below = np.where(right, trees.right[nodes], trees.left[nodes])
+            np.add.at(columns, feature, trees.value[below] - trees.value[nodes])
+            nodes = below
+        return float(trees.value[trees.roots].sum()), columns
 
 
 def positions(trees: Trees) -> int:

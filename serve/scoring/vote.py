@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.predictor import Predictor
+from serve.scoring.reasons import Explained
 
 
 class VotePath:
@@ -40,3 +41,13 @@ class VotePath:
         for member, weight in self._pairs:
             scores += weight * member.many(block)
         return np.minimum(scores, 1.0)
+
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:
+        """Return what each field adds to the mean probability."""
+        base, parts = 0.0, dict[str, float]()
+        for member, weight in self._pairs:
+            explained = member.explain(numbers, categories).as_probability()
+            base += weight * explained.base
+            for name, part in explained.parts.items():
+                parts[name] = parts.get(name, 0.0) + weight * part
+        return Explained(base, parts, log_odds=False)
