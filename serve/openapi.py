@@ -6,6 +6,7 @@ from typing import Any
 
 from serve import media
 from serve.models import Served
+from serve.source import REGISTRY
 
 Json = dict[str, Any]
 RECIPE = "recipe.json"  # as which types training read the raw tables
@@ -36,7 +37,7 @@ def document(served: Served, *, keys: bool) -> Json:
     text: Json = {
         "openapi": "3.1.0",
         "info": {
-            "title": f"{served.target.name} {served.target.version}",
+            "title": title(served),
             "version": served.target.version,
             "description": (
                 f"Probability of: {scorer.schema.get('target', 'the target')}. "
@@ -53,6 +54,14 @@ def document(served: Served, *, keys: bool) -> Json:
         }
         text["security"] = [{"bearer": []}, {"key": []}]
     return text
+
+
+def title(served: Served) -> str:
+    """Return what people call a model: its registered name and version, else what its card says that it is."""
+    if served.target.reference.startswith(REGISTRY):
+        return f"{served.target.name} {served.target.version}"
+    heading = served.scorer.run.card.partition("\n")[0]
+    return heading.removeprefix("# ").removeprefix("Model card: ") or served.target.name
 
 
 def record_schema(schema: Json) -> Json:
@@ -136,12 +145,34 @@ def _schemas(served: Served) -> Json:
     return {
         "Record": record_schema(served.schema),
         "Model": model,
+        "Reasons": {
+            "type": "object",
+            "description": "With explain=true. base, the contributions of top, and other add up to total.",
+            "properties": {
+                "scale": text,
+                "base": number,
+                "top": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "field": text,
+                            "label": text,
+                            "value": {"type": ["number", "string", "null"]},
+                            "contribution": number,
+                        },
+                    },
+                },
+                "other": number,
+                "total": number,
+            },
+        },
         "Prediction": {
             "type": "object",
             "properties": {
                 **prediction,
                 "threshold": number,
-                "reasons": {"type": "object", "description": "With explain=true: what moved the score, in log-odds."},
+                "reasons": {"$ref": f"{reference}Reasons"},
                 "model": {"$ref": f"{reference}Model"},
                 "request_id": text,
             },

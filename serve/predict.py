@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
+
+import msgspec
 
 from mlsys.runs.json_text import Json
 from serve.call import CALL, Call, Receive, Scope, Send
@@ -52,13 +55,14 @@ class Predict:
             scored = served.scorer.score(record)
         except InvalidInput as error:
             raise invalid(error) from None
+        reasons = await _reasons(served, scored) if query.get("explain") == "true" else b""
         rows = self._rows(call, served, scored, record, query) if self._logging else []
         if self._durable:
             try:
                 await service.log.commit(rows)
             except LogUnavailable as error:
                 raise log_unavailable(error) from None
-        answer = _answer(served, scored, query, call.request_id)
+        answer = _answer(served, scored, reasons, call.request_id)
         metrics = service.metrics
         metrics.scores.observe(scored.probability)
         if scored.warnings:
@@ -116,21 +120,17 @@ def invalid(error: InvalidInput) -> Refused:
     return Refused(422, "invalid_input", message, problems=error.problems)
 
 
-def _answer(served: Served, scored: Scored, query: dict[str, str], request_id: str) -> bytes:
+def _answer(served: Served, scored: Scored, reasons: bytes, request_id: str) -> bytes:
     warnings = json.dumps(scored.warnings, ensure_ascii=False).encode() if scored.warnings else b"[]"
     decided = served.yes if scored.decision else served.no
-    reasons = _reasons(served, scored) if query.get("explain") == "true" else b""
     head = b'{"probability":%b' % repr(scored.probability).encode()
     return b"".join((head, decided, warnings, reasons, served.tail, request_id.encode(), b'"}'))
 
 
-def _reasons(served: Served, scored: Scored) -> bytes:
-    return b',"reasons":' + json.dumps(reasons_json(served, scored.values), ensure_ascii=False).encode()
-
-
-def reasons_json(served: Served, values: Json) -> Json:
-    """Return the top reasons for JSON."""
-    return served.scorer.reasons(values, top=REASONS)
+async def _reasons(served: Served, scored: Scored) -> bytes:
+    """Return the reasons as they stand in the answer; in a thread, as they take longer than the score."""
+    found = await asyncio.to_thread(served.scorer.reasons, scored.values, top=REASONS)
+    return b',"reasons":' + msgspec.json.encode(found)
 
 
 def _query(text: bytes) -> dict[str, str]:

@@ -15,7 +15,7 @@ from mlsys.errors import MlsysError
 from serve.docs_page import POLICY, docs_page
 from serve.errors import Refused
 from serve.metrics import CONTENT_TYPE
-from serve.openapi import document, example_record
+from serve.openapi import document, example_record, title
 from serve.routes_model import describe, listed
 from serve.service import Service
 
@@ -82,10 +82,10 @@ class Reading:
     async def home(self, _: Request) -> Response:
         """Give the run's card."""
         served = self._service.holder.champion
-        title = escape(f"{served.target.name} {served.target.version}")
+        name = escape(title(served))
         return HTMLResponse(
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head><body><main>'
-            f'<h1>{title}</h1><p><a href="docs">API</a></p><pre>{escape(served.scorer.run.card)}</pre>'
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title></head><body><main>'
+            f'<h1>{name}</h1><p><a href="docs">API</a></p><pre>{escape(served.scorer.run.card)}</pre>'
             "</main></body></html>"
         )
 

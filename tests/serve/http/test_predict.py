@@ -1,6 +1,7 @@
 """POST /predict: the answer, and one clear sentence for whatever cannot be answered."""
 
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,18 @@ def test_what_training_did_not_see_is_scored_and_warned_of(inside, record):
     found = inside.post("/predict", record | {"industry": "Bäckerei", "users": 400}).json()
     assert len(found["warnings"]) == 2
     assert any("Bäckerei" in warning for warning in found["warnings"])
+
+
+def test_reasons_are_given_where_asked_and_add_up(inside, record):
+    plain = inside.post("/predict?explain=false", record).json()
+    assert "reasons" not in plain
+    found = inside.post("/predict?explain=true", record).json()
+    reasons = found.pop("reasons")
+    assert found == plain | {"request_id": found["request_id"]}
+    parts = [reason["contribution"] for reason in reasons["top"]]
+    assert reasons["base"] + sum(parts) + reasons["other"] == pytest.approx(reasons["total"], abs=1e-9)
+    assert math.log(found["probability"] / (1 - found["probability"])) == pytest.approx(reasons["total"], abs=1e-6)
+    assert {reason["field"] for reason in reasons["top"]} <= set(record)
 
 
 def test_all_problems_are_named_at_once(inside):

@@ -47,9 +47,10 @@ def test_it_answers_as_a_batch_of_the_inputs_does(inside_of, run, builds, record
     found = inside.post("/score", BODY).json()
     batch = inside.post("/predict/batch", {"records": [record, record | {"industry": "Bakery"}]}).json()
     assert builds.calls == [(BODY["entities"], BODY["events"], BODY["as_of"])]
-    assert [
-        {name: each.pop(name) for name in ("id", "as_of")} for each in found["predictions"]
-    ] == [{"id": 7, "as_of": "2020-02-24"}, {"id": 8, "as_of": "2020-02-24"}]
+    assert [{name: each.pop(name) for name in ("id", "as_of")} for each in found["predictions"]] == [
+        {"id": 7, "as_of": "2020-02-24"},
+        {"id": 8, "as_of": "2020-02-24"},
+    ]
     assert found["predictions"] == batch["predictions"]
     assert found["warnings"] == ["One event came twice."]
     inside.post("/score", BODY)
