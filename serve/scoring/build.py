@@ -13,10 +13,11 @@ from serve.scoring.encoding import Encoding, encoding_of
 from serve.scoring.fields import Inputs
 from serve.scoring.forest import ForestPath, forest_of
 from serve.scoring.formula import ConstantPath, RankingPath
+from serve.scoring.histogram import HistogramPath, trees_of
 from serve.scoring.linear import LinearPath
 from serve.scoring.plain import Part
 from serve.scoring.predictor import Path
-from serve.scoring.typical import encoded_means
+from serve.scoring.typical import encoded_means, typical_record
 from serve.scoring.vote import VotePath
 
 BINARY = (0, 1)  # the classes that training has
@@ -64,6 +65,8 @@ def _path(pipeline: Part, inputs: Inputs, reference: Mapping[str, Any]) -> Path 
         means = encoded_means(reference, inputs, encoding)
         path = LinearPath(encoding, model["coef_"].ravel(), float(model["intercept_"][0]), means)
         return Path(path, "linear", "The score is a sum of products.", FLOAT64)
+    if model.kind == "sklearn.HistGradientBoostingClassifier":
+        return _histogram(model, steps["encoder"], encoding, inputs, reference)
     make = _MODELS.get(model.kind)
     return f"no fast path knows {model.kind}" if make is None else make(model, encoding)
 
@@ -89,6 +92,17 @@ def _forest(model: Part, encoding: Encoding) -> Path | str:
     if isinstance(forest, str):
         return f"the forest cannot be walked, {forest}"
     path = ForestPath(encoding, forest, len(model["estimators_"]))
+    return Path(path, "trees", "The trees are walked exactly as scikit-learn does.", FLOAT64)
+
+
+def _histogram(
+    model: Part, encoder: Part, encoding: Encoding, inputs: Inputs, reference: Mapping[str, Any]
+) -> Path | str:
+    forest = trees_of(model, encoder, encoding)
+    if isinstance(forest, str):
+        return f"the trees cannot be walked, {forest}"
+    baseline = float(model["_baseline_prediction"].ravel()[0])
+    path = HistogramPath(encoding, forest, baseline, inputs.fields, typical_record(reference, inputs))
     return Path(path, "trees", "The trees are walked exactly as scikit-learn does.", FLOAT64)
 
 

@@ -19,7 +19,7 @@ from mlsys.errors import RunError
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
 from serve.scoring.plain import Part
 
-MISSING = "(missing)"  # as in mlsys.pipeline.encoders, which imports scikit-learn
+MISSING, RARE, UNKNOWN = "(missing)", "(rare)", "(unknown)"  # as in mlsys.pipeline.encoders, which is slow to import
 Cell: TypeAlias = tuple[int, float]  # column of the output, and what stands there
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ class Encoding:
                 values[i] = value
         values += flags
         if self._scale is not None:
-            values = self._scaled(np.array(values)).tolist()
+            values = self._scaled(np.array(values, dtype=np.float64)).tolist()
         values += self._zeros
         for position, cells, unknown in self._lookups:
             column, value = cells.get(categories[position], unknown)
@@ -172,12 +172,18 @@ def native_labels(encoder: Part) -> dict[str, tuple[dict[str | None, str | None]
     """Return the label of each value that a NativeColumns knows, by column, and that of any other value."""
     labels = {}
     for name in encoder["categories"]:
-        absent = (MISSING, "(unknown)") if encoder["name_missing"] else (None, None)
-        known: dict[str | None, str | None] = dict.fromkeys(encoder["rare_"][name], "(rare)")
+        absent = (MISSING, UNKNOWN) if encoder["name_missing"] else (None, None)
+        known: dict[str | None, str | None] = dict.fromkeys(encoder["rare_"][name], RARE)
         known |= {level: level for level in encoder["levels_"][name]}
         known[None] = absent[0]
         labels[name] = (known, absent[1])
     return labels
+
+
+def native_codes(encoder: Part, name: str) -> dict[str, int]:
+    """Return the code of each label that a NativeColumns gives a column."""
+    order = [*encoder["levels_"][name], RARE, *([MISSING, UNKNOWN] if encoder["name_missing"] else [])]
+    return {label: code for code, label in enumerate(order)}
 
 
 def positions_of(names: Sequence[str], inputs: Inputs, *, numbers: bool) -> list[int]:
@@ -197,8 +203,8 @@ def _native(encoder: Part, inputs: Inputs) -> Encoding:
     lookups = []
     for offset, name in enumerate(categories):
         labels, other = native_labels(encoder)[name]
-        order = [*encoder["levels_"][name], "(rare)", *([MISSING, "(unknown)"] if encoder["name_missing"] else [])]
-        codes: dict[str | None, float] = {label: float(code) for code, label in enumerate(order)} | {None: nan}
+        codes: dict[str | None, float] = {None: nan}
+        codes.update(native_codes(encoder, name))
         column = len(numbers) + offset
         cells = {text: (column, codes[label]) for text, label in labels.items()}
         (position,) = positions_of([name], inputs, numbers=False)

@@ -12,7 +12,7 @@ from serve.scoring.encoding import Encoding
 from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.plain import Part
 from serve.scoring.reasons import Explained, folded
-from serve.scoring.trees import MOST_POSITIONS, Forest, Trees, positions
+from serve.scoring.trees import MOST_POSITIONS, Forest, Trees, joined, positions
 
 ROWS = 64  # walked together; more would not fit into the processor's cache
 
@@ -74,8 +74,7 @@ def forest_of(estimators: Sequence[Part], width: int) -> Forest | str:
 
 def _joined(trees: Sequence[dict[str, Any]]) -> Trees:
     sizes = [len(tree["nodes"]) for tree in trees]
-    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
-    shift = np.repeat(roots, sizes)
+    roots, shift = joined(sizes)
     nodes = np.concatenate([tree["nodes"] for tree in trees])
     leaf = nodes["left_child"] < 0
     return Trees(

@@ -32,7 +32,7 @@ class LinearPath:
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
-        row = np.array(self._encoding.row(numbers, categories))
+        row = np.array(self._encoding.row(numbers, categories), dtype=np.float64)
         return logistic(float(self._coefficients.dot(row)) + self._intercept)
 
     def many(self, block: Block) -> NDArray[np.float64]:
@@ -43,7 +43,7 @@ class LinearPath:
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return each coefficient times the deviation from the mean of training."""
-        moved = np.array(self._encoding.row(numbers, categories)) - self._means
+        moved = np.array(self._encoding.row(numbers, categories), dtype=np.float64) - self._means
         base = self._intercept + float(self._coefficients.dot(self._means))
         return Explained(base, folded(self._encoding.sources, self._coefficients * moved), log_odds=True)
 

@@ -57,6 +57,7 @@ EXPECTED = frozenset(
         "catboost.core.CatBoostClassifier",
         "collections.OrderedDict",
         "collections.defaultdict",
+        "functools.partial",
         "lightgbm.basic.Booster",
         "lightgbm.sklearn.LGBMClassifier",
         "mlsys.pipeline.encoders.AsText",
@@ -66,9 +67,17 @@ EXPECTED = frozenset(
         "mlsys.pipeline.models.ActivityRanking",
         "numpy.dtype",
         "numpy.ndarray",
+        "numpy.random._generator.Generator",
+        "sklearn._loss._loss.CyHalfBinomialLoss",
+        "sklearn._loss.link.Interval",
+        "sklearn._loss.link.LogitLink",
+        "sklearn._loss.loss.HalfBinomialLoss",
         "sklearn.compose._column_transformer.ColumnTransformer",
         "sklearn.dummy.DummyClassifier",
         "sklearn.ensemble._forest.RandomForestClassifier",
+        "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+        "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.ensemble._voting.VotingClassifier",
         "sklearn.frozen._frozen.FrozenEstimator",
         "sklearn.impute._base.MissingIndicator",
@@ -79,17 +88,19 @@ EXPECTED = frozenset(
         "sklearn.preprocessing._data.StandardScaler",
         "sklearn.preprocessing._encoders.OneHotEncoder",
         "sklearn.preprocessing._encoders.OrdinalEncoder",
+        "sklearn.preprocessing._function_transformer.FunctionTransformer",
         "sklearn.preprocessing._label.LabelBinarizer",
         "sklearn.preprocessing._label.LabelEncoder",
         "sklearn.preprocessing._target_encoder.TargetEncoder",
         "sklearn.tree._classes.DecisionTreeClassifier",
         "sklearn.tree._tree.Tree",
         "sklearn.utils._bunch.Bunch",
+        "sklearn.utils.validation.check_array",
         "xgboost.core.Booster",
         "xgboost.sklearn.XGBClassifier",
     }
     | {f"numpy.{kind}" for kind in ("bool", "float32", "float64", "int8", "int32", "int64", "uint8", "uint64")}
-    | {f"builtins.{kind}" for kind in ("bytearray", "bytes", "dict", "list", "set", "slice", "str", "tuple")}
+    | {f"builtins.{kind}" for kind in ("bytearray", "bytes", "dict", "int", "list", "set", "slice", "str", "tuple")}
 )
 
 
@@ -110,13 +121,14 @@ def read_plain(data: bytes, where: str) -> Part | None:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            reader = _Reader(archive)
-            part = reader.value(json.loads(archive.read(SCHEMA)))
+            types: set[str] = set()
+            schema = json.loads(archive.read(SCHEMA), object_hook=lambda node: _noted(node, types))
+            part = _Reader(archive).value(schema)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, EOFError, RecursionError) as error:
         raise RunError(f"{where} cannot be read ({error!r}). It is damaged: train again.") from error
     if not isinstance(part, Part):
         raise RunError(f"{where} holds no pipeline: train again.")
-    return part if reader.types <= EXPECTED else None
+    return part if types <= EXPECTED else None
 
 
 class _Reader:
@@ -125,7 +137,6 @@ class _Reader:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._made: dict[int, Any] = {}
-        self.types: set[str] = set()
         self._makers: dict[str, Callable[[dict[str, Any]], Any]] = {
             "JsonNode": lambda node: json.loads(node["content"]),
             "ListNode": lambda node: [self.value(item) for item in node["content"]],
@@ -144,10 +155,8 @@ class _Reader:
         number = node.get("__id__")
         if number is not None and number in self._made:
             return self._made[number]
-        loader, name = node["__loader__"], f"{node['__module__']}.{node['__class__']}"
-        self.types.add(name)
-        make = self._makers.get(loader)
-        value = Opaque(name) if make is None else make(node)
+        make = self._makers.get(node["__loader__"])
+        value = Opaque(f"{node['__module__']}.{node['__class__']}") if make is None else make(node)
         if number is not None:
             self._made[number] = value
         return value
@@ -169,6 +178,13 @@ class _Reader:
             return values.reshape(self.value(node["shape"]))
         array = np.load(io.BytesIO(self._archive.read(node["file"])), allow_pickle=False)
         return array if node["__class__"] == "ndarray" else array.item()
+
+
+def _noted(node: dict[str, Any], types: set[str]) -> dict[str, Any]:
+    """Note the type that a node of the schema names."""
+    if "__class__" in node:
+        types.add(f"{node['__module__']}.{node['__class__']}")
+    return node
 
 
 def _kind(node: dict[str, Any]) -> str:

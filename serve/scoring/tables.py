@@ -120,9 +120,16 @@ def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
     """Return a column's numbers, NaN where null."""
     import pyarrow as pa
 
-    whole = column.cast(pa.float64(), safe=False).fill_null(np.nan).combine_chunks()
-    # By its buffer, as to_numpy imports pandas.
-    return np.frombuffer(whole.buffers()[1], dtype=np.float64, count=len(whole), offset=8 * whole.offset)
+    whole = column.cast(pa.float64(), safe=False).combine_chunks()
+    if not len(whole):
+        return np.empty(0)
+    # By its buffers: whatever turns Arrow into Python or back, as to_numpy and fill_null do, imports pandas.
+    present, content = whole.buffers()
+    values = np.frombuffer(content, dtype=np.float64, count=len(whole), offset=8 * whole.offset).copy()
+    if whole.null_count:
+        bits = np.unpackbits(np.frombuffer(present, dtype=np.uint8), bitorder="little")
+        values[bits[whole.offset : whole.offset + len(whole)] == 0] = np.nan
+    return values
 
 
 def _type_fits(field: Field, kind: pa.DataType) -> bool:

@@ -185,6 +185,19 @@ class Forest:
         return float(trees.value[trees.roots].sum()), columns
 
 
+def joined(sizes: Sequence[int]) -> tuple[Ints, Ints]:
+    """Return where each of several trees begins when their nodes stand in one array, and that for each node.
+
+    Examples
+    --------
+    >>> roots, shift = joined([2, 3])
+    >>> roots.tolist(), shift.tolist()
+    ([0, 2], [0, 0, 2, 2, 2])
+    """
+    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
+    return roots, np.repeat(roots, sizes)
+
+
 def positions(trees: Trees) -> int:
     """Return how many positions the complete layout takes: compare with `MOST_POSITIONS` before making a `Forest`."""
     nodes, total, levels = trees.roots, 0, 0

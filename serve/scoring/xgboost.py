@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from serve.scoring.native import shared_library
-from serve.scoring.trees import MOST_POSITIONS, Forest, Trees, positions
+from serve.scoring.trees import MOST_POSITIONS, Forest, Trees, joined, positions
 
 PROBABILITY, CONTRIBUTIONS = 0, 2  # types of prediction
 CATEGORICAL = 1  # type of split
@@ -156,8 +156,7 @@ def tree_walk(booster: Booster, width: int) -> TreeWalk | str:
 
 def _joined(trees: Sequence[dict[str, Any]]) -> Trees:
     sizes = [len(tree["left_children"]) for tree in trees]
-    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
-    shift = np.repeat(roots, sizes)
+    roots, shift = joined(sizes)
     left, right = _column(trees, "left_children", np.intp), _column(trees, "right_children", np.intp)
     conditions = _column(trees, "split_conditions", np.float32)
     return Trees(
