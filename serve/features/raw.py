@@ -100,9 +100,9 @@ class RawColumn:
         if type(value) not in PLAIN[kind] and not (kind == "whole" and type(value) is float):
             return False
         if kind == "whole":
-            return float(value).is_integer() and self._bounds[0] <= value <= self._bounds[1]
+            return bool(self._bounds[0] <= value <= self._bounds[1]) and value == int(value)
         if kind == "number":
-            return abs(value) < EXACT if type(value) is int else isfinite(value)
+            return bool(abs(value) < EXACT) if type(value) is int else isfinite(value)
         if kind == "moment":
             return _is_moment(value)
         if kind == "text":

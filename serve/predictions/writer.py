@@ -21,6 +21,7 @@ logger = logging.getLogger("serve.predictions")
 
 BATCH = 1_000  # rows in one transaction
 AT_ONCE = 100  # rows that are made ready before other threads get their turn
+PAUSE = 20e-6  # seconds; one who sleeps for 0 takes the interpreter lock back before another thread wakes up
 
 
 class Awaited:
@@ -192,7 +193,7 @@ class Writer(threading.Thread):
         rows, cells = batch.all_rows, []
         for start in range(0, len(rows), AT_ONCE):
             cells += [to_cells(row, features=self._features) for row in rows[start : start + AT_ONCE]]
-            time.sleep(0)  # to the event loop, which would wait 5 ms for a thread that computes
+            time.sleep(PAUSE)  # for the event loop, which would wait 5 ms for a thread that computes
         return cells
 
     def _part(self, batch: Batch, reason: str) -> None:
