@@ -110,7 +110,7 @@ def show(reference: Versioned, registry: Where = FOLDER, as_json: AsJson = False
             "name": state.name,
             "version": version,
             "aliases": state.aliases_of(version),
-            "path": str(run.path),
+            "path": store.address(state, version),
             "added": state.added[version].to_dict(),
             "metrics": run.metrics.get("overall", {}),
             "audit": run.audit.get("status"),

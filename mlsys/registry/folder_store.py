@@ -90,6 +90,10 @@ class FolderStore:
         """Give the run of a version."""
         yield Run.open(check_manifest(state, version, self.root))
 
+    def address(self, state: State, version: str) -> str:
+        """Return the run directory of a version."""
+        return str(version_folder(state.name, version, self.root))
+
     def findings(self, name: str) -> list[Finding]:
         """Return all that is wrong with a model; waits for a command under way, where the folder can be written."""
         try:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -56,8 +59,10 @@ class MlflowPlace:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # each new table is news to them
         try:
-            with self._one_at_a_time(), redirect_stdout(_standard_error()):
+            with self._one_at_a_time(), redirect_stdout(sys.stderr):
                 client = MlflowClient(self.uri, self.uri)
             yield client
         except MlflowException as error:
@@ -69,7 +74,7 @@ class MlflowPlace:
         with self._locked(f"{self.uri} {name}"):
             yield
 
-    def _one_at_a_time(self) -> Any:  # noqa: ANN401 - a context
+    def _one_at_a_time(self) -> AbstractContextManager[None]:
         """Keep processes from making a new database's tables at the same time."""
         return self._locked(self.uri)
 
@@ -101,7 +106,8 @@ def send(client: MlflowClient, uri: str, run: Run) -> tuple[str, str]:
         MLflow's.
     """
     tracker = MlflowTracker(uri=uri)
-    with redirect_stdout(_standard_error()):
+    with redirect_stdout(sys.stderr), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*input example was not provided")  # the run's own schema is the signature
         tracked = begin(tracker, run.path)
         assert isinstance(tracked, MlflowRun)
         complete(tracked, run.path)
@@ -120,9 +126,3 @@ def _model(client: MlflowClient, run_id: str) -> str | None:
     outputs = client.get_run(run_id).outputs
     models = outputs.model_outputs if outputs else []
     return str(models[0].model_id) if models else None
-
-
-def _standard_error() -> Any:  # noqa: ANN401 - a stream
-    import sys
-
-    return sys.stderr

@@ -153,19 +153,19 @@ class MlflowStore:
     @contextmanager
     def opened(self, state: State, version: str) -> Iterator[Run]:
         """Fetch the run directory of a version, and give its run."""
-        kept = self._read(state.name)
-        if kept is None or version not in kept.versions:
-            raise RegistryError(
-                f"{state.name} {version} is not in {self.where} any more: it was deleted there. Add its run again."
-            )
+        kept = self._version(state, version)
         with tempfile.TemporaryDirectory(prefix="mlsys-registry-") as scratch, self._place.client() as client:
-            folder = Path(client.download_artifacts(str(kept.versions[version].run_id), FILES, scratch))
+            folder = Path(client.download_artifacts(str(kept.run_id), FILES, scratch))
             if manifest_digest(folder) != state.added[version].details.get("manifest"):
                 raise RegistryError(
                     f"The files of {state.name} {version} in {self.where} are not those that were registered: restore "
                     "them, or add the run again."
                 )
             yield Run.open(folder)
+
+    def address(self, state: State, version: str) -> str:
+        """Return the URI by which MLflow loads a version."""
+        return f"models:/{state.name}/{self._version(state, version).version}"
 
     def findings(self, name: str) -> list[Finding]:
         """Return all that is wrong with a model; every file is fetched."""
@@ -184,6 +184,14 @@ class MlflowStore:
             if version in broken:
                 found.append(Finding(name, alias, "damage", f"dangling: it stands for {version}, which is damaged"))
         return found
+
+    def _version(self, state: State, version: str) -> ModelVersion:
+        kept = self._read(state.name)
+        if kept is None or version not in kept.versions:
+            raise RegistryError(
+                f"{state.name} {version} is not in {self.where} any more: it was deleted there. Add its run again."
+            )
+        return kept.versions[version]
 
     def _read(self, name: str) -> Kept | None:
         from mlflow.exceptions import MlflowException

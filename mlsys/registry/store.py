@@ -84,6 +84,10 @@ class Store(Protocol):
         """Give the run of a version, every file compared with its digest."""
         ...
 
+    def address(self, state: State, version: str) -> str:
+        """Return where a version is, for people and for what loads it."""
+        ...
+
     def findings(self, name: str) -> list[Finding]:
         """Return all that is wrong with a model."""
         ...
