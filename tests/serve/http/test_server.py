@@ -206,12 +206,12 @@ def test_what_is_in_work_is_finished_when_it_stops(start, run, record, tmp_path)
         assert list(tmp_path.glob("mlsys-serve-*")) == []
 
 
-def test_no_process_outlives_a_killed_supervisor(start, run, tmp_path):
-    with start(tmp_path, run.path, "--log-url", "none") as service:
-        children = service.children()
-        service.process.kill()
-        service.process.wait()
-        service.until(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()])
+def test_no_process_outlives_a_killed_supervisor(service):
+    """The last test of the shared service, which it kills."""
+    children = service.children()
+    service.process.kill()
+    service.process.wait()
+    service.until(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()])
 
 
 def serve(folder, *arguments, **environment):
