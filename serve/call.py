@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import re
 import secrets
@@ -76,6 +77,7 @@ class Call:
     """
 
     __slots__ = (
+        "_read",
         "_receive",
         "_send",
         "client",
@@ -104,7 +106,7 @@ class Call:
         self.kind: str | None = None
         self.rows: int | None = None
         self.more: Headers = []
-        self.reading = False
+        self.reading = self._read = False
         self.late = False
         self.task = asyncio.current_task()
 
@@ -121,13 +123,32 @@ class Call:
             if not any(name == POLICY[0] for name, _ in headers):
                 headers.append(POLICY)
             message["headers"] = headers
+        elif self._leaves_unread and not message.get("more_body"):
+            await self._send({**message, "more_body": True})
+            await self._drain()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
     async def answer(self, status: int, media: bytes, body: bytes, more: Headers | None = None) -> None:
         """Answer with a body that is in memory."""
         headers = [(b"content-type", media), (b"content-length", str(len(body)).encode())]
         await self.send({"type": "http.response.start", "status": status, "headers": headers + (more or [])})
-        await self._send({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.body", "body": body})
+
+    @property
+    def _leaves_unread(self) -> bool:
+        """Whether the connection would be closed while the client still writes, which may cost it the answer."""
+        if self._read or self.headers.get(b"connection", b"").lower() != b"close" or b"expect" in self.headers:
+            return False
+        return b"content-length" in self.headers or b"transfer-encoding" in self.headers
+
+    async def _drain(self) -> None:
+        """Read what is left of the body, and keep nothing of it."""
+        self.reading = True
+        with contextlib.suppress(Disconnected):
+            while not self._read:
+                self._chunk(await self._receive())
+        self.reading = False
 
     async def body(self, limit: int) -> bytes:
         """Return the body.
@@ -141,21 +162,16 @@ class Call:
         """
         self._check_length(limit)
         self.reading = True
-        message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            self.reading = False
-            body: bytes = message.get("body", b"")
-            self._check_size(len(body), limit)
-            return body
-        chunks = [self._chunk(message)]
-        size = len(chunks[0])
-        while message.get("more_body") and size <= limit:
-            message = await self._receive()
-            chunks.append(self._chunk(message))
-            size += len(chunks[-1])
+        body = self._chunk(await self._receive())
+        if not self._read:
+            chunks, size = [body], len(body)
+            while not self._read and size <= limit:
+                chunks.append(self._chunk(await self._receive()))
+                size += len(chunks[-1])
+            body = b"".join(chunks)
         self.reading = False
-        self._check_size(size, limit)
-        return b"".join(chunks)
+        self._check_size(len(body), limit)
+        return body
 
     async def spooled(self, limit: int) -> IO[bytes]:
         """Return the body as a file at its start: in memory while it is small, else on disk, under no name.
@@ -169,12 +185,9 @@ class Call:
         self.reading = True
         spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - whoever gets it closes it
         try:
-            more = True
-            while more:
-                message = await self._receive()
-                spool.write(self._chunk(message))
+            while not self._read:
+                spool.write(self._chunk(await self._receive()))
                 self._check_size(spool.tell(), limit)
-                more = message.get("more_body", False)
         except BaseException:
             spool.close()
             raise
@@ -196,9 +209,10 @@ class Call:
                 f"The body is larger than {limit / 1e6:g} MB, which is the most here; send it in parts.",
             )
 
-    @staticmethod
-    def _chunk(message: Message) -> bytes:
+    def _chunk(self, message: Message) -> bytes:
+        """Return the part of the body that a message brings."""
         if message["type"] == "http.disconnect":
             raise Disconnected
+        self._read = not message.get("more_body", False)
         body: bytes = message.get("body", b"")
         return body

@@ -74,7 +74,8 @@ class Pipeline:
                 raise
             if call.task is not None:
                 call.task.uncancel()
-            await refuse(call, Refused(408, "body_timeout", "The body did not arrive in time.", headers=CLOSE))
+            if not call.status:  # else it is answered, and what is left of its body is not waited for
+                await refuse(call, Refused(408, "body_timeout", "The body did not arrive in time.", headers=CLOSE))
         except Exception:
             logger.exception("the request failed by a mistake in mlsys")
             if not call.status:

@@ -12,13 +12,14 @@ from mlsys.runs.json_text import Json
 from serve import media
 from serve.errors import Refused
 from serve.records import check_names, parse_json
-from serve.scoring import InvalidInput, Many, Scorer
+from serve.scoring import Many, Scorer
 from serve.scoring.tables import read_csv
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PARTS = {"records", "ids", "as_of"}
+UNPACKED = 50  # times its size, to which a Parquet file may grow
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,11 @@ def names_of(scorer: Scorer) -> tuple[str, str]:
 
 
 def _table_rows(sent: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
-    table = read_csv(body.read(), scorer.inputs) if sent == media.CSV else _read_arrow(sent, body, max_rows)
+    table = _read_csv(body, scorer) if sent == media.CSV else _read_arrow(sent, body, max_rows)
     id_name, as_of_name = names_of(scorer)
     inputs = scorer.inputs.by_name
     names = {
-        name: [_plain(value) for value in table.column(name).to_pylist()]
+        name: [_plain(name, value) for value in table.column(name).to_pylist()]
         for name in (id_name, as_of_name)
         if name not in inputs and table.column_names.count(name) == 1
     }
@@ -154,23 +155,42 @@ def _table_rows(sent: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Ro
     return Rows(table, names, id_name, as_of_name)
 
 
+def _read_csv(body: IO[bytes], scorer: Scorer) -> pa.Table:
+    try:
+        return read_csv(body.read(), scorer.inputs)
+    except UnicodeDecodeError as error:
+        raise Refused(400, "malformed_table", "The body is no CSV table: its header is no UTF-8.") from error
+
+
 def _read_arrow(sent: str, body: IO[bytes], max_rows: int) -> pa.Table:
+    """Read a table and check every offset and text in it: what comes after trusts them."""
     import pyarrow as pa
     from pyarrow import ipc, parquet
 
     source = pa.py_buffer(body.read())
     try:
         if sent == media.PARQUET:
-            file = parquet.ParquetFile(io.BytesIO(source))
-            if file.metadata.num_rows > max_rows:  # before a small file becomes a large table
-                raise too_many(file.metadata.num_rows, max_rows)
-            return file.read(use_threads=False)
-        if source[:6].to_pybytes() == b"ARROW1":
-            return _limited(ipc.open_file(source), max_rows)
-        return _limited(ipc.open_stream(source), max_rows)
+            table = _parquet_table(parquet.ParquetFile(io.BytesIO(source)), max_rows, source.size)
+        elif source[:6].to_pybytes() == b"ARROW1":
+            table = _limited(ipc.open_file(source), max_rows)
+        else:
+            table = _limited(ipc.open_stream(source), max_rows)
+        table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         kind = "Parquet file" if sent == media.PARQUET else "Arrow stream or file"
         raise Refused(400, "malformed_table", f"The body is no {kind}: {str(error).splitlines()[0][:200]}.") from error
+    return table
+
+
+def _parquet_table(file: Any, max_rows: int, size: int) -> pa.Table:  # noqa: ANN401 - PyArrow has no types
+    """Read a Parquet file unless it says that it is much more than it looks like."""
+    described = file.metadata
+    if described.num_rows > max_rows:
+        raise too_many(described.num_rows, max_rows)
+    unpacked = sum(described.row_group(group).total_byte_size for group in range(described.num_row_groups))
+    if unpacked > UNPACKED * max(size, 1_000_000):
+        raise Refused(413, "too_large", f"The Parquet file unpacks to {unpacked / 1e6:,.0f} MB; send it in parts.")
+    return file.read(use_threads=False)
 
 
 def _limited(reader: Json, max_rows: int) -> pa.Table:
@@ -187,10 +207,15 @@ def _limited(reader: Json, max_rows: int) -> pa.Table:
     return pa.Table.from_batches(batches, schema=reader.schema)
 
 
-def _plain(value: Json) -> Json:
+def _plain(name: str, value: Json) -> str | int | None:
+    """Return a value of an id or as-of column as JSON has it."""
     if isinstance(value, datetime):
         value = value.date()
-    return value.isoformat() if isinstance(value, date) else value
-
-
-__all__ = ["InvalidInput", "Rows", "day_of", "names_of", "read_rows", "too_many"]
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float) and (value != value or value.is_integer()):  # pandas' whole numbers with gaps
+        return None if value != value else int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | None):
+        kind = type(value).__name__
+        raise Refused(422, "invalid_input", f"The column {name} holds {kind}; expected text or whole numbers.")
+    return value

@@ -130,6 +130,7 @@ def test_faulty_cells_and_columns_of_tables_are_named(inside):
         (b"", "application/json", 400, "empty"),
         (b"users,actions,industry\n", CSV, 422, "no rows"),
         (b"", CSV, 422, "no CSV table"),
+        (b"users,\xac\xff,industry\n1,2,Retail\n", CSV, 400, "no UTF-8"),
         (b"\xff\xfe\x00", CSV, 422, ""),
         (b"PAR1nonsense", PARQUET, 400, "no Parquet file"),
         (b"nonsense", STREAM, 400, "no Arrow stream"),
@@ -141,6 +142,33 @@ def test_each_mistake_has_its_sentence(inside, body, media, status, says):
     answer = send(inside, body, media)
     assert answer.status_code == status, answer.text
     assert says in answer.json()["message"]
+
+
+def test_texts_and_ids_that_are_none_are_refused(inside, frame):
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    texts = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+    place = table.column_names.index("industry")
+    broken = table.slice(0, 1).set_column(place, "industry", texts)
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, broken.schema) as writer:
+        writer.write_table(broken)
+    answer = send(inside, sink.getvalue(), STREAM)
+    assert (answer.status_code, answer.json()["error"]) == (400, "malformed_table")
+    for ids in ([{"a": 1}], [b"x"], [1.5], [True]):
+        answer = send(inside, written(frame.head(1).assign(account=ids), PARQUET), PARQUET)
+        assert (answer.status_code, answer.json()["error"]) == (422, "invalid_input")
+    found = read(send(inside, written(frame.head(2).assign(account=[7.0, None]), PARQUET), PARQUET))
+    assert found["account"].tolist()[0] == 7
+
+
+def test_a_small_file_that_unpacks_to_a_large_table_is_refused(inside, frame):
+    bomb = pd.concat([frame.head(1).assign(industry="x" * 100_000)] * 1_000)
+    sink = io.BytesIO()
+    table = pa.Table.from_pandas(bomb, preserve_index=False)
+    pa.parquet.write_table(table, sink, compression="zstd", use_dictionary=False)
+    assert len(sink.getvalue()) < 1_000_000
+    answer = send(inside, sink.getvalue(), PARQUET)
+    assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
 
 
 def test_an_answer_that_nobody_can_write_is_refused(inside, record):

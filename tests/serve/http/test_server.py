@@ -113,6 +113,17 @@ def test_a_body_of_100_mb_costs_little_memory_and_gets_its_413(service, admin, c
     assert max(peak[pid] - before[pid] for pid in before) < 20
 
 
+def test_a_refusal_reaches_a_client_that_still_writes_and_wants_to_close(service):
+    for _ in range(20):
+        with socket.create_connection(service.client.base_url.netloc.decode().split(":")) as line:
+            head = "POST /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
+            line.sendall(head.encode() + b" " * 1_000_000)
+            answer = b""
+            while piece := line.recv(65_536):
+                answer += piece
+        assert answer.startswith(b"HTTP/1.1 401")
+
+
 def test_reloading_under_load_fails_no_request(service, link, run, other_run, record):
     before = service.client.get("/model/info").json()["version"]
     stop, seen, failed = threading.Event(), set(), []
