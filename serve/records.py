@@ -61,17 +61,23 @@ def check_names(body: bytes, records: Iterable[Any], others: int) -> None:
     others : int
         How many pairs of names and values are around them.
     """
-    colons = others
-    for record in records:
-        if type(record) is dict:
-            colons += len(record)
-            colons += sum(name.count(":") for name in record if ":" in name)
-            colons += sum(value.count(":") for value in record.values() if type(value) is str and ":" in value)
-    if colons != body.count(b":"):
-        try:
-            json.loads(body, object_pairs_hook=_unique)
-        except RecursionError as error:
-            raise Refused(400, "malformed_json", "The body is nested too deeply.") from error
+    found = [record for record in records if type(record) is dict]
+    surplus = body.count(b":") - others - sum(map(len, found))  # each pair has a colon; others are in names and texts
+    if surplus and surplus != sum(map(_colons, found)):
+        _refuse_repeated(body)
+
+
+def _colons(record: dict[str, Json]) -> int:
+    """Return how many colons are in names and texts of a record."""
+    texts = sum(value.count(":") for value in record.values() if type(value) is str)
+    return texts + sum(name.count(":") for name in record if ":" in name)
+
+
+def _refuse_repeated(body: bytes) -> None:
+    try:
+        json.loads(body, object_pairs_hook=_unique)
+    except (RecursionError, ValueError) as error:  # what this parser does not take though the other one did
+        raise Refused(400, "malformed_json", "The body is nested too deeply, or has an endless number.") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -94,6 +94,7 @@ def test_all_problems_are_named_at_once(inside):
             "invalid_input",
             "users comes more than once",
         ),
+        (b'{"users": ' + b"1" * 5000 + b', "actions": 1, "industry": ":::"}', 400, "malformed_json", ""),
         (b"[]", 422, "invalid_input", "a list"),
         (b'"text"', 422, "invalid_input", "text"),
         (b"null", 422, "invalid_input", "null"),
