@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf, nan
 from operator import itemgetter
-from struct import Struct
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -158,7 +158,7 @@ class Inputs:
         self._texts = [(field.nullable, field.categories) for field in self.categories]
         self._values = np.empty(len(self.numbers), dtype=np.float32)  # these two are why `check` belongs to one thread
         self._flags = np.empty(len(self.numbers), dtype=bool)
-        self._pack = Struct(f"{len(self.numbers)}f").pack_into  # it refuses what is beyond float32
+        self._pack = struct.Struct(f"{len(self.numbers)}f").pack_into  # it refuses what is beyond float32
 
     def check(self, record: object) -> tuple[Numbers, Categories, tuple[str, ...]]:
         """Return a record's values, and warnings.
@@ -170,7 +170,7 @@ class Inputs:
         """
         try:
             numbers, categories, odd = self._plain(record)  # type: ignore[arg-type]
-        except (KeyError, TypeError, OverflowError, _CloserLook):
+        except (KeyError, TypeError, OverflowError, struct.error, _CloserLook):
             numbers, categories = self._checked(record, None)
             odd = True
         return numbers, categories, self._warnings(numbers, categories) if odd else ()
@@ -199,8 +199,10 @@ class Inputs:
             if type(text) is not str:
                 if text is not None or not nullable:
                     raise _CloserLook
-            elif known is not None and text not in known:
-                odd += 1
+            elif known is None or text not in known:
+                if not is_text(text):
+                    raise _CloserLook
+                odd += known is not None
         return numbers, categories, bool(odd)
 
     def block(self, records: Sequence[object], first_row: int = 0) -> tuple[Block, dict[int, tuple[str, ...]]]:
@@ -262,8 +264,10 @@ class Inputs:
         if np.count_nonzero(np.abs(numbers) <= LARGEST) + nulls != numbers.size:
             raise _CloserLook
         categories: list[Sequence[str | None]] = list(zip(*texts, strict=True)) if self.categories else []
-        for column, (nullable, _) in zip(categories, self._texts, strict=True):
+        for column, (nullable, known) in zip(categories, self._texts, strict=True):
             if not set(map(type, column)) <= ({str, type(None)} if nullable else {str}):
+                raise _CloserLook
+            if not all(map(is_text, set(column) - (known or set()) - {None})):
                 raise _CloserLook
         return Block(numbers, categories)
 
@@ -328,10 +332,20 @@ def fits(field: Field, value: object) -> bool:
     if value is None:
         return field.nullable
     if not field.number:
-        return isinstance(value, str)
+        return is_text(value)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return abs(value) <= LARGEST  # not so for NaN
+
+
+def is_text(value: object) -> bool:
+    """Return whether a value is text of whole characters: JSON can escape halves, which no library can store."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def name_problems(

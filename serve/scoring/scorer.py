@@ -181,7 +181,8 @@ class Scorer:
             problems += wrong
             if len(problems) > LISTED:
                 break
-            warnings |= self.inputs.warnings(block, start)
+            if not problems:
+                warnings |= self.inputs.warnings(block, start)
             time.sleep(PAUSE)
         return self._answers(blocks, warnings, problems)
 
