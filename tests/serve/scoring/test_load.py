@@ -138,3 +138,15 @@ def test_a_saved_encoder_of_other_columns_is_refused(run_of, tmp_path):
     data = edited_model(run_of("lightgbm"), b'"\\"mrr\\""', b'"\\"rrm\\""')
     with pytest.raises(RunError, match="not what mlsys makes"):
         Scorer.load(rewritten(run_of("lightgbm"), tmp_path / "run", pipeline_skops=data))
+
+
+def test_levels_that_the_schema_left_out_are_known_to_the_encoder(run_of, tmp_path, records):
+    schema = json.loads((run_of("lightgbm") / "schema.json").read_text())
+    (plan,) = (each for each in schema["inputs"] if each["name"] == "plan")
+    plan["categories"] = [f"level {i}" for i in range(199)] + ["pro"]  # as many as a schema lists
+    for model, encoder in ("lightgbm", "native"), ("lightgbm", "onehot"), ("vote", "target"):
+        folder = tmp_path / f"{model}-{encoder}"
+        scorer = Scorer.load(rewritten(run_of(model, encoder), folder, schema_json=json.dumps(schema).encode()))
+        assert scorer.score(records[0] | {"plan": "free"}).warnings == ()
+        (said,) = scorer.score(records[0] | {"plan": "level X"}).warnings
+        assert said == "plan: 'level X' did not occur in training; it is scored as unknown."
