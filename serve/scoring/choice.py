@@ -12,9 +12,10 @@ from mlsys.runs import Run
 from mlsys.runs.golden import output_names
 from mlsys.runs.model_io import MODEL_FILE
 from serve.scoring.build import FLOAT32, fast_path
-from serve.scoring.fields import Inputs
+from serve.scoring.encoding import known_levels
+from serve.scoring.fields import Inputs, fields_of
 from serve.scoring.pipeline import PipelinePath
-from serve.scoring.plain import read_plain
+from serve.scoring.plain import Part, read_plain
 from serve.scoring.predictor import Path
 from serve.scoring.problems import InvalidInput
 from serve.scoring.tables import block_of, check_columns, numbers_of
@@ -23,8 +24,8 @@ from serve.scoring.typical import typical_record
 logger = logging.getLogger(__name__)
 
 
-def choose(run: Run, inputs: Inputs) -> Path:
-    """Return what is to score a run's records.
+def choose(run: Run) -> tuple[Inputs, Path]:
+    """Return the inputs of a run, and what is to score them.
 
     Raises
     ------
@@ -32,6 +33,7 @@ def choose(run: Run, inputs: Inputs) -> Path:
         If the model cannot be loaded, or does not reproduce its golden rows.
     """
     pipeline = read_plain(run.model_bytes(), str(run.path / MODEL_FILE))
+    inputs = Inputs(fields_of(run.schema, _known(pipeline)))
     reference = run.reference if "reference.json" in run.manifest.files else {}
     if pipeline is None:
         found: Path | str = "its file names types that no fast path knows"
@@ -42,7 +44,14 @@ def choose(run: Run, inputs: Inputs) -> Path:
     elif (difference := golden_difference(run, inputs, found)) > found.tolerance:
         logger.warning("%s: the path %s is off by %.3g on the golden rows", run.path, found.name, difference)
         found = _slow_path(run, inputs, f"the fast path, {found.name}, is off by {difference:.3g} on the golden rows")
-    return found
+    return inputs, found
+
+
+def _known(pipeline: Part | None) -> dict[str, frozenset[str]]:
+    try:
+        return {} if pipeline is None else known_levels(pipeline)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError):  # of another make: its Pipeline scores
+        return {}
 
 
 def _slow_path(run: Run, inputs: Inputs, why: str) -> Path:

@@ -168,6 +168,25 @@ def encoding_of(encoder: Part, inputs: Inputs) -> Encoding | None:
         raise RunError(f"The saved encoder is not what mlsys makes ({error!r}): train again.") from error
 
 
+def known_levels(pipeline: Part) -> dict[str, frozenset[str]]:
+    """Return all values of each category column that a saved pipeline's encoder was fitted on.
+
+    Of a vote, those of its first member that has an encoder: all members saw the same rows.
+    """
+    steps = dict(pipeline["steps"])
+    for member in steps["model"].get("estimators_", ()) if "encoder" not in steps else ():
+        if isinstance(member, Part) and member.kind == "sklearn.FrozenEstimator":
+            return known_levels(member["estimator"])
+    encoder = steps.get("encoder")
+    if encoder is None:
+        return {}
+    if encoder.kind == "mlsys.NativeColumns":
+        return {name: frozenset(encoder["levels_"][name]) | {*encoder["rare_"][name]} for name in encoder["categories"]}
+    (_, step, names) = encoder["transformers_"][1]
+    levels = dict(step["steps"])["levels"]["categories_"] if names else []
+    return {name: frozenset(texts.tolist()) - {MISSING} for name, texts in zip(names, levels, strict=True)}
+
+
 def native_labels(encoder: Part) -> dict[str, tuple[dict[str | None, str | None], str | None]]:
     """Return the label of each value that a NativeColumns knows, by column, and that of any other value."""
     labels = {}

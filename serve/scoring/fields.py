@@ -199,8 +199,10 @@ class Inputs:
             if type(text) is not str:
                 if text is not None or not nullable:
                     raise _CloserLook
-            elif known is not None and text not in known:
-                odd += 1
+            elif known is None or text not in known:
+                if not is_text(text):
+                    raise _CloserLook
+                odd += known is not None
         return numbers, categories, bool(odd)
 
     def block(self, records: Sequence[object], first_row: int = 0) -> tuple[Block, dict[int, tuple[str, ...]]]:
@@ -262,8 +264,10 @@ class Inputs:
         if np.count_nonzero(np.abs(numbers) <= LARGEST) + nulls != numbers.size:
             raise _CloserLook
         categories: list[Sequence[str | None]] = list(zip(*texts, strict=True)) if self.categories else []
-        for column, (nullable, _) in zip(categories, self._texts, strict=True):
+        for column, (nullable, known) in zip(categories, self._texts, strict=True):
             if not set(map(type, column)) <= ({str, type(None)} if nullable else {str}):
+                raise _CloserLook
+            if not all(map(is_text, set(column) - (known or set()) - {None})):
                 raise _CloserLook
         return Block(numbers, categories)
 
@@ -328,10 +332,20 @@ def fits(field: Field, value: object) -> bool:
     if value is None:
         return field.nullable
     if not field.number:
-        return isinstance(value, str)
+        return is_text(value)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return abs(value) <= LARGEST  # not so for NaN
+
+
+def is_text(value: object) -> bool:
+    """Return whether a value is text of whole characters: JSON can escape halves, which no library can store."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def name_problems(

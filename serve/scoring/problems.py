@@ -69,9 +69,8 @@ def problem(
 ) -> InputProblem:
     """Describe something that is wrong; ``message`` defaults to what came and what was expected."""
     came = shown(got)
-    if message is None:
-        message = f"{field} is {came}; expected {expected}."
-    return {"row": row, "field": field, "got": came, "expected": expected, "nearest": nearest, "message": message}
+    said = _whole(message or f"{field} is {came}; expected {expected}.")
+    return {"row": row, "field": _whole(field), "got": came, "expected": expected, "nearest": nearest, "message": said}
 
 
 def shown(value: object) -> str:
@@ -87,7 +86,13 @@ def shown(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 1_000:
         return "a number of more than 300 digits"
     text = json.dumps(value, ensure_ascii=False, default=repr)
+    text = _whole(text)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _whole(text: str) -> str:
+    """Return text with halves of characters, which JSON can escape, spelled out: they could not be sent."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _placed(each: InputProblem) -> str:

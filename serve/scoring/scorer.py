@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlsys.runs import Run
 from serve.scoring.calibrate import calibrated
 from serve.scoring.choice import choose
-from serve.scoring.fields import Block, Categories, Inputs, Numbers, fields_of
+from serve.scoring.fields import Block, Categories, Inputs, Numbers
 from serve.scoring.predictor import Path as ScoringPath
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput
 from serve.scoring.reasons import Reasons, reasons_of
@@ -118,8 +118,7 @@ class Scorer:
             not reproduce its golden rows.
         """
         run = Run.open(folder)
-        inputs = Inputs(fields_of(run.schema, {}))
-        return cls(run, inputs, choose(run, inputs))
+        return cls(run, *choose(run))
 
     def score(self, record: object) -> Scored:
         """Score one record.
@@ -181,7 +180,8 @@ class Scorer:
             problems += wrong
             if len(problems) > LISTED:
                 break
-            warnings |= self.inputs.warnings(block, start)
+            if not problems:
+                warnings |= self.inputs.warnings(block, start)
             time.sleep(PAUSE)
         return self._answers(blocks, warnings, problems)
 

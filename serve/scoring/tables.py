@@ -39,7 +39,7 @@ def read_csv(data: bytes, inputs: Inputs) -> pa.Table:
             column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
         )
         table = csv.read_csv(io.BytesIO(data), convert_options=options)
-    except pa.ArrowInvalid as error:
+    except ValueError as error:  # Arrow's own are ones, and names that are not UTF-8 give another
         message = f"The body is no CSV table with a header: {error}."
         raise InvalidInput([problem(None, "", "", "a CSV table with a header", None, message)]) from error
     problems: list[InputProblem] = []
