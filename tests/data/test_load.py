@@ -83,7 +83,11 @@ def test_the_panel_and_what_it_was_made_of(crm):
         "target": "CLOSEDATE within 30 days after the as-of",
         "positive": "converts",
     }
-    assert found.recipe is None
+    counts = dict.fromkeys([name for name in crm.frames["usage_actions"] if name.startswith(("ACT", "USERS"))], "int64")
+    assert found.recipe == {
+        "entities": {"id": "int64", "ALEXA_RANK": "int64", "EMPLOYEE_RANGE": "string", "INDUSTRY": "string"},
+        "events": {"id": "int64", "WHEN_TIMESTAMP": "timestamp", **counts},
+    }
 
 
 def test_a_panel_from_the_cache_is_the_panel(crm, tmp_path, builds, caplog):
