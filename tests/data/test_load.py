@@ -108,7 +108,7 @@ def test_a_panel_from_the_cache_is_the_panel(crm, tmp_path, builds, caplog):
 
 def test_only_what_decides_the_panel_decides_what_is_found(crm, copy, monkeypatch):
     asked = []
-    kept = (pa.table({"id": [1]}), {"features": [], "findings": [], "facts": {}})
+    kept = (pa.table({"id": [1]}), {"features": [], "findings": [], "facts": {}, "recipe": {}})
     monkeypatch.setattr(load, "get_or_make", lambda data, parts, make: asked.append(key_of(**parts)) or kept)
 
     def key(blocks=BLOCKS, **changes):
