@@ -90,8 +90,9 @@ class FeatureBuilder:
             raise
 
     def close(self) -> None:
-        """Close the database, which lies in memory."""
-        self._connection.disconnect()
+        """Close the database, which lies in memory, once nobody reads it."""
+        with self._lock:
+            self._connection.disconnect()
 
     def build(self, entities: Sequence[Any], events: Sequence[Any], as_of: str | date) -> Built:
         """Return the model's inputs of each entity at the as-of.

@@ -38,7 +38,9 @@ class Health:
         self._since: float | None = None  # when it began to fail
         self._delay = FIRST_RETRY
         self._retry_at = 0.0
-        self._warned_at = -WARN_EVERY
+        self._said = False  # whether that was said
+        self._overflowed_before = 0
+        self._warned_at: dict[str, float] = {}
         self._told = 0  # lost rows that were spoken of
 
     @property
@@ -61,35 +63,42 @@ class Health:
         now = time.monotonic()
         self.failed += 1
         self.reason = reason
-        self._since = now if self._since is None else self._since
+        if self._since is None:
+            self._since, self._said = now, False
         self._retry_at = now + self._delay * random.uniform(0.75, 1.0)  # processes that failed together part
         self._delay = min(2 * self._delay, LAST_RETRY)
-        self._warn(f"the prediction log cannot be written, {waiting} rows wait and it is tried again: {reason}")
+        text = f"the prediction log cannot be written, {waiting} rows wait and it is tried again: {reason}"
+        self._said |= self._warn("fails", text)
 
     def works(self) -> None:
         """Note a commit."""
         if self._since is not None:
             seconds, self._since, self._delay = time.monotonic() - self._since, None, FIRST_RETRY
-            logger.warning("the prediction log %s works again, after %.0f s%s", self.name, seconds, self._losses())
-        elif self.lost > self._told:
-            self._warn(f"predictions come faster than {self.name} takes them, and the queue is full")
+            if self._said:
+                logger.warning("the prediction log %s works again, after %.0f s%s", self.name, seconds, self._losses())
+        elif self._overflowed > self._overflowed_before:
+            self._warn("slow", f"predictions come faster than {self.name} takes them, and the queue is full")
+        self._overflowed_before = self._overflowed
 
     def refuses(self, rows: int, reason: str) -> None:
         """Note rows that no database would take."""
         self._refused += rows
-        self._warn(f"the prediction log {self.name} does not take a row: {reason}")
+        self._warn("refuses", f"the prediction log {self.name} does not take a row: {reason}")
 
     def abandons(self, rows: int) -> None:
         """Note rows that were left when the log was closed; said at once, as nobody will say it later."""
         self._abandoned += rows
-        why = f": {self.reason}" if self._since is not None else ": the time to end was over"
-        logger.warning("%d predictions were not logged in %s%s", rows, self.name, why)
+        why = "the time to end was over" if self._since is None else self.reason
+        logger.warning("predictions that were not logged before the service ended: %d (%s: %s)", rows, self.name, why)
 
-    def _warn(self, text: str) -> None:
+    def _warn(self, kind: str, text: str) -> bool:
+        """Say something, unless the like was said within the minute; return whether it was said."""
         now = time.monotonic()
-        if now - self._warned_at >= WARN_EVERY:
-            self._warned_at = now
-            logger.warning("%s%s", text, self._losses())
+        if now - self._warned_at.get(kind, -WARN_EVERY) < WARN_EVERY:
+            return False
+        self._warned_at[kind] = now
+        logger.warning("%s%s", text, self._losses())
+        return True
 
     def _losses(self) -> str:
         new, self._told = self.lost - self._told, self.lost

@@ -122,7 +122,7 @@ def test_a_database_that_never_comes_is_left_in_time(tmp_path, opened, rows, cap
     log.close(timeout=0.5)
     assert time.monotonic() - start < 2
     assert (log.dropped, log.depth) == (7, 7)
-    assert "7 predictions were not logged" in warnings(caplog)[-1]
+    assert "not logged before the service ended: 7 (" in warnings(caplog)[-1]
 
 
 def test_no_more_than_a_line_a_minute(caplog, monkeypatch):
@@ -136,6 +136,26 @@ def test_no_more_than_a_line_a_minute(caplog, monkeypatch):
     assert len(warnings(caplog)) == 2
     assert warnings(caplog)[1].endswith("; rows lost since this was last said: 120")
     assert 3 < health.wait <= 5  # the delay grows, up to a bound
+
+
+def test_a_database_that_comes_and_goes_is_said_once_a_minute_too(caplog):
+    health = Health("sqlite:///predictions.db")
+    for _ in range(50):
+        health.fails("locked", 0)
+        health.works()
+    assert [message.split(":")[0] for message in warnings(caplog)] == [
+        "the prediction log cannot be written, 0 rows wait and it is tried again",
+        "the prediction log sqlite",
+    ]
+
+
+def test_that_the_queue_is_full_does_not_hide_that_the_database_fails(caplog):
+    health = Health("sqlite:///predictions.db")
+    health.overflows(5)
+    health.works()
+    health.fails("disk full", 9)
+    assert ["faster than" in message for message in warnings(caplog)] == [True, False]
+    assert "disk full" in warnings(caplog)[1]
 
 
 def test_postgresql_may_restart(server, postgres, opened, rows, caplog, until):

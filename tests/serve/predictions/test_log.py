@@ -331,3 +331,9 @@ def test_a_row_costs_its_caller_less_than_three_microseconds(sqlite, opened, row
         return (time.perf_counter() - start) / len(singles)
 
     assert min(cost() for _ in range(5)) < 3e-6  # the least: another process may have had the processor
+
+
+def test_logging_needs_none_of_the_libraries_that_are_slow_to_import():
+    code = "import serve.predictions, sys; print({'numpy', 'pandas', 'psycopg', 'pydantic'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    assert done.stdout == "set()\n"
