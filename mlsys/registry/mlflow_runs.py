@@ -66,7 +66,7 @@ class MlflowPlace:
                 client = MlflowClient(self.uri, self.uri)
             yield client
         except MlflowException as error:
-            raise RegistryError(f"MLflow at {self.address}: {error}") from error
+            raise RegistryError(f"MLflow at {self.address}: {without_password(str(error))}") from error
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
