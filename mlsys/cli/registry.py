@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from mlsys.cli.output import AsJson, print_json, print_rows
-from mlsys.errors import ConfigError, Problem
+from mlsys.errors import ConfigError, Problem, RegistryError
 
 if TYPE_CHECKING:
     from mlsys.registry.commands import Promoted
@@ -87,13 +87,20 @@ def list_(
     Example: mlsys registry list
     """
     store = _store(registry)
-    names = store.names() if name is None else [name]
-    rows = [row for each in names for row in _versions(store.state(each))]
+    states, problems = [], []
+    for each in store.names() if name is None else [_bare(name)]:
+        try:
+            states.append(store.state(each))
+        except RegistryError as error:  # one damaged model must not hide all others
+            problems.append(str(error))
+    rows = [row for state in states for row in _versions(state)]
     if as_json:
         print_json(rows)
-    else:
+    elif rows or not problems:
         empty = f"No models in {store.where}: `mlsys registry add latest --name NAME` adds one."
         print_rows([row | {"added": _moment(row["added"])} for row in rows], as_json=False, empty=empty)
+    if problems:
+        raise RegistryError("\n".join(problems))
 
 
 @app.command()

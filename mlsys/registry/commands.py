@@ -104,8 +104,11 @@ def add(store: Store, run: Run, name: str, *, bump: Part | None = None, why: str
 def _next(store: Store, state: State, run: Run, bump: Part | None) -> tuple[str, Rise]:
     if state.latest is None:
         return str(FIRST), Rise("major", ("the first version",))
-    with store.opened(state, state.latest) as before:
-        rise = raised(needed(before, run), bump)
+    if bump == "major":  # nothing that changed could ask for more
+        rise = Rise("major", ("--bump",))
+    else:
+        with store.opened(state, state.latest) as before:
+            rise = raised(needed(before, run), bump)
     return str(Version.parse(state.latest).raised(rise.part)), rise
 
 

@@ -91,13 +91,13 @@ def read_entries(name: str, root: Path) -> list[Entry]:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        if any((root / name / VERSIONS).glob("*")):
-            raise RegistryError(
-                f"{path} is missing, although there are versions: restore it from a copy. Nothing was changed."
-            ) from None
-        return []
+        data = b""
     except OSError as error:
         raise RegistryError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not data and _has_versions(root / name):
+        raise RegistryError(
+            f"{path} is missing or empty, although there are versions: restore it from a copy. Nothing was changed."
+        )
     return from_lines(data, str(path))
 
 
@@ -105,11 +105,12 @@ def model_names(root: Path) -> list[str]:
     """Return the names of the models in a registry."""
     if not root.is_dir():
         return []
-    return sorted(
-        entry.name
-        for entry in root.iterdir()
-        if NAME.fullmatch(entry.name) and ((entry / HISTORY).exists() or (entry / VERSIONS).exists())
-    )
+    named = [entry for entry in root.iterdir() if NAME.fullmatch(entry.name)]
+    return sorted(entry.name for entry in named if (entry / HISTORY).exists() or _has_versions(entry))
+
+
+def _has_versions(model: Path) -> bool:
+    return any((model / VERSIONS).glob("*"))
 
 
 def version_folder(name: str, version: str, root: Path) -> Path:

@@ -54,7 +54,7 @@ class MlflowPlace:
     def client(self, *, create: bool = False) -> Iterator[MlflowClient]:
         """Give a client; what MLflow prints goes to standard error."""
         self._check(create=create)
-        for variable, value in PATIENCE.items():
+        for variable, value in {**PATIENCE, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
             os.environ.setdefault(variable, value)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -66,7 +66,7 @@ class MlflowPlace:
                 client = MlflowClient(self.uri, self.uri)
             yield client
         except MlflowException as error:
-            raise RegistryError(f"MLflow at {self.address}: {error}") from error
+            raise RegistryError(f"MLflow at {self.address}: {without_password(str(error))}") from error
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
@@ -107,7 +107,7 @@ def send(client: MlflowClient, uri: str, run: Run) -> tuple[str, str]:
     """
     tracker = MlflowTracker(uri=uri)
     with redirect_stdout(sys.stderr), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*input example was not provided")  # the run's own schema is the signature
+        warnings.simplefilter("ignore")  # about MLflow's own type hints, and an example that a signature does without
         tracked = begin(tracker, run.path)
         assert isinstance(tracked, MlflowRun)
         complete(tracked, run.path)
