@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from serve.scoring.native import shared_library
-from serve.scoring.trees import MOST_POSITIONS, Forest, Trees, joined, positions
+from serve.scoring.trees import Forest, Trees, joined
 
 PROBABILITY, CONTRIBUTIONS = 0, 2  # types of prediction
 CATEGORICAL = 1  # type of split
@@ -148,8 +148,6 @@ def tree_walk(booster: Booster, width: int) -> TreeWalk | str:
     if not model["trees"]:
         return "it has no trees"
     trees = _joined(model["trees"][:used])
-    if positions(trees) > MOST_POSITIONS:
-        return "its trees are too deep to lay out complete"
     base = json.loads(learner["learner_model_param"]["base_score"])
     return TreeWalk(Forest(trees, width), float(base[0] if isinstance(base, list) else base), len(trees.roots))
 
