@@ -111,7 +111,8 @@ class TreeWalk:
         self._forest = forest
         self._sums = np.empty(count + 1, dtype=np.float32)
         one = np.float32(1)
-        self._base = -np.log(one / np.float32(base) - one)
+        # As the library's logarithm, this one, rounded, is right to the last bit; NumPy's of float32 is not always.
+        self._base = np.float32(-math.log(one / np.float32(base) - one))
 
     def margin(self, row: Sequence[float]) -> np.float32:
         """Return the log odds."""

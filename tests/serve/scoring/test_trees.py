@@ -52,6 +52,13 @@ def test_margins_equal_xgboosts_to_the_bit(categories, parameters):
     np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("base", [0.44375, 0.0021, 0.3, 0.999])
+def test_trees_start_from_the_librarys_own_number(base):
+    library, booster, rows, _ = grown(base_score=base, n_estimators=3)
+    walk = tree_walk(booster, rows.shape[1])
+    assert [walk.margin(row) for row in rows.tolist()] == library.predict(DMatrix(rows), output_margin=True).tolist()
+
+
 def test_the_values_on_a_threshold_go_right():
     forest = Forest(one_tree(threshold=np.float32(0.1)), 1)
     below = np.nextafter(np.float32(0.1), np.float32(0))
