@@ -89,8 +89,6 @@ def _lightgbm(model: Part, encoding: Encoding) -> Path | str:
 
 def _forest(model: Part, encoding: Encoding) -> Path | str:
     forest = forest_of(model["estimators_"], encoding.width)
-    if isinstance(forest, str):
-        return f"the forest cannot be walked, {forest}"
     path = ForestPath(encoding, forest, len(model["estimators_"]))
     return Path(path, "trees", "The trees are walked exactly as scikit-learn does.", FLOAT64)
 
@@ -99,8 +97,6 @@ def _histogram(
     model: Part, encoder: Part, encoding: Encoding, inputs: Inputs, reference: Mapping[str, Any]
 ) -> Path | str:
     forest = trees_of(model, encoder, encoding)
-    if isinstance(forest, str):
-        return f"the trees cannot be walked, {forest}"
     baseline = float(model["_baseline_prediction"].ravel()[0])
     path = HistogramPath(encoding, forest, baseline, inputs.fields, typical_record(reference, inputs))
     return Path(path, "trees", "The trees are walked exactly as scikit-learn does.", FLOAT64)

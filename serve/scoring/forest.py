@@ -12,7 +12,7 @@ from serve.scoring.encoding import Encoding
 from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.plain import Part
 from serve.scoring.reasons import Explained, folded
-from serve.scoring.trees import MOST_POSITIONS, Forest, Trees, joined, positions
+from serve.scoring.trees import Forest, Trees, joined
 
 ROWS = 64  # walked together; more would not fit into the processor's cache
 
@@ -56,8 +56,8 @@ class ForestPath:
         return Explained(base / self._count, parts, log_odds=False)
 
 
-def forest_of(estimators: Sequence[Part], width: int) -> Forest | str:
-    """Return the trees of a fitted forest to walk, or why they cannot be.
+def forest_of(estimators: Sequence[Part], width: int) -> Forest:
+    """Return the trees of a fitted forest to walk.
 
     Parameters
     ----------
@@ -67,8 +67,6 @@ def forest_of(estimators: Sequence[Part], width: int) -> Forest | str:
         Columns of an encoded row.
     """
     trees = _joined([estimator["tree_"].state for estimator in estimators])
-    if positions(trees) > MOST_POSITIONS:
-        return "its trees are too deep to lay out complete"
     return Forest(trees, width)
 
 

@@ -14,7 +14,7 @@ from serve.scoring.linear import logistic
 from serve.scoring.plain import Part
 from serve.scoring.reasons import Explained
 from serve.scoring.shapley import sampled_shapley
-from serve.scoring.trees import MOST_POSITIONS, Forest, Trees, joined, positions
+from serve.scoring.trees import Forest, Trees, joined
 
 ROWS = 64  # walked together; more would not fit into the processor's cache
 
@@ -67,8 +67,8 @@ def _sums(baseline: float, values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.add.accumulate(terms, axis=1)[:, -1]
 
 
-def trees_of(model: Part, encoder: Part, encoding: Encoding) -> Forest | str:
-    """Return the trees of a fitted HistGradientBoostingClassifier to walk, or why they cannot be.
+def trees_of(model: Part, encoder: Part, encoding: Encoding) -> Forest:
+    """Return the trees of a fitted HistGradientBoostingClassifier to walk.
 
     Parameters
     ----------
@@ -81,8 +81,6 @@ def trees_of(model: Part, encoder: Part, encoding: Encoding) -> Forest | str:
     columns, codes = _columns(model, encoder, encoding)
     predictors = [predictor for iteration in model["_predictors"] for predictor in iteration]
     trees = _joined(predictors, columns, codes)
-    if positions(trees) > MOST_POSITIONS:
-        return "its trees are too deep to lay out complete"
     return Forest(trees, encoding.width)
 
 

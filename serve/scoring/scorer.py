@@ -23,7 +23,8 @@ from serve.scoring.tables import block_of, check_columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHUNK = 256  # rows that are checked between two pauses of a batch: about a millisecond
+CHUNK = 256  # records that are checked between two pauses of a batch: about a millisecond
+TABLE_CHUNK = 2_048  # the same for rows of a table, which are checked by column
 PREDICTED = 1_024  # rows that are scored between two: the libraries' own calls let other threads run
 PAUSE = 20e-6  # seconds; a thread that only yields takes the interpreter lock back before another one wakes up
 
@@ -174,8 +175,8 @@ class Scorer:
         blocks: list[Block] = []
         warnings: dict[int, tuple[str, ...]] = {}
         problems: list[InputProblem] = []
-        for start in range(0, table.num_rows, CHUNK):
-            block, wrong = block_of(table.slice(start, CHUNK), self.inputs, start)
+        for start in range(0, table.num_rows, TABLE_CHUNK):
+            block, wrong = block_of(table.slice(start, TABLE_CHUNK), self.inputs, start)
             blocks.append(block)
             problems += wrong
             if len(problems) > LISTED:

@@ -1,8 +1,9 @@
 """An exact walk through all trees of a model at once.
 
 The conditions that occur in the trees are few against their nodes, so each is decided once; then all trees take one
-step down together. Trees are laid out complete, level by level, so that the children of position p are 2 p and 2 p + 1.
-A leaf above the last level stands at every position below it.
+step down together. Shallow trees are laid out complete, level by level, so that the children of position p are 2 p and
+2 p + 1, and a leaf above the last level stands at every position below it. Deep ones keep their nodes, and a table says
+which node comes next.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 
-MOST_POSITIONS = 2_000_000  # of all trees and levels: 16 MB; a complete tree doubles with each level
+MOST_POSITIONS = 500_000  # of all trees and levels: 4 MB; a complete tree doubles with each level
+DEEPEST = 500  # levels; the libraries grow no such trees, but a damaged one may lead back
 
 Ints = NDArray[np.intp]
 
@@ -100,7 +102,14 @@ class Forest:
         self.dtype = trees.threshold.dtype
         condition, self._columns, self._thresholds, self._tables = _conditions(trees, width)
         leaf = len(self._columns) + sum(table.met.shape[1] for table in self._tables)  # never met: go left
-        self._levels, self._leaves = _complete(trees, condition, leaf)
+        self._next: Ints | None = None
+        depth = _depth(trees)
+        if len(trees.roots) << depth <= MOST_POSITIONS:
+            self._levels, self._leaves = _complete(trees, condition, leaf)
+            self._start = np.arange(len(trees.roots), dtype=np.intp)
+        else:
+            self._levels, self._leaves = [np.where(condition < 0, leaf, condition)] * depth, trees.value
+            self._start, self._next = trees.roots, _next_nodes(trees)
         count = len(trees.roots)
         self._row = np.empty((2, width), dtype=self.dtype)
         self._ends = np.array([[-np.inf], [np.inf]], dtype=self.dtype).repeat(width, axis=1)
@@ -108,7 +117,6 @@ class Forest:
         self._repeats = np.bincount(self._columns, minlength=2 * width)
         self._met = np.zeros(leaf + 1, dtype=np.int8)
         self._compared = self._met[: len(self._columns)].view(np.bool_)
-        self._start = np.arange(count, dtype=np.intp)
         self._position, self._condition = np.empty(count, dtype=np.intp), np.empty(count, dtype=np.intp)
         self._step = np.empty(count, dtype=np.int8)
         self._values = np.empty(count, dtype=trees.value.dtype)
@@ -141,6 +149,9 @@ class Forest:
             met.take(condition, None, step, "clip")
             np.add(position, position, position)
             np.add(position, step, position)
+            if self._next is not None:
+                self._next.take(position, None, condition, "clip")
+                position, condition = condition, position
         return self._leaves.take(position, None, self._values, "clip")
 
     def walk_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -162,6 +173,8 @@ class Forest:
             step = flat.take(conditions.take(position) + first)
             position += position
             position += step
+            if self._next is not None:
+                position = self._next.take(position)
         return self._leaves.take(position)
 
     def changes(self, row: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
@@ -198,17 +211,22 @@ def joined(sizes: Sequence[int]) -> tuple[Ints, Ints]:
     return roots, np.repeat(roots, sizes)
 
 
-def positions(trees: Trees) -> int:
-    """Return how many positions the complete layout takes: compare with `MOST_POSITIONS` before making a `Forest`."""
-    nodes, total, levels = trees.roots, 0, 0
-    while len(nodes):
-        total += len(trees.roots) << levels
-        levels += 1
-        if total > MOST_POSITIONS:
-            break
-        nodes = nodes[trees.left[nodes] >= 0]
+def _depth(trees: Trees) -> int:
+    """Return the number of splits on the longest way from a root to a leaf."""
+    nodes, depth = trees.roots, 0
+    while len(nodes := nodes[trees.left[nodes] >= 0]):
         nodes = np.concatenate([trees.left[nodes], trees.right[nodes]])
-    return total
+        depth += 1
+        if depth > DEEPEST or len(nodes) > len(trees.left):
+            raise RunError("A node's child is above it in its tree. The model is damaged: train again.")
+    return depth
+
+
+def _next_nodes(trees: Trees) -> Ints:
+    """Return the node left and the node right of each, one after the other; a leaf stays where it is."""
+    own = np.arange(len(trees.left))
+    leaf = trees.left < 0
+    return np.column_stack([np.where(leaf, own, trees.left), np.where(leaf, own, trees.right)]).reshape(-1)
 
 
 def _check(trees: Trees, width: int) -> None:

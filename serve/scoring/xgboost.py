@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from serve.scoring.native import shared_library
-from serve.scoring.trees import MOST_POSITIONS, Forest, Trees, joined, positions
+from serve.scoring.trees import Forest, Trees, joined
 
 PROBABILITY, CONTRIBUTIONS = 0, 2  # types of prediction
 CATEGORICAL = 1  # type of split
@@ -111,7 +111,8 @@ class TreeWalk:
         self._forest = forest
         self._sums = np.empty(count + 1, dtype=np.float32)
         one = np.float32(1)
-        self._base = -np.log(one / np.float32(base) - one)
+        # As the library's logarithm, this one, rounded, is right to the last bit; NumPy's of float32 is not always.
+        self._base = np.float32(-math.log(one / np.float32(base) - one))
 
     def margin(self, row: Sequence[float]) -> np.float32:
         """Return the log odds."""
@@ -148,8 +149,6 @@ def tree_walk(booster: Booster, width: int) -> TreeWalk | str:
     if not model["trees"]:
         return "it has no trees"
     trees = _joined(model["trees"][:used])
-    if positions(trees) > MOST_POSITIONS:
-        return "its trees are too deep to lay out complete"
     base = json.loads(learner["learner_model_param"]["base_score"])
     return TreeWalk(Forest(trees, width), float(base[0] if isinstance(base, list) else base), len(trees.roots))
 

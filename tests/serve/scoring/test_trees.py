@@ -5,8 +5,8 @@ import pytest
 from xgboost import DMatrix, XGBClassifier
 
 from mlsys.errors import RunError
-from serve.scoring import Scorer, forest, xgboost
-from serve.scoring.trees import Forest, Trees, positions
+from serve.scoring import Scorer, trees
+from serve.scoring.trees import Forest, Trees
 from serve.scoring.xgboost import Booster, tree_walk
 
 
@@ -36,6 +36,7 @@ def grown(categories=0, seed=3, **parameters):
         (1, {"base_score": 0.01, "scale_pos_weight": 9}),
         (0, {"num_parallel_tree": 3, "subsample": 0.5}),
         (0, {"grow_policy": "lossguide", "max_leaves": 20, "max_depth": 0}),
+        (1, {"grow_policy": "lossguide", "max_leaves": 400, "max_depth": 0, "n_estimators": 60}),
     ],
 )
 def test_margins_equal_xgboosts_to_the_bit(categories, parameters):
@@ -51,9 +52,15 @@ def test_margins_equal_xgboosts_to_the_bit(categories, parameters):
     np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("base", [0.44375, 0.0021, 0.3, 0.999])
+def test_trees_start_from_the_librarys_own_number(base):
+    library, booster, rows, _ = grown(base_score=base, n_estimators=3)
+    walk = tree_walk(booster, rows.shape[1])
+    assert [walk.margin(row) for row in rows.tolist()] == library.predict(DMatrix(rows), output_margin=True).tolist()
+
+
 def test_the_values_on_a_threshold_go_right():
-    trees = one_tree(threshold=np.float32(0.1))
-    forest = Forest(trees, 1)
+    forest = Forest(one_tree(threshold=np.float32(0.1)), 1)
     below = np.nextafter(np.float32(0.1), np.float32(0))
     ends = [forest.walk([float(value)])[0] for value in (below, np.float32(0.1), 1e39, -1e39, np.nan)]
     assert ends == [1.0, 2.0, 2.0, 1.0, 1.0]
@@ -85,23 +92,22 @@ def test_nodes_that_point_outside_are_refused(changes, reason):
         Forest(one_tree(**changes), 1)
 
 
-def test_a_tree_that_leads_back_is_too_deep_and_not_walked_for_ever():
-    assert positions(one_tree(left=np.array([0, -1, -1]))) > 2_000_000
+@pytest.mark.parametrize("back", [{"left": np.array([0, -1, -1])}, {"left": [1, 0, -1], "right": [2, 2, -1]}])
+def test_a_tree_that_leads_back_is_refused(back):
+    with pytest.raises(RunError, match="above it"):
+        Forest(one_tree(**{side: np.array(nodes) for side, nodes in back.items()}), 1)
 
 
-def test_trees_too_deep_are_left_to_the_library(run_of, records, monkeypatch):
-    walked = Scorer.load(run_of("xgboost"))
-    monkeypatch.setattr(xgboost, "MOST_POSITIONS", 100)
-    monkeypatch.setattr(forest, "MOST_POSITIONS", 100)
-    scorer = Scorer.load(run_of("xgboost"))
-    assert scorer.path == "xgboost"
-    assert "too deep" in scorer.why
+@pytest.mark.parametrize("model", ["xgboost", "random_forest", "hist_gradient_boosting"])
+def test_deep_trees_give_the_same(model, run_of, records, monkeypatch):
+    complete = Scorer.load(run_of(model))
+    monkeypatch.setattr(trees, "MOST_POSITIONS", 10)
+    linked = Scorer.load(run_of(model))
+    assert linked.path == "trees"
     for record in records:
-        assert scorer.score(record).probability == pytest.approx(walked.score(record).probability, abs=1e-6)
-    slow = Scorer.load(run_of("random_forest"))
-    assert slow.path == "pipeline"
-    assert "too deep" in slow.why
-    assert slow.score(records[0]).probability > 0
+        assert linked.score(record).probability == complete.score(record).probability
+    expected = complete.score_many(records).probabilities.tolist()
+    assert linked.score_many(records).probabilities.tolist() == expected
 
 
 def test_another_objective_or_booster_is_left_to_the_library():
