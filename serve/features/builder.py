@@ -159,7 +159,10 @@ class FeatureBuilder:
 
     def _parsed(self, expression: ir.Table) -> duckdb.Statement:
         # Parsed once, which is a third of the work. It is planned at each call, for the tables as they then are.
-        return self._connection.con.extract_statements(self._connection.compile(expression))[0]
+        statements: list[duckdb.Statement] = self._connection.con.extract_statements(
+            self._connection.compile(expression)
+        )
+        return statements[0]
 
     def _run(self, query: duckdb.Statement) -> list[dict[str, Any]]:
         result = self._connection.con.execute(query)
