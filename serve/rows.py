@@ -142,7 +142,7 @@ def names_of(scorer: Scorer) -> tuple[str, str]:
 
 
 def _table_rows(sent: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
-    table = _read_csv(body, scorer) if sent == media.CSV else _read_arrow(sent, body, max_rows)
+    table = read_csv(body.read(), scorer.inputs) if sent == media.CSV else _read_arrow(sent, body, max_rows)
     id_name, as_of_name = names_of(scorer)
     inputs = scorer.inputs.by_name
     names = {
@@ -153,13 +153,6 @@ def _table_rows(sent: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Ro
     if as_of_name in names:
         names[as_of_name] = [None if value is None else day_of(str(value)[:10]) for value in names[as_of_name]]
     return Rows(table, names, id_name, as_of_name)
-
-
-def _read_csv(body: IO[bytes], scorer: Scorer) -> pa.Table:
-    try:
-        return read_csv(body.read(), scorer.inputs)
-    except UnicodeDecodeError as error:
-        raise Refused(400, "malformed_table", "The body is no CSV table: its header is no UTF-8.") from error
 
 
 def _read_arrow(sent: str, body: IO[bytes], max_rows: int) -> pa.Table:

@@ -31,7 +31,7 @@ def test_twenty_kills_among_four_processes(tmp_path):
 
 @pytest.mark.slow
 def test_a_kill_before_every_change(tmp_path):
-    found = kills(tmp_path, "--everywhere")
+    found = kills(tmp_path, "--everywhere", "4")
     assert found["problems"] == []
     assert found["kills"]["add"] > 20
     assert found["kills"]["promote"] >= 3

@@ -130,7 +130,7 @@ def test_faulty_cells_and_columns_of_tables_are_named(inside):
         (b"", "application/json", 400, "empty"),
         (b"users,actions,industry\n", CSV, 422, "no rows"),
         (b"", CSV, 422, "no CSV table"),
-        (b"users,\xac\xff,industry\n1,2,Retail\n", CSV, 400, "no UTF-8"),
+        (b"users,\xac\xff,industry\n1,2,Retail\n", CSV, 422, "no CSV table"),
         (b"\xff\xfe\x00", CSV, 422, ""),
         (b"PAR1nonsense", PARQUET, 400, "no Parquet file"),
         (b"nonsense", STREAM, 400, "no Arrow stream"),
