@@ -62,11 +62,17 @@ types: $(VENV)/.dev ## check types
 contracts: $(VENV)/.dev ## check which room may import which
 	@$(BIN)/lint-imports --no-logo
 
+# $(1): lock file, $(2): what it is made from.
+define compile
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-header --upgrade $(2) -o $(1)
+endef
+
 .PHONY: lock
 lock: $(VENV)/.dev ## resolve the dependencies anew, for Python 3.11 and 3.12
-	@for extra in "requirements.lock" "requirements-dev.lock --all-extras -c requirements.lock"; do set -- $$extra; file=$$1; shift; \
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --upgrade pyproject.toml -o $$file "$$@"; done
+	$(call compile,requirements.lock,pyproject.toml)
+	$(call compile,requirements-dev.lock,pyproject.toml --all-extras -c requirements.lock)
+	$(call compile,requirements-serve.lock,--group pyproject.toml:serve -c requirements-dev.lock --overrides requirements-serve.overrides)
 
 .PHONY: clean
 clean: ## remove the environment and everything that was built; runs are kept

@@ -102,6 +102,10 @@ class RunError(MlsysError):
     """A run directory is missing, incomplete, damaged or from an incompatible version."""
 
 
+class RegistryError(MlsysError):
+    """A registered model is missing or damaged, or may not be changed in the way that was asked for."""
+
+
 def closest(name: str, options: Iterable[str]) -> str | None:
     """Return the option spelled most like ``name``, ignoring case; None if nothing is near.
 

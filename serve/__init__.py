@@ -1,1 +1,1 @@
-"""Serves a run directory over HTTP; the package is reserved, the service comes in a later release."""
+"""Serves a run directory over HTTP: ``python -m serve RUN``. It imports nothing that trains."""

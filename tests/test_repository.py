@@ -22,7 +22,7 @@ def tracked():
 
 
 def test_locks_pin_hashes_and_name_no_index():
-    for lock in ("requirements.lock", "requirements-dev.lock"):
+    for lock in ("requirements.lock", "requirements-dev.lock", "requirements-serve.lock"):
         text = (ROOT / lock).read_text()
         assert "--hash=sha256:" in text
         assert "://" not in text
@@ -30,10 +30,23 @@ def test_locks_pin_hashes_and_name_no_index():
 
 
 def test_locks_hold_what_the_project_asks_for():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    locked = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
-    asked = {re.split(r"[\[<>=;~! ]", name)[0].lower() for name in project["dependencies"]}
-    assert asked - locked == set()
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked_for = {
+        "requirements.lock": config["project"]["dependencies"],
+        "requirements-serve.lock": config["dependency-groups"]["serve"],
+    }
+    for lock, wanted in asked_for.items():
+        locked = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / lock).read_text(), re.MULTILINE))
+        asked = {re.split(r"[\[<>=;~! ]", name)[0].lower() for name in wanted}
+        assert asked - locked == set()
+
+
+def test_serving_is_locked_to_what_was_tested():
+    versions = {
+        lock: set(re.findall(r"^([a-z0-9._-]+==\S+)", (ROOT / lock).read_text(), re.MULTILINE))
+        for lock in ("requirements-dev.lock", "requirements-serve.lock")
+    }
+    assert versions["requirements-serve.lock"] - versions["requirements-dev.lock"] == set()
 
 
 def test_no_file_is_large():

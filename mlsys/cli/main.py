@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from mlsys.cli import compare, config, data, runs, track
+from mlsys.cli import compare, config, data, registry, runs, track
 from mlsys.errors import ConfigError, MlsysError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("replay")(runs.replay)
 app.command("track")(track.track)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
+app.add_typer(registry.app, name="registry")
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ from mlsys.data.sources import (
     day_begun,
     fingerprint,
     open_tables,
+    raw_types,
 )
 from mlsys.data.spine import EPOCH, as_of_dates, to_day
 from mlsys.errors import ConfigError, DataError, Problem, closest
@@ -59,7 +60,8 @@ class Loaded:
     names : dict
         What id, as_of, target and positive are called in the raw tables.
     recipe : dict or None
-        What turns raw rows of a flat table into the panel's columns.
+        What turns raw rows into the panel's columns, besides the config: of a flat table how each column is read, of
+        event tables as which type (:func:`mlsys.data.sources.raw_types`).
     """
 
     panel: Panel
@@ -157,6 +159,7 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
             "events": source.event_count,
         }
         note = {"features": [asdict(info) for info in panel.features], "findings": findings, "facts": facts}
+        note["recipe"] = raw_types(data, source.entities, source.events)
         return pa.Table.from_pandas(panel.frame, preserve_index=False), note
 
     config = data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo"})
@@ -176,7 +179,7 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
         "positive": "converts",
     }
     identity = print_of_files or fingerprint_of(frame)
-    return Loaded(panel, identity, note["findings"], note["facts"], data.horizon_days, names)
+    return Loaded(panel, identity, note["findings"], note["facts"], data.horizon_days, names, note["recipe"])
 
 
 def block_identity(block: Block) -> str | None:

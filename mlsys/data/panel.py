@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import ibis
 import pandas as pd
@@ -71,6 +71,58 @@ class PanelRequest:
     activity: ActivityConfig
     products: dict[str, tuple[str, ...]]
 
+    @property
+    def windows(self) -> list[int]:
+        """Lengths in days of all windows that blocks and the activity baseline look at."""
+        blocks = [block for block in self.blocks if isinstance(block, EventBlock)]
+        return sorted({days for block in blocks for days in block.windows} | {self.activity.days})
+
+
+@dataclass(frozen=True)
+class Times:
+    """As-ofs and the edges of the windows before them, as tables that a query reads.
+
+    Attributes
+    ----------
+    cutoffs : ibis table
+        ``as_of_day``.
+    calendar : ibis table
+        ``day`` and ``until_day``, the edge up to which the day's events are summed.
+    first_edge : int or ibis scalar
+        The first of the days.
+    """
+
+    cutoffs: ir.Table
+    calendar: ir.Table
+    first_edge: int | ir.IntegerScalar
+
+    @classmethod
+    def at(cls, as_ofs: Sequence[date], windows: Sequence[int]) -> Self:
+        """Return the tables, in memory, for as-ofs and window lengths in days."""
+        cutoffs, calendar = time_columns(as_ofs, windows)
+        return cls(
+            ibis.memtable(cutoffs, schema=dict.fromkeys(cutoffs, "int64")),
+            ibis.memtable(calendar, schema=dict.fromkeys(calendar, "int64")),
+            calendar["day"][0],
+        )
+
+
+def time_columns(as_ofs: Sequence[date], windows: Sequence[int]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Return the columns of :class:`Times`: of its cutoffs, and of its calendar.
+
+    Examples
+    --------
+    >>> time_columns([date(1970, 1, 11)], [3])
+    ({'as_of_day': [10]}, {'day': [7, 8, 9, 10], 'until_day': [7, 10, 10, 10]})
+    """
+    days = [to_day(as_of) for as_of in as_ofs]
+    edges = sorted({day - back for day in days for back in (0, *windows)})
+    calendar, until = [edges[0]], [edges[0]]
+    for start, end in pairwise(edges):
+        calendar += range(start + 1, end + 1)
+        until += [end] * (end - start)
+    return {"as_of_day": days}, {"day": calendar, "until_day": until}
+
 
 def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> Panel:
     """Compute the panel in one query and bring it into memory, sorted by as-of and id.
@@ -89,17 +141,7 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
     ConfigError
         Where two blocks give the same column.
     """
-    spine = build_spine(entities, request.as_ofs, horizon_days=request.horizon_days, end=request.end)
-    events = with_totals(events, request.products)
-    table, infos = _event_columns(spine, events, request)
-    companies, more = _entity_columns(entities, request.blocks)
-    table, infos = table.left_join(companies, "id").drop("id_right"), infos + more
-    for block in request.blocks:
-        if isinstance(block, TableBlock):
-            infos += block.infos
-            extra = block.table(spine, events).select("id", "as_of_day", *(info.name for info in block.infos))
-            table = table.left_join(extra, ["id", "as_of_day"]).drop("id_right", "as_of_day_right")
-    _check_names([info.name for info in infos])
+    table, infos = panel_query(entities, events, request, Times.at(request.as_ofs, request.windows))
     frame = _fetch(table, infos)
     if frame.duplicated(["id", "as_of"]).any():
         raise DataError("The panel repeats rows: a block's table must give one row for an id and as_of_day at most.")
@@ -109,6 +151,38 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
             f"from {request.as_ofs[0]} to {request.as_ofs[-1]}. Check data.entities, data.outcome.time and data.spine."
         )
     return Panel(frame, tuple(infos))
+
+
+def panel_query(
+    entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times
+) -> tuple[ir.Table, list[FeatureInfo]]:
+    """Return the panel as an expression, and what its feature columns are; nothing is run.
+
+    Parameters
+    ----------
+    entities, events, request
+        As for :func:`build_panel`.
+    times : Times
+        The as-ofs as the query reads them; those of the request are not used.
+    """
+    spine = build_spine(entities, times.cutoffs, horizon_days=request.horizon_days, end=request.end)
+    events = with_totals(events, request.products)
+    table, infos = _event_columns(spine, events, request, times)
+    companies, more = _entity_columns(entities, request.blocks)
+    table, infos = table.left_join(companies, "id").drop("id_right"), infos + more
+    for block in request.blocks:
+        if isinstance(block, TableBlock):
+            infos += block.infos
+            extra = block.table(spine, events).select("id", "as_of_day", *(info.name for info in block.infos))
+            table = table.left_join(extra, ["id", "as_of_day"]).drop("id_right", "as_of_day_right")
+    _check_names([info.name for info in infos])
+    return table, infos
+
+
+def input_columns(table: ir.Table, infos: Sequence[FeatureInfo]) -> dict[str, ir.Column]:
+    """Return the feature columns of a panel's expression in the types that a panel has: float64 or string."""
+    # Types are cast where the query runs: Ibis' own way to pandas takes longer than the query.
+    return {info.name: _number(table[info.name]) if info.kind == "number" else table[info.name] for info in infos}
 
 
 def with_totals(events: ir.Table, products: dict[str, tuple[str, ...]]) -> ir.Table:
@@ -121,13 +195,14 @@ def with_totals(events: ir.Table, products: dict[str, tuple[str, ...]]) -> ir.Ta
     return events.mutate(**totals)
 
 
-def _event_columns(spine: ir.Table, events: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[FeatureInfo]]:
+def _event_columns(
+    spine: ir.Table, events: ir.Table, request: PanelRequest, times: Times
+) -> tuple[ir.Table, list[FeatureInfo]]:
     """Return the spine with the event blocks' columns."""
     blocks = [block for block in request.blocks if isinstance(block, EventBlock)]
-    windows = sorted({days for block in blocks for days in block.windows} | {request.activity.days})
     measures = measure_names(request.products)
-    visible = _visible_cells(spine, events, _edges(request.as_ofs, windows), measures)
-    history = History(visible, measures, windows)
+    visible = _visible_cells(spine, events, times, measures)
+    history = History(visible, measures, request.windows)
     features = [feature for block in blocks for feature in block.features(history)]
     baseline = Feature(
         "activity", history.max(request.activity.measure, request.activity.days), "the activity baseline"
@@ -137,29 +212,16 @@ def _event_columns(spine: ir.Table, events: ir.Table, request: PanelRequest) -> 
     return visible.group_by(spine.columns).aggregate(**columns), [_info(feature) for feature in features]
 
 
-def _edges(as_ofs: Sequence[date], windows: Sequence[int]) -> list[int]:
-    days = [to_day(as_of) for as_of in as_ofs]
-    return sorted({day - back for day in days for back in (0, *windows)})
-
-
-def _visible_cells(spine: ir.Table, events: ir.Table, edges: Sequence[int], measures: Sequence[str]) -> ir.Table:
+def _visible_cells(spine: ir.Table, events: ir.Table, times: Times, measures: Sequence[str]) -> ir.Table:
     """Sum events up to cells (linear in events), then give each spine row the cells that end by its as-of."""
-    calendar = ibis.memtable(_calendar(edges), schema={"day": "int64", "until_day": "int64"})
     # Whatever was known before the first edge lies in one cell that only all-time aggregates reach.
-    dated = events.inner_join(calendar, ibis.greatest(events.known_day, edges[0]) == calendar.day)
+    calendar = times.calendar
+    dated = events.inner_join(calendar, ibis.greatest(events.known_day, times.first_edge) == calendar.day)
     partials: dict[str, ir.NumericValue] = {}
     for measure in measures:
         partials |= partial_aggregates(dated, measure)
     cells = dated.group_by("id", "until_day").aggregate(**partials)
     return spine.left_join(cells, [spine.id == cells.id, cells.until_day <= spine.as_of_day]).drop("id_right")
-
-
-def _calendar(edges: Sequence[int]) -> dict[str, list[int]]:
-    days, until = [edges[0]], [edges[0]]
-    for start, end in pairwise(edges):
-        days += range(start + 1, end + 1)
-        until += [end] * (end - start)
-    return {"day": days, "until_day": until}
 
 
 def _entity_columns(entities: ir.Table, blocks: Sequence[Block]) -> tuple[ir.Table, list[FeatureInfo]]:
@@ -190,10 +252,8 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _fetch(table: ir.Table, infos: Sequence[FeatureInfo]) -> pd.DataFrame:
-    # Types are cast where the query runs and rows come as Arrow: Ibis' own way to pandas takes longer than the query.
-    columns = {info.name: _number(table[info.name]) if info.kind == "number" else table[info.name] for info in infos}
     keys = {name: table[name] for name in ("id", "as_of_day", "label", "label_complete", "value")}
-    rows = table.select(**keys, activity=_number(table.activity), **columns).to_pyarrow()
+    rows = table.select(**keys, activity=_number(table.activity), **input_columns(table, infos)).to_pyarrow()
     # Not by the database: each orders text in its own way.
     frame: pd.DataFrame = rows.sort_by([("as_of_day", "ascending"), ("id", "ascending")]).to_pandas()
     frame.insert(1, "as_of", pd.to_datetime(frame.pop("as_of_day"), unit="D").astype("datetime64[us]"))

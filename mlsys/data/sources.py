@@ -145,6 +145,31 @@ def canonical_events(data: EventsData, raw: RawTables) -> ir.Table:
     ).filter(lambda rows: rows.id.notnull() & rows.known_day.notnull())
 
 
+def raw_types(data: EventsData, entities: ir.Table, events: ir.Table) -> dict[str, dict[str, str]]:
+    """Return as which Ibis type each raw column enters the features, by the names of the raw columns.
+
+    Another raw table has the same features only where its columns are read as the same types.
+
+    Parameters
+    ----------
+    data : EventsData
+    entities, events : ibis table
+        In canonical form.
+    """
+    times = {data.events.time: "timestamp"}
+    created = {data.entities.created: "timestamp"} if data.entities.created else {}
+    attributes = {column: str(entities[name].type()) for name, column in data.entities.attributes.items()}
+    measures = {
+        column: str(events[f"{kind}_{name}"].type())
+        for kind, columns in data.events.measures.items()
+        for name, column in columns.items()
+    }
+    return {
+        "entities": {data.entities.id: str(entities.id.type()), **created, **attributes},
+        "events": {data.events.id: str(events.id.type()), **times, **measures},
+    }
+
+
 def day_number(moment: ir.Column) -> ir.IntegerColumn:
     """Return whole days since 1970-01-01, rounded up: the first midnight (UTC) at which the moment is past."""
     if moment.type().is_date():

@@ -69,14 +69,17 @@ def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: i
     return dates
 
 
-def build_spine(entities: ir.Table, as_ofs: Sequence[date], *, horizon_days: int, end: date) -> ir.Table:
+def build_spine(entities: ir.Table, as_ofs: Sequence[date] | ir.Table, *, horizon_days: int, end: date) -> ir.Table:
     """Return id, as_of_day, label, label_complete and value, one row per eligible entity and as-of.
+
+    The as-ofs may be a table with the column ``as_of_day``.
 
     An entity is eligible when it exists and has not converted by the as-of. The label is 1 where the outcome falls in
     (as_of, as_of + horizon]; it is complete where that window ends by ``end``.
     """
-    cutoffs = ibis.memtable({"as_of_day": [to_day(day) for day in as_ofs]}, schema={"as_of_day": "int64"})
-    rows = entities.cross_join(cutoffs)
+    if isinstance(as_ofs, Sequence):
+        as_ofs = ibis.memtable({"as_of_day": [to_day(day) for day in as_ofs]}, schema={"as_of_day": "int64"})
+    rows = entities.cross_join(as_ofs)
     exists = rows.created_day.isnull() | (rows.created_day <= rows.as_of_day)
     waiting = rows.outcome_day.isnull() | (rows.outcome_day > rows.as_of_day)
     rows = rows.filter(exists & waiting)

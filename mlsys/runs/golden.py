@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from mlsys.runs.calibration import Calibration
-from mlsys.runs.inputs import to_inputs
 from mlsys.runs.model_io import Classifier
 from mlsys.runs.reader import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 
@@ -85,6 +87,8 @@ def output_names(inputs: Iterable[str]) -> tuple[str, str]:
 
 def golden_inputs(run: Run) -> pd.DataFrame:
     """Return the golden rows' inputs, ready for the pipeline."""
+    from mlsys.runs.inputs import to_inputs  # it needs pandas, which serving does not
+
     golden = run.golden
     outputs = output_names(column["name"] for column in run.schema["inputs"])
     return to_inputs(golden.drop(columns=list(outputs)), run.schema)

@@ -169,10 +169,22 @@ class Run:
         Raises
         ------
         RunError
-            If the run has none, its file is refused, or one of its libraries is missing or of another major or minor
-            version than at training and `any_version` is False. A different patch version is logged as a warning.
+            As `model_bytes` does, or if the file is refused.
         """
         from mlsys.runs import model_io  # its functions import scikit-learn
+
+        return model_io.model_from_bytes(self.model_bytes(), str(self.path / model_io.MODEL_FILE))
+
+    def model_bytes(self) -> bytes:
+        """Return the content of model/pipeline.skops, for whoever can use it here.
+
+        Raises
+        ------
+        RunError
+            If the run has none, or one of its libraries is missing or of another major or minor version than at
+            training and `any_version` is False. A different patch version is logged as a warning.
+        """
+        from mlsys.runs import model_io
 
         if self.manifest.status in ("trial", "pruned"):
             raise RunError(
@@ -181,7 +193,7 @@ class Run:
             )
         data = self.read_bytes(model_io.MODEL_FILE)
         _check_versions(self, model_io.libraries(data))
-        return model_io.model_from_bytes(data, str(self.path / model_io.MODEL_FILE))
+        return data
 
 
 def find_run(name: str | Path, root: Path = Path()) -> Path:

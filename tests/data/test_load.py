@@ -83,7 +83,11 @@ def test_the_panel_and_what_it_was_made_of(crm):
         "target": "CLOSEDATE within 30 days after the as-of",
         "positive": "converts",
     }
-    assert found.recipe is None
+    counts = dict.fromkeys([name for name in crm.frames["usage_actions"] if name.startswith(("ACT", "USERS"))], "int64")
+    assert found.recipe == {
+        "entities": {"id": "int64", "ALEXA_RANK": "int64", "EMPLOYEE_RANGE": "string", "INDUSTRY": "string"},
+        "events": {"id": "int64", "WHEN_TIMESTAMP": "timestamp", **counts},
+    }
 
 
 def test_a_panel_from_the_cache_is_the_panel(crm, tmp_path, builds, caplog):
@@ -104,7 +108,7 @@ def test_a_panel_from_the_cache_is_the_panel(crm, tmp_path, builds, caplog):
 
 def test_only_what_decides_the_panel_decides_what_is_found(crm, copy, monkeypatch):
     asked = []
-    kept = (pa.table({"id": [1]}), {"features": [], "findings": [], "facts": {}})
+    kept = (pa.table({"id": [1]}), {"features": [], "findings": [], "facts": {}, "recipe": {}})
     monkeypatch.setattr(load, "get_or_make", lambda data, parts, make: asked.append(key_of(**parts)) or kept)
 
     def key(blocks=BLOCKS, **changes):

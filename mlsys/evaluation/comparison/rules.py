@@ -71,7 +71,7 @@ def judge(candidates: list[Candidate], number: int, alignment: Alignment | None,
     if number == 0:
         return Verdict("reference")
     reasons = list(_other_data(reference, other))
-    reasons += [] if _kind(reference) != _kind(other) else _other_label(reference, other)
+    reasons += [] if kind_of_data(reference) != kind_of_data(other) else other_label(reference, other)
     if alignment is None or 0 not in place or number not in place:
         return Verdict("no", (*reasons, "only its numbers are known, not its predictions, so no row can be compared"))
     shared = alignment.shared(place[0], place[number])
@@ -89,15 +89,16 @@ def judge(candidates: list[Candidate], number: int, alignment: Alignment | None,
 
 
 def _other_data(reference: Candidate, other: Candidate) -> Iterator[str]:
-    if _kind(reference) != _kind(other):
-        yield f"other data: {_kind(other)}, not {_kind(reference)}"
+    if kind_of_data(reference) != kind_of_data(other):
+        yield f"other data: {kind_of_data(other)}, not {kind_of_data(reference)}"
         return
     ours, theirs = reference.fingerprint, other.fingerprint
     if ours != theirs and not (_on_server(reference.config) and _on_server(other.config)):
         yield f"other data: fingerprint {_start(theirs)}, not {_start(ours)}"
 
 
-def _kind(candidate: Candidate) -> str:
+def kind_of_data(candidate: Candidate) -> str:
+    """Say what kind of data a run was made from."""
     kind = (candidate.config.get("data") or {}).get("kind", "unknown")
     return {"events": "entities with events", "table": "a flat table"}.get(kind, str(kind))
 
@@ -108,7 +109,8 @@ def _on_server(config: Mapping[str, Any]) -> bool:
     return bool(url) and file_of(str(url)) is None
 
 
-def _other_label(reference: Candidate, other: Candidate) -> Iterator[str]:
+def other_label(reference: Candidate, other: Candidate) -> Iterator[str]:
+    """Say in which settings two runs differ that decide who counts as positive."""
     ours, theirs = flat(reference.config), flat(other.config)
     for key in LABEL_KEYS:
         if ours.get(key) != theirs.get(key):

@@ -1,0 +1,90 @@
+"""What the gate asks for: a file, and flags that beat it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError, field_validator
+
+from mlsys.errors import ConfigError, Problem, closest
+from mlsys.evaluation.metrics import AT_K, metric_names
+from mlsys.launch import conf_folder
+from mlsys.runs.reader import yaml_value
+
+FILE = "gate.yaml"
+K = 10  # the list length in examples of names
+
+
+class GateSettings(BaseModel):
+    """What a version must pass to become the champion; conf/gate.yaml explains each key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metric: str
+    margin: NonNegativeFloat
+    audit: Literal["warn", "pass"]
+    golden: NonNegativeFloat
+    draws: Annotated[int, Field(ge=100, le=100_000)]
+    confidence: Annotated[float, Field(ge=0.5, lt=1)]
+    seed: NonNegativeInt
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if not _is_metric(name):
+            names = metric_names([K])
+            near = closest(name, names)
+            raise ValueError(f"one of {', '.join(names)}{f' (closest: {near})' if near else ''}")
+        return name
+
+    @property
+    def at(self) -> list[int]:
+        """The list lengths k to measure."""
+        k = self.metric.partition("@")[2]
+        return [int(k) if k else K]
+
+
+def read_settings(folder: Path | None, flags: Mapping[str, Any]) -> GateSettings:
+    """Return what the gate asks for.
+
+    Parameters
+    ----------
+    folder : Path or None
+        The registry's, if it has one: its gate.yaml is read instead of the shipped one.
+    flags : mapping
+        Values that beat the file's; None is not given.
+
+    Raises
+    ------
+    ConfigError
+        Listing every problem.
+    """
+    own = None if folder is None else folder / FILE
+    file = own if own is not None and own.is_file() else conf_folder() / FILE
+    given = yaml_value(file.read_bytes())
+    if not isinstance(given, dict):
+        raise ConfigError("The gate", [Problem(str(file), repr(given), "keys and values")], "Nothing was promoted.")
+    chosen = {key: value for key, value in flags.items() if value is not None}
+    try:
+        return GateSettings.model_validate({**given, **chosen})
+    except ValidationError as error:
+        problems = [_problem(details, file, chosen) for details in error.errors()]
+        raise ConfigError("The gate", problems, "Nothing was promoted.") from error
+
+
+def _problem(details: Any, file: Path, flags: Mapping[str, Any]) -> Problem:  # noqa: ANN401 - pydantic's own shape
+    key = str(details["loc"][0])
+    where = f"--{key}" if key in flags else f"{file}: {key}"
+    if details["type"] == "extra_forbidden":
+        keys = list(GateSettings.model_fields)
+        return Problem(where, "an unknown key", ", ".join(keys), closest(key, keys))
+    got = "nothing" if details["type"] == "missing" else repr(details["input"])
+    return Problem(where, got, details["msg"].removeprefix("Value error, "))
+
+
+def _is_metric(name: str) -> bool:
+    at_k = re.fullmatch(rf"({'|'.join(AT_K)})@([1-9]\d{{0,6}})", name)
+    return bool(at_k) or name in metric_names([])

@@ -1,0 +1,100 @@
+"""One process that does batches, at a lower priority than those that answer single records."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from mlsys.errors import MlsysError
+from serve import logs
+from serve.control import Control
+from serve.jobs import Worker
+from serve.models import Holder
+from serve.predictions import PredictionLog
+from serve.service import LOOK_EVERY, follow, show_log
+from serve.settings import Settings
+from serve.wire import give_back, take
+from serve.worker import CANNOT_LOAD, load
+
+logger = logging.getLogger(__name__)
+
+NICER = 5  # of 19: single records come first
+QUEUE = 1_000_000  # predictions of batches that may wait to be logged
+
+
+def run_batch_worker(
+    settings: Settings, control: Control, listener: socket.socket, tell: Callable[[bool, str], None], ended: int
+) -> None:
+    """Do batches until SIGTERM or the supervisor's end; the one in work is finished.
+
+    Parameters
+    ----------
+    settings : Settings
+    control : Control
+    listener : socket
+        A Unix socket that all batch workers share.
+    tell : callable
+        Gets false and the reason if this process cannot serve the models.
+    ended : int
+        Descriptor that becomes readable when the supervisor is no more.
+    """
+    logs.set_up(settings.log_level)
+    stop = _stop_signal()
+    os.nice(NICER)
+    try:
+        holder, metrics = load(control)
+        log = PredictionLog.open(
+            settings.prediction_log, durable=settings.log_durable, features=settings.log_features, queue=QUEUE
+        )
+    except MlsysError as error:
+        tell(False, str(error))
+        sys.exit(CANNOT_LOAD)
+    worker, seen = Worker(metrics, log), control.stamp()
+    sources: list[Any] = [listener, ended, stop]
+    while True:
+        readable, _, _ = select.select(sources, [], [], LOOK_EVERY)
+        if ended in readable or stop in readable:
+            break
+        if (stamp := control.stamp()) != seen:
+            seen = stamp
+            follow(holder, control, metrics)
+        if listener in readable:
+            _serve_one(listener, worker, holder)
+        show_log(metrics, log)
+    log.close(5.0)
+
+
+def _serve_one(listener: socket.socket, worker: Worker, holder: Holder) -> None:
+    try:
+        line, _ = listener.accept()
+    except BlockingIOError:  # another batch worker was faster
+        return
+    with line, contextlib.suppress(OSError, EOFError):  # whoever asked may be gone
+        line.setblocking(True)
+        job, body, answer = take(line)
+        token = logs.request_id.set(job.request_id)
+        with body, answer:
+            outcome = worker.do(job, body, answer, holder.champion, holder.shadow)
+        logs.request_id.reset(token)
+        give_back(line, outcome)
+
+
+def _stop_signal() -> int:
+    """Return a descriptor that becomes readable on SIGTERM; SIGINT is the supervisor's to judge."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        os.write(writing, b"x")
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return reading

@@ -1,0 +1,121 @@
+"""GET /docs: the OpenAPI document as a page for people, with nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from html import escape
+from typing import Any
+
+STYLE = """
+:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 18%,transparent)}
+:root{--soft:color-mix(in srgb,currentColor 6%,transparent)}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1.5rem 1rem 4rem}
+h1{line-height:1.2;margin:0}h2{margin:2.5rem 0 .5rem;font-size:1.2rem}
+code,pre,textarea{font:14px/1.45 ui-monospace,monospace}h2 code{font-size:1rem}.verb{font-weight:600;margin-right:.4rem}
+pre,textarea{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.75rem;margin:.5rem 0}
+pre{overflow:auto;white-space:pre-wrap}
+textarea{width:100%;box-sizing:border-box;min-height:14rem;color:inherit}
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.4rem .6rem .4rem 0;border-bottom:1px solid var(--line)}
+button{font:inherit;padding:.4rem 1rem}label{display:block;margin:.75rem 0 .25rem;font-weight:600}
+input{font:inherit;width:100%;box-sizing:border-box;padding:.35rem .5rem}
+"""
+SCRIPT = """
+const form=document.querySelector('form'),answer=document.querySelector('output');
+form.addEventListener('submit',async event=>{event.preventDefault();const headers={'content-type':'application/json'},
+key=form.elements.key?.value;if(key)headers.authorization='Bearer '+key;answer.textContent='…';
+try{const response=await fetch('predict?explain=true',{method:'POST',headers,body:form.elements.body.value});
+answer.textContent=response.status+' '+JSON.stringify(await response.json(),null,2)}
+catch(error){answer.textContent='No answer: '+error.message}});
+"""
+
+
+def _source(text: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+# Only this page's own style and script, and calls to this service.
+POLICY = (
+    f"default-src 'none'; style-src {_source(STYLE)}; script-src {_source(SCRIPT)}; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def docs_page(document: dict[str, Any], example: dict[str, Any]) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    document : dict
+        The OpenAPI document.
+    example : dict
+        A record to try.
+    """
+    title = escape(document["info"]["title"])
+    record = document["components"]["schemas"]["Record"]
+    parts = [
+        f"<h1>{title}</h1><p>{escape(document['info']['description'])} "
+        'For programs: <a href="openapi.json">openapi.json</a>.</p>',
+        _try(example, keys="securitySchemes" in document["components"]),
+        "<h2>Fields of a record</h2>",
+        _fields(record),
+        *(_endpoint(path, verb, each) for path, verbs in document["paths"].items() for verb, each in verbs.items()),
+        "<h2>Refusals</h2><p>Every refusal is JSON: <code>error</code> (one word), <code>message</code> (a sentence), "
+        "<code>problems</code> (field by field) and <code>request_id</code>, which the logs have too.</p>",
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>' + title + " · API</title>"
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
+        f"<style>{STYLE}</style></head><body><main>{''.join(parts)}</main><script>{SCRIPT}</script></body></html>"
+    )
+
+
+def _try(example: dict[str, Any], *, keys: bool) -> str:
+    key = (
+        '<label for="key">API key</label><input id="key" name="key" type="password" autocomplete="off">' if keys else ""
+    )
+    text = escape(json.dumps(example, indent=2, ensure_ascii=False))
+    return (
+        '<h2>Try it</h2><form><label for="body">A record</label>'
+        f'<textarea id="body" name="body" spellcheck="false">{text}</textarea>{key}'
+        '<p><button>Score it</button></p></form><pre><output aria-live="polite">The answer comes here.</output></pre>'
+    )
+
+
+def _fields(record: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(_kind(field))}</td>"
+        f"<td>{escape(field['description'])}</td><td><code>{escape(_example(field))}</code></td></tr>"
+        for name, field in record["properties"].items()
+    )
+    head = "<tr><th>Field</th><th>Type</th><th>Meaning</th><th>Example</th></tr>"
+    return f'<div class="wide"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+
+
+def _kind(field: dict[str, Any]) -> str:
+    kind = field["type"]
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def _example(field: dict[str, Any]) -> str:
+    return json.dumps(field["examples"][0], ensure_ascii=False) if field.get("examples") else ""
+
+
+def _endpoint(path: str, verb: str, each: dict[str, Any]) -> str:
+    parameters = "".join(
+        f"<li><code>?{escape(one['name'])}=</code> {escape(one['description'])}</li>"
+        for one in each.get("parameters", ())
+    )
+    kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in each.get("requestBody", {}).get("content", {}))
+    takes = f"<p>Takes {kinds}.</p>" if kinds else ""
+    answers = "".join(
+        f"<tr><td>{status}</td><td>{escape(answer['description'])}</td></tr>"
+        for status, answer in each["responses"].items()
+    )
+    return (
+        f'<h2><span class="verb">{verb.upper()}</span><code>{escape(path)}</code></h2><p>{escape(each["summary"])}.</p>'
+        f"{takes}{f'<ul>{parameters}</ul>' if parameters else ''}"
+        f'<div class="wide"><table><tbody>{answers}</tbody></table></div>'
+    )

@@ -1,0 +1,169 @@
+"""A batch as a job: a body in one file, the answer in another. The same code runs in a thread or in another process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any
+
+import numpy as np
+
+from serve.answers import write_answer
+from serve.errors import Refused
+from serve.metrics import Metrics
+from serve.models import Served
+from serve.predict import invalid, log_unavailable
+from serve.predictions import LogUnavailable, PredictionLog, Row
+from serve.rows import Rows, read_rows
+from serve.scoring import InvalidInput, Many
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done.
+
+    Attributes
+    ----------
+    kind : {"batch", "score"}
+        Model inputs, or raw entities and events.
+    sent, wanted : str
+        Formats of the body and of the answer.
+    request_id : str
+    max_rows : int
+    """
+
+    kind: str
+    sent: str
+    wanted: str
+    request_id: str
+    max_rows: int
+
+    def to_json(self) -> bytes:
+        """Return it for another process."""
+        return json.dumps(asdict(self)).encode()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it.
+
+    Attributes
+    ----------
+    status : int
+        Of the answer; unless it is 200, ``kind``, ``message`` and ``problems`` say why.
+    rows : int
+        Rows scored.
+    model : dict
+        What scored them.
+    """
+
+    status: int = 200
+    rows: int = 0
+    model: dict[str, str] = field(default_factory=dict)
+    kind: str = ""
+    message: str = ""
+    problems: Sequence[Any] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, refused: Refused) -> Outcome:
+        """Return the outcome that says what was refused."""
+        return cls(
+            refused.status,
+            kind=refused.kind,
+            message=refused.message,
+            problems=refused.problems,
+            headers=refused.headers,
+        )
+
+    def to_json(self) -> bytes:
+        """Return it for another process."""
+        return json.dumps(asdict(self)).encode()
+
+    def refuse(self) -> None:
+        """Raise what it is, if it is no answer."""
+        if self.status != 200:
+            raise Refused(self.status, self.kind, self.message, problems=self.problems, headers=self.headers)
+
+
+class Worker:
+    """Does jobs with the models of this process.
+
+    Parameters
+    ----------
+    metrics : Metrics
+    log : PredictionLog
+    """
+
+    def __init__(self, metrics: Metrics, log: PredictionLog) -> None:
+        self._metrics = metrics
+        self._log = log
+
+    def do(self, job: Job, body: IO[bytes], answer: IO[bytes], served: Served, shadow: Served | None) -> Outcome:
+        """Score the body's rows and write the answer; what is wrong with them is an outcome too."""
+        try:
+            return self._do(job, body, answer, served, shadow)
+        except InvalidInput as error:
+            return Outcome.of(invalid(error))
+        except Refused as refused:
+            return Outcome.of(refused)
+        except Exception:  # the process goes on with the next job
+            logger.exception("request %s failed by a mistake in mlsys", job.request_id)
+            return Outcome.of(Refused(500, "internal", "The service made a mistake; its log says more."))
+
+    def _do(self, job: Job, body: IO[bytes], answer: IO[bytes], served: Served, shadow: Served | None) -> Outcome:
+        rows = _read(job, body, served)
+        many = rows.score(served.scorer)
+        logged = self._rows(job, rows, many, served) if self._log.name else []
+        if self._log.durable:
+            try:
+                asyncio.run(self._log.commit(logged))
+            except LogUnavailable as error:
+                raise log_unavailable(error) from None
+        write_answer(job.wanted, rows, many, served, job.request_id, answer)
+        self._metrics.batch(many.probabilities, len(many.warnings))
+        if not self._log.durable:
+            self._log.put(logged)
+        if shadow is not None:
+            self._shadow(job, rows, many, shadow)
+        return Outcome(rows=len(rows), model=served.model)
+
+    def _shadow(self, job: Job, rows: Rows, answered: Many, shadow: Served) -> None:
+        try:
+            many = rows.score(shadow.scorer)
+        except InvalidInput:  # its inputs may differ
+            self._metrics.shadow_failures.inc(len(rows))
+            return
+        self._metrics.shadow_differences.observe_many(np.abs(many.probabilities - answered.probabilities))
+        if self._log.name:
+            self._log.put(self._rows(job, rows, many, shadow, shadow=True))
+
+    def _rows(self, job: Job, rows: Rows, many: Many, served: Served, *, shadow: bool = False) -> list[Row]:
+        now = time.time()
+        name, version = served.target.name, served.target.version
+        inputs = list(served.scorer.inputs.by_name)
+        features = rows.records(inputs) if self._log.features else [None] * len(rows)
+        return [
+            Row(now, probability, name, version, job.request_id, who, as_of, shadow, values)
+            for probability, who, as_of, values in zip(
+                many.probabilities.tolist(),
+                rows.column(rows.id_name),
+                rows.column(rows.as_of_name),
+                features,
+                strict=True,
+            )
+        ]
+
+
+def _read(job: Job, body: IO[bytes], served: Served) -> Rows:
+    if job.kind == "score":
+        from serve.score import entity_rows  # what computes features takes a second to import
+
+        return entity_rows(body.read(), served.scorer)
+    return read_rows(job.sent, body, job.max_rows, served.scorer)

@@ -1,0 +1,289 @@
+"""A fitted encoder as tables: from checked values to the numbers that a model takes, without pandas.
+
+Every encoder of `mlsys.pipeline.encoders` comes down to the same few steps: fill gaps in numbers, flag where they were,
+bring them to one scale, and look categories up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from math import nan
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlsys.errors import RunError
+from serve.scoring.fields import Block, Categories, Inputs, Numbers
+from serve.scoring.plain import Part
+
+MISSING, RARE, UNKNOWN = "(missing)", "(rare)", "(unknown)"  # as in mlsys.pipeline.encoders, which is slow to import
+Cell: TypeAlias = tuple[int, float]  # column of the output, and what stands there
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """How one category column enters the model.
+
+    Attributes
+    ----------
+    position : int
+        Of the column among the checked categories.
+    cells : mapping of str or None to Cell
+        For each value that training knew, and for null.
+    unknown : Cell
+        For any other.
+    """
+
+    position: int
+    cells: Mapping[str | None, Cell]
+    unknown: Cell
+
+
+class Encoding:
+    """Fills rows of floats from checked values.
+
+    Parameters
+    ----------
+    positions : sequence of int
+        Which of the checked numbers, in the order of the encoder's columns.
+    fill : ndarray of float64, shape (n_numbers,)
+        What stands for a missing number; NaN where it stays missing.
+    flags : sequence of int
+        Columns, by position in ``positions``, for which another column says whether the number was missing.
+    scale : tuple of two ndarrays, or None
+        Mean and deviation of the signed logarithms of numbers and flags; None where they stay as they are.
+    lookups : sequence of Lookup
+    sources : sequence of str
+        The input that each column of the output was made from.
+    """
+
+    def __init__(
+        self,
+        positions: Sequence[int],
+        fill: Floats,
+        flags: Sequence[int],
+        scale: tuple[Floats, Floats] | None,
+        lookups: Sequence[Lookup],
+        sources: Sequence[str],
+    ) -> None:
+        self.sources = tuple(sources)
+        self.width = len(sources)
+        self._order = list(positions)
+        self._in_order = list(positions) == list(range(len(positions)))
+        self._fill = fill
+        self._filled = [(i, float(fill[i])) for i in np.flatnonzero(~np.isnan(fill)).tolist()]
+        self._flags = list(flags)
+        self._scale = scale
+        self._lookups = [(each.position, each.cells, each.unknown) for each in lookups]
+        self._tables = [_Table(each) for each in lookups]
+        self._zeros = [0.0] * (self.width - len(self._order) - len(self._flags))
+
+    def row(self, numbers: Numbers, categories: Categories) -> list[float]:
+        """Return the encoded values of one record."""
+        values = list(numbers) if self._in_order else [numbers[position] for position in self._order]
+        flags = [float(values[i] != values[i]) for i in self._flags]  # NaN alone differs from itself
+        for i, value in self._filled:
+            if values[i] != values[i]:
+                values[i] = value
+        values += flags
+        if self._scale is not None:
+            values = self._scaled(np.array(values, dtype=np.float64)).tolist()
+        values += self._zeros
+        for position, cells, unknown in self._lookups:
+            column, value = cells.get(categories[position], unknown)
+            values[column] = value
+        return values
+
+    def cell(self, position: int, text: str | None) -> Cell:
+        """Return where a value of the category at ``position`` is written, and as what."""
+        for place, cells, unknown in self._lookups:
+            if place == position:
+                return cells.get(text, unknown)
+        raise KeyError(position)
+
+    def rows(self, block: Block, dtype: type[np.floating[Any]]) -> NDArray[Any]:
+        """Return the encoded values of several records, shape (n_rows, width)."""
+        out = np.zeros((len(block), self.width), dtype=dtype)
+        numbers = block.numbers if self._in_order else block.numbers[:, self._order]
+        flags = np.isnan(numbers[:, self._flags])
+        if self._filled:
+            numbers = np.where(np.isnan(numbers), self._fill, numbers)
+        if self._flags or self._scale is not None:
+            numbers = np.hstack([numbers, flags])
+        if self._scale is not None:
+            numbers = self._scaled(numbers)
+        with np.errstate(over="ignore"):  # a number beyond float32 is infinite to a model of float32, as in training
+            out[:, : numbers.shape[1]] = numbers
+        everyone = np.arange(len(block))
+        for table in self._tables:
+            table.write(block.categories[table.position], out, everyone)
+        return out
+
+    def _scaled(self, values: Floats) -> Floats:
+        assert self._scale is not None
+        mean, deviation = self._scale
+        return np.asarray((np.sign(values) * np.log1p(np.abs(values)) - mean) / deviation)
+
+
+class _Table:
+    """A `Lookup` for whole columns."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self.position = lookup.position
+        cells = [*lookup.cells.values(), lookup.unknown]
+        self._codes = {text: code for code, text in enumerate(lookup.cells)}
+        self._unknown = len(lookup.cells)
+        self._columns = np.array([column for column, _ in cells], dtype=np.intp)
+        self._values = np.array([value for _, value in cells])
+
+    def write(self, texts: Sequence[str | None], out: NDArray[Any], rows: NDArray[np.intp]) -> None:
+        found = map(self._codes.get, texts, repeat(self._unknown))
+        codes = np.fromiter(found, dtype=np.intp, count=len(texts))
+        out[rows, self._columns[codes]] = self._values[codes]
+
+
+def encoding_of(encoder: Part, inputs: Inputs) -> Encoding | None:
+    """Return a fitted encoder as tables; None for one that mlsys does not make.
+
+    Parameters
+    ----------
+    encoder : Part
+        What `mlsys.pipeline.encoders` built, as saved.
+    inputs : Inputs
+
+    Raises
+    ------
+    RunError
+        If it names inputs that the schema does not have.
+    """
+    try:
+        if encoder.kind == "mlsys.NativeColumns":
+            return _native(encoder, inputs)
+        return _columns(encoder, inputs) if encoder.kind == "sklearn.ColumnTransformer" else None
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise RunError(f"The saved encoder is not what mlsys makes ({error!r}): train again.") from error
+
+
+def known_levels(pipeline: Part) -> dict[str, frozenset[str]]:
+    """Return all values of each category column that a saved pipeline's encoder was fitted on.
+
+    Of a vote, those of its first member that has an encoder: all members saw the same rows.
+    """
+    steps = dict(pipeline["steps"])
+    for member in steps["model"].get("estimators_", ()) if "encoder" not in steps else ():
+        if isinstance(member, Part) and member.kind == "sklearn.FrozenEstimator":
+            return known_levels(member["estimator"])
+    encoder = steps.get("encoder")
+    if encoder is None:
+        return {}
+    if encoder.kind == "mlsys.NativeColumns":
+        return {name: frozenset(encoder["levels_"][name]) | {*encoder["rare_"][name]} for name in encoder["categories"]}
+    (_, step, names) = encoder["transformers_"][1]
+    levels = dict(step["steps"])["levels"]["categories_"] if names else []
+    return {name: frozenset(texts.tolist()) - {MISSING} for name, texts in zip(names, levels, strict=True)}
+
+
+def native_labels(encoder: Part) -> dict[str, tuple[dict[str | None, str | None], str | None]]:
+    """Return the label of each value that a NativeColumns knows, by column, and that of any other value."""
+    labels = {}
+    for name in encoder["categories"]:
+        absent = (MISSING, UNKNOWN) if encoder["name_missing"] else (None, None)
+        known: dict[str | None, str | None] = dict.fromkeys(encoder["rare_"][name], RARE)
+        known |= {level: level for level in encoder["levels_"][name]}
+        known[None] = absent[0]
+        labels[name] = (known, absent[1])
+    return labels
+
+
+def native_codes(encoder: Part, name: str) -> dict[str, int]:
+    """Return the code of each label that a NativeColumns gives a column."""
+    order = [*encoder["levels_"][name], RARE, *([MISSING, UNKNOWN] if encoder["name_missing"] else [])]
+    return {label: code for code, label in enumerate(order)}
+
+
+def positions_of(names: Sequence[str], inputs: Inputs, *, numbers: bool) -> list[int]:
+    """Return where an encoder's columns stand among the checked numbers or categories."""
+    present = [field.name for field in (inputs.numbers if numbers else inputs.categories)]
+    return [present.index(name) for name in names]
+
+
+def scale_of(steps: Mapping[str, Part]) -> tuple[Floats, Floats] | None:
+    """Return mean and deviation of a pipeline's StandardScaler, which a SignedLog goes before."""
+    scaler = steps.get("scale")
+    return None if scaler is None else (scaler["mean_"], scaler["scale_"])
+
+
+def _native(encoder: Part, inputs: Inputs) -> Encoding:
+    numbers, categories = encoder["numbers"], encoder["categories"]
+    lookups = []
+    for offset, name in enumerate(categories):
+        labels, other = native_labels(encoder)[name]
+        codes: dict[str | None, float] = {None: nan}
+        codes.update(native_codes(encoder, name))
+        column = len(numbers) + offset
+        cells = {text: (column, codes[label]) for text, label in labels.items()}
+        (position,) = positions_of([name], inputs, numbers=False)
+        lookups.append(Lookup(position, cells, (column, codes[other])))
+    scaler = encoder.get("scale_")
+    scale = None if scaler is None else scale_of(dict(scaler["steps"]))
+    positions = positions_of(numbers, inputs, numbers=True)
+    return Encoding(positions, encoder["fill_"], [], scale, lookups, [*numbers, *categories])
+
+
+def _columns(encoder: Part, inputs: Inputs) -> Encoding:
+    (_, number_steps, numbers), (_, category_steps, categories) = encoder["transformers_"][:2]
+    fill, flags, scale = np.empty(0), [], None
+    if numbers:
+        steps = dict(number_steps["steps"])
+        fill, scale = steps["empty"]["fill_"], scale_of(steps)
+        if "impute" in steps:
+            fill = steps["impute"]["statistics_"].astype(np.float64)
+            flags = steps["impute"]["indicator_"]["features_"].tolist()
+    sources = [*numbers, *(numbers[i] for i in flags)]
+    lookups: list[Lookup] = []
+    if categories:
+        levels = dict(category_steps["steps"])["levels"]
+        for index, position in enumerate(positions_of(categories, inputs, numbers=False)):
+            cells, unknown, width = _LEVELS[levels.kind](levels, index, len(sources))
+            if MISSING in cells:  # what the imputer before puts for null
+                cells[None] = cells[MISSING]
+            lookups.append(Lookup(position, cells, unknown))
+            sources += [categories[index]] * width
+    return Encoding(positions_of(numbers, inputs, numbers=True), fill, flags, scale, lookups, sources)
+
+
+Levels: TypeAlias = tuple[dict[str | None, Cell], Cell, int]
+
+
+def _one_hot(levels: Part, index: int, start: int) -> Levels:
+    codes = _codes(levels, index)
+    return {text: (start + code, 1.0) for text, code in codes.items()}, (start, 0.0), max(codes.values()) + 1
+
+
+def _ordinal(levels: Part, index: int, start: int) -> Levels:
+    codes = _codes(levels, index)
+    return {text: (start, float(code)) for text, code in codes.items()}, (start, float(levels["unknown_value"])), 1
+
+
+def _target(levels: Part, index: int, start: int) -> Levels:
+    texts, rates = levels["categories_"][index].tolist(), levels["encodings_"][index].tolist()
+    cells: dict[str | None, Cell] = {text: (start, rate) for text, rate in zip(texts, rates, strict=True)}
+    return cells, (start, float(levels["target_mean_"])), 1
+
+
+def _codes(levels: Part, index: int) -> dict[str | None, int]:
+    """Return the code of each level; those that were rare in training share one."""
+    texts = levels["categories_"][index].tolist()
+    grouped = levels["_default_to_infrequent_mappings"][index] if levels["_infrequent_enabled"] else None
+    return dict(zip(texts, range(len(texts)) if grouped is None else grouped.tolist(), strict=True))
+
+
+_LEVELS = {
+    "sklearn.OneHotEncoder": _one_hot,
+    "sklearn.OrdinalEncoder": _ordinal,
+    "sklearn.TargetEncoder": _target,
+}

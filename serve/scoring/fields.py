@@ -1,0 +1,387 @@
+"""A run's inputs as its schema.json describes them: what a record must hold, and what is odd about it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import inf, nan
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlsys.errors import RunError, closest
+from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem
+
+Numbers: TypeAlias = tuple[float, ...]  # NaN where null
+Categories: TypeAlias = tuple[str | None, ...]
+
+COMPLETE_BELOW = 200  # schema.json lists so many categories at most
+SHOWN_CATEGORIES = 8
+NUMBER_TYPES = frozenset({float, int})
+LARGEST = float(np.finfo(np.float32).max)  # half of the libraries compute in float32, and refuse or misread more
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input.
+
+    Attributes
+    ----------
+    name, unit, description : str
+    number : bool
+        Whether it is a number; else a category.
+    nullable : bool
+    low, high : float
+        What training saw; infinite where it saw nothing.
+    categories : frozenset of str or None
+        What training knew; None where that is not known.
+    """
+
+    name: str
+    number: bool
+    nullable: bool
+    low: float = -inf
+    high: float = inf
+    categories: frozenset[str] | None = None
+    unit: str = ""
+    description: str = ""
+
+    @property
+    def expected(self) -> str:
+        """What it takes, in words."""
+        null = " or null" if self.nullable else ""
+        if self.number:
+            return f"a number below 3.4e38 in size{null}"
+        if not self.categories:
+            return f"text{null}"
+        some = sorted(self.categories)[:SHOWN_CATEGORIES]
+        more = ", …" if len(self.categories) > len(some) else ""
+        return f"text{null}, such as {', '.join(map(repr, some))}{more}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Checked values of several records.
+
+    Attributes
+    ----------
+    numbers : ndarray of float64, shape (n_rows, n_numbers)
+        In the schema's order, NaN where null.
+    categories : list of sequence of str or None, each of length n_rows
+        A column for each category, in the schema's order.
+    """
+
+    numbers: NDArray[np.float64]
+    categories: list[Sequence[str | None]]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @classmethod
+    def of(cls, records: Sequence[tuple[Numbers, Categories]]) -> Block:
+        """Return checked records as a block."""
+        numbers = np.array([record[0] for record in records], dtype=np.float64).reshape(len(records), -1)
+        return cls(numbers, list(zip(*(record[1] for record in records), strict=True)))
+
+    def values(self, row: int) -> tuple[Numbers, Categories]:
+        """Return one row."""
+        return tuple(self.numbers[row].tolist()), tuple(column[row] for column in self.categories)
+
+    def part(self, start: int, rows: int) -> Block:
+        """Return ``rows`` rows from ``start`` on, or as many as there are."""
+        end = start + rows
+        return Block(self.numbers[start:end], [column[start:end] for column in self.categories])
+
+
+def fields_of(schema: Mapping[str, Any], known: Mapping[str, frozenset[str]]) -> tuple[Field, ...]:
+    """Return the inputs that schema.json describes.
+
+    Parameters
+    ----------
+    schema : mapping
+        Content of schema.json.
+    known : mapping of str to frozenset of str
+        For some category inputs, all values that the model's encoder was fitted on: the schema lists the most frequent.
+    """
+    fields = []
+    for entry in schema["inputs"]:
+        name, dtype = str(entry["name"]), entry["dtype"]
+        if dtype not in ("float64", "string"):
+            raise RunError(f"The schema's input {name} has the dtype {dtype!r}; only float64 and string are known.")
+        listed = entry.get("categories")
+        complete = listed is not None and (len(listed) < COMPLETE_BELOW or name in known)
+        fields.append(
+            Field(
+                name=name,
+                number=dtype == "float64",
+                nullable=bool(entry["nullable"]),
+                low=float(entry.get("min", -inf)),
+                high=float(entry.get("max", inf)),
+                categories=known.get(name, frozenset()) | frozenset(listed or ()) if complete else None,
+                unit=str(entry.get("unit") or ""),
+                description=str(entry.get("description") or ""),
+            )
+        )
+    if not fields:
+        raise RunError("The schema names no inputs, so there is nothing to score by: train again.")
+    return tuple(fields)
+
+
+class _CloserLook(Exception):  # noqa: N818 - no error yet
+    """Not all of a record is as it should be."""
+
+
+class Inputs:
+    """Checks records against the fields, fast where nothing is wrong; `check` belongs to one thread.
+
+    Parameters
+    ----------
+    fields : sequence of Field
+    """
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self.fields = tuple(fields)
+        self.by_name = {field.name: field for field in fields}
+        self.numbers = [field for field in fields if field.number]
+        self.categories = [field for field in fields if not field.number]
+        self._numbers_of = _getter([field.name for field in self.numbers])
+        self._categories_of = _getter([field.name for field in self.categories])
+        self._low = np.array([field.low for field in self.numbers], dtype=np.float32)  # rounding keeps the order
+        self._high = np.array([field.high for field in self.numbers], dtype=np.float32)
+        self._known = [field.categories for field in self.categories]
+        self._width = len(fields)
+        self._required_of = _getter([field.name for field in self.numbers if not field.nullable])
+        self._texts = [(field.nullable, field.categories) for field in self.categories]
+        self._values = np.empty(len(self.numbers), dtype=np.float32)  # these two are why `check` belongs to one thread
+        self._flags = np.empty(len(self.numbers), dtype=bool)
+        self._pack = struct.Struct(f"{len(self.numbers)}f").pack_into  # it refuses what is beyond float32
+
+    def check(self, record: object) -> tuple[Numbers, Categories, tuple[str, ...]]:
+        """Return a record's values, and warnings.
+
+        Raises
+        ------
+        InvalidInput
+            If fields are missing, unknown or of another type; names all of them.
+        """
+        try:
+            numbers, categories, odd = self._plain(record)  # type: ignore[arg-type]
+        except (KeyError, TypeError, OverflowError, struct.error, _CloserLook):
+            numbers, categories = self._checked(record, None)
+            odd = True
+        return numbers, categories, self._warnings(numbers, categories) if odd else ()
+
+    def _plain(self, record: Mapping[str, Any]) -> tuple[Numbers, Categories, bool]:
+        """Return a record's values, and whether some are odd; raise something if not all is as it should be."""
+        numbers, categories = self._numbers_of(record), self._categories_of(record)
+        kinds = set(map(type, numbers))
+        nulls = 0
+        if type(None) in kinds:
+            kinds.remove(type(None))
+            nulls = numbers.count(None)
+            if None in self._required_of(record):
+                raise _CloserLook
+            numbers = tuple([nan if value is None else value for value in numbers])
+        if not kinds <= NUMBER_TYPES or len(record) != self._width:
+            raise _CloserLook
+        values, flags = self._values, self._flags
+        self._pack(values.data, 0, *numbers)
+        if np.count_nonzero(np.isfinite(values, flags)) + nulls != len(numbers):
+            raise _CloserLook
+        odd = np.count_nonzero(np.less(values, self._low, flags)) + np.count_nonzero(
+            np.greater(values, self._high, flags)
+        )
+        for text, (nullable, known) in zip(categories, self._texts, strict=True):
+            if type(text) is not str:
+                if text is not None or not nullable:
+                    raise _CloserLook
+            elif known is None or text not in known:
+                if not is_text(text):
+                    raise _CloserLook
+                odd += known is not None
+        return numbers, categories, bool(odd)
+
+    def block(self, records: Sequence[object], first_row: int = 0) -> tuple[Block, dict[int, tuple[str, ...]]]:
+        """Return the values of several records, and warnings by row.
+
+        Parameters
+        ----------
+        records : sequence
+        first_row : int
+            The number of the first one, for what is said about rows.
+        """
+        try:
+            block = self._plain_block(records)  # type: ignore[arg-type]
+        except (KeyError, TypeError, OverflowError, struct.error, _CloserLook):
+            block = self._slow_block(records, first_row)
+        return block, self.warnings(block, first_row)
+
+    def joined(self, blocks: Sequence[Block]) -> Block:
+        """Return the rows of several blocks as one."""
+        numbers = [np.empty((0, len(self.numbers))), *(block.numbers for block in blocks)]
+        columns = range(len(self.categories))
+        categories: list[Sequence[str | None]] = [
+            list(chain.from_iterable(block.categories[column] for block in blocks)) for column in columns
+        ]
+        return Block(np.concatenate(numbers), categories)
+
+    def warnings(self, block: Block, first_row: int = 0) -> dict[int, tuple[str, ...]]:
+        """Return what is odd about the rows of a block, by row."""
+        odd: set[int] = set()
+        numbers = block.numbers.astype(np.float32)
+        outside = (numbers < self._low) | (numbers > self._high)
+        if outside.any():
+            odd.update(np.flatnonzero(outside.any(axis=1)).tolist())
+        for column, known in zip(block.categories, self._known, strict=True):
+            if known is not None and (unseen := set(column) - known - {None}):
+                odd.update(row for row, text in enumerate(column) if text in unseen)
+        return {
+            first_row + row: self._warnings(
+                block.numbers[row].tolist(), tuple(column[row] for column in block.categories)
+            )
+            for row in sorted(odd)
+        }
+
+    def _plain_block(self, records: Sequence[Mapping[str, Any]]) -> Block:
+        """Return the values of several records; raise something if not all is as it should be."""
+        rows = [self._numbers_of(record) for record in records]
+        texts = [self._categories_of(record) for record in records]
+        if set(map(len, records)) != {self._width}:
+            raise _CloserLook
+        kinds, nulls = set(map(type, chain.from_iterable(rows))), 0
+        if type(None) in kinds:
+            kinds.remove(type(None))
+            nulls = sum(row.count(None) for row in rows)
+            if any(None in self._required_of(record) for record in records):
+                raise _CloserLook
+        if not kinds <= NUMBER_TYPES:
+            raise _CloserLook
+        numbers = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
+        if np.count_nonzero(np.abs(numbers) <= LARGEST) + nulls != numbers.size:
+            raise _CloserLook
+        categories: list[Sequence[str | None]] = list(zip(*texts, strict=True)) if self.categories else []
+        for column, (nullable, known) in zip(categories, self._texts, strict=True):
+            if not set(map(type, column)) <= ({str, type(None)} if nullable else {str}):
+                raise _CloserLook
+            if not all(map(is_text, set(column) - (known or set()) - {None})):
+                raise _CloserLook
+        return Block(numbers, categories)
+
+    def _slow_block(self, records: Sequence[object], first_row: int) -> Block:
+        """Return the values of several records, looking at each; name all that is wrong."""
+        problems: list[InputProblem] = []
+        rows, texts = [], []
+        for row, record in enumerate(records, start=first_row):
+            try:
+                numbers, categories = self._checked(record, row)
+            except InvalidInput as error:
+                problems += error.problems
+                if len(problems) > LISTED:
+                    break
+            else:
+                rows.append(numbers)
+                texts.append(categories)
+        if problems:
+            raise InvalidInput(problems)
+        array = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
+        return Block(array, list(zip(*texts, strict=True)) if self.categories else [])
+
+    def _checked(self, record: object, row: int | None) -> tuple[Numbers, Categories]:
+        """Return a record's values, looking at each."""
+        if not isinstance(record, Mapping):
+            raise InvalidInput([problem(row, "", record, "an object of the model's inputs", None, _no_object(record))])
+        problems = self._names(record, row)
+        values: dict[bool, list[Any]] = {True: [], False: []}
+        for field in self.fields:
+            if field.name not in record:
+                continue
+            value = record[field.name]
+            if fits(field, value):
+                values[field.number].append(nan if value is None and field.number else value)
+            else:
+                problems.append(problem(row, field.name, value, field.expected, None))
+        if problems:
+            raise InvalidInput(problems)
+        return tuple(float(value) for value in values[True]), tuple(values[False])
+
+    def _names(self, record: Mapping[Any, object], row: int | None) -> list[InputProblem]:
+        extra = [name for name in record if name not in self.by_name]
+        missing = [field for field in self.fields if field.name not in record]
+        return name_problems(missing, extra, self.by_name, row)
+
+    def _warnings(self, numbers: Iterable[float], categories: Categories) -> tuple[str, ...]:
+        said = [
+            f"{field.name}: {value:g} is outside of what training saw ({field.low:g} to {field.high:g})."
+            for field, value in zip(self.numbers, numbers, strict=True)
+            if value < field.low or value > field.high
+        ]
+        said += [
+            f"{field.name}: {text!r} did not occur in training; it is scored as unknown."
+            for field, text in zip(self.categories, categories, strict=True)
+            if text is not None and field.categories is not None and text not in field.categories
+        ]
+        return tuple(said)
+
+
+def fits(field: Field, value: object) -> bool:
+    """Return whether a parsed JSON value is one that a field takes."""
+    if value is None:
+        return field.nullable
+    if not field.number:
+        return is_text(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= LARGEST  # not so for NaN
+
+
+def is_text(value: object) -> bool:
+    """Return whether a value is text of whole characters: JSON can escape halves, which no library can store."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def name_problems(
+    missing: Iterable[Field], extra: Sequence[object], known: Mapping[str, Field], row: int | None
+) -> list[InputProblem]:
+    """Describe fields that are missing, and names that no field has."""
+    problems = []
+    unknown = [str(name) for name in extra]
+    for field in missing:
+        near = closest(field.name, unknown)
+        hint = f" ({near!r} came, which is spelled like it)" if near else ""
+        message = f"{field.name} is missing{hint}; expected {field.expected}."
+        problems.append(_nothing(problem(row, field.name, None, field.expected, near, message)))
+    for name in unknown:
+        near = closest(name, known)
+        hint = f"; the nearest is {near}" if near else ""
+        expected = "only the model's inputs"
+        problems.append(problem(row, name, name, expected, near, f"{name!r} is no input of the model{hint}."))
+    return problems
+
+
+def _nothing(each: InputProblem) -> InputProblem:
+    each["got"] = "nothing"
+    return each
+
+
+def _no_object(record: object) -> str:
+    kind = {list: "a list", str: "text", bool: "true or false", type(None): "null"}.get(type(record), "a number")
+    return f"The record is {kind}; expected an object of the model's inputs."
+
+
+def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Return a function from a record to the values of ``names``, as a tuple of any length."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    if not names:
+        return lambda record: ()  # noqa: ARG005
+    name = names[0]
+    return lambda record: (record[name],)

@@ -1,0 +1,57 @@
+"""The path that always works: the run's own scikit-learn Pipeline on a DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.scoring.fields import Block, Categories, Field, Numbers
+from serve.scoring.reasons import Explained
+from serve.scoring.shapley import sampled_shapley
+
+if TYPE_CHECKING:
+    from mlsys.runs.model_io import Classifier
+
+
+class PipelinePath:
+    """Scores by the fitted Pipeline.
+
+    Parameters
+    ----------
+    model : Classifier
+    fields : sequence of Field
+    typical : tuple of numbers and categories
+        The record that reasons are relative to.
+    """
+
+    def __init__(self, model: Classifier, fields: Sequence[Field], typical: tuple[Numbers, Categories]) -> None:
+        self._model = model
+        self._fields = tuple(fields)
+        self._typical = typical
+
+    def one(self, numbers: Numbers, categories: Categories) -> float:
+        """Return the score of one record."""
+        return float(self.many(Block.of([(numbers, categories)]))[0])
+
+    def many(self, block: Block) -> NDArray[np.float64]:
+        """Return the score of each row."""
+        answer = np.asarray(self._model.predict_proba(self._frame(block)), dtype=np.float64)
+        return np.ascontiguousarray(answer[:, 1])
+
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:
+        """Return sampled Shapley values."""
+        return sampled_shapley(self.many, self._fields, self._typical, (numbers, categories))
+
+    def _frame(self, block: Block) -> Any:  # noqa: ANN401 - a DataFrame
+        """Return a block as the table that `mlsys.runs.inputs.to_inputs` would give."""
+        import pandas as pd  # this path alone needs it
+
+        numbers, categories = iter(block.numbers.T), iter(block.categories)
+        columns = {
+            field.name: next(numbers) if field.number else pd.array(list(next(categories)), dtype="str")
+            for field in self._fields
+        }
+        return pd.DataFrame(columns)

@@ -1,0 +1,168 @@
+"""Tables instead of records: the same checks on Arrow columns, whatever file they were read from."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.scoring.fields import LARGEST, Block, Field, Inputs, name_problems
+from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read_csv(data: bytes, inputs: Inputs) -> pa.Table:
+    """Return the table in a CSV file, its columns typed as the fields are; an empty cell is null.
+
+    Parameters
+    ----------
+    data : bytes
+        UTF-8, with a header.
+    inputs : Inputs
+
+    Raises
+    ------
+    InvalidInput
+        If it is no CSV, or cells of number fields hold no numbers; names all of them.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    try:
+        header = csv.open_csv(io.BytesIO(data), read_options=csv.ReadOptions(block_size=1 << 20)).schema.names
+        options = csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
+        )
+        table = csv.read_csv(io.BytesIO(data), convert_options=options)
+    except ValueError as error:  # Arrow's own are ones, and names that are not UTF-8 give another
+        message = f"The body is no CSV table with a header: {error}."
+        raise InvalidInput([problem(None, "", "", "a CSV table with a header", None, message)]) from error
+    problems: list[InputProblem] = []
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        field = inputs.by_name.get(name)
+        columns.append(_as_numbers(field, column, problems) if field is not None and field.number else column)
+    if problems:
+        raise InvalidInput(problems)
+    return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def check_columns(table: pa.Table, inputs: Inputs, allowed: Collection[str]) -> None:
+    """Check names and types of a table's columns.
+
+    Parameters
+    ----------
+    table : pyarrow Table
+    inputs : Inputs
+    allowed : collection of str
+        Further columns that may come, which are not looked at.
+
+    Raises
+    ------
+    InvalidInput
+        Naming every column that is missing, unknown, doubled or of another type.
+    """
+    names = table.column_names
+    extra = [name for name in names if name not in inputs.by_name and name not in allowed]
+    problems = name_problems([f for f in inputs.fields if f.name not in names], extra, inputs.by_name, None)
+    for field in inputs.fields:
+        count = names.count(field.name)
+        if count > 1:
+            message = f"The column {field.name} comes {count} times; expected once."
+            problems.append(problem(None, field.name, count, "one column of the name", None, message))
+        elif count == 1 and not _type_fits(field, table.schema.field(field.name).type):
+            got = str(table.schema.field(field.name).type)
+            expected = "numbers" if field.number else "text"
+            message = f"The column {field.name} is of the type {got}; expected {expected}."
+            problems.append(problem(None, field.name, got, expected, None, message))
+    if problems:
+        raise InvalidInput(problems)
+
+
+def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, list[InputProblem]]:
+    """Return the values of a table whose columns were checked, and what is wrong with single cells.
+
+    Parameters
+    ----------
+    table : pyarrow Table
+        A slice of a few hundred rows.
+    inputs : Inputs
+    first_row : int
+        The number of its first row.
+    """
+    problems: list[InputProblem] = []
+    numbers = np.empty((table.num_rows, len(inputs.numbers)))
+    for position, field in enumerate(inputs.numbers):
+        numbers[:, position] = numbers_of(table.column(field.name))
+        bad = np.abs(numbers[:, position]) > LARGEST
+        if not field.nullable:
+            bad |= np.isnan(numbers[:, position])
+        for row in np.flatnonzero(bad)[:LISTED].tolist():
+            value = float(numbers[row, position])
+            got = None if np.isnan(value) else value
+            problems.append(problem(first_row + row, field.name, got, field.expected, None))
+    categories: list[Sequence[str | None]] = []
+    for field in inputs.categories:
+        column = table.column(field.name).to_pylist()
+        if not field.nullable and None in column:
+            empty = [row for row, text in enumerate(column) if text is None][:LISTED]
+            problems += [problem(first_row + row, field.name, None, field.expected, None) for row in empty]
+        categories.append(column)
+    return Block(numbers, categories), problems
+
+
+def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return a column's numbers, NaN where null."""
+    import pyarrow as pa
+
+    whole = column.cast(pa.float64(), safe=False).combine_chunks()
+    if not len(whole):
+        return np.empty(0)
+    # By its buffers: whatever turns Arrow into Python or back, as to_numpy and fill_null do, imports pandas.
+    present, content = whole.buffers()
+    values = np.frombuffer(content, dtype=np.float64, count=len(whole), offset=8 * whole.offset).copy()
+    if whole.null_count:
+        bits = np.unpackbits(np.frombuffer(present, dtype=np.uint8), bitorder="little")
+        values[bits[whole.offset : whole.offset + len(whole)] == 0] = np.nan
+    return values
+
+
+def _type_fits(field: Field, kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if types.is_null(kind):
+        return True
+    if field.number:
+        return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _as_numbers(field: Field, column: pa.ChunkedArray, problems: list[InputProblem]) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        for row, text in enumerate(column.to_pylist()):
+            if text is not None and not _is_number(text):
+                problems.append(problem(row, field.name, text, field.expected, None))
+                if len(problems) > LISTED:
+                    break
+        return column
+
+
+def _is_number(text: str) -> bool:
+    import pyarrow as pa
+
+    try:
+        pa.scalar(text).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True

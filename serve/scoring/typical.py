@@ -1,0 +1,64 @@
+"""A typical record of the training rows, from reference.json: what a record is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import nan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.scoring.encoding import Encoding
+from serve.scoring.fields import Categories, Inputs, Numbers
+
+
+def typical_record(reference: Mapping[str, Any], inputs: Inputs) -> tuple[Numbers, Categories]:
+    """Return the median of each number and the most frequent value of each category; null where neither is known.
+
+    Parameters
+    ----------
+    reference : mapping
+        Content of reference.json, or nothing.
+    inputs : Inputs
+    """
+    features = reference.get("features", {})
+    numbers = []
+    for field in inputs.numbers:
+        quantiles = features.get(field.name, {}).get("quantiles")
+        numbers.append(float(quantiles[len(quantiles) // 2]) if quantiles else nan)
+    return tuple(numbers), tuple(_most_frequent(features.get(field.name, {})) for field in inputs.categories)
+
+
+def encoded_means(reference: Mapping[str, Any], inputs: Inputs, encoding: Encoding) -> NDArray[np.float64]:
+    """Return the mean of each encoded column over the training rows; 0 for numbers, which are brought to that mean.
+
+    Parameters
+    ----------
+    reference : mapping
+        Content of reference.json, or nothing.
+    inputs : Inputs
+    encoding : Encoding
+        One that brings numbers to one scale.
+    """
+    means = np.zeros(encoding.width)
+    features = reference.get("features", {})
+    for position, field in enumerate(inputs.categories):
+        feature = features.get(field.name, {})
+        missing = float(feature.get("missing", 0.0))
+        shares: dict[str | None, float] = {text: share * (1 - missing) for text, share in _levels(feature).items()}
+        for text, share in (shares | {None: missing}).items():
+            column, value = encoding.cell(position, text)
+            means[column] += share * value
+    return means
+
+
+def _levels(feature: Mapping[str, Any]) -> dict[str, float]:
+    return {str(text): float(share) for text, share in feature.get("levels", {}).items()}
+
+
+def _most_frequent(feature: Mapping[str, Any]) -> str | None:
+    missing = float(feature.get("missing", 0.0))
+    shares: dict[str | None, float] = {None: missing}
+    shares |= {text: share * (1 - missing) for text, share in _levels(feature).items()}
+    return max(shares, key=lambda text: shares[text])

@@ -1,0 +1,78 @@
+"""Which run is meant: a run directory, `latest`, or a version of the registry."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlsys.errors import RunError
+from mlsys.runs.files import MANIFEST
+
+REGISTRY = "registry:"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A run that can be served.
+
+    Attributes
+    ----------
+    reference : str
+        What the user asked for; asked again, it may lead to another run.
+    name : str
+        The registered name, or what stands for it.
+    version : str
+        The registered version; of a plain run directory the start of its manifest's digest.
+    path : str
+        The run directory, absolute.
+    """
+
+    reference: str
+    name: str
+    version: str
+    path: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def find_target(reference: str, registry: Path) -> Target:
+    """Return the run that a reference leads to now.
+
+    Raises
+    ------
+    MlsysError
+        If there is none; names the nearest.
+    """
+    if reference.startswith(REGISTRY):
+        from mlsys.registry.folder import resolve
+
+        found = resolve(reference, registry)
+        return Target(reference, found.name, found.version, str(Path(found.run).resolve()))
+    from mlsys.runs import find_run
+
+    path = find_run(reference)
+    try:
+        digest = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+    except OSError as error:
+        raise RunError(f"{path / MANIFEST} cannot be read: {error.strerror}.") from error
+    return Target(reference, "/".join(path.parts[-2:]), digest[:12], str(path))
+
+
+def shadow_reference(shadow: str, served: str) -> str:
+    """Return what ``--shadow`` refers to: beside a registered model, a plain word is another alias of the same name.
+
+    Examples
+    --------
+    >>> shadow_reference("challenger", "registry:conversion@champion")
+    'registry:conversion@challenger'
+    >>> shadow_reference("latest", "outputs/2026-11-20/10-15-00")
+    'latest'
+    """
+    if not served.startswith(REGISTRY) or shadow.startswith(REGISTRY) or "/" in shadow:
+        return shadow
+    name = served.removeprefix(REGISTRY).partition("@")[0]
+    return f"{REGISTRY}{name}@{shadow}"

@@ -1,0 +1,183 @@
+"""`mlsys registry`: what its commands print, as text and as JSON, and their exit codes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlsys.cli.main import main
+from tests.registry.conftest import runs  # noqa: F401 - a fixture
+
+
+@pytest.fixture
+def mlsys(capsys, monkeypatch):
+    """Run a command in this process; returns exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mlsys", "registry", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return (stop.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch, runs) -> Path:  # noqa: F811
+    """A working folder with runs in outputs/."""
+    (tmp_path / "outputs").symlink_to(runs.first.path.parent)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLSYS_REGISTRY", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def kept(mlsys, work):
+    """Two versions, the first the champion."""
+    mlsys("add", "first", "--name", "leads")
+    mlsys("promote", "leads")
+    mlsys("add", "tuned", "--name", "leads", "--why", "deeper trees")
+    return work / "registry" / "leads"
+
+
+def test_from_the_first_command_on(mlsys, work):
+    code, out, _ = mlsys("list")
+    assert (code, out) == (0, "No models in registry: `mlsys registry add latest --name NAME` adds one.\n")
+    code, out, _ = mlsys("add", "first", "--name", "leads")
+    assert (code, out.splitlines()) == (
+        0,
+        ["Added leads 1.0.0 (major: the first version).", "Next: mlsys registry promote leads@1.0.0"],
+    )
+    code, out, _ = mlsys("add", "first", "--name", "leads")
+    assert (code, out) == (0, "leads 1.0.0 is this run already: nothing was added.\n")
+    code, out, _ = mlsys("promote", "registry:leads@1.0.0")
+    assert code == 0
+    assert "There is none yet to be compared with." in out
+    assert out.endswith("The champion of leads is 1.0.0.\n")
+    code, out, _ = mlsys("promote", "leads")
+    assert (code, out) == (0, "leads 1.0.0 is the champion already: nothing was changed.\n")
+
+
+def test_latest_is_the_run_that_ended_last(mlsys, work):
+    code, out, _ = mlsys("add", "latest", "--name", "leads", "--json")
+    said = json.loads(out)
+    assert (code, said["version"], Path(said["run"]).name) == (0, "1.0.0", "poor")
+    assert said["rise"] == {"part": "major", "reasons": ["the first version"]}
+
+
+def test_a_refusal_is_exit_code_1_and_says_why(mlsys, kept):
+    mlsys("add", "poor", "--name", "leads")
+    code, out, _ = mlsys("promote", "leads@2.0.0")
+    assert code == 1
+    assert "roc_auc         FAILED" in out
+    assert "allowed is 0.02" in out
+    assert "Refused: leads 2.0.0 does not pass. Nothing was changed" in out
+    code, out, _ = mlsys("promote", "leads@2.0.0", "--json")
+    said = json.loads(out)
+    assert (code, said["entry"], said["verdict"]["passed"], said["verdict"]["champion"]) == (1, None, False, "1.0.0")
+    code, _, err = mlsys("promote", "leads@2.0.0", "--force")
+    assert code == 2
+    assert "--reason" in err
+    code, out, _ = mlsys("promote", "leads@2.0.0", "--force", "--reason", "seats are needed")
+    assert code == 0
+    assert out.endswith("The champion of leads is 2.0.0, no longer 1.0.0, by force.\n")
+    code, out, _ = mlsys("history", "leads")
+    assert "forced: seats are needed" in out
+    code, out, _ = mlsys("rollback", "leads", "--why", "no better")
+    assert (code, out) == (0, "The champion of leads is 1.0.0 again, no longer 2.0.0.\n")
+    code, _, err = mlsys("rollback", "leads")
+    assert code == 1
+    assert "no previous champion" in err
+
+
+def test_metric_margin_and_the_registrys_own_gate(mlsys, kept):
+    mlsys("add", "poor", "--name", "leads")
+    code, _, err = mlsys("promote", "leads@2.0.0", "--metric", "rocauc")
+    assert code == 2
+    assert "closest: roc_auc" in err
+    code, out, _ = mlsys("promote", "leads@2.0.0", "--metric", "log_loss", "--margin", "9")
+    assert code == 0
+    assert "allowed is 9" in out
+    gate = Path(__file__).parents[2] / "conf" / "gate.yaml"
+    (kept.parent / "gate.yaml").write_text(gate.read_text().replace("roc_auc  ", "brier  "))
+    code, out, _ = mlsys("promote", "leads@1.1.0")
+    assert code == 0
+    assert "brier" in out
+
+
+def test_tables_and_json_say_the_same(mlsys, kept):
+    mlsys("alias", "leads@1.1.0", "challenger", "--why", "to be watched")
+    _, out, _ = mlsys("list")
+    assert out.splitlines()[1].split()[:3] == ["leads", "1.1.0", "challenger"]
+    rows = json.loads(mlsys("list", "leads", "--json")[1])
+    assert [(row["version"], row["aliases"], row["why"]) for row in rows] == [
+        ("1.1.0", ["challenger"], "deeper trees"), ("1.0.0", ["champion"], None),
+    ]  # fmt: skip
+    told = json.loads(mlsys("history", "leads", "--json")[1])
+    assert [(line["action"], line["from"], line["to"]) for line in told] == [
+        ("add", None, "1.0.0"), ("promote", None, "1.0.0"), ("add", "1.0.0", "1.1.0"), ("alias", None, "1.1.0"),
+    ]  # fmt: skip
+    shown = json.loads(mlsys("show", "leads@challenger", "--json")[1])
+    assert (shown["version"], shown["audit"], shown["inputs"]) == ("1.1.0", "pass", 2)
+    _, out, _ = mlsys("show", "leads@challenger")
+    assert "path: registry/leads/versions/1.1.0" in out
+    assert "to be watched" in out
+
+
+def test_aliases_come_and_go(mlsys, kept):
+    assert mlsys("alias", "leads", "next")[1] == "leads@next is 1.1.0 now, before nothing.\n"
+    assert mlsys("alias", "leads", "next")[1] == "leads@next is 1.1.0 already: nothing was changed.\n"
+    assert mlsys("alias", "leads", "next", "--remove")[1] == "leads@next is gone; it was 1.1.0.\n"
+    code, _, err = mlsys("alias", "leads", "champion")
+    assert code == 2
+    assert "`mlsys registry promote` and `rollback` move this one" in err
+    assert mlsys("rollback", "leads@1.0.0")[0] == 2
+
+
+def test_verify_is_exit_code_1_for_damage_alone(mlsys, kept):
+    assert mlsys("verify") == (0, "No damage: 1 model in registry.\n", "")
+    shutil.copytree(kept / "versions" / "1.1.0", kept / ".adding-1.2.0")
+    code, out, _ = mlsys("verify", "leads")
+    assert (code, "unfinished" in out) == (0, True)
+    history = kept / "history.jsonl"
+    history.write_bytes(history.read_bytes()[:-3])
+    code, out, _ = mlsys("verify", "--json")
+    assert code == 1
+    assert [(found["where"], found["level"]) for found in json.loads(out)] == [("history", "damage")]
+    code, _, err = mlsys("list")
+    assert code == 1
+    assert "restore it from a copy" in err
+    code, _, err = mlsys("verify", "lead")
+    assert code == 1
+    assert "closest: leads" in err
+
+
+def test_the_place_can_be_named_and_a_missing_extra_is_said(mlsys, work, monkeypatch):
+    mlsys("add", "first", "--name", "leads", "--registry", "elsewhere")
+    monkeypatch.setenv("MLSYS_REGISTRY", "elsewhere")
+    assert "1.0.0" in mlsys("list")[1]
+    monkeypatch.setattr("mlsys.registry.mlflow_runs.find_spec", lambda name: None)
+    code, _, err = mlsys("list", "--registry", "mlflow")
+    assert code == 1
+    assert "pip install 'mlsys[mlflow]'" in err
+
+
+def test_wrong_usage_is_exit_code_2(mlsys, work):
+    assert mlsys("add", "first", "--name", "leads", "--bump", "huge")[0] == 2
+    assert mlsys("add", "first")[0] == 2
+
+
+def test_help_is_quick_and_has_examples():
+    commands = ("add", "list", "show", "promote", "rollback", "alias", "history", "verify")
+    code = (
+        "import sys; from typer.testing import CliRunner; from mlsys.cli.main import app\n"
+        f"for name in {commands}:\n"
+        "    done = CliRunner().invoke(app, ['registry', name, '--help'])\n"
+        "    assert 'Example: mlsys registry ' + name in done.output, done.output\n"
+        "print([n for n in ('pandas', 'numpy', 'sklearn', 'mlflow', 'mlsys.registry') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr

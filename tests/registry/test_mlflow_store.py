@@ -1,0 +1,152 @@
+"""A registry in MLflow: what MLflow itself then knows, and what is left by commands that are killed."""
+
+import itertools
+
+import pytest
+
+from mlsys.errors import RegistryError
+from mlsys.registry.commands import add, promote, rollback, set_alias
+from mlsys.registry.mlflow_store import MlflowStore
+from mlsys.registry.names import Reference
+
+# Of SQLAlchemy, about options that MLflow's own tables use.
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.slow]
+CHANGES = (
+    "create_model_version",
+    "set_registered_model_tag",
+    "set_registered_model_alias",
+    "delete_registered_model_alias",
+)
+NUMBER = itertools.count()
+
+
+class Killed(BaseException):
+    """Ends a command at once."""
+
+
+@pytest.fixture
+def client(mlflow_uri):
+    from mlflow import MlflowClient
+
+    return MlflowClient(mlflow_uri, mlflow_uri)
+
+
+@pytest.fixture
+def kept(mlflow_store, runs, gate):
+    """The name of a model of two versions, the first the champion."""
+    name = f"kept{next(NUMBER)}"
+    add(mlflow_store, runs.first, name)
+    promote(mlflow_store, Reference(name), gate)
+    add(mlflow_store, runs.again, name)
+    return name
+
+
+def survives(number, command):
+    """Run a command that is killed before its n-th change; return whether it had fewer."""
+    from mlflow import MlflowClient
+
+    count = itertools.count(1)
+
+    def killing(real):
+        def change(*arguments, **named):
+            if next(count) == number:
+                raise Killed
+            return real(*arguments, **named)
+
+        return change
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CHANGES:
+            patch.setattr(MlflowClient, name, killing(getattr(MlflowClient, name)))
+        try:
+            command()
+        except Killed:
+            return False
+    return True
+
+
+def test_mlflow_loads_what_is_champion(mlflow_store, kept, client, runs, monkeypatch, mlflow_uri):
+    import mlflow
+
+    version = client.get_model_version_by_alias(kept, "champion")
+    assert version.tags["mlsys.version"] == "1.0.0"
+    assert mlflow_store.address(mlflow_store.state(kept), "1.0.0") == f"models:/{kept}/{version.version}"
+    mlflow.set_tracking_uri(mlflow_uri)
+    signature = mlflow.models.get_model_info(f"models:/{kept}@champion").signature
+    assert signature.inputs.input_names() == [column["name"] for column in runs.first.schema["inputs"]]
+    assert client.get_run(version.run_id).data.tags["mlsys.status"] == "complete"
+
+
+def test_a_move_that_is_killed_is_done_or_not(mlflow_store, kept, client):
+    for number in itertools.count(1):
+        alias = f"a{number}"
+        survived = survives(number, lambda alias=alias: set_alias(mlflow_store, Reference(kept), alias))
+        said = mlflow_store.state(kept).aliases.get(alias)
+        set_alias(mlflow_store, Reference(kept, version=f"1.0.{number % 2}"), "other")
+        assert mlflow_store.state(kept).aliases.get(alias) == said  # as it was to be seen before
+        assert (alias in client.get_registered_model(kept).aliases) == (said is not None)
+        if survived:
+            break
+    assert (number, said) == (4, "1.0.1")
+    assert mlflow_store.findings(kept) == []
+
+
+def test_an_addition_that_is_killed_is_done_or_not(mlflow_store, kept, runs, client):
+    set_alias(mlflow_store, Reference(kept), "other")  # so that nothing is left to be settled
+    assert not survives(1, lambda: add(mlflow_store, runs.tuned, kept))
+    assert list(mlflow_store.state(kept).added) == ["1.0.0", "1.0.1"]
+    assert not survives(2, lambda: add(mlflow_store, runs.tuned, kept))
+    assert list(mlflow_store.state(kept).added) == ["1.0.0", "1.0.1", "1.1.0"]
+    assert add(mlflow_store, runs.tuned, kept).rise is None
+    assert mlflow_store.findings(kept) == []
+    assert len(client.search_model_versions(f"name='{kept}'")) == 3
+
+
+def test_what_is_not_yet_in_the_history_is_unfinished(mlflow_store, kept, client):
+    client.delete_registered_model_tag(kept, "mlsys.history.000003")  # as if its writer was killed
+    client.set_registered_model_tag(kept, "mlsys.settled", "1")
+    client.delete_registered_model_alias(kept, "champion")
+    found = mlflow_store.findings(kept)
+    assert [(each.where, each.level) for each in found] == [("1.0.1", "unfinished"), ("champion", "unfinished")]
+    set_alias(mlflow_store, Reference(kept), "other")
+    assert mlflow_store.findings(kept) == []
+    assert client.get_registered_model(kept).aliases["champion"] == "1"
+
+
+def test_what_others_do_in_mlflow_is_noticed_and_written_down(mlflow_store, kept, client, gate):
+    second = next(
+        each for each in client.search_model_versions(f"name='{kept}'") if each.tags["mlsys.version"] == "1.0.1"
+    )
+    client.set_registered_model_alias(kept, "champion", second.version)
+    assert mlflow_store.state(kept).champion == "1.0.1"
+    rollback(mlflow_store, kept)
+    told = [(entry.action, entry.who == "unknown", entry.after) for entry in mlflow_store.state(kept).entries[-2:]]
+    assert told == [("outside", True, "1.0.1"), ("rollback", False, "1.0.0")]
+    assert client.get_registered_model(kept).aliases == {"champion": "1"}
+    client.delete_model_version(kept, second.version)
+    found = mlflow_store.findings(kept)
+    assert [(finding.where, finding.level) for finding in found] == [("1.0.1", "damage")]
+    assert "was deleted there" in found[0].problem
+    client.delete_registered_model_tag(kept, "mlsys.history.000002")
+    assert ("history", "line 2 is missing") in [(each.where, each.problem) for each in mlflow_store.findings(kept)]
+
+
+def test_a_long_line_is_shortened(mlflow_store, runs, client, gate):
+    name = f"kept{next(NUMBER)}"
+    add(mlflow_store, runs.first, name)
+    promote(mlflow_store, Reference(name), gate, why="because " * 1000)
+    entry = mlflow_store.state(name).entries[-1]
+    assert (entry.action, len(entry.why)) == ("promote", 1000)
+    assert all(len(value) < 5000 for value in client.get_registered_model(name).tags.values())
+
+
+def test_no_database_is_made_by_looking(tmp_path):
+    with pytest.raises(RegistryError, match=r"no database .*mlflow\.db"):
+        MlflowStore(f"sqlite:///{tmp_path}/mlflow.db").names()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_not_there_is_said():
+    with pytest.raises(RegistryError, match=r"MLflow at http://ann:\*\*\*@127\.0\.0\.1:1: .*refused") as said:
+        MlflowStore("http://ann:secret@127.0.0.1:1").names()
+    assert "secret" not in str(said.value)

