@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class CatboostPath:
         import catboost  # half a second, and only its own models need it
 
         self._encoding, self._labels = encoding, list(labels)
+        self._one_at_a_time = Lock()
         self._pool, self._table = catboost.Pool, catboost.FeaturesData
         self._model = catboost.CatBoost()
         try:
@@ -59,7 +61,8 @@ class CatboostPath:
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return the SHAP values of one record."""
         pool = self.pool(Block.of([(numbers, categories)]))
-        values = self._model.get_feature_importance(pool, type="ShapValues", thread_count=1)
+        with self._one_at_a_time:  # nothing says that threads may share a model for this
+            values = self._model.get_feature_importance(pool, type="ShapValues", thread_count=1)
         *columns, bias = np.asarray(values)[0].tolist()
         return Explained(bias, folded(self._encoding.sources, columns), log_odds=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from serve.scoring.predictor import Path
 from serve.scoring.problems import InvalidInput
 from serve.scoring.tables import block_of, check_columns, numbers_of
 from serve.scoring.typical import typical_record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +71,15 @@ def _slow_path(run: Run, inputs: Inputs, why: str) -> Path:
     return path
 
 
+def _golden(run: Run) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(io.BytesIO(run.read_bytes("golden.parquet"))).read()
+    except ValueError as error:  # Arrow's errors are ones
+        raise RunError(f"golden.parquet of {run.path} cannot be read: {error}. Train again.") from error
+
+
 def golden_difference(run: Run, inputs: Inputs, path: Path) -> float:
     """Return how far a path's scores and probabilities are from the golden rows', together and one by one, at most.
 
@@ -75,9 +88,7 @@ def golden_difference(run: Run, inputs: Inputs, path: Path) -> float:
     RunError
         If golden.parquet is not a table of the inputs and outputs.
     """
-    import pyarrow.parquet as pq
-
-    table = pq.ParquetFile(io.BytesIO(run.read_bytes("golden.parquet"))).read()
+    table = _golden(run)
     names = output_names(field.name for field in inputs.fields)
     if missing := [name for name in names if name not in table.column_names]:
         raise RunError(f"golden.parquet of {run.path} has no column {' and no '.join(missing)}: train again.")

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import RunError, closest
-from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem
+from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem, quoted
 
 Numbers: TypeAlias = tuple[float, ...]  # NaN where null
 Categories: TypeAlias = tuple[str | None, ...]
 
+COMPARED = 20  # names whose nearest is looked for, which takes a while: nobody shall keep the service busy with them
+LONGEST = 200  # characters of a name that are looked at
 COMPLETE_BELOW = 200  # schema.json lists so many categories at most
 SHOWN_CATEGORIES = 8
 NUMBER_TYPES = frozenset({float, int})
@@ -107,28 +109,33 @@ def fields_of(schema: Mapping[str, Any], known: Mapping[str, frozenset[str]]) ->
     known : mapping of str to frozenset of str
         For some category inputs, all values that the model's encoder was fitted on: the schema lists the most frequent.
     """
-    fields = []
-    for entry in schema["inputs"]:
-        name, dtype = str(entry["name"]), entry["dtype"]
-        if dtype not in ("float64", "string"):
-            raise RunError(f"The schema's input {name} has the dtype {dtype!r}; only float64 and string are known.")
-        listed = entry.get("categories")
-        complete = listed is not None and (len(listed) < COMPLETE_BELOW or name in known)
-        fields.append(
-            Field(
-                name=name,
-                number=dtype == "float64",
-                nullable=bool(entry["nullable"]),
-                low=float(entry.get("min", -inf)),
-                high=float(entry.get("max", inf)),
-                categories=known.get(name, frozenset()) | frozenset(listed or ()) if complete else None,
-                unit=str(entry.get("unit") or ""),
-                description=str(entry.get("description") or ""),
-            )
-        )
+    try:
+        fields = tuple(_field(entry, known) for entry in schema["inputs"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"schema.json does not describe the inputs as training does ({error!r}): train again."
+        ) from error
     if not fields:
         raise RunError("The schema names no inputs, so there is nothing to score by: train again.")
-    return tuple(fields)
+    return fields
+
+
+def _field(entry: Mapping[str, Any], known: Mapping[str, frozenset[str]]) -> Field:
+    name, dtype = str(entry["name"]), entry["dtype"]
+    if dtype not in ("float64", "string"):
+        raise ValueError(f"{name} has the dtype {dtype!r}; only float64 and string are known")
+    listed = entry.get("categories")
+    complete = listed is not None and (len(listed) < COMPLETE_BELOW or name in known)
+    return Field(
+        name=name,
+        number=dtype == "float64",
+        nullable=bool(entry["nullable"]),
+        low=float(entry.get("min", -inf)),
+        high=float(entry.get("max", inf)),
+        categories=known.get(name, frozenset()) | frozenset(listed or ()) if complete else None,
+        unit=str(entry.get("unit") or ""),
+        description=str(entry.get("description") or ""),
+    )
 
 
 class _CloserLook(Exception):  # noqa: N818 - no error yet
@@ -274,19 +281,21 @@ class Inputs:
     def _slow_block(self, records: Sequence[object], first_row: int) -> Block:
         """Return the values of several records, looking at each; name all that is wrong."""
         problems: list[InputProblem] = []
+        more = False
         rows, texts = [], []
         for row, record in enumerate(records, start=first_row):
             try:
                 numbers, categories = self._checked(record, row)
             except InvalidInput as error:
                 problems += error.problems
-                if len(problems) > LISTED:
+                more = error.more
+                if more or len(problems) > LISTED:
                     break
             else:
                 rows.append(numbers)
                 texts.append(categories)
         if problems:
-            raise InvalidInput(problems)
+            raise InvalidInput(problems, more=more)
         array = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
         return Block(array, list(zip(*texts, strict=True)) if self.categories else [])
 
@@ -320,7 +329,7 @@ class Inputs:
             if value < field.low or value > field.high
         ]
         said += [
-            f"{field.name}: {text!r} did not occur in training; it is scored as unknown."
+            f"{field.name}: {quoted(text)} did not occur in training; it is scored as unknown."
             for field, text in zip(self.categories, categories, strict=True)
             if text is not None and field.categories is not None and text not in field.categories
         ]
@@ -353,17 +362,18 @@ def name_problems(
 ) -> list[InputProblem]:
     """Describe fields that are missing, and names that no field has."""
     problems = []
-    unknown = [str(name) for name in extra]
-    for field in missing:
-        near = closest(field.name, unknown)
+    unknown = [str(name)[:LONGEST] for name in extra[: LISTED + 1]]
+    candidates = unknown[:COMPARED]
+    for place, field in enumerate(missing):
+        near = closest(field.name, candidates) if place < COMPARED else None
         hint = f" ({near!r} came, which is spelled like it)" if near else ""
         message = f"{field.name} is missing{hint}; expected {field.expected}."
         problems.append(_nothing(problem(row, field.name, None, field.expected, near, message)))
-    for name in unknown:
-        near = closest(name, known)
+    for place, name in enumerate(unknown):
+        near = closest(name, known) if place < COMPARED else None
         hint = f"; the nearest is {near}" if near else ""
         expected = "only the model's inputs"
-        problems.append(problem(row, name, name, expected, near, f"{name!r} is no input of the model{hint}."))
+        problems.append(problem(row, name, name, expected, near, f"{quoted(name)} is no input of the model{hint}."))
     return problems
 
 

@@ -119,6 +119,7 @@ def _joined(predictors: Sequence[Part], columns: NDArray[np.intp], codes: dict[i
         missing_left=nodes["missing_go_to_left"] != 0,
         value=nodes["value"].copy(),
         categories=categories,
+        seen={int(columns[feature]): frozenset(known) for feature, known in codes.items()},
     )
 
 

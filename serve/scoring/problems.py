@@ -90,6 +90,18 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
+def quoted(text: str) -> str:
+    """Return text in quotes, shortened.
+
+    Examples
+    --------
+    >>> quoted("Farm"), len(quoted("x" * 1_000))
+    ("'Farm'", 80)
+    """
+    whole = repr(text[: SHOWN + 1])
+    return whole if len(whole) <= SHOWN else f"{whole[: SHOWN - 1]}…"
+
+
 def _whole(text: str) -> str:
     """Return text with halves of characters, which JSON can escape, spelled out: they could not be sent."""
     return text.encode("utf-8", "backslashreplace").decode()

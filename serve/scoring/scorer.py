@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.errors import RunError
 from mlsys.runs import Run
 from serve.scoring.calibrate import calibrated
 from serve.scoring.choice import choose
@@ -23,7 +24,7 @@ from serve.scoring.tables import block_of, check_columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHUNK = 256  # records that are checked between two pauses of a batch: about a millisecond
+CHUNK = 128  # records that are checked between two pauses of a batch: about half a millisecond
 TABLE_CHUNK = 2_048  # the same for rows of a table, which are checked by column
 PREDICTED = 1_024  # rows that are scored between two: the libraries' own calls let other threads run
 PAUSE = 20e-6  # seconds; a thread that only yields takes the interpreter lock back before another one wakes up
@@ -95,7 +96,7 @@ class Scorer:
     def __init__(self, run: Run, inputs: Inputs, chosen: ScoringPath) -> None:
         self.run = run
         self.schema = run.schema
-        self.threshold = float(run.threshold["threshold"])
+        self.threshold = _threshold(run)
         self.inputs = inputs
         self.path, self.why = chosen.name, chosen.why
         self._predictor = chosen.predictor
@@ -150,18 +151,22 @@ class Scorer:
         blocks: list[Block] = []
         warnings: dict[int, tuple[str, ...]] = {}
         problems: list[InputProblem] = []
+        more = False
         for start in range(0, len(records), CHUNK):
             try:
                 block, odd = self.inputs.block(records[start : start + CHUNK], start)
             except InvalidInput as error:
                 problems += error.problems
+                more = error.more
             else:
                 blocks.append(block)
                 warnings |= odd
-            if len(problems) > LISTED:
+            if more or len(problems) > LISTED:
                 break
             time.sleep(PAUSE)
-        return self._answers(blocks, warnings, problems)
+        if problems:
+            raise InvalidInput(problems, more=more)
+        return self._answers(blocks, warnings)
 
     def score_table(self, table: pa.Table) -> Many:
         """Score a table; as `score_many`, but the columns of id and as-of may come too.
@@ -184,7 +189,9 @@ class Scorer:
             if not problems:
                 warnings |= self.inputs.warnings(block, start)
             time.sleep(PAUSE)
-        return self._answers(blocks, warnings, problems)
+        if problems:
+            raise InvalidInput(problems)
+        return self._answers(blocks, warnings)
 
     def reasons(self, values: tuple[Numbers, Categories], top: int = 5) -> Reasons:
         """Return what moved a record's probability; may run in another thread than `score`.
@@ -200,9 +207,7 @@ class Scorer:
         score = float(self._predictor.many(Block.of([values]))[0])
         return reasons_of(explained, score, self.inputs.fields, values, self._calibration, top)
 
-    def _answers(self, blocks: list[Block], warnings: dict[int, tuple[str, ...]], problems: list[InputProblem]) -> Many:
-        if problems:
-            raise InvalidInput(problems)
+    def _answers(self, blocks: list[Block], warnings: dict[int, tuple[str, ...]]) -> Many:
         block = self.inputs.joined(blocks)
         scores = np.empty(len(block))
         for start in range(0, len(block), PREDICTED):
@@ -210,3 +215,10 @@ class Scorer:
             time.sleep(PAUSE)
         probabilities = self._calibration.apply(scores)
         return Many(probabilities, probabilities >= self.threshold, warnings, block)
+
+
+def _threshold(run: Run) -> float:
+    try:
+        return float(run.threshold["threshold"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"threshold.json of {run.path} gives no threshold ({error!r}): train again.") from error

@@ -67,6 +67,13 @@ def check_columns(table: pa.Table, inputs: Inputs, allowed: Collection[str]) -> 
     InvalidInput
         Naming every column that is missing, unknown, doubled or of another type.
     """
+    import pyarrow as pa
+
+    try:
+        table.validate(full=True)  # a file can point outside of its buffers, or hold text that is none
+    except pa.ArrowInvalid as error:
+        message = f"The table is damaged: {error}."
+        raise InvalidInput([problem(None, "", "a damaged table", "a whole one", None, message)]) from error
     names = table.column_names
     extra = [name for name in names if name not in inputs.by_name and name not in allowed]
     problems = name_problems([f for f in inputs.fields if f.name not in names], extra, inputs.by_name, None)

@@ -9,7 +9,8 @@ which node comes next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from struct import Struct
 from typing import Any
 
@@ -44,6 +45,8 @@ class Trees:
         What a leaf adds.
     categories : mapping of int to frozenset of int
         For nodes that compare with categories instead of a threshold: the codes that go right.
+    seen : mapping of int to frozenset of int
+        By column, where the model takes any other code for a missing value; elsewhere such a code goes left.
     """
 
     roots: Ints
@@ -54,6 +57,7 @@ class Trees:
     missing_left: NDArray[np.bool_]
     value: NDArray[np.floating[Any]]
     categories: Mapping[int, frozenset[int]]
+    seen: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -274,11 +278,14 @@ def _category_tables(trees: Trees, condition: Ints, start: int) -> list[_Categor
         same.setdefault((codes, bool(trees.missing_left[node])), []).append(node)
     tables = []
     for column, conditions in kinds.items():
-        known = 1 + max((code for codes, _ in conditions for code in codes), default=-1)
+        seen = trees.seen.get(column, frozenset())
+        known = 1 + max(chain(seen, *(codes for codes, _ in conditions)), default=-1)
         met = np.zeros((known + 2, len(conditions)), dtype=np.int8)
         for place, ((codes, missing_left), nodes) in enumerate(conditions.items()):
             met[list(codes), place] = 1
             met[-1, place] = not missing_left
+            if seen:
+                met[[code for code in range(known + 1) if code not in seen], place] = not missing_left
             condition[nodes] = start + place
         tables.append(_CategoryTable(column, slice(start, start + len(conditions)), met))
         start += len(conditions)

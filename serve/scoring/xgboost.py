@@ -6,6 +6,7 @@ import ctypes
 import json
 import math
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class Booster:
 
     def __init__(self, raw: bytes) -> None:
         self._library = shared_library("xgboost")
+        self._one_at_a_time = Lock()
         self._library.XGBGetLastError.restype = ctypes.c_char_p
         self._handle = ctypes.c_void_p()
         self._call("XGBoosterCreate", None, ctypes.c_uint64(0), ctypes.byref(self._handle))
@@ -57,7 +59,8 @@ class Booster:
 
     def contributions(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the SHAP values of each row, the bias last, shape (n_rows, width + 1)."""
-        return self._predict(rows, CONTRIBUTIONS)
+        with self._one_at_a_time:  # the library lets threads share a booster for its in-place predictions only
+            return self._predict(rows, CONTRIBUTIONS)
 
     def _predict(self, rows: NDArray[np.float32], kind: int) -> NDArray[np.float32]:
         rows = np.ascontiguousarray(rows, dtype=np.float32)

@@ -15,7 +15,7 @@ import yaml
 from mlsys.evaluation.schema import reference
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.fitting import Recipe, Training, fit
-from mlsys.runs import Run, RunWriter
+from mlsys.runs import RunWriter
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.golden import golden_frame
 from mlsys.runs.model_io import save_model
@@ -120,11 +120,11 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return a function from a model and an encoder to a run directory, which must not be changed."""
     root, made = tmp_path_factory.mktemp("scoring"), {}
 
-    def run(model: str, encoder: str = "native", calibration: int = 1) -> Path:
-        key = f"{model}-{encoder}-{calibration}"
+    def run(model: str, encoder: str = "native", calibration: int = 1, sampler: str = "none") -> Path:
+        key = f"{model}-{encoder}-{calibration}-{sampler}"
         if key not in made:
             parts = component("model", model), component("encoder", encoder), CALIBRATIONS[calibration]
-            made[key] = make_run(root / key, *parts)
+            made[key] = make_run(root / key, *parts, None if sampler == "none" else component("sampler", sampler))
         return made[key]
 
     return run
@@ -153,8 +153,3 @@ def plain(value: Any) -> Any:
     if pd.isna(value):
         return None
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-@pytest.fixture
-def open_run() -> Callable[[Path], Run]:
-    return Run.open

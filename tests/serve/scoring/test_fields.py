@@ -1,5 +1,7 @@
 """What a record must hold, and how it is said what is wrong with it."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -126,6 +128,16 @@ def test_odd_values_are_scored_with_a_warning(inputs):
     )
     assert inputs.check(record) == ((51, 0.01), ("team", "Farm"), said)
     assert inputs.block([GOOD, record], first_row=7)[1] == {8: said}
+
+
+def test_a_hostile_record_costs_little(inputs):
+    record = {f"user{'s' * 5_000}{i}": 1 for i in range(20_000)}
+    begin = time.process_time()
+    found = problems(inputs, record)
+    assert time.process_time() - begin < 2
+    assert len(found) == LISTED
+    (said,) = inputs.check(GOOD | {"plan": "x" * 10**6})[2]
+    assert len(said) < 200
 
 
 def test_the_ends_of_a_range_are_inside(inputs):

@@ -105,6 +105,21 @@ def test_golden_rows_of_other_inputs_are_refused(run_of, tmp_path):
         Scorer.load(rewritten(run_of("logistic"), tmp_path / "run", golden_parquet=golden))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("schema_json", b'{"inputs": [{"name": "users"}]}'),
+        ("schema_json", b'{"inputs": []}'),
+        ("schema_json", b'{"inputs": [{"name": "users", "dtype": "int8", "nullable": true}]}'),
+        ("threshold_json", b"{}"),
+        ("golden_parquet", b"PAR1 no table"),
+    ],
+)
+def test_files_of_another_make_are_refused(name, content, run_of, tmp_path):
+    with pytest.raises(RunError, match=r"[tT]rain again"):
+        Scorer.load(rewritten(run_of("logistic"), tmp_path / "run", **{name: content}))
+
+
 def edited_model(source, old, new):
     """The saved pipeline with some text of its description replaced."""
     with zipfile.ZipFile(source / MODEL_FILE) as archive:

@@ -70,6 +70,31 @@ def reasons_add_up(scorer, records, probabilities):
             assert reasons["total"] == pytest.approx(math.log(probability / (1 - probability)), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("model", "encoder", "sampler"),
+    [
+        ("catboost", "native", "smotenc"),
+        ("lightgbm", "native", "smotenc"),
+        ("xgboost", "native", "smotenc"),
+        ("xgboost", "native", "random_over"),
+        ("vote", "native", "smote"),
+        ("hist_gradient_boosting", "native", "smotenc"),
+        ("xgboost", "target", "smote"),
+        ("random_forest", "ordinal", "smote"),
+    ],
+)
+def test_what_an_encoder_fills_and_scales_for_a_sampler_is_filled_and_scaled(
+    model, encoder, sampler, run_of, rows, records
+):
+    scorer = Scorer.load(run_of(model, encoder, sampler=sampler))
+    assert scorer.path == PATHS[model], scorer.why
+    run = Run.open(scorer.run.path)
+    _, expected = predict(run.model, run.calibration, to_inputs(rows, run.schema))
+    single = [scorer.score(record).probability for record in records]
+    np.testing.assert_allclose(single, expected, rtol=0, atol=1e-6 if model in FLOAT32 else 1e-9)
+    np.testing.assert_allclose(scorer.score_many(records).probabilities, expected, rtol=0, atol=1e-9)
+
+
 def test_a_batch_of_many_chunks_keeps_its_order(run_of, records):
     scorer = Scorer.load(run_of("lightgbm"))
     order = np.random.default_rng(0).integers(0, len(records), 3_000)

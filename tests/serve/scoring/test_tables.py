@@ -62,6 +62,12 @@ def test_every_cell_that_is_wrong_is_named(scorer, rows):
     assert sorted(found) == [(0, "trend", "Infinity"), (0, "users", "null"), (1, "plan", "null"), (1, "users", "1e+39")]
 
 
+def test_a_damaged_table_is_refused(scorer, rows):
+    text = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pa.py_buffer(b"\xff\xfeab"))
+    (found,) = problems(scorer.score_table, table(scorer, rows, plan=text))
+    assert found["message"].startswith("The table is damaged")
+
+
 def test_a_cell_far_down_is_named_by_its_row(scorer, rows):
     long = pa.concat_tables([table(scorer, rows)] * 400 + [table(scorer, rows, plan=["pro", None])])
     (found,) = problems(scorer.score_table, long)
