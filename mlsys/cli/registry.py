@@ -149,7 +149,7 @@ def promote(
     a metric that is not worse, by a paired interval. conf/gate.yaml says what is asked for; a copy of it in the
     registry's folder is read instead.
 
-    Example: mlsys registry promote conversion@1.1.0 --metric roc_auc --margin 0.02
+    Example: mlsys registry promote conversion@1.1.0 --margin 0.01
     """
     from mlsys.registry import commands
     from mlsys.registry.settings import read_settings

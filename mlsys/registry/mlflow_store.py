@@ -11,6 +11,7 @@ noticed and gets a line of its own.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -295,7 +296,8 @@ def _next(entries: list[Entry]) -> int:
 
 
 def _key(entry: Entry) -> str:
-    return f"{LINE}{entry.number:06d}"
+    """Return the tag of a line; of two machines that write one of the same number, neither overwrites the other's."""
+    return f"{LINE}{entry.number:06d}.{hashlib.sha256(_text(entry).encode()).hexdigest()[:8]}"
 
 
 def _text(entry: Entry) -> str:

@@ -1,6 +1,6 @@
 """Many processes at work on one registry, many of them killed at any moment.
 
-    python -m tests.registry.kills FOLDER [--kills 200] [--workers 4] [--seed 0] [--everywhere 1]
+    python -m tests.registry.kills FOLDER [--kills 200] [--workers 4] [--seed 0] [--everywhere STRIDE]
 
 Each command runs in a process of its own, forked from this one so that it does not spend its life on imports. With
 ``--everywhere`` one command after another is killed before its first change of the registry's files, before its
@@ -270,9 +270,7 @@ def everywhere(folder: Path, stride: int) -> dict[str, Any]:
     steps: Counter[str] = Counter()
     problems: list[str] = []
     for kind in KINDS:
-        for step in (
-            (*range(1, 38, 4), *range(38, 1000)) if kind == "add" else range(1, 1000)
-        ):  # its first are all alike
+        for step in _steps(kind, stride):
             token = f"{kind}-{1000 * KINDS.index(kind) + step}"
             if kind == "rollback" and len(store.state(NAME).champions) < 2:
                 apart(partial(_do, folder, "promote", f"ready-{step}", random.Random(step)))
@@ -366,16 +364,19 @@ def storm(folder: Path, kills: int, workers: int, seed: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--everywhere", type=int, metavar="STRIDE")
     given = parser.parse_args()
     preload()
-    many = (given.folder, given.kills, given.workers, given.seed)
-    found = everywhere(given.folder, given.everywhere) if given.everywhere else storm(*many)
+    found = {}
+    if given.kills:
+        found["random"] = storm(given.folder / "random", given.kills, given.workers, given.seed)
+    if given.everywhere:
+        found["everywhere"] = everywhere(given.folder / "everywhere", given.everywhere)
     sys.stdout.write(json.dumps(found) + "\n")
-    sys.exit(bool(found["problems"]))
+    sys.exit(any(each["problems"] for each in found.values()))
 
 
 if __name__ == "__main__":

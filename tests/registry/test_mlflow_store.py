@@ -65,6 +65,14 @@ def survives(number, command):
     return True
 
 
+def forget(client, name, number):
+    """Delete a line of the history; return what it was."""
+    tags = client.get_registered_model(name).tags
+    key = next(key for key in tags if key.startswith(f"mlsys.history.{number:06d}."))
+    client.delete_registered_model_tag(name, key)
+    return tags[key]
+
+
 def test_mlflow_loads_what_is_champion(mlflow_store, kept, client, runs, monkeypatch, mlflow_uri):
     import mlflow
 
@@ -103,7 +111,7 @@ def test_an_addition_that_is_killed_is_done_or_not(mlflow_store, kept, runs, cli
 
 
 def test_what_is_not_yet_in_the_history_is_unfinished(mlflow_store, kept, client):
-    client.delete_registered_model_tag(kept, "mlsys.history.000003")  # as if its writer was killed
+    forget(client, kept, 3)  # as if its writer was killed
     client.set_registered_model_tag(kept, "mlsys.settled", "1")
     client.delete_registered_model_alias(kept, "champion")
     found = mlflow_store.findings(kept)
@@ -127,8 +135,18 @@ def test_what_others_do_in_mlflow_is_noticed_and_written_down(mlflow_store, kept
     found = mlflow_store.findings(kept)
     assert [(finding.where, finding.level) for finding in found] == [("1.0.1", "damage")]
     assert "was deleted there" in found[0].problem
-    client.delete_registered_model_tag(kept, "mlsys.history.000002")
+    forget(client, kept, 2)
     assert ("history", "line 2 is missing") in [(each.where, each.problem) for each in mlflow_store.findings(kept)]
+
+
+def test_two_machines_at_the_same_moment_are_told(mlflow_store, kept, client):
+    line = client.get_registered_model(kept).tags
+    text = next(value for key, value in line.items() if key.startswith("mlsys.history.000002."))
+    other = text.replace('"who": "', '"who": "another-')
+    client.set_registered_model_tag(kept, "mlsys.history.000002.other", other)
+    found = mlflow_store.findings(kept)
+    assert [(each.where, each.level) for each in found] == [("history", "damage")]
+    assert "line 2 is there twice" in found[0].problem
 
 
 def test_a_long_line_is_shortened(mlflow_store, runs, client, gate):
