@@ -32,11 +32,11 @@ class Card:
 
     @classmethod
     def of(cls, text: str) -> Card:
-        """Take a card apart.
+        r"""Take a card apart.
 
         Examples
         --------
-        >>> Card.of("# Model card\\n\\nIt ranks.\\n\\n## The data\\n\\nRows.").sections
+        >>> Card.of("# Model card\n\nIt ranks.\n\n## The data\n\nRows.").sections
         {'The data': 'Rows.'}
         """
         first, *rest = re.split(r"(?m)^## ", text)

@@ -57,7 +57,8 @@ def form_fields(schema: Mapping[str, Any]) -> str:
             fields.append(_field(number, label, entry, usual[entry["name"]]))
         count = f"{len(fields)} field{'s' * (len(fields) != 1)}"
         parts.append(
-            f'<details class="group"{" open" * (position == 0)}><summary><span class="title">{escape(group.title)}'
+            f'<details class="group"{" data-mixed" * (group.title == OTHERS)}{" open" * (position == 0)}><summary>'
+            f'<span class="title">{escape(group.title)}'
             f'</span> <span class="soft small">{count}</span></summary>'
             f'<div class="fields">{"".join(fields)}</div></details>'
         )
@@ -66,8 +67,9 @@ def form_fields(schema: Mapping[str, Any]) -> str:
 
 def _field(number: int, label: str, entry: Entry, usual: object) -> str:
     kind = "text" if entry["dtype"] == "string" else "number"
+    required = "" if entry["nullable"] else " data-required"
     attributes = (
-        f'id="field-{number}" data-field="{escape(entry["name"])}" data-kind="{kind}" '
+        f'id="field-{number}" data-field="{escape(entry["name"])}" data-kind="{kind}"{required} '
         f'aria-describedby="hint-{number} wrong-{number}"'
     )
     search = escape(f"{entry['name']} {entry.get('description') or ''}".lower())

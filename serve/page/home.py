@@ -26,7 +26,8 @@ def _read(name: str) -> str:
 
 
 STYLE = _read("page.css")
-SCRIPT = "\n".join(_read(f"{name}.js") for name in ("shared", "record", "csv", "results", "list"))
+PARTS = ("shared", "record", "csv", "results", "list")
+SCRIPT = "(() => {\n" + "\n".join(_read(f"{name}.js") for name in PARTS) + "})();"
 PAGE = Template(_read("page.html"))
 
 

@@ -31,8 +31,17 @@ async function scoreTable(table, fileName) {
   } catch (error) {
     if (!error.problems?.length) return stop(error.message);
     const problems = error.problems.map(problem => ({ ...problem, line: problem.row === null ? null : table.rows[problem.row].line, message: problem.row === null ? problem.message : advice(problem) }));
-    showProblems(table, problems, fileName, error.message.startsWith('More than'));
+    if (!lacking) problems.push(...emptyCells(table, problems));
+    showProblems(table, problems.sort((a, b) => a.line - b.line), fileName, error.message.startsWith('More than'));
   }
+}
+
+// The service names cells that it cannot read before those that are empty and may not be: here all come at once.
+function emptyCells(table, known) {
+  const named = new Set(known.map(problem => problem.line + ' ' + problem.field));
+  const required = controls.filter(control => 'required' in control.dataset).map(control => control.dataset.field);
+  return table.rows.flatMap(row => required.filter(name => row.cells[table.names.indexOf(name)] === '' && !named.has(row.line + ' ' + name))
+    .map(field => ({ line: row.line, field, message: 'Fill it in: it may not be empty.' })));
 }
 
 function showProblems(table, problems, fileName, more) {

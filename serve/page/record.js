@@ -27,6 +27,13 @@ function goTo(name) {
   control.scrollIntoView({ block: 'center' });
 }
 
+function linkTo(name) {
+  const control = controls.find(each => each.dataset.field === name);
+  const group = control.closest('details').querySelector('.title').textContent;
+  const label = control.labels[0].textContent;
+  return make('button', { type: 'button', className: 'link', onclick: () => goTo(name) }, control.closest('details').hasAttribute('data-mixed') ? label : group + ': ' + label);
+}
+
 async function score() {
   clearTimeout(waiting);
   asked?.abort();
@@ -53,17 +60,15 @@ function showScore(answer) {
 
 function reasons(found) {
   const largest = Math.max(...found.top.map(each => Math.abs(each.contribution)), Math.abs(found.other), 1e-9);
-  const line = (label, contribution) => {
+  const line = (label, contribution, value = '') => {
     const bar = make('span', { className: contribution < 0 ? 'less' : 'more' });
     bar.style.width = 50 * Math.abs(contribution) / largest + '%';
     const words = Math.abs(contribution) < 0.005 ? 'changes nothing' : contribution > 0 ? 'raises it' : 'lowers it';
     const track = make('span', { className: 'track' }, bar);
     track.setAttribute('aria-hidden', 'true');
-    return make('li', {}, label, make('span', { className: 'effect small' }, words + ', odds × ' + times(contribution)), track);
+    return make('li', {}, label, make('span', { className: 'effect small' }, value + words + ', odds × ' + times(contribution)), track);
   };
-  const named = found.top.map(each => line(make('span', {},
-    make('button', { type: 'button', className: 'link', onclick: () => goTo(each.field) }, each.label),
-    make('span', { className: 'soft' }, ': ' + (each.value === null ? 'not known' : short(each.value)))), each.contribution));
+  const named = found.top.map(each => line(linkTo(each.field), each.contribution, (each.value === null ? 'not known' : short(each.value)) + ' '));
   const before = found.scale === 'log-odds' ? '' : ' Before the model’s last correction of its probabilities.';
   const from = found.scale === 'log-odds' ? 'Start at ' + percent(1 / (1 + Math.exp(-found.base))) + '. ' : '';
   return [
@@ -82,12 +87,13 @@ function showRefusal(error) {
   const text = found.length ? 'No score yet: ' + count(found.length, 'field') + ' to mend.' : 'No score: ' + error.message;
   $('score').replaceChildren(make('span', { className: 'stop' }, text));
   $('why').replaceChildren(...(found.length ? [make('ul', { className: 'plain' }, ...found.map(({ problem }) =>
-    make('li', {}, make('button', { type: 'button', className: 'link', onclick: () => goTo(problem.field) }, problem.field), ': ' + advice(problem))))] : []));
+    make('li', {}, linkTo(problem.field), ' ' + advice(problem))))] : []));
 }
 
 // Puts a row of a list into the form, so that its reasons are seen.
 function explain(row) {
-  form.reset();
+  $('find').value = '';
+  find();
   for (const control of controls) {
     const value = row[control.dataset.field] ?? '';
     if (control.tagName === 'SELECT' && ![...control.options].some(option => option.value === value)) control.add(new Option(value, value));

@@ -50,7 +50,7 @@ async function ask(path, type, body, signal) {
 
 // What to do about a problem, in words for somebody who did not write the model.
 function advice(problem) {
-  if (problem.got === 'null' || problem.got === '""') return 'Fill it in: it may not be empty. Expected ' + plainly(problem.expected) + '.';
+  if (problem.got === 'null' || problem.got === '""') return 'Fill it in: it may not be empty.';
   if (problem.row === null && !problem.got) return problem.message;
   const hint = /^"-?\d+,\d+"$/.test(problem.got) ? ' Write decimals with a point: ' + problem.got.slice(1, -1).replace(',', '.') + '.' : '';
   return 'Change ' + problem.got + ' to ' + plainly(problem.expected) + '.' + hint;
