@@ -87,7 +87,7 @@ def _control(number: int, attributes: str, entry: Entry, value: str) -> str:
         keys = "decimal" if entry.get("min", -1) >= 0 else "text"  # a phone's decimal keys have no minus
         return f'<input {attributes} inputmode="{keys}" autocomplete="off" value="{value}"{_placeholder(entry)}>'
     if not categories or len(categories) >= LISTED:
-        options = "".join(f'<option value="{escape(each)}">' for each in categories)
+        options = "".join(f'<option value="{escape(each)}"></option>' for each in categories)
         return (
             f'<input {attributes} list="known-{number}" autocomplete="off" value="{value}"{_placeholder(entry)}>'
             f'<datalist id="known-{number}">{options}</datalist>'

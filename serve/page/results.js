@@ -14,17 +14,15 @@ function showResults(table, answer, fileName) {
     ...(rows.some(row => row.warnings.length) ? [{ title: 'Take care', value: row => row.warnings.join(' ') }] : [])];
   const view = { by: columns[0], down: false, limit: PAGE_ROWS };
   const body = make('tbody');
-  const heads = columns.map(column => {
-    const head = make('th', { scope: 'col', className: column.number ? 'number' : '' },
-      make('button', { type: 'button', className: 'sort', onclick: () => { view.down = view.by === column && !view.down; view.by = column; draw(); } }, column.title));
-    return head;
-  });
+  const heads = columns.map(column => make('th', { scope: 'col', className: column.number ? 'number' : '' },
+      make('button', { type: 'button', className: 'sort', onclick: () => { view.down = view.by === column && !view.down; view.by = column; draw(); } }, column.title)));
   const search = make('input', { type: 'search', id: 'filter', autocomplete: 'off', oninput: () => { view.limit = PAGE_ROWS; draw(); } });
   const which = make('select', { id: 'which', onchange: search.oninput },
     ...[['all', 'all rows'], ['yes', 'only what counts as a yes'], ['care', 'only rows to take care with']].map(([value, text]) => new Option(text, value)));
   const status = make('p', { className: 'small soft', role: 'status', id: 'shown' });
   const more = make('button', { type: 'button', className: 'quiet', onclick: () => { view.limit += PAGE_ROWS; draw(); } }, 'Show ' + PAGE_ROWS + ' more');
 
+  const cell = (text, column) => make('td', { className: column.number ? 'number' : text.length > 60 ? 'wide' : text.length < 30 ? 'brief' : '' }, text);
   function cellOf(row, name) { return row.cells[table.names.indexOf(name)]; }
   function chosen() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -36,7 +34,7 @@ function showResults(table, answer, fileName) {
     const found = chosen();
     heads.forEach((head, i) => head.setAttribute('aria-sort', columns[i] !== view.by ? 'none' : view.down ? 'descending' : 'ascending'));
     body.replaceChildren(...found.slice(0, view.limit).map(row => make('tr', {},
-      ...columns.map(column => make('td', { className: column.number ? 'number' : '' }, String((column.show || column.value)(row)))),
+      ...columns.map(column => cell(String((column.show || column.value)(row)), column)),
       make('td', {}, make('button', { type: 'button', className: 'link', 'aria-label': 'Why rank ' + row.rank + '?', onclick: () => explain(Object.fromEntries(table.names.map((name, i) => [name, row.cells[i]]))) }, 'Why?')))));
     more.hidden = found.length <= view.limit;
     status.textContent = 'Showing ' + Math.min(view.limit, found.length).toLocaleString('en') + ' of ' + count(found.length, 'row') + (found.length < rows.length ? ' (' + rows.length.toLocaleString('en') + ' in all).' : '.');
@@ -48,7 +46,7 @@ function showResults(table, answer, fileName) {
 
   const yes = rows.filter(row => row.decision).length;
   $('results').replaceChildren(
-    make('h3', {}, count(rows.length, 'row') + ' ranked, ' + yes.toLocaleString('en') + ' of them ' + (yes === 1 ? 'counts' : 'count') + ' as a yes'),
+    make('h3', {}, count(rows.length, 'row') + ' ranked, ' + (yes || 'none').toLocaleString('en') + ' of them ' + (yes > 1 ? 'count' : 'counts') + ' as a yes'),
     ...answer.warnings.map(text => make('p', { className: 'alert' }, text)),
     make('div', { className: 'tools' },
       make('div', { className: 'grow' }, make('label', { htmlFor: 'filter' }, 'Find rows'), search),
