@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from html import escape
 from typing import Any
 
 import msgspec
@@ -15,7 +14,9 @@ from mlsys.errors import MlsysError
 from serve.docs_page import POLICY, docs_page
 from serve.errors import Refused
 from serve.metrics import CONTENT_TYPE
-from serve.openapi import document, example_record, title
+from serve.openapi import document, example_record
+from serve.page import POLICY as HOME_POLICY
+from serve.page import home_page
 from serve.routes_model import describe, listed
 from serve.service import Service
 
@@ -80,14 +81,9 @@ class Reading:
         return HTMLResponse(page, headers={"content-security-policy": POLICY})
 
     async def home(self, _: Request) -> Response:
-        """Give the run's card."""
-        served = self._service.holder.champion
-        name = escape(title(served))
-        return HTMLResponse(
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title></head><body><main>'
-            f'<h1>{name}</h1><p><a href="docs">API</a></p><pre>{escape(served.scorer.run.card)}</pre>'
-            "</main></body></html>"
-        )
+        """Give the page for people."""
+        page = home_page(self._service.holder.champion, keys=not self._service.gate.open)
+        return HTMLResponse(page, headers={"content-security-policy": HOME_POLICY})
 
 
 def _json(value: object, status: int = 200) -> Response:

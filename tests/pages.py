@@ -4,7 +4,7 @@ import itertools
 import re
 from html.parser import HTMLParser
 
-VOID = {"meta", "link", "img", "line", "circle", "rect", "br"}
+VOID = {"meta", "link", "img", "line", "circle", "rect", "br", "input"}
 
 
 class Page(HTMLParser):

@@ -1,0 +1,107 @@
+"""The run's card as HTML: the parts of Markdown that it is written in, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+_INLINE = (
+    (re.compile(r"`([^`]+)`"), r"<code>\1</code>"),
+    (re.compile(r"\*\*([^*]+)\*\*"), r"<strong>\1</strong>"),
+    (re.compile(r"(?<!\*)\*([^*\s][^*]*)\*(?!\*)"), r"<em>\1</em>"),
+)
+_CELL = re.compile(r"(?<!\\)\|")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card, taken apart.
+
+    Attributes
+    ----------
+    summary : str
+        What stands before the first section, as Markdown.
+    sections : dict of str to str
+        Text of each section by its heading.
+    """
+
+    summary: str
+    sections: dict[str, str]
+
+    @classmethod
+    def of(cls, text: str) -> Card:
+        r"""Take a card apart.
+
+        Examples
+        --------
+        >>> Card.of("# Model card\n\nIt ranks.\n\n## The data\n\nRows.").sections
+        {'The data': 'Rows.'}
+        """
+        first, *rest = re.split(r"(?m)^## ", text)
+        parts = (part.partition("\n") for part in rest)
+        return cls(re.sub(r"(?m)^# .*\n*", "", first).strip(), {name.strip(): body.strip() for name, _, body in parts})
+
+
+def to_html(text: str, *, level: int = 3) -> str:
+    """Return Markdown as HTML: paragraphs, lists, tables, headings, bold, emphasis, code. All else is shown as it is.
+
+    Parameters
+    ----------
+    text : str
+    level : int
+        Of the first heading on the page; deeper ones follow.
+
+    Examples
+    --------
+    >>> to_html("- **12%** of <b>")
+    '<ul><li><strong>12%</strong> of &lt;b&gt;</li></ul>'
+    """
+    blocks = re.split(r"\n\s*\n", text.strip()) if text.strip() else []
+    return "".join(_block(block.splitlines(), level) for block in blocks)
+
+
+def _block(lines: list[str], level: int) -> str:
+    if lines[0].startswith("#"):
+        depth = len(lines[0]) - len(lines[0].lstrip("#"))
+        tag = f"h{min(6, level + max(0, depth - 2))}"
+        rest = _block(lines[1:], level) if lines[1:] else ""
+        return f"<{tag}>{inline(lines[0].lstrip('# '))}</{tag}>{rest}"
+    if lines[0].startswith("- "):
+        items = re.split(r"(?m)^- ", "\n".join(lines))[1:]
+        return "<ul>" + "".join(f"<li>{inline(item.strip())}</li>" for item in items) + "</ul>"
+    if lines[0].startswith("|") and len(lines) > 1:
+        return _table(lines)
+    return f"<p>{inline(' '.join(lines))}</p>"
+
+
+def _table(lines: list[str]) -> str:
+    head, align, *body = (_cells(line) for line in lines)
+    numeric = [cell.endswith(":") for cell in align]
+
+    def row(cells: list[str], opening: Callable[[int], str], tags: Callable[[int], str]) -> str:
+        parts = (f"<{opening(i)}>{inline(cell)}</{tags(i)}>" for i, cell in enumerate(cells))
+        return f"<tr>{''.join(parts)}</tr>"
+
+    def style(i: int) -> str:
+        return ' class="number"' if i < len(numeric) and numeric[i] else ""
+
+    top = row(head, lambda i: f'th scope="col"{style(i)}', lambda _: "th") if any(head) else ""
+    rest = "".join(
+        row(cells, lambda i: f"td{style(i)}" if i else 'th scope="row"', lambda i: "td" if i else "th")
+        for cells in body
+    )
+    return f'<div class="scroll" tabindex="0"><table><thead>{top}</thead><tbody>{rest}</tbody></table></div>'
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip().replace("\\|", "|") for cell in _CELL.split(line.strip().strip("|"))]
+
+
+def inline(text: str) -> str:
+    """Return a line of Markdown as HTML."""
+    shown = escape(text)
+    for pattern, into in _INLINE:
+        shown = pattern.sub(into, shown)
+    return shown

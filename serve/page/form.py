@@ -1,0 +1,149 @@
+"""The form for one record, made from the run's schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from serve.openapi import example_record
+
+Entry = Mapping[str, Any]
+OTHERS = "In general"
+LISTED = 200  # schema.json lists so many categories at most: a field that has as many takes others too
+
+
+@dataclass(frozen=True)
+class Group:
+    """Fields that belong together; their labels leave out what the title says."""
+
+    title: str
+    fields: tuple[tuple[str, Entry], ...]
+
+
+def groups(inputs: Sequence[Entry]) -> list[Group]:
+    """Return the fields by what their descriptions begin with; those that stand alone come together, first.
+
+    Examples
+    --------
+    >>> texts = ["industry sector", "users: total", "users: trend"]
+    >>> [(g.title, [label for label, _ in g.fields]) for g in groups([{"description": text} for text in texts])]
+    [('In general', ['Industry sector']), ('Users', ['Total', 'Trend'])]
+    """
+    found: dict[str, list[tuple[str, Entry]]] = {}
+    for entry in inputs:
+        text = str(entry.get("description") or entry["name"])
+        about, colon, what = text.partition(": ")
+        found.setdefault(about if colon else "", []).append((_capital(what or text), entry))
+    alone = found.pop("", [])
+    for about in [each for each, fields in found.items() if len(fields) == 1]:
+        [(_, entry)] = found.pop(about)
+        alone.append((_capital(str(entry["description"])), entry))
+    first = [Group(OTHERS, tuple(alone))] if alone else []
+    return first + [Group(_capital(about), tuple(fields)) for about, fields in found.items()]
+
+
+def form_fields(schema: Mapping[str, Any]) -> str:
+    """Return the form's fields as HTML, with values that are usual in training."""
+    usual = example_record(dict(schema))
+    number = 0
+    parts = []
+    for position, group in enumerate(groups(schema["inputs"])):
+        fields = []
+        for label, entry in group.fields:
+            number += 1
+            fields.append(_field(number, label, entry, usual[entry["name"]]))
+        count = f"{len(fields)} field{'s' * (len(fields) != 1)}"
+        parts.append(
+            f'<details class="group"{" data-mixed" * (group.title == OTHERS)}{" open" * (position == 0)}><summary>'
+            f'<span class="title">{escape(group.title)}'
+            f'</span> <span class="soft small">{count}</span></summary>'
+            f'<div class="fields">{"".join(fields)}</div></details>'
+        )
+    return "".join(parts)
+
+
+def _field(number: int, label: str, entry: Entry, usual: object) -> str:
+    kind = "text" if entry["dtype"] == "string" else "number"
+    required = "" if entry["nullable"] else " data-required"
+    attributes = (
+        f'id="field-{number}" data-field="{escape(entry["name"])}" data-kind="{kind}"{required} '
+        f'aria-describedby="hint-{number} wrong-{number}"'
+    )
+    search = escape(f"{entry['name']} {entry.get('description') or ''}".lower())
+    return (
+        f'<div class="field" data-search="{search}"><label for="field-{number}">{escape(label)}</label>'
+        f"{_control(number, attributes, entry, shown(usual))}"
+        f'<p class="hint" id="hint-{number}">{escape(_hint(entry))}</p>'
+        f'<p class="wrong" id="wrong-{number}" hidden></p></div>'
+    )
+
+
+def _control(number: int, attributes: str, entry: Entry, value: str) -> str:
+    categories = entry.get("categories") or []
+    if entry["dtype"] != "string":
+        keys = "decimal" if entry.get("min", -1) >= 0 else "text"  # a phone's decimal keys have no minus
+        return f'<input {attributes} inputmode="{keys}" autocomplete="off" value="{value}"{_placeholder(entry)}>'
+    if not categories or len(categories) >= LISTED:
+        options = "".join(f'<option value="{escape(each)}"></option>' for each in categories)
+        return (
+            f'<input {attributes} list="known-{number}" autocomplete="off" value="{value}"{_placeholder(entry)}>'
+            f'<datalist id="known-{number}">{options}</datalist>'
+        )
+    unknown = '<option value="">not known</option>' if entry["nullable"] else ""
+    options = "".join(
+        f'<option value="{escape(each)}"{" selected" * (escape(each) == value)}>{escape(each) or "(empty)"}</option>'
+        for each in sorted(categories, key=_natural)
+    )
+    return f"<select {attributes}>{unknown}{options}</select>"
+
+
+def _placeholder(entry: Entry) -> str:
+    return ' placeholder="not known"' if entry["nullable"] else ""
+
+
+def _hint(entry: Entry) -> str:
+    parts = [str(entry["unit"])] if entry.get("unit") else []
+    if entry["dtype"] != "string" and entry.get("min") is not None and entry.get("max") is not None:
+        parts.append(f"{_plain(entry['min'])} to {_plain(entry['max'])} in training")
+    if entry["nullable"]:
+        parts.append("empty if not known")
+    return " · ".join(parts)
+
+
+def shown(value: object) -> str:
+    """Return a value as it stands in a field: a number that is not whole with four digits.
+
+    Examples
+    --------
+    >>> shown(36.05551275463989), shown(12097.0), shown(None)
+    ('36.06', '12097', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _digits(float(value))
+    return escape(str(value))
+
+
+def _digits(value: float) -> str:
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def _plain(value: float) -> str:
+    return f"{float(_digits(float(value))):,.10g}"
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """Sort 2 before 10."""
+    pieces = re.findall(r"\d+|\D+", text.replace(",", ""))
+    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces]
+
+
+def _capital(text: str) -> str:
+    text = text.replace("_", " ")
+    return text[:1].upper() + text[1:]
