@@ -18,7 +18,9 @@ from serve.keys import add_key
 from .conftest import ROOT
 
 TEXT = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
-NO_REGISTRY = re.compile(r"error sending request|client error \(Connect\)|dns error|timed out|offline|network was disabled")
+NO_REGISTRY = re.compile(
+    r"error sending request|client error \(Connect\)|dns error|timed out|offline|network was disabled"
+)
 HASHED = ["--no-deps", "--require-hashes"]
 # Imports every module of the service, and so what each of them needs.
 EVERYTHING = """
