@@ -237,12 +237,12 @@ def without_password(text: str) -> str:
 
 def with_choices(config: DictConfig, choices: Mapping[str, str]) -> DictConfig:
     """Return the config with the group options that it was composed from, unless it was saved with its own."""
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import open_dict
 
     chosen = {group: option for group, option in choices.items() if option and not group.startswith("hydra")}
-    plain = OmegaConf.create({"choices": {**chosen, **config.get("choices", {})}})
-    merged = OmegaConf.unsafe_merge(OmegaConf.create(OmegaConf.to_container(config, resolve=False)), plain)
-    assert isinstance(merged, DictConfig)
+    merged = config.copy()
+    with open_dict(merged):
+        merged["choices"] = {**chosen, **config.get("choices", {})}
     return merged
 
 
@@ -308,7 +308,7 @@ def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainCon
         missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra"))
         problems += [Problem(key, "nothing", f"a value: it has no default, give {key}=…") for key in missing]
         # An unset value may be interpolated elsewhere; with a stand-in the rest can be checked all the same.
-        probe = config.copy()
+        probe = config.copy() if missing else config
         for key in missing:
             OmegaConf.update(probe, key, "unset")
         resolved = OmegaConf.to_container(probe, resolve=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ENVIRONMENT_PREFIX = "MLSYS__"
@@ -32,6 +36,31 @@ EXECUTION_WHITELIST = [
     "logging.FileHandler",
     "logging.StreamHandler",
 ]
+
+
+@contextmanager
+def quick_exit() -> Iterator[None]:
+    """End the process with what is done in it, after all exit handlers but without Python's tidying up of every object.
+
+    That takes two thirds of a second when all libraries are loaded, and changes nothing that anybody sees.
+    """
+    code = 0
+
+    def leave() -> None:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # whoever read it is gone
+                stream.flush()
+        os._exit(code)
+
+    atexit.register(leave)  # the first that is registered is the last that runs
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, SystemExit) or not isinstance(error.code, int | None):
+            atexit.unregister(leave)  # Python says what it is and which code that means
+            raise
+        code = error.code or 0
 
 
 def conf_folder() -> Path:

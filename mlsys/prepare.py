@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def search_problems(plain: Mapping[str, Any]) -> list[Problem]:
 def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem], keep: Keep | None) -> Reader | None:
     """Open the data, adding to ``problems`` the columns that are not there."""
     try:
-        data = TypeAdapter[Any](DataConfig).validate_python(plain.get("data"))
+        data = _data_adapter().validate_python(plain.get("data"))
     except ValidationError:
         return None  # said by the check of types
     if problems and data.kind == "events" and (data.demo is not None or "unset" in (data.dir, data.url)):
@@ -108,6 +109,11 @@ def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem]
         if not problems:
             raise
     return None
+
+
+@cache  # made once a process: it takes longer than what it checks
+def _data_adapter() -> TypeAdapter[Any]:
+    return TypeAdapter(DataConfig)
 
 
 def compose_config(overrides: Sequence[str], folder: Path | None = None, config_dir: Path | None = None) -> TrainConfig:

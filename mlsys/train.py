@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import hydra
 
 from mlsys.errors import AuditFailedError, MlsysError
-from mlsys.launch import EXECUTION_WHITELIST, conf_folder, environment_overrides, source_of
+from mlsys.launch import EXECUTION_WHITELIST, conf_folder, environment_overrides, quick_exit, source_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -164,4 +164,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()

@@ -65,7 +65,11 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
     with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
             loaded = prepared.data.load()
-            folds, _ = divided(parts.split, loaded.panel.frame, searched=search.folds, held_out=search.holdout_folds)
+            part = partial(
+                divided, parts.split, loaded.panel.frame, searched=search.folds, held_out=search.holdout_folds
+            )
+            key = f"folds of {loaded.fingerprint}: {config.split} {search}"
+            folds, _ = part() if trial is None else trial.keep(key, part)
         record.fingerprint = loaded.fingerprint
         watch = partial(TreeReports, trial, config.objectives[0]) if trial and search.report == "trees" else None
         protocol = Protocol(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, watch)

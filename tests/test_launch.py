@@ -1,3 +1,8 @@
+import subprocess
+import sys
+
+import pytest
+
 from mlsys.launch import conf_folder, environment_overrides
 
 
@@ -22,3 +27,34 @@ def test_other_variables_are_left_alone():
 
 def test_the_config_groups_are_there():
     assert (conf_folder() / "train.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit('in words')", 1, "in words\n"),
+        ("raise ValueError('odd')", 1, "ValueError: odd\n"),
+    ],
+)
+def test_a_quick_exit_is_an_exit_like_any_other_but_for_the_tidying_up(end, code, said):
+    program = f"""
+import atexit, sys
+from mlsys.launch import quick_exit
+class Late:
+    def __del__(self):
+        print("tidied up")
+late = Late()
+late.itself = late
+with quick_exit():
+    atexit.register(print, "an exit handler")
+    print("done", end=", ")
+    {end}
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == code
+    assert done.stderr.endswith(said)
+    assert done.stdout.startswith("done, an exit handler\n")
+    assert ("tidied up" in done.stdout) is bool(said)

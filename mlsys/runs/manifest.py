@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -162,7 +163,7 @@ def new_manifest(
         git=git_state(Path.cwd()),
         python=platform.python_version(),
         platform=platform.platform(),
-        packages=package_versions(),
+        packages=dict(package_versions()),
         seed=seed,
         threads=threads,
         data_fingerprint=data_fingerprint,
@@ -171,6 +172,7 @@ def new_manifest(
     )
 
 
+@cache  # a search for files that a trial of a sweep need not repeat
 def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Return the installed version of each package, leaving out those that are not installed.
 

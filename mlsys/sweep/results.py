@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -127,11 +128,16 @@ def write_results(results: Results) -> None:
     buffer = io.BytesIO()
     frame.astype(dict.fromkeys(objects, "string")).to_parquet(buffer, index=False)
     write_atomic(folder / TRIALS, buffer.getvalue())
-    # The last, so that all else is there already where somebody does not wait for it; matplotlib is loaded only here.
+    # The last, so that all else is there already where somebody does not wait for it.
+    write_atomic(folder / REPORT, renderer()(results).encode())
+
+
+def renderer() -> Callable[[Results], str]:
+    """Return what writes the report; matplotlib is loaded only here, which takes a second."""
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells everybody that it made a cache of fonts
     from mlsys.sweep.report import render_sweep
 
-    write_atomic(folder / REPORT, render_sweep(results).encode())
+    return render_sweep
 
 
 def summary(results: Results) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import signal
@@ -22,7 +23,7 @@ from mlsys.runs.files import write_atomic
 from mlsys.sweep.checks import check_study, check_trials, directions_of
 from mlsys.sweep.commands import resume_command
 from mlsys.sweep.progress import Progress
-from mlsys.sweep.results import Results, write_results
+from mlsys.sweep.results import Results, renderer, write_results
 from mlsys.sweep.settings import SweepSettings, check_settings
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import STORAGE_ERRORS, SharedStudy, count, storage_error
@@ -137,12 +138,14 @@ def _open(sweep: Sweep, shared: SharedStudy) -> tuple[optuna.Study, Sweep]:
     sweep.folder.mkdir(parents=True, exist_ok=True)
     write_atomic(sweep.folder / "multirun.yaml", without_password(OmegaConf.to_yaml(sweep.config)).encode())
     shared.release_dead()
-    start = shared.counts()
+    start, begun = shared.counts(), len(shared.trials())
+    if sweep.settings.enqueue_config:
+        shared.enqueue_first(sweep.space.standing(sweep.config))
     if start.begun:
         log.info(
             "going on with %s: %s of %s trials are finished", sweep.folder, start.finished, sweep.settings.n_trials
         )
-    return study, replace(sweep, begun=len(shared.trials()))
+    return study, replace(sweep, begun=begun)
 
 
 def _is_done(sweep: Sweep, results: Results) -> bool:
@@ -187,9 +190,11 @@ def _employ(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
 
 
 def _watch(executor: Executor, shared: SharedStudy, progress: Progress) -> None:
-    released, told = time.monotonic(), False
-    while executor.poll(shared.counts().finished):
+    released, told, begun = time.monotonic(), False, shared.counts().finished
+    while executor.poll(finished := shared.counts().finished):
         progress.update()
+        if finished > begun:
+            renderer()  # loaded while the workers fit, not while somebody waits for the end
         if progress.stopping and not told:
             executor.stop()
             told = True
@@ -215,7 +220,8 @@ def _signals(progress: Progress, received: list[int]) -> Iterator[None]:
         progress.stopping = True
         if number == signal.SIGTERM or len(received) > 1:
             raise KeyboardInterrupt
-        progress.say("Stopping after the trials under way; once more to stop at once.")
+        # Whatever this interrupted may hold a lock or be half imported, which another thread waits for.
+        _thread.start_new_thread(progress.say, ("Stopping after the trials under way; once more to stop at once.",))
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -36,6 +36,7 @@ class SweepSettings(BaseModel):
     heartbeat_seconds: PositiveInt = 15
     grace_seconds: PositiveInt = 60
     retries: NonNegativeInt = 3
+    enqueue_config: bool = True
     refit: bool = True
 
 

@@ -89,6 +89,32 @@ class Space:
                     return condition
         return None
 
+    def standing(self, config: Any) -> dict[str, Any]:  # noqa: ANN401 - Hydra's config
+        """Return the config as it stands as a trial's parameters; none where the space does not hold it.
+
+        Parameters
+        ----------
+        config : DictConfig
+            The sweep's own.
+        """
+        from omegaconf import OmegaConf
+
+        found: dict[str, Any] = {}
+
+        def take(name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401
+            key = name.partition("@")[0]
+            value = self.choices[key] if key in self.choices else OmegaConf.select(config, key)
+            if not distribution._contains(distribution.to_internal_repr(value)):
+                raise ValueError(name)
+            found[name] = value
+            return value
+
+        try:
+            self._values(take)
+        except (ValueError, TypeError):  # Optuna's own, of a value that is no number or none of the choices
+            return {}
+        return found
+
     def corners(self) -> Iterator[list[str]]:
         """Yield the overrides of a few trials that together set every key, to be checked before the first trial."""
         seen: list[dict[str, str]] = []

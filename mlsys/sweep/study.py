@@ -161,6 +161,13 @@ class SharedStudy:
             trial.set_user_attr(WORKER, worker)
             return trial
 
+    def enqueue_first(self, params: dict[str, Any]) -> None:
+        """Line up the first trial of a study that has none yet, whoever comes first."""
+        if params:
+            with self.lock():
+                if not self.trials():
+                    self.study.enqueue_trial(params)
+
     def requeue(self, trial: FrozenTrial, reason: str) -> None:
         """Fail a running trial whose worker died, and line it up to be repeated; not for ever.
 

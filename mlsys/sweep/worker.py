@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,7 @@ from optuna.trial import Trial, TrialState
 from mlsys.config import without_password
 from mlsys.errors import ConfigError, PrunedError, SweepError
 from mlsys.recording import log_to_file
+from mlsys.sweep.composition import Composer
 from mlsys.sweep.context import trial_scope
 from mlsys.sweep.pruners import PairedPruner
 from mlsys.sweep.settings import SEQUENCES, SweepSettings
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 POLL_SECONDS = 0.5
-KEPT = 4  # panels
+KEPT = 6  # panels, and the folds of each
 ALLOWED = ["optuna.samplers.*", "optuna.pruners.*", "mlsys.*"]
 
 
@@ -68,6 +70,11 @@ class Sweep:
     folder: Path
     workers: int
     begun: int = 0
+
+    @cached_property
+    def composer(self) -> Composer:
+        """What composes the jobs' configs in this process."""
+        return Composer(self.hydra_context.config_loader, self.config)
 
     def open(self, worker: int = 0) -> SharedStudy:
         """Open the study with the sampler of a worker: each has draws of its own, and a resumed sweep has new ones."""
@@ -224,7 +231,7 @@ def run_hydra_job(sweep: Sweep, number: int, overrides: Sequence[str], subdir: s
     from omegaconf import open_dict
 
     setup_globals()
-    config = sweep.hydra_context.config_loader.load_sweep_config(sweep.config, list(overrides))
+    config = sweep.composer.compose(overrides)
     with open_dict(config):
         config.hydra.job.id, config.hydra.job.num = str(number), number
         config.hydra.sweep.dir, config.hydra.sweep.subdir = str(sweep.folder), subdir or str(number)

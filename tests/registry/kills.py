@@ -10,6 +10,7 @@ second, and so on until it survives. The last line printed is what was found, as
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import itertools
 import json
 import os
@@ -21,8 +22,10 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,7 @@ NAME = "leads"
 FIRST = ("first", "second")
 KINDS = ("add", "promote", "rollback")
 SHARES = (5, 4, 3)
+PATIENCE = 60.0  # seconds that a command may take before it shows where it hangs, and ends
 KILLED = 0.75  # share of the commands that are to be killed, at a moment somewhere in 1.2 times the usual duration
 
 
@@ -117,6 +121,8 @@ class Storm:
         os.waitpid(pid, 0)
         del self.children[pid]
         if not text:
+            if child.deadline is None or child.deadline > time.monotonic():
+                self.problems.append(f"{child.token} ended by itself and without a word")
             self.killed.append(child)
             return
         said = json.loads(text)
@@ -182,6 +188,7 @@ def command(folder: Path, kind: str, token: str, seed: float, answer: int) -> No
 
 
 def _do(folder: Path, kind: str, token: str, chance: random.Random) -> dict[str, Any]:
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)
     store = FolderStore(folder / "registry")
     if kind == "add":
         commands.add(store, _another(folder / "runs", token), NAME, why=token)
@@ -230,12 +237,36 @@ def begin(folder: Path) -> FolderStore:
     return store
 
 
+def preload() -> None:
+    """Import what commands need; this process itself uses none of it, since threads would be lost in a fork."""
+    for name in ("pyarrow.parquet", "skops.io", "sklearn.impute", "sklearn.linear_model", "sklearn.pipeline"):
+        import_module(name)
+    for name in ("runs.golden", "runs.model_io", "evaluation.metrics"):
+        import_module(f"mlsys.{name}")
+
+
+def apart(function: Callable[[], object]) -> None:
+    """Do something in a process of its own."""
+    pid = os.fork()
+    if pid == 0:
+        faulthandler.dump_traceback_later(PATIENCE, exit=True)
+        try:
+            function()
+        except BaseException:  # noqa: BLE001 - told by the exit code
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(pid, 0)[1]:
+        raise RuntimeError("the registry cannot be begun")
+
+
 def everywhere(folder: Path, stride: int) -> dict[str, Any]:
     """Kill each kind of command at each of its steps; return what was found.
 
     While a version is copied, which is many steps alike, only at every ``stride``-th.
     """
-    store = begin(folder)
+    apart(lambda: begin(folder))
+    store = FolderStore(folder / "registry")
     steps: Counter[str] = Counter()
     problems: list[str] = []
     for kind in KINDS:
@@ -244,7 +275,7 @@ def everywhere(folder: Path, stride: int) -> dict[str, Any]:
         ):  # its first are all alike
             token = f"{kind}-{1000 * KINDS.index(kind) + step}"
             if kind == "rollback" and len(store.state(NAME).champions) < 2:
-                _do(folder, "promote", f"ready-{step}", random.Random(step))
+                apart(partial(_do, folder, "promote", f"ready-{step}", random.Random(step)))
             before = len(store.state(NAME).entries)
             survived = _survives(folder, kind, token, step)
             found = _after(store, before, token, survived=survived)
@@ -306,7 +337,7 @@ def _after(store: FolderStore, before: int, token: str, *, survived: bool) -> li
 def storm(folder: Path, kills: int, workers: int, seed: int) -> dict[str, Any]:
     """Let it storm; return what was found."""
     first = Storm(folder, kills, workers, random.Random(seed))
-    begin(folder)
+    apart(lambda: begin(folder))
     reading, writing = os.pipe()
     stopping, stop = os.pipe()
     watcher = os.fork()
@@ -340,6 +371,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--everywhere", type=int, metavar="STRIDE")
     given = parser.parse_args()
+    preload()
     many = (given.folder, given.kills, given.workers, given.seed)
     found = everywhere(given.folder, given.everywhere) if given.everywhere else storm(*many)
     sys.stdout.write(json.dumps(found) + "\n")

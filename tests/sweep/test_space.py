@@ -6,6 +6,7 @@ import optuna
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mlsys.errors import ConfigError
@@ -214,6 +215,22 @@ def test_a_condition_on_a_switch(word):
 def test_a_condition_that_no_trial_could_meet_is_an_error(condition, message):
     with pytest.raises(ConfigError, match=message):
         parse_space(PARAMS, {condition: {"model.max_depth": "range(2,7)"}}, [], {})
+
+
+@pytest.mark.parametrize(
+    ("config", "choices", "standing"),
+    [
+        ({"model": {"max_depth": 3, "learning_rate": 0.1}}, {"model": "xgboost"},
+         {"model": "xgboost", "model.max_depth@xgboost": 3, "model.learning_rate@xgboost": 0.1}),
+        ({"model": {"C": 1}}, {"model": "logistic"}, {"model": "logistic", "model.C@logistic": 1}),
+        ({"model": {"C": 2.0}}, {"model": "logistic"}, {}),
+        ({"model": {"C": None}}, {"model": "logistic"}, {}),
+        ({"model": {}}, {"model": "logistic"}, {}),
+        ({"model": {"C": 1}}, {"model": "dummy"}, {}),
+    ],
+)  # fmt: skip
+def test_the_config_as_it_stands_is_a_trial_where_the_space_holds_it(config, choices, standing):
+    assert parse_space(PARAMS, MODELS, [], choices).standing(OmegaConf.create(config)) == standing
 
 
 def test_corners_set_every_key_of_every_branch():

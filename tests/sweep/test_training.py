@@ -17,7 +17,7 @@ from mlsys.runs import Run
 from tests.sweep.conftest import states, trials_of
 
 SMALL = ["threads=1", "metrics.draws=20", "features=minimal", "search.folds=2", "search.holdout_folds=2"]
-QUICK = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.refit=false"]
+QUICK = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.refit=false", "hydra.sweeper.enqueue_config=false"]
 FEW_TREES = "model.n_estimators=10"
 # Of hydra-optuna-sweeper 1.4: what it writes for one objective, and for several.
 OFFICIAL, OFFICIAL_SEVERAL = {"name", "best_params", "best_value"}, {"name", "solutions"}
@@ -59,7 +59,8 @@ def searched(train, tmp_path_factory):
     """A search of XGBoost by two workers, whose second trial is pruned, and what it said."""
     folder = tmp_path_factory.mktemp("searched") / "sweep"
     arguments = ["-m", "search=xgboost", *SMALL, FEW_TREES, *median(1), "hydra.sweeper.n_trials=3"]
-    done = train(folder.parent, *arguments, "hydra.sweeper.n_jobs=1", f"hydra.sweep.dir={folder}")
+    alone = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.enqueue_config=false"]
+    done = train(folder.parent, *arguments, *alone, f"hydra.sweep.dir={folder}")
     assert done.returncode == 0, done.stderr
     return folder, done
 

@@ -1,0 +1,77 @@
+"""A config that differs from one before in values only is what Hydra composes."""
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from mlsys.launch import conf_folder
+from mlsys.sweep.composition import Composer
+
+
+@pytest.fixture
+def loader():
+    with initialize_config_dir(str(conf_folder())):
+        yield GlobalHydra.instance().config_loader()
+
+
+@pytest.fixture
+def master(loader):
+    return loader.load_configuration("train", ["hydra.sweep.dir=here"], RunMode.MULTIRUN)
+
+
+@pytest.fixture
+def counted(loader, monkeypatch):
+    """Count how often Hydra composes."""
+    calls, compose = [], loader.load_sweep_config
+    monkeypatch.setattr(loader, "load_sweep_config", lambda *given: calls.append(given) or compose(*given))
+    return calls
+
+
+FIRST = ["model=xgboost", "model.max_depth=3", "model.learning_rate=0.1", "+fit.note=a", "++seed=1", "sampler=none"]
+
+
+@pytest.mark.parametrize(
+    ("then", "composed"),
+    [
+        ([*FIRST[:1], "model.max_depth=5", "model.learning_rate=null", "+fit.note='b, c'", "++seed=7", FIRST[5]], 1),
+        ([*FIRST[:1], "model.max_depth=${seed}", *FIRST[2:]], 1),
+        (["model=lightgbm", *FIRST[2:]], 2),
+        ([*FIRST[:5], "sampler=smote"], 2),
+        (FIRST[:5], 2),
+        ([*FIRST, "~tags"], 2),
+        ([*FIRST, "+hydra.job.env_set.A=1"], 2),
+        ([*FIRST[:2], "model.learning_rate=[1,2]", *FIRST[3:]], 2),
+        ([*FIRST[:3], "+fit.note={a:1}", *FIRST[4:]], 2),
+    ],
+)
+def test_a_trial_is_what_hydra_composes(loader, master, counted, then, composed):
+    composer = Composer(loader, master)
+    composer.compose(FIRST)
+    config = composer.compose(then)
+    assert len(counted) == composed
+    wanted = loader.load_sweep_config(master, then)
+    assert OmegaConf.to_container(config) == OmegaConf.to_container(wanted)
+    assert OmegaConf.to_container(config.model, resolve=True) == OmegaConf.to_container(wanted.model, resolve=True)
+
+
+def test_what_was_composed_is_not_changed_by_who_gets_it(loader, master):
+    composer = Composer(loader, master)
+    composer.compose(FIRST).model.max_depth = 99
+    config = composer.compose(FIRST)
+    assert config.model.max_depth == 3
+    config.model.max_depth = 98
+    assert composer.compose(FIRST).model.max_depth == 3
+
+
+def test_times_are_those_of_the_sweep(loader, master):
+    composer, when = Composer(loader, master), master.hydra.run.dir
+    assert composer.compose(FIRST).hydra.run.dir == composer.compose(FIRST).hydra.run.dir == when
+
+
+def test_a_key_that_there_is_not_is_hydras_error(loader, master):
+    composer = Composer(loader, master)
+    for _ in range(2):
+        with pytest.raises(Exception, match="no_such_key"):
+            composer.compose(["model.no_such_key=1"])
