@@ -158,12 +158,11 @@ def soak(options: argparse.Namespace, verdicts) -> None:
     run = runs.make(options.runs, options.models[:1])[options.models[0]]
     rows = runs.records(options.runs, 64)
     bodies = [json.dumps(row).encode() for row in rows]
-    sys.path.insert(0, str(servers.ROOT))
     keys = options.runs / "soak-keys.txt"
     keys.unlink(missing_ok=True)
     made = subprocess.run(
         [sys.executable, "-m", "serve.keys", "soak", "--scope", "admin", "--file", keys],
-        cwd=servers.ROOT,
+        env={**os.environ, "PYTHONPATH": str(servers.ROOT)},
         capture_output=True,
         text=True,
         check=True,

@@ -116,7 +116,8 @@ PEERS = ("mlflow", "ray", "mlserver", "bentoml", "fastapi+pandas")
 def missing(name: str, python: str) -> str | None:
     """Return why a service cannot run, None if it can."""
     command = [python, "-c", f"import {SERVERS[name].needs}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return done.stderr.strip().splitlines()[-1] if done.returncode else None
 
 
