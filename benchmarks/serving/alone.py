@@ -135,7 +135,7 @@ def start(options: argparse.Namespace, verdicts) -> None:
 def large_body(service: servers.Running, chunked: bool) -> tuple[float, int]:
     """Send 100 MB; return by how much memory grew at most, and the status."""
     pids = [service.process.pid, *servers.children(service.process.pid)]
-    before = sum(servers.memory(pid, "Private") for pid in pids)
+    before = sum(servers.memory(pid, servers.OWN) for pid in pids)
     peak, piece = before, b" " * 1_000_000
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     connection.putrequest("POST", "/predict/batch")
@@ -144,7 +144,7 @@ def large_body(service: servers.Running, chunked: bool) -> tuple[float, int]:
     connection.endheaders()
     for _ in range(100):
         connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-        peak = max(peak, sum(servers.memory(pid, "Private") for pid in pids))
+        peak = max(peak, sum(servers.memory(pid, servers.OWN) for pid in pids))
     if chunked:
         connection.send(b"0\r\n\r\n")
     status = connection.getresponse().status
@@ -168,7 +168,8 @@ def soak(options: argparse.Namespace, verdicts) -> None:
         check=True,
     )
     headers = {"x-api-key": made.stdout.split()[-1]}
-    with servers.running("mlsys", run, rows[0], options=("--workers", "2", "--keys", str(keys))) as service:
+    more = ("--workers", "2", "--keys", str(keys))
+    with servers.running("mlsys", run, rows[0], options=more, headers=headers) as service:
         servers.result(service.load(bodies, connections, 2.0, headers=headers))
         capacity = servers.result(service.load(bodies, connections, 5.0, headers=headers))["rate"]
         print(

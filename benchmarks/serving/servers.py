@@ -166,12 +166,19 @@ def post(port: int, path: str, body: bytes, headers: dict[str, str] | None = Non
 
 @contextlib.contextmanager
 def running(
-    name: str, run: Path, record: dict, *, python: str = sys.executable, options: tuple[str, ...] = (), patience=90.0
+    name: str,
+    run: Path,
+    record: dict,
+    *,
+    python: str = sys.executable,
+    options: tuple[str, ...] = (),
+    headers: dict[str, str] | None = None,
+    patience: float = 90.0,
 ) -> Iterator[Running]:
     """Run a service until the block ends; it has answered a record when the block begins."""
     server, port = SERVERS[name], free_port()
     with tempfile.TemporaryDirectory(prefix="bench-serve-") as temporary:
-        folder = Path(temporary)
+        folder, body = Path(temporary), json.dumps(server.body(record)).encode()
         command = [*server.command(python, run, port, folder), *options]
         paths = str(ROOT) if name == "mlsys" else f"{HERE}:{ROOT}"
         environment = {**os.environ, **ONE_THREAD, **server.environment, "PYTHONPATH": paths, "BENCH_RUN": str(run)}
@@ -181,17 +188,16 @@ def running(
                 command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
         try:
-            wait(process, port, server, record, begun + patience, folder)
+            wait(process, begun + patience, folder, lambda: post(port, server.path, body, headers))
             yield Running(process, server, port, folder, time.perf_counter() - begun)
         finally:
             stop(process)
 
 
-def wait(process, port: int, server: Server, record: dict, deadline: float, folder: Path) -> None:
-    body = json.dumps(server.body(record)).encode()
+def wait(process, deadline: float, folder: Path, ask: Callable[[], tuple[int, bytes]]) -> None:
     while True:
         try:
-            status, answer = post(port, server.path, body)
+            status, answer = ask()
         except OSError:
             status, answer = 0, b""
         if status == 200:
@@ -216,10 +222,13 @@ def children(pid: int) -> list[int]:
     return [each for child in found for each in (child, *children(child))]
 
 
-def memory(pid: int, kind: str = "Pss") -> float:
-    """Return MB of a process: Pss shares what is shared, Rss does not, Private is its own."""
+SHARED, OWN = ("Pss:",), ("Private_Clean:", "Private_Dirty:")
+
+
+def memory(pid: int, kinds: tuple[str, ...] = SHARED) -> float:
+    """Return MB of a process, with its part of what it shares with others or without."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith((f"{kind}:", f"{kind}_"))) / 1e3
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(kinds)) / 1e3
 
 
 def all_memory(pid: int) -> dict[int, float]:
