@@ -1,0 +1,40 @@
+# The service and nothing that trains. It serves the run directory mounted at /model:
+#   docker build -t mlsys-serve .
+#   docker run -p 8000:8000 -v "$PWD/outputs/2026-11-20/10-15-00:/model:ro" -v "$PWD/keys.txt:/keys.txt:ro" -v log:/data mlsys-serve
+FROM python:3.11.14-slim-bookworm AS build
+
+COPY --from=ghcr.io/astral-sh/uv:0.13.8 /uv /usr/local/bin/uv
+# The lock has hashes, so nothing but what was locked can be installed. It is whole, and leaves out what libraries declare
+# and serving never loads (plots, NVIDIA's collectives): dependencies are not looked up again.
+COPY requirements-serve.lock /build/
+RUN uv venv --python /usr/local/bin/python3 /opt/venv \
+    && uv pip install --python /opt/venv/bin/python --no-cache --compile-bytecode --no-deps --require-hashes -r /build/requirements-serve.lock
+COPY mlsys /opt/mlsys/mlsys
+COPY serve /opt/mlsys/serve
+# Byte code is checked by its hash: the clock of the build does not matter, and nothing is compiled at the start.
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/mlsys
+
+FROM python:3.11.14-slim-bookworm
+
+# LightGBM loads the system's OpenMP.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgomp1=12.* \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin mlsys \
+    && install -d -o mlsys /data
+COPY --from=build /opt /opt
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/mlsys \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    MLSYS_SERVE__HOST=0.0.0.0 \
+    MLSYS_SERVE__PORT=8000 \
+    MLSYS_SERVE__KEYS=/keys.txt
+# The prediction log is written here.
+WORKDIR /data
+VOLUME /data
+USER 10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["python", "-c", "import os, urllib.request as web; web.urlopen(f\"http://127.0.0.1:{os.environ['MLSYS_SERVE__PORT']}/ready\", timeout=2)"]
+ENTRYPOINT ["python", "-m", "serve"]
+CMD ["/model"]
