@@ -115,7 +115,8 @@ class Gate:
                 401,
                 "unauthorized",
                 "A valid API key is needed: send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`.",
-                headers={"www-authenticate": 'Bearer, Basic realm="mlsys"'},
+                # Basic alone: Chromium asks for no password where one line names another scheme beside it.
+                headers={"www-authenticate": 'Basic realm="mlsys"'},
             )
         if scope == "admin" and (key.scope != "admin" or ambient):
             raise Refused(403, "forbidden", "This needs a key of scope admin, sent as `Authorization: Bearer KEY`.")

@@ -92,7 +92,8 @@ def _table(lines: list[str]) -> str:
         row(cells, lambda i: f"td{style(i)}" if i else 'th scope="row"', lambda i: "td" if i else "th")
         for cells in body
     )
-    return f'<div class="scroll" tabindex="0"><table><thead>{top}</thead><tbody>{rest}</tbody></table></div>'
+    scroll = '<div class="scroll" tabindex="0" role="region" aria-label="Table">'
+    return f"{scroll}<table><thead>{top}</thead><tbody>{rest}</tbody></table></div>"
 
 
 def _cells(line: str) -> list[str]:

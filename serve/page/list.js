@@ -30,10 +30,18 @@ async function scoreTable(table, fileName) {
     $('results').scrollIntoView({ block: 'start' });
   } catch (error) {
     if (!error.problems?.length) return stop(error.message);
-    const problems = error.problems.map(problem => ({ ...problem, line: problem.row === null ? null : table.rows[problem.row].line, message: problem.row === null ? problem.message : advice(problem) }));
+    // Other columns are refused beside one that is missing; by themselves they would just stay with their rows.
+    const columns = error.problems.filter(problem => problem.row === null && (!lacking || inputs.includes(problem.field)));
+    const problems = columns.map(problem => ({ line: null, field: problem.field, message: aboutColumn(problem, table) }));
+    if (!columns.length) problems.push(...error.problems.map(problem => ({ line: table.rows[problem.row].line, field: problem.field, message: advice(problem) })));
     if (!lacking) problems.push(...emptyCells(table, problems));
     showProblems(table, problems.sort((a, b) => a.line - b.line), fileName, error.message.startsWith('More than'));
   }
+}
+
+function aboutColumn(problem, table) {
+  if (problem.got !== 'nothing') return problem.message;
+  return table.names.includes(problem.nearest) ? 'Rename the column ' + problem.nearest + ' to ' + problem.field + ', if it is meant.' : 'Add a column of this name.';
 }
 
 // The service names cells that it cannot read before those that are empty and may not be: here all come at once.

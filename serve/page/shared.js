@@ -22,7 +22,7 @@ const count = (number, one, many = one + 's') => number.toLocaleString('en') + '
 
 class Refusal extends Error {
   constructor(answer, status) {
-    super(answer.message || 'The service answered with status ' + status + '.');
+    super(status === 401 ? 'The key is not valid, or is missing. Give it under “API key” above.' : answer.message || 'The service answered with status ' + status + '.');
     this.problems = answer.problems || [];
     this.status = status;
   }

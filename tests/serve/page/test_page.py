@@ -129,7 +129,8 @@ def test_each_faulty_row_is_named_with_what_to_do_and_the_others_can_be_scored(o
 
 
 FAULTY = [
-    (table(["a1,3,1,Retail"], "account,user,actions,industry"), "users"),
+    (table(["a1,3,1,Retail"], "account,user,actions,industry"), "Rename the column user to users, if it is meant."),
+    (table(["a1,3,Retail"], "account,users,industry"), "Add a column of this name."),
     (table(["a1,3,1,Retail"]), "The line has 4 cells, but there are 5 columns."),
     (table([]), "The file has no rows"),
     (table(['a1,"3,1,Retail,Ann']), 'A quotation mark (") that opens in line 2 is never closed.'),
