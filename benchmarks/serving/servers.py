@@ -232,4 +232,8 @@ def memory(pid: int, kinds: tuple[str, ...] = SHARED) -> float:
 
 
 def all_memory(pid: int) -> dict[int, float]:
-    return {each: memory(each) for each in (pid, *children(pid))}
+    found = {}
+    for each in (pid, *children(pid)):
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just ended
+            found[each] = memory(each)
+    return found
