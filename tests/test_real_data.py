@@ -67,17 +67,24 @@ def test_boosted_trees_are_in_the_honest_range(run, model):
     assert result.audit["status"] != "fail"
 
 
-@pytest.mark.parametrize("overrides", [["model=logistic"], ["model=catboost", "split.folds=3"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "overrides", [["model=logistic"], ["model=catboost", "model.iterations=200", "split.folds=3"]], ids=" ".join
+)
 def test_other_models_learn_and_do_not_leak(run, overrides):
     result = run(*overrides)
     assert value(result, "roc_auc") >= 0.84
     assert value(result, "average_precision") < LEAK
-    assert value(result, "log_loss") < CONSTANT_LOG_LOSS
+    assert value(result, "log_loss") < result.metrics["baselines"]["chance"]["log_loss"]["value"]
 
 
 def test_calibration_undoes_what_smotenc_did(run):
     calibration = run(
-        "model=catboost", "sampler=smotenc", "sampler.sampling_strategy=1.0", "model.iterations=60", "split.folds=3"
+        "model=catboost",
+        "model.iterations=60",
+        "sampler=smotenc",
+        "sampler.sampling_strategy=1.0",
+        "features=minimal",
+        "split.folds=2",
     ).metrics["calibration"]
     assert calibration["before"]["ece"] > 0.03
     assert calibration["after"]["ece"] <= 0.005

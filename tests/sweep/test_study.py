@@ -294,3 +294,14 @@ def test_study_files_are_of_one_piece_after_the_end(shared, lock):
     shared.close()
     assert sorted(path.name for path in shared.folder.glob("study.db*")) == ["study.db", "study.db.lock"]
     assert len(finished(shared.trials())) == 1
+
+
+def test_a_first_trial_is_lined_up_once_and_only_in_a_study_without_trials(shared):
+    shared.enqueue_first({})
+    assert shared.trials() == []
+    shared.enqueue_first({"x": 0.25})
+    shared.enqueue_first({"x": 0.75})
+    assert states(shared.trials()) == ["WAITING"]
+    assert claim(shared, "a").params == {"x": 0.25}
+    shared.enqueue_first({"x": 0.75})
+    assert len(shared.trials()) == 1
