@@ -67,7 +67,7 @@ def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
 
 def _runs(comparison: Comparison) -> Table:
     order = f", the best by {comparison.sorted_by} first" if comparison.sorted_by else ""
-    table = _table(f"Runs{order}", "", "run", "compared", "fits", "run time", "1,000 rows", "model", "path")
+    table = _table(f"Runs{order}", "", "run", "compared", "fits", "run time", "1,000 rows", "model size", "path")
     for run in comparison.runs:
         one = run.candidate
         times = (seconds_text(one.fit_seconds), seconds_text(one.total_seconds), milliseconds(one.predict_ms))
