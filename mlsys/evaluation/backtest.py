@@ -190,7 +190,7 @@ def judge(
                 if then is not None:
                     then(results[-1])
                 jobs.extend(pool.submit(_run_fold, shared, panel, fold) for fold in islice(coming, 1))
-        except Exception:
+        except Exception:  # raised again when nothing runs any more; not so Ctrl-C, for which nobody waits
             wait(jobs)
             raise
     return results

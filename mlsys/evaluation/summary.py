@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from mlsys.evaluation.formats import MISSING, MetricText, as_float, bounds, count, metric_text, percent, point
+from mlsys.evaluation.threshold_text import threshold_rows, threshold_text
 
 Numbers = Mapping[str, Any]
 
@@ -165,8 +166,10 @@ def summarise(
         has_activity=any(row.activity != MISSING for row in rows),
         fold_metrics=tuple(metric_text(name, positives).title for name in fold_metrics),
         folds=tuple(_fold_row(fold, number, fold_metrics, positives) for number, fold in enumerate(folds)),
-        threshold=_threshold(threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"),
-        threshold_rows=tuple(_threshold_rows(threshold)),
+        threshold=threshold_text(
+            threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"
+        ),
+        threshold_rows=tuple(threshold_rows(threshold)),
         audit_status=str(audit.get("status") or "not run"),
         audit=_audit(audit, checks),
         checks=checks,
@@ -367,57 +370,6 @@ def _fold_row(fold: Numbers, number: int, names: Sequence[str], positives: str) 
         complete=bool(fold.get("label_complete", True)),
         values=tuple(metric_text(name, positives).write(point(fold.get(name))) for name in names),
     )
-
-
-METHODS: Mapping[str, str] = {
-    "top_k": "so that about {k} in each fold reach it",
-    "f_beta": "where F-beta is highest, with beta {beta} (above 1 favours finding all, below 1 being right)",
-    "cost": "where the total cost is lowest, with {costs}",
-}
-
-
-def _threshold(threshold: Numbers | None, entities: str, positives: str, which: str) -> str:
-    value = as_float(threshold.get("threshold")) if threshold else None
-    if threshold is None or value is None:
-        return "No threshold was chosen: use the ranking."
-    text = f"A probability of {percent(value)} or more counts as a yes. {_how_chosen(threshold)}"
-    precision, recall = as_float(threshold.get("precision")), as_float(threshold.get("recall"))
-    if precision is None:
-        return f"{text}None of the test rows reached it."
-    mean = as_float(threshold.get("flagged_mean"))
-    who = f"{mean:,.0f} {entities} a fold" if mean is not None and mean >= 1 else f"some {entities}"
-    text += f"In the test rows{which} {who} reached it, and {percent(precision)} of them were {positives}"
-    return f"{text}: {percent(recall)} of all {positives}." if recall is not None else f"{text}."
-
-
-def _how_chosen(threshold: Numbers) -> str:
-    method = threshold.get("method")
-    if not method:
-        return ""
-    listed = {str(name): _setting(setting) for name, setting in (threshold.get("parameters") or {}).items()}
-    costs = [f"{name.replace('_', ' ')} {cost}" for name, cost in listed.items() if name != "elkan" and cost != "0"]
-    gaps = _Gaps(listed, method=str(method), costs=", ".join(costs) or "no costs")
-    return f"It was chosen {METHODS.get(str(method), 'by {method}').format_map(gaps)}. "
-
-
-class _Gaps(dict[str, str]):
-    """Fill a sentence's gap with a dash where the parameter is not known."""
-
-    def __missing__(self, key: str) -> str:
-        return MISSING
-
-
-def _threshold_rows(threshold: Numbers | None) -> Iterable[tuple[str, str]]:
-    for name, value in (threshold or {}).items():
-        settings = value.items() if isinstance(value, Mapping) else [("", value)]
-        for key, setting in settings:
-            yield f"{name} {key}".strip().replace("_", " "), _setting(setting)
-
-
-def _setting(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_setting, value))
-    return MISSING if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _check(check: Numbers) -> Mapping[str, str]:
