@@ -235,15 +235,13 @@ def without_password(text: str) -> str:
     return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
 
 
-def with_choices(config: DictConfig, choices: Mapping[str, str]) -> DictConfig:
-    """Return the config with the group options that it was composed from, unless it was saved with its own."""
+def add_choices(config: DictConfig, choices: Mapping[str, str]) -> None:
+    """Write into a config the group options that it was composed from, unless it was saved with its own."""
     from omegaconf import open_dict
 
     chosen = {group: option for group, option in choices.items() if option and not group.startswith("hydra")}
-    merged = config.copy()
-    with open_dict(merged):
-        merged["choices"] = {**chosen, **config.get("choices", {})}
-    return merged
+    with open_dict(config):
+        config["choices"] = {**chosen, **config.get("choices", {})}
 
 
 def build(component: Component, where: str) -> Any:  # noqa: ANN401 - whatever the target is

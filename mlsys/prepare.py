@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from mlsys.components import Components
-from mlsys.config import TrainConfig, inspect, section, with_choices
+from mlsys.config import TrainConfig, add_choices, inspect, section
 from mlsys.data.config import DataConfig
 from mlsys.data.read import KeptReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, MlsysError, Problem, RunError, closest
@@ -149,7 +149,8 @@ def compose_config(overrides: Sequence[str], folder: Path | None = None, config_
         raise diagnose(everything, folder, str(error), config_dir) from error
     choices = config.hydra.runtime.choices
     del config.hydra  # read above; the rest is ours, and Hydra's part holds values that only a job has
-    plain, problems, checked = inspect(with_choices(config, choices))
+    add_choices(config, choices)
+    plain, problems, checked = inspect(config)
     problems += metric_problems(plain)
     if problems or checked is None:
         raise ConfigError("The config", problems, ADVICE)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
+from omegaconf._utils import get_omega_conf_dumper
 
 from mlsys.config import TrainConfig
 from mlsys.errors import PrunedError, RunError
@@ -74,12 +76,13 @@ def recorded(
     A run that raises leaves a directory whose manifest says ``failed``, with its log and traceback (``pruned``, where
     the sweep gave it up); one that is killed leaves no manifest.
     """
-    record = Record(RunWriter(folder))
+    # What a power cut takes of a trial, the study has lost too, and it is repeated.
+    record = Record(RunWriter(folder, sync=not config.is_trial))
     for handler in _log_files(folder):
         # On a full disk logging would print a traceback for every line; closing the log says so once.
         handler.handleError = lambda record: None  # type: ignore[method-assign]  # noqa: ARG005
-    record.writer.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
-    record.writer.write_text("overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+    record.writer.write_text("config.yaml", config_text(config.to_dict()))
+    record.writer.write_text("overrides.yaml", config_text(overrides))
     with followed(tracker, record.writer.folder):
         try:
             yield record
@@ -92,6 +95,19 @@ def recorded(
             _finish(record, config, clock, "failed")
             raise
         _finish(record, config, clock, "trial" if config.is_trial else "complete")
+
+
+def config_text(plain: Mapping[str, Any] | Sequence[Any]) -> str:
+    r"""Return plain values as the YAML that OmegaConf writes, without making a config of them, which takes long.
+
+    Examples
+    --------
+    >>> config_text({"name": "1e3", "rate": 1e3})
+    "name: '1e3'\nrate: 1000.0\n"
+    """
+    return yaml.dump(
+        plain, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper()
+    )
 
 
 def discard_log(folder: Path) -> None:

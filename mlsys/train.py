@@ -114,7 +114,7 @@ def job(composed: DictConfig) -> Objective:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from mlsys.config import check_search, with_choices, without_password
+    from mlsys.config import add_choices, check_search, without_password
     from mlsys.prepare import explain, prepare
     from mlsys.recording import discard_log
     from mlsys.runs.writer import check_free
@@ -131,7 +131,8 @@ def job(composed: DictConfig) -> Objective:
     try:
         check_free(folder)
         check_search(composed, is_sweep=hydra_config.mode is RunMode.MULTIRUN)
-        prepared = prepare(with_choices(composed, hydra_config.runtime.choices), None if trial is None else trial.keep)
+        add_choices(composed, hydra_config.runtime.choices)
+        prepared = prepare(composed, None if trial is None else trial.keep)
         if prepared.config.is_trial:
             return try_out(prepared, folder, overrides, trial)
         return train(prepared, folder, overrides)

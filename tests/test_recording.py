@@ -4,10 +4,11 @@ import errno
 import logging
 
 import pytest
+from omegaconf import OmegaConf
 
 from mlsys.errors import RunError
 from mlsys.prepare import compose_config
-from mlsys.recording import Stopwatch, recorded
+from mlsys.recording import Stopwatch, config_text, recorded
 from mlsys.tracking import NoTracker
 
 
@@ -32,3 +33,25 @@ def test_a_log_that_cannot_be_written_is_said_once_and_leaves_no_whole_run(tmp_p
         log.removeHandler(handler)
     assert "Logging error" not in capsys.readouterr().err
     assert not (tmp_path / "manifest.json").exists()
+
+
+ODD = ["1e3", "1_000", "007", "yes", "null", "~", "", " a ", "ä: b # c", "${seed}", "???", "two\nlines", "a" * 200]
+
+
+@pytest.mark.parametrize(
+    "plain", [ODD, {"a": {"b": [1, 1e-05, None]}, "empty": {}, "none": [], **dict.fromkeys(ODD, 1)}]
+)
+def test_a_config_is_written_as_omegaconf_writes_it(plain):
+    text = config_text(plain)
+    assert text == OmegaConf.to_yaml(OmegaConf.create(plain))
+    assert OmegaConf.to_container(OmegaConf.create(text), resolve=False) == plain
+
+
+@pytest.mark.parametrize(("trial", "synced"), [(None, True), (3, False)])
+def test_a_trial_does_not_wait_for_the_disk(tmp_path, monkeypatch, trial, synced):
+    calls = []
+    monkeypatch.setattr("os.fsync", calls.append)
+    config = compose_config([] if trial is None else ["+search.folds=2", f"+search.trial={trial}"])
+    with recorded(tmp_path / "run", config, [], Stopwatch(), NoTracker()):
+        pass
+    assert bool(calls) is synced

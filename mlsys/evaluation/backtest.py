@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -59,6 +59,20 @@ class FoldResult:
     fitted: Fitted
     predictions: pd.DataFrame
     seconds: float
+    measured: dict[tuple[int, ...], dict[str, float | None]] = field(default_factory=dict, repr=False, compare=False)
+
+    def metrics(self, at: Sequence[int]) -> dict[str, float | None]:
+        """Return the fold's metrics, which are computed once.
+
+        Parameters
+        ----------
+        at : sequence of int
+            The list lengths k of the top-k metrics.
+        """
+        if (key := tuple(at)) not in self.measured:
+            rows = self.predictions
+            self.measured[key] = fold_metrics(rows["label"], rows["probability"], rows["value"], at=at)
+        return self.measured[key]
 
     @property
     def scoring_ms(self) -> float:
@@ -120,11 +134,7 @@ def objective_values(
     at : sequence of int
         The list lengths k of the top-k metrics.
     """
-    folds = []
-    for result in results:
-        rows = result.predictions
-        numbers = fold_metrics(rows["label"], rows["probability"], rows["value"], at=at)
-        folds.append(numbers | {COST: result.scoring_ms})
+    folds = [result.metrics(at) | {COST: result.scoring_ms} for result in results]
     known = [[value for fold in folds if (value := fold[name]) is not None] for name in objectives]
     return tuple(float(np.mean(values)) if values else None for values in known)
 

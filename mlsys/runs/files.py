@@ -89,8 +89,15 @@ def checked_name(name: str) -> str:
     return name
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file under another name, sync it and rename it, so that ``path`` holds all of ``data`` or is untouched.
+def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write a file under another name and rename it, so that ``path`` holds all of ``data`` or is untouched.
+
+    Parameters
+    ----------
+    path : Path
+    data : bytes
+    sync : bool, default True
+        Wait until the data are on disk before it is renamed: without, a power cut may leave the name and no data.
 
     Raises
     ------
@@ -101,8 +108,9 @@ def write_atomic(path: Path, data: bytes) -> None:
     try:
         with temporary.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

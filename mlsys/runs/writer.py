@@ -66,6 +66,8 @@ class RunWriter:
     ----------
     folder : Path or str
         The run directory; made if absent. What is in it already (Hydra's log, say) becomes part of the run.
+    sync : bool, default True
+        Wait until what is written is on disk, so that a power cut takes nothing of a finished run.
 
     Raises
     ------
@@ -83,8 +85,9 @@ class RunWriter:
     >>> folder.cleanup()
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, *, sync: bool = True) -> None:
         self.folder = Path(folder).resolve()
+        self._sync = sync
         self._finished = False
         self._synced: set[str] = set()
         with self._writing(MARKER):
@@ -116,7 +119,7 @@ class RunWriter:
         """Write a file and return its path."""
         path = self.path(name)
         with self._writing(name):
-            write_atomic(path, data)
+            write_atomic(path, data, sync=self._sync)
         self._synced.add(name)
         return path
 
@@ -189,8 +192,9 @@ class RunWriter:
             files=self._digests(),
         )
         with self._writing(MANIFEST):
-            write_atomic(self.folder / MANIFEST, manifest.to_text().encode())
-            sync_folder(self.folder)
+            write_atomic(self.folder / MANIFEST, manifest.to_text().encode(), sync=self._sync)
+            if self._sync:
+                sync_folder(self.folder)
             self._finished = True
             (self.folder / MARKER).unlink(missing_ok=True)
         return manifest
@@ -213,10 +217,11 @@ class RunWriter:
         digests = {}
         for name in run_files(self.folder):
             with self._writing(name):
-                digests[name] = digest_file(self.folder / name, sync=name not in self._synced)
-        with self._writing(MANIFEST):  # the files' names must be on disk before the manifest vouches for them
-            for folder in {(self.folder / name).parent for name in digests}:
-                sync_folder(folder)
+                digests[name] = digest_file(self.folder / name, sync=self._sync and name not in self._synced)
+        if self._sync:
+            with self._writing(MANIFEST):  # the files' names must be on disk before the manifest vouches for them
+                for folder in {(self.folder / name).parent for name in digests}:
+                    sync_folder(folder)
         return digests
 
     @contextmanager

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import connection
 from typing import Any, Protocol, TypeVar
 
 import cloudpickle
@@ -43,6 +44,10 @@ class Executor(Protocol):
         SweepError
             What ended a worker.
         """
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long, or until a worker ends."""
         ...
 
     def stop(self) -> None:
@@ -94,6 +99,10 @@ class LocalProcesses:
                 log.warning("worker %s died (exit code %s): another takes its place", number, process.exitcode)
                 self._processes[number] = self._spawn()
         return bool(self._processes)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long, or until a worker ends."""
+        connection.wait([process.sentinel for process in self._processes.values()], seconds)
 
     def stop(self) -> None:
         """Let the workers end after the trials that they are at."""
@@ -162,6 +171,10 @@ class RayTasks:
                 log.warning("Ray worker %s died: another takes its place", number)
                 self._spawn()
         return bool(self._tasks)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long, or until a task ends."""
+        self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
 
     def stop(self) -> None:
         """Let the tasks end after the trials that they are at."""

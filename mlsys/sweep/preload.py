@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 STUDY = ("mlsys.sweep.worker", "optuna.storages", "alembic.command", "alembic.config", "alembic.script")
-TRAINING = (
-    "mlsys.train", "mlsys.trial", "mlsys.prepare", "mlsys.recording", "mlsys.data.load", "mlsys.data.flat", "duckdb",
-    "mlsys.evaluation.backtest", "mlsys.evaluation.card", "mlsys.evaluation.scores", "mlsys.evaluation.splits",
+AT_THE_END = ("optuna.importance", "pandas")  # for the results
+TRAINING = (  # but mlsys.train itself, which each worker runs as its main module
+    "mlsys.trial", "mlsys.prepare", "mlsys.recording", "mlsys.data.load", "mlsys.data.flat", "duckdb",
+    "mlsys.evaluation.backtest", "mlsys.evaluation.trial_card", "mlsys.evaluation.scores", "mlsys.evaluation.splits",
 )  # fmt: skip
 
 
@@ -47,7 +48,8 @@ def start_preloading(config: DictConfig, settings: dict[str, Any]) -> None:
     with interrupts_blocked():
         forkserver.ensure_running()
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it names each of its plugins
-    for module in STUDY:  # needed here too, and sooner or later: now, while the other process is not there yet
+    # Needed here too, sooner or later: now, while the other process is not there yet, nobody waits for it.
+    for module in (*STUDY, *AT_THE_END):
         import_module(module)
 
 

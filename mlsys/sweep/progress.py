@@ -85,17 +85,18 @@ class Progress:
         """Print a sentence."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def update(self) -> None:
-        """Show how far the study is."""
+    def update(self) -> list[FrozenTrial]:
+        """Show how far the study is; return its trials, not to be changed."""
         trials = self._shared.trials()
         if self._live is not None:
             self._live.update(self._table(trials), refresh=True)
-            return
+            return trials
         best = best_trial(trials, self._sweep.directions)
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._told:
                 self._told.add(trial.number)
                 self.say(self._line(trial, best))
+        return trials
 
     def summary(self, results: Results) -> None:
         """Print what came out, on standard output."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5  # each look at the study takes time from the workers
 RELEASE_SECONDS = 5.0  # between two looks for workers that died
 
 
@@ -191,8 +191,9 @@ def _employ(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
 
 def _watch(executor: Executor, shared: SharedStudy, progress: Progress) -> None:
     released, told, begun = time.monotonic(), False, shared.counts().finished
-    while executor.poll(finished := shared.counts().finished):
-        progress.update()
+    finished = begun
+    while executor.poll(finished):
+        finished = count(progress.update()).finished
         if finished > begun:
             renderer()  # loaded while the workers fit, not while somebody waits for the end
         if progress.stopping and not told:
@@ -201,7 +202,7 @@ def _watch(executor: Executor, shared: SharedStudy, progress: Progress) -> None:
         if time.monotonic() - released > RELEASE_SECONDS:
             shared.release_dead()
             released = time.monotonic()
-        time.sleep(POLL_SECONDS)
+        executor.wait(POLL_SECONDS)
     progress.update()
 
 

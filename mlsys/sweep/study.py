@@ -141,18 +141,34 @@ class SharedStudy:
         begun : int
             Number of the first trial that counts: whoever goes on with a sweep has mended what failed before.
         """
-        counts = count(self.trials()[begun:])
-        rate, finished = self.settings.max_failure_rate, counts.finished
-        # A share of very few trials means nothing, unless no failure at all is allowed.
-        return counts.failed > rate * max(finished, 1) and (
-            rate == 0 or finished >= 5 or counts.failed == finished >= 3
-        )
+        return self._is_too_much(count(self.trials()[begun:]))
 
-    def claim(self, worker: str) -> Trial | None:
-        """Take the next trial, a repeated one first; None while all that are wanted are finished or under way."""
+    def is_over(self, begun: int) -> bool:
+        """Tell whether the study is full, or too many failed for it ever to be."""
+        trials = self.trials()
+        return count(trials).finished >= self.settings.n_trials or self._is_too_much(count(trials[begun:]))
+
+    def claim(self, worker: str, begun: int = 0) -> Trial | None:
+        """Take the next trial, a repeated one first.
+
+        Parameters
+        ----------
+        worker : str
+            The name of its lock.
+        begun : int, default 0
+            As for `too_many_failed`.
+
+        Returns
+        -------
+        Trial or None
+            None while all that are wanted are finished or under way, and where too many failed.
+        """
         with self.lock():
-            counts = self.counts()
+            trials = self.trials()
+            counts = count(trials)
             if counts.waiting == 0 and counts.begun >= self.settings.n_trials:
+                return None
+            if self._is_too_much(count(trials[begun:])):
                 return None
             with _without_warnings():
                 trial = self.study.ask()
@@ -160,6 +176,13 @@ class SharedStudy:
             self._storage.record_heartbeat(trial._trial_id)
             trial.set_user_attr(WORKER, worker)
             return trial
+
+    def _is_too_much(self, counts: Counts) -> bool:
+        rate, finished = self.settings.max_failure_rate, counts.finished
+        # A share of very few trials means nothing, unless no failure at all is allowed.
+        return counts.failed > rate * max(finished, 1) and (
+            rate == 0 or finished >= 5 or counts.failed == finished >= 3
+        )
 
     def enqueue_first(self, params: dict[str, Any]) -> None:
         """Line up the first trial of a study that has none yet, whoever comes first."""
@@ -202,13 +225,11 @@ class SharedStudy:
         stop = threading.Event()
 
         def beat() -> None:
-            while True:
+            while not stop.wait(self.settings.heartbeat_seconds):  # the first one came with the claim
                 try:
                     self._storage.record_heartbeat(trial._trial_id)
                 except STORAGE_ERRORS as error:
                     log.warning("no heartbeat of trial %s: %s", trial.number, error)
-                if stop.wait(self.settings.heartbeat_seconds):
-                    return
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()

@@ -133,7 +133,7 @@ class WorkerTrial:
 
 
 def work(
-    sweep: Sweep, worker: int, stopping: Callable[[], bool], after: Callable[[SharedStudy], None] | None = None
+    sweep: Sweep, worker: int, stopping: Callable[[], bool], after: Callable[[SharedStudy], object] | None = None
 ) -> None:
     """Run trials until the study is full, too many failed, or ``stopping`` says so.
 
@@ -155,13 +155,13 @@ def work(
     shared, memory = sweep.open(worker), Memory()
     try:
         with WorkerLock(sweep.folder) as lock:
-            while not stopping() and not shared.too_many_failed(sweep.begun):
-                trial = shared.claim(lock.name)
+            while not stopping():
+                trial = shared.claim(lock.name, sweep.begun)
                 if trial is not None:
                     run_trial(sweep, shared, trial, memory)
                     if after is not None:
                         after(shared)
-                elif shared.counts().finished >= sweep.settings.n_trials:
+                elif shared.is_over(sweep.begun):
                     return
                 else:  # the last trials are under way elsewhere; one of them may have to be repeated
                     _pause(stopping)

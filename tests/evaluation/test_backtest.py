@@ -14,7 +14,8 @@ from xgboost import XGBClassifier
 from mlsys.data.panel import Panel
 from mlsys.errors import FitError
 from mlsys.evaluation import backtest
-from mlsys.evaluation.backtest import Protocol, run_folds, score_folds
+from mlsys.evaluation.backtest import Protocol, judge, objective_values, run_folds, score_folds
+from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Backtest, GroupKFold
 from mlsys.features.base import FeatureInfo
 from mlsys.pipeline.calibration import Auto
@@ -284,3 +285,13 @@ def _join_workers():
     for thread in threading.enumerate():
         if thread.name.startswith("fit"):
             thread.join(30)
+
+
+def test_a_fold_is_measured_once(panel, monkeypatch):
+    calls = []
+    monkeypatch.setattr(backtest, "fold_metrics", lambda *given, at: calls.append(at) or fold_metrics(*given, at=at))
+    results = judge(protocol(), panel, SPLIT.split(panel.frame))
+    first = objective_values(results, ["precision@5"], [5])
+    assert objective_values(results, ["precision@5"], [5]) == first
+    assert calls == [[5]] * len(results)
+    assert objective_values(results, ["precision@1"], [1]) != first

@@ -3,11 +3,12 @@
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from mlsys.launch import conf_folder
-from mlsys.sweep.composition import Composer
+from mlsys.sweep.composition import Composer, value_of
 
 
 @pytest.fixture
@@ -75,3 +76,32 @@ def test_a_key_that_there_is_not_is_hydras_error(loader, master):
     for _ in range(2):
         with pytest.raises(Exception, match="no_such_key"):
             composer.compose(["model.no_such_key=1"])
+
+
+NUMBERS = [
+    "0",
+    "-0",
+    "7",
+    "-3",
+    "007",
+    "1_0",
+    "1.5",
+    "-0.0",
+    ".5",
+    "1.",
+    "1e5",
+    "1e-05",
+    "1.2E-5",
+    "1.5e+16",
+    "inf",
+    "nan",
+]
+NUMBERS += ["12345678901234567890", "'1'", "true", "1a"]
+
+
+@pytest.mark.parametrize("key", ["model.max_depth", "++search.trial", "+seed", "x@y"])
+@pytest.mark.parametrize("text", NUMBERS)
+def test_a_number_is_what_hydra_reads(key, text):
+    parsed = OverridesParser.create().parse_override(f"{key}={text}")
+    found = value_of(f"{key}={text}")
+    assert repr(found) == repr((parsed.key_or_group, parsed.value(), parsed.is_add() or parsed.is_force_add()))

@@ -43,6 +43,13 @@ def claim(shared, worker):
     return trial
 
 
+def ask(shared):
+    """Take a trial as `claim` does while it does."""
+    trial = shared.claim("x:y", len(shared.trials()))
+    assert trial is not None
+    return trial
+
+
 def die(shared):
     """Claim a trial as a worker that then dies."""
     lock = WorkerLock(shared.folder).__enter__()
@@ -172,9 +179,7 @@ def test_the_heart_tells_of_a_worker_whose_file_is_not_here(shared, worker):
 def test_a_heartbeat_goes_on_while_the_job_runs(open_study):
     shared = open_study(heartbeat_seconds=1)
     trial = claim(shared, ELSEWHERE)
-    age(shared, trial, 100)
     with shared.heartbeat(trial):
-        time.sleep(0.3)
         assert shared._storage._get_stale_trial_ids(shared.study._study_id) == []
         age(shared, trial, 100)
         time.sleep(1.2)
@@ -226,8 +231,10 @@ def test_what_was_told_in_the_last_moment_is_not_repeated(shared, lock):
 def test_too_many_failures(open_study, lock, rate, told, expected):
     shared = open_study(n_trials=50, max_failure_rate=rate)
     for letter in told:
-        shared.study.tell(claim(shared, lock.name), *((None, TrialState.FAIL) if letter == "f" else (1.0,)))
-    assert shared.too_many_failed(0) is expected
+        shared.study.tell(ask(shared), *((None, TrialState.FAIL) if letter == "f" else (1.0,)))
+    assert shared.too_many_failed(0) is shared.is_over(0) is expected
+    assert (shared.claim(lock.name) is None) is expected
+    assert shared.claim(lock.name, len(told)) is not None
     assert not shared.too_many_failed(len(told)), "whoever goes on with a sweep has mended what failed"
 
 

@@ -143,6 +143,7 @@ def test_a_model_for_each_trial_with_its_own_parameters(train, tmp_path):
     arguments = ["model=choice(xgboost,lightgbm,logistic)", "sampler=none", "hydra.sweeper.n_trials=5"]
     done = train(tmp_path, "-m", "search=any_model", *SMALL, *QUICK, *arguments, f"hydra.sweep.dir={folder}")
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     found = trials(folder)
     assert states(found).count("FAIL") == 0
     assert len({trial.params["model"] for trial in found}) >= 2
