@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,7 @@ from pathlib import Path
 from serving import alone, runs, servers
 
 CONNECTIONS = (1, 32)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # no user compiles anew for each command
 
 
 class Verdicts:

@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["MLSYS_NO_TRACKING"] = "1"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # no user compiles anew for each command
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "hubspot"
 WORKERS = 2

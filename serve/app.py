@@ -61,6 +61,7 @@ async def _lifespan(service: Service) -> AsyncIterator[None]:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+    service.metrics.settle()
     await asyncio.to_thread(service.log.close, 5.0)
     service.access.flush()
 

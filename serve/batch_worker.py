@@ -18,7 +18,7 @@ from serve import logs
 from serve.control import Control
 from serve.jobs import Worker
 from serve.models import Holder
-from serve.predictions import PredictionLog
+from serve.predictions import log_of
 from serve.service import LOOK_EVERY, follow, show_log
 from serve.settings import Settings
 from serve.wire import give_back, take
@@ -26,8 +26,8 @@ from serve.worker import CANNOT_LOAD, load
 
 logger = logging.getLogger(__name__)
 
+ROOM = 1_000_000  # predictions of batches that may wait to be handed over
 NICER = 5  # of 19: single records come first
-QUEUE = 1_000_000  # predictions of batches that may wait to be logged
 
 
 def run_batch_worker(
@@ -51,8 +51,12 @@ def run_batch_worker(
     os.nice(NICER)
     try:
         holder, metrics = load(control)
-        log = PredictionLog.open(
-            settings.prediction_log, durable=settings.log_durable, features=settings.log_features, queue=QUEUE
+        log = log_of(
+            settings.prediction_log,
+            control.log_socket,
+            durable=settings.log_durable,
+            features=settings.log_features,
+            room=ROOM,
         )
     except MlsysError as error:
         tell(False, str(error))
@@ -68,6 +72,7 @@ def run_batch_worker(
             follow(holder, control, metrics)
         if listener in readable:
             _serve_one(listener, worker, holder)
+        log.send()
         show_log(metrics, log)
     log.close(5.0)
 

@@ -38,6 +38,11 @@ class Control:
         """Where batch workers listen."""
         return self.folder / "batch.sock"
 
+    @property
+    def log_socket(self) -> Path:
+        """Where the process listens that writes the prediction log."""
+        return self.folder / "log.sock"
+
     def want(self, models: Models) -> None:
         """Ask all processes to serve these models."""
         self._write(WANTED, models)

@@ -17,7 +17,7 @@ from serve.errors import Refused
 from serve.metrics import Metrics
 from serve.models import Served
 from serve.predict import invalid, log_unavailable
-from serve.predictions import LogUnavailable, PredictionLog, Row
+from serve.predictions import Log, LogUnavailable, Row
 from serve.rows import Rows, read_rows
 from serve.scoring import InvalidInput, Many
 
@@ -98,10 +98,10 @@ class Worker:
     Parameters
     ----------
     metrics : Metrics
-    log : PredictionLog
+    log : Log
     """
 
-    def __init__(self, metrics: Metrics, log: PredictionLog) -> None:
+    def __init__(self, metrics: Metrics, log: Log) -> None:
         self._metrics = metrics
         self._log = log
 

@@ -41,7 +41,7 @@ ROWS = (1, 10, 100, 1_000, 10_000, 100_000)
 SCORES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-class ScoreHistogram(Histogram):
+class ManyHistogram(Histogram):
     """A histogram that takes many values at once: 10,000 calls of ``observe`` are 20 ms."""
 
     def observe_many(self, values: NDArray[np.float64]) -> None:
@@ -59,7 +59,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = own = registry or CollectorRegistry()
         self._requests = Counter("mlsys_serve_requests", "Requests answered.", ["endpoint", "status"], registry=own)
-        self._latency = Histogram(
+        self._latency = ManyHistogram(
             "mlsys_serve_request_seconds",
             "Time from the headers of a request to the end of its answer.",
             ["endpoint"],
@@ -69,10 +69,10 @@ class Metrics:
         self._errors = Counter("mlsys_serve_errors", "Requests refused or failed, by kind.", ["kind"], registry=own)
         self.warnings = Counter("mlsys_serve_warnings", "Rows with a value that training did not see.", registry=own)
         self.rows = Histogram("mlsys_serve_batch_rows", "Rows of a batch.", buckets=ROWS, registry=own)
-        self.scores = ScoreHistogram(
+        self.scores = ManyHistogram(
             "mlsys_serve_probability", "Probabilities that were answered.", buckets=SCORES, registry=own
         )
-        self.shadow_differences = ScoreHistogram(
+        self.shadow_differences = ManyHistogram(
             "mlsys_serve_shadow_difference",
             "Absolute difference of the shadow's probability from the one answered.",
             buckets=SCORES,
@@ -104,19 +104,42 @@ class Metrics:
         self.log_dropped = self._gauge("mlsys_serve_log_dropped", "Predictions that were not logged.", "sum")
         self.log_failed = self._gauge("mlsys_serve_log_failed", "Writes to the prediction log that failed.", "sum")
         self._answered: dict[tuple[str, int], Counter] = {}
+        self._waiting: list[tuple[float, float]] = []  # seconds and probabilities that `settle` counts
+        self._warned = 0
         self._latencies = {name: self._latency.labels(name) for name in (*ENDPOINTS, OTHER)}
         self._shown: tuple[str, ...] | None = None
 
     def _gauge(self, name: str, text: str, mode: str = "livesum") -> Gauge:
         return Gauge(name, text, multiprocess_mode=mode, registry=self.registry)  # type: ignore[arg-type]
 
+    def predicted(self, seconds: float, probability: float, *, warned: bool) -> None:
+        """Count a record that was answered; for `settle` to do, as many at once cost as much as one."""
+        self._waiting.append((seconds, probability))
+        self._warned += warned
+
+    def settle(self) -> None:
+        """Count the records that wait for it."""
+        if not self._waiting:
+            return
+        seconds, probabilities = np.array(self._waiting).T
+        self._child("/predict", 200).inc(len(seconds))
+        self._latencies["/predict"].observe_many(seconds)
+        self.scores.observe_many(probabilities)
+        if self._warned:
+            self.warnings.inc(self._warned)
+        self._waiting.clear()
+        self._warned = 0
+
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
         """Count a request."""
+        self._child(endpoint, status).inc()
+        self._latencies[endpoint].observe(seconds)
+
+    def _child(self, endpoint: str, status: int) -> Counter:
         child = self._answered.get((endpoint, status))
         if child is None:
             child = self._answered[endpoint, status] = self._requests.labels(endpoint, str(status))
-        child.inc()
-        self._latencies[endpoint].observe(seconds)
+        return child
 
     def failed(self, kind: str) -> None:
         """Count a request that got no answer but the reason why."""
@@ -138,6 +161,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format, of all processes if there are several."""
+        self.settle()
         if FOLDER in os.environ:
             together = CollectorRegistry()
             multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]

@@ -56,7 +56,7 @@ class Predict:
         except InvalidInput as error:
             raise invalid(error) from None
         reasons = await _reasons(served, scored) if query.get("explain") == "true" else b""
-        rows = self._rows(call, served, scored, record, query) if self._logging else []
+        rows = [self._row(call.request_id, served, scored, record, query)] if self._logging else []
         if self._durable:
             try:
                 await service.log.commit(rows)
@@ -73,22 +73,52 @@ class Predict:
         if service.holder.shadow is not None:
             self._shadow(call, service.holder.shadow, record, scored.probability, query)
 
-    def _rows(
-        self, call: Call, served: Served, scored: Scored, record: Json, query: dict[str, str], shadow: bool = False
-    ) -> list[Row]:
-        return [
-            Row(
-                time.time(),
-                scored.probability,
-                served.target.name,
-                served.target.version,
-                call.request_id,
-                query.get("id"),
-                query.get("as_of"),
-                shadow,
-                record if self._features else None,
-            )
-        ]
+    def plain(self, body: bytes, query: bytes, request_id: str) -> tuple[bytes, Row | None, float, bool] | None:
+        """Return the answer to a record that needs nothing beside its score, and what is to be logged and counted.
+
+        Returns
+        -------
+        tuple or None
+            The answer's body, the row for the prediction log (None where nothing is logged), the probability, and
+            whether there are warnings; None where reasons are asked for.
+
+        Raises
+        ------
+        Refused, InvalidInput
+            As the endpoint refuses it.
+        """
+        if len(body) > self._limit:
+            return None
+        asked = _query(query) if query else {}
+        if asked.get("explain") == "true":
+            return None
+        record = parse_record(body)
+        served = self._service.holder.champion
+        scored = served.scorer.score(record)
+        row = self._row(request_id, served, scored, record, asked) if self._logging else None
+        return _answer(served, scored, b"", request_id), row, scored.probability, bool(scored.warnings)
+
+    def _row(
+        self,
+        request_id: str,
+        served: Served,
+        scored: Scored,
+        record: Json,
+        query: dict[str, str],
+        *,
+        shadow: bool = False,
+    ) -> Row:
+        return Row(
+            time.time(),
+            scored.probability,
+            served.target.name,
+            served.target.version,
+            request_id,
+            query.get("id"),
+            query.get("as_of"),
+            shadow,
+            record if self._features else None,
+        )
 
     def _shadow(self, call: Call, shadow: Served, record: Json, probability: float, query: dict[str, str]) -> None:
         """Score with the silent model, behind the answer."""
@@ -100,7 +130,7 @@ class Predict:
             return
         metrics.shadow_differences.observe(abs(scored.probability - probability))
         if self._logging:
-            self._service.log.put(self._rows(call, shadow, scored, record, query, shadow=True))
+            self._service.log.put([self._row(call.request_id, shadow, scored, record, query, shadow=True)])
 
 
 def log_unavailable(error: LogUnavailable) -> Refused:

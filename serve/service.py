@@ -17,7 +17,7 @@ from serve.limits import RateLimit
 from serve.logs import AccessLog
 from serve.metrics import Metrics
 from serve.models import Holder
-from serve.predictions import PredictionLog
+from serve.predictions import Log
 from serve.security import Gate
 from serve.settings import Settings
 
@@ -53,7 +53,7 @@ class Service:
     settings: Settings
     holder: Holder
     metrics: Metrics
-    log: PredictionLog
+    log: Log
     access: AccessLog
     gate: Gate
     rate: RateLimit | None
@@ -75,6 +75,7 @@ class Service:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             self._end_late_bodies()
+            self.log.send()
             self.show_gauges()
             if self.control is not None and (stamp := self.control.stamp()) != seen:
                 seen = stamp
@@ -90,6 +91,7 @@ class Service:
     def show_gauges(self) -> None:
         """Set what /metrics says of the present."""
         metrics, log = self.metrics, self.log
+        metrics.settle()
         metrics.in_flight.set(len(self.calls))
         metrics.batches.set(self.batches.depth)
         show_log(metrics, log)
@@ -103,7 +105,7 @@ class Service:
         return changed
 
 
-def show_log(metrics: Metrics, log: PredictionLog) -> None:
+def show_log(metrics: Metrics, log: Log) -> None:
     """Set what /metrics says of the prediction log."""
     metrics.log_depth.set(log.depth)
     metrics.log_lag.set(log.lag)

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -23,6 +24,7 @@ from serve.batch_worker import run_batch_worker
 from serve.control import Control, Models
 from serve.errors import ServeError
 from serve.limits import RateLimit
+from serve.log_worker import run_log_worker
 from serve.metrics import forget
 from serve.security import Key
 from serve.settings import Settings
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 STEADY = 5.0  # seconds after which a process counts as well started
 LAST_DELAY = 30.0
 BACKLOG = 128
+WORKER, BATCH_WORKER, LOG_WORKER = "worker", "batch worker", "log worker"
 
 
 @dataclass
@@ -44,8 +47,8 @@ class Child:
     ----------
     run : callable
         What it does.
-    batch : bool
-        Whether it does batches; those end last, as others wait for them.
+    kind : str
+        ``worker``, ``batch worker`` or ``log worker``; they end in this order, as each waits for those after it.
     pid : int
         0 while there is none.
     started : float
@@ -56,7 +59,7 @@ class Child:
     """
 
     run: Callable[[], None]
-    batch: bool
+    kind: str
     pid: int = 0
     started: float = 0.0
     delay: float = 0.0
@@ -82,13 +85,15 @@ class Supervisor:
         self._rate = RateLimit(settings.rate, settings.burst) if settings.rate else None
         self._watch = Watch(settings, control, models)
         self._listener = _listener(settings.host, settings.port)
-        self._batch_listener = _unix_listener(control)
+        self._batch_listener = _unix_listener(control.batch_socket)
+        self._log_listener = _unix_listener(control.log_socket)
         self._ended = os.pipe()  # its writing end closes when this process ends, however it does
         self._said = os.pipe()
         self._signals = socket.socketpair()
         self._children = [
-            *(Child(self._worker, batch=False) for _ in range(settings.workers)),
-            *(Child(self._batch_worker, batch=True) for _ in range(settings.batch_workers)),
+            *([Child(self._log_worker, LOG_WORKER)] if settings.prediction_log else []),
+            *(Child(self._worker, WORKER) for _ in range(settings.workers)),
+            *(Child(self._batch_worker, BATCH_WORKER) for _ in range(settings.batch_workers)),
         ]
         self._ready = False
         self._failure = ""
@@ -119,6 +124,9 @@ class Supervisor:
 
     def _batch_worker(self) -> None:
         run_batch_worker(self._settings, self._control, self._batch_listener, self._tell, self._ended[0])
+
+    def _log_worker(self) -> None:
+        run_log_worker(self._settings, self._log_listener, self._tell, self._ended[0])
 
     def _tell(self, ready: bool, text: str) -> None:
         """Say, in a worker, that it takes requests, or why it cannot; one small write is never torn."""
@@ -214,16 +222,15 @@ class Supervisor:
             child.delay = 0.0 if now - child.started > STEADY else min(LAST_DELAY, max(0.1, 2 * child.delay))
             child.due = now + child.delay
             if self._ready:
-                kind = "batch worker" if child.batch else "worker"
-                logger.error("%s %d ended with %d; another is started in %.1f s", kind, pid, code, child.delay)
+                logger.error("%s %d ended with %d; another is started in %.1f s", child.kind, pid, code, child.delay)
         return failed
 
     def _end(self) -> None:
-        """End all processes: those that answer first, as they may wait for batches."""
-        for batch in (False, True):
-            children = [child for child in self._children if child.batch == batch and child.pid]
+        """End all processes: those that answer first, as they may wait for batches, and all for the log."""
+        for kind in (WORKER, BATCH_WORKER, LOG_WORKER):
+            children = [child for child in self._children if child.kind == kind and child.pid]
             _signal(children, signal.SIGTERM)
-            seconds = self._settings.grace_seconds + 2.0 if not batch else 10.0
+            seconds = self._settings.grace_seconds + 2.0 if kind == WORKER else 10.0
             deadline = time.monotonic() + seconds
             while any(child.pid for child in children) and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -260,9 +267,9 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _unix_listener(control: Control) -> socket.socket:
+def _unix_listener(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(control.batch_socket))
+    listener.bind(str(path))
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener

@@ -21,10 +21,11 @@ from serve.limits import RateLimit
 from serve.logs import AccessLog
 from serve.metrics import Metrics
 from serve.models import Holder
-from serve.predictions import PredictionLog
+from serve.predictions import Log, PredictionLog, log_of
 from serve.security import Gate, Key
 from serve.service import Service
 from serve.settings import Settings
+from serve.short_way import ShortWay, protocol_with
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,12 @@ def build(
     control: Control | None = None,
 ) -> Service:
     """Put the parts of a process together."""
-    log = PredictionLog.open(settings.prediction_log, durable=settings.log_durable, features=settings.log_features)
+    url, durable, features = settings.prediction_log, settings.log_durable, settings.log_features
+    log: Log
+    if control is None:  # alone, so a thread of this process writes it
+        log = PredictionLog.open(url, durable=durable, features=features)
+    else:
+        log = log_of(url, control.log_socket, durable=durable, features=features)
     worker = Worker(metrics, log)
     batches: Batches = InThread(worker, holder)
     if control is not None and settings.batch_workers:
@@ -114,7 +120,7 @@ def run_worker(
     config = uvicorn.Config(
         create_app(service),
         loop="uvloop",
-        http="httptools",
+        http=protocol_with(ShortWay(service)),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -114,6 +114,9 @@ class PredictionLog:
         if not writer.wake.is_set():
             writer.wake.set()
 
+    def send(self) -> None:
+        """Do nothing: the thread takes what waits."""
+
     async def commit(self, rows: Sequence[Row]) -> None:
         """Return once rows are in the database; callers at the same time share a transaction.
 
