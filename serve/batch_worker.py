@@ -16,7 +16,7 @@ from typing import Any
 from mlsys.errors import MlsysError
 from serve import logs
 from serve.control import Control
-from serve.jobs import Worker
+from serve.jobs import Outcome, Worker
 from serve.models import Holder
 from serve.predictions import log_of
 from serve.service import LOOK_EVERY, follow, show_log
@@ -87,9 +87,13 @@ def _serve_one(listener: socket.socket, worker: Worker, holder: Holder) -> None:
         job, body, answer = take(line)
         token = logs.request_id.set(job.request_id)
         with body, answer:
-            outcome = worker.do(job, body, answer, holder.champion, holder.shadow)
+
+            def tell(outcome: Outcome) -> None:
+                answer.flush()
+                give_back(line, outcome)
+
+            worker.do(job, body, answer, holder.champion, holder.shadow, tell)
         logs.request_id.reset(token)
-        give_back(line, outcome)
 
 
 def _stop_signal() -> int:

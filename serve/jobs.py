@@ -6,8 +6,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -105,34 +106,67 @@ class Worker:
         self._metrics = metrics
         self._log = log
 
-    def do(self, job: Job, body: IO[bytes], answer: IO[bytes], served: Served, shadow: Served | None) -> Outcome:
-        """Score the body's rows and write the answer; what is wrong with them is an outcome too."""
+    def do(
+        self,
+        job: Job,
+        body: IO[bytes],
+        answer: IO[bytes],
+        served: Served,
+        shadow: Served | None,
+        tell: Callable[[Outcome], None] = lambda outcome: None,  # noqa: ARG005
+    ) -> Outcome:
+        """Score the body's rows and write the answer; what is wrong with them is an outcome too.
+
+        Parameters
+        ----------
+        job : Job
+        body, answer : file
+        served : Served
+        shadow : Served or None
+        tell : callable
+            Gets the outcome as soon as the answer is there: what is counted and logged behind it takes time as well.
+        """
+        behind: Callable[[], None] | None = None
         try:
-            return self._do(job, body, answer, served, shadow)
+            outcome, behind = self._do(job, body, answer, served, shadow)
         except InvalidInput as error:
-            return Outcome.of(invalid(error))
+            outcome = Outcome.of(invalid(error))
         except Refused as refused:
-            return Outcome.of(refused)
+            outcome = Outcome.of(refused)
         except Exception:  # the process goes on with the next job
             logger.exception("request %s failed by a mistake in mlsys", job.request_id)
-            return Outcome.of(Refused(500, "internal", "The service made a mistake; its log says more."))
+            outcome = Outcome.of(Refused(500, "internal", "The service made a mistake; its log says more."))
+        try:
+            tell(outcome)
+        finally:
+            if behind is not None:
+                behind()
+        return outcome
 
-    def _do(self, job: Job, body: IO[bytes], answer: IO[bytes], served: Served, shadow: Served | None) -> Outcome:
+    def _do(
+        self, job: Job, body: IO[bytes], answer: IO[bytes], served: Served, shadow: Served | None
+    ) -> tuple[Outcome, Callable[[], None]]:
+        """Write the answer; return the outcome, and what is to be done behind it."""
         rows = _read(job, body, served)
         many = rows.score(served.scorer)
-        logged = self._rows(job, rows, many, served) if self._log.name else []
         if self._log.durable:
             try:
-                asyncio.run(self._log.commit(logged))
+                asyncio.run(self._log.commit(self._rows(job, rows, many, served)))
             except LogUnavailable as error:
                 raise log_unavailable(error) from None
         write_answer(job.wanted, rows, many, served, job.request_id, answer)
-        self._metrics.batch(many.probabilities, len(many.warnings))
-        if not self._log.durable:
-            self._log.put(logged)
-        if shadow is not None:
-            self._shadow(job, rows, many, shadow)
-        return Outcome(rows=len(rows), model=served.model)
+        behind = partial(self._behind, job, rows, many, served, shadow)
+        return Outcome(rows=len(rows), model=served.model), behind
+
+    def _behind(self, job: Job, rows: Rows, many: Many, served: Served, shadow: Served | None) -> None:
+        try:
+            self._metrics.batch(many.probabilities, len(many.warnings))
+            if self._log.name and not self._log.durable:
+                self._log.put(self._rows(job, rows, many, served))
+            if shadow is not None:
+                self._shadow(job, rows, many, shadow)
+        except Exception:  # the answer is given, and the process goes on with the next job
+            logger.exception("what comes behind request %s failed by a mistake in mlsys", job.request_id)
 
     def _shadow(self, job: Job, rows: Rows, answered: Many, shadow: Served) -> None:
         try:

@@ -142,8 +142,11 @@ def names_of(scorer: Scorer) -> tuple[str, str]:
 
 
 def _table_rows(sent: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
-    table = read_csv(body.read(), scorer.inputs) if sent == media.CSV else _read_arrow(sent, body, max_rows)
     id_name, as_of_name = names_of(scorer)
+    if sent == media.CSV:
+        table = read_csv(body.read(), scorer.inputs, (id_name, as_of_name))
+    else:
+        table = _read_arrow(sent, body, max_rows)
     inputs = scorer.inputs.by_name
     names = {
         name: [_plain(name, value) for value in table.column(name).to_pylist()]

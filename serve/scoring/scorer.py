@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ class Scorer:
                 warnings |= odd
             if more or len(problems) > LISTED:
                 break
-            time.sleep(PAUSE)
+            _let_others_run()
         if problems:
             raise InvalidInput(problems, more=more)
         return self._answers(blocks, warnings)
@@ -188,7 +189,7 @@ class Scorer:
                 break
             if not problems:
                 warnings |= self.inputs.warnings(block, start)
-            time.sleep(PAUSE)
+            _let_others_run()
         if problems:
             raise InvalidInput(problems)
         return self._answers(blocks, warnings)
@@ -212,9 +213,14 @@ class Scorer:
         scores = np.empty(len(block))
         for start in range(0, len(block), PREDICTED):
             scores[start : start + PREDICTED] = self._predictor.many(block.part(start, PREDICTED))
-            time.sleep(PAUSE)
+            _let_others_run()
         probabilities = self._calibration.apply(scores)
         return Many(probabilities, probabilities >= self.threshold, warnings, block)
+
+
+def _let_others_run() -> None:
+    if threading.active_count() > 1:
+        time.sleep(PAUSE)
 
 
 def _threshold(run: Run) -> float:

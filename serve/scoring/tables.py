@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read_csv(data: bytes, inputs: Inputs) -> pa.Table:
+def read_csv(data: bytes, inputs: Inputs, texts: Collection[str] = ()) -> pa.Table:
     """Return the table in a CSV file, its columns typed as the fields are; an empty cell is null.
 
     Parameters
@@ -24,6 +23,8 @@ def read_csv(data: bytes, inputs: Inputs) -> pa.Table:
     data : bytes
         UTF-8, with a header.
     inputs : Inputs
+    texts : collection of str
+        Further columns that are to be read as text; of any others the reader finds a type.
 
     Raises
     ------
@@ -31,25 +32,46 @@ def read_csv(data: bytes, inputs: Inputs) -> pa.Table:
         If it is no CSV, or cells of number fields hold no numbers; names all of them.
     """
     import pyarrow as pa
-    from pyarrow import csv
 
+    types = {name: pa.string() for name in texts}
+    types |= {field.name: pa.float64() if field.number else pa.string() for field in inputs.fields}
     try:
-        header = csv.open_csv(io.BytesIO(data), read_options=csv.ReadOptions(block_size=1 << 20)).schema.names
-        options = csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
-        )
-        table = csv.read_csv(io.BytesIO(data), convert_options=options)
+        return _read(data, types)
     except ValueError as error:  # Arrow's own are ones, and names that are not UTF-8 give another
+        problems = _wrong_cells(data, inputs)
+        if problems:
+            raise InvalidInput(problems) from error
         message = f"The body is no CSV table with a header: {error}."
         raise InvalidInput([problem(None, "", "", "a CSV table with a header", None, message)]) from error
+
+
+def _read(data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    options = csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
+    return csv.read_csv(pa.BufferReader(data), convert_options=options)
+
+
+def _wrong_cells(data: bytes, inputs: Inputs) -> list[InputProblem]:
+    """Return which cells of number fields hold none; nothing where the file cannot be read as text either."""
+    import pyarrow as pa
+
+    try:
+        table = _read(data, {field.name: pa.string() for field in inputs.fields})
+    except ValueError:
+        return []
     problems: list[InputProblem] = []
-    columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         field = inputs.by_name.get(name)
-        columns.append(_as_numbers(field, column, problems) if field is not None and field.number else column)
-    if problems:
-        raise InvalidInput(problems)
-    return pa.Table.from_arrays(columns, names=table.column_names)
+        if field is None or not field.number:
+            continue
+        for row, text in enumerate(column.to_pylist()):
+            if text is not None and not _is_number(text.strip(" \t")):
+                problems.append(problem(row, name, text, field.expected, None))
+                if len(problems) > LISTED:
+                    return problems
+    return problems
 
 
 def check_columns(table: pa.Table, inputs: Inputs, allowed: Collection[str]) -> None:
@@ -149,20 +171,6 @@ def _type_fits(field: Field, kind: pa.DataType) -> bool:
     if field.number:
         return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def _as_numbers(field: Field, column: pa.ChunkedArray, problems: list[InputProblem]) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    try:
-        return column.cast(pa.float64())
-    except pa.ArrowInvalid:
-        for row, text in enumerate(column.to_pylist()):
-            if text is not None and not _is_number(text):
-                problems.append(problem(row, field.name, text, field.expected, None))
-                if len(problems) > LISTED:
-                    break
-        return column
 
 
 def _is_number(text: str) -> bool:
