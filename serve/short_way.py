@@ -9,17 +9,16 @@ there: nothing has been counted or logged by then.
 from __future__ import annotations
 
 import time
-from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serve.call import POLICY, SECURITY, Headers, Scope
+from serve.call import POLICY, SECURITY, Headers
 from serve.errors import Refused
 from serve.predict import JSON_BYTES, Predict
 from serve.scoring import InvalidInput
 from serve.service import Service
 
-PATH = "/predict"
+PATH, RAW_PATH = "/predict", b"/predict"
 
 
 class ShortWay:
@@ -35,43 +34,42 @@ class ShortWay:
         self._predict = Predict(service)
         self._most = service.settings.concurrency
         self._open = not service.log.durable and service.rate is None  # else an answer, or a refusal, has to wait
-        self._start: list[tuple[bytes, bytes]] | None = None
+        self._start: Headers | None = None
         self._head = b""
 
-    def is_open(self, scope: Scope) -> bool:
-        """Tell by its first line whether a request may come this way."""
+    def is_open(self) -> bool:
+        """Tell whether a request may come this way at the moment."""
         service = self._service
-        return (
-            self._open
-            and scope["path"] == PATH
-            and scope["method"] == "POST"
-            and service.holder.shadow is None
-            and len(service.calls) < self._most
-        )
+        return self._open and service.holder.shadow is None and len(service.calls) < self._most
 
-    def answer(self, scope: Scope, body: bytes, started: float, start: Headers) -> bytes | None:
+    def answer(
+        self, given: Headers, query: bytes, body: bytes, client: str, started: float, start: Headers
+    ) -> bytes | None:
         """Return a whole answer, to be written; None for what is to go the long way.
 
         Parameters
         ----------
-        scope : dict
-            Of ASGI.
+        given : list
+            The request's headers, names in lower case.
+        query : bytes
+            What stands behind the question mark of its address.
         body : bytes
+        client : str
+            The client's address.
         started : float
-            When the request's headers were there, as of `time.perf_counter`.
+            When the headers were there, as of `time.perf_counter`.
         start : list
             The headers with which every answer of the server begins.
         """
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        if headers.get(b"content-type") != JSON_BYTES or b"origin" in headers:
+        headers = dict(given)
+        if headers.get(b"content-type") != JSON_BYTES or b"origin" in headers or b"expect" in headers:
             return None
         service, who = self._service, ""
         request_id = service.ids.of(headers)
         try:
             if not service.gate.open:
-                client = scope.get("client")
-                who = service.gate.admit(headers, "score") or (client[0] if client else "")
-            answer = self._predict.plain(body, scope["query_string"], request_id)
+                who = service.gate.admit(headers, "score") or client
+            answer = self._predict.plain(body, query, request_id)
         except (Refused, InvalidInput):
             return None
         if answer is None:
@@ -95,52 +93,80 @@ def _head(start: Headers) -> bytes:
 
 
 class Protocol(HttpToolsProtocol):
-    """Uvicorn's protocol of one connection, with the short way; made by `protocol_with`."""
+    """Uvicorn's protocol of one connection, with the short way; made by `protocol_with`.
+
+    A request that may be plain is held until its body is there. Where it turns out not to be, it is given to uvicorn
+    as if it had just come.
+    """
 
     short_way: ShortWay
-    _held: RequestResponseCycle | None = None  # a request whose body may be whole in a moment
+    _held = False
+    _body = b""
     _started = 0.0
 
     def data_received(self, data: bytes) -> None:
         """Take what came from the client."""
         super().data_received(data)
-        if self._held is not None:  # the rest of its body comes later
+        if self._held:  # the rest of its body comes later
             self._go_the_long_way()
+
+    def on_headers_complete(self) -> None:
+        """Hold a request that may be plain."""
+        if self._may_be_plain():
+            self._held, self._body, self._started = True, b"", time.perf_counter()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if self._held:
+            self._body = self._body + body if self._body else body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Answer a request that is held; it is whole now."""
-        super().on_message_complete()
-        cycle = self._held
-        if cycle is None:
+        if not self._held:
+            super().on_message_complete()
             return
-        answer = None
-        if not self.flow.write_paused and not self.transport.is_closing():
-            scope = cast("Scope", cycle.scope)
-            try:
-                answer = self.short_way.answer(
-                    scope, bytes(cycle.body), self._started, self.server_state.default_headers
-                )
-            except Exception:  # noqa: BLE001 - a mistake of ours: the long way meets it too, logs it and answers 500
-                answer = None
+        answer = self._answer()
         if answer is None:
             self._go_the_long_way()
+            super().on_message_complete()
             return
-        self._held = None
-        cycle.response_started = cycle.response_complete = True
+        self._held = False
         self.transport.write(answer)
         self.on_response_complete()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - an ASGI application
-        plain = cycle.more_body and cycle.keep_alive and not cycle.waiting_for_100_continue
-        if plain and app is self.app and self.short_way.is_open(cast("Scope", cycle.scope)):
-            self._held, self._started = cycle, time.perf_counter()
-        else:
-            super()._start_asgi_task(cycle, app)
+    def _may_be_plain(self) -> bool:
+        path, _, _ = self.url.partition(b"?")
+        return (
+            path == RAW_PATH
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+            and (self.cycle is None or self.cycle.response_complete)  # else it has to wait for that answer
+            and not self.flow.write_paused
+            and self.short_way.is_open()
+        )
+
+    def _answer(self) -> bytes | None:
+        if self.transport.is_closing():
+            return None
+        client = self.client[0] if self.client else ""
+        query = self.url.partition(b"?")[2]
+        start = self.server_state.default_headers
+        try:
+            return self.short_way.answer(self.headers, query, self._body, client, self._started, start)
+        except Exception:  # noqa: BLE001 - a mistake of ours: the long way meets it too, logs it and answers 500
+            return None
 
     def _go_the_long_way(self) -> None:
-        cycle, self._held = self._held, None
-        assert cycle is not None
-        super()._start_asgi_task(cycle, self.app)
+        self._held = False
+        super().on_headers_complete()
+        if self._body:
+            super().on_body(self._body)
 
 
 def protocol_with(short_way: ShortWay) -> type[Protocol]:

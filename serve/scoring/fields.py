@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf, nan
-from operator import itemgetter
+from operator import ge, itemgetter, le
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -157,6 +157,8 @@ class Inputs:
         self.categories = [field for field in fields if not field.number]
         self._numbers_of = _getter([field.name for field in self.numbers])
         self._categories_of = _getter([field.name for field in self.categories])
+        self._lows = [field.low if field.low > -LARGEST else nan for field in self.numbers]
+        self._highs = [field.high if field.high < LARGEST else nan for field in self.numbers]
         self._low = np.array([field.low for field in self.numbers], dtype=np.float32)  # rounding keeps the order
         self._high = np.array([field.high for field in self.numbers], dtype=np.float32)
         self._known = [field.categories for field in self.categories]
@@ -186,6 +188,9 @@ class Inputs:
         """Return a record's values, and whether some are odd; raise something if not all is as it should be."""
         numbers, categories = self._numbers_of(record), self._categories_of(record)
         kinds = set(map(type, numbers))
+        # As nearly all are: numbers in the range that training saw, which lies within float32.
+        if kinds <= NUMBER_TYPES and all(map(le, self._lows, numbers)) and all(map(ge, self._highs, numbers)):
+            return numbers, categories, self._odd_texts(record, categories)
         nulls = 0
         if type(None) in kinds:
             kinds.remove(type(None))
@@ -193,7 +198,7 @@ class Inputs:
             if None in self._required_of(record):
                 raise _CloserLook
             numbers = tuple([nan if value is None else value for value in numbers])
-        if not kinds <= NUMBER_TYPES or len(record) != self._width:
+        if not kinds <= NUMBER_TYPES:
             raise _CloserLook
         values, flags = self._values, self._flags
         self._pack(values.data, 0, *numbers)
@@ -202,6 +207,13 @@ class Inputs:
         odd = np.count_nonzero(np.less(values, self._low, flags)) + np.count_nonzero(
             np.greater(values, self._high, flags)
         )
+        return numbers, categories, self._odd_texts(record, categories) or bool(odd)
+
+    def _odd_texts(self, record: Mapping[str, Any], categories: Categories) -> bool:
+        """Return whether training did not see one of the categories; raise something if one is none."""
+        if len(record) != self._width:
+            raise _CloserLook
+        odd = False
         for text, (nullable, known) in zip(categories, self._texts, strict=True):
             if type(text) is not str:
                 if text is not None or not nullable:
@@ -209,8 +221,8 @@ class Inputs:
             elif known is None or text not in known:
                 if not is_text(text):
                     raise _CloserLook
-                odd += known is not None
-        return numbers, categories, bool(odd)
+                odd |= known is not None
+        return odd
 
     def block(self, records: Sequence[object], first_row: int = 0) -> tuple[Block, dict[int, tuple[str, ...]]]:
         """Return the values of several records, and warnings by row.
