@@ -23,6 +23,7 @@ from serve.worker import CANNOT_LOAD
 logger = logging.getLogger(__name__)
 
 NICER = 5  # of 19: answers come first
+ACCEPTED_IN = 0.05  # seconds in which the last to connect are surely taken
 QUEUE = 1_000_000  # rows that may wait, about 300 bytes each
 
 
@@ -67,16 +68,21 @@ class LogServer:
         self._lines: set[asyncio.Task[None]] = set()
 
     async def run(self, listener: socket.socket, ended: int) -> None:
-        """Take rows until the end, and then those that are on their way."""
+        """Take rows until SIGTERM or the supervisor's end."""
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_reader(ended, stop.set)
+        await self.serve(listener, stop)
+        loop.remove_reader(ended)
+
+    async def serve(self, listener: socket.socket, stop: asyncio.Event) -> None:
+        """Take rows until told to stop, and then those that are on their way."""
         server = await asyncio.start_unix_server(self._line, sock=listener)
         while not stop.is_set():
             show_log(self._metrics, self._log)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOOK_EVERY)
-        loop.remove_reader(ended)
+        await asyncio.sleep(ACCEPTED_IN)
         server.close()
         if self._lines:  # whoever sent has ended, or ends: what it sent is read to its end
             await asyncio.wait(self._lines, timeout=2.0)

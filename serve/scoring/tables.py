@@ -50,7 +50,9 @@ def _read(data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
     from pyarrow import csv
 
     options = csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
-    return csv.read_csv(pa.BufferReader(data), convert_options=options)
+    table = csv.read_csv(pa.BufferReader(data), convert_options=options)
+    table.column_names  # raises where they are not UTF-8  # noqa: B018
+    return table
 
 
 def _wrong_cells(data: bytes, inputs: Inputs) -> list[InputProblem]:

@@ -39,7 +39,7 @@ def admin(link):
 
 @pytest.fixture(scope="module")
 def service(start, link, admin, tmp_path_factory):
-    """Two workers and a batch worker, with keys and a log."""
+    """Two workers, a batch worker and a log worker, with keys."""
     folder = tmp_path_factory.mktemp("service")
     with start(folder, link, "--workers", 2, "--keys", admin[0]) as service:
         service.client.headers.update(admin[1])
@@ -49,11 +49,11 @@ def service(start, link, admin, tmp_path_factory):
 
 
 def settled(service):
-    """Return whether all three processes have loaded, which is when their memory stays as it is."""
+    """Return whether all four processes have loaded, which is when their memory stays as it is."""
     before = [memory(pid) for pid in service.children()]
     time.sleep(0.3)
     after = [memory(pid) for pid in service.children()]
-    return len(before) == len(after) == 3 and max(abs(a - b) for a, b in zip(after, before, strict=True)) < 0.5
+    return len(before) == len(after) == 4 and max(abs(a - b) for a, b in zip(after, before, strict=True)) < 0.5
 
 
 def total(service, name):
@@ -186,7 +186,7 @@ def test_processes_that_die_are_started_again(service, record):
     before = set(service.children())
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    service.until(lambda: len(set(service.children()) - before) == 3)
+    service.until(lambda: len(set(service.children()) - before) == 4)
 
     def answers():
         try:

@@ -84,7 +84,7 @@ def test_an_empty_cell_of_a_csv_is_null_and_text_stays_text(scorer):
 
 
 def test_every_cell_of_a_csv_that_is_no_number_is_named(scorer):
-    csv = "users,industry,mrr,empty,plan,trend\n" + "1,Bank,,,pro,0\n" * 3 + "many,Bank,2 EUR,,pro,0\n"
+    csv = "users,industry,mrr,empty,plan,trend\n" + "1,Bank, 2 ,,pro,0\n" * 3 + "many,Bank,2 EUR,,pro, 0\n"
     found = [(each["row"], each["field"], each["got"]) for each in problems(read_csv, csv.encode(), scorer.inputs)]
     assert found == [(3, "users", '"many"'), (3, "mrr", '"2 EUR"')]
 
