@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mlsys.errors import MlsysError
+from mlsys.runs import Run
 from serve import logs
 from serve.batch_worker import run_batch_worker
 from serve.control import Control, Models
@@ -275,6 +277,14 @@ def _unix_listener(path: Path) -> socket.socket:
     return listener
 
 
+def import_shared(models: Models) -> None:
+    """Import CatBoost where a model needs it, before the processes part: by itself each would take 60 MB for it."""
+    for target in filter(None, (models.champion, models.shadow)):
+        with contextlib.suppress(MlsysError):  # said by the process that loads it
+            if b"_target_: catboost." in Run.open(target.path, verify=False).read_bytes("config.yaml"):
+                import catboost  # noqa: F401
+
+
 def supervise(settings: Settings, control: Control, models: Models, keys: tuple[Key, ...]) -> int:
     """Serve until told to stop; return the exit code.
 
@@ -285,4 +295,5 @@ def supervise(settings: Settings, control: Control, models: Models, keys: tuple[
     """
     logs.set_up(settings.log_level)
     control.want(models)
+    import_shared(models)
     return Supervisor(settings, control, models, keys).run()

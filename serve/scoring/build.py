@@ -14,6 +14,7 @@ from serve.scoring.fields import Inputs
 from serve.scoring.forest import ForestPath, forest_of
 from serve.scoring.formula import ConstantPath, RankingPath
 from serve.scoring.histogram import HistogramPath, trees_of
+from serve.scoring.leaves import Leaves
 from serve.scoring.linear import LinearPath
 from serve.scoring.plain import Part
 from serve.scoring.predictor import Path
@@ -77,7 +78,8 @@ def _xgboost(model: Part, encoding: Encoding) -> Path | str:
     if isinstance(walk, str):
         why = f"XGBoost's own library scores: its trees cannot be walked, {walk}."
         return Path(XgboostPath(encoding, booster, None), "xgboost", why, FLOAT32)
-    why = "One record walks the trees exactly as XGBoost does; batches are scored by its library."
+    where = "LightGBM's library" if isinstance(walk.way, Leaves) else "NumPy"
+    why = f"One record walks the trees in {where}, exactly as XGBoost does; batches are scored by its library."
     return Path(XgboostPath(encoding, booster, walk), "trees", why, FLOAT32)
 
 

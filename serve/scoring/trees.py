@@ -101,13 +101,12 @@ class Forest:
     """
 
     def __init__(self, trees: Trees, width: int) -> None:
-        _check(trees, width)
+        depth = check_trees(trees, width)
         self._trees = trees
         self.dtype = trees.threshold.dtype
         condition, self._columns, self._thresholds, self._tables = _conditions(trees, width)
         leaf = len(self._columns) + sum(table.met.shape[1] for table in self._tables)  # never met: go left
         self._next: Ints | None = None
-        depth = _depth(trees)
         if len(trees.roots) << depth <= MOST_POSITIONS:
             self._levels, self._leaves = _complete(trees, condition, leaf)
             self._start = np.arange(len(trees.roots), dtype=np.intp)
@@ -233,7 +232,14 @@ def _next_nodes(trees: Trees) -> Ints:
     return np.column_stack([np.where(leaf, own, trees.left), np.where(leaf, own, trees.right)]).reshape(-1)
 
 
-def _check(trees: Trees, width: int) -> None:
+def check_trees(trees: Trees, width: int) -> int:
+    """Return the number of splits on the longest way from a root to a leaf.
+
+    Raises
+    ------
+    RunError
+        If a node points outside of the trees or of the row, or upwards.
+    """
     inner = trees.left >= 0
     count = len(trees.left)
     for children in (trees.left[inner], trees.right[inner]):
@@ -243,6 +249,7 @@ def _check(trees: Trees, width: int) -> None:
         raise RunError(f"A node asks for a column that is not there (there are {width}): train again.")
     if not np.all(trees.threshold[inner] > -np.inf):  # infinity itself tells NaN from all numbers
         raise RunError("A node compares with NaN or minus infinity. The model is damaged: train again.")
+    return _depth(trees)
 
 
 def _conditions(trees: Trees, width: int) -> tuple[Ints, Ints, NDArray[np.floating[Any]], list[_CategoryTable]]:

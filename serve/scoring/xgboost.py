@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import math
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import RunError
+from serve.scoring.leaves import Leaves, fits
 from serve.scoring.native import shared_library
 from serve.scoring.trees import Forest, Trees, joined
 
@@ -104,14 +106,14 @@ class TreeWalk:
 
     Parameters
     ----------
-    forest : Forest
+    way : Forest or Leaves
         Of float32.
     base : float
         The probability that the trees start from.
     """
 
-    def __init__(self, forest: Forest, base: float, count: int) -> None:
-        self._forest = forest
+    def __init__(self, way: Forest | Leaves, base: float, count: int) -> None:
+        self.way = way
         self._sums = np.empty(count + 1, dtype=np.float32)
         one = np.float32(1)
         # As the library's logarithm, this one, rounded, is right to the last bit; NumPy's of float32 is not always.
@@ -121,7 +123,7 @@ class TreeWalk:
         """Return the log odds."""
         sums = self._sums
         sums[0] = self._base
-        sums[1:] = self._forest.walk(row)
+        sums[1:] = self.way.walk(row)
         np.add.accumulate(sums, out=sums)  # in float32 and in order, as the library does
         total: np.float32 = sums[-1]
         return total
@@ -132,7 +134,7 @@ class TreeWalk:
         return float(np.float32(1) / (exponent + np.float32(1)))
 
 
-def tree_walk(booster: Booster, width: int) -> TreeWalk | str:
+def tree_walk(booster: Booster, width: int, *, numpy: bool = False) -> TreeWalk | str:
     """Return a walk of a booster's trees, or why there is none.
 
     Parameters
@@ -140,6 +142,8 @@ def tree_walk(booster: Booster, width: int) -> TreeWalk | str:
     booster : Booster
     width : int
         Columns of an encoded row.
+    numpy : bool, default False
+        Walk in NumPy also where LightGBM can.
     """
     learner = booster.model()["learner"]
     if learner["objective"]["name"] != "binary:logistic":
@@ -153,7 +157,16 @@ def tree_walk(booster: Booster, width: int) -> TreeWalk | str:
         return "it has no trees"
     trees = _joined(model["trees"][:used])
     base = json.loads(learner["learner_model_param"]["base_score"])
-    return TreeWalk(Forest(trees, width), float(base[0] if isinstance(base, list) else base), len(trees.roots))
+    return TreeWalk(
+        _way(trees, width, numpy=numpy), float(base[0] if isinstance(base, list) else base), len(trees.roots)
+    )
+
+
+def _way(trees: Trees, width: int, *, numpy: bool) -> Forest | Leaves:
+    if not numpy and fits(trees):
+        with contextlib.suppress(RunError):  # NumPy can do it too, or says what is wrong with the trees
+            return Leaves(trees, width)
+    return Forest(trees, width)
 
 
 def _joined(trees: Sequence[dict[str, Any]]) -> Trees:

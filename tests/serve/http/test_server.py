@@ -1,6 +1,7 @@
 """The service as a user starts it: processes, signals, large bodies, reloads under load."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -16,8 +17,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mlsys.runs.writer import RunWriter
+from serve.control import Models
 from serve.keys import add_key
 from serve.predictions import read_predictions
+from serve.source import Target
+from serve.supervisor import import_shared
 
 from .conftest import ROOT, write_run
 
@@ -268,3 +273,16 @@ def test_help_has_an_example(tmp_path):
     assert done.returncode == 0
     assert "python -m serve latest" in done.stdout
     assert "--follow" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("model", "needed"), [("catboost.CatBoostClassifier", True), ("sklearn.LogisticRegression", False)]
+)
+def test_catboost_is_imported_once_for_all_processes(tmp_path, monkeypatch, model, needed):
+    writer = RunWriter(tmp_path / "run")
+    writer.write_text("config.yaml", f"model:\n  _target_: {model}\n")
+    writer.finish(seed=1, threads=1)
+    monkeypatch.setitem(sys.modules, "catboost", None)  # to import it fails
+    with pytest.raises(ImportError) if needed else contextlib.nullcontext():
+        import_shared(Models(Target("run", "run", "1", str(writer.folder))))
+    import_shared(Models(Target("none", "none", "1", str(tmp_path))))  # whoever loads it says that it is no run

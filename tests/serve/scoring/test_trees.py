@@ -6,6 +6,7 @@ from xgboost import DMatrix, XGBClassifier
 
 from mlsys.errors import RunError
 from serve.scoring import Scorer, trees
+from serve.scoring.leaves import Leaves, fits
 from serve.scoring.trees import Forest, Trees
 from serve.scoring.xgboost import Booster, tree_walk
 
@@ -39,9 +40,11 @@ def grown(categories=0, seed=3, **parameters):
         (1, {"grow_policy": "lossguide", "max_leaves": 400, "max_depth": 0, "n_estimators": 60}),
     ],
 )
-def test_margins_equal_xgboosts_to_the_bit(categories, parameters):
+@pytest.mark.parametrize("numpy", [False, True])
+def test_margins_equal_xgboosts_to_the_bit(categories, parameters, numpy):
     library, booster, rows, types = grown(categories, **parameters)
-    walk = tree_walk(booster, rows.shape[1])
+    walk = tree_walk(booster, rows.shape[1], numpy=numpy)
+    assert isinstance(walk.way, Forest if numpy or categories else Leaves)
     if categories:
         rows[:20, 0] = 30  # a code that training never saw
     expected = library.predict(DMatrix(rows, feature_types=types, enable_categorical=True), output_margin=True)
@@ -59,13 +62,41 @@ def test_trees_start_from_the_librarys_own_number(base):
     assert [walk.margin(row) for row in rows.tolist()] == library.predict(DMatrix(rows), output_margin=True).tolist()
 
 
-def test_the_values_on_a_threshold_go_right():
-    forest = Forest(one_tree(threshold=np.float32(0.1)), 1)
+@pytest.mark.parametrize("numpy", [False, True])
+def test_any_value_goes_the_way_of_the_library(numpy):
+    library, booster, rows, _ = grown(n_estimators=30)
+    splits, rng = library.trees_to_dataframe().dropna(subset="Split"), np.random.default_rng(1)
+    odd = rows[rng.integers(len(rows), size=300)].copy()
+    for row in odd:
+        for _, split in splits.sample(4, random_state=rng).iterrows():
+            row[int(split["Feature"][1:])] = split["Split"]
+        row[rng.integers(len(row))] = rng.choice([np.nan, 0, -0.0, 1e-36, -1e-36, 1e-45, 3e38, -3e38])
+    walk = tree_walk(booster, rows.shape[1], numpy=numpy)
+    expected = library.predict(DMatrix(odd), output_margin=True)
+    assert [walk.margin(row) for row in odd.tolist()] == expected.tolist()
+
+
+def test_lightgbm_is_not_asked_where_it_would_decide_otherwise(monkeypatch):
+    assert fits(one_tree(threshold=np.float32(0.5)))
+    for threshold in (0.0, 1e-36, -1e-45):
+        assert not fits(one_tree(threshold=np.float32(threshold)))
+    monkeypatch.setattr("serve.scoring.leaves.find_spec", lambda name: None)
+    assert not fits(one_tree(threshold=np.float32(0.5)))
+
+
+def test_a_tree_may_be_one_leaf():
+    trees = one_tree(left=np.array([-1, -1, -1]), right=np.array([-1, -1, -1]), value=np.array([7, 1, 2], np.float32))
+    assert Leaves(trees, 2).walk([1.0, np.nan]).tolist() == Forest(trees, 2).walk([1.0, np.nan]).tolist() == [7.0]
+
+
+@pytest.mark.parametrize("way", [Forest, Leaves])
+def test_the_values_on_a_threshold_go_right(way):
+    forest = way(one_tree(threshold=np.float32(0.1)), 1)
     below = np.nextafter(np.float32(0.1), np.float32(0))
     ends = [forest.walk([float(value)])[0] for value in (below, np.float32(0.1), 1e39, -1e39, np.nan)]
     assert ends == [1.0, 2.0, 2.0, 1.0, 1.0]
     rows = np.array([[below], [0.1], [np.inf], [-np.inf], [np.nan]], dtype=np.float32)
-    assert forest.walk_rows(rows)[:, 0].tolist() == ends
+    assert way is Leaves or forest.walk_rows(rows)[:, 0].tolist() == ends
 
 
 def one_tree(**changes):
@@ -93,13 +124,15 @@ def test_nodes_that_point_outside_are_refused(changes, reason):
 
 
 @pytest.mark.parametrize("back", [{"left": np.array([0, -1, -1])}, {"left": [1, 0, -1], "right": [2, 2, -1]}])
-def test_a_tree_that_leads_back_is_refused(back):
+@pytest.mark.parametrize("way", [Forest, Leaves])
+def test_a_tree_that_leads_back_is_refused(back, way):
     with pytest.raises(RunError, match="above it"):
-        Forest(one_tree(**{side: np.array(nodes) for side, nodes in back.items()}), 1)
+        way(one_tree(**{side: np.array(nodes) for side, nodes in back.items()}), 1)
 
 
 @pytest.mark.parametrize("model", ["xgboost", "random_forest", "hist_gradient_boosting"])
 def test_deep_trees_give_the_same(model, run_of, records, monkeypatch):
+    monkeypatch.setattr("serve.scoring.xgboost.fits", lambda trees: False)
     complete = Scorer.load(run_of(model))
     monkeypatch.setattr(trees, "MOST_POSITIONS", 10)
     linked = Scorer.load(run_of(model))
