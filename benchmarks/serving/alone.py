@@ -205,7 +205,7 @@ class Disturbance:
             time.sleep(0.05)
             now = time.perf_counter() - begun
             if self.killed > now and now > self.seconds / 2:
-                worker = servers.children(self.service.process.pid)[0]
+                worker = servers.children(self.service.process.pid)[1]  # the first one writes the log
                 os.kill(worker, signal.SIGKILL)
                 self.killed = now
             if now > due and now < self.seconds - 1:
