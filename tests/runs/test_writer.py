@@ -128,7 +128,7 @@ def test_a_disk_that_fills_up_at_the_manifest_leaves_none(tmp_path, monkeypatch)
     writer = RunWriter(tmp_path)
     writer.write_json("a.json", {})
 
-    def full(path, data):
+    def full(path, data, *, sync):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
