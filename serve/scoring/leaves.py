@@ -15,17 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsys.errors import RunError
-from serve.scoring.native import shared_library
+from serve.scoring.lightgbm import FLOAT32, LEAF_INDEX, Loaded
 from serve.scoring.trees import Trees, check_trees
 
-LEAF_INDEX = 2  # type of prediction
-FLOAT32 = 0  # type of data
 DEFAULT_LEFT, MISSING_IS_NAN = 2, 8  # bits of a decision
 AS_ZERO = np.float32(1.01e-35)  # LightGBM takes smaller numbers for 0
 
 
-class Leaves:
+class Leaves(Loaded):
     """Trees to walk with buffers of its own: `walk` belongs to one thread, as that of `serve.scoring.trees.Forest`.
 
     Parameters
@@ -43,35 +40,15 @@ class Leaves:
 
     def __init__(self, trees: Trees, width: int) -> None:
         check_trees(trees, width)
-        self._library = shared_library("lightgbm")
-        self._library.LGBM_GetLastError.restype = ctypes.c_char_p
-        self._handle, self._single = ctypes.c_void_p(), ctypes.c_void_p()
         text, self._values, self._first = _as_text(trees, width)
+        super().__init__(text)
         count = len(trees.roots)
-        self._call("LGBM_BoosterLoadModelFromString", text, ctypes.byref(ctypes.c_int()), ctypes.byref(self._handle))
         self._pack = Struct(f"{width}f").pack_into
         self._row = np.empty(width, dtype=np.float32)
         self._found, self._position = np.empty(count), np.empty(count, dtype=np.intp)
         self._reached = np.empty(count, dtype=np.float32)
-        length = ctypes.c_int64()
-        options = [ctypes.c_int(each) for each in (LEAF_INDEX, 0, -1, FLOAT32)]
-        self._call(
-            "LGBM_BoosterPredictForMatSingleRowFastInit",
-            self._handle,
-            *options,
-            ctypes.c_int32(width),
-            b"num_threads=1",
-            ctypes.byref(self._single),
-        )
-        self._predict = self._library.LGBM_BoosterPredictForMatSingleRowFast
-        pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (self._row, self._found)]
-        self._arguments = (self._single, pointers[0], ctypes.byref(length), pointers[1])
-
-    def __del__(self) -> None:
-        if getattr(self, "_single", None):
-            self._library.LGBM_FastConfigFree(self._single)
-        if getattr(self, "_handle", None):
-            self._library.LGBM_BoosterFree(self._handle)
+        row, found = (array.ctypes.data_as(ctypes.c_void_p) for array in (self._row, self._found))
+        self._for_single_rows(LEAF_INDEX, FLOAT32, width, -1, row, found)
 
     def walk(self, row: Sequence[float]) -> NDArray[Any]:
         """Return the value of the leaf that a row reaches in each tree, in an array that the next call fills again."""
@@ -80,19 +57,10 @@ class Leaves:
         except OverflowError:  # a number beyond float32 is infinite to a model of float32, as in training
             with np.errstate(over="ignore"):
                 self._row[:] = row
-        if self._predict(*self._arguments) != 0:
-            raise self._refusal("LGBM_BoosterPredictForMatSingleRowFast")
+        self._predict_single()
         np.add(self._found, self._first, self._found)
         self._position[:] = self._found
         return self._values.take(self._position, None, self._reached, "clip")
-
-    def _call(self, name: str, *arguments: object) -> None:
-        if getattr(self._library, name)(*arguments) != 0:
-            raise self._refusal(name)
-
-    def _refusal(self, name: str) -> RunError:
-        reason = (self._library.LGBM_GetLastError() or b"no reason").decode(errors="replace")
-        return RunError(f"LightGBM refuses XGBoost's trees ({name}): {reason}.")
 
 
 def fits(trees: Trees) -> bool:
