@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -19,8 +18,6 @@ from serve.predictions.wire import LENGTH, from_frame
 from serve.service import LOOK_EVERY, show_log
 from serve.settings import Settings
 from serve.worker import CANNOT_LOAD
-
-logger = logging.getLogger(__name__)
 
 NICER = 5  # of 19: answers come first
 ACCEPTED_IN = 0.05  # seconds in which the last to connect are surely taken

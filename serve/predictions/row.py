@@ -82,7 +82,7 @@ def to_cells(row: Row, *, features: bool) -> Cells:
             _finite(row.probability),
             row.request_id,
             bool(row.shadow),
-            _json(row.features) if features and row.features is not None else None,
+            as_json(row.features) if features and row.features is not None else None,
         )
     except (TypeError, ValueError) as error:
         raise RowRefusedError(f"the prediction of request {row.request_id}: {error}") from error
@@ -100,7 +100,14 @@ def _day(as_of: date | str) -> str:
     return (as_of.date() if isinstance(as_of, datetime) else as_of).isoformat()
 
 
-def _json(features: Mapping[str, Any] | str) -> str:
+def as_json(features: Mapping[str, Any] | str) -> str:
+    """Return a model's inputs as JSON text; NaN is null.
+
+    Examples
+    --------
+    >>> as_json({"users": float("nan"), "plan": "pro"})
+    '{"users":null,"plan":"pro"}'
+    """
     if isinstance(features, str):
         return features
     try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from serve.predictions.row import Row
+from serve.predictions.row import Row, as_json
 
 LENGTH = struct.Struct("!I")
 _encode = msgspec.msgpack.Encoder().encode
@@ -44,5 +44,7 @@ def from_frame(content: bytes) -> tuple[bool, list[Row]]:
 
 
 def in_plain_types(row: Row) -> Row:
-    """Return a row whose id is text, as a whole number may be too large, and whose inputs are."""
-    return row._replace(id=None if row.id is None else str(row.id))
+    """Return a row whose id and inputs are text: a whole number may be larger than MessagePack's."""
+    return row._replace(
+        id=None if row.id is None else str(row.id), features=None if row.features is None else as_json(row.features)
+    )

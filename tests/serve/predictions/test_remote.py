@@ -127,12 +127,14 @@ def test_what_is_left_at_the_end_is_counted(path, caplog):
 
 
 def test_a_row_that_cannot_be_written_costs_no_other(path, url, writing):
-    process = writing()
+    process = writing(features=True)
     log = remote(path)
-    log.put([row(1, id=2**70), row(2, id="\ud800"), row(3, id="ß")])
+    log.put([row(1, id=2**70), row(2, id="\ud800"), row(3, id="ß", features={"users": 2**70})])
     log.close()
     process.stop()
-    assert list(read_predictions(url)["id"]) == [str(2**70), "ß"]
+    found = read_predictions(url, features=True)
+    assert list(found["id"]) == [str(2**70), "ß"]
+    assert found["features"][1] == {"users": 2**70}
     assert log.dropped == 1
 
 
