@@ -118,7 +118,7 @@ class Metrics:
         self._warned += warned
 
     def settle(self) -> None:
-        """Count the records that wait for it."""
+        """Count the records that wait for it; in the thread that calls `predicted`."""
         if not self._waiting:
             return
         seconds, probabilities = np.array(self._waiting).T
@@ -161,7 +161,6 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format, of all processes if there are several."""
-        self.settle()
         if FOLDER in os.environ:
             together = CollectorRegistry()
             multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]

@@ -69,6 +69,7 @@ class Reading:
     async def metrics(self, _: Request) -> Response:
         """Give the metrics to Prometheus."""
         self._service.show_gauges()
+        self._service.metrics.settle()
         return Response(await asyncio.to_thread(self._service.metrics.text), media_type=CONTENT_TYPE)
 
     async def openapi(self, _: Request) -> Response:
