@@ -6,12 +6,13 @@ import signal
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from serve.keys import add_key
 from serve.predictions import read_predictions
-from serve.short_way import ShortWay
+from serve.short_way import ShortWay, protocol_with
 
 from .conftest import RECORD
 
@@ -113,6 +114,23 @@ def test_plain_records_are_answered_and_nothing_else(inside_of, run):
     assert answer(RECORD).startswith(b"HTTP/1.1 200 OK")
     assert answer({**RECORD, "users": None, "industry": "Fishing"}, b"id=7")
     assert answer(RECORD, b"explain=true") is answer([]) is answer(RECORD, content_type="text/csv") is None
+
+
+def test_a_mistake_on_it_is_said_and_the_long_way_answers(caplog):
+    class Broken:
+        def answer(self, *given):
+            raise ZeroDivisionError
+
+    protocol = object.__new__(protocol_with(Broken()))
+    protocol.transport, protocol.client, protocol.url, protocol.headers = (
+        SimpleNamespace(is_closing=bool),
+        None,
+        b"",
+        [],
+    )
+    protocol.server_state = SimpleNamespace(default_headers=[])
+    assert protocol._answer() is None
+    assert "the short way failed by a mistake in mlsys" in caplog.text
 
 
 @pytest.mark.parametrize("settings", [{"log_url": "sqlite:///log.db", "log_durable": True}, {"shadow": "run"}])
