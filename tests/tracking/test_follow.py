@@ -98,12 +98,13 @@ def test_no_tracking_at_all_on_request(tmp_path, monkeypatch):
 
 
 LONG_RUN = """
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     from mlsys.runs.writer import RunWriter
     from mlsys.tracking.follow import followed
     from tests.tracking.toys import Toy
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background ignores it
     writer = RunWriter("a")
     writer.write_text("config.yaml", "seed: 1")
     with followed(Toy("diary"), Path("a").absolute()):
