@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -16,6 +17,7 @@ from serve.scoring.plain import Part
 from serve.scoring.reasons import Explained, folded
 
 PROBABILITY = "Probability"
+NOT_GIVEN = (None,) * 14  # what a pool may hold beside its rows: weights, groups, names
 
 
 class CatboostPath:
@@ -42,8 +44,10 @@ class CatboostPath:
             self._model.load_model(blob=raw)
         except catboost.CatBoostError as error:
             raise RunError(f"CatBoost refuses the model: {error}. It is damaged: train again.") from error
+        self._forget_parameters()
         self._numbers = encoding.width - len(self._labels)
         self._categories = list(range(self._numbers, encoding.width)) or None
+        self._row = np.empty((1, encoding.width), dtype=object)
         self._check()
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
@@ -51,7 +55,10 @@ class CatboostPath:
         row: list[Any] = self._encoding.row(numbers, categories)
         for column, (position, known, unknown) in enumerate(self._labels, start=self._numbers):
             row[column] = known.get(categories[position], unknown)
-        pool = self._pool([row], cat_features=self._categories, thread_count=1)
+        self._row[0] = row
+        # What Pool calls after looking at the arguments; of all it takes, an array of objects costs it least.
+        pool = self._pool.__new__(self._pool)
+        pool._init_pool(self._row, None, self._categories, *NOT_GIVEN, 1)
         return float(self._predict(pool)[0, 1])
 
     def many(self, block: Block) -> NDArray[np.float64]:
@@ -82,8 +89,15 @@ class CatboostPath:
 
     def _predict(self, pool: Any) -> NDArray[np.float64]:  # noqa: ANN401
         # What CatBoost.predict calls after looking at the arguments.
-        answer = self._model._base_predict(pool, PROBABILITY, 0, 0, 1, False, "CPU")
+        answer = self._model._object._base_predict(pool, PROBABILITY, 0, 0, 1, False, "CPU")
         return np.asarray(answer, dtype=np.float64)
+
+    def _forget_parameters(self) -> None:
+        """Leave the name of the loss, which is all that the library looks for when it parses them in each prediction."""
+        metadata = self._model.get_metadata()
+        if (given := metadata.get("params")) is not None:
+            loss = json.loads(given).get("loss_function")
+            metadata["params"] = json.dumps({"loss_function": loss} if loss else {})
 
     def _check(self) -> None:
         columns = len(self._model.feature_names_)

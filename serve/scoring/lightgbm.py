@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mlsys.errors import RunError
 from serve.scoring.native import shared_library
 
-PROBABILITY, LEAF_INDEX, CONTRIBUTIONS = 0, 2, 3  # types of prediction
+PROBABILITY, RAW_SCORE, CONTRIBUTIONS = 0, 1, 3  # types of prediction
 FLOAT32, FLOAT64 = 0, 1  # types of data
 ROW_MAJOR = 1
 ONE_THREAD = b"num_threads=1"

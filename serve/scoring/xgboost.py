@@ -20,6 +20,7 @@ from serve.scoring.trees import Forest, Trees, joined
 
 PROBABILITY, CONTRIBUTIONS = 0, 2  # types of prediction
 CATEGORICAL = 1  # type of split
+_accumulate = np.add.accumulate
 LARGEST_EXPONENT = np.float32(88.7)  # past it XGBoost's own sigmoid stops, so that exp stays finite
 
 
@@ -114,18 +115,17 @@ class TreeWalk:
 
     def __init__(self, way: Forest | Leaves, base: float, count: int) -> None:
         self.way = way
-        self._sums = np.empty(count + 1, dtype=np.float32)
         one = np.float32(1)
+        self._sums = np.empty(count + 1, dtype=np.float32)
         # As the library's logarithm, this one, rounded, is right to the last bit; NumPy's of float32 is not always.
-        self._base = np.float32(-math.log(one / np.float32(base) - one))
+        self._sums[0] = -math.log(one / np.float32(base) - one)
+        self._values = self._sums[1:]
 
     def margin(self, row: Sequence[float]) -> np.float32:
         """Return the log odds."""
-        sums = self._sums
-        sums[0] = self._base
-        sums[1:] = self.way.walk(row)
-        np.add.accumulate(sums, out=sums)  # in float32 and in order, as the library does
-        total: np.float32 = sums[-1]
+        self._values[...] = self.way.walk(row)
+        _accumulate(self._sums, 0, None, self._sums)  # in float32 and in order, as the library does
+        total: np.float32 = self._sums[-1]
         return total
 
     def probability(self, row: Sequence[float]) -> float:
