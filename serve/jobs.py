@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import repeat
 from typing import IO, Any
 
 import numpy as np
@@ -179,20 +180,20 @@ class Worker:
             self._log.put(self._rows(job, rows, many, shadow, shadow=True))
 
     def _rows(self, job: Job, rows: Rows, many: Many, served: Served, *, shadow: bool = False) -> list[Row]:
-        now = time.time()
-        name, version = served.target.name, served.target.version
         inputs = list(served.scorer.inputs.by_name)
-        features = rows.records(inputs) if self._log.features else [None] * len(rows)
-        return [
-            Row(now, probability, name, version, job.request_id, who, as_of, shadow, values)
-            for probability, who, as_of, values in zip(
-                many.probabilities.tolist(),
-                rows.column(rows.id_name),
-                rows.column(rows.as_of_name),
-                features,
-                strict=True,
-            )
-        ]
+        columns = zip(  # in the order of Row's fields
+            repeat(time.time()),
+            many.probabilities.tolist(),
+            repeat(served.target.name),
+            repeat(served.target.version),
+            repeat(job.request_id),
+            rows.column(rows.id_name),
+            rows.column(rows.as_of_name),
+            repeat(shadow),
+            rows.records(inputs) if self._log.features else repeat(None),
+            strict=False,  # some have no end
+        )
+        return list(map(Row._make, columns))  # half the time of calling Row for each
 
 
 def _read(job: Job, body: IO[bytes], served: Served) -> Rows:

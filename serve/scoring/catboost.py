@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -80,9 +81,7 @@ class CatboostPath:
             return self._pool(numbers, thread_count=1)
         texts = np.empty((len(block), len(self._labels)), dtype=object)
         for column, (position, known, unknown) in enumerate(self._labels):
-            labels = {text: label.encode() for text, label in known.items()}
-            other = unknown.encode()
-            texts[:, column] = [labels.get(text, other) for text in block.categories[position]]
+            texts[:, column] = block.categories[position].map(partial(_label, known, unknown), object)
         return self._pool(
             self._table(num_feature_data=numbers[:, : self._numbers].copy(), cat_feature_data=texts), thread_count=1
         )
@@ -93,7 +92,7 @@ class CatboostPath:
         return np.asarray(answer, dtype=np.float64)
 
     def _forget_parameters(self) -> None:
-        """Leave the name of the loss, which is all that the library looks for when it parses them in each prediction."""
+        """Leave the name of the loss, all that the library looks for when it parses them in each prediction."""
         metadata = self._model.get_metadata()
         if (given := metadata.get("params")) is not None:
             loss = json.loads(given).get("loss_function")
@@ -107,6 +106,10 @@ class CatboostPath:
                 f"The CatBoost model takes {columns} columns and its encoder gives {self._encoding.width}, or they "
                 "disagree on which are categories: train again."
             )
+
+
+def _label(known: Mapping[str | None, str], unknown: str, text: str | None) -> bytes:
+    return known.get(text, unknown).encode()
 
 
 Labels = tuple[int, dict[str | None, str], str]

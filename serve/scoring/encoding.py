@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from math import nan
 from typing import Any, TypeAlias
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from mlsys.errors import RunError
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
 from serve.scoring.plain import Part
+from serve.scoring.texts import Texts
 
 MISSING, RARE, UNKNOWN = "(missing)", "(rare)", "(unknown)"  # as in mlsys.pipeline.encoders, which is slow to import
 Cell: TypeAlias = tuple[int, float]  # column of the output, and what stands there
@@ -140,9 +140,8 @@ class _Table:
         self._columns = np.array([column for column, _ in cells], dtype=np.intp)
         self._values = np.array([value for _, value in cells])
 
-    def write(self, texts: Sequence[str | None], out: NDArray[Any], rows: NDArray[np.intp]) -> None:
-        found = map(self._codes.get, texts, repeat(self._unknown))
-        codes = np.fromiter(found, dtype=np.intp, count=len(texts))
+    def write(self, texts: Texts, out: NDArray[Any], rows: NDArray[np.intp]) -> None:
+        codes = texts.map(lambda text: self._codes.get(text, self._unknown), np.intp)
         out[rows, self._columns[codes]] = self._values[codes]
 
 

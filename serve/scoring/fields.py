@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from math import inf, nan
 from operator import ge, itemgetter, le
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError, closest
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem, quoted
+from serve.scoring.texts import Texts
 
 Numbers: TypeAlias = tuple[float, ...]  # NaN where null
 Categories: TypeAlias = tuple[str | None, ...]
@@ -73,12 +75,12 @@ class Block:
     ----------
     numbers : ndarray of float64, shape (n_rows, n_numbers)
         In the schema's order, NaN where null.
-    categories : list of sequence of str or None, each of length n_rows
+    categories : list of Texts, each of length n_rows
         A column for each category, in the schema's order.
     """
 
     numbers: NDArray[np.float64]
-    categories: list[Sequence[str | None]]
+    categories: list[Texts]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -87,7 +89,7 @@ class Block:
     def of(cls, records: Sequence[tuple[Numbers, Categories]]) -> Block:
         """Return checked records as a block."""
         numbers = np.array([record[0] for record in records], dtype=np.float64).reshape(len(records), -1)
-        return cls(numbers, list(zip(*(record[1] for record in records), strict=True)))
+        return cls(numbers, _columns([record[1] for record in records]))
 
     def values(self, row: int) -> tuple[Numbers, Categories]:
         """Return one row."""
@@ -95,8 +97,7 @@ class Block:
 
     def part(self, start: int, rows: int) -> Block:
         """Return ``rows`` rows from ``start`` on, or as many as there are."""
-        end = start + rows
-        return Block(self.numbers[start:end], [column[start:end] for column in self.categories])
+        return Block(self.numbers[start : start + rows], [column.part(start, rows) for column in self.categories])
 
 
 def fields_of(schema: Mapping[str, Any], known: Mapping[str, frozenset[str]]) -> tuple[Field, ...]:
@@ -243,9 +244,7 @@ class Inputs:
         """Return the rows of several blocks as one."""
         numbers = [np.empty((0, len(self.numbers))), *(block.numbers for block in blocks)]
         columns = range(len(self.categories))
-        categories: list[Sequence[str | None]] = [
-            list(chain.from_iterable(block.categories[column] for block in blocks)) for column in columns
-        ]
+        categories = [Texts.joined([block.categories[column] for block in blocks]) for column in columns]
         return Block(np.concatenate(numbers), categories)
 
     def warnings(self, block: Block, first_row: int = 0) -> dict[int, tuple[str, ...]]:
@@ -256,8 +255,8 @@ class Inputs:
         if outside.any():
             odd.update(np.flatnonzero(outside.any(axis=1)).tolist())
         for column, known in zip(block.categories, self._known, strict=True):
-            if known is not None and (unseen := set(column) - known - {None}):
-                odd.update(row for row, text in enumerate(column) if text in unseen)
+            if known is not None:
+                odd.update(column.rows(partial(_is_unseen, known)))
         return {
             first_row + row: self._warnings(
                 block.numbers[row].tolist(), tuple(column[row] for column in block.categories)
@@ -282,11 +281,11 @@ class Inputs:
         numbers = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
         if np.count_nonzero(np.abs(numbers) <= LARGEST) + nulls != numbers.size:
             raise _CloserLook
-        categories: list[Sequence[str | None]] = list(zip(*texts, strict=True)) if self.categories else []
+        categories = _columns(texts)
         for column, (nullable, known) in zip(categories, self._texts, strict=True):
-            if not set(map(type, column)) <= ({str, type(None)} if nullable else {str}):
+            if not set(map(type, column.values)) <= ({str, type(None)} if nullable else {str}):
                 raise _CloserLook
-            if not all(map(is_text, set(column) - (known or set()) - {None})):
+            if not all(map(is_text, set(column.values) - (known or set()) - {None})):
                 raise _CloserLook
         return Block(numbers, categories)
 
@@ -309,7 +308,7 @@ class Inputs:
         if problems:
             raise InvalidInput(problems, more=more)
         array = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
-        return Block(array, list(zip(*texts, strict=True)) if self.categories else [])
+        return Block(array, _columns(texts))
 
     def _checked(self, record: object, row: int | None) -> tuple[Numbers, Categories]:
         """Return a record's values, looking at each."""
@@ -346,6 +345,14 @@ class Inputs:
             if text is not None and field.categories is not None and text not in field.categories
         ]
         return tuple(said)
+
+
+def _is_unseen(known: frozenset[str], text: str | None) -> bool:
+    return text is not None and text not in known
+
+
+def _columns(records: Sequence[Categories]) -> list[Texts]:
+    return [Texts.of(column) for column in zip(*records, strict=True)]
 
 
 def fits(field: Field, value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serve.scoring.fields import LARGEST, Block, Field, Inputs, name_problems
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem
+from serve.scoring.texts import Texts, missing, plain_values, texts_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,7 +122,7 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, li
     Parameters
     ----------
     table : pyarrow Table
-        A slice of a few hundred rows.
+        A slice of a few thousand rows.
     inputs : Inputs
     first_row : int
         The number of its first row.
@@ -130,18 +131,19 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, li
     numbers = np.empty((table.num_rows, len(inputs.numbers)))
     for position, field in enumerate(inputs.numbers):
         numbers[:, position] = numbers_of(table.column(field.name))
-        bad = np.abs(numbers[:, position]) > LARGEST
-        if not field.nullable:
-            bad |= np.isnan(numbers[:, position])
-        for row in np.flatnonzero(bad)[:LISTED].tolist():
+    bad = np.abs(numbers) > LARGEST
+    bad |= np.isnan(numbers) & [not field.nullable for field in inputs.numbers]
+    for position in np.flatnonzero(bad.any(axis=0)).tolist():
+        field = inputs.numbers[position]
+        for row in np.flatnonzero(bad[:, position])[:LISTED].tolist():
             value = float(numbers[row, position])
             got = None if np.isnan(value) else value
             problems.append(problem(first_row + row, field.name, got, field.expected, None))
-    categories: list[Sequence[str | None]] = []
+    categories: list[Texts] = []
     for field in inputs.categories:
-        column = table.column(field.name).to_pylist()
-        if not field.nullable and None in column:
-            empty = [row for row, text in enumerate(column) if text is None][:LISTED]
+        column = texts_of(table.column(field.name))
+        if not field.nullable:
+            empty = column.rows(lambda text: text is None)[:LISTED]
             problems += [problem(first_row + row, field.name, None, field.expected, None) for row in empty]
         categories.append(column)
     return Block(numbers, categories), problems
@@ -152,14 +154,9 @@ def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
     import pyarrow as pa
 
     whole = column.cast(pa.float64(), safe=False).combine_chunks()
-    if not len(whole):
-        return np.empty(0)
-    # By its buffers: whatever turns Arrow into Python or back, as to_numpy and fill_null do, imports pandas.
-    present, content = whole.buffers()
-    values = np.frombuffer(content, dtype=np.float64, count=len(whole), offset=8 * whole.offset).copy()
+    values = plain_values(whole)
     if whole.null_count:
-        bits = np.unpackbits(np.frombuffer(present, dtype=np.uint8), bitorder="little")
-        values[bits[whole.offset : whole.offset + len(whole)] == 0] = np.nan
+        values[missing(whole)] = np.nan
     return values
 
 
