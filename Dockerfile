@@ -3,6 +3,9 @@
 #   docker run -p 8000:8000 -v "$PWD/outputs/2026-11-20/10-15-00:/model:ro" -v "$PWD/keys.txt:/keys.txt:ro" -v log:/data mlsys-serve
 FROM python:3.11.14-slim-bookworm AS build
 
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc=4:12.* libc6-dev=2.36-* \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=ghcr.io/astral-sh/uv:0.13.8 /uv /usr/local/bin/uv
 # The lock has hashes, so nothing but what was locked can be installed. It is whole, and leaves out what libraries declare
 # and serving never loads (plots, NVIDIA's collectives): dependencies are not looked up again.
@@ -11,8 +14,10 @@ RUN uv venv --python /usr/local/bin/python3 /opt/venv \
     && uv pip install --python /opt/venv/bin/python --no-cache --compile-bytecode --no-deps --require-hashes -r /build/requirements-serve.lock
 COPY mlsys /opt/mlsys/mlsys
 COPY serve /opt/mlsys/serve
+WORKDIR /opt/mlsys
 # Byte code is checked by its hash: the clock of the build does not matter, and nothing is compiled at the start.
-RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/mlsys
+RUN cc -std=c11 -O2 -ffp-contract=off -shared -fPIC -o serve/scoring/walk.bin serve/scoring/walk.c \
+    && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/mlsys
 
 FROM python:3.11.14-slim-bookworm
 

@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+BUILD := pyproject.toml hatch_build.py serve/scoring/walk.c
 
 .PHONY: help
 help: ## list what can be made
@@ -26,11 +27,11 @@ define install
 	$$uv pip install --quiet --python $(BIN)/python --no-deps --editable . && touch $(2)
 endef
 
-$(VENV)/.train: $(BIN)/python requirements.lock pyproject.toml
+$(VENV)/.train: $(BIN)/python requirements.lock $(BUILD)
 	@echo "installing into $(VENV) …"
 	$(call install,requirements.lock,$@)
 
-$(VENV)/.dev: $(BIN)/python requirements-dev.lock pyproject.toml
+$(VENV)/.dev: $(BIN)/python requirements-dev.lock $(BUILD)
 	@echo "installing into $(VENV) …"
 	$(call install,requirements-dev.lock,$@)
 	@touch $(VENV)/.train

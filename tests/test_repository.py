@@ -87,15 +87,40 @@ def test_every_link_of_the_docs_leads_somewhere():
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
 
 
+def built(folder, **environment):
+    """Return the wheel that is built into a folder."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, check=True)
+    return next(folder.glob("*.whl"))
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The built wheel, unpacked where nothing of this checkout is."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+    with zipfile.ZipFile(built(folder)) as wheel:
         wheel.extractall(folder / "site")
     return folder / "site"
+
+
+def test_a_wheel_holds_what_was_compiled_for_its_machine(installed):
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    assert (installed / "serve" / "scoring" / "walk.bin").is_file()
+    (tag,) = re.findall(r"^Tag: (.*)$", next(installed.glob("*.dist-info/WHEEL")).read_text(), re.MULTILINE)
+    assert tag.startswith("py3-none-")
+    assert tag != "py3-none-any"
+
+
+def test_without_a_compiler_a_wheel_is_for_any_machine(tmp_path):
+    wheel = built(tmp_path, CC="no-such-compiler")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".bin")]
+
+
+def test_the_image_compiles_as_an_installation_does():
+    flags = re.search(r'^FLAGS = "(.*?)"', (ROOT / "hatch_build.py").read_text(), re.MULTILINE).group(1)
+    assert f"RUN cc {flags} -o serve/scoring/walk.bin serve/scoring/walk.c " in (ROOT / "Dockerfile").read_text()
 
 
 def test_the_wheel_carries_its_configs(installed):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from serve.scoring import lightgbm, xgboost
 from serve.scoring.encoding import Encoding
 from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.lightgbm_trees import LightgbmWalk
 from serve.scoring.reasons import Explained, folded
 
 
@@ -45,20 +46,23 @@ class XgboostPath:
 
 
 class LightgbmPath:
-    """LightGBM: its library's call for single rows, and that for several.
+    """LightGBM: a walk of the trees for one record, or its library's call for single rows; the library for several.
 
     Parameters
     ----------
     encoding : Encoding
     booster : lightgbm.Booster
+    walk : LightgbmWalk or None
+        None where the library has to answer for one record too.
     """
 
-    def __init__(self, encoding: Encoding, booster: lightgbm.Booster) -> None:
+    def __init__(self, encoding: Encoding, booster: lightgbm.Booster, walk: LightgbmWalk | None) -> None:
         self._encoding, self._booster = encoding, booster
+        self._probability = booster.probability if walk is None else walk.probability
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
-        return self._booster.probability(self._encoding.row(numbers, categories))
+        return self._probability(self._encoding.row(numbers, categories))
 
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""

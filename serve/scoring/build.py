@@ -11,10 +11,10 @@ from serve.scoring.boosted import LightgbmPath, XgboostPath
 from serve.scoring.catboost import CatboostPath, labels_of
 from serve.scoring.encoding import Encoding, encoding_of
 from serve.scoring.fields import Inputs
-from serve.scoring.forest import ForestPath, forest_of
+from serve.scoring.forest import ForestPath, trees_of_forest
 from serve.scoring.formula import ConstantPath, RankingPath
 from serve.scoring.histogram import HistogramPath, trees_of
-from serve.scoring.leaves import Leaves
+from serve.scoring.lightgbm_trees import lightgbm_walk
 from serve.scoring.linear import LinearPath
 from serve.scoring.plain import Part
 from serve.scoring.predictor import Path
@@ -78,30 +78,34 @@ def _xgboost(model: Part, encoding: Encoding) -> Path | str:
     if isinstance(walk, str):
         why = f"XGBoost's own library scores: its trees cannot be walked, {walk}."
         return Path(XgboostPath(encoding, booster, None), "xgboost", why, FLOAT32)
-    where = "LightGBM's library" if isinstance(walk.way, Leaves) else "NumPy"
-    why = f"One record walks the trees in {where}, exactly as XGBoost does; batches are scored by its library."
+    why = f"One record walks the trees {walk.how}, exactly as XGBoost does; batches are scored by its library."
     return Path(XgboostPath(encoding, booster, walk), "trees", why, FLOAT32)
 
 
 def _lightgbm(model: Part, encoding: Encoding) -> Path | str:
-    booster = model["_Booster"]
-    path = LightgbmPath(encoding, lightgbm.Booster(booster["_handle"], encoding.width, int(booster["best_iteration"])))
-    return Path(path, "lightgbm", "LightGBM's own library scores, by its call for single rows.", FLOAT64)
+    saved = model["_Booster"]
+    text, used = saved["_handle"], int(saved["best_iteration"])
+    booster = lightgbm.Booster(text, encoding.width, used)
+    walk = lightgbm_walk(text, used, encoding.width)
+    if isinstance(walk, str):
+        why = f"LightGBM's own library scores, by its call for single rows: {walk}."
+        return Path(LightgbmPath(encoding, booster, None), "lightgbm", why, FLOAT64)
+    why = f"One record walks the trees {walk.how}, exactly as LightGBM does; batches are scored by its library."
+    return Path(LightgbmPath(encoding, booster, walk), "trees", why, FLOAT64)
 
 
 def _forest(model: Part, encoding: Encoding) -> Path | str:
-    forest = forest_of(model["estimators_"], encoding.width)
-    path = ForestPath(encoding, forest, len(model["estimators_"]))
-    return Path(path, "trees", "The trees are walked exactly as scikit-learn does.", FLOAT64)
+    path = ForestPath(encoding, trees_of_forest(model["estimators_"]))
+    return Path(path, "trees", f"The trees are walked {path.how}, exactly as scikit-learn does.", FLOAT64)
 
 
 def _histogram(
     model: Part, encoder: Part, encoding: Encoding, inputs: Inputs, reference: Mapping[str, Any]
 ) -> Path | str:
-    forest = trees_of(model, encoder, encoding)
+    trees = trees_of(model, encoder, encoding)
     baseline = float(model["_baseline_prediction"].ravel()[0])
-    path = HistogramPath(encoding, forest, baseline, inputs.fields, typical_record(reference, inputs))
-    return Path(path, "trees", "The trees are walked exactly as scikit-learn does.", FLOAT64)
+    path = HistogramPath(encoding, trees, baseline, inputs.fields, typical_record(reference, inputs))
+    return Path(path, "trees", f"The trees are walked {path.how}, exactly as scikit-learn does.", FLOAT64)
 
 
 def _constant(model: Part, encoding: Encoding) -> Path | str:  # noqa: ARG001 - as the others

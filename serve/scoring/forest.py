@@ -12,9 +12,8 @@ from serve.scoring.encoding import Encoding
 from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.plain import Part
 from serve.scoring.reasons import Explained, folded
-from serve.scoring.trees import Forest, Trees, joined
-
-ROWS = 64  # walked together; more would not fit into the processor's cache
+from serve.scoring.trees import Trees, changes, joined
+from serve.scoring.walk import walk_of
 
 
 class ForestPath:
@@ -23,25 +22,26 @@ class ForestPath:
     Parameters
     ----------
     encoding : Encoding
-    forest : Forest
-    count : int
-        Number of trees.
+    trees : Trees
+
+    Attributes
+    ----------
+    how : str
+        In what the trees are walked, in words.
     """
 
-    def __init__(self, encoding: Encoding, forest: Forest, count: int) -> None:
-        self._encoding, self._forest, self._count = encoding, forest, count
+    def __init__(self, encoding: Encoding, trees: Trees) -> None:
+        self._encoding, self._trees, self._count = encoding, trees, len(trees.roots)
+        self._walk = walk_of(trees, encoding.width)
+        self.how = self._walk.how
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
-        shares = self._forest.walk(self._encoding.row(numbers, categories))
-        return float(np.add.accumulate(shares)[-1] / self._count)  # in order: a plain sum would add in pairs
+        return self._walk.sum(self._encoding.row(numbers, categories), 0.0) / self._count
 
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
-        rows = self._encoding.rows(block, np.float32)
-        shares = [self._forest.walk_rows(rows[start : start + ROWS]) for start in range(0, len(rows), ROWS)]
-        sums = [np.add.accumulate(part, axis=1)[:, -1] for part in shares]
-        return np.concatenate(sums) / self._count if sums else np.empty(0)
+        return np.asarray(self._walk.sums(self._encoding.rows(block, np.float32), 0.0) / self._count)
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return how much each split on the way to the leaves changes the share of the positive class.
@@ -51,23 +51,20 @@ class ForestPath:
         Saabas 2014, "Interpreting random forests"; unlike SHAP values they depend on the order of the splits.
         """
         row = np.array(self._encoding.row(numbers, categories), dtype=np.float32)
-        base, columns = self._forest.changes(row)
+        base, columns = changes(self._trees, row)
         parts = folded(self._encoding.sources, columns / self._count)
         return Explained(base / self._count, parts, log_odds=False)
 
 
-def forest_of(estimators: Sequence[Part], width: int) -> Forest:
-    """Return the trees of a fitted forest to walk.
+def trees_of_forest(estimators: Sequence[Part]) -> Trees:
+    """Return the trees of a fitted forest.
 
     Parameters
     ----------
     estimators : sequence of Part
         Its DecisionTreeClassifiers.
-    width : int
-        Columns of an encoded row.
     """
-    trees = _joined([estimator["tree_"].state for estimator in estimators])
-    return Forest(trees, width)
+    return _joined([estimator["tree_"].state for estimator in estimators])
 
 
 def _joined(trees: Sequence[dict[str, Any]]) -> Trees:

@@ -14,9 +14,8 @@ from serve.scoring.linear import logistic
 from serve.scoring.plain import Part
 from serve.scoring.reasons import Explained
 from serve.scoring.shapley import sampled_shapley
-from serve.scoring.trees import Forest, Trees, joined
-
-ROWS = 64  # walked together; more would not fit into the processor's cache
+from serve.scoring.trees import Trees, joined
+from serve.scoring.walk import walk_of
 
 
 class HistogramPath:
@@ -25,50 +24,48 @@ class HistogramPath:
     Parameters
     ----------
     encoding : Encoding
-    forest : Forest
+    trees : Trees
     baseline : float
         The log odds that the trees start from.
     fields : sequence of Field
     typical : tuple of numbers and categories
         The record that reasons are relative to.
+
+    Attributes
+    ----------
+    how : str
+        In what the trees are walked, in words.
     """
 
     def __init__(
         self,
         encoding: Encoding,
-        forest: Forest,
+        trees: Trees,
         baseline: float,
         fields: Sequence[Field],
         typical: tuple[Numbers, Categories],
     ) -> None:
-        self._encoding, self._forest, self._baseline = encoding, forest, baseline
+        self._encoding, self._baseline = encoding, baseline
+        self._walk = walk_of(trees, encoding.width)
+        self.how = self._walk.how
         self._fields, self._typical = tuple(fields), typical
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
-        values = self._forest.walk(self._encoding.row(numbers, categories))
-        return logistic(float(_sums(self._baseline, values[None, :])[0]))
+        return logistic(self._walk.sum(self._encoding.row(numbers, categories), self._baseline))
 
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
-        rows = self._encoding.rows(block, np.float64)
-        parts = [self._forest.walk_rows(rows[start : start + ROWS]) for start in range(0, len(rows), ROWS)]
-        margins = [_sums(self._baseline, part) for part in parts]
-        return np.asarray(1 / (1 + np.exp(-np.concatenate([np.empty(0), *margins]))))
+        margins = self._walk.sums(self._encoding.rows(block, np.float64), self._baseline)
+        return np.asarray(1 / (1 + np.exp(-margins)))
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return sampled Shapley values."""
         return sampled_shapley(self.many, self._fields, self._typical, (numbers, categories))
 
 
-def _sums(baseline: float, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the sums of rows in the order of their columns: a plain sum would add in pairs."""
-    terms = np.column_stack([np.full(len(values), baseline), values])
-    return np.add.accumulate(terms, axis=1)[:, -1]
-
-
-def trees_of(model: Part, encoder: Part, encoding: Encoding) -> Forest:
-    """Return the trees of a fitted HistGradientBoostingClassifier to walk.
+def trees_of(model: Part, encoder: Part, encoding: Encoding) -> Trees:
+    """Return the trees of a fitted HistGradientBoostingClassifier.
 
     Parameters
     ----------
@@ -80,8 +77,7 @@ def trees_of(model: Part, encoder: Part, encoding: Encoding) -> Forest:
     """
     columns, codes = _columns(model, encoder, encoding)
     predictors = [predictor for iteration in model["_predictors"] for predictor in iteration]
-    trees = _joined(predictors, columns, codes)
-    return Forest(trees, encoding.width)
+    return _joined(predictors, columns, codes)
 
 
 def _columns(model: Part, encoder: Part, encoding: Encoding) -> tuple[NDArray[np.intp], dict[int, list[int]]]:

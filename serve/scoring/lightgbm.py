@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from struct import Struct
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,60 +12,16 @@ from numpy.typing import NDArray
 from mlsys.errors import RunError
 from serve.scoring.native import shared_library
 
-PROBABILITY, RAW_SCORE, CONTRIBUTIONS = 0, 1, 3  # types of prediction
-FLOAT32, FLOAT64 = 0, 1  # types of data
+PROBABILITY, CONTRIBUTIONS = 0, 3  # types of prediction
+FLOAT64 = 1  # type of data
 ROW_MAJOR = 1
 ONE_THREAD = b"num_threads=1"
 
 Floats = NDArray[np.float64]
 
 
-class Loaded:
-    """Trees in LightGBM's library, which answers on one thread.
-
-    Parameters
-    ----------
-    text : bytes
-        In LightGBM's format.
-    """
-
-    def __init__(self, text: bytes) -> None:
-        self._library = shared_library("lightgbm")
-        self._library.LGBM_GetLastError.restype = ctypes.c_char_p
-        self._handle, self._single = ctypes.c_void_p(), ctypes.c_void_p()
-        trees = ctypes.c_int()
-        self._call("LGBM_BoosterLoadModelFromString", text, ctypes.byref(trees), ctypes.byref(self._handle))
-
-    def __del__(self) -> None:
-        if getattr(self, "_single", None):
-            self._library.LGBM_FastConfigFree(self._single)
-        if getattr(self, "_handle", None):
-            self._library.LGBM_BoosterFree(self._handle)
-
-    def _for_single_rows(self, kind: int, data: int, width: int, used: int, row: Any, result: Any) -> None:  # noqa: ANN401
-        """Make what `_predict_single` uses each time: ``row`` and ``result`` are ctypes' pointers to buffers."""
-        options = [ctypes.c_int(each) for each in (kind, 0, used, data)]
-        columns, single = ctypes.c_int32(width), ctypes.byref(self._single)
-        self._call("LGBM_BoosterPredictForMatSingleRowFastInit", self._handle, *options, columns, ONE_THREAD, single)
-        self._predict_one = self._library.LGBM_BoosterPredictForMatSingleRowFast
-        self._arguments = (self._single, row, ctypes.byref(ctypes.c_int64()), result)
-
-    def _predict_single(self) -> None:
-        """Predict for the row in the one buffer into the other."""
-        if self._predict_one(*self._arguments) != 0:
-            raise self._refusal("LGBM_BoosterPredictForMatSingleRowFast")
-
-    def _call(self, name: str, *arguments: object) -> None:
-        if getattr(self._library, name)(*arguments) != 0:
-            raise self._refusal(name)
-
-    def _refusal(self, name: str) -> RunError:
-        reason = (self._library.LGBM_GetLastError() or b"no reason").decode(errors="replace")
-        return RunError(f"LightGBM refuses the model or its input ({name}): {reason}.")
-
-
-class Booster(Loaded):
-    """A LightGBM model.
+class Booster:
+    """A booster in LightGBM's library, which answers on one thread.
 
     Parameters
     ----------
@@ -83,9 +38,12 @@ class Booster(Loaded):
     """
 
     def __init__(self, text: str, width: int, trees_used: int) -> None:
-        super().__init__(text.encode())
+        self._library = shared_library("lightgbm")
+        self._library.LGBM_GetLastError.restype = ctypes.c_char_p
+        self._handle, self._single = ctypes.c_void_p(), ctypes.c_void_p()
         self._width, self._used = width, trees_used if trees_used > 0 else -1
-        columns, classes = ctypes.c_int(), ctypes.c_int()
+        trees, columns, classes = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+        self._call("LGBM_BoosterLoadModelFromString", text.encode(), ctypes.byref(trees), ctypes.byref(self._handle))
         self._call("LGBM_BoosterGetNumFeature", self._handle, ctypes.byref(columns))
         self._call("LGBM_BoosterGetNumClasses", self._handle, ctypes.byref(classes))
         if columns.value != width or classes.value != 1:
@@ -93,14 +51,19 @@ class Booster(Loaded):
                 f"The LightGBM model takes {columns.value} columns and gives {classes.value} numbers a row; expected "
                 f"the {width} of its encoder, and 1: train again."
             )
-        self._buffer, self._result = (ctypes.c_double * width)(), ctypes.c_double()
-        self._pack = Struct(f"{width}d").pack_into
-        self._for_single_rows(PROBABILITY, FLOAT64, width, self._used, self._buffer, ctypes.byref(self._result))
+        self._prepare()
+
+    def __del__(self) -> None:
+        if getattr(self, "_single", None):
+            self._library.LGBM_FastConfigFree(self._single)
+        if getattr(self, "_handle", None):
+            self._library.LGBM_BoosterFree(self._handle)
 
     def probability(self, row: Sequence[float]) -> float:
         """Return the probability of one encoded row."""
         self._pack(self._buffer, 0, *row)
-        self._predict_single()
+        if self._predict_one(*self._arguments) != 0:
+            raise self._refusal("LGBM_BoosterPredictForMatSingleRowFast")
         return self._result.value
 
     def probabilities(self, rows: Floats) -> Floats:
@@ -110,6 +73,18 @@ class Booster(Loaded):
     def contributions(self, rows: Floats) -> Floats:
         """Return the SHAP values of each row, the bias last, shape (n_rows, width + 1)."""
         return self._predict(rows, CONTRIBUTIONS, self._width + 1)
+
+    def _prepare(self) -> None:
+        """Make what the call for single rows uses each time."""
+        self._buffer = (ctypes.c_double * self._width)()
+        self._pack = Struct(f"{self._width}d").pack_into
+        self._result, self._length = ctypes.c_double(), ctypes.c_int64()
+        options = (ctypes.c_int(PROBABILITY), ctypes.c_int(0), ctypes.c_int(self._used), ctypes.c_int(FLOAT64))
+        width = ctypes.c_int32(self._width)
+        name = "LGBM_BoosterPredictForMatSingleRowFastInit"
+        self._call(name, self._handle, *options, width, ONE_THREAD, ctypes.byref(self._single))
+        self._predict_one = self._library.LGBM_BoosterPredictForMatSingleRowFast
+        self._arguments = (self._single, self._buffer, ctypes.byref(self._length), ctypes.byref(self._result))
 
     def _predict(self, rows: Floats, kind: int, per_row: int) -> Floats:
         rows = np.ascontiguousarray(rows, dtype=np.float64)
@@ -132,3 +107,11 @@ class Booster(Loaded):
         if length.value != result.size:
             raise RunError(f"LightGBM gave {length.value} numbers instead of {result.size}: train again.")
         return result
+
+    def _call(self, name: str, *arguments: object) -> None:
+        if getattr(self._library, name)(*arguments) != 0:
+            raise self._refusal(name)
+
+    def _refusal(self, name: str) -> RunError:
+        reason = (self._library.LGBM_GetLastError() or b"no reason").decode(errors="replace")
+        return RunError(f"LightGBM refuses the model or its input ({name}): {reason}.")

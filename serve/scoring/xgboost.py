@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import math
@@ -14,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import RunError
-from serve.scoring.leaves import Leaves, fits
 from serve.scoring.native import shared_library
-from serve.scoring.trees import Forest, Trees, joined
+from serve.scoring.trees import Trees, joined
+from serve.scoring.walk import Walk, walk_of
 
 PROBABILITY, CONTRIBUTIONS = 0, 2  # types of prediction
 CATEGORICAL = 1  # type of split
-_accumulate = np.add.accumulate
-LARGEST_EXPONENT = np.float32(88.7)  # past it XGBoost's own sigmoid stops, so that exp stays finite
+ONE = np.float32(1)
+LARGEST_EXPONENT = float(np.float32(88.7))  # past it XGBoost's own sigmoid stops, so that exp stays finite
 
 
 class Booster:
@@ -107,34 +106,29 @@ class TreeWalk:
 
     Parameters
     ----------
-    way : Forest or Leaves
+    walk : Walk
         Of float32.
     base : float
         The probability that the trees start from.
     """
 
-    def __init__(self, way: Forest | Leaves, base: float, count: int) -> None:
-        self.way = way
-        one = np.float32(1)
-        self._sums = np.empty(count + 1, dtype=np.float32)
+    def __init__(self, walk: Walk, base: float) -> None:
+        self.how = walk.how
+        self._sum = walk.sum
         # As the library's logarithm, this one, rounded, is right to the last bit; NumPy's of float32 is not always.
-        self._sums[0] = -math.log(one / np.float32(base) - one)
-        self._values = self._sums[1:]
+        self._base = float(np.float32(-math.log(ONE / np.float32(base) - ONE)))
 
-    def margin(self, row: Sequence[float]) -> np.float32:
+    def margin(self, row: Sequence[float]) -> float:
         """Return the log odds."""
-        self._values[...] = self.way.walk(row)
-        _accumulate(self._sums, 0, None, self._sums)  # in float32 and in order, as the library does
-        total: np.float32 = self._sums[-1]
-        return total
+        return self._sum(row, self._base)
 
     def probability(self, row: Sequence[float]) -> float:
         """Return the probability, rounded as the library rounds it."""
-        exponent = np.float32(math.exp(min(-self.margin(row), LARGEST_EXPONENT)))
-        return float(np.float32(1) / (exponent + np.float32(1)))
+        exponent = np.float32(math.exp(min(-self._sum(row, self._base), LARGEST_EXPONENT)))
+        return float(ONE / (exponent + ONE))
 
 
-def tree_walk(booster: Booster, width: int, *, numpy: bool = False) -> TreeWalk | str:
+def tree_walk(booster: Booster, width: int) -> TreeWalk | str:
     """Return a walk of a booster's trees, or why there is none.
 
     Parameters
@@ -142,8 +136,6 @@ def tree_walk(booster: Booster, width: int, *, numpy: bool = False) -> TreeWalk 
     booster : Booster
     width : int
         Columns of an encoded row.
-    numpy : bool, default False
-        Walk in NumPy also where LightGBM can.
     """
     learner = booster.model()["learner"]
     if learner["objective"]["name"] != "binary:logistic":
@@ -155,18 +147,9 @@ def tree_walk(booster: Booster, width: int, *, numpy: bool = False) -> TreeWalk 
     used = booster.trees_used * parallel or len(model["trees"])
     if not model["trees"]:
         return "it has no trees"
-    trees = _joined(model["trees"][:used])
     base = json.loads(learner["learner_model_param"]["base_score"])
-    return TreeWalk(
-        _way(trees, width, numpy=numpy), float(base[0] if isinstance(base, list) else base), len(trees.roots)
-    )
-
-
-def _way(trees: Trees, width: int, *, numpy: bool) -> Forest | Leaves:
-    if not numpy and fits(trees):
-        with contextlib.suppress(RunError):  # NumPy can do it too, or says what is wrong with the trees
-            return Leaves(trees, width)
-    return Forest(trees, width)
+    walk = walk_of(_joined(model["trees"][:used]), width)
+    return TreeWalk(walk, float(base[0] if isinstance(base, list) else base))
 
 
 def _joined(trees: Sequence[dict[str, Any]]) -> Trees:

@@ -18,6 +18,7 @@ from serve.keys import add_key
 from .conftest import ROOT
 
 TEXT = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+COMPILE = re.findall(r"^RUN (cc .*?)&&", TEXT, re.MULTILINE)[0]
 NO_REGISTRY = re.compile(
     r"error sending request|client error \(Connect\)|dns error|timed out|offline|network was disabled"
 )
@@ -85,7 +86,9 @@ def image(tmp_path_factory):
         pytest.skip(f"no package registry answers: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
     for package in ("mlsys", "serve"):
-        shutil.copytree(ROOT / package, folder / "mlsys" / package)
+        shutil.copytree(ROOT / package, folder / "mlsys" / package, ignore=shutil.ignore_patterns("walk.bin"))
+    if shutil.which("cc"):
+        subprocess.run(COMPILE.split(), cwd=folder / "mlsys", check=True)
     yield folder
     shutil.rmtree(folder)
 

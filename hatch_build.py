@@ -1,0 +1,35 @@
+"""Compiles the walk through trees (serve/scoring/walk.c) whenever mlsys is installed or built."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SOURCE, LIBRARY = "serve/scoring/walk.c", "serve/scoring/walk.bin"
+FLAGS = "-std=c11 -O2 -ffp-contract=off -shared -fPIC"  # as in the Dockerfile
+
+
+class Compile(BuildHookInterface[Any]):
+    """Makes a wheel of this machine's kind; one of any kind where nothing can be compiled, as NumPy walks then."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - what hatchling passes
+        """Compile."""
+        if self.target_name != "wheel":
+            return
+        made = f"{LIBRARY}.{os.getpid()}"  # a process may have the one that is there open
+        try:
+            command = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS.split(), "-o", made, SOURCE]
+            subprocess.run(command, cwd=self.root, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            self.app.display_warning(f"{error}: without a C compiler, trees are served by NumPy, which takes longer.")
+            return
+        (Path(self.root) / made).replace(Path(self.root) / LIBRARY)
+        build_data["artifacts"].append(LIBRARY)
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
