@@ -52,8 +52,8 @@ class CompiledWalk:
         self._buffer, self._met, self._found = self._row.data, self._row[width:], self._result.data
         self._pack = Struct(f"{width}{self._dtype.char}").pack_into
         name = FUNCTIONS[self._dtype.char + self._value.char]
-        self._one: Callable[..., None] = getattr(_library(ctypes.PyDLL), name)  # too short to let other threads run
-        self._many: Callable[..., None] = getattr(_library(ctypes.CDLL), name)
+        self._one = _function(name, with_lock=True)  # too short to let other threads run
+        self._many = _function(name, with_lock=False)
         self._extended = np.empty(self._wide, self._dtype)
         self._arguments: tuple[Any, ...] = ()
         self._start = np.nan
@@ -138,11 +138,18 @@ def is_compiled() -> bool:
     if not LIBRARY.is_file():
         return False
     try:
-        return int(_library(ctypes.CDLL).walk_version()) == VERSION
+        return int(_library().walk_version()) == VERSION
     except (OSError, AttributeError):  # of another machine, or of another version
         return False
 
 
+def _function(name: str, *, with_lock: bool) -> Callable[..., None]:
+    function: Callable[..., None] = getattr(_library(with_lock=with_lock), name)
+    function.restype = None  # type: ignore[attr-defined]
+    return function
+
+
 @cache
-def _library(kind: type[ctypes.CDLL]) -> ctypes.CDLL:
-    return kind(str(LIBRARY))
+def _library(*, with_lock: bool = False) -> ctypes.CDLL:
+    """Return the library; its calls keep the interpreter's lock or let other threads run."""
+    return ctypes.PyDLL(str(LIBRARY)) if with_lock else ctypes.CDLL(str(LIBRARY))
