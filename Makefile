@@ -42,7 +42,7 @@ train: $(VENV)/.train ## train on the built-in demo data; overrides as ARGS="mod
 
 .PHONY: test
 test: $(VENV)/.dev ## run the whole test suite; pytest's options as ARGS="-k audit"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
 check: lint types contracts test ## lint, format, types, import contracts, workflow and tests: what CI runs

@@ -20,6 +20,12 @@ CONF = Path(__file__).parents[1] / "conf"
 PRODUCTS = ("CRM_CONTACTS", "CRM_COMPANIES", "CRM_DEALS", "EMAIL")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Each worker takes one file after the other: the longest may not come last.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     # DuckDB reports a connection that is open when Python ends as a leak, and Ibis never closes its default one.
     if "ibis" in sys.modules:

@@ -325,7 +325,7 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(toy):
     while True:
         process = toy.start(*arguments)
         while process.poll() is None and plan:
-            time.sleep(rng.uniform(0.2, 1.6))
+            time.sleep(rng.uniform(0.2, 1.2))
             victims = {"parent": [process.pid], "worker": workers_of(process), "server": server_of(process)}
             for victim in victims[plan[-1]][-1:]:
                 with suppress(ProcessLookupError):
