@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Processes share what they compile: without it, each compiles the whole project anew.
+unexport PYTHONDONTWRITEBYTECODE
 BUILD := pyproject.toml hatch_build.py serve/scoring/walk.c
 
 .PHONY: help
@@ -23,7 +25,7 @@ $(BIN)/python:
 # $(1): lock file, $(2): stamp. The lock has hashes, so nothing but what was locked can be installed.
 define install
 	@uv=$$(command -v uv || echo $(BIN)/uv); \
-	$$uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $(1) && \
+	$$uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) && \
 	$$uv pip install --quiet --python $(BIN)/python --no-deps --editable . && touch $(2)
 endef
 

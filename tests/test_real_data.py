@@ -59,7 +59,7 @@ def test_the_baselines_are_the_references(run):
 
 
 def test_boosted_trees_are_in_the_honest_range(run):
-    result = run("model=xgboost")
+    result = run("model=xgboost", "split.folds=3")
     assert 0.87 <= value(result, "roc_auc") <= 0.93
     assert 0.04 <= value(result, "average_precision") <= 0.12
     assert value(result, "log_loss") < CONSTANT_LOG_LOSS
