@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +39,7 @@ def read_csv(data: bytes, inputs: Inputs, texts: Collection[str] = ()) -> pa.Tab
     try:
         return _read(data, types)
     except ValueError as error:  # Arrow's own are ones, and names that are not UTF-8 give another
-        problems = _wrong_cells(data, inputs)
+        problems = _wrong_cells(data, inputs, texts)
         if problems:
             raise InvalidInput(problems) from error
         message = f"The body is no CSV table with a header: {error}."
@@ -56,15 +56,15 @@ def _read(data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
     return table
 
 
-def _wrong_cells(data: bytes, inputs: Inputs) -> list[InputProblem]:
-    """Return which cells of number fields hold none; nothing where the file cannot be read as text either."""
+def _wrong_cells(data: bytes, inputs: Inputs, allowed: Collection[str]) -> list[InputProblem]:
+    """Return which columns and cells of number fields are wrong; nothing where the file is not even text."""
     import pyarrow as pa
 
     try:
         table = _read(data, {field.name: pa.string() for field in inputs.fields})
     except ValueError:
         return []
-    problems: list[InputProblem] = []
+    problems = _wrong_names(table.column_names, inputs, allowed)
     for name, column in zip(table.column_names, table.columns, strict=True):
         field = inputs.by_name.get(name)
         if field is None or not field.number:
@@ -100,8 +100,7 @@ def check_columns(table: pa.Table, inputs: Inputs, allowed: Collection[str]) -> 
         message = f"The table is damaged: {error}."
         raise InvalidInput([problem(None, "", "a damaged table", "a whole one", None, message)]) from error
     names = table.column_names
-    extra = [name for name in names if name not in inputs.by_name and name not in allowed]
-    problems = name_problems([f for f in inputs.fields if f.name not in names], extra, inputs.by_name, None)
+    problems = _wrong_names(names, inputs, allowed)
     for field in inputs.fields:
         count = names.count(field.name)
         if count > 1:
@@ -158,6 +157,11 @@ def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
     if whole.null_count:
         values[missing(whole)] = np.nan
     return values
+
+
+def _wrong_names(names: Sequence[str], inputs: Inputs, allowed: Collection[str]) -> list[InputProblem]:
+    extra = [name for name in names if name not in inputs.by_name and name not in allowed]
+    return name_problems([field for field in inputs.fields if field.name not in names], extra, inputs.by_name, None)
 
 
 def _type_fits(field: Field, kind: pa.DataType) -> bool:

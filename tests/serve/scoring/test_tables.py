@@ -89,6 +89,13 @@ def test_every_cell_of_a_csv_that_is_no_number_is_named(scorer):
     assert found == [(3, "users", '"many"'), (3, "mrr", '"2 EUR"')]
 
 
+def test_wrong_columns_of_a_csv_are_named_beside_its_wrong_cells(scorer):
+    csv = b"users,industry,mrr,empty,plan,nmae,id\nmany,Bank,2,,pro,Acme,7\n"
+    with pytest.raises(InvalidInput) as refused:
+        read_csv(csv, scorer.inputs, ("id",))
+    assert [each["field"] for each in refused.value.problems] == ["trend", "nmae", "users"]
+
+
 @pytest.mark.parametrize("data", [b"", b"a,b\n1\n", b"\xff\xfe,b\n1,2\n"])
 def test_what_is_no_csv_is_said_once(scorer, data):
     (found,) = problems(read_csv, data, scorer.inputs)
