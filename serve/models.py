@@ -37,7 +37,7 @@ class Served:
         self.scorer = scorer
         self.seconds = seconds
         self.loaded = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self.model = {"name": target.name, "version": target.version, "run": scorer.run.name}
+        self.model = {"name": target.name, "version": target.version, "run": target.run}
         self.model_json = json.dumps(self.model, separators=(",", ":")).encode()
         threshold = json.dumps(scorer.threshold).encode()
         self.no = b',"decision":false,"threshold":' + threshold + b',"warnings":'

@@ -27,12 +27,15 @@ class Target:
         The registered version; of a plain run directory the start of its manifest's digest.
     path : str
         The run directory, absolute.
+    run : str
+        What the run was called where it was trained: the last two parts of its path.
     """
 
     reference: str
     name: str
     version: str
     path: str
+    run: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -51,7 +54,7 @@ def find_target(reference: str, registry: Path) -> Target:
         from mlsys.registry.folder import resolve
 
         found = resolve(reference, registry)
-        return Target(reference, found.name, found.version, str(Path(found.run).resolve()))
+        return Target(reference, found.name, found.version, str(Path(found.run).resolve()), _short(found.origin))
     from mlsys.runs import find_run
 
     path = find_run(reference)
@@ -59,7 +62,11 @@ def find_target(reference: str, registry: Path) -> Target:
         digest = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
     except OSError as error:
         raise RunError(f"{path / MANIFEST} cannot be read: {error.strerror}.") from error
-    return Target(reference, "/".join(path.parts[-2:]), digest[:12], str(path))
+    return Target(reference, _short(path), digest[:12], str(path), _short(path))
+
+
+def _short(path: Path) -> str:
+    return "/".join(path.parts[-2:])
 
 
 def shadow_reference(shadow: str, served: str) -> str:

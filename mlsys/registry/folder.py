@@ -35,12 +35,15 @@ class Resolved:
         By which it was found.
     run : Path
         Its run directory, absolute; never changes.
+    origin : Path
+        The run directory that it is a copy of.
     """
 
     name: str
     version: str
     alias: str | None
     run: Path
+    origin: Path
 
 
 def resolve(reference: str, root: Path = DEFAULT) -> Resolved:
@@ -67,7 +70,8 @@ def resolve(reference: str, root: Path = DEFAULT) -> Resolved:
     state = read_state(parsed.name, root)
     version = state.version_of(parsed, state.champion)
     alias = None if parsed.version else parsed.alias or "champion"
-    return Resolved(parsed.name, version, alias, check_manifest(state, version, root))
+    origin = Path(str(state.added[version].details.get("run")))
+    return Resolved(parsed.name, version, alias, check_manifest(state, version, root), origin)
 
 
 def read_state(name: str, root: Path = DEFAULT) -> State:

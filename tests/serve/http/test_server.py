@@ -284,5 +284,5 @@ def test_catboost_is_imported_once_for_all_processes(tmp_path, monkeypatch, mode
     writer.finish(seed=1, threads=1)
     monkeypatch.setitem(sys.modules, "catboost", None)  # to import it fails
     with pytest.raises(ImportError) if needed else contextlib.nullcontext():
-        import_shared(Models(Target("run", "run", "1", str(writer.folder))))
-    import_shared(Models(Target("none", "none", "1", str(tmp_path))))  # whoever loads it says that it is no run
+        import_shared(Models(Target("run", "run", "1", str(writer.folder), "run")))
+    import_shared(Models(Target("none", "none", "1", str(tmp_path), "none")))  # whoever loads it says that it is no run
