@@ -11,10 +11,9 @@ from __future__ import annotations
 import logging
 import time
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from serve.call import POLICY, SECURITY, Headers
 from serve.errors import Refused
+from serve.heads import Heads
 from serve.predict import JSON_BYTES, Predict
 from serve.scoring import InvalidInput
 from serve.service import Service
@@ -30,10 +29,14 @@ class ShortWay:
     Parameters
     ----------
     service : Service
+
+    Attributes
+    ----------
+    service : Service
     """
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self.service = service
         self._predict = Predict(service)
         self._most = service.settings.concurrency
         self._open = not service.log.durable and service.rate is None  # else an answer, or a refusal, has to wait
@@ -42,7 +45,7 @@ class ShortWay:
 
     def is_open(self) -> bool:
         """Tell whether a request may come this way at the moment."""
-        service = self._service
+        service = self.service
         return self._open and service.holder.shadow is None and len(service.calls) < self._most
 
     def answer(
@@ -67,7 +70,7 @@ class ShortWay:
         headers = dict(given)
         if headers.get(b"content-type") != JSON_BYTES or b"origin" in headers or b"expect" in headers:
             return None
-        service, who = self._service, ""
+        service, who = self.service, ""
         request_id = service.ids.of(headers)
         try:
             if not service.gate.open:
@@ -95,8 +98,8 @@ def _head(start: Headers) -> bytes:
     return b"HTTP/1.1 200 OK\r\n" + joined + b"content-length: "
 
 
-class Protocol(HttpToolsProtocol):
-    """Uvicorn's protocol of one connection, with the short way; made by `protocol_with`.
+class Protocol(Heads):
+    """The protocol of one connection, with the short way; made by `protocol_with`.
 
     A request that may be plain is held until its body is there. Where it turns out not to be, it is given to uvicorn
     as if it had just come.
@@ -115,6 +118,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hold a request that may be plain."""
+        self.head_is_here()
         if self._may_be_plain():
             self._held, self._body, self._started = True, b"", time.perf_counter()
         else:
@@ -123,6 +127,7 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         if self._held:
+            self._progress = True
             self._body = self._body + body if self._body else body
         else:
             super().on_body(body)
@@ -175,4 +180,4 @@ class Protocol(HttpToolsProtocol):
 
 def protocol_with(short_way: ShortWay) -> type[Protocol]:
     """Return the protocol for a service; uvicorn makes one for each connection."""
-    return type("Protocol", (Protocol,), {"short_way": short_way})
+    return type("Protocol", (Protocol,), {"short_way": short_way, "service": short_way.service})
