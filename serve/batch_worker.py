@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import resource
 import select
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -61,6 +64,7 @@ def run_batch_worker(
     except MlsysError as error:
         tell(False, str(error))
         sys.exit(CANNOT_LOAD)
+    _limit_memory(int(settings.batch_memory_mb * 1_000_000))
     worker, seen = Worker(metrics, log), control.stamp()
     sources: list[Any] = [listener, ended, stop]
     while True:
@@ -72,6 +76,8 @@ def run_batch_worker(
             follow(holder, control, metrics)
         if listener in readable:
             _serve_one(listener, worker, holder)
+            if worker.exhausted:  # another process takes its place, with all of its memory
+                break
         log.send()
         show_log(metrics, log)
     log.close(5.0)
@@ -94,6 +100,21 @@ def _serve_one(listener: socket.socket, worker: Worker, holder: Holder) -> None:
 
             worker.do(job, body, answer, holder.champion, holder.shadow, tell)
         logs.request_id.reset(token)
+
+
+def _limit_memory(more: int) -> None:
+    """Let this process take so many bytes more: a table of a few kilobytes may unpack to any size.
+
+    The kernel counts what is private and may be written to; it says how much that is on Linux alone.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except FileNotFoundError:
+        return
+    (kilobytes,) = re.findall(r"^VmData:\s+(\d+) kB$", status, re.MULTILINE)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = int(kilobytes) * 1024 + more
+    resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _stop_signal() -> int:

@@ -25,6 +25,8 @@ from serve.scoring import InvalidInput, Many
 
 logger = logging.getLogger(__name__)
 
+TOO_LARGE = "The batch takes more memory than the service gives it, whatever its size as sent; send it in parts."
+
 
 @dataclass(frozen=True)
 class Job:
@@ -101,9 +103,15 @@ class Worker:
     ----------
     metrics : Metrics
     log : Log
+
+    Attributes
+    ----------
+    exhausted : bool
+        Whether a job wanted more memory than there is: the libraries keep what they have taken for the next one.
     """
 
     def __init__(self, metrics: Metrics, log: Log) -> None:
+        self.exhausted = False
         self._metrics = metrics
         self._log = log
 
@@ -134,6 +142,10 @@ class Worker:
             outcome = Outcome.of(invalid(error))
         except Refused as refused:
             outcome = Outcome.of(refused)
+        except MemoryError:
+            logger.warning("request %s needs more memory than --batch-memory-mb", job.request_id)
+            self.exhausted = True
+            outcome = Outcome.of(Refused(413, "too_large", TOO_LARGE))
         except Exception:  # the process goes on with the next job
             logger.exception("request %s failed by a mistake in mlsys", job.request_id)
             outcome = Outcome.of(Refused(500, "internal", "The service made a mistake; its log says more."))

@@ -172,6 +172,8 @@ def _read_arrow(sent: str, body: IO[bytes], max_rows: int) -> pa.Table:
         else:
             table = _limited(ipc.open_stream(source), max_rows)
         table.validate(full=True)
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         kind = "Parquet file" if sent == media.PARQUET else "Arrow stream or file"
         raise Refused(400, "malformed_table", f"The body is no {kind}: {str(error).splitlines()[0][:200]}.") from error

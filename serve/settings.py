@@ -51,6 +51,9 @@ class Settings:
     log_features: bool = _option(False, "log the inputs as well")
     max_body_mb: float = _option(64.0, "largest body of a request in MB", "MB")
     max_rows: int = _option(100_000, "most rows of one request", "N")
+    batch_memory_mb: float = _option(
+        2000.0, "memory that a batch process may take beside the models, in MB; Linux", "MB"
+    )
     rate: float = _option(0.0, "requests a second for each client (key, else address); 0: no limit", "N")
     burst: int = _option(20, "requests that a client may send at once before --rate counts", "N")
     concurrency: int = _option(512, "requests in flight in each worker; more get 503", "N")
@@ -177,7 +180,10 @@ def _value(variable: str, text: str, default: object) -> object:
 
 
 def _check(settings: Settings) -> None:
-    positive = ("workers", "max_body_mb", "max_rows", "burst", "concurrency", "body_seconds", "follow_seconds")
+    positive = (
+        *("workers", "max_body_mb", "max_rows", "batch_memory_mb"),
+        *("burst", "concurrency", "body_seconds", "follow_seconds"),
+    )
     wrong = [f"--{name.replace('_', '-')} must be above 0" for name in positive if not getattr(settings, name) > 0]
     not_negative = ("rate", "batch_workers", "grace_seconds")
     wrong += [f"--{name.replace('_', '-')} must be 0 or more" for name in not_negative if getattr(settings, name) < 0]

@@ -101,16 +101,18 @@ def _chunk(chunk: pa.Array) -> Texts:
 
     if pa.types.is_null(chunk.type):
         return Texts([None], np.zeros(len(chunk), dtype=np.intp))
-    if pa.types.is_dictionary(chunk.type):  # of a larger table it may be far longer than this part
-        chunk = chunk.cast(chunk.type.value_type)
     if pa.types.is_string_view(chunk.type):
         chunk = chunk.cast(pa.large_string())
-    encoded = chunk.dictionary_encode()
-    values, codes = encoded.dictionary.to_pylist(), plain_values(encoded.indices.cast(pa.int64()))
-    if encoded.null_count:
-        codes[missing(encoded.indices)] = len(values)
-        values.append(None)
-    return Texts(values, codes.astype(np.intp, copy=False))
+    encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+    known, codes = encoded.dictionary, plain_values(encoded.indices.cast(pa.int64())).astype(np.intp, copy=False)
+    empty = missing(encoded.indices) if encoded.indices.null_count else np.zeros(len(codes), dtype=bool)
+    codes[empty] = 0
+    if len(known) > len(codes):  # that of a larger table, of which this is a part
+        used, codes = np.unique(codes, return_inverse=True)
+        known = known.take(pa.array(used.tolist(), pa.int64())) if len(known) else known
+    values = known.to_pylist()
+    codes[empty] = len(values)
+    return Texts([*values, None] if empty.any() else values, codes)
 
 
 def plain_values(array: pa.Array) -> NDArray[Any]:

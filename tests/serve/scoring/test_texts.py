@@ -52,6 +52,10 @@ def test_arrow_columns_of_every_kind(kind):
 def test_a_slice_of_a_long_dictionary_knows_no_others():
     long = pa.array([f"domain {row}" for row in range(1_000)]).dictionary_encode()
     assert texts_of(pa.chunked_array([long]).slice(5, 2)).values == ["domain 5", "domain 6"]
+    gaps = pa.DictionaryArray.from_arrays(pa.array([7, None, 7], pa.int32()), long.dictionary)
+    assert list(texts_of(pa.chunked_array([gaps]))) == ["domain 7", None, "domain 7"]
+    none = pa.DictionaryArray.from_arrays(pa.array([None, None], pa.int32()), pa.array([], pa.string()))
+    assert list(texts_of(pa.chunked_array([none]))) == [None, None]
 
 
 def test_a_column_without_a_type_is_null():
