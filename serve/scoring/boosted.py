@@ -46,19 +46,20 @@ class XgboostPath:
 
 
 class LightgbmPath:
-    """LightGBM: a walk of the trees for one record, or its library's call for single rows; the library for several.
+    """LightGBM: a walk of the trees, or its library's calls for single rows and for several.
 
     Parameters
     ----------
     encoding : Encoding
     booster : lightgbm.Booster
     walk : LightgbmWalk or None
-        None where the library has to answer for one record too.
+        None where the library has to answer.
     """
 
     def __init__(self, encoding: Encoding, booster: lightgbm.Booster, walk: LightgbmWalk | None) -> None:
         self._encoding, self._booster = encoding, booster
-        self._probability = booster.probability if walk is None else walk.probability
+        way = booster if walk is None else walk
+        self._probability, self._probabilities = way.probability, way.probabilities
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
@@ -66,7 +67,7 @@ class LightgbmPath:
 
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
-        return self._booster.probabilities(self._encoding.rows(block, np.float64))
+        return self._probabilities(self._encoding.rows(block, np.float64))
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return the SHAP values of one record."""

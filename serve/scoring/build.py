@@ -90,7 +90,7 @@ def _lightgbm(model: Part, encoding: Encoding) -> Path | str:
     if isinstance(walk, str):
         why = f"LightGBM's own library scores, by its call for single rows: {walk}."
         return Path(LightgbmPath(encoding, booster, None), "lightgbm", why, FLOAT64)
-    why = f"One record walks the trees {walk.how}, exactly as LightGBM does; batches are scored by its library."
+    why = f"The trees are walked {walk.how}, exactly as LightGBM does."
     return Path(LightgbmPath(encoding, booster, walk), "trees", why, FLOAT64)
 
 

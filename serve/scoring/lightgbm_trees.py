@@ -20,7 +20,7 @@ LARGEST_EXPONENT = 700.0  # exp of it is finite, and 1 / (1 + exp) no different 
 
 
 class LightgbmWalk:
-    """The probability of one record, to the bit as the library computes it.
+    """Probabilities, to the bit as the library computes them.
 
     Parameters
     ----------
@@ -32,11 +32,17 @@ class LightgbmWalk:
 
     def __init__(self, walk: Walk, slope: float) -> None:
         self.how = walk.how
-        self._sum, self._slope = walk.sum, slope
+        self._sum, self._sums, self._slope = walk.sum, walk.sums, slope
 
     def probability(self, row: Sequence[float]) -> float:
         """Return the probability of one encoded row."""
         return 1.0 / (1.0 + math.exp(min(-self._slope * self._sum(row, 0.0), LARGEST_EXPONENT)))
+
+    def probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability of each encoded row, shape (n_rows,); in any thread."""
+        exponents = np.minimum(-self._slope * self._sums(rows, 0.0), LARGEST_EXPONENT)
+        powers = np.fromiter(map(math.exp, exponents.tolist()), np.float64, len(rows))  # NumPy: another last bit
+        return np.asarray(1.0 / (1.0 + powers))
 
 
 def lightgbm_walk(text: str, used: int, width: int) -> LightgbmWalk | str:

@@ -229,6 +229,8 @@ def test_probabilities_equal_lightgbms_to_the_bit(parameters, used, walked, monk
     more[np.arange(300), rng.integers(4, size=300)] = rng.choice(odd, 300)
     for row in [*rows.tolist(), *more.tolist()]:
         assert walk.probability(row) == booster.probability(row)
+    assert walk.probabilities(more).tolist() == booster.probabilities(more).tolist()
+    assert walk.probabilities(more[:0]).tolist() == []
 
 
 @pytest.mark.parametrize(
