@@ -47,7 +47,9 @@ class Heads(HttpToolsProtocol):
         else:
             self._in_vain += len(data)
             if self._in_vain > HEAD_LIMIT:
-                self._end(Refused(431, "head_too_large", f"The headers are larger than {HEAD_LIMIT // 1024} KB."))
+                most = HEAD_LIMIT // 1024
+                message = f"Address and headers are larger than {most} KB; send less, and what is to be scored as body."
+                self._end(Refused(431, "head_too_large", message))
         if self._in_head and self._late is None:
             self._wait()
 
@@ -87,7 +89,7 @@ class Heads(HttpToolsProtocol):
     def _too_late(self) -> None:
         self._late = None
         if self._in_head:
-            self._end(Refused(408, "head_timeout", "The headers did not arrive in time."))
+            self._end(Refused(408, "head_timeout", "The headers did not arrive in time; send it again, at once."))
         else:
             self.transport.close()  # nothing was asked
 

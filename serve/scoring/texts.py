@@ -109,7 +109,7 @@ def _chunk(chunk: pa.Array) -> Texts:
     codes[empty] = 0
     if len(known) > len(codes):  # that of a larger table, of which this is a part
         used, codes = np.unique(codes, return_inverse=True)
-        known = known.take(pa.array(used.tolist(), pa.int64())) if len(known) else known
+        known = known.take(pa.array(used.tolist(), pa.int64()))
     values = known.to_pylist()
     codes[empty] = len(values)
     return Texts([*values, None] if empty.any() else values, codes)
