@@ -18,8 +18,8 @@ from serve.answers import write_answer
 from serve.errors import Refused
 from serve.metrics import Metrics
 from serve.models import Served
-from serve.predict import invalid, log_unavailable
 from serve.predictions import Log, LogUnavailable, Row
+from serve.refusals import invalid, log_unavailable
 from serve.rows import Rows, read_rows
 from serve.scoring import InvalidInput, Many
 

@@ -14,7 +14,7 @@ from mlsys.errors import MlsysError
 from serve import logs
 from serve.metrics import Metrics
 from serve.predictions import LogUnavailable, PredictionLog, Row
-from serve.predictions.wire import LENGTH, from_frame
+from serve.predictions.framing import LENGTH, from_frame
 from serve.service import LOOK_EVERY, show_log
 from serve.settings import Settings
 from serve.worker import CANNOT_LOAD

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -13,19 +12,18 @@ import msgspec
 
 from mlsys.runs.json_text import Json
 from serve.call import CALL, Call, Receive, Scope, Send
-from serve.errors import Refused, unavailable
+from serve.errors import Refused
 from serve.media import require_json
 from serve.models import Served
 from serve.predictions import LogUnavailable, Row
 from serve.records import parse_record
+from serve.refusals import invalid, log_unavailable
 from serve.rows import day_of
 from serve.scoring import InvalidInput
 
 if TYPE_CHECKING:
     from serve.scoring import Scored
     from serve.service import Service
-
-logger = logging.getLogger(__name__)
 
 JSON_BYTES = b"application/json"
 RECORD_LIMIT = 1_000_000  # bytes; a record has a few thousand
@@ -131,23 +129,6 @@ class Predict:
         metrics.shadow_differences.observe(abs(scored.probability - probability))
         if self._logging:
             self._service.log.put([self._row(call.request_id, shadow, scored, record, query, shadow=True)])
-
-
-def log_unavailable(error: LogUnavailable) -> Refused:
-    """Return the refusal of what could not be logged, where only what is logged may be answered."""
-    logger.warning("refused, as it could not be logged: %s", error)
-    return unavailable(
-        "log_unavailable", "The prediction log cannot be written, and this service answers only what it has logged."
-    )
-
-
-def invalid(error: InvalidInput) -> Refused:
-    """Return the refusal of records that cannot be scored as they are."""
-    count = f"{'More than ' if error.more else ''}{len(error.problems)}"
-    message = error.problems[0]["message"]
-    if len(error.problems) > 1:
-        message = f"{count} problems, of which the first: {message}"
-    return Refused(422, "invalid_input", message, problems=error.problems)
 
 
 def _answer(served: Served, scored: Scored, reasons: bytes, request_id: str) -> bytes:

@@ -8,25 +8,23 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mlsys.sweep.artifacts import REPORT
 from mlsys.sweep.checks import objectives_of
-from mlsys.sweep.findings import plain
-from mlsys.sweep.study import Counts, count, repeated_numbers
+from mlsys.sweep.study import Counts, count
+from mlsys.sweep.trials import WORDS, best_trial, failures, named, short
 
 if TYPE_CHECKING:
     from mlsys.sweep.results import Results
     from mlsys.sweep.study import SharedStudy
     from mlsys.sweep.worker import Sweep
 
-REPORT = "report.html"
 LATEST = 5  # finished trials in the live table
-WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 class Progress:
@@ -161,45 +159,3 @@ class Progress:
             return "time left unknown"
         seconds = (time.monotonic() - self._begun) / done * (wanted - finished)
         return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
-
-
-def best_trial(trials: Sequence[FrozenTrial], directions: Sequence[str]) -> FrozenTrial | None:
-    """Return the complete trial that is best by the first objective; the earliest of equals."""
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    sign = 1 if directions[0] == "minimize" else -1
-    return min(complete, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
-
-
-def failures(trials: Sequence[FrozenTrial]) -> dict[str, str]:
-    """Return why trials failed, each reason with the numbers of its trials in words."""
-    return {
-        reason: f"{len(numbers)}: trials {', '.join(map(str, numbers[:8]))}{' …' if len(numbers) > 8 else ''}"
-        for reason, numbers in reasons(trials).items()
-    }
-
-
-def reasons(trials: Sequence[FrozenTrial]) -> dict[str, list[int]]:
-    """Return why trials failed, each reason with the numbers of its trials."""
-    repeated = repeated_numbers(trials)
-    found: dict[str, list[int]] = {}
-    for trial in trials:
-        if trial.state is TrialState.FAIL and trial.number not in repeated:
-            found.setdefault(trial.user_attrs.get("error", "its worker died"), []).append(trial.number)
-    return found
-
-
-def named(objectives: Sequence[str], values: Sequence[float]) -> str:
-    """Return values with the names of their objectives.
-
-    Examples
-    --------
-    >>> named(["log_loss"], [0.0123456])
-    'log_loss 0.012346'
-    """
-    return ", ".join(f"{name} {value:.5g}" for name, value in zip(objectives, values, strict=True))
-
-
-def short(trial: optuna.trial.FrozenTrial) -> str:
-    """Return a trial's parameters in a few words."""
-    parts = [f"{name.partition('@')[0].rpartition('.')[2]}={plain(value)}" for name, value in trial.params.items()]
-    return " ".join(parts)

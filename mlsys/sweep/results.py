@@ -1,33 +1,28 @@
-"""What a sweep leaves: the best parameters, all trials as a table, a link to the best run, a report."""
+"""What came out of a sweep: its trials, the best of them, the leaderboard, the link to the best run."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
-from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 from rich.table import Table
 
-from mlsys.runs.files import write_atomic
 from mlsys.sweep.checks import objectives_of
 from mlsys.sweep.findings import Findings
-from mlsys.sweep.progress import REPORT, best_trial, failures, short
-from mlsys.sweep.study import count, repeated_numbers
+from mlsys.sweep.study import repeated_numbers
+from mlsys.sweep.trials import best_trial, short
 from mlsys.sweep.worker import Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESULTS, TRIALS, BEST = "optimization_results.yaml", "trials.parquet", "best"
+BEST = "best"
 TOP = 10  # rows of the leaderboard on the terminal
 
 
@@ -116,56 +111,6 @@ class Results:
                 }
             )
         return pd.DataFrame(rows)
-
-
-def write_results(results: Results) -> None:
-    """Write everything that a sweep leaves beside its runs, over what an earlier stop left."""
-    folder = results.sweep.folder
-    write_atomic(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(summary(results))).encode())
-    frame = results.frame()
-    # A parameter may be a number in one trial and a word in another.
-    objects = [name for name in frame if frame[name].dtype == object]
-    buffer = io.BytesIO()
-    frame.astype(dict.fromkeys(objects, "string")).to_parquet(buffer, index=False)
-    write_atomic(folder / TRIALS, buffer.getvalue())
-    # The last, so that all else is there already where somebody does not wait for it.
-    write_atomic(folder / REPORT, renderer()(results).encode())
-
-
-def renderer() -> Callable[[Results], str]:
-    """Return what writes the report; matplotlib is loaded only here, which takes a second."""
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells everybody that it made a cache of fonts
-    from mlsys.sweep.report import render_sweep
-
-    return render_sweep
-
-
-def summary(results: Results) -> dict[str, Any]:
-    """Return the content of optimization_results.yaml: hydra-optuna-sweeper's keys, and more."""
-    counts = count(results.trials)
-    found: dict[str, Any] = {"name": "optuna"}
-    if len(results.objectives) == 1 and results.best is not None:
-        found |= {"best_params": plain_params(results.best), "best_value": results.best.value}
-    elif results.best is not None:
-        found["solutions"] = [
-            {"params": plain_params(trial), "values": list(trial.values), "trial": trial.number}
-            for trial in results.findings.complete
-            if trial.number in results.findings.front
-        ]
-    if results.best is not None:
-        found |= {"best_trial": results.best.number, "best_overrides": results.overrides(results.best)}
-    return found | {
-        "study_name": results.study.study_name,
-        "objectives": results.objectives,
-        "directions": list(results.sweep.directions),
-        "trials": {"complete": counts.complete, "pruned": counts.pruned, "failed": counts.failed},
-        "failures": failures(results.trials),
-    }
-
-
-def plain_params(trial: FrozenTrial) -> dict[str, Any]:
-    """Return a trial's parameters by config key, as hydra-optuna-sweeper writes them."""
-    return {name.partition("@")[0]: value for name, value in trial.params.items()}
 
 
 def link(folder: Path, target: Path) -> None:

@@ -20,10 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from mlsys.config import without_password
 from mlsys.errors import ConfigError, Problem, SweepError
 from mlsys.runs.files import write_atomic
+from mlsys.sweep.artifacts import renderer, write_results
 from mlsys.sweep.checks import check_study, check_trials, directions_of
 from mlsys.sweep.commands import resume_command
 from mlsys.sweep.progress import Progress
-from mlsys.sweep.results import Results, renderer, write_results
+from mlsys.sweep.results import Results
 from mlsys.sweep.settings import SweepSettings, check_settings
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import STORAGE_ERRORS, SharedStudy, count, storage_error

@@ -20,7 +20,7 @@ from mlsys.evaluation.formats import bounds, count, metric_text, point
 from mlsys.runs import Run
 from mlsys.sweep.commands import dashboard_command, resume_command
 from mlsys.sweep.findings import Findings, Parameter, labels, plain, trials_in_words
-from mlsys.sweep.progress import WORDS, reasons, short
+from mlsys.sweep.trials import WORDS, reasons, short
 
 if TYPE_CHECKING:
     from mlsys.sweep.results import Results

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from serve.predictions.errors import LogError, LogUnavailable
 from serve.predictions.log import PredictionLog
+from serve.predictions.open_store import store_of
 from serve.predictions.reader import read_predictions
 from serve.predictions.remote import Log, RemoteLog
 from serve.predictions.row import Row
-from serve.predictions.stores import store_of
 
 __all__ = ["Log", "LogError", "LogUnavailable", "PredictionLog", "RemoteLog", "Row", "log_of", "read_predictions"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from serve.predictions.errors import LogUnavailable
+from serve.predictions.open_store import store_of
 from serve.predictions.row import Row
-from serve.predictions.stores import store_of
 from serve.predictions.writer import Awaited, Writer
 
 LINGER = 0.05  # seconds in which rows gather before they are written

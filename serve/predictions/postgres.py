@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from serve.predictions.errors import LogError, LogUnavailable, RowRefusedError
 from serve.predictions.row import Cells
-from serve.predictions.stores import SCHEMA_VERSION, Wanted, check_version, new_writer, not_ours
+from serve.predictions.store import SCHEMA_VERSION, Wanted, check_version, new_writer, not_ours
 
 if TYPE_CHECKING:
     import psycopg

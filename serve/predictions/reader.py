@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve.predictions.stores import Wanted, store_of
+from serve.predictions.open_store import store_of
+from serve.predictions.store import Wanted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 from serve.predictions.errors import LogUnavailable
+from serve.predictions.framing import LENGTH, in_plain_types, to_frame
 from serve.predictions.health import Health
 from serve.predictions.row import Row
-from serve.predictions.wire import LENGTH, in_plain_types, to_frame
 
 COMMIT_SECONDS = 6.0  # a little longer than the writing process waits for its database
 AT_ONCE = 5_000  # rows in one message

@@ -10,7 +10,7 @@ from typing import Any
 
 from serve.predictions.errors import LogError, LogUnavailable, RowRefusedError
 from serve.predictions.row import Cells
-from serve.predictions.stores import SCHEMA_VERSION, Wanted, check_version, new_writer, not_ours
+from serve.predictions.store import SCHEMA_VERSION, Wanted, check_version, new_writer, not_ours
 
 BUSY_SECONDS = 2.0  # how long to wait for another process that writes
 PORTION = 100  # rows in one statement: one release of the interpreter's lock for all, and none held for long

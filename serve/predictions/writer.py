@@ -15,7 +15,7 @@ from itertools import count
 from serve.predictions.errors import LogError, LogUnavailable, RowRefusedError
 from serve.predictions.health import Health
 from serve.predictions.row import Cells, Row, to_cells
-from serve.predictions.stores import Store
+from serve.predictions.store import Store
 
 logger = logging.getLogger("serve.predictions")
 

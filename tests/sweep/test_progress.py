@@ -11,7 +11,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from mlsys.sweep.progress import Progress, best_trial, failures
+from mlsys.sweep.progress import Progress
+from mlsys.sweep.trials import best_trial, failures
 
 
 def trial(value=None, state=TrialState.COMPLETE, **attributes):

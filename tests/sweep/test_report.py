@@ -28,11 +28,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 
 from mlsys.sweep import summary
+from mlsys.sweep.artifacts import write_results
 from mlsys.sweep.commands import dashboard_command
 from mlsys.sweep.findings import Findings, Parameter, plain
 from mlsys.sweep.pictures import _log_ticks
 from mlsys.sweep.report import render_sweep
-from mlsys.sweep.results import Results, link, write_results
+from mlsys.sweep.results import Results, link
 from mlsys.sweep.settings import SweepSettings
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import WorkerLock

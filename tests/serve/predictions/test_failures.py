@@ -15,7 +15,7 @@ from serve.predictions import LogUnavailable, read_predictions
 from serve.predictions import health as health_module
 from serve.predictions import sqlite as sqlite_module
 from serve.predictions.health import Health
-from serve.predictions.stores import store_of
+from serve.predictions.open_store import store_of
 
 
 def ids(url):

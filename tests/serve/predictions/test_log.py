@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from serve.predictions import LogError, LogUnavailable, PredictionLog, Row, read_predictions
+from serve.predictions.open_store import store_of
 from serve.predictions.reader import portions
 from serve.predictions.row import Cells
-from serve.predictions.stores import Wanted, store_of
+from serve.predictions.store import Wanted
 
 
 def test_rows_come_back_as_they_were_put(url, opened):

@@ -1,23 +1,16 @@
-"""Where predictions are kept: what a store can do, and which one a URL names."""
+"""What a database of predictions can do."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from serve.predictions.errors import LogError
 from serve.predictions.row import Cells
 
 SCHEMA_VERSION = 1
-POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
-ADVICE = (
-    "Give sqlite:///predictions.db (a file in the working folder), sqlite:////var/lib/mlsys/predictions.db (an "
-    "absolute path) or postgresql://user:password@host:5432/database."
-)
 
 
 @dataclass(frozen=True)
@@ -110,48 +103,3 @@ def not_ours(name: str) -> LogError:
     return LogError(
         f"{name} already has a table `predictions`, which is no prediction log of mlsys. Log to another database."
     )
-
-
-def store_of(url: str | Path, *, durable: bool = False) -> Store:
-    """Return the store that a URL names; a path is an SQLite file. Nothing is opened.
-
-    Parameters
-    ----------
-    url : str or Path
-        ``sqlite:///FILE`` or ``postgresql://…``.
-    durable : bool
-        Whether a commit must survive a power failure; in PostgreSQL it does as far as the server is set so.
-
-    Raises
-    ------
-    LogError
-        Where the URL names no database that can be written.
-
-    Examples
-    --------
-    >>> store_of("sqlite:///predictions.db").name
-    'sqlite:///predictions.db'
-    >>> store_of("postgresql://ann:secret@db/crm").name
-    'postgresql://ann:***@db/crm'
-    """
-    from serve.predictions.postgres import PostgresStore
-    from serve.predictions.sqlite import SqliteStore
-
-    if isinstance(url, Path) or "://" not in url:
-        return SqliteStore(Path(url), durable=durable)
-    scheme, _, rest = url.partition("://")
-    if scheme in POSTGRES:
-        return PostgresStore(f"postgresql://{rest}", shown=without_password(url))
-    if scheme != "sqlite":
-        raise LogError(f"A prediction log cannot be kept in {scheme!r}. {ADVICE}")
-    if len(rest) < 2 or not rest.startswith("/") or "?" in rest:
-        raise LogError(f"{url} names no file. {ADVICE}")
-    return SqliteStore(Path(rest[1:]), durable=durable)
-
-
-def without_password(url: str) -> str:
-    """Return a URL that may be shown: whatever could be a secret in it becomes ``***``."""
-    parts = urlsplit(url)
-    user, mark, host = parts.netloc.rpartition("@")
-    hidden = f"{user.partition(':')[0]}:***" if ":" in user else user
-    return urlunsplit((parts.scheme, hidden + mark + host, parts.path, "***" if parts.query else "", ""))
