@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import yaml
 
-from mlsys.prepare import compose_config
+from mlsys.compose import compose_config
 from mlsys.runs import RunWriter, list_runs
 from mlsys.runs.index import RunIndex
 from mlsys.runs.manifest import Git, package_versions

@@ -137,9 +137,10 @@ def hand_written(parameters: list[dict]) -> None:
     from omegaconf import OmegaConf
     from sklearn.base import clone
 
+    from mlsys.compose import compose_config
     from mlsys.evaluation.backtest import Protocol, judge, objective_values
     from mlsys.evaluation.splits import divided
-    from mlsys.prepare import compose_config, prepare
+    from mlsys.prepare import prepare
 
     config = compose_config([*data(), *JOB])
     prepared = prepare(OmegaConf.create(config.to_dict()))
@@ -158,7 +159,7 @@ def hand_written(parameters: list[dict]) -> None:
         }
         fresh = replace(recipe, estimator=clone(recipe.estimator).set_params(**chosen))
         results = judge(Protocol(fresh, loaded.horizon_days, config.seed, 1), loaded.panel, folds)
-        return objective_values(results, ["log_loss"], config.metrics.at)[0]
+        return objective_values(results, ["log_loss"], config.metrics.at)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))

@@ -40,9 +40,10 @@ def matrices(data: Path):
     """Return the estimator, its patience and, per model, encoded rows, labels, and the early and the latest part."""
     from omegaconf import OmegaConf
 
+    from mlsys.compose import compose_config
     from mlsys.evaluation.splits import latest
     from mlsys.pipeline.needs import needs_of
-    from mlsys.prepare import compose_config, prepare
+    from mlsys.prepare import prepare
 
     prepared = prepare(OmegaConf.create(compose_config(overrides(data)).to_dict()))
     loaded = prepared.data.load()

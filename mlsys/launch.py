@@ -1,4 +1,4 @@
-"""What the entrypoint needs before anything heavy is imported: config folder, execution whitelist, environment."""
+"""What the entrypoint needs before anything heavy is imported: whitelist, config folder, environment, process exit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import atexit
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -61,6 +61,31 @@ def quick_exit() -> Iterator[None]:
             atexit.unregister(leave)  # Python says what it is and which code that means
             raise
         code = error.code or 0
+
+
+def run_job(job: Callable[[], object], report: Callable[[Exception], int]) -> None:
+    """Run a Hydra job as a command-line program: errors, a closed pipe and Ctrl-C each end with one line at most.
+
+    Parameters
+    ----------
+    job : callable
+        What ``@hydra.main`` made.
+    report : callable
+        Reports an error and returns the exit code, or raises it again.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors back to us instead of printing them
+    # Idle OpenMP threads sleep: spinning ones make every fit many times slower as soon as another process wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        job()
+    except BrokenPipeError:  # the reader of our output, such as `head`, has exited
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: `report` raises again what it does not know
+        sys.exit(report(error))
 
 
 def conf_folder() -> Path:

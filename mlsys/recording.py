@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 from omegaconf._utils import get_omega_conf_dumper
 
-from mlsys.config import TrainConfig
+from mlsys.config import TrainConfig, without_password
 from mlsys.errors import PrunedError, RunError
 from mlsys.evaluation.metrics import COST
+from mlsys.launch import source_of
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import Several, Tracker
 from mlsys.tracking.follow import followed
@@ -108,6 +109,21 @@ def config_text(plain: Mapping[str, Any] | Sequence[Any]) -> str:
     return yaml.dump(
         plain, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper()
     )
+
+
+def override_sources(overrides: Sequence[str], arguments: Sequence[str]) -> list[dict[str, str]]:
+    """Return what was overridden and from where, without passwords, as overrides.yaml holds it.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        Those that Hydra applied.
+    arguments : sequence of str
+        The command line, the environment's overrides among them.
+    """
+    return [
+        {"override": without_password(override), "source": source_of(override, arguments)} for override in overrides
+    ]
 
 
 def discard_log(folder: Path) -> None:

@@ -11,7 +11,6 @@ Libraries are imported where they are first needed, so that ``--help`` and a mis
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING
 import hydra
 
 from mlsys.errors import AuditFailedError, MlsysError
-from mlsys.launch import EXECUTION_WHITELIST, conf_folder, environment_overrides, quick_exit, source_of
+from mlsys.launch import EXECUTION_WHITELIST, conf_folder, environment_overrides, quick_exit, run_job
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from mlsys.evaluation.backtest import Objective
     from mlsys.prepare import Prepared
-    from mlsys.trial import Objective
 
 
 def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> Objective:
@@ -58,31 +57,23 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from mlsys.evaluation.results import Results, write_results
     from mlsys.evaluation.splits import folds_of
     from mlsys.evaluation.terminal import show
-    from mlsys.pipeline.threshold import choose_threshold
+    from mlsys.pipeline.threshold import operating_threshold
     from mlsys.recording import Stopwatch, recorded
 
     clock = Stopwatch()
     config, parts, data = prepared.config, prepared.parts, prepared.data
-    threads = config.thread_count
     with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
             loaded = data.load()
             folds = folds_of(parts.split, loaded.panel.frame, config.search_folds)
         with clock("fit"):
-            protocol = Protocol(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, threads)
+            protocol = Protocol(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count)
             outcome = run_folds(protocol, loaded.panel, folds)
         with clock("measure"):
             predictions = outcome.predictions
             metrics = evaluate(predictions, **config.metrics.model_dump(), seed=config.seed)
-            metrics["calibration"] = outcome.calibration_errors()
-            known = predictions[predictions["label_complete"]]
-            threshold = choose_threshold(
-                known["label"],
-                known["probability"],
-                known["value"],
-                groups=known["fold"],
-                **config.threshold.arguments(),
-            )
+            metrics = {**metrics, "calibration": outcome.calibration_errors()}
+            threshold = operating_threshold(predictions, **config.threshold.arguments())
         with clock("audit"):
             subject = AuditSubject(
                 panel=loaded.panel,
@@ -99,13 +90,10 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             results = Results(config.to_dict(), loaded, outcome, metrics, threshold, audit)
             write_results(record.writer, results, seconds=clock.seconds["fit"])
         record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(outcome.folds)
-    console = Console()
-    show(console, metrics, audit, threshold.to_dict())
-    console.print(str(folder), soft_wrap=True, highlight=False, markup=False)
+    show(Console(), metrics, audit, threshold.to_dict(), folder)
     if config.audit.strict and audit["status"] == "fail":
         raise AuditFailedError(f"The audit failed and audit.strict=true. {folder / 'audit.json'} says why.")
-    values = objective_values(outcome.folds, config.objectives, config.metrics.at)
-    return values[0] if len(values) == 1 else values
+    return objective_values(outcome.folds, config.objectives, config.metrics.at)
 
 
 @hydra.main(config_path=str(conf_folder()), config_name="train", execution_whitelist=EXECUTION_WHITELIST)
@@ -114,18 +102,16 @@ def job(composed: DictConfig) -> Objective:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from mlsys.config import add_choices, check_search, without_password
-    from mlsys.prepare import explain, prepare
-    from mlsys.recording import discard_log
+    from mlsys.compose import report_error
+    from mlsys.config import add_choices, check_search
+    from mlsys.prepare import prepare
+    from mlsys.recording import discard_log, override_sources
     from mlsys.runs.writer import check_free
     from mlsys.sweep import current_trial
     from mlsys.trial import try_out
 
     hydra_config = HydraConfig.get()
-    overrides = [
-        {"override": without_password(override), "source": source_of(override, sys.argv)}
-        for override in hydra_config.overrides.task
-    ]
+    overrides = override_sources(hydra_config.overrides.task, sys.argv)
     folder = Path(hydra_config.runtime.output_dir)
     trial = current_trial()
     try:
@@ -141,27 +127,20 @@ def job(composed: DictConfig) -> Objective:
             discard_log(folder)  # if nothing was run, nothing should look like a run
         if hydra_config.mode is RunMode.MULTIRUN:
             raise  # the sweeper decides what a failed job means
-        sys.exit(explain(error, ()))
+        sys.exit(report_error(error, ()))
+
+
+def report(error: Exception) -> int:
+    """Report an error on standard error; return the exit code."""
+    from mlsys.compose import report_error, to_user_error
+
+    return report_error(to_user_error(error), sys.argv[1:])
 
 
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 it failed or the answer is no, 2 wrong usage."""
     sys.argv[1:1] = list(environment_overrides(sys.argv[1:]))
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here, to be said once and clearly
-    # Idle OpenMP threads sleep: spinning ones make every fit many times slower as soon as another process wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        job()
-    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
-        sys.exit(130)
-    except Exception as error:  # noqa: BLE001 - the outermost frame: known errors are said in words, others raised again
-        from mlsys.prepare import explain, in_words
-
-        sys.exit(explain(in_words(error), sys.argv[1:]))
+    run_job(job, report)
 
 
 if __name__ == "__main__":

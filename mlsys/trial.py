@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 from mlsys.errors import PrunedError
 
 if TYPE_CHECKING:
-    from mlsys.evaluation.backtest import FoldResult
+    from mlsys.evaluation.backtest import FoldResult, Objective
     from mlsys.prepare import Prepared
     from mlsys.sweep import CurrentTrial
-
-Objective = float | None | tuple[float | None, ...]
 
 TREES_BETWEEN_REPORTS = 10  # each is written to the study's storage
 STEPS_PER_FOLD = 100_000
@@ -45,7 +43,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
     MlsysError
         With what was wrong; the run directory then says that the run failed.
     """
-    from mlsys.evaluation.backtest import Protocol, judge, objective_values, out_of_fold, scoring_ms
+    from mlsys.evaluation.backtest import Protocol, judge, mean_objectives, objective_values, out_of_fold, scoring_ms
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.scores import write_scores
     from mlsys.evaluation.splits import divided
@@ -60,7 +58,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
     def take(result: FoldResult) -> None:
         results.append(result)
         if trial is not None and search.report == "folds":
-            trial.report(objective_values([result], config.objectives, at)[0], result.fold.number)
+            trial.report(mean_objectives([result], config.objectives, at)[0], result.fold.number)
 
     with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
@@ -86,8 +84,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
         predictions = out_of_fold(results)
         write_scores(record.writer, evaluate(predictions, at=at, draws=0, seed=config.seed), predictions)
         record.writer.write_text("card.md", trial_card(config.to_dict(), config.objectives, results, at))
-    values = objective_values(results, config.objectives, at)
-    return values[0] if len(values) == 1 else values
+    return objective_values(results, config.objectives, at)
 
 
 class TreeReports:

@@ -7,10 +7,10 @@ import yaml
 from omegaconf import OmegaConf
 
 from mlsys.components import Components
+from mlsys.compose import compose_config
 from mlsys.config import inspect
 from mlsys.launch import conf_folder
 from mlsys.pipeline.threshold import choose_threshold
-from mlsys.prepare import compose_config
 
 FILES = sorted(conf_folder().glob("*/*.yaml"))
 NEEDED = {

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mlsys.prepare import compose_config, prepare
+from mlsys.compose import compose_config
+from mlsys.prepare import prepare
 from mlsys.runs import Run
 from mlsys.train import train
 

@@ -6,8 +6,8 @@ import logging
 import pytest
 from omegaconf import OmegaConf
 
+from mlsys.compose import compose_config
 from mlsys.errors import RunError
-from mlsys.prepare import compose_config
 from mlsys.recording import Stopwatch, config_text, recorded
 from mlsys.tracking import NoTracker
 

@@ -75,8 +75,8 @@ def describe(overrides: Overrides = None, config_dir: ConfigDir = None, as_json:
     """
     from dataclasses import asdict
 
+    from mlsys.compose import compose_config
     from mlsys.data.config import TableData
-    from mlsys.prepare import compose_config
 
     config = compose_config(overrides or [], config_dir=config_dir).data
     if isinstance(config, TableData):
@@ -93,10 +93,10 @@ def describe(overrides: Overrides = None, config_dir: ConfigDir = None, as_json:
 
 
 def _events_config(overrides: list[str] | None, config_dir: Path | None) -> EventsData:
+    from mlsys.compose import compose_config
     from mlsys.data.config import TableData
     from mlsys.data.load import with_demo
     from mlsys.errors import ConfigError, Problem
-    from mlsys.prepare import compose_config
 
     config = compose_config(overrides or [], config_dir=config_dir).data
     if isinstance(config, TableData):

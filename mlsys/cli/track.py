@@ -136,7 +136,7 @@ def _saved(run: Run) -> Sequence[Tracker]:
 
 
 def _configured(option: str | None) -> Sequence[Tracker]:
-    from mlsys.prepare import compose_config
+    from mlsys.compose import compose_config
 
     config = compose_config([f"tracking={option or DEFAULT}"])
     return _build(config.tracking.model_dump(by_alias=True))

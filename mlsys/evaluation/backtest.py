@@ -27,6 +27,8 @@ from mlsys.pipeline.stopping import Watch
 
 log = logging.getLogger(__name__)
 
+Objective = float | None | tuple[float | None, ...]
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -121,10 +123,19 @@ def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
     return pd.concat([result.predictions for result in results], ignore_index=True)
 
 
-def objective_values(
+def objective_values(results: Sequence[FoldResult], objectives: Sequence[str], at: Sequence[int]) -> Objective:
+    """Return what a Hydra job returns for its sweep: one value where there is one objective, else a tuple.
+
+    See :func:`mean_objectives` for the parameters and the values.
+    """
+    means = mean_objectives(results, objectives, at)
+    return means[0] if len(means) == 1 else means
+
+
+def mean_objectives(
     results: Sequence[FoldResult], objectives: Sequence[str], at: Sequence[int]
 ) -> tuple[float | None, ...]:
-    """Return the objectives' means over folds, as in metrics.json; None where one is undefined on all of them.
+    """Return each objective's mean over the folds, as in metrics.json; None where one is undefined on all folds.
 
     Parameters
     ----------

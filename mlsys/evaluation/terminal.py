@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,14 +13,22 @@ from rich.text import Text
 AUDIT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
 
-def show(console: Console, metrics: Mapping[str, Any], audit: Mapping[str, Any], threshold: Mapping[str, Any]) -> None:
-    """Print metrics beside their baselines, what the audit found, and the operating threshold.
+def show(
+    console: Console,
+    metrics: Mapping[str, Any],
+    audit: Mapping[str, Any],
+    threshold: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    """Print metrics beside their baselines, what the audit found, the operating threshold and the run directory.
 
     Parameters
     ----------
     console : rich Console
     metrics, audit, threshold : mapping
         In the shapes of metrics.json, audit.json and threshold.json.
+    folder : Path
+        The run directory, printed last, on a line of its own.
     """
     activity, chance = metrics["baselines"]["activity"], metrics["baselines"]["chance"]
     folds = len(metrics["folds"])
@@ -53,6 +62,7 @@ def show(console: Console, metrics: Mapping[str, Any], audit: Mapping[str, Any],
             found.add_row(status, Text(f"{check['name']}: {check['message']}"))
     if found.row_count:
         console.print(found)
+    console.print(str(folder), soft_wrap=True, highlight=False, markup=False)
 
 
 def number(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlsys.errors import PrunedError
-from mlsys.evaluation.backtest import FoldResult, objective_values
+from mlsys.evaluation.backtest import FoldResult, mean_objectives
 from mlsys.evaluation.summary import Numbers
 
 
@@ -32,7 +32,7 @@ def trial_card(
     """
     choices = config["choices"]
     rows = [
-        (str(result.fold.number), result.fold.as_of, objective_values([result], objectives, at)) for result in results
+        (str(result.fold.number), result.fold.as_of, mean_objectives([result], objectives, at)) for result in results
     ]
     head = f"| fold | as-of | {' | '.join(objectives)} |\n| --- | --- |{' --- |' * len(objectives)}\n"
     table = "".join(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from mlsys.errors import FitError, closest
 
@@ -56,6 +57,20 @@ class Threshold:
     def to_dict(self) -> dict[str, Any]:
         """Return what threshold.json holds."""
         return asdict(self) | {"flagged": list(self.flagged)}
+
+
+def operating_threshold(predictions: pd.DataFrame, **arguments: Any) -> Threshold:  # noqa: ANN401 - as choose_threshold
+    """Choose the threshold on the out-of-fold rows whose label windows are complete.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        With the columns ``label``, ``label_complete``, ``probability``, ``value`` and ``fold``.
+    **arguments
+        The method and its parameters, see :func:`choose_threshold`.
+    """
+    known = predictions[predictions["label_complete"]]
+    return choose_threshold(known["label"], known["probability"], known["value"], groups=known["fold"], **arguments)
 
 
 def choose_threshold(

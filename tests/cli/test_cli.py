@@ -29,7 +29,8 @@ def trained(tmp_path_factory, crm):
     """One run directory, made in this process."""
     from omegaconf import OmegaConf
 
-    from mlsys.prepare import compose_config, prepare
+    from mlsys.compose import compose_config
+    from mlsys.prepare import prepare
     from mlsys.train import train
 
     folder = tmp_path_factory.mktemp("cli") / "outputs" / "day" / "run"

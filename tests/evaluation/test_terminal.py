@@ -1,6 +1,7 @@
 """What people see at the end of a run."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -13,7 +14,7 @@ def shown(run, **changes):
     for baseline in page["metrics"]["baselines"].values():
         baseline.update({name: {"value": it} for name, it in baseline.items() if isinstance(it, float)})
     buffer = io.StringIO()
-    show(Console(file=buffer, width=100), page["metrics"], page["audit"], page["threshold"])
+    show(Console(file=buffer, width=100), page["metrics"], page["audit"], page["threshold"], Path("outputs/a run"))
     return buffer.getvalue()
 
 
@@ -71,6 +72,10 @@ def test_a_message_is_text_and_not_markup(run):
     assert "fail single_feature: users [28d] [/] is too good" in text
 
 
+def test_the_run_directory_is_the_last_line(run):
+    assert shown(run).splitlines()[-1] == str(Path("outputs/a run"))
+
+
 def test_the_threshold(run):
     assert "Threshold 0.0213 (top_k, k=50)" in shown(run)
 
@@ -86,7 +91,7 @@ def test_what_calibration_mended_is_told(run):
 def test_a_long_finding_is_indented_under_its_own_name(run):
     check = {"name": "missingness", "status": "warn", "value": 1, "limit": 0, "message": "word " * 60}
     lines = shown(run, audit={"status": "warn", "checks": [check]}).splitlines()
-    told = lines[next(number for number, line in enumerate(lines) if "missingness:" in line) :]
+    told = lines[next(number for number, line in enumerate(lines) if "missingness:" in line) : -1]
     assert len(told) > 2
     assert all(len(line) <= 100 for line in told)
     assert all(line.startswith("       word") for line in told[1:])

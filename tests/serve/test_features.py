@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from mlsys.compose import compose_config
 from mlsys.data.config import EventsData
 from mlsys.data.read import open_data
 from mlsys.errors import RunError
-from mlsys.prepare import compose_config, prepare
+from mlsys.prepare import prepare
 from mlsys.runs import Run
 from mlsys.runs.golden import predict
 from mlsys.train import train

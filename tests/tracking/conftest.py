@@ -83,7 +83,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, crm: Crm) -> Run:
     """A complete run of mlsys.train. Do not write there."""
     from omegaconf import OmegaConf
 
-    from mlsys.prepare import compose_config, prepare
+    from mlsys.compose import compose_config
+    from mlsys.prepare import prepare
     from mlsys.train import train
 
     folder = tmp_path_factory.mktemp("tracked") / "outputs" / "day" / "run"
