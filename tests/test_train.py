@@ -237,7 +237,7 @@ def test_a_run_directory_that_cannot_be_made_is_explained(tmp_path):
     (tmp_path / "outputs").write_text("")
     done = train(tmp_path)
     assert done.returncode == 1
-    assert "The run directory cannot be made" in done.stderr
+    assert "Cannot create the run directory" in done.stderr
     assert "Traceback" not in done.stderr
 
 
