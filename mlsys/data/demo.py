@@ -395,15 +395,15 @@ def _simulate(seed: int, index: int, events: int) -> _Block:
 def _account_tables(
     rng: np.random.Generator, companies: _Companies, close: Ints, first: int, accounts: int
 ) -> dict[str, pa.Table]:
-    """Describe the accounts at the data's end; how much is known of them differs by outcome, as in the real tables."""
+    """Describe the accounts; how much is known of them is independent of the outcome, unlike in the real tables."""
     paying = close >= 0
     rank = np.where(companies.ranked, 13 + 12e6 * _uniform(rng, _BLOCK) ** 3.3, _UNRANKED).astype(np.int64)
     industry = rng.choice(len(_INDUSTRIES), _BLOCK, p=_INDUSTRY_WEIGHTS)
     number = first + np.arange(_BLOCK)
     spared = number <= len(_EMPLOYEE_RANGES)  # they show every spelling, and some appear twice
-    no_rank = ~paying & ~spared & (_uniform(rng, _BLOCK) < 0.023)
-    no_size = ~spared & (_uniform(rng, _BLOCK) < np.where(paying, 0.01, 0.106))
-    no_industry = _uniform(rng, _BLOCK) < np.where(paying, 0.645, 0.745)
+    no_rank = ~spared & (_uniform(rng, _BLOCK) < 0.022)
+    no_size = ~spared & (_uniform(rng, _BLOCK) < 0.10)
+    no_industry = _uniform(rng, _BLOCK) < 0.74
     revenue = 150 * companies.team**0.4 * np.exp(0.08 * companies.size + 0.6 * _normal(rng, _BLOCK))
     refunded = _uniform(rng, _BLOCK) < 0.02
     refunded[np.argmax(paying)] |= first == 1  # the first customer of all, so that there is one
