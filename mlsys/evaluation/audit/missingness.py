@@ -70,7 +70,7 @@ def _columns(subject: AuditSubject) -> Mapping[str, Sequence[str]]:
 
 def _missing_shares(subject: AuditSubject, features: Sequence[str], positive: Mask, other: Mask) -> tuple[float, float]:
     """Return in which shares of the positive and of the other rows all features of a column are missing."""
-    missing = subject.panel.frame[list(features)].isna().to_numpy().all(axis=1)
+    missing: Mask = np.all(subject.panel.frame[list(features)].isna().to_numpy(), axis=1)
     return float(missing[positive].mean()), float(missing[other].mean())
 
 
