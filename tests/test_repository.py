@@ -126,6 +126,7 @@ def test_the_image_compiles_as_an_installation_does():
 def test_the_wheel_carries_its_configs(installed):
     assert (installed / "mlsys" / "conf" / "train.yaml").is_file()
     assert (installed / "mlsys" / "evaluation" / "templates" / "report.css").is_file()
+    assert (installed / "serve" / "openapi.yaml").is_file()
     assert not (installed / "conf").exists()
     assert not (installed / "tests").exists()
 

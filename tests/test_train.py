@@ -158,6 +158,24 @@ def test_strict_audit_fails_the_naive_way(tmp_path, crm):
     assert "audit.strict" in done.stderr
 
 
+@pytest.mark.slow
+def test_the_first_run_of_a_newcomer_ends_with_a_clean_audit(tmp_path):
+    done = train(tmp_path, "tracking=none", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    audit = Run.open(done.stdout.strip().splitlines()[-1]).audit
+    assert {check["name"]: check["status"] for check in audit["checks"] if check["status"] != "pass"} == {}
+    assert "Audit pass" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_leaky_experiment_fails_on_the_demo_data(tmp_path):
+    done = train(tmp_path, "experiment=naive_leaky", "tracking=none", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    audit = Run.open(done.stdout.strip().splitlines()[-1]).audit
+    failed = {check["name"] for check in audit["checks"] if check["status"] == "fail"}
+    assert failed >= {"time_travel", "embargo"}
+
+
 def test_a_flat_table_needs_no_code(tmp_path):
     rows = pd.DataFrame({"Lead ID": [f"L{i:04d}" for i in range(300)], "spend": [f"{i % 50},5 €" for i in range(300)]})
     rows["won"] = ["yes" if i % 50 > 35 else "no" for i in range(300)]

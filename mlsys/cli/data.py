@@ -32,7 +32,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed and size give the same bytes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Generate look-alike tables.
+    """Generate synthetic tables.
 
     Example: mlsys data demo --out demo --events 1000000
     """

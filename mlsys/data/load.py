@@ -112,7 +112,7 @@ def with_demo(data: EventsData) -> EventsData:
         return data
     from mlsys.data import demo
 
-    version = hashlib.sha256(Path(demo.__file__).read_bytes()).hexdigest()[:8]
+    version = hash_files(sorted(Path(demo.__file__).parent.glob("*.py")))[:8]
     root = (data.cache_dir or default_folder()) / "demo"
     folder = root / f"events-{data.demo.events}-seed-{data.demo.seed}-{version}"
     try:
@@ -120,7 +120,7 @@ def with_demo(data: EventsData) -> EventsData:
         _remove_leftovers(root, f"*/{demo.SCRATCH}*")
         with FileLock(root / f"{folder.name}.lock"):
             if not (folder / "usage_actions.parquet").exists():
-                log.info("generating demo tables in %s", folder)
+                log.info("generating demo data (synthetic, with a few errors for the contracts to find) in %s", folder)
                 demo.generate(folder, events=data.demo.events, seed=data.demo.seed)
     except OSError as error:
         raise DataError(f"The demo tables cannot be written: {error}. Name another folder: data.cache_dir=…") from error

@@ -110,6 +110,18 @@ class Rebuild:
         return [feature.name for feature in self._entity_features]
 
     @property
+    def features_by_attribute(self) -> dict[str, list[str]]:
+        """Names of the snapshot features by the attribute that they are computed from.
+
+        A feature of several attributes is listed under all their names, joined by commas.
+        """
+        found: dict[str, list[str]] = {}
+        for feature in self._entity_features:
+            read = sorted({field.name for field in feature.expression.op().find(ops.Field)})
+            found.setdefault(", ".join(read) or feature.name, []).append(feature.name)
+        return found
+
+    @property
     def outcome_readers(self) -> list[str]:
         """Names of the entity features whose expression reads the outcome, be it that of other entities."""
         return [

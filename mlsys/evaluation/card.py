@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mlsys.evaluation.formats import Numbers
 from mlsys.evaluation.pages import templates
-from mlsys.evaluation.summary import Facts, Numbers, summarise
+from mlsys.evaluation.summary import Facts, summarise
 
 
 def render_card(

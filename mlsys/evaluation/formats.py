@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 MISSING = "–"
+Numbers = Mapping[str, Any]  # content of metrics.json and its like
 Kind = Literal["score", "rate", "times", "money"]
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from mlsys.evaluation.formats import Numbers
 from mlsys.evaluation.pages import embed, templates
-from mlsys.evaluation.summary import Facts, Numbers, summarise
+from mlsys.evaluation.summary import Facts, summarise
 
 CAPTIONS: Mapping[str, str] = {
     "gain": "Read it upwards: contact this share of the list, and you reach that share of all who convert. The faint "

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import pandas as pd
 
-from mlsys.evaluation.formats import MISSING, MetricText, as_float, bounds, count, metric_text, percent, point
+from mlsys.evaluation.formats import MISSING, Numbers, as_float, count, metric_text, percent, point
+from mlsys.evaluation.metric_rows import MetricRow, headline_rows, metric_rows
 from mlsys.evaluation.threshold_text import threshold_rows, threshold_text
-
-Numbers = Mapping[str, Any]
+from mlsys.evaluation.verdict import verdict
 
 
 class Facts(TypedDict, total=False):
@@ -64,23 +64,6 @@ class Facts(TypedDict, total=False):
     created: str
     git: str
     contract: Sequence[Numbers]
-
-
-@dataclass(frozen=True)
-class MetricRow:
-    """One metric beside its baselines, as text; ``scale`` places its numbers between 0 and 1 for drawing."""
-
-    name: str
-    title: str
-    meaning: str
-    value: str
-    interval: str
-    activity: str
-    chance: str
-    difference: str
-    difference_interval: str
-    higher_is_better: bool
-    scale: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -148,8 +131,8 @@ def summarise(
     entities, positives = facts.get("entities_name", "accounts"), facts.get("positives_name", "converters")
     choices = _choices(config)
     folds = list(metrics.get("folds") or [])
-    rows = tuple(_metric_rows(metrics, positives))
-    headline = _headline(rows)
+    rows = tuple(metric_rows(metrics, positives))
+    headline = headline_rows(rows)
     fold_metrics = [row.name for row in headline if any(row.name in fold for fold in folds)]
     checks = tuple(_check(check) for check in audit.get("checks") or [])
     run = facts.get("run", "RUN")
@@ -157,7 +140,7 @@ def summarise(
         title=facts.get("name") or _title(choices, facts),
         subtitle=_subtitle(facts),
         purpose=_purpose(facts, choices, entities),
-        verdict=(*_verdict(metrics, folds, entities, positives), *_calibrated(metrics), *_searched(config)),
+        verdict=tuple(verdict(config, metrics, entities, positives)),
         entities=entities,
         positives=positives,
         run=run,
@@ -243,123 +226,8 @@ def _purpose(facts: Facts, choices: Mapping[str, str], entities: str) -> str:
     return f"This model predicts which {entities} {target.rstrip('.')}. {how}."
 
 
-def _metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
-    baselines = metrics.get("baselines") or {}
-    activity, chance = (baselines.get(name) or {} for name in ("activity", "chance"))
-    versus = metrics.get("versus_activity") or {}
-    for name, value in (metrics.get("overall") or {}).items():
-        text = metric_text(name, positives)
-        if text.kind == "money" and point(value) is None:
-            continue  # nothing says what a positive row is worth
-        yield MetricRow(
-            name=name,
-            title=text.title,
-            meaning=text.meaning,
-            value=text.write(point(value)),
-            interval=text.interval(value),
-            activity=text.write(point(activity.get(name))),
-            chance=text.write(point(chance.get(name))),
-            difference=text.difference(point(versus.get(name))),
-            difference_interval=_difference_interval(versus.get(name), text),
-            higher_is_better=text.higher_is_better,
-            scale=_scale(value, activity.get(name), chance.get(name)),
-        )
-
-
-def _difference_interval(metric: object, text: MetricText) -> str:
-    ends = bounds(metric)
-    return f"{text.difference(ends[0])} to {text.difference(ends[1])}" if ends else ""
-
-
-def _scale(value: object, activity: object, chance: object) -> Mapping[str, float]:
-    """Place a metric, its interval and its baselines between 0 and 1; empty where there is nothing to compare."""
-    low, high = bounds(value) or (None, None)
-    places = {"value": point(value), "low": low, "high": high, "activity": point(activity), "chance": point(chance)}
-    known = {name: place for name, place in places.items() if place is not None}
-    bottom, top = min(known.values(), default=0.0), max(known.values(), default=0.0)
-    if "value" not in known or top <= bottom:
-        return {}
-    return {name: (place - bottom) / (top - bottom) for name, place in known.items()}
-
-
-def _headline(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
-    """Return the four numbers to read first: ranking, its top, and the probabilities."""
-    first_of = {row.name.partition("@")[0]: row for row in reversed(rows)}
-    wanted = ("roc_auc", "average_precision", "precision", "log_loss")
-    return tuple(first_of[name] for name in wanted if name in first_of)
-
-
-def _verdict(metrics: Numbers, folds: Sequence[Numbers], entities: str, positives: str) -> Iterable[str]:
-    overall, baselines = metrics.get("overall") or {}, metrics.get("baselines") or {}
-    activity, chance = (baselines.get(name) or {} for name in ("activity", "chance"))
-    tops = [name for name, value in overall.items() if name.startswith("precision@") and point(value) is not None]
-    top = next((name for name in tops if name.partition("@")[2].isdecimal()), None)
-    if top:
-        at_a_date = bool(folds) and all(fold.get("as_of") and not fold.get("as_of_last") for fold in folds)
-        who = f"{entities} that it ranks first{' on a test date' if at_a_date else ''}"
-        yield _of_the_first(top, overall, activity, chance, who, positives)
-    versus = metrics.get("versus_activity") or {}
-    for name in ("roc_auc", "average_precision"):
-        ends, text = bounds(versus.get(name)), metric_text(name, positives)
-        if ends is None:
-            continue
-        numbers = f"{text.write(point(overall.get(name)))} against {text.write(point(activity.get(name)))}"
-        gap = f"{text.difference(point(versus[name]))}, 95% interval {_difference_interval(versus[name], text)}"
-        yield f"{text.title}: {_compared(ends)} ({numbers}; difference {gap})."
-    if not overall:
-        yield "This run has no metrics."
-    elif len(folds) == 1:
-        yield "All numbers come from one split, so nothing shows how much they vary over time."
-
-
-def _calibrated(metrics: Numbers) -> Iterable[str]:
-    """Say what calibration mended, where the scores taken as probabilities were clearly further off."""
-    found = metrics.get("calibration") or {}
-    before, after = (as_float((found.get(when) or {}).get("ece")) for when in ("before", "after"))
-    if before is None or after is None or before < 2 * after:
-        return
-    write = metric_text("ece").write
-    yield f"Probabilities: as they came, the scores were off by {write(before)}; after calibration by {write(after)}."
-
-
 def _all_complete(folds: Sequence[Numbers]) -> bool:
     return all(fold.get("label_complete", True) for fold in folds)
-
-
-def _searched(config: Numbers) -> Iterable[str]:
-    """Say how many configurations this one was chosen from: the best of many is better than it will do."""
-    search = config.get("search") or {}
-    tried, objective = search.get("tried"), config.get("objective", [])
-    if not tried:
-        return
-    names = [objective] if isinstance(objective, str) else objective
-    by = " and ".join(metric_text(name).in_a_sentence for name in names)
-    yield f"Chosen from {count(tried)} configurations that a search tried, by {by} on {count(search['folds'])} folds."
-    if search.get("holdout_folds"):
-        yield f"The numbers here are of {count(search['holdout_folds'])} later folds, which the search did not see."
-    else:
-        yield "The numbers here are of those same folds, so they flatter it: search.holdout_folds holds some out."
-
-
-def _of_the_first(name: str, overall: Numbers, activity: Numbers, chance: Numbers, who: str, positives: str) -> str:
-    k = name.partition("@")[2]
-
-    def write(share: float) -> str:
-        size = share * int(k)
-        return f"{size:.2g}" if size < 1 else f"{size:.{1 if size < 10 else 0}f}"
-
-    ends, found = bounds(overall[name]), write(point(overall[name]) or 0.0)
-    interval = f" (95% interval {write(ends[0])} to {write(ends[1])})" if ends else ""
-    text = f"Of the {k} {who}, {found} are {positives} on average{interval}"
-    others = [(point(activity.get(name)), "ranking by activity"), (point(chance.get(name)), "picking at random")]
-    known = [f"{way} finds {write(share)}" for share, way in others if share is not None]
-    return f"{text}; {', '.join(known)}." if known else f"{text}."
-
-
-def _compared(ends: tuple[float, float]) -> str:
-    if ends[0] > 0:
-        return "better than ranking by activity"
-    return "worse than ranking by activity" if ends[1] < 0 else "cannot be told apart from ranking by activity"
 
 
 def _fold_row(fold: Numbers, number: int, names: Sequence[str], positives: str) -> FoldRow:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mlsys.errors import PrunedError
 from mlsys.evaluation.backtest import FoldResult, mean_objectives
-from mlsys.evaluation.summary import Numbers
+from mlsys.evaluation.formats import Numbers
 
 
 def trial_card(

@@ -296,7 +296,7 @@ def test_demo_tables_are_generated_once(crm, tmp_path, monkeypatch, caplog):
         first = with_demo(data)
         second = with_demo(data)
     assert first.dir == second.dir
-    assert caplog.text.count("generating demo tables") == 1
+    assert caplog.text.count("generating demo data (synthetic") == 1
     assert loaded(first).panel.frame["label"].sum() > 0
     assert with_demo(crm.data()).dir == str(crm.folder)
 

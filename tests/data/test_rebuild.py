@@ -7,7 +7,7 @@ import pytest
 
 from mlsys.data import rebuild
 from mlsys.data.read import open_data
-from mlsys.features import Windows
+from mlsys.features import EmployeeRange, Industry, WebRank, Windows
 
 DAY = 18000
 HORIZON = 30
@@ -129,3 +129,14 @@ def test_raw_columns_are_read_as_the_panels_were(crm, tmp_path, table, column, t
     pd.testing.assert_frame_equal(kept, altered)
     if action == "warn":  # the rows that are left out of the panel are in both copies
         pd.testing.assert_frame_equal(kept, panel.panel.inputs.iloc[::200].reset_index(drop=True), check_dtype=False)
+
+
+def test_snapshot_features_are_known_by_their_attributes(crm):
+    reader = open_data(
+        crm.data(cache=False), [Windows(["actions"], [28]), WebRank(), EmployeeRange(), Industry()], threads=1
+    )
+    assert reader.rebuild(reader.load()).features_by_attribute == {
+        "alexa_rank": ["web_rank_log10", "web_unranked"],
+        "employee_range": ["employees", "employee_range"],
+        "industry": ["industry"],
+    }

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from mlsys.data.demo import _INDUSTRIES
+from mlsys.data.demo import INDUSTRIES
 from mlsys.features import EmployeeRange, Industry, WebRank
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "hubspot"
@@ -70,7 +70,7 @@ def test_an_unknown_industry_is_missing_and_not_other():
 
 
 def test_the_demo_industries_all_have_a_sector():
-    found = dict(zip(_INDUSTRIES, industries(list(_INDUSTRIES)), strict=True))
+    found = dict(zip(INDUSTRIES, industries(list(INDUSTRIES)), strict=True))
     assert [name for name, sector in found.items() if sector == "other"] == ["Other"]
     assert len(set(found.values())) == 13
 

@@ -17,9 +17,9 @@ KEYS = ["id", "as_of", "label", "label_complete", "value", "activity", "group"]
 
 @dataclass(frozen=True)
 class Attributes:
-    """Stands for a Rebuild of which only the attributes' columns are asked."""
+    """Stands for a Rebuild that is asked for its attributes only."""
 
-    snapshot_features: tuple[str, ...]
+    features_by_attribute: dict[str, list[str]]
 
 
 def accounts(count=150, as_ofs=8, seed=0):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from mlsys.evaluation.audit.missingness import missingness
+from mlsys.evaluation.audit.missingness import FALSE_ALARMS, missingness
 
 from .subjects import Attributes, accounts, audited, flat, leads
 
@@ -15,13 +16,14 @@ def emptied(frame, of_positives, of_others, seed=0):
 
 
 def run(frame, attributes=("size", "sector"), limit=0.05):
-    return missingness(audited(frame, score="usage", rebuild=Attributes(attributes)), limit=limit)
+    rebuild = Attributes({name: [name] for name in attributes})
+    return missingness(audited(frame, score="usage", rebuild=rebuild), limit=limit)
 
 
 def test_columns_that_miss_alike_pass():
     check = run(emptied(accounts(count=600), 0.3, 0.3))
     assert check.status == "pass"
-    assert "1 feature of events" in check.message
+    assert "1 event feature" in check.message
 
 
 @pytest.mark.parametrize(("of_positives", "of_others"), [(0.0, 0.3), (0.4, 0.0)])
@@ -36,9 +38,20 @@ def test_a_column_filled_in_by_label_is_a_warning_with_both_shares(of_positives,
 def test_usage_features_are_not_compared():
     frame = accounts(count=600)
     frame["usage"] = frame["usage"].where(frame["label"] == 1)
-    check = missingness(audited(frame, score="size", rebuild=Attributes(("size", "sector"))), limit=0.05)
+    rebuild = Attributes({"size": ["size"], "sector": ["sector"]})
+    check = missingness(audited(frame, score="size", rebuild=rebuild), limit=0.05)
     assert check.status == "pass"
-    assert "missing where nothing happened, which is an honest signal" in check.message
+    assert "Not compared: 1 event feature, missing where nothing happened." in check.message
+
+
+def test_a_value_that_one_feature_has_no_number_for_is_not_missing():
+    """A site without a web rank has no log rank, but it is known to be unranked."""
+    frame = accounts(count=600)
+    frame["unranked"] = (frame["label"] == 0).astype(float)
+    frame["log_rank"] = frame["size"].mask(frame["unranked"] == 1)
+    together, apart = {"rank": ["log_rank", "unranked"]}, {"rank": ["log_rank"], "flag": ["unranked"]}
+    checks = [missingness(audited(frame, rebuild=Attributes(of)), limit=0.05) for of in (together, apart)]
+    assert [check.status for check in checks] == ["pass", "warn"]
 
 
 def test_an_events_panel_without_attributes_has_nothing_to_compare():
@@ -81,3 +94,20 @@ def test_the_limit_is_a_difference_of_shares():
 
 def test_one_class_has_nothing_to_differ_from():
     assert run(accounts().assign(label=np.int8(0))).value is None
+
+
+@pytest.mark.parametrize(("positives", "groups_of"), [(8, 1), (100, 1), (30, 6)])
+def test_columns_missing_at_random_hardly_ever_raise_an_alarm(positives, groups_of):
+    """Of 200 tables of 8 columns each, as many warn as the level allows, whatever the share that is missing."""
+    generator = np.random.default_rng(1)
+    tables, rows = 200, 1000
+    warned = 0
+    for _ in range(tables):
+        frame = leads(count=rows)
+        frame["label"] = (frame["id"] < positives * groups_of).astype(np.int8)
+        frame["group"] = frame["id"] // groups_of
+        for number, share in enumerate((0.01, 0.02, 0.05, 0.1, 0.3, 0.5, 0.74, 0.95)):
+            lucky = generator.random(rows) < share  # one draw for each group
+            frame[f"column_{number}"] = np.where(lucky[frame["group"]], np.nan, 1.0)
+        warned += missingness(flat(frame, score="id"), limit=0.05).status == "warn"
+    assert warned <= binom.ppf(0.999, tables, FALSE_ALARMS)

@@ -72,7 +72,7 @@ SCHEMA = {
 RECORD = {"users": 3.0, "actions": 0.5, "industry": "Software"}
 
 
-def write_run(folder, seed=7):
+def write_run(folder, seed=7, recipe=None):
     rng = np.random.default_rng(seed)
     rows = 200
     frame = pd.DataFrame(
@@ -96,6 +96,8 @@ def write_run(folder, seed=7):
     writer.write_json("audit.json", {"status": "pass", "checks": []})
     writer.write_json("threshold.json", {"threshold": 0.4})
     writer.write_json("reference.json", {})
+    if recipe:
+        writer.write_json("recipe.json", recipe)
     writer.write_text("card.md", "# A card of <b>this</b> run\n")
     save_model(pipeline, writer.folder)
     writer.write_json("model/calibration.json", calibration.to_dict())

@@ -1,0 +1,64 @@
+import pytest
+
+from serve import media
+from serve.openapi import document
+
+from .conftest import write_run
+
+FLAT = {"version": 1, "columns": [{"name": "spend", "kind": "number", "outputs": ["spend"]}]}
+RAW = {
+    "entities": {"account": "int64", "INDUSTRY": "string"},
+    "events": {"account": "int64", "WEEK": "timestamp(6)", "DAY": "date", "N_WEB": "float64"},
+}
+
+
+@pytest.fixture
+def rows_of(inside_of, tmp_path):
+    """Return a function that gives what the document says of raw rows, by table, for a run with a recipe."""
+
+    def ask(recipe):
+        inside = inside_of(write_run(tmp_path / "run", recipe=recipe))
+        document = inside.get("/openapi.json").json()
+        assert inside.get("/docs").status_code == 200
+        properties = document["components"]["schemas"]["Entities"]["properties"]
+        return {table: properties[table]["items"] for table in ("entities", "events")}
+
+    return ask
+
+
+def test_a_run_on_a_flat_table_has_no_raw_columns(rows_of):
+    assert rows_of(FLAT) == {"entities": {"type": "object"}, "events": {"type": "object"}}
+
+
+def test_a_run_on_events_lists_its_raw_columns(rows_of):
+    rows = rows_of(RAW)
+    assert rows["entities"]["properties"] == {
+        "account": {"type": ["integer", "null"]},
+        "INDUSTRY": {"type": ["string", "null"]},
+    }
+    events = rows["events"]["properties"]
+    assert list(events) == list(RAW["events"])
+    assert events["N_WEB"] == {"type": ["number", "null"]}
+    assert events["DAY"] == {"type": "string", "format": "date"}
+    assert events["WEEK"]["type"] == "string"
+
+
+def test_a_document_can_be_changed_without_changing_the_next(inside):
+    served = inside.service.holder.champion
+    first, second = (document(served, keys=False) for _ in range(2))
+    first["paths"].clear()
+    assert document(served, keys=False) == second != first
+
+
+def test_security_is_described_where_requests_need_a_key(inside):
+    served = inside.service.holder.champion
+    closed, free = (document(served, keys=keys) for keys in (True, False))
+    assert list(closed["components"]["securitySchemes"]) == ["bearer", "key"]
+    assert closed["security"] == [{"bearer": []}, {"key": []}]
+    assert "security" not in free
+    assert "securitySchemes" not in free["components"]
+
+
+def test_batches_list_every_media_type(inside):
+    batch = inside.get("/openapi.json").json()["paths"]["/predict/batch"]["post"]
+    assert list(batch["requestBody"]["content"]) == list(batch["responses"]["200"]["content"]) == list(media.TYPES)
