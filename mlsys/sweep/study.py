@@ -28,7 +28,7 @@ from mlsys.errors import SweepError
 from mlsys.sweep.commands import study_url
 from mlsys.sweep.settings import SweepSettings
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 WORKERS = ".workers"
 RETRY_OF = "retry_of"  # numbers of the trials that this one repeats, because their workers died
@@ -206,7 +206,7 @@ class SharedStudy:
             reason = f"{reason}, for the {len(earlier) + 1}. time"
             self._storage.set_trial_user_attr(trial._trial_id, "error", reason)
         self.study.tell(trial.number, state=TrialState.FAIL)
-        log.warning("trial %s: %s", trial.number, reason)
+        logger.warning("trial %s: %s", trial.number, reason)
 
     def release_dead(self) -> None:
         """Requeue running trials whose workers are dead: here by their lock files, elsewhere by their heartbeats."""
@@ -229,7 +229,7 @@ class SharedStudy:
                 try:
                     self._storage.record_heartbeat(trial._trial_id)
                 except STORAGE_ERRORS as error:
-                    log.warning("no heartbeat of trial %s: %s", trial.number, error)
+                    logger.warning("no heartbeat of trial %s: %s", trial.number, error)
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass as plain
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,7 +109,7 @@ class MlflowTracker:
             yield
 
 
-@plain
+@dataclasses.dataclass
 class MlflowRun:
     """One run in MLflow; one that is there already is left as it is."""
 

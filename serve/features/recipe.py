@@ -15,7 +15,7 @@ from mlsys.features.base import Block, FeatureInfo
 if TYPE_CHECKING:
     from mlsys.runs import Run
 
-ROOM = "mlsys.features"  # where blocks live: a config can make nothing else of its targets
+BLOCKS_PACKAGE = "mlsys.features"  # where blocks live: a config can make nothing else of its targets
 
 
 class NoFeaturesError(RunError):
@@ -88,8 +88,8 @@ def _block(name: str, node: dict[str, Any]) -> Block:
     target = str(node.pop("_target_"))
     said = f"The feature block {name!r} of the run is {target}"
     module, _, kind = target.rpartition(".")
-    if module != ROOM and not module.startswith(f"{ROOM}."):
-        raise RunError(f"{said}; only blocks of {ROOM} are served.")
+    if module != BLOCKS_PACKAGE and not module.startswith(f"{BLOCKS_PACKAGE}."):
+        raise RunError(f"{said}; only blocks of {BLOCKS_PACKAGE} are served.")
     try:
         made = getattr(importlib.import_module(module), kind)
     except (ImportError, AttributeError) as error:
