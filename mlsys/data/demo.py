@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mlsys.errors import ConfigError, Problem
+from mlsys.runs.logistic import sigmoid
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ def _companies(rng: np.random.Generator) -> _Companies:
     zeal, spread, intensity = _normal(rng, 3, _BLOCK)
     team = np.exp(0.1 + 0.06 * np.minimum(size, 5) + 0.45 * zeal + 0.85 * spread).astype(np.float32)
     taste = _normal(rng, len(PRODUCTS), _BLOCK)
-    affinity = _logistic(_APPEAL[:, None] + 0.6 * zeal + 1.7 * taste)
+    affinity = sigmoid(_APPEAL[:, None] + 0.6 * zeal + 1.7 * taste)
     return _Companies(size, ranked, zeal, np.maximum(team, 1), affinity, -0.3 + 0.3 * zeal + 0.8 * intensity)
 
 
@@ -238,10 +239,10 @@ def _trial(rng: np.random.Generator, companies: _Companies) -> _Usage:
     zeal = companies.zeal
     signup = np.floor(rng.uniform(-22, _SIMULATED, _BLOCK)).astype(np.int64)  # some were there before the data start
     length = np.exp(0.7 + 1.0 * zeal + 1.8 * _normal(rng, _BLOCK))
-    silent = _uniform(rng, _BLOCK) < _logistic(-1.5 - 0.4 * zeal)
+    silent = _uniform(rng, _BLOCK) < sigmoid(-1.5 - 0.4 * zeal)
     owner, step = _ragged(np.where(silent, 0, 1 + np.minimum(length, 100)).astype(np.int64))
 
-    steady = _logistic(0.5 + 0.4 * zeal + 0.8 * _normal(rng, _BLOCK))[owner]
+    steady = sigmoid(0.5 + 0.4 * zeal + 0.8 * _normal(rng, _BLOCK))[owner]
     pause = 2 + 5 * rng.standard_exponential(owner.size, dtype=np.float32)
     gap = np.where(_uniform(rng, owner.size) < steady, 1, pause).astype(np.int64)
     gap[step == 0] = 0
@@ -252,7 +253,7 @@ def _trial(rng: np.random.Generator, companies: _Companies) -> _Usage:
 
     adopted = 1 - np.exp(-step.astype(np.float32) / 5)  # colleagues join over the first weeks
     team = 1 + (companies.team[owner] - 1) * adopted
-    awake = _logistic(-0.3 + 0.9 * zeal + 0.6 * _normal(rng, _BLOCK))[owner]
+    awake = sigmoid(-0.3 + 0.9 * zeal + 0.6 * _normal(rng, _BLOCK))[owner]
     return _work(rng, companies, owner, week, team, awake)
 
 
@@ -334,10 +335,6 @@ def _ragged(lengths: Ints) -> tuple[Ints, Ints]:
     """Lay out ``lengths[i]`` rows for each i: whose row each is, and its number within that owner."""
     owner = np.repeat(np.arange(lengths.size), lengths)
     return owner, np.arange(owner.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-
-
-def _logistic(odds: Floats) -> Floats:
-    return 1 / (1 + np.exp(-odds))
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> Floats:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.runs.logistic import scalar_sigmoid, sigmoid
 from serve.scoring.encoding import Encoding, native_codes
 from serve.scoring.fields import Block, Categories, Field, Numbers
-from serve.scoring.linear import logistic
 from serve.scoring.plain import Part
 from serve.scoring.reasons import Explained
 from serve.scoring.shapley import sampled_shapley
@@ -52,12 +52,12 @@ class HistogramPath:
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
-        return logistic(self._walk.sum(self._encoding.row(numbers, categories), self._baseline))
+        return scalar_sigmoid(self._walk.sum(self._encoding.row(numbers, categories), self._baseline))
 
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
         margins = self._walk.sums(self._encoding.rows(block, np.float64), self._baseline)
-        return np.asarray(1 / (1 + np.exp(-margins)))
+        return sigmoid(margins)
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return sampled Shapley values."""

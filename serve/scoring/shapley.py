@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsys.runs.calibration import SMALLEST
+from mlsys.runs.logistic import logit
 from serve.scoring.fields import Block, Categories, Field, Numbers
 from serve.scoring.reasons import Explained
 
@@ -37,8 +37,7 @@ def sampled_shapley(
     rng = np.random.default_rng(0)
     orders = [rng.permutation(len(fields)).tolist() for _ in range(ORDERS)]
     records = [step for order in orders for step in _steps(fields, typical, record, order)]
-    inside = np.clip(scores(Block.of(records)), SMALLEST, 1 - SMALLEST)
-    margins = np.log(inside / (1 - inside)).reshape(ORDERS, len(fields) + 1)
+    margins = logit(scores(Block.of(records))).reshape(ORDERS, len(fields) + 1)
     parts = np.zeros(len(fields))
     for order, changes in zip(orders, np.diff(margins, axis=1), strict=True):
         parts[order] += changes / ORDERS
