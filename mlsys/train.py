@@ -20,6 +20,7 @@ import hydra
 
 from mlsys.errors import AuditFailedError, MlsysError
 from mlsys.launch import EXECUTION_WHITELIST, conf_folder, environment_overrides, quick_exit, source_of
+from mlsys.redaction import without_password
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -114,7 +115,7 @@ def job(composed: DictConfig) -> Objective:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from mlsys.config import add_choices, check_search, without_password
+    from mlsys.config import add_choices, check_search
     from mlsys.prepare import explain, prepare
     from mlsys.recording import discard_log
     from mlsys.runs.writer import check_free

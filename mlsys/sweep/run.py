@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from omegaconf import DictConfig, OmegaConf
 
-from mlsys.config import without_password
 from mlsys.errors import ConfigError, Problem, SweepError
+from mlsys.redaction import without_password
 from mlsys.runs.files import write_atomic
 from mlsys.sweep.checks import check_study, check_trials, directions_of
 from mlsys.sweep.commands import resume_command

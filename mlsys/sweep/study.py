@@ -25,6 +25,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlsys.errors import SweepError
+from mlsys.redaction import without_password
 from mlsys.sweep.commands import study_url
 from mlsys.sweep.settings import SweepSettings
 
@@ -268,7 +269,7 @@ class SharedStudy:
                     grace_period=self.settings.grace_seconds,
                 )
         except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
-            shown = _without_password(self.url)
+            shown = without_password(self.url)
             raise SweepError(f"The study cannot be kept in {shown}: {_first_line(error)}. {_advice(error)}") from error
         if storage.engine.dialect.name == "sqlite":
             event.listen(storage.engine, "connect", _tune_sqlite)
@@ -378,7 +379,7 @@ def storage_error(error: Exception) -> SweepError:
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
     if is_disk_full(error):
         return SweepError("The disk is full: free some space.")
-    return SweepError(f"The study's storage failed: {_without_password(_first_line(cause or error))}")
+    return SweepError(f"The study's storage failed: {without_password(_first_line(cause or error))}")
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -391,12 +392,6 @@ def is_disk_full(error: BaseException) -> bool:
             return True
         chain = chain.__cause__ or chain.__context__
     return False
-
-
-def _without_password(url: str) -> str:
-    from mlsys.config import without_password
-
-    return without_password(url)
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,9 +19,9 @@ import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
 
-from mlsys.config import without_password
 from mlsys.errors import ConfigError, PrunedError, SweepError
 from mlsys.recording import log_to_file
+from mlsys.redaction import without_password
 from mlsys.sweep.composition import Composer
 from mlsys.sweep.context import trial_scope
 from mlsys.sweep.pruners import PairedPruner

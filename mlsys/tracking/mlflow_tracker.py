@@ -18,6 +18,7 @@ from filelock import FileLock
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mlsys.redaction import without_password
 from mlsys.runs.model_io import MODEL_FILE
 from mlsys.tracking.base import Ending, Facts, Receipt
 from mlsys.tracking.facts import flat
@@ -183,8 +184,6 @@ class MlflowRun:
         return bool(outputs and outputs.model_outputs)
 
     def _place(self) -> str:
-        from mlsys.config import without_password
-
         return without_password(self.tracker.uri)
 
 

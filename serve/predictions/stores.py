@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
+from mlsys.redaction import without_password
 from serve.predictions.errors import LogError
 from serve.predictions.row import Cells
 
@@ -147,11 +147,3 @@ def store_of(url: str | Path, *, durable: bool = False) -> Store:
     if len(rest) < 2 or not rest.startswith("/") or "?" in rest:
         raise LogError(f"{url} names no file. {ADVICE}")
     return SqliteStore(Path(rest[1:]), durable=durable)
-
-
-def without_password(url: str) -> str:
-    """Return a URL that may be shown: whatever could be a secret in it becomes ``***``."""
-    parts = urlsplit(url)
-    user, mark, host = parts.netloc.rpartition("@")
-    hidden = f"{user.partition(':')[0]}:***" if ":" in user else user
-    return urlunsplit((parts.scheme, hidden + mark + host, parts.path, "***" if parts.query else "", ""))
