@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from mlsys.runs.calibration import Calibration
+from mlsys.runs.input_column import InputColumn
 from mlsys.runs.logistic import clip_probability, scalar_logit, scalar_sigmoid
 from serve.scoring.calibrate import calibrated
-from serve.scoring.fields import Categories, Field, Numbers
+from serve.scoring.fields import Categories, Numbers
 
 STEP = 1e-4  # for the slope of a map where its two ends are one
 BEFORE_CALIBRATION = "log-odds before calibration"
@@ -96,7 +97,7 @@ class Reasons(TypedDict):
 def reasons_of(
     explained: Explained,
     score: float,
-    fields: Sequence[Field],
+    fields: Sequence[InputColumn],
     values: tuple[Numbers, Categories],
     calibration: Calibration,
     top: int,
@@ -109,7 +110,7 @@ def reasons_of(
         By the model.
     score : float
         The record's; what contributions in float32 miss of it is counted as other.
-    fields : sequence of Field
+    fields : sequence of InputColumn
     values : tuple
         The record's numbers and categories.
     calibration : Calibration
@@ -159,7 +160,7 @@ def folded(sources: Iterable[str], parts: Iterable[float]) -> dict[str, float]:
     return sums
 
 
-def _by_field(fields: Sequence[Field], values: tuple[Numbers, Categories]) -> dict[str, float | str | None]:
+def _by_field(fields: Sequence[InputColumn], values: tuple[Numbers, Categories]) -> dict[str, float | str | None]:
     numbers, categories = iter(values[0]), iter(values[1])
     given: dict[str, float | str | None] = {}
     for field in fields:

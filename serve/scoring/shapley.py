@@ -8,8 +8,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.runs.input_column import InputColumn
 from mlsys.runs.logistic import logit
-from serve.scoring.fields import Block, Categories, Field, Numbers
+from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.reasons import Explained
 
 ORDERS = 8  # in which fields are changed
@@ -18,7 +19,7 @@ Record: TypeAlias = tuple[Numbers, Categories]
 
 
 def sampled_shapley(
-    scores: Callable[[Block], NDArray[np.float64]], fields: Sequence[Field], typical: Record, record: Record
+    scores: Callable[[Block], NDArray[np.float64]], fields: Sequence[InputColumn], typical: Record, record: Record
 ) -> Explained:
     """Let a typical record become another one field by field, in several orders, and average what each change adds.
 
@@ -26,7 +27,7 @@ def sampled_shapley(
     ----------
     scores : callable
         From a block to the score of each row.
-    fields : sequence of Field
+    fields : sequence of InputColumn
     typical, record : tuple of numbers and categories
 
     Notes
@@ -45,7 +46,7 @@ def sampled_shapley(
     return Explained(float(margins[0, 0]), named, log_odds=True)
 
 
-def _steps(fields: Sequence[Field], typical: Record, record: Record, order: Sequence[int]) -> list[Record]:
+def _steps(fields: Sequence[InputColumn], typical: Record, record: Record, order: Sequence[int]) -> list[Record]:
     """Return the typical record, and it after each change."""
     numbers, categories = list(typical[0]), list(typical[1])
     steps: list[Record] = [(tuple(numbers), tuple(categories))]
