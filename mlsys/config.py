@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
@@ -23,6 +22,7 @@ from pydantic import (
 from mlsys.data.config import DataConfig, Section, absolute_url
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.launch import EXECUTION_WHITELIST
+from mlsys.redaction import without_password
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -222,17 +222,6 @@ def section(plain: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     for name in path:
         node = node.get(name) if isinstance(node, Mapping) else None
     return node if isinstance(node, Mapping) else {}
-
-
-def without_password(text: str) -> str:
-    """Hide the password of any URL in a text.
-
-    Examples
-    --------
-    >>> without_password("data.url=postgres://ann:s3cret@db:5432/crm")
-    'data.url=postgres://ann:***@db:5432/crm'
-    """
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
 
 
 def add_choices(config: DictConfig, choices: Mapping[str, str]) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 import yaml
 from omegaconf._utils import get_omega_conf_dumper
 
-from mlsys.config import TrainConfig, without_password
+from mlsys.config import TrainConfig
 from mlsys.errors import PrunedError, RunError
 from mlsys.evaluation.metrics import COST
 from mlsys.launch import source_of
+from mlsys.redaction import without_password
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import Several, Tracker
 from mlsys.tracking.follow import followed

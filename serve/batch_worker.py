@@ -29,7 +29,7 @@ from serve.worker import CANNOT_LOAD, load
 
 logger = logging.getLogger(__name__)
 
-ROOM = 1_000_000  # predictions of batches that may wait to be handed over
+MAX_PENDING = 1_000_000  # predictions of batches that may wait to be handed over
 NICER = 5  # of 19: single records come first
 
 
@@ -59,7 +59,7 @@ def run_batch_worker(
             control.log_socket,
             durable=settings.log_durable,
             features=settings.log_features,
-            room=ROOM,
+            max_pending=MAX_PENDING,
         )
     except MlsysError as error:
         tell(False, str(error))

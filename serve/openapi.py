@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from mlsys.runs.input_column import InputColumn, input_columns
 from serve.models import Served
 from serve.source import REGISTRY
 
@@ -79,56 +80,42 @@ def record_schema(schema: Json) -> Json:
     >>> record_schema(schema)["properties"]["users"]["type"]
     ['number', 'null']
     """
-    inputs = schema["inputs"]
+    columns = input_columns(schema)
     record: Json = _template()["components"]["schemas"]["Record"]
     return record | {
-        "properties": {entry["name"]: _field(entry) for entry in inputs},
-        "required": [entry["name"] for entry in inputs],
+        "properties": {column.name: _field(column) for column in columns},
+        "required": [column.name for column in columns],
         "examples": [example_record(schema)],
     }
 
 
 def example_record(schema: Json) -> Json:
     """Return a record made from the example of each field."""
-    return {
-        entry["name"]: entry.get("example", None if entry["nullable"] else _sample(entry)) for entry in schema["inputs"]
-    }
+    return {column.name: column.example for column in input_columns(schema)}
 
 
-def _sample(entry: Json) -> object:
-    if entry["dtype"] == "string":
-        return (entry.get("categories") or [""])[0]
-    return entry.get("min", 0.0)
+def _field(column: InputColumn) -> Json:
+    kind = "number" if column.number else "string"
+    field: Json = {"type": [kind, "null"] if column.nullable else kind, "description": _describe(column)}
+    if column.unit:
+        field["x-unit"] = column.unit
+    # No limits: what training did not see is scored, with a warning.
+    if column.has_range:
+        field |= {"x-training-minimum": column.low, "x-training-maximum": column.high}
+    if column.listed:
+        field["x-training-values"] = list(column.listed)
+    return field | {"examples": [column.example]}
 
 
-def _field(entry: Json) -> Json:
-    kind = "string" if entry["dtype"] == "string" else "number"
-    field: Json = {"type": [kind, "null"] if entry["nullable"] else kind}
-    field["description"] = _describe(entry)
-    if entry.get("unit"):
-        field["x-unit"] = entry["unit"]
-    for name, key in (
-        ("min", "x-training-minimum"),
-        ("max", "x-training-maximum"),
-        ("categories", "x-training-values"),
-    ):
-        if entry.get(name) is not None:  # no limits: what training did not see is scored, and warned of
-            field[key] = entry[name]
-    if "example" in entry:
-        field["examples"] = [entry["example"]]
-    return field
-
-
-def _describe(entry: Json) -> str:
-    parts = [str(entry.get("description") or entry["name"])]
-    if entry.get("unit"):
-        parts.append(f"unit: {entry['unit']}")
-    if entry.get("min") is not None and entry.get("max") is not None:
-        parts.append(f"in training {entry['min']:g} to {entry['max']:g}")
-    if entry.get("categories"):
-        shown = ", ".join(entry["categories"][:12])
-        parts.append(f"in training {shown}{', …' if len(entry['categories']) > 12 else ''}")
-    if entry["nullable"]:
+def _describe(column: InputColumn) -> str:
+    parts = [column.title]
+    if column.unit:
+        parts.append(f"unit: {column.unit}")
+    if column.has_range:
+        parts.append(f"in training {column.low:g} to {column.high:g}")
+    if column.listed:
+        parts.append(f"in training {', '.join(column.listed[:12])}{', …' if len(column.listed) > 12 else ''}")
+    if column.nullable:
         parts.append("may be null")
     return "; ".join(parts)
 

@@ -18,7 +18,7 @@ from filelock import FileLock
 from mlsys.data.config import CachedData
 from mlsys.errors import DataError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 META = b"mlsys"
 COMPRESSION = "zstd"
@@ -103,7 +103,7 @@ class TableCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(self.folder / f"{key}.lock"))
         except (OSError, NotImplementedError) as error:  # the latter where a file system knows no locks
-            log.warning("panel cache: %s cannot be used (%s). data.cache=false says so for good", self.folder, error)
+            logger.warning("panel cache: %s cannot be used (%s). data.cache=false says so for good", self.folder, error)
             return False
         return True
 
@@ -115,11 +115,11 @@ class TableCache:
             table = pq.read_table(path, page_checksum_verification=True)
             note = json.loads(table.schema.metadata[META])
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            log.warning("panel cache: %s is damaged (%s); it is made anew", path, error)
+            logger.warning("panel cache: %s is damaged (%s); it is made anew", path, error)
             return None
         with contextlib.suppress(OSError):  # a read-only folder still serves
             os.utime(path)
-        log.info("panel from the cache: %s", path)
+        logger.info("panel from the cache: %s", path)
         return table, note
 
     def _write(self, key: str, table: pa.Table, note: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ class TableCache:
                 partial.unlink(missing_ok=True)
             self._evict(keep=self._path(key))
         except OSError as error:
-            log.warning("panel cache: cannot keep the panel in %s (%s); going on without", self.folder, error)
+            logger.warning("panel cache: cannot keep the panel in %s (%s); going on without", self.folder, error)
 
     def _evict(self, keep: Path) -> None:
         total = 0

@@ -22,7 +22,7 @@ from mlsys.data.table.recipe import ColumnReport, TableRecipe
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.features.base import FeatureInfo
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def load_table(data: TableData) -> Loaded:
@@ -49,7 +49,7 @@ def load_table(data: TableData) -> Loaded:
     )
     recipe = TableRecipe.from_dict(note["recipe"])
     for report in recipe.report():
-        log.info("%-30s %-9s %s; %s", report.name, report.kind, report.reason, report.done)
+        logger.info("%-30s %-9s %s; %s", report.name, report.kind, report.reason, report.done)
     panel = Panel(table.to_pandas(), tuple(FeatureInfo(**info) for info in note["features"]))
     names = {"id": data.id, "as_of": data.time, "target": data.target, "positive": note["positive"]}
     return Loaded(panel, identity, note["findings"], note["facts"], names=names, recipe=note["recipe"])

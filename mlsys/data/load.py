@@ -39,7 +39,7 @@ from mlsys.features.base import Block, FeatureInfo, block_problems
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,9 @@ def with_demo(data: EventsData) -> EventsData:
         _remove_leftovers(root, f"*/{demo.SCRATCH}*")
         with FileLock(root / f"{folder.name}.lock"):
             if not (folder / "usage_actions.parquet").exists():
-                log.info("generating demo data (synthetic, with a few errors for the contracts to find) in %s", folder)
+                logger.info(
+                    "generating demo data (synthetic, with a few errors for the contracts to find) in %s", folder
+                )
                 demo.generate(folder, events=data.demo.events, seed=data.demo.seed)
     except OSError as error:
         raise DataError(f"The demo tables cannot be written: {error}. Name another folder: data.cache_dir=…") from error
@@ -169,7 +171,7 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
     else:
         table, note = get_or_make(data, {"data": config, "blocks": identities, "files": print_of_files}, make)
     for finding in note["findings"]:
-        log.warning("%s", finding["message"])
+        logger.warning("%s", finding["message"])
     frame = table.to_pandas()
     panel = Panel(frame, tuple(FeatureInfo(**info) for info in note["features"]))
     names: dict[str, str | None] = {
@@ -228,7 +230,9 @@ def panel_request(data: EventsData, blocks: Sequence[Block], source: Source) -> 
     as_ofs = as_of_dates(data.spine, first=first, last=source.end, horizon_days=data.horizon_days)
     late = [str(day) for day in as_ofs if day > source.end]
     if late:
-        log.warning("as-ofs %s lie after the data's end %s: no outcome of theirs is known", ", ".join(late), source.end)
+        logger.warning(
+            "as-ofs %s lie after the data's end %s: no outcome of theirs is known", ", ".join(late), source.end
+        )
     products = {kind: tuple(columns) for kind, columns in data.events.measures.items()}
     return PanelRequest(blocks, as_ofs, data.horizon_days, source.end, data.events.activity, products)
 

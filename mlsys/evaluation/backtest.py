@@ -25,7 +25,7 @@ from mlsys.evaluation.splits import Fold, Rows, latest
 from mlsys.pipeline.fitting import Fitted, Recipe, Training, fit
 from mlsys.pipeline.stopping import Watch
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Objective = float | None | tuple[float | None, ...]
 
@@ -259,7 +259,7 @@ def _run_fold(protocol: Protocol, panel: Panel, fold: Fold) -> FoldResult:
         probability=fitted.calibration.apply(scores),
         prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
     )
-    log.info(
+    logger.info(
         "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _trees(fitted)
     )
     return FoldResult(fold, fitted, predictions, seconds)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mlsys.evaluation.ranking import TieGroups
+
 Floats = NDArray[np.float64]
 Z95 = 1.959963984540054  # 97.5 % point of the normal distribution
 
@@ -87,14 +89,16 @@ class Ranking:
         return precision
 
     def average_precision(self) -> float:
-        """Return the sum of precision times the step in recall, as scikit-learn defines it."""
-        return float(np.sum(np.diff(self.recall, prepend=0.0) * self.positives / self.rows))
+        """Return the average precision, as in metrics.json."""
+        return float(self._tie_groups.average_precision())
 
     def roc_auc(self) -> float:
-        """Return the area under the ROC curve; ties count half."""
-        negatives = self.rows - self.positives
-        false_positive_rate = np.append(0.0, negatives / negatives[-1])
-        return float(np.trapezoid(np.append(0.0, self.recall), false_positive_rate))
+        """Return the area under the ROC curve, as in metrics.json."""
+        return float(self._tie_groups.roc_auc())
+
+    @property
+    def _tie_groups(self) -> TieGroups:
+        return TieGroups.from_running(self.rows, self.positives)
 
 
 @dataclass(frozen=True)

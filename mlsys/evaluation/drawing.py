@@ -15,30 +15,36 @@ from mlsys.evaluation.canvas import (
     ACTIVITY,
     CHANCE,
     DASHED,
-    DOTTED,
     INK,
-    LEFT,
     MODEL,
     PERCENT,
     RAW,
-    RIGHT,
     Words,
     draw_shares,
-    fold_ticks,
     log_axis,
-    name_lines,
-    name_y,
     new_axes,
-    percent_axes,
     say_nothing,
 )
-from mlsys.evaluation.curves import Floats, Ranking, Reliability, reliability
+from mlsys.evaluation.curve_plots import (
+    AT_RANDOM,
+    FLOOR,
+    RARE,
+    CalibrationSeries,
+    FoldSeries,
+    Series,
+    add_legend,
+    calibration_bins,
+    fold_axes,
+    plot_by_fold,
+    plot_calibration,
+    plot_gain,
+    plot_precision_recall,
+    plot_roc,
+)
+from mlsys.evaluation.curves import Floats, Ranking, reliability
 from mlsys.evaluation.formats import METRICS, percent, point
 
-GRID = np.linspace(0.0, 1.0, 501)  # every curve is drawn through these points, however many rows there are
 CONTACTED = 0.1  # the share at which the gain is written out
-RARE = 0.05  # below this base rate, probabilities are drawn on a log scale
-FLOOR = 1e-6  # where a probability of zero is drawn on a log scale
 MOST_FEATURES, MOST_RUG = 20, 400
 
 
@@ -101,6 +107,17 @@ class Evidence:
         rankings = [fold.activity for fold in self.folds if fold.activity is not None]
         return rankings if len(rankings) == len(self.folds) else []
 
+    @property
+    def curves(self) -> list[Series]:
+        """The lines of the plots: the model, each fold faintly, and the baseline."""
+        name = "model" if len(self.folds) == 1 else f"model, mean of {len(self.folds)} folds"
+        model = {"color": MODEL, "linewidth": 2, "label": name, "zorder": 4}
+        activity = {"color": ACTIVITY, "linewidth": 1.5, "linestyle": DASHED, "label": "activity", "zorder": 3}
+        return [
+            Series(self.models, model, show_folds=True),
+            *([Series(self.activities, activity)] if self.activities else []),
+        ]
+
     def headline(self, metric: str, compute: Callable[[Ranking], float]) -> str:
         """Return the overall metric with its interval, or the folds' mean where the run has no such metric."""
         overall = (self.metrics.get("overall") or {}).get(metric)
@@ -119,21 +136,12 @@ def draw_gain(figure: Figure, evidence: Evidence) -> Words:
     """Draw the share of positives caught against the share of entities contacted."""
     if not evidence.folds:
         return _nothing(figure, "Gain", evidence)
-    axes = new_axes(
-        figure, f"share of {evidence.entities} contacted, best first", f"share of {evidence.positives} caught"
-    )
-    _draw_curves(axes, evidence, lambda ranking: ranking.gain_at(GRID))
-    axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="at random", zorder=2)
-    percent_axes(axes)
-    name_lines(figure, axes)
+    axes = plot_gain(figure, evidence.curves, entities=evidence.entities, positives=evidence.positives)
+    add_legend(figure, axes)
     at = np.asarray([CONTACTED])
-    caught = float(np.mean([ranking.gain_at(at)[0] for ranking in evidence.models]))
-    marks, versus = [(caught, MODEL)], ""
-    if evidence.activities:
-        by_activity = float(np.mean([ranking.gain_at(at)[0] for ranking in evidence.activities]))
-        marks.append((by_activity, ACTIVITY))
-        versus = f", ranking by activity {percent(by_activity)}"
-    _mark(axes, CONTACTED, marks)
+    caught, *others = (series.value(lambda ranking: float(ranking.gain_at(at)[0])) for series in evidence.curves)
+    versus = f", ranking by activity {percent(others[0])}" if others else ""
+    _mark(axes, CONTACTED, list(zip([caught, *others], (MODEL, ACTIVITY), strict=False)))
     return Words(
         f"The first {percent(CONTACTED)} of {evidence.entities} hold {percent(caught)} of {evidence.positives}",
         f"Gain curve. The {percent(CONTACTED)} of {evidence.entities} ranked first by the model hold {percent(caught)} "
@@ -145,13 +153,8 @@ def draw_precision_recall(figure: Figure, evidence: Evidence) -> Words:
     """Draw precision against recall."""
     if not evidence.folds:
         return _nothing(figure, "Precision and recall", evidence)
-    axes = new_axes(figure, f"recall: share of {evidence.positives} caught", "precision: share that is right")
-    _draw_curves(axes, evidence, lambda ranking: ranking.precision_at(GRID))
-    base = float(np.mean([ranking.base_rate for ranking in evidence.models]))
-    axes.axhline(base, color=CHANCE, linewidth=1.2, linestyle=DOTTED, label=f"at random {percent(base)}", zorder=2)
-    percent_axes(axes)
-    axes.set_ylim(0, _precision_top(evidence, base))
-    name_lines(figure, axes)
+    add_legend(figure, plot_precision_recall(figure, evidence.curves, positives=evidence.positives))
+    base = evidence.curves[0].value(lambda ranking: ranking.base_rate)
     value = evidence.headline("average_precision", Ranking.average_precision)
     return Words(
         f"Average precision {value}",
@@ -164,11 +167,7 @@ def draw_roc(figure: Figure, evidence: Evidence) -> Words:
     """Draw the true positive rate against the false positive rate."""
     if not evidence.folds:
         return _nothing(figure, "ROC", evidence)
-    axes = new_axes(figure, "false positive rate", "true positive rate")
-    _draw_curves(axes, evidence, lambda ranking: ranking.sensitivity_at(GRID))
-    axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="at random", zorder=2)
-    percent_axes(axes)
-    name_lines(figure, axes)
+    add_legend(figure, plot_roc(figure, evidence.curves))
     value = evidence.headline("roc_auc", Ranking.roc_auc)
     return Words(f"ROC-AUC {value}", f"ROC curve. Area under it {value}; at random 0.5. {evidence.fold_words()}")
 
@@ -177,22 +176,17 @@ def draw_calibration(figure: Figure, evidence: Evidence) -> Words:
     """Draw observed against predicted rates, before and after calibration."""
     if not evidence.label.any():
         return _nothing(figure, "Calibration", evidence)
-    axes = new_axes(figure, "predicted probability", "observed rate, with 95% interval")
-    bins = int(np.clip(evidence.label.sum() // 6, 4, 10))
+    bins = calibration_bins(evidence.label)
     after = reliability(evidence.probability, evidence.label, bins)
-    before = reliability(evidence.score, evidence.label, bins) if _was_calibrated(evidence) else None
-    low = low_end([after, *([before] if before else [])]) if evidence.rare else 0.0
-    axes.plot([low, 1], [low, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="perfect", zorder=2)
-    if before is not None:
-        draw_reliability(axes, before, RAW, "before calibration", low, marker="s")
-    draw_reliability(axes, after, MODEL, "model" if before is None else "after calibration", low, marker="o")
-    if evidence.rare:
-        log_axis(axes, "x", low, 1.0)
-        log_axis(axes, "y", low, 1.0)
-    else:
-        percent_axes(axes)
-    name_lines(figure, axes)
-    title = _calibration_title(evidence.metrics, before is not None)
+    series = [CalibrationSeries(after, MODEL, "model", "o")]
+    if calibrated := _was_calibrated(evidence):
+        before = reliability(evidence.score, evidence.label, bins)
+        series = [
+            CalibrationSeries(before, RAW, "before calibration", "s"),
+            CalibrationSeries(after, MODEL, "after calibration", "o"),
+        ]
+    add_legend(figure, plot_calibration(figure, series, rare=evidence.rare))
+    title = _calibration_title(evidence.metrics, calibrated)
     return Words(
         title,
         f"Calibration plot of {after.rows.size} bins. {title}. Lowest bin: predicted {percent(after.predicted[0])}, "
@@ -223,7 +217,7 @@ def draw_scores(figure: Figure, evidence: Evidence) -> Words:
     axes.yaxis.set_major_formatter(PERCENT)
     if evidence.threshold is not None and edges[0] <= evidence.threshold <= edges[-1]:
         axes.axvline(evidence.threshold, color=INK, linewidth=1, linestyle=DASHED, label="threshold")
-    name_lines(figure, axes)
+    add_legend(figure, axes)
     words = f"{medians[evidence.positives]} for {evidence.positives}, {medians['others']} for others"
     return Words(f"Median {words}", f"Distribution of the predicted probability by outcome: median {words}.")
 
@@ -232,13 +226,12 @@ def draw_folds(figure: Figure, evidence: Evidence) -> Words:
     """Draw average precision and ROC-AUC fold by fold."""
     if not evidence.folds:
         return _nothing(figure, "Folds", evidence)
-    upper, lower = (figure.add_axes((LEFT, bottom, RIGHT - LEFT, 0.24)) for bottom in (0.5, 0.15))
+    upper, lower = fold_axes(figure)
     chance = [ranking.base_rate for ranking in evidence.models]
     ours, theirs = _draw_by_fold(upper, evidence, Ranking.average_precision, chance, "average precision")
     _draw_by_fold(lower, evidence, Ranking.roc_auc, [0.5] * len(chance), "ROC-AUC")
     upper.set_ylim(bottom=0)
-    upper.tick_params(labelbottom=False)
-    name_lines(figure, upper)
+    add_legend(figure, upper)
     write = METRICS["average_precision"].write
     title = f"Average precision {write(min(ours))} to {write(max(ours))} by fold"
     if len(ours) == 1:
@@ -270,29 +263,6 @@ def _nothing(figure: Figure, title: str, evidence: Evidence, reason: str = "") -
     return say_nothing(
         figure, title, reason or f"No fold holds both {evidence.positives} and others,\nso there is nothing to draw."
     )
-
-
-def _draw_curves(axes: Axes, evidence: Evidence, curve: Callable[[Ranking], Floats]) -> None:
-    """Draw a curve: each fold faintly, their mean boldly (as overall metrics are means), the baseline's mean dashed."""
-    curves = [curve(ranking) for ranking in evidence.models]
-    if len(curves) > 1:
-        axes.plot(GRID, np.transpose(curves), color=MODEL, linewidth=0.7, alpha=0.28, label="_folds")
-    name = "model" if len(curves) == 1 else f"model, mean of {len(curves)} folds"
-    axes.plot(GRID, np.mean(curves, axis=0), color=MODEL, linewidth=2, label=name, zorder=4)
-    if evidence.activities:
-        mean = np.mean([curve(ranking) for ranking in evidence.activities], axis=0)
-        axes.plot(GRID, mean, color=ACTIVITY, linewidth=1.5, linestyle=DASHED, label="activity", zorder=3)
-
-
-def _precision_top(evidence: Evidence, base: float) -> float:
-    """Return where a precision axis ends: the mean curves must fit, a single fold may leave the plot at the top."""
-    inner = GRID[GRID.size // 50 :]  # the very first rows reach 100 % by luck alone
-    means = [
-        np.mean([ranking.precision_at(inner) for ranking in rankings], axis=0).max()
-        for rankings in (evidence.models, evidence.activities)
-        if rankings
-    ]
-    return float(min(1.01, max(1.6 * max(means), 2 * base)))
 
 
 def _mark(axes: Axes, x: float, marks: Sequence[tuple[float, str]]) -> None:
@@ -328,27 +298,6 @@ def _calibration_title(metrics: Mapping[str, Any], calibrated: bool) -> str:
     )
 
 
-def low_end(curves: Sequence[Reliability]) -> float:
-    """Return where a log axis starts: at half of the lowest value drawn."""
-    drawn = np.concatenate([np.append(curve.predicted, curve.observed) for curve in curves])
-    return float(max(FLOOR, 0.5 * drawn[drawn > 0].min(initial=1.0)))
-
-
-def draw_reliability(
-    axes: Axes, curve: Reliability, colour: str, name: str, low: float, marker: str, *, intervals: bool = True
-) -> None:
-    """Draw observed against predicted rates; what was never observed lies at ``low``, where a log scale starts."""
-    x = np.maximum(curve.predicted, low)
-    if intervals:
-        axes.vlines(x, np.maximum(curve.low, low), np.maximum(curve.high, low), color=colour, linewidth=1, alpha=0.45)
-    seen = (curve.observed > 0) | (low == 0)
-    style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4}
-    axes.plot(x[seen], curve.observed[seen], linewidth=1.3, label=name, zorder=3, **style)
-    if not seen.all():  # on a log scale zero is nowhere: a hollow mark at the floor says "none seen"
-        floor = np.full(int((~seen).sum()), low)
-        axes.plot(x[~seen], floor, linewidth=0, markerfacecolor="white", clip_on=False, label="_none", **style)
-
-
 def _score_edges(evidence: Evidence, bins: int = 25) -> Floats:
     if not evidence.rare:
         return np.linspace(0.0, 1.0, bins + 1)
@@ -372,22 +321,16 @@ def _draw_by_fold(
     axes: Axes, evidence: Evidence, metric: Callable[[Ranking], float], chance: Sequence[float], name: str
 ) -> tuple[list[float], list[float]]:
     """Draw a metric of the model, the baseline and chance by fold; return the first two."""
-    x = np.arange(len(evidence.folds))
+    places = range(len(evidence.folds))
     ours, theirs = ([metric(ranking) for ranking in rankings] for rankings in (evidence.models, evidence.activities))
-    if theirs:
-        dashed: dict[str, Any] = {"linewidth": 1.2, "linestyle": DASHED, "marker": "s", "markersize": 4}
-        axes.plot(x, theirs, color=ACTIVITY, label="activity", **dashed)
-    axes.plot(x, ours, color=MODEL, linewidth=1.6, marker="o", markersize=5, label="model", zorder=3)
-    axes.plot(
-        x, chance, color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="at random", marker="_" if len(x) == 1 else ""
-    )
-    partial = [number for number, fold in enumerate(evidence.folds) if not fold.complete]
-    if partial:
-        hollow: dict[str, Any] = {"linewidth": 0, "marker": "o", "markersize": 5, "markerfacecolor": "white"}
-        values = [ours[number] for number in partial]
-        axes.plot(partial, values, color=MODEL, zorder=4, label="outcomes incomplete", **hollow)
-    axes.set_xlim(-0.35, len(x) - 0.65)
-    step = -(-len(x) // 6)
-    axes.set_xticks(x[::step], labels=fold_ticks([fold.name for fold in evidence.folds][::step]))
-    name_y(axes, name)
+    incomplete = [number for number, fold in enumerate(evidence.folds) if not fold.complete]
+    activity = {"color": ACTIVITY, "linewidth": 1.2, "linestyle": DASHED, "marker": "s", "markersize": 4}
+    model = {"color": MODEL, "linewidth": 1.6, "marker": "o", "markersize": 5, "zorder": 3, "label": "model"}
+    at_random = {**AT_RANDOM, "label": "at random", "marker": "_" if len(places) == 1 else ""}
+    series = [
+        *([FoldSeries(places, theirs, activity | {"label": "activity"})] if theirs else []),
+        FoldSeries(places, ours, model, incomplete, "outcomes incomplete"),
+        FoldSeries(places, chance, at_random),
+    ]
+    plot_by_fold(axes, series, [fold.name for fold in evidence.folds], name)
     return ours, theirs

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.intervals import bootstrap, mean_over_folds, percentile_interval
-from mlsys.evaluation.weighted import FloatArray, IntArray, ScoredFold
+from mlsys.evaluation.ranking import FloatArray
+from mlsys.evaluation.weighted import IntArray, ScoredFold
 
 if TYPE_CHECKING:
     import pandas as pd

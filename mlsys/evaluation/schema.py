@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from mlsys.data.panel import Panel
+from mlsys.runs.input_column import MAX_LISTED, NUMBER, TEXT
 
-TOP_LEVELS = 200
 QUANTILES = np.linspace(0, 1, 11)
 
 
@@ -36,12 +36,12 @@ def input_schema(panel: Panel, rows: pd.DataFrame, *, names: dict[str, str | Non
         present = column.dropna()
         entry: dict[str, Any] = {
             "name": feature.name,
-            "dtype": "string" if feature.kind == "category" else "float64",
+            "dtype": TEXT if feature.kind == "category" else NUMBER,
             # A column without a gap in training may have one later, but the model never learned what that means.
             "nullable": bool(column.isna().any()),
         }
         if feature.kind == "category":
-            entry["categories"] = sorted(str(level) for level in present.value_counts().index[:TOP_LEVELS])
+            entry["categories"] = sorted(str(level) for level in present.value_counts().index[:MAX_LISTED])
             entry["example"] = str(present.mode().iloc[0]) if len(present) else None
         elif len(present):
             entry |= {
@@ -95,7 +95,7 @@ def _number(column: pd.Series[Any]) -> dict[str, Any]:
 
 
 def _category(column: pd.Series[Any]) -> dict[str, Any]:
-    shares = column.value_counts(normalize=True).head(TOP_LEVELS)
+    shares = column.value_counts(normalize=True).head(MAX_LISTED)
     return {
         "kind": "category",
         "missing": float(column.isna().mean()) if len(column) else 0.0,

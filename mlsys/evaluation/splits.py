@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import dataclasses
 from datetime import date  # pydantic reads the annotation when it runs
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
-from pydantic.dataclasses import dataclass as checked
+from pydantic.dataclasses import dataclass
 
 from mlsys.errors import ConfigError, DataError, Problem
 
@@ -18,7 +18,7 @@ Rows: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Fold:
     """Row positions of one fold.
 
@@ -46,7 +46,7 @@ class Split(Protocol):
         ...
 
 
-@checked(frozen=True)
+@dataclass(frozen=True)
 class Backtest:
     """Walk forward: predict each of the latest as-ofs from earlier ones whose label windows had ended by then.
 
@@ -102,7 +102,7 @@ class Backtest:
         return list(zip(starts, [*starts[1:], last], strict=True))
 
 
-@checked(frozen=True)
+@dataclass(frozen=True)
 class Holdout:
     """One held-out part.
 
@@ -142,7 +142,7 @@ class Holdout:
         return [Fold(0, train, np.flatnonzero((times >= start).to_numpy()), start)]
 
 
-@checked(frozen=True)
+@dataclass(frozen=True)
 class GroupKFold:
     """Every row is tested once; rows of one group stay together, and each fold gets its share of positive rows.
 
@@ -213,11 +213,11 @@ def divided(split: Split, frame: pd.DataFrame, *, searched: int, held_out: int) 
         problem = Problem("split", type(split).__name__, "backtest or group_kfold: a search needs several folds")
         raise ConfigError("The search", [problem], "Nothing was run.")
     try:
-        folds = replace(split, folds=searched + held_out).split(frame)
+        folds = dataclasses.replace(split, folds=searched + held_out).split(frame)
     except DataError as error:
         few = f"The search wants search.folds={searched} and search.holdout_folds={held_out}"
         raise DataError(f"{few}, {searched + held_out} folds together. {error}") from error
-    late = [replace(fold, number=number) for number, fold in enumerate(folds[searched:])]
+    late = [dataclasses.replace(fold, number=number) for number, fold in enumerate(folds[searched:])]
     return folds[:searched], late
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mlsys.errors import DataError
+from mlsys.evaluation.ranking import FloatArray, TieGroups, ratio
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
 ECE_BINS = 10
@@ -53,9 +53,7 @@ class ScoredFold:
     -----
     Rows that tie on the score form one group, so that no result depends on the order in which they are given:
 
-    - ``roc_auc`` is the weighted Mann-Whitney statistic, in which a tied pair counts half (Hanley and McNeil 1982).
-    - ``average_precision`` is the sum over groups of (gain in recall) x (precision down to and with the group), as in
-      ``sklearn.metrics.average_precision_score``.
+    - ``roc_auc`` and ``average_precision`` are those of `mlsys.evaluation.ranking.TieGroups`.
     - The top-k metrics are expectations over all orders of the tied rows: of a group that straddles the k-th place, its
       share above that place counts. Constant scores thus get the base rate. A k past the rows uses all rows.
     - ``ece`` is the mean over ten bins of abs(mean label - mean probability), weighted by the bins' rows (Naeini,
@@ -128,19 +126,15 @@ class ScoredFold:
         }
 
     def _ranking(self, rows: FloatArray, positives: FloatArray) -> dict[str, FloatArray]:
-        above, through = rows[:, self._bounds[self._hit]], rows[:, self._bounds[self._hit + 1]]
-        hits_above = positives[:, self._positives_before[self._hit]]
-        hits_through = positives[:, self._positives_before[self._hit + 1]]
-        total_hits = positives[:, -1]
-        total_misses = rows[:, -1] - total_hits
-        hits = hits_through - hits_above
-        misses_above, misses_through = above - hits_above, through - hits_through
-        pairs_won = (hits * (total_misses[:, None] - (misses_above + misses_through) / 2)).sum(axis=1)
-        precision = np.divide(hits_through, through, out=np.zeros_like(through), where=through > 0)
-        return {
-            "roc_auc": _ratio(pairs_won, total_hits * total_misses),
-            "average_precision": _ratio((hits * precision).sum(axis=1), total_hits),
-        }
+        groups = TieGroups(
+            rows_above=rows[:, self._bounds[self._hit]],
+            rows_through=rows[:, self._bounds[self._hit + 1]],
+            positives_above=positives[:, self._positives_before[self._hit]],
+            positives_through=positives[:, self._positives_before[self._hit + 1]],
+            rows=rows[:, -1],
+            positives=positives[:, -1],
+        )
+        return {"roc_auc": groups.roc_auc(), "average_precision": groups.average_precision()}
 
     def _probabilistic(self, weights: FloatArray, total: FloatArray) -> dict[str, FloatArray]:
         if self._losses is None:
@@ -148,9 +142,9 @@ class ScoredFold:
         log_loss, squared_error, residual = self._losses
         gaps = [np.abs(_dot(weights[:, rows], residual[rows])) for rows in self._bins]
         return {
-            "log_loss": _ratio(_dot(weights, log_loss), total),
-            "brier": _ratio(_dot(weights, squared_error), total),
-            "ece": _ratio(np.sum(gaps, axis=0), total),
+            "log_loss": ratio(_dot(weights, log_loss), total),
+            "brier": ratio(_dot(weights, squared_error), total),
+            "ece": ratio(np.sum(gaps, axis=0), total),
         }
 
     def _top(self, rows: FloatArray, positives: FloatArray, revenue: FloatArray | None) -> dict[str, FloatArray]:
@@ -166,10 +160,10 @@ class ScoredFold:
         money = np.full_like(hits, np.nan) if revenue is None else down_to_place(revenue)
         metrics: dict[str, FloatArray] = {}
         for column, k in enumerate(self._at):
-            precision = _ratio(hits[:, column], places[:, column])
+            precision = ratio(hits[:, column], places[:, column])
             metrics[f"precision@{k}"] = precision
-            metrics[f"recall@{k}"] = _ratio(hits[:, column], total_hits)
-            metrics[f"lift@{k}"] = _ratio(precision * total, total_hits)
+            metrics[f"recall@{k}"] = ratio(hits[:, column], total_hits)
+            metrics[f"lift@{k}"] = ratio(precision * total, total_hits)
             metrics[f"revenue@{k}"] = money[:, column]
         return metrics
 
@@ -178,7 +172,7 @@ class ScoredFold:
         last = np.stack([np.searchsorted(running, place) for running, place in zip(rows, places, strict=True)])
         group = self._group[np.maximum(last - 1, 0)]
         above, through = (np.take_along_axis(rows, self._bounds[group + side], axis=1) for side in (0, 1))
-        return group, _ratio(places - above, through - above)
+        return group, ratio(places - above, through - above)
 
 
 def _check(label: FloatArray, score: FloatArray, value: FloatArray, *, is_probability: bool) -> None:
@@ -229,10 +223,3 @@ def _dot(weights: FloatArray, numbers: FloatArray) -> FloatArray:
     # Not the BLAS product: its sums may change in the last bit with the number of threads.
     sums: FloatArray = np.einsum("dn,n->d", weights, numbers)
     return sums
-
-
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Return the quotient, NaN where the denominator is 0."""
-    quotient = np.full(denominator.shape, np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
-    return quotient

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mlsys.errors import FitError
 from mlsys.runs.calibration import Calibration
+from mlsys.runs.logistic import logit
+
+LOGIT_MARGIN = 1e-12  # in the fit: one score that is nearly 0 or 1 must not decide the slope alone
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,9 @@ class Sigmoid:
         from sklearn.linear_model import LogisticRegression
 
         scores, labels = _required(evidence)
-        logits = _logit(scores)
+        logits = logit(scores, margin=LOGIT_MARGIN)
         if np.ptp(logits) == 0:  # a model that knows nothing but the level
-            return Calibration.sigmoid(0.0, float(_logit(labels.mean())))
+            return Calibration.sigmoid(0.0, float(logit(labels.mean())))
         # Nearly no penalty, but enough to stay finite where the classes can be told apart.
         model = LogisticRegression(C=1e3, max_iter=1000).fit(logits[:, None], labels)
         slope = float(model.coef_[0, 0])
@@ -144,8 +147,3 @@ def _required(evidence: Evidence) -> tuple[NDArray[np.float64], NDArray[np.int8]
             "none, or raise fit.early_stopping.share."
         )
     return evidence.scores, evidence.labels
-
-
-def _logit(scores: ArrayLike) -> NDArray[np.float64]:
-    clipped = np.clip(np.asarray(scores, dtype=np.float64), 1e-12, 1 - 1e-12)
-    return np.asarray(np.log(clipped / (1 - clipped)))

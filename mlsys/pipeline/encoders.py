@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
-from pydantic.dataclasses import dataclass as checked
+from pydantic.dataclasses import dataclass
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -37,7 +37,7 @@ class Encoder(Protocol):
         ...
 
 
-@checked(frozen=True)
+@dataclass(frozen=True)
 class Native:
     """Categories as the model takes them; one-hot for a model that takes none.
 
@@ -67,7 +67,7 @@ class Native:
         )
 
 
-@checked(frozen=True)
+@dataclass(frozen=True)
 class OneHot:
     """One column per level; unseen levels are all zeros, a missing value is a level of its own."""
 
@@ -85,7 +85,7 @@ class OneHot:
         return _columns(numbers, categories, needs, levels)
 
 
-@checked(frozen=True)
+@dataclass(frozen=True)
 class Ordinal:
     """One integer per level, in sort order; unseen levels are -1, a missing value is a level of its own."""
 
@@ -103,7 +103,7 @@ class Ordinal:
         return _columns(numbers, categories, needs, codes)
 
 
-@checked(frozen=True)
+@dataclass(frozen=True)
 class Target:
     """Each level becomes its smoothed, cross-fitted conversion rate; unseen levels get the mean.
 

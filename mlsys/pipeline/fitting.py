@@ -23,7 +23,7 @@ from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.stopping import TREES, Judges, Watch, best_trees, judges_weights, stopping_options
 from mlsys.runs.calibration import Calibration
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier")
 
@@ -148,7 +148,7 @@ def _look_ahead(recipe: Recipe, rows: Training) -> tuple[int | None, Scored | tu
                 f"{error} This calibration learns from the latest training rows, scored by a model of the earlier "
                 "ones: use calibration=auto or prior, which do not."
             ) from error
-        log.warning("No early stopping, all configured trees are fitted: %s", error)
+        logger.warning("No early stopping, all configured trees are fitted: %s", error)
         return None, (None, None)
     trees = best_trees(pipeline[-1]) if recipe.stops_early else None
     if not recipe.calibrator.needs_scores:
@@ -176,7 +176,7 @@ def _fit(
     try:
         if getattr(estimator, "reads_panel", False):
             if recipe.sampler is not None:
-                log.info("%s learns nothing that resampling could change: no sampler", type(estimator).__name__)
+                logger.info("%s learns nothing that resampling could change: no sampler", type(estimator).__name__)
             return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
         return _fit_encoded(recipe, estimator, (inputs, labels), held_out)
     except MlsysError:

@@ -17,7 +17,7 @@ from sklearn.base import clone
 from mlsys.errors import FitError
 from mlsys.pipeline.encoders import Output
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SMOTE_NEIGHBOURS = 5  # of the SMOTE that imbalanced-learn's combined samplers make for themselves
 
@@ -124,7 +124,7 @@ def resample(
     share = positives / max(len(y) - positives, 1)
     wanted = getattr(sampler, "sampling_strategy", None)
     if isinstance(wanted, Real) and share >= float(wanted):
-        log.info("%s leaves the rows as they are: already %.3g converters per other row", name, share)
+        logger.info("%s leaves the rows as they are: already %.3g converters per other row", name, share)
         return X, y
     fitted = _with_neighbours(sampler, positives)
     try:
@@ -135,7 +135,7 @@ def resample(
     if len(np.unique(labels)) < 2:  # samplers that clean may remove a whole class
         raise _refusal(name, y, "it would leave rows of one class only.")
     if np.array_equal(labels, y):
-        log.warning("%s found nothing to do: the %d training rows are as they were", name, len(y))
+        logger.warning("%s found nothing to do: the %d training rows are as they were", name, len(y))
     return rows, np.asarray(labels, dtype=np.int8)
 
 
@@ -160,7 +160,7 @@ def _with_neighbours(sampler: Any, positives: int) -> Any:  # noqa: ANN401
             f"sampler {kind} makes new rows between positive ones, and the training rows hold {positives}. "
             "Use sampler=random_over, random_under or none, or earlier data."
         )
-    log.warning("%s: neighbours lowered from %d to %d, one less than the positive rows", kind, wanted, positives - 1)
+    logger.warning("%s: neighbours lowered from %d to %d, one less than the positive rows", kind, wanted, positives - 1)
     if isinstance(sampler, SmoteMixed):
         return replace(sampler, k_neighbors=positives - 1)
     return clone(sampler).set_params(**{name: _smote(sampler, positives - 1) if name == "smote" else positives - 1})

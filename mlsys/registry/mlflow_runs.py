@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from mlsys.config import without_password
 from mlsys.errors import RegistryError
+from mlsys.redaction import without_password
 from mlsys.runs import Run
 from mlsys.tracking import MlflowTracker
 from mlsys.tracking.facts import shown_files

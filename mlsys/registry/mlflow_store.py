@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LINE = "mlsys.history."  # tag of a registered model: a line of the history
 SETTLED = "mlsys.settled"  # tag of a registered model: up to this line all aliases stand where they should
 VERSION, ENTRY = "mlsys.version", "mlsys.entry"  # tags of a version: ours, and the line that says how it came
-ROOM = 4900  # characters of a tag; MLflow's databases take 5,000
+MAX_TAG_CHARACTERS = 4900  # characters of a tag; MLflow's databases take 5,000
 SHORT = 160  # characters of a text in a line that is too long otherwise
 PAGE = 200
 
@@ -306,10 +306,10 @@ def _text(entry: Entry) -> str:
 
 def _fitting(entry: Entry) -> Entry:
     """Return a line that MLflow has room for."""
-    if len(_text(entry)) <= ROOM:
+    if len(_text(entry)) <= MAX_TAG_CHARACTERS:
         return entry
     shortened = replace(entry, why=entry.why and entry.why[:1000], details=_short(entry.details))
-    if len(_text(shortened)) > ROOM:
+    if len(_text(shortened)) > MAX_TAG_CHARACTERS:
         raise RegistryError(f"The line for the history is too long for MLflow: {len(_text(shortened))} characters.")
     return shortened
 

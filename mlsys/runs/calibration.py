@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlsys.errors import RunError
+from mlsys.runs.logistic import SMALLEST, logit, sigmoid
 
 Kind = Literal["none", "prior", "sigmoid", "isotonic"]
 Floats: TypeAlias = NDArray[np.float64]
@@ -21,7 +22,6 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "sigmoid": ("slope", "intercept"),
     "isotonic": ("x", "y"),
 }
-SMALLEST = 2.0**-53  # the distance from 1 to the next smaller number: 0 and 1 are never certain
 
 
 @dataclass(frozen=True)
@@ -171,9 +171,7 @@ def _prior(score: Floats, train_prior: float, target_prior: float) -> Floats:
 
 
 def _sigmoid(score: Floats, slope: float, intercept: float) -> Floats:
-    inside = np.clip(score, SMALLEST, 1 - SMALLEST)
-    with np.errstate(over="ignore"):  # exp of a large number: the probability is 0, then SMALLEST
-        return np.asarray(1 / (1 + np.exp(-(slope * np.log(inside / (1 - inside)) + intercept))))
+    return sigmoid(slope * logit(score) + intercept)
 
 
 def _isotonic(score: Floats, x: tuple[float, ...], y: tuple[float, ...]) -> Floats:

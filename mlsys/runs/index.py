@@ -24,7 +24,7 @@ from mlsys.runs.settings import flat
 from mlsys.runs.verify import changes, file_states, read_manifest
 from mlsys.runs.walk import run_folders
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 VERSION = 1  # of the table below, and of what `run_row` reads: another one empties the file
 TABLE = """CREATE TABLE IF NOT EXISTS runs (
@@ -173,7 +173,7 @@ class RunIndex:
             reason: Exception = error
         except OSError as error:
             reason = error
-        log.warning("The index of runs, %s, cannot be kept (%s): every run is read anew.", self.file, reason)
+        logger.warning("The index of runs, %s, cannot be kept (%s): every run is read anew.", self.file, reason)
         self._memory = sqlite3.connect(":memory:")
         self._memory.execute(TABLE)
         return work(self._memory)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlsys.errors import DataError, RunError, closest
+from mlsys.errors import DataError, closest
+from mlsys.runs.input_column import NUMBER, TEXT, input_columns
 
 
 def to_inputs(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
@@ -21,7 +22,7 @@ def to_inputs(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
         The inputs in any order, and nothing else. An input of dtype "float64" may come as any number (missing: NaN or
         None), one of dtype "string" as text or a category of text.
     schema : mapping
-        Content of schema.json; of each of its ``inputs``, ``name`` and ``dtype`` are used.
+        Content of schema.json.
 
     Returns
     -------
@@ -34,19 +35,18 @@ def to_inputs(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
     DataError
         If columns are missing, unknown, doubled or of another type; shows all of them as a diff.
     RunError
-        If the schema has a dtype that is neither "float64" nor "string".
+        If the schema is not as training writes it.
 
     Examples
     --------
-    >>> schema = {"inputs": [{"name": "users", "dtype": "float64"}, {"name": "industry", "dtype": "string"}]}
+    >>> schema = {"inputs": [{"name": "users", "dtype": "float64", "nullable": True},
+    ...                      {"name": "industry", "dtype": "string", "nullable": True}]}
     >>> to_inputs(pd.DataFrame({"industry": ["Retail", None], "users": [3, None]}), schema)
        users industry
     0    3.0   Retail
     1    NaN      NaN
     """
-    dtypes = {column["name"]: str(column["dtype"]) for column in schema["inputs"]}
-    if unknown := sorted(set(dtypes.values()) - {"float64", "string"}):
-        raise RunError(f"The schema has inputs of dtype {', '.join(unknown)}; only float64 and string are known.")
+    dtypes = {column.name: column.dtype for column in input_columns(schema)}
     if problems := _diff(frame, dtypes):
         raise DataError(
             f"The columns are not the model's {len(dtypes)} inputs (- missing, + unknown, ! of another type):\n  "
@@ -75,20 +75,20 @@ def _diff(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> list[str]:
 def _mistyped(column: pd.Series[Any], dtype: str) -> str | None:
     """Return what a column holds instead of ``dtype``, or None if it fits; an empty column fits either."""
     kind = pd.api.types
-    if dtype == "float64" and kind.is_numeric_dtype(column) and not kind.is_bool_dtype(column):
+    if dtype == NUMBER and kind.is_numeric_dtype(column) and not kind.is_bool_dtype(column):
         return "complex numbers" if kind.is_complex_dtype(column) else None
-    if dtype == "string" and isinstance(column.dtype, pd.StringDtype):
+    if dtype == TEXT and isinstance(column.dtype, pd.StringDtype):
         return None
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column.dropna()
     for value in np.asarray(values, dtype=object):
-        fits = isinstance(value, str) if dtype == "string" else isinstance(value, Real) and not isinstance(value, bool)
+        fits = isinstance(value, str) if dtype == TEXT else isinstance(value, Real) and not isinstance(value, bool)
         if not fits:
             return f"{type(value).__name__} {value!r}"
     return None
 
 
 def _converted(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
-    if dtype == "string":
+    if dtype == TEXT:
         return column.astype("str").where(column.notna(), np.nan).astype("str")
     if isinstance(column.dtype, np.dtype) and column.dtype != object:
         return column.astype("float64")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlsys.errors import ConfigError, Problem
+from mlsys.redaction import without_password
 from mlsys.sweep.settings import SweepSettings
 
 if TYPE_CHECKING:
@@ -124,8 +125,6 @@ def check_study(study: optuna.Study, sweep: Sweep) -> None:
 
 
 def _fixed(sweep: Sweep) -> Sequence[str]:
-    from mlsys.config import without_password
-
     space = sweep.space
     fixed = [f"{key}={value}" for key, value in space.base.fixed.items() if key != "threads"]
     for condition, parameters in space.conditions.items():

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlsys.config import without_password
+from mlsys.redaction import without_password
 
 DATABASE = "study.db"
 

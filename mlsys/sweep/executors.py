@@ -19,7 +19,7 @@ from mlsys.errors import SweepError
 from mlsys.sweep.preload import context, interrupts_blocked
 from mlsys.sweep.worker import Sweep, run_hydra_job, work
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class LocalProcesses:
                         f"{self._deaths} workers died in turn (exit code {process.exitcode}) and no trial was "
                         "finished in between. Out of memory? Try hydra.sweeper.n_jobs=1."
                     )
-                log.warning("worker %s died (exit code %s): another takes its place", number, process.exitcode)
+                logger.warning("worker %s died (exit code %s): another takes its place", number, process.exitcode)
                 self._processes[number] = self._spawn()
         return bool(self._processes)
 
@@ -168,7 +168,7 @@ class RayTasks:
                 self._lost += 1
                 if self._lost >= FRUITLESS_DEATHS:
                     raise SweepError(f"{self._lost} Ray workers died: {error}") from error
-                log.warning("Ray worker %s died: another takes its place", number)
+                logger.warning("Ray worker %s died: another takes its place", number)
                 self._spawn()
         return bool(self._tasks)
 

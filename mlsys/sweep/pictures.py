@@ -37,7 +37,7 @@ from mlsys.sweep.parallel import draw_parallel, drawn_branches, jitter
 
 NARROW = 3.5  # inches: three pictures beside each other
 LIFT = 9  # points from an axis to its name: above a number at its very end
-ROOM = 0.64  # inches left of an axis, for numbers such as 0.01695
+LEFT_MARGIN = 0.64  # inches left of an axis, for numbers such as 0.01695
 MOST_DRAWN = 2000  # trials in a picture; of more, each second, third … one, and all of the best
 LONG = 46  # characters of a narrow picture's title
 MOST_SLICES, MOST_PAIRS, MOST_STACKED = 24, 6, 3
@@ -124,7 +124,7 @@ def draw_slice(figure: Figure, found: Findings, parameter: Parameter) -> Words:
 def draw_pareto(figure: Figure, found: Findings, pair: tuple[int, int]) -> Words:
     """Draw two objectives against each other, with the trials that none beats in all of them."""
     across, up = pair
-    axes = figure.add_axes((ROOM / WIDTH, 0.16, RIGHT - ROOM / WIDTH, 0.58))
+    axes = figure.add_axes((LEFT_MARGIN / WIDTH, 0.16, RIGHT - LEFT_MARGIN / WIDTH, 0.58))
     axes.set_xlabel(f"{found.objectives[across]} ({_better(found, across, 'left', 'right')} is better)")
     name_y(axes, f"{found.objectives[up]} ({_better(found, up, 'lower', 'higher')} is better)", LIFT)
     is_front = np.isin([trial.number for trial in found.complete], found.front)
@@ -157,7 +157,7 @@ def _stack(
     height = above + number * each + (number - 1) * between + below
     figure.set_size_inches(width, height)
     tops = [height - above - place * (each + between) for place in range(number)]
-    left, across = ROOM / width, RIGHT - ROOM / width
+    left, across = LEFT_MARGIN / width, RIGHT - LEFT_MARGIN / width
     stacked = [figure.add_axes((left, (top - each) / height, across, each / height)) for top in tops]
     for axes, name in zip(stacked, found.objectives, strict=False):
         name_y(axes, name, LIFT)

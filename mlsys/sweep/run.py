@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from omegaconf import DictConfig, OmegaConf
 
-from mlsys.config import without_password
 from mlsys.errors import ConfigError, Problem, SweepError
+from mlsys.redaction import without_password
 from mlsys.runs.files import write_atomic
 from mlsys.sweep.artifacts import renderer, write_results
 from mlsys.sweep.checks import check_study, check_trials, directions_of
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from mlsys.sweep.executors import Executor
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5  # each look at the study takes time from the workers
 RELEASE_SECONDS = 5.0  # between two looks for workers that died
@@ -143,7 +143,7 @@ def _open(sweep: Sweep, shared: SharedStudy) -> tuple[optuna.Study, Sweep]:
     if sweep.settings.enqueue_config:
         shared.enqueue_first(sweep.space.standing(sweep.config))
     if start.begun:
-        log.info(
+        logger.info(
             "going on with %s: %s of %s trials are finished", sweep.folder, start.finished, sweep.settings.n_trials
         )
     return study, replace(sweep, begun=begun)

@@ -25,10 +25,11 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlsys.errors import SweepError
+from mlsys.redaction import without_password
 from mlsys.sweep.commands import study_url
 from mlsys.sweep.settings import SweepSettings
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 WORKERS = ".workers"
 RETRY_OF = "retry_of"  # numbers of the trials that this one repeats, because their workers died
@@ -206,7 +207,7 @@ class SharedStudy:
             reason = f"{reason}, for the {len(earlier) + 1}. time"
             self._storage.set_trial_user_attr(trial._trial_id, "error", reason)
         self.study.tell(trial.number, state=TrialState.FAIL)
-        log.warning("trial %s: %s", trial.number, reason)
+        logger.warning("trial %s: %s", trial.number, reason)
 
     def release_dead(self) -> None:
         """Requeue running trials whose workers are dead: here by their lock files, elsewhere by their heartbeats."""
@@ -229,7 +230,7 @@ class SharedStudy:
                 try:
                     self._storage.record_heartbeat(trial._trial_id)
                 except STORAGE_ERRORS as error:
-                    log.warning("no heartbeat of trial %s: %s", trial.number, error)
+                    logger.warning("no heartbeat of trial %s: %s", trial.number, error)
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()
@@ -268,7 +269,7 @@ class SharedStudy:
                     grace_period=self.settings.grace_seconds,
                 )
         except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
-            shown = _without_password(self.url)
+            shown = without_password(self.url)
             raise SweepError(f"The study cannot be kept in {shown}: {_first_line(error)}. {_advice(error)}") from error
         if storage.engine.dialect.name == "sqlite":
             event.listen(storage.engine, "connect", _tune_sqlite)
@@ -378,7 +379,7 @@ def storage_error(error: Exception) -> SweepError:
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
     if is_disk_full(error):
         return SweepError("The disk is full: free some space.")
-    return SweepError(f"The study's storage failed: {_without_password(_first_line(cause or error))}")
+    return SweepError(f"The study's storage failed: {without_password(_first_line(cause or error))}")
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -391,12 +392,6 @@ def is_disk_full(error: BaseException) -> bool:
             return True
         chain = chain.__cause__ or chain.__context__
     return False
-
-
-def _without_password(url: str) -> str:
-    from mlsys.config import without_password
-
-    return without_password(url)
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,9 +14,9 @@ from urllib.parse import quote
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
-from mlsys.config import without_password
 from mlsys.errors import RunError
 from mlsys.evaluation.formats import bounds, count, metric_text, point
+from mlsys.redaction import without_password
 from mlsys.runs import Run
 from mlsys.sweep.commands import dashboard_command, resume_command
 from mlsys.sweep.findings import Findings, Parameter, labels, plain, trials_in_words

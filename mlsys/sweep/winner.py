@@ -16,7 +16,7 @@ from mlsys.sweep.study import count
 if TYPE_CHECKING:
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 REFIT = "refit"
 

@@ -19,9 +19,9 @@ import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
 
-from mlsys.config import without_password
 from mlsys.errors import ConfigError, PrunedError, SweepError
 from mlsys.recording import log_to_file
+from mlsys.redaction import without_password
 from mlsys.sweep.composition import Composer
 from mlsys.sweep.context import trial_scope
 from mlsys.sweep.pruners import PairedPruner
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 POLL_SECONDS = 0.5
@@ -187,7 +187,7 @@ def run_trial(sweep: Sweep, shared: SharedStudy, trial: Trial, memory: Memory) -
                 trial.set_user_attr("error", without_password(error))
             shared.study.tell(trial, values, state, skip_if_finished=True)
     except optuna.exceptions.UpdateFinishedTrialError:
-        log.warning(
+        logger.warning(
             "trial %s showed no sign of life for too long and was repeated: its result is dropped", trial.number
         )
     except (KeyboardInterrupt, SystemExit, SweepError):
@@ -212,7 +212,7 @@ def _run_job(
         if is_disk_full(error):
             raise storage_error(error) from error
         log_to_file(sweep.folder / str(trial.number), "the job failed", error)  # unless the run did so itself
-        log.warning("trial %s failed: %s: %s", trial.number, type(error).__name__, _brief(error))
+        logger.warning("trial %s failed: %s: %s", trial.number, type(error).__name__, _brief(error))
         return TrialState.FAIL, None, f"{type(error).__name__}: {_brief(error)}"
 
 

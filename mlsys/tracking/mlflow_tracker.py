@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass as plain
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,7 @@ from filelock import FileLock
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mlsys.redaction import without_password
 from mlsys.runs.model_io import MODEL_FILE
 from mlsys.tracking.base import Ending, Facts, Receipt
 from mlsys.tracking.facts import flat
@@ -109,7 +110,7 @@ class MlflowTracker:
             yield
 
 
-@plain
+@dataclasses.dataclass
 class MlflowRun:
     """One run in MLflow; one that is there already is left as it is."""
 
@@ -183,8 +184,6 @@ class MlflowRun:
         return bool(outputs and outputs.model_outputs)
 
     def _place(self) -> str:
-        from mlsys.config import without_password
-
         return without_password(self.tracker.uri)
 
 

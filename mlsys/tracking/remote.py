@@ -20,7 +20,7 @@ from mlsys.evaluation.metrics import COST, greater_is_better
 from mlsys.runs import Run
 from mlsys.runs.files import MANIFEST
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ENDED = ("complete", "trial")
 
@@ -182,7 +182,7 @@ def _candidate(remote: Remote, run: RemoteRun, cache: Path) -> Candidate:
         try:
             one = candidate(Run.open(folder), run.name, Path())
         except RunError as error:
-            log.warning("%s: the uploaded run directory cannot be used, its numbers are: %s", where, error)
+            logger.warning("%s: the uploaded run directory cannot be used, its numbers are: %s", where, error)
         else:
             return Candidate(**{**vars(one), "path": where})
     return Candidate(

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlsys.config import without_password
 from mlsys.errors import RunError
+from mlsys.redaction import without_password
 from mlsys.tracking.remote import RemoteRun, nested
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass as plain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -121,7 +121,7 @@ class WandbTracker:
         )
 
 
-@plain
+@dataclasses.dataclass
 class WandbRun:
     """One run in W&B."""
 

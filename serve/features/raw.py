@@ -18,6 +18,7 @@ from mlsys.data.config import EventsData
 from mlsys.data.reading import MOMENT
 from mlsys.data.rules import EARLIEST
 from mlsys.errors import RunError, closest
+from mlsys.runs.input_column import is_text
 from serve.scoring.problems import InputProblem, problem
 
 Kind = Literal["whole", "number", "text", "flag", "moment"]
@@ -106,7 +107,7 @@ class RawColumn:
         if kind == "moment":
             return _is_moment(value)
         if kind == "text":
-            return _is_text(value) and (self.nullable or bool(value.strip()))
+            return is_text(value) and (self.nullable or bool(value.strip()))
         return True
 
     def array(self, values: Sequence[Any]) -> pa.Array:
@@ -246,14 +247,6 @@ def _is_moment(text: str) -> bool:
         return date.fromisoformat(text.strip()[:10]) >= EARLIEST
     except ValueError:  # the thirtieth of February
         return False
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a character
-        return False
-    return True
 
 
 def _moment(text: str, dtype: Any) -> date | datetime:  # noqa: ANN401 - an Ibis type

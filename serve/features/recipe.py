@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from mlsys.data.config import EventsData
 from mlsys.errors import RunError
 from mlsys.features.base import Block, FeatureInfo
+from mlsys.runs.input_column import NUMBER, TEXT, input_columns
 
 if TYPE_CHECKING:
     from mlsys.runs import Run
 
-ROOM = "mlsys.features"  # where blocks live: a config can make nothing else of its targets
+BLOCKS_PACKAGE = "mlsys.features"  # where blocks live: a config can make nothing else of its targets
 
 
 class NoFeaturesError(RunError):
@@ -62,8 +63,8 @@ def read_recipe(run: Run) -> tuple[EventsData, dict[str, dict[str, str]]]:
 
 def check_inputs(run: Run, infos: Sequence[FeatureInfo]) -> None:
     """Refuse blocks that give other columns than the model takes."""
-    wanted = {column["name"]: column["dtype"] for column in run.schema["inputs"]}
-    made = {info.name: "string" if info.kind == "category" else "float64" for info in infos}
+    wanted = {column.name: column.dtype for column in input_columns(run.schema)}
+    made = {info.name: TEXT if info.kind == "category" else NUMBER for info in infos}
     differences = [f"{name} ({wanted[name]})" for name in wanted if made.get(name) != wanted[name]]
     if differences:
         raise RunError(
@@ -88,8 +89,8 @@ def _block(name: str, node: dict[str, Any]) -> Block:
     target = str(node.pop("_target_"))
     said = f"The feature block {name!r} of the run is {target}"
     module, _, kind = target.rpartition(".")
-    if module != ROOM and not module.startswith(f"{ROOM}."):
-        raise RunError(f"{said}; only blocks of {ROOM} are served.")
+    if module != BLOCKS_PACKAGE and not module.startswith(f"{BLOCKS_PACKAGE}."):
+        raise RunError(f"{said}; only blocks of {BLOCKS_PACKAGE} are served.")
     try:
         made = getattr(importlib.import_module(module), kind)
     except (ImportError, AttributeError) as error:

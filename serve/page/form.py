@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from serve.openapi import example_record
+from mlsys.runs.input_column import InputColumn, input_columns
 
-Entry = Mapping[str, Any]
 OTHERS = "In general"
-LISTED = 200  # schema.json lists so many categories at most: a field that has as many takes others too
 
 
 @dataclass(frozen=True)
@@ -20,41 +18,40 @@ class Group:
     """Fields that belong together; their labels leave out what the title says."""
 
     title: str
-    fields: tuple[tuple[str, Entry], ...]
+    fields: tuple[tuple[str, InputColumn], ...]
 
 
-def groups(inputs: Sequence[Entry]) -> list[Group]:
+def groups(inputs: Sequence[InputColumn]) -> list[Group]:
     """Return the fields by what their descriptions begin with; those that stand alone come together, first.
 
     Examples
     --------
     >>> texts = ["industry sector", "users: total", "users: trend"]
-    >>> [(g.title, [label for label, _ in g.fields]) for g in groups([{"description": text} for text in texts])]
+    >>> columns = [InputColumn(text, number=True, nullable=False) for text in texts]
+    >>> [(group.title, [label for label, _ in group.fields]) for group in groups(columns)]
     [('In general', ['Industry sector']), ('Users', ['Total', 'Trend'])]
     """
-    found: dict[str, list[tuple[str, Entry]]] = {}
-    for entry in inputs:
-        text = str(entry.get("description") or entry["name"])
-        about, colon, what = text.partition(": ")
-        found.setdefault(about if colon else "", []).append((_capital(what or text), entry))
+    found: dict[str, list[tuple[str, InputColumn]]] = {}
+    for column in inputs:
+        about, colon, what = column.title.partition(": ")
+        found.setdefault(about if colon else "", []).append((_capital(what or column.title), column))
     alone = found.pop("", [])
     for about in [each for each, fields in found.items() if len(fields) == 1]:
-        [(_, entry)] = found.pop(about)
-        alone.append((_capital(str(entry["description"])), entry))
+        [(_, column)] = found.pop(about)
+        alone.append((_capital(column.title), column))
     first = [Group(OTHERS, tuple(alone))] if alone else []
     return first + [Group(_capital(about), tuple(fields)) for about, fields in found.items()]
 
 
 def form_fields(schema: Mapping[str, Any]) -> str:
     """Return the form's fields as HTML, with values that are usual in training."""
-    usual = example_record(dict(schema))
     number = 0
     parts = []
-    for position, group in enumerate(groups(schema["inputs"])):
+    for position, group in enumerate(groups(input_columns(schema))):
         fields = []
-        for label, entry in group.fields:
+        for label, column in group.fields:
             number += 1
-            fields.append(_field(number, label, entry, usual[entry["name"]]))
+            fields.append(_field(number, label, column))
         count = f"{len(fields)} field{'s' * (len(fields) != 1)}"
         parts.append(
             f'<details class="group"{" data-mixed" * (group.title == OTHERS)}{" open" * (position == 0)}><summary>'
@@ -65,50 +62,49 @@ def form_fields(schema: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def _field(number: int, label: str, entry: Entry, usual: object) -> str:
-    kind = "text" if entry["dtype"] == "string" else "number"
-    required = "" if entry["nullable"] else " data-required"
+def _field(number: int, label: str, column: InputColumn) -> str:
+    kind = "number" if column.number else "text"
+    required = "" if column.nullable else " data-required"
     attributes = (
-        f'id="field-{number}" data-field="{escape(entry["name"])}" data-kind="{kind}"{required} '
+        f'id="field-{number}" data-field="{escape(column.name)}" data-kind="{kind}"{required} '
         f'aria-describedby="hint-{number} wrong-{number}"'
     )
-    search = escape(f"{entry['name']} {entry.get('description') or ''}".lower())
+    search = escape(f"{column.name} {column.description}".lower())
     return (
         f'<div class="field" data-search="{search}"><label for="field-{number}">{escape(label)}</label>'
-        f"{_control(number, attributes, entry, shown(usual))}"
-        f'<p class="hint" id="hint-{number}">{escape(_hint(entry))}</p>'
+        f"{_control(number, attributes, column, shown(column.example))}"
+        f'<p class="hint" id="hint-{number}">{escape(_hint(column))}</p>'
         f'<p class="wrong" id="wrong-{number}" hidden></p></div>'
     )
 
 
-def _control(number: int, attributes: str, entry: Entry, value: str) -> str:
-    categories = entry.get("categories") or []
-    if entry["dtype"] != "string":
-        keys = "decimal" if entry.get("min", -1) >= 0 else "text"  # a phone's decimal keys have no minus
-        return f'<input {attributes} inputmode="{keys}" autocomplete="off" value="{value}"{_placeholder(entry)}>'
-    if not categories or len(categories) >= LISTED:
-        options = "".join(f'<option value="{escape(each)}"></option>' for each in categories)
+def _control(number: int, attributes: str, column: InputColumn, value: str) -> str:
+    if column.number:
+        keys = "decimal" if column.low >= 0 else "text"  # a phone's decimal keys have no minus
+        return f'<input {attributes} inputmode="{keys}" autocomplete="off" value="{value}"{_placeholder(column)}>'
+    if column.is_open:
+        options = "".join(f'<option value="{escape(each)}"></option>' for each in column.listed)
         return (
-            f'<input {attributes} list="known-{number}" autocomplete="off" value="{value}"{_placeholder(entry)}>'
+            f'<input {attributes} list="known-{number}" autocomplete="off" value="{value}"{_placeholder(column)}>'
             f'<datalist id="known-{number}">{options}</datalist>'
         )
-    unknown = '<option value="">not known</option>' if entry["nullable"] else ""
+    unknown = '<option value="">not known</option>' if column.nullable else ""
     options = "".join(
         f'<option value="{escape(each)}"{" selected" * (escape(each) == value)}>{escape(each) or "(empty)"}</option>'
-        for each in sorted(categories, key=_natural)
+        for each in sorted(column.listed, key=_natural)
     )
     return f"<select {attributes}>{unknown}{options}</select>"
 
 
-def _placeholder(entry: Entry) -> str:
-    return ' placeholder="not known"' if entry["nullable"] else ""
+def _placeholder(column: InputColumn) -> str:
+    return ' placeholder="not known"' if column.nullable else ""
 
 
-def _hint(entry: Entry) -> str:
-    parts = [str(entry["unit"])] if entry.get("unit") else []
-    if entry["dtype"] != "string" and entry.get("min") is not None and entry.get("max") is not None:
-        parts.append(f"{_plain(entry['min'])} to {_plain(entry['max'])} in training")
-    if entry["nullable"]:
+def _hint(column: InputColumn) -> str:
+    parts = [column.unit] if column.unit else []
+    if column.has_range:
+        parts.append(f"{_plain(column.low)} to {_plain(column.high)} in training")
+    if column.nullable:
         parts.append("empty if not known")
     return " · ".join(parts)
 

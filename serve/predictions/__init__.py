@@ -12,7 +12,7 @@ from serve.predictions.row import Row
 __all__ = ["Log", "LogError", "LogUnavailable", "PredictionLog", "RemoteLog", "Row", "log_of", "read_predictions"]
 
 
-def log_of(url: str | None, path: Path, *, durable: bool, features: bool, room: int = 50_000) -> Log:
+def log_of(url: str | None, path: Path, *, durable: bool, features: bool, max_pending: int = 50_000) -> Log:
     """Return the log of a process that answers: one that hands rows over, or one that keeps none.
 
     Parameters
@@ -23,9 +23,9 @@ def log_of(url: str | None, path: Path, *, durable: bool, features: bool, room: 
         The socket of the process that writes.
     durable, features : bool
         As for `PredictionLog.open`.
-    room : int, default 50,000
+    max_pending : int, default 50,000
         Rows that may wait here.
     """
     if url is None:
         return PredictionLog.open(None)
-    return RemoteLog(path, store_of(url).name, durable=durable, features=features, room=room)
+    return RemoteLog(path, store_of(url).name, durable=durable, features=features, max_pending=max_pending)

@@ -39,7 +39,7 @@ class PredictionLog:
         self.durable = durable and writer is not None
         self.features = features and writer is not None
         self._writer = writer
-        self._room = queue
+        self._max_pending = queue
 
     @classmethod
     def open(
@@ -105,11 +105,11 @@ class PredictionLog:
         writer = self._writer
         if writer is None:
             return
-        room = self._room - len(writer.queue)
-        if len(rows) > room:
-            room = max(0, room)
-            writer.health.overflows(len(rows) - room)
-            rows = rows[:room]
+        free = self._max_pending - len(writer.queue)
+        if len(rows) > free:
+            free = max(0, free)
+            writer.health.overflows(len(rows) - free)
+            rows = rows[:free]
         writer.queue.extend(rows)
         if not writer.wake.is_set():
             writer.wake.set()
@@ -131,7 +131,7 @@ class PredictionLog:
             return
         if (seconds := writer.health.wait) > 0:
             raise LogUnavailable(f"{writer.health.reason} (tried again in {seconds:.1f} s)")
-        if self._room <= len(writer.awaited):
+        if self._max_pending <= len(writer.awaited):
             raise LogUnavailable(f"{len(writer.awaited)} requests wait for the prediction log already")
         awaited = Awaited(rows)
         writer.awaited.append(awaited)
@@ -144,6 +144,6 @@ class PredictionLog:
 
     def close(self, timeout: float = 5.0) -> None:
         """Write what waits, for so many seconds at most, and end the thread; what comes later is dropped."""
-        self._room = 0
+        self._max_pending = 0
         if self._writer is not None and self._writer.is_alive():
             self._writer.stop(timeout)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
+from mlsys.redaction import without_password
 from serve.predictions.errors import LogError
 from serve.predictions.postgres import PostgresStore
 from serve.predictions.sqlite import SqliteStore
@@ -49,11 +49,3 @@ def store_of(url: str | Path, *, durable: bool = False) -> Store:
     if len(rest) < 2 or not rest.startswith("/") or "?" in rest:
         raise LogError(f"{url} names no file. {ADVICE}")
     return SqliteStore(Path(rest[1:]), durable=durable)
-
-
-def without_password(url: str) -> str:
-    """Return a URL that may be shown: whatever could be a secret in it becomes ``***``."""
-    parts = urlsplit(url)
-    user, mark, host = parts.netloc.rpartition("@")
-    hidden = f"{user.partition(':')[0]}:***" if ":" in user else user
-    return urlunsplit((parts.scheme, hidden + mark + host, parts.path, "***" if parts.query else "", ""))

@@ -94,15 +94,15 @@ class RemoteLog:
         The database for people, without secrets.
     durable, features : bool
         As in `Log`.
-    room : int
+    max_pending : int
         Rows that may wait.
     """
 
     failed = 0
 
-    def __init__(self, path: Path, name: str, *, durable: bool, features: bool, room: int = 50_000) -> None:
+    def __init__(self, path: Path, name: str, *, durable: bool, features: bool, max_pending: int = 50_000) -> None:
         self.durable, self.features = durable, features
-        self._path, self._room = path, room
+        self._path, self._max_pending = path, max_pending
         self._health = Health(name)
         self._lock = threading.Lock()  # a batch may be logged by a thread
         self._rows: list[Row] = []
@@ -135,11 +135,11 @@ class RemoteLog:
 
     def put(self, rows: Sequence[Row]) -> None:
         """Take rows to be handed over by the next `send`; from any thread."""
-        room = self._room - len(self._rows) - self._framed
-        if len(rows) > room:
-            room = max(0, room)
-            self._health.overflows(len(rows) - room)
-            rows = rows[:room]
+        free = self._max_pending - len(self._rows) - self._framed
+        if len(rows) > free:
+            free = max(0, free)
+            self._health.overflows(len(rows) - free)
+            rows = rows[:free]
         with self._lock:
             self._rows.extend(rows)
 
@@ -170,7 +170,7 @@ class RemoteLog:
         LogUnavailable
             Where they could not be written at the first attempt, or in time.
         """
-        if self._waiting >= self._room:
+        if self._waiting >= self._max_pending:
             raise LogUnavailable(f"{self._waiting} requests wait for the prediction log already")
         self._waiting += 1
         try:
@@ -192,7 +192,7 @@ class RemoteLog:
         while self.depth and time.monotonic() < deadline:
             time.sleep(0.02)
             self.send()
-        self._room = 0
+        self._max_pending = 0
         if self.depth:
             self._health.abandons(self.depth)
         self._hang_up()

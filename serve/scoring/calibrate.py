@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from mlsys.errors import RunError
-from mlsys.runs.calibration import SMALLEST, Calibration
-
-LARGEST_EXPONENT = 700.0  # exp of it is finite, and 1 / (1 + exp) far below SMALLEST
+from mlsys.runs.calibration import Calibration
+from mlsys.runs.logistic import clip_probability, scalar_logit, scalar_sigmoid
 
 
 def calibrated(calibration: Calibration) -> Callable[[float], float]:
@@ -24,7 +22,7 @@ def calibrated(calibration: Calibration) -> Callable[[float], float]:
     def probability(score: float) -> float:
         if not 0.0 <= score <= 1.0:
             raise RunError(f"The model gave the score {score}, which is outside of [0, 1]: check its predict_proba.")
-        return score if inner is None else min(max(inner(score), SMALLEST), 1 - SMALLEST)
+        return score if inner is None else clip_probability(inner(score))
 
     return probability
 
@@ -39,11 +37,5 @@ def _maps(calibration: Calibration) -> Callable[[float], float] | None:
         return lambda score: 1 / (1 + (1 - score) / score * (b / a)) if score > 0 else 0.0
     if calibration.kind == "sigmoid" and calibration.slope is not None and calibration.intercept is not None:
         slope, intercept = calibration.slope, calibration.intercept
-        return lambda score: _sigmoid(score, slope, intercept)
+        return lambda score: scalar_sigmoid(slope * scalar_logit(score) + intercept)
     return lambda score: float(calibration.apply([score])[0])
-
-
-def _sigmoid(score: float, slope: float, intercept: float) -> float:
-    inside = min(max(score, SMALLEST), 1 - SMALLEST)
-    logit = slope * math.log(inside / (1 - inside)) + intercept
-    return 1 / (1 + math.exp(min(-logit, LARGEST_EXPONENT)))

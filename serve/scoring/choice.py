@@ -11,10 +11,11 @@ import numpy as np
 from mlsys.errors import RunError
 from mlsys.runs import Run
 from mlsys.runs.golden import output_names
+from mlsys.runs.input_column import input_columns
 from mlsys.runs.model_io import MODEL_FILE
 from serve.scoring.build import FLOAT32, fast_path
 from serve.scoring.encoding import known_levels
-from serve.scoring.fields import Inputs, fields_of
+from serve.scoring.fields import Inputs
 from serve.scoring.pipeline import PipelinePath
 from serve.scoring.plain import Part, read_plain
 from serve.scoring.predictor import Path
@@ -37,7 +38,7 @@ def choose(run: Run) -> tuple[Inputs, Path]:
         If the model cannot be loaded, or does not reproduce its golden rows.
     """
     pipeline = read_plain(run.model_bytes(), str(run.path / MODEL_FILE))
-    inputs = Inputs(fields_of(run.schema, _known(pipeline)))
+    inputs = Inputs(input_columns(run.schema, _known(pipeline)))
     reference = run.reference if "reference.json" in run.manifest.files else {}
     if pipeline is None:
         found: Path | str = "its file names types that no fast path knows"

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from math import inf, nan
+from math import nan
 from operator import ge, itemgetter, le
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsys.errors import RunError, closest
+from mlsys.errors import closest
+from mlsys.runs.input_column import LARGEST, InputColumn, is_text
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem, quoted
 from serve.scoring.texts import Texts
 
@@ -23,48 +24,7 @@ Categories: TypeAlias = tuple[str | None, ...]
 
 COMPARED = 20  # names whose nearest is looked for, which takes a while: nobody shall keep the service busy with them
 LONGEST = 200  # characters of a name that are looked at
-COMPLETE_BELOW = 200  # schema.json lists so many categories at most
-SHOWN_CATEGORIES = 8
 NUMBER_TYPES = frozenset({float, int})
-LARGEST = float(np.finfo(np.float32).max)  # half of the libraries compute in float32, and refuse or misread more
-
-
-@dataclass(frozen=True)
-class Field:
-    """One input.
-
-    Attributes
-    ----------
-    name, unit, description : str
-    number : bool
-        Whether it is a number; else a category.
-    nullable : bool
-    low, high : float
-        What training saw; infinite where it saw nothing.
-    categories : frozenset of str or None
-        What training knew; None where that is not known.
-    """
-
-    name: str
-    number: bool
-    nullable: bool
-    low: float = -inf
-    high: float = inf
-    categories: frozenset[str] | None = None
-    unit: str = ""
-    description: str = ""
-
-    @property
-    def expected(self) -> str:
-        """What it takes, in words."""
-        null = " or null" if self.nullable else ""
-        if self.number:
-            return f"a number below 3.4e38 in size{null}"
-        if not self.categories:
-            return f"text{null}"
-        some = sorted(self.categories)[:SHOWN_CATEGORIES]
-        more = ", …" if len(self.categories) > len(some) else ""
-        return f"text{null}, such as {', '.join(map(repr, some))}{more}"
 
 
 @dataclass(frozen=True)
@@ -100,45 +60,6 @@ class Block:
         return Block(self.numbers[start : start + rows], [column.part(start, rows) for column in self.categories])
 
 
-def fields_of(schema: Mapping[str, Any], known: Mapping[str, frozenset[str]]) -> tuple[Field, ...]:
-    """Return the inputs that schema.json describes.
-
-    Parameters
-    ----------
-    schema : mapping
-        Content of schema.json.
-    known : mapping of str to frozenset of str
-        For some category inputs, all values that the model's encoder was fitted on: the schema lists the most frequent.
-    """
-    try:
-        fields = tuple(_field(entry, known) for entry in schema["inputs"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"schema.json does not describe the inputs as training does ({error!r}): train again."
-        ) from error
-    if not fields:
-        raise RunError("The schema names no inputs, so there is nothing to score by: train again.")
-    return fields
-
-
-def _field(entry: Mapping[str, Any], known: Mapping[str, frozenset[str]]) -> Field:
-    name, dtype = str(entry["name"]), entry["dtype"]
-    if dtype not in ("float64", "string"):
-        raise ValueError(f"{name} has the dtype {dtype!r}; only float64 and string are known")
-    listed = entry.get("categories")
-    complete = listed is not None and (len(listed) < COMPLETE_BELOW or name in known)
-    return Field(
-        name=name,
-        number=dtype == "float64",
-        nullable=bool(entry["nullable"]),
-        low=float(entry.get("min", -inf)),
-        high=float(entry.get("max", inf)),
-        categories=known.get(name, frozenset()) | frozenset(listed or ()) if complete else None,
-        unit=str(entry.get("unit") or ""),
-        description=str(entry.get("description") or ""),
-    )
-
-
 class _CloserLook(Exception):  # noqa: N818 - no error yet
     """Not all of a record is as it should be."""
 
@@ -148,10 +69,10 @@ class Inputs:
 
     Parameters
     ----------
-    fields : sequence of Field
+    fields : sequence of InputColumn
     """
 
-    def __init__(self, fields: Sequence[Field]) -> None:
+    def __init__(self, fields: Sequence[InputColumn]) -> None:
         self.fields = tuple(fields)
         self.by_name = {field.name: field for field in fields}
         self.numbers = [field for field in fields if field.number]
@@ -320,7 +241,7 @@ class Inputs:
             if field.name not in record:
                 continue
             value = record[field.name]
-            if fits(field, value):
+            if field.accepts(value):
                 values[field.number].append(nan if value is None and field.number else value)
             else:
                 problems.append(problem(row, field.name, value, field.expected, None))
@@ -355,29 +276,8 @@ def _columns(records: Sequence[Categories]) -> list[Texts]:
     return [Texts.of(column) for column in zip(*records, strict=True)]
 
 
-def fits(field: Field, value: object) -> bool:
-    """Return whether a parsed JSON value is one that a field takes."""
-    if value is None:
-        return field.nullable
-    if not field.number:
-        return is_text(value)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return abs(value) <= LARGEST  # not so for NaN
-
-
-def is_text(value: object) -> bool:
-    """Return whether a value is text of whole characters: JSON can escape halves, which no library can store."""
-    if not isinstance(value, str):
-        return False
-    try:
-        return value.isascii() or bool(value.encode())
-    except UnicodeEncodeError:
-        return False
-
-
 def name_problems(
-    missing: Iterable[Field], extra: Sequence[object], known: Mapping[str, Field], row: int | None
+    missing: Iterable[InputColumn], extra: Sequence[object], known: Mapping[str, InputColumn], row: int | None
 ) -> list[InputProblem]:
     """Describe fields that are missing, and names that no field has."""
     problems = []

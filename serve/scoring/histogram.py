@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.runs.input_column import InputColumn
+from mlsys.runs.logistic import scalar_sigmoid, sigmoid
 from serve.scoring.encoding import Encoding, native_codes
-from serve.scoring.fields import Block, Categories, Field, Numbers
-from serve.scoring.linear import logistic
+from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.plain import Part
 from serve.scoring.reasons import Explained
 from serve.scoring.shapley import sampled_shapley
@@ -27,7 +28,7 @@ class HistogramPath:
     trees : Trees
     baseline : float
         The log odds that the trees start from.
-    fields : sequence of Field
+    fields : sequence of InputColumn
     typical : tuple of numbers and categories
         The record that reasons are relative to.
 
@@ -42,7 +43,7 @@ class HistogramPath:
         encoding: Encoding,
         trees: Trees,
         baseline: float,
-        fields: Sequence[Field],
+        fields: Sequence[InputColumn],
         typical: tuple[Numbers, Categories],
     ) -> None:
         self._encoding, self._baseline = encoding, baseline
@@ -52,12 +53,12 @@ class HistogramPath:
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
-        return logistic(self._walk.sum(self._encoding.row(numbers, categories), self._baseline))
+        return scalar_sigmoid(self._walk.sum(self._encoding.row(numbers, categories), self._baseline))
 
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
         margins = self._walk.sums(self._encoding.rows(block, np.float64), self._baseline)
-        return np.asarray(1 / (1 + np.exp(-margins)))
+        return sigmoid(margins)
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return sampled Shapley values."""

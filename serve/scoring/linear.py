@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.runs.logistic import scalar_sigmoid, sigmoid
 from serve.scoring.encoding import Encoding
 from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.reasons import Explained, folded
@@ -33,29 +32,15 @@ class LinearPath:
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
         row = np.array(self._encoding.row(numbers, categories), dtype=np.float64)
-        return logistic(float(self._coefficients.dot(row)) + self._intercept)
+        return scalar_sigmoid(float(self._coefficients.dot(row)) + self._intercept)
 
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
         margins = self._encoding.rows(block, np.float64) @ self._coefficients + self._intercept
-        with np.errstate(over="ignore"):  # exp of a large number is infinite, the probability then 0
-            return np.asarray(1 / (1 + np.exp(-margins)))
+        return sigmoid(margins)
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return each coefficient times the deviation from the mean of training."""
         moved = np.array(self._encoding.row(numbers, categories), dtype=np.float64) - self._means
         base = self._intercept + float(self._coefficients.dot(self._means))
         return Explained(base, folded(self._encoding.sources, self._coefficients * moved), log_odds=True)
-
-
-def logistic(margin: float) -> float:
-    """Return the probability of log odds.
-
-    Examples
-    --------
-    >>> logistic(0.0), logistic(-800.0)
-    (0.5, 0.0)
-    """
-    if margin < -700:  # exp would overflow
-        return math.exp(margin)
-    return 1 / (1 + math.exp(-margin))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.scoring.fields import Block, Categories, Field, Numbers
+from mlsys.runs.input_column import InputColumn
+from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.reasons import Explained
 from serve.scoring.shapley import sampled_shapley
 
@@ -22,12 +23,12 @@ class PipelinePath:
     Parameters
     ----------
     model : Classifier
-    fields : sequence of Field
+    fields : sequence of InputColumn
     typical : tuple of numbers and categories
         The record that reasons are relative to.
     """
 
-    def __init__(self, model: Classifier, fields: Sequence[Field], typical: tuple[Numbers, Categories]) -> None:
+    def __init__(self, model: Classifier, fields: Sequence[InputColumn], typical: tuple[Numbers, Categories]) -> None:
         self._model = model
         self._fields = tuple(fields)
         self._typical = typical

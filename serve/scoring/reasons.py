@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from mlsys.runs.calibration import SMALLEST, Calibration
+from mlsys.runs.calibration import Calibration
+from mlsys.runs.input_column import InputColumn
+from mlsys.runs.logistic import clip_probability, scalar_logit, scalar_sigmoid
 from serve.scoring.calibrate import calibrated
-from serve.scoring.fields import Categories, Field, Numbers
+from serve.scoring.fields import Categories, Numbers
 
 STEP = 1e-4  # for the slope of a map where its two ends are one
 BEFORE_CALIBRATION = "log-odds before calibration"
@@ -40,7 +41,7 @@ class Explained:
 
     def as_probability(self) -> Explained:
         """Return the same on the scale of probabilities, each part shrunk alike so that they still add up."""
-        return self if not self.log_odds else self.on_scale(_sigmoid, log_odds=False)
+        return self if not self.log_odds else self.on_scale(scalar_sigmoid, log_odds=False)
 
     def on_scale(self, mapped: Callable[[float], float], *, log_odds: bool) -> Explained:
         """Return the same on another scale."""
@@ -96,7 +97,7 @@ class Reasons(TypedDict):
 def reasons_of(
     explained: Explained,
     score: float,
-    fields: Sequence[Field],
+    fields: Sequence[InputColumn],
     values: tuple[Numbers, Categories],
     calibration: Calibration,
     top: int,
@@ -109,7 +110,7 @@ def reasons_of(
         By the model.
     score : float
         The record's; what contributions in float32 miss of it is counted as other.
-    fields : sequence of Field
+    fields : sequence of InputColumn
     values : tuple
         The record's numbers and categories.
     calibration : Calibration
@@ -118,9 +119,13 @@ def reasons_of(
     """
     after = calibration.kind != "isotonic"  # its steps are level in places: there nothing would seem to matter
     probability = calibrated(calibration) if after else float
-    to_probability = _sigmoid if explained.log_odds else float
-    scaled = explained.on_scale(lambda value: _logit(probability(_inside(to_probability(value)))), log_odds=True)
-    total = _logit(probability(_inside(score)))
+    to_probability = scalar_sigmoid if explained.log_odds else float
+
+    def calibrated_logit(score: float) -> float:
+        return scalar_logit(probability(clip_probability(score)))
+
+    scaled = explained.on_scale(lambda value: calibrated_logit(to_probability(value)), log_odds=True)
+    total = calibrated_logit(score)
     given = _by_field(fields, values)
     order = sorted(fields, key=lambda field: -abs(scaled.parts.get(field.name, 0.0)))[:top]
     named: list[Reason] = [
@@ -155,23 +160,10 @@ def folded(sources: Iterable[str], parts: Iterable[float]) -> dict[str, float]:
     return sums
 
 
-def _by_field(fields: Sequence[Field], values: tuple[Numbers, Categories]) -> dict[str, float | str | None]:
+def _by_field(fields: Sequence[InputColumn], values: tuple[Numbers, Categories]) -> dict[str, float | str | None]:
     numbers, categories = iter(values[0]), iter(values[1])
     given: dict[str, float | str | None] = {}
     for field in fields:
         value = next(numbers) if field.number else next(categories)
         given[field.name] = None if value != value else value  # NaN alone differs from itself
     return given
-
-
-def _sigmoid(margin: float) -> float:
-    return 1 / (1 + math.exp(-margin)) if margin > -700 else math.exp(margin)
-
-
-def _logit(probability: float) -> float:
-    inside = _inside(probability)
-    return math.log(inside / (1 - inside))
-
-
-def _inside(probability: float) -> float:
-    return min(max(probability, SMALLEST), 1 - SMALLEST)

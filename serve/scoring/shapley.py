@@ -8,8 +8,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsys.runs.calibration import SMALLEST
-from serve.scoring.fields import Block, Categories, Field, Numbers
+from mlsys.runs.input_column import InputColumn
+from mlsys.runs.logistic import logit
+from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.reasons import Explained
 
 ORDERS = 8  # in which fields are changed
@@ -18,7 +19,7 @@ Record: TypeAlias = tuple[Numbers, Categories]
 
 
 def sampled_shapley(
-    scores: Callable[[Block], NDArray[np.float64]], fields: Sequence[Field], typical: Record, record: Record
+    scores: Callable[[Block], NDArray[np.float64]], fields: Sequence[InputColumn], typical: Record, record: Record
 ) -> Explained:
     """Let a typical record become another one field by field, in several orders, and average what each change adds.
 
@@ -26,7 +27,7 @@ def sampled_shapley(
     ----------
     scores : callable
         From a block to the score of each row.
-    fields : sequence of Field
+    fields : sequence of InputColumn
     typical, record : tuple of numbers and categories
 
     Notes
@@ -37,8 +38,7 @@ def sampled_shapley(
     rng = np.random.default_rng(0)
     orders = [rng.permutation(len(fields)).tolist() for _ in range(ORDERS)]
     records = [step for order in orders for step in _steps(fields, typical, record, order)]
-    inside = np.clip(scores(Block.of(records)), SMALLEST, 1 - SMALLEST)
-    margins = np.log(inside / (1 - inside)).reshape(ORDERS, len(fields) + 1)
+    margins = logit(scores(Block.of(records))).reshape(ORDERS, len(fields) + 1)
     parts = np.zeros(len(fields))
     for order, changes in zip(orders, np.diff(margins, axis=1), strict=True):
         parts[order] += changes / ORDERS
@@ -46,7 +46,7 @@ def sampled_shapley(
     return Explained(float(margins[0, 0]), named, log_odds=True)
 
 
-def _steps(fields: Sequence[Field], typical: Record, record: Record, order: Sequence[int]) -> list[Record]:
+def _steps(fields: Sequence[InputColumn], typical: Record, record: Record, order: Sequence[int]) -> list[Record]:
     """Return the typical record, and it after each change."""
     numbers, categories = list(typical[0]), list(typical[1])
     steps: list[Record] = [(tuple(numbers), tuple(categories))]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.scoring.fields import LARGEST, Block, Field, Inputs, name_problems
+from mlsys.runs.input_column import LARGEST, InputColumn
+from serve.scoring.fields import Block, Inputs, name_problems
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem
 from serve.scoring.texts import Texts, missing, plain_values, texts_of
 
@@ -164,7 +165,7 @@ def _wrong_names(names: Sequence[str], inputs: Inputs, allowed: Collection[str])
     return name_problems([field for field in inputs.fields if field.name not in names], extra, inputs.by_name, None)
 
 
-def _type_fits(field: Field, kind: pa.DataType) -> bool:
+def _type_fits(field: InputColumn, kind: pa.DataType) -> bool:
     from pyarrow import types
 
     if types.is_dictionary(kind):

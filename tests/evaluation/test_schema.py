@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from mlsys.data.panel import Panel
-from mlsys.evaluation.schema import TOP_LEVELS, input_schema, reference
+from mlsys.evaluation.schema import input_schema, reference
 from mlsys.features.base import FeatureInfo
+from mlsys.runs.input_column import MAX_LISTED
 from mlsys.runs.inputs import to_inputs
 from mlsys.runs.json_text import json_text
 
@@ -67,12 +68,12 @@ def test_the_schema_takes_the_rows_that_it_was_made_from():
 
 
 def test_the_most_frequent_levels_are_named():
-    names = [f"level {i:03}" for i in range(TOP_LEVELS + 5)]
+    names = [f"level {i:03}" for i in range(MAX_LISTED + 5)]
     rows = pd.DataFrame({"c": pd.Series([*names, *names[5:]], dtype="str")})
     panel = Panel(rows, (FeatureInfo("c", "category", ""),))
     (column,) = input_schema(panel, rows, names=NAMES)["inputs"]
     assert column["categories"] == names[5:]
-    assert len(reference(panel, rows, pd.Series([0.5]))["features"]["c"]["levels"]) == TOP_LEVELS
+    assert len(reference(panel, rows, pd.Series([0.5]))["features"]["c"]["levels"]) == MAX_LISTED
 
 
 def test_the_reference():

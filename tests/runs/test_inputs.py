@@ -7,7 +7,12 @@ import pytest
 from mlsys.errors import DataError, RunError
 from mlsys.runs.inputs import to_inputs
 
-SCHEMA = {"inputs": [{"name": "users", "dtype": "float64"}, {"name": "industry", "dtype": "string"}]}
+SCHEMA = {
+    "inputs": [
+        {"name": "users", "dtype": "float64", "nullable": True},
+        {"name": "industry", "dtype": "string", "nullable": True},
+    ]
+}
 EXPECTED = pd.DataFrame({"users": [3.0, np.nan], "industry": pd.Series(["Retail", None], dtype="str")})
 
 
@@ -41,7 +46,7 @@ def test_records_as_a_web_request_holds_them():
 
 
 def test_missing_unknown_and_mistyped_columns_come_as_one_diff():
-    schema = {"inputs": [*SCHEMA["inputs"], {"name": "tenure", "dtype": "float64"}]}
+    schema = {"inputs": [*SCHEMA["inputs"], {"name": "tenure", "dtype": "float64", "nullable": False}]}
     frame = pd.DataFrame({"user": [1], "industry": [5], "tenure": [2.0], "row": [0]})
     with pytest.raises(DataError) as caught:
         to_inputs(frame, schema)
@@ -88,4 +93,4 @@ def test_a_column_twice_is_refused():
 
 def test_a_schema_with_other_dtypes_is_refused():
     with pytest.raises(RunError, match="dtype date; only float64 and string"):
-        to_inputs(pd.DataFrame(), {"inputs": [{"name": "a", "dtype": "date"}]})
+        to_inputs(pd.DataFrame(), {"inputs": [{"name": "a", "dtype": "date", "nullable": False}]})

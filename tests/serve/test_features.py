@@ -396,7 +396,7 @@ def test_ids_may_be_text_counts_fractions_and_entities_have_a_birthday(tmp_path)
 def stand_in(loaded, config):
     """Return what a builder needs of a run that was never trained."""
     kinds = {"number": "float64", "category": "string"}
-    inputs = [{"name": info.name, "dtype": kinds[info.kind]} for info in loaded.panel.features]
+    inputs = [{"name": info.name, "dtype": kinds[info.kind], "nullable": True} for info in loaded.panel.features]
     return SimpleNamespace(
         config=config,
         schema={"inputs": inputs},

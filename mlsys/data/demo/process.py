@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.runs.logistic import sigmoid
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
@@ -149,7 +151,7 @@ def _draw_companies(rng: np.random.Generator) -> Companies:
     propensity, spread, intensity = normal(rng, 3, BLOCK)
     team = np.exp(0.1 + 0.06 * np.minimum(size, 5) + 0.45 * propensity + 0.85 * spread).astype(np.float32)
     preference = normal(rng, len(PRODUCTS), BLOCK)
-    affinity = _logistic(_USE_LOG_ODDS[:, None] + 0.6 * propensity + 1.7 * preference)
+    affinity = sigmoid(_USE_LOG_ODDS[:, None] + 0.6 * propensity + 1.7 * preference)
     intensity = -0.3 + 0.3 * propensity + 0.8 * intensity
     return Companies(size, ranked, propensity, np.maximum(team, 1), affinity, intensity)
 
@@ -159,10 +161,10 @@ def _simulate_trial(rng: np.random.Generator, companies: Companies) -> Usage:
     propensity = companies.propensity
     signup = np.floor(rng.uniform(-22, _SIMULATED_WEEKS, BLOCK)).astype(np.int64)  # some before the data start
     length = np.exp(0.7 + 1.0 * propensity + 1.8 * normal(rng, BLOCK))
-    unused = uniform(rng, BLOCK) < _logistic(-1.5 - 0.4 * propensity)
+    unused = uniform(rng, BLOCK) < sigmoid(-1.5 - 0.4 * propensity)
     account, step = _ragged(np.where(unused, 0, 1 + np.minimum(length, 100)).astype(np.int64))
 
-    steady = _logistic(0.5 + 0.4 * propensity + 0.8 * normal(rng, BLOCK))[account]
+    steady = sigmoid(0.5 + 0.4 * propensity + 0.8 * normal(rng, BLOCK))[account]
     pause = 2 + 5 * rng.standard_exponential(account.size, dtype=np.float32)
     gap = np.where(uniform(rng, account.size) < steady, 1, pause).astype(np.int64)
     gap[step == 0] = 0
@@ -173,7 +175,7 @@ def _simulate_trial(rng: np.random.Generator, companies: Companies) -> Usage:
 
     adopted = 1 - np.exp(-step.astype(np.float32) / 5)  # colleagues join over the first weeks
     team = 1 + (companies.team[account] - 1) * adopted
-    active = _logistic(-0.3 + 0.9 * propensity + 0.6 * normal(rng, BLOCK))[account]
+    active = sigmoid(-0.3 + 0.9 * propensity + 0.6 * normal(rng, BLOCK))[account]
     return _simulate_usage(rng, companies, account, week, team, active)
 
 
@@ -255,7 +257,3 @@ def _ragged(lengths: Ints) -> tuple[Ints, Ints]:
     """Lay out ``lengths[i]`` rows for each i; return the i of each row and its number within that i."""
     owner = np.repeat(np.arange(lengths.size), lengths)
     return owner, np.arange(owner.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-
-
-def _logistic(log_odds: Floats) -> Floats:
-    return 1 / (1 + np.exp(-log_odds))

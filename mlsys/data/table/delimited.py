@@ -25,7 +25,7 @@ _SAMPLE_ROWS = 200
 _BLOCK = 1 << 24  # bytes; a single row may not be longer for the fast parser
 _END = "\x00end"  # put after the last line: if it does not come back as a row, a quote was left open
 _TEXT_CONTROLS = frozenset(map(ord, "\t\n\r\f\x1a"))
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
@@ -107,9 +107,9 @@ def _decoded(data: bytes, file: Path) -> str:
         except UnicodeDecodeError:
             continue
         if encoding != "utf-8-sig":
-            _log.warning("%s is not UTF-8: read as %s", file, encoding)
+            logger.warning("%s is not UTF-8: read as %s", file, encoding)
         return text
-    _log.warning("%s is not UTF-8: read as latin-1", file)
+    logger.warning("%s is not UTF-8: read as latin-1", file)
     return data.decode("latin-1")
 
 
@@ -191,7 +191,7 @@ def _parse_slowly(text: str, delimiter: str, width: int, file: Path) -> pd.DataF
         problem = _first_ragged(rows, wide, delimiter, file) if end == [_END] else _open_quote(file)
         if problem is None:
             if quoting == csv.QUOTE_NONE:
-                _log.warning("%s has quotes that do not pair: they are read as ordinary characters", file)
+                logger.warning("%s has quotes that do not pair: they are read as ordinary characters", file)
             return pd.DataFrame({field: text_series([row[field] or None for _, row in rows]) for field in range(wide)})
         problems.append(problem)
     raise problems[0]
@@ -219,7 +219,7 @@ def _without_unnamed(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
     empty = [position for position in unnamed if frame.iloc[:, position].isna().all()]
     names = [f"column_{position + 1}" if position in unnamed else name for position, name in enumerate(frame.columns)]
     if len(unnamed) > len(empty):
-        _log.warning("%s has columns without a name, now column_N by position", file)
+        logger.warning("%s has columns without a name, now column_N by position", file)
     kept = [position for position in range(len(names)) if position not in empty]
     return frame.set_axis(names, axis="columns").iloc[:, kept]
 

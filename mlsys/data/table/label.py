@@ -18,7 +18,7 @@ _HAPPENED = frozenset(
     {"won", "win", "converted", "success", "successful", "positive", "pos", "+", "churned", "churn", "exited", "fraud"}
     | {"default", "defaulted", "spam", "bought", "purchased", "subscribed", "accepted"}
 )
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def labelled_rows(frame: pd.DataFrame, target: str) -> pd.DataFrame:
             f"data.target={target}: all {len(frame):,} rows are empty there. Name another column, or fill it in."
         )
     if not known.all():
-        _log.warning("%s of %s rows have no %s and are left out", f"{(~known).sum():,}", f"{len(frame):,}", target)
+        logger.warning("%s of %s rows have no %s and are left out", f"{(~known).sum():,}", f"{len(frame):,}", target)
     return frame[known]
 
 
@@ -119,7 +119,7 @@ def to_label(series: pd.Series, *, positive: str | int | float | bool | None = N
         )
     chosen = _guess(classes, series.name) if positive is None else _find(classes, positive, series.name)
     if len(classes) > 2:
-        _log.warning("target %r: %s against the %s other classes together", series.name, chosen, len(classes) - 1)
+        logger.warning("target %r: %s against the %s other classes together", series.name, chosen, len(classes) - 1)
     return np.isin(levels.codes, chosen.codes).astype(np.int8), chosen.name
 
 
@@ -153,7 +153,7 @@ def _guess(classes: Sequence[_Class], column: object) -> _Class:
     if len(happened) == 1:
         return happened[0]
     rarer = min(classes, key=lambda each: each.rows)
-    _log.warning(
+    logger.warning(
         "target %r: predicting the rarer class, %s of %s; data.positive=… says otherwise",
         column,
         rarer,

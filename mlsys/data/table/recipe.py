@@ -19,7 +19,7 @@ from mlsys.errors import DataError, closest
 ColumnKind = Literal["number", "boolean", "category", "date", "text", "id", "constant", "target", "group", "time"]
 
 _VERSION = 1
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _Feature: TypeAlias = "NDArray[np.float64] | pd.Series[str]"
 _Converted: TypeAlias = "tuple[list[_Feature], int]"  # the parts, and how many filled cells could not be read
@@ -276,10 +276,10 @@ def _demand_columns(recipe: TableRecipe, frame: pd.DataFrame) -> None:
             + "\nGive the columns their training names; a column without values may be all empty, but must be there."
         )
     if extra:
-        _log.warning("columns that the recipe does not know are left out: %s", ", ".join(extra))
+        logger.warning("columns that the recipe does not know are left out: %s", ", ".join(extra))
 
 
 def _warn_unread(unread: Mapping[str, int], rows: int) -> None:
     shown = [f"{name} ({count:,} of {rows:,})" for name, count in unread.items() if count]
     if shown:
-        _log.warning("values that do not read as their column's kind are missing now: %s", ", ".join(shown))
+        logger.warning("values that do not read as their column's kind are missing now: %s", ", ".join(shown))

@@ -42,7 +42,7 @@ _GLUED = re.compile(
     "|record|row|product|device|visitor|policy|loan|household|subscriber)(?:id|nr|no|num|number|key)"
 )
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ def _later_note(column: Column, context: Context, moments: pd.Series[pd.Timestam
     if not later:
         return ""
     if column.name not in context.drop:
-        _log.warning(
+        logger.warning(
             "%s lies after the row's own time in %s rows: if it was not known then, name it in data.drop",
             column.name,
             f"{later:,}",

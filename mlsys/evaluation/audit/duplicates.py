@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.evaluation.audit.check import Check, many
-from mlsys.evaluation.audit.ranking import average_precision, roc_auc, roc_auc_error
+from mlsys.evaluation.audit.ranking import roc_auc_error
 from mlsys.evaluation.audit.subject import AuditSubject
+from mlsys.evaluation.ranking import tie_groups
 
 NAME = "duplicates"
 ENOUGH_POSITIVES = 10
@@ -68,9 +69,10 @@ def _better(subject: AuditSubject, repeated: Mask) -> str | None:
         count, others = int(labels.sum()), int((~labels).sum())
         if min(count, others) < ENOUGH_POSITIVES:
             return None
-        aucs.append(roc_auc(scores, labels))
+        groups = tie_groups(scores, labels)
+        aucs.append(float(groups.roc_auc()))
         errors.append(roc_auc_error(aucs[-1], count, others))
-        precisions.append(average_precision(scores, labels[None])[0])
+        precisions.append(float(groups.average_precision()))
     if aucs[0] - aucs[1] < max(CLEARLY, ERRORS * float(np.hypot(errors[0], errors[1]))):
         return None
     return (

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mlsys.data.panel import Panel
 from mlsys.errors import FitError
 from mlsys.evaluation.audit.check import Check
-from mlsys.evaluation.audit.ranking import average_precision
 from mlsys.evaluation.audit.subject import AuditSubject
+from mlsys.evaluation.ranking import tie_groups
 from mlsys.evaluation.splits import Fold, Rows
 
 NAME = "label_placebo"
@@ -199,7 +199,7 @@ class _Judge:
 
     def __call__(self, labels: Mask) -> NDArray[np.float64]:
         """Return the average precision, shape (n_draws,), under labels of shape (n_draws, n_rows)."""
-        values = np.stack([average_precision(scores, labels[:, rows]) for rows, scores in self._folds])
+        values = np.stack([tie_groups(scores, labels[:, rows]).average_precision() for rows, scores in self._folds])
         there = ~np.isnan(values)
         count = there.sum(axis=0)
         sums = np.where(there, values, 0.0).sum(axis=0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mlsys.evaluation.audit.check import Check
-from mlsys.evaluation.audit.ranking import average_precision, roc_auc
 from mlsys.evaluation.audit.subject import AuditSubject
+from mlsys.evaluation.ranking import tie_groups
 
 NAME = "too_good"
 # With fewer positive rows an honest model of a rare outcome reaches the bound by luck, now and then.
@@ -29,7 +29,8 @@ def too_good(subject: AuditSubject, *, auc: float, odds: float) -> Check:
     for rows, scores in subject.by_fold():
         labels = subject.labels[rows]
         if 0 < labels.sum() < len(labels):
-            numbers.append((roc_auc(scores, labels), average_precision(scores, labels[None])[0], labels.mean()))
+            groups = tie_groups(scores, labels)
+            numbers.append((groups.roc_auc(), groups.average_precision(), labels.mean()))
     positives = int(subject.labels[subject.tested[subject.known]].sum())
     if not numbers or positives < ENOUGH_POSITIVES:
         return Check.not_applicable(NAME, f"{positives} positive test rows are too few to call any ranking too good.")

@@ -12,26 +12,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlsys.evaluation.canvas import (
-    CHANCE,
-    DASHED,
-    DOTTED,
-    INK,
-    LEFT,
-    RIGHT,
-    Words,
-    fold_ticks,
-    house_style,
-    log_axis,
-    name_lines,
-    name_y,
-    new_axes,
-    percent_axes,
-    picture,
-)
+from mlsys.evaluation.canvas import DASHED, INK, Words, house_style, picture
 from mlsys.evaluation.comparison.compare import Comparison
+from mlsys.evaluation.curve_plots import (
+    RARE,
+    CalibrationSeries,
+    FoldSeries,
+    Series,
+    add_legend,
+    calibration_bins,
+    fold_axes,
+    plot_by_fold,
+    plot_calibration,
+    plot_gain,
+    plot_precision_recall,
+    plot_roc,
+)
 from mlsys.evaluation.curves import Floats, Ranking, reliability
-from mlsys.evaluation.drawing import GRID, RARE, draw_reliability, low_end
 from mlsys.evaluation.formats import METRICS, percent
 
 # Okabe and Ito's palette; line styles and markers differ as well. Later runs are grey: more lines cannot be told apart.
@@ -62,14 +59,10 @@ class Line:
         style = {"color": COLOURS[self.number], "linestyle": STYLES[self.number], "linewidth": width}
         return style | {"label": self.label, "zorder": 20 - self.number}
 
-    def mean(self, curve: Callable[[Ranking], Floats]) -> Floats:
-        """Return a curve's mean over the folds."""
-        mean: Floats = np.mean([curve(ranking) for ranking in self.folds.values()], axis=0)
-        return mean
-
-    def value(self, metric: Callable[[Ranking], float]) -> float:
-        """Return a metric's mean over the folds."""
-        return float(np.mean([metric(ranking) for ranking in self.folds.values()]))
+    @property
+    def series(self) -> Series:
+        """The run's line in a plot of curves."""
+        return Series(list(self.folds.values()), self.style)
 
 
 def draw_overlays(comparison: Comparison) -> dict[str, bytes]:
@@ -96,60 +89,35 @@ def draw_overlays(comparison: Comparison) -> dict[str, bytes]:
 
 def draw_gain(figure: Figure, lines: Sequence[Line]) -> Words:
     """Draw the share of positives caught against the share contacted."""
-    axes = new_axes(figure, "share contacted, best first", "share of positives caught")
-    for line in lines:
-        axes.plot(GRID, line.mean(lambda ranking: ranking.gain_at(GRID)), **line.style)
-    axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="random", zorder=1)
-    percent_axes(axes)
-    _name_lines(figure, axes, lines)
+    axes = plot_gain(figure, [line.series for line in lines], entities="entities", positives="positives")
+    _add_legend(figure, axes, lines)
     at = np.asarray([0.1])
     return _words("Gain: caught by the first 10%", lines, lambda ranking: float(ranking.gain_at(at)[0]), percent)
 
 
 def draw_precision_recall(figure: Figure, lines: Sequence[Line]) -> Words:
     """Draw precision against recall."""
-    axes = new_axes(figure, "recall: share of positives caught", "precision: share that is right")
-    curves = [line.mean(lambda ranking: ranking.precision_at(GRID)) for line in lines]
-    for line, curve in zip(lines, curves, strict=True):
-        axes.plot(GRID, curve, **line.style)
-    base = lines[0].value(lambda ranking: ranking.base_rate)
-    axes.axhline(base, color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="random", zorder=1)
-    percent_axes(axes)
-    inner = GRID.size // 50  # the very first rows reach 100 % by luck alone
-    axes.set_ylim(0, min(1.01, max(1.3 * max(curve[inner:].max() for curve in curves), 2 * base)))
-    _name_lines(figure, axes, lines)
+    _add_legend(figure, plot_precision_recall(figure, [line.series for line in lines], positives="positives"), lines)
     return _words("Average precision", lines, Ranking.average_precision, METRICS["average_precision"].write)
 
 
 def draw_roc(figure: Figure, lines: Sequence[Line]) -> Words:
     """Draw the true positive rate against the false positive rate."""
-    axes = new_axes(figure, "false positive rate", "true positive rate")
-    for line in lines:
-        axes.plot(GRID, line.mean(lambda ranking: ranking.sensitivity_at(GRID)), **line.style)
-    axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="random", zorder=1)
-    percent_axes(axes)
-    _name_lines(figure, axes, lines)
+    _add_legend(figure, plot_roc(figure, [line.series for line in lines]), lines)
     return _words("ROC-AUC", lines, Ranking.roc_auc, METRICS["roc_auc"].write)
 
 
 def draw_calibration(figure: Figure, lines: Sequence[Line]) -> Words:
     """Draw observed against predicted rates, in bins of equally many expected positives."""
-    axes = new_axes(figure, "predicted probability", "observed rate")
     named = [line for line in lines if line.number < len(COLOURS)]
-    bins = int(np.clip(lines[0].outcome.sum() // 6, 4, 10))
+    bins, intervals = calibration_bins(lines[0].outcome), len(named) <= 2
     curves = [reliability(line.probability, line.outcome, bins) for line in named]
+    series = [
+        CalibrationSeries(curve, COLOURS[line.number], line.label, MARKERS[line.number], intervals)
+        for line, curve in zip(named, curves, strict=True)
+    ]
     rare = float(lines[0].outcome.mean()) < RARE
-    low = low_end(curves) if rare else 0.0
-    axes.plot([low, 1], [low, 1], color=CHANCE, linewidth=1.2, linestyle=DOTTED, label="perfect", zorder=1)
-    for line, curve in zip(named, curves, strict=True):
-        colour, marker = COLOURS[line.number], MARKERS[line.number]
-        draw_reliability(axes, curve, colour, line.label, low, marker=marker, intervals=len(named) <= 2)
-    if rare:
-        log_axis(axes, "x", low, 1.0)
-        log_axis(axes, "y", low, 1.0)
-    else:
-        percent_axes(axes)
-    _name_lines(figure, axes, lines)
+    _add_legend(figure, plot_calibration(figure, series, rare=rare), lines)
     highest = "; ".join(
         f"{line.label} predicted {percent(curve.predicted[-1])}, observed {percent(curve.observed[-1])}"
         for line, curve in zip(named, curves, strict=True)
@@ -159,13 +127,15 @@ def draw_calibration(figure: Figure, lines: Sequence[Line]) -> Words:
 
 def draw_folds(figure: Figure, lines: Sequence[Line]) -> Words:
     """Draw average precision and ROC-AUC by fold."""
-    upper, lower = (figure.add_axes((LEFT, bottom, RIGHT - LEFT, 0.24)) for bottom in (0.5, 0.15))
+    upper, lower = fold_axes(figure)
     names = sorted({name for line in lines for name in line.folds})
-    _by_fold(upper, lines, names, Ranking.average_precision, "average precision")
-    _by_fold(lower, lines, names, Ranking.roc_auc, "ROC-AUC")
+    for axes, metric, title in (
+        (upper, Ranking.average_precision, "average precision"),
+        (lower, Ranking.roc_auc, "ROC-AUC"),
+    ):
+        plot_by_fold(axes, [_by_fold(line, names, metric) for line in reversed(lines)], names, title)
     upper.set_ylim(bottom=0)
-    upper.tick_params(labelbottom=False)
-    _name_lines(figure, upper, lines)
+    _add_legend(figure, upper, lines)
     title = _ahead(lines, names)
     said = "; ".join(
         f"{line.label} "
@@ -175,28 +145,14 @@ def draw_folds(figure: Figure, lines: Sequence[Line]) -> Words:
     return Words(title, f"Metrics by fold. {title}. Average precision: {said}.")
 
 
-def _by_fold(
-    axes: Axes, lines: Sequence[Line], names: Sequence[str], metric: Callable[[Ranking], float], title: str
-) -> None:
-    for line in reversed(lines):
-        x = [names.index(name) for name in line.folds]
-        values = [metric(ranking) for ranking in line.folds.values()]
-        marker = MARKERS[line.number] if line.number < len(MARKERS) else ""
-        axes.plot(x, values, **line.style, marker=marker, markersize=4)
-        hollow = [at for at, name in zip(range(len(x)), line.folds, strict=True) if name in line.incomplete]
-        if hollow and marker:
-            axes.plot(
-                [x[at] for at in hollow],
-                [values[at] for at in hollow],
-                **{**line.style, "label": "_incomplete", "linewidth": 0, "zorder": 30},
-                marker=marker,
-                markersize=4,
-                markerfacecolor="white",
-            )
-    axes.set_xlim(-0.35, len(names) - 0.65)
-    step = -(-len(names) // 6)
-    axes.set_xticks(np.arange(len(names))[::step], labels=fold_ticks(names[::step]))
-    name_y(axes, title)
+def _by_fold(line: Line, names: Sequence[str], metric: Callable[[Ranking], float]) -> FoldSeries:
+    marker = MARKERS[line.number] if line.number < len(MARKERS) else ""
+    return FoldSeries(
+        places=[names.index(name) for name in line.folds],
+        values=[metric(ranking) for ranking in line.folds.values()],
+        style={**line.style, "marker": marker, "markersize": 4},
+        incomplete=[at for at, name in enumerate(line.folds) if name in line.incomplete] if marker else (),
+    )
 
 
 def _ahead(lines: Sequence[Line], names: Sequence[str]) -> str:
@@ -212,18 +168,16 @@ def _ahead(lines: Sequence[Line], names: Sequence[str]) -> str:
     return f"Average precision: {most} ahead in {wins} of {len(first)} folds"
 
 
-def _name_lines(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
+def _add_legend(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
     """Name the lines from the first to the last, in whichever order they were drawn."""
     order = {line.label: line.number for line in lines}
-    if name_lines(figure, axes, order=lambda name: order.get(name, len(order))) > 1:
-        place = axes.get_position()
-        axes.set_position((place.x0, place.y0, place.width, place.height - 0.055))
+    add_legend(figure, axes, order=lambda name: order.get(name, len(order)))
 
 
 def _words(
     what: str, lines: Sequence[Line], metric: Callable[[Ranking], float], write: Callable[[float], str]
 ) -> Words:
-    values = {line.label: line.value(metric) for line in lines}
+    values = {line.label: line.series.value(metric) for line in lines}
     said = ", ".join(f"{label} {write(value)}" for label, value in values.items())
     shown = ", ".join(f"{line.key} {write(values[line.label])}" for line in lines[:4])
     more = f" and {len(lines) - 4} more" if len(lines) > 4 else ""

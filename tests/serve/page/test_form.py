@@ -2,6 +2,7 @@
 
 import pytest
 
+from mlsys.runs.input_column import InputColumn
 from serve.page.form import form_fields, groups, shown
 from tests.pages import Page
 
@@ -12,7 +13,7 @@ def entry(name, **more):
 
 def test_fields_with_the_same_beginning_come_together_and_lone_ones_first():
     texts = ["users: total", "users: trend", "deals: share", "industry sector"]
-    found = groups([entry(str(i), description=text) for i, text in enumerate(texts)])
+    found = groups([InputColumn.of(entry(str(i), description=text)) for i, text in enumerate(texts)])
     assert [(group.title, [label for label, _ in group.fields]) for group in found] == [
         ("In general", ["Industry sector", "Deals: share"]),
         ("Users", ["Total", "Trend"]),

@@ -283,7 +283,10 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
         ("sqlite://predictions.db", "names no file. Give sqlite:///predictions.db"),
         ("sqlite:///", "names no file"),
         ("sqlite:///a.db?mode=ro", "names no file"),
-        ("postgresql://ann:hush@h/db?nonsense=1", r"postgresql://ann:\*\*\*@h/db\?\*\*\* is no URL of a PostgreSQL"),
+        (
+            "postgresql://ann:hush@h/db?nonsense=1&password=hush",
+            r"postgresql://ann:\*\*\*@h/db\?nonsense=1&password=\*\*\* is no URL of a PostgreSQL",
+        ),
     ],
 )
 def test_a_wrong_url_is_refused_in_words(url, message):

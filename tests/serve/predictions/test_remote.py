@@ -91,7 +91,7 @@ def test_what_was_handed_over_is_written(path, url, writing):
 
 
 def test_rows_wait_for_a_process_that_is_not_there(path, url, writing):
-    log = remote(path, room=5)
+    log = remote(path, max_pending=5)
     log.put([row(number) for number in range(4)])
     log.send()
     log.put([row(number) for number in range(4, 8)])

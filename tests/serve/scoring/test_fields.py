@@ -5,8 +5,9 @@ import time
 import numpy as np
 import pytest
 
+from mlsys.runs.input_column import input_columns
 from serve.scoring import InvalidInput
-from serve.scoring.fields import Inputs, fields_of
+from serve.scoring.fields import Inputs
 from serve.scoring.problems import LISTED
 
 SCHEMA = {
@@ -22,7 +23,7 @@ GOOD = {"users": 3, "mrr": 1.5, "plan": "free", "industry": "Retail"}
 
 @pytest.fixture
 def inputs():
-    return Inputs(fields_of(SCHEMA, {}))
+    return Inputs(input_columns(SCHEMA, {}))
 
 
 def problems(inputs, record):
@@ -148,8 +149,8 @@ def test_the_ends_of_a_range_are_inside(inputs):
 def test_a_long_list_of_categories_is_no_limit():
     listed = [f"level {i}" for i in range(200)]  # the most frequent ones, as schema.json says nothing of the others
     schema = {"inputs": [{"name": "city", "dtype": "string", "nullable": False, "categories": listed}]}
-    assert Inputs(fields_of(schema, {})).check({"city": "elsewhere"})[2] == ()
-    known = Inputs(fields_of(schema, {"city": frozenset({"elsewhere"})}))
+    assert Inputs(input_columns(schema, {})).check({"city": "elsewhere"})[2] == ()
+    known = Inputs(input_columns(schema, {"city": frozenset({"elsewhere"})}))
     assert known.check({"city": "elsewhere"})[2] == ()
     assert len(known.check({"city": "nowhere"})[2]) == 1
 
@@ -157,6 +158,6 @@ def test_a_long_list_of_categories_is_no_limit():
 @pytest.mark.parametrize("only", ["users", "plan"])
 def test_a_model_may_take_one_field(only):
     schema = {"inputs": [each for each in SCHEMA["inputs"] if each["name"] == only]}
-    one = Inputs(fields_of(schema, {}))
+    one = Inputs(input_columns(schema, {}))
     assert len(one.check({only: GOOD[only]})[0]) == (only == "users")
     assert len(one.block([{only: GOOD[only]}] * 3)[0]) == 3

@@ -1,0 +1,185 @@
+"""What an input of a model may hold: the one reading of schema.json, and the one rule for its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from mlsys.errors import RunError
+
+NUMBER, TEXT = "float64", "string"  # the dtypes of schema.json
+LARGEST = float.fromhex("0x1.fffffep+127")  # of float32, in which half of the libraries compute: they misread more
+MAX_LISTED = 200  # categories of one input that schema.json lists, the most frequent ones; there may be more
+SHOWN_CATEGORIES = 8
+
+
+@dataclass(frozen=True)
+class InputColumn:
+    """One input of a model.
+
+    Attributes
+    ----------
+    name, unit, description : str
+    number : bool
+        Whether it is a number; else a category.
+    nullable : bool
+        Whether it may be missing.
+    low, high : float
+        The range that training saw; infinite where it is not known. Values outside it are scored, with a warning.
+    listed : tuple of str
+        The categories in schema.json.
+    categories : frozenset of str or None
+        All categories that training saw; None where they are not known. Others are scored as unknown, with a warning.
+    example : float, str or None
+        A value that the model accepts.
+    """
+
+    name: str
+    number: bool
+    nullable: bool
+    low: float = -inf
+    high: float = inf
+    listed: tuple[str, ...] = ()
+    categories: frozenset[str] | None = None
+    unit: str = ""
+    description: str = ""
+    example: float | str | None = None
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any], known: frozenset[str] = frozenset()) -> InputColumn:
+        """Read one entry of the inputs in schema.json.
+
+        Parameters
+        ----------
+        entry : mapping
+            Of it, ``name``, ``dtype`` and ``nullable`` are required.
+        known : frozenset of str
+            All categories, where the model's encoder knows more than the schema lists.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            Where the entry is not as training writes it.
+        """
+        name, dtype = str(entry["name"]), entry["dtype"]
+        if dtype not in (NUMBER, TEXT):
+            raise ValueError(f"{name} has the dtype {dtype}; only {NUMBER} and {TEXT} are known")
+        listed = tuple(entry.get("categories") or ())
+        is_complete = known or (entry.get("categories") is not None and len(listed) < MAX_LISTED)
+        nullable = bool(entry["nullable"])
+        low, high = (entry.get(end) for end in ("min", "max"))
+        sample = (listed or ("",))[0] if dtype == TEXT else (0.0 if low is None else low)
+        return cls(
+            name=name,
+            number=dtype == NUMBER,
+            nullable=nullable,
+            low=-inf if low is None else float(low),
+            high=inf if high is None else float(high),
+            listed=listed,
+            categories=known.union(listed) if is_complete else None,
+            unit=str(entry.get("unit") or ""),
+            description=str(entry.get("description") or ""),
+            example=entry.get("example", None if nullable else sample),
+        )
+
+    @property
+    def title(self) -> str:
+        """The description, or the name where there is none."""
+        return self.description or self.name
+
+    @property
+    def dtype(self) -> str:
+        """The dtype in schema.json."""
+        return NUMBER if self.number else TEXT
+
+    @property
+    def has_range(self) -> bool:
+        """Whether training saw a lowest and a highest value."""
+        return self.low > -inf and self.high < inf
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be more categories than the listed ones."""
+        return not self.listed or len(self.listed) >= MAX_LISTED
+
+    @property
+    def expected(self) -> str:
+        """What it takes, for messages.
+
+        Examples
+        --------
+        >>> InputColumn("plan", number=False, nullable=True, categories=frozenset({"free", "pro"})).expected
+        "text or null, such as 'free', 'pro'"
+        """
+        kind = "a number below 3.4e38 in size" if self.number else "text"
+        kind += " or null" if self.nullable else ""
+        if self.number or not self.categories:
+            return kind
+        some = sorted(self.categories)[:SHOWN_CATEGORIES]
+        more = ", …" if len(self.categories) > len(some) else ""
+        return f"{kind}, such as {', '.join(map(repr, some))}{more}"
+
+    def accepts(self, value: object) -> bool:
+        """Return whether a parsed JSON value is one that it takes.
+
+        Examples
+        --------
+        >>> users = InputColumn("users", number=True, nullable=False)
+        >>> [users.accepts(value) for value in (3, True, "3", None, float("nan"))]
+        [True, False, False, False, False]
+        """
+        if value is None:
+            return self.nullable
+        if not self.number:
+            return is_text(value)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        return abs(value) <= LARGEST  # not so for NaN
+
+
+def input_columns(
+    schema: Mapping[str, Any], known: Mapping[str, frozenset[str]] | None = None
+) -> tuple[InputColumn, ...]:
+    """Return the inputs that schema.json describes.
+
+    Parameters
+    ----------
+    schema : mapping
+        Content of schema.json.
+    known : mapping of str to frozenset of str, optional
+        For some category inputs, all values that the model's encoder was fitted on: the schema lists the most frequent.
+
+    Raises
+    ------
+    RunError
+        Where the schema is not as training writes it, or names no inputs.
+    """
+    try:
+        columns = tuple(
+            InputColumn.of(entry, (known or {}).get(entry["name"], frozenset())) for entry in schema["inputs"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"schema.json does not describe the inputs as training does ({error!r}): train again."
+        ) from error
+    if not columns:
+        raise RunError("schema.json names no inputs, so there is nothing to score by: train again.")
+    return columns
+
+
+def is_text(value: object) -> bool:
+    r"""Return whether a value is text of whole characters: JSON can escape halves, which no library can store.
+
+    Examples
+    --------
+    >>> is_text("Malmö"), is_text("\ud800"), is_text(3)
+    (True, False, False)
+    """
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
