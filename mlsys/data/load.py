@@ -121,7 +121,7 @@ def with_demo(data: EventsData) -> EventsData:
         with FileLock(root / f"{folder.name}.lock"):
             if not (folder / "usage_actions.parquet").exists():
                 logger.info(
-                    "generating demo data (synthetic, with a few errors for the contracts to find) in %s", folder
+                    "generating synthetic demo data, with a few errors for the contracts to find, in %s", folder
                 )
                 demo.generate(folder, events=data.demo.events, seed=data.demo.seed)
     except OSError as error:

@@ -6,21 +6,24 @@ Levels, medians and scales are learned in ``fit``, from training rows only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from pandas.api.types import is_numeric_dtype
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from mlsys.pipeline.frames import check_columns, frame_of
 from mlsys.pipeline.needs import Needs
 
 MISSING = "(missing)"
@@ -133,8 +136,8 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    numbers, categories : list of str
-        Columns.
+    numbers, categories : list of str, optional
+        Columns, by their position in rows that are an array; by default those of a number type, and all others.
     max_categories, min_rows : int
         Which levels stand for themselves; the others share one.
     impute : bool
@@ -143,12 +146,36 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Whether missing and unseen categories become levels of their own, for models that take no missing category.
     scaled : bool
         Whether numbers are brought to one scale, for samplers that measure distances; trees split them alike.
+
+    Attributes
+    ----------
+    numbers_, categories_ : list of str
+        The columns; positions where ``fit`` was given an array.
+    levels_, rare_ : dict of str to list of str
+        For each category column, the levels that stand for themselves and those that share one.
+    fill_ : ndarray of float64, shape (n_numbers,)
+        What stands for a missing number; NaN where it stays missing.
+    scale_ : Pipeline
+        What scales the numbers, if there are any to scale.
+    n_features_in_ : int
+        Columns seen by ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if they have any.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"users": [1.0, None, 3.0], "plan": ["free", "pro", "free"]})
+    >>> NativeColumns(min_rows=2).fit_transform(rows)
+        f0      f1
+    0  1.0    free
+    1  NaN  (rare)
+    2  3.0    free
     """
 
     def __init__(
         self,
-        numbers: list[str],
-        categories: list[str],
+        numbers: Sequence[str] | Sequence[int] | None = None,
+        categories: Sequence[str] | Sequence[int] | None = None,
         max_categories: int = 50,
         min_rows: int = 10,
         impute: bool = False,
@@ -163,38 +190,71 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.name_missing = name_missing
         self.scaled = scaled
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
+    def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
         """Learn levels, medians and scales.
 
         Parameters
         ----------
-        X : DataFrame of shape (n_rows, n_features)
+        X : DataFrame or array-like of shape (n_rows, n_features)
             Training rows.
         y : ignored
+
+        Raises
+        ------
+        ValueError
+            If X lacks a column.
         """
-        self.levels_ = {name: self._levels(X[name]) for name in self.categories}
-        self.rare_ = {name: sorted(set(X[name].dropna()) - set(levels)) for name, levels in self.levels_.items()}
-        numbers = X[self.numbers].to_numpy(dtype=np.float64)
-        self.fill_ = X[self.numbers].median().fillna(0.0).to_numpy() if self.impute else _zero_where_empty(numbers)
-        if self.scaled and self.numbers:
+        frame = frame_of(self, X, reset=True)
+        self.numbers_, self.categories_ = self._columns(frame)
+        check_columns(self, frame, [*self.numbers_, *self.categories_])
+        self.levels_ = {name: self._levels(frame[name]) for name in self.categories_}
+        self.rare_ = {name: sorted(_texts(frame[name]) - set(levels)) for name, levels in self.levels_.items()}
+        numbers = frame[self.numbers_].to_numpy(dtype=np.float64)
+        medians = frame[self.numbers_].median().fillna(0.0).to_numpy() if self.impute else None
+        self.fill_ = _zero_where_empty(numbers) if medians is None else medians
+        if self.scaled and self.numbers_:
             self.scale_ = Pipeline(_scaling()).fit(self._filled(numbers))
         return self
 
-    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+    def transform(self, X: pd.DataFrame | ArrayLike) -> pd.DataFrame:
         """Return the columns named by position, so that no library trips over a special character.
 
         Parameters
         ----------
-        X : DataFrame of shape (n_rows, n_features)
-            Rows with the training columns.
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            Rows with the training columns; those of a DataFrame may be in any order.
+
+        Raises
+        ------
+        ValueError
+            If X lacks a column.
         """
-        values = self._filled(X[self.numbers].to_numpy(dtype=np.float64))
-        if self.scaled and self.numbers:
+        check_is_fitted(self)
+        frame = frame_of(self, X, reset=False)
+        check_columns(self, frame, [*self.numbers_, *self.categories_])
+        values = self._filled(frame[self.numbers_].to_numpy(dtype=np.float64))
+        if self.scaled and self.numbers_:
             values = self.scale_.transform(values)
-        out = pd.DataFrame(values, columns=[f"f{i}" for i in range(len(self.numbers))], index=X.index)
-        for offset, name in enumerate(self.categories, start=len(self.numbers)):
-            out[f"f{offset}"] = self._encode(X[name], self.levels_[name], self.rare_[name])
+        out = pd.DataFrame(values, columns=[f"f{i}" for i in range(len(self.numbers_))], index=frame.index)
+        for offset, name in enumerate(self.categories_, start=len(self.numbers_)):
+            out[f"f{offset}"] = self._encode(frame[name], self.levels_[name], self.rare_[name])
         return out
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:  # noqa: ARG002
+        """Return the names of the columns that ``transform`` gives."""
+        check_is_fitted(self)
+        return np.array([f"f{i}" for i in range(len(self.numbers_) + len(self.categories_))], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
+        return _takes_categories(super().__sklearn_tags__())
+
+    def _columns(self, frame: pd.DataFrame) -> tuple[list[Hashable], list[Hashable]]:
+        """Return the number and the category columns: those given, or else those of the type that no other names."""
+        numeric = [name for name, dtype in frame.dtypes.items() if is_numeric_dtype(dtype)]
+        given: Sequence[Hashable] = [*(self.numbers or ()), *(self.categories or ())]
+        numbers = self.numbers if self.numbers is not None else [name for name in numeric if name not in given]
+        others = [name for name in frame.columns if name not in numeric and name not in given]
+        return list(numbers), list(others if self.categories is None else self.categories)
 
     def _filled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.where(np.isnan(values), self.fill_, values)
@@ -211,8 +271,20 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         grouped = set(rare)
         allowed = [*levels, RARE, *([MISSING, UNKNOWN] if self.name_missing else [])]
         absent = (MISSING, UNKNOWN) if self.name_missing else (None, None)
-        mapped = {value: _place(value, known, grouped, absent) for value in text.unique()}
+        mapped = {
+            value: _place(None if value is None else str(value), known, grouped, absent) for value in text.unique()
+        }
         return pd.Categorical([mapped[value] for value in text], categories=allowed)
+
+
+def _texts(column: pd.Series[Any]) -> set[str]:
+    return {str(value) for value in column.dropna().unique()}
+
+
+def _takes_categories(tags: Any) -> Any:  # noqa: ANN401 - scikit-learn's Tags
+    tags.input_tags.categorical = tags.input_tags.string = tags.input_tags.allow_nan = True
+    tags.transformer_tags.preserves_dtype = []
+    return tags
 
 
 def _place(value: str | None, known: set[str], rare: set[str], absent: tuple[str | None, str | None]) -> str | None:
@@ -223,58 +295,106 @@ def _place(value: str | None, known: set[str], rare: set[str], absent: tuple[str
     return RARE if value in rare else absent[1]
 
 
-class FillEmpty(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Put 0 into number columns that training never saw a value of: not every library takes a column of nothing."""
+class FillEmpty(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Put 0 into number columns that training never saw a value of: not every library takes a column of nothing.
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
+    Attributes
+    ----------
+    fill_ : ndarray of float64, shape (n_features,)
+        0 for such columns, NaN for the others.
+    n_features_in_ : int
+        Columns seen by ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if they have any.
+
+    Examples
+    --------
+    >>> FillEmpty().fit_transform([[1.0, None], [None, None]])
+    array([[ 1.,  0.],
+           [nan,  0.]])
+    """
+
+    def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
         """Find the empty columns.
 
         Parameters
         ----------
-        X : DataFrame of shape (n_rows, n_features)
+        X : DataFrame or array-like of shape (n_rows, n_features)
         y : ignored
         """
-        self.fill_ = _zero_where_empty(np.asarray(X, dtype=np.float64))
+        self.fill_ = _zero_where_empty(_numbers(self, X, reset=True))
         return self
 
-    def transform(self, X: pd.DataFrame) -> NDArray[np.float64]:
+    def transform(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:
         """Return the numbers.
 
         Parameters
         ----------
-        X : DataFrame of shape (n_rows, n_features)
+        X : DataFrame or array-like of shape (n_rows, n_features)
         """
-        values = np.asarray(X, dtype=np.float64)
+        check_is_fitted(self)
+        values = _numbers(self, X, reset=False)
         return np.where(np.isnan(values), self.fill_, values)
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
+        return _takes_missing(super().__sklearn_tags__())
+
+
+def _numbers(estimator: Any, X: pd.DataFrame | ArrayLike, *, reset: bool) -> NDArray[np.float64]:  # noqa: ANN401
+    # Whether numbers may be missing or infinite is for the model to say.
+    return validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, reset=reset)  # type: ignore[no-any-return]
+
+
+def _takes_missing(tags: Any) -> Any:  # noqa: ANN401 - scikit-learn's Tags
+    tags.input_tags.allow_nan = True
+    return tags
 
 
 def _zero_where_empty(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isnan(values).all(axis=0), 0.0, np.nan)
 
 
-class SignedLog(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """sign(x) log(1 + |x|): brings counts that spread over orders of magnitude to one scale."""
+class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """sign(x) log(1 + |x|): brings counts that spread over orders of magnitude to one scale.
 
-    def fit(self, X: NDArray[np.float64], y: object = None) -> Self:  # noqa: ARG002
-        """Remember the number of columns.
+    Attributes
+    ----------
+    n_features_in_ : int
+        Columns seen by ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if they have any.
+
+    Examples
+    --------
+    >>> SignedLog().fit_transform([[-1.0, 0.0, 999.0]]).round(2)
+    array([[-0.69,  0.  ,  6.91]])
+    """
+
+    def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
+        """Remember the columns; there is nothing to learn.
 
         Parameters
         ----------
-        X : ndarray of shape (n_rows, n_features)
+        X : DataFrame or array-like of shape (n_rows, n_features)
         y : ignored
         """
-        self.n_features_in_ = X.shape[1]
+        _numbers(self, X, reset=True)
         return self
 
-    def transform(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+    def transform(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:
         """Return the transformed numbers.
 
         Parameters
         ----------
-        X : ndarray of shape (n_rows, n_features)
+        X : DataFrame or array-like of shape (n_rows, n_features)
         """
-        values = np.asarray(X, dtype=np.float64)
+        values = _numbers(self, X, reset=False)
         return np.sign(values) * np.log1p(np.abs(values))
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
+        tags = _takes_missing(super().__sklearn_tags__())
+        tags.requires_fit = False
+        return tags
 
 
 def _scaling() -> list[tuple[str, Any]]:
@@ -300,29 +420,52 @@ def _columns(
     )
 
 
-class AsText(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Category columns as Python strings with NaN where missing, whatever pandas stores them in."""
+class AsText(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Category columns as Python strings with NaN where missing, whatever pandas stores them in.
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002
-        """Remember the columns.
+    Attributes
+    ----------
+    n_features_in_ : int
+        Columns seen by ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if they have any.
+
+    Examples
+    --------
+    >>> AsText().fit_transform(pd.DataFrame({"plan": pd.Categorical(["free", None])}))
+    array([['free'],
+           [nan]], dtype=object)
+    """
+
+    def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
+        """Remember the columns; there is nothing to learn.
 
         Parameters
         ----------
-        X : DataFrame of shape (n_rows, n_features)
+        X : DataFrame or array-like of shape (n_rows, n_features)
         y : ignored
         """
-        self.n_features_in_ = X.shape[1]
+        self._values(X, reset=True)
         return self
 
-    def transform(self, X: pd.DataFrame) -> NDArray[np.object_]:
+    def transform(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.object_]:
         """Return an object array.
 
         Parameters
         ----------
-        X : DataFrame of shape (n_rows, n_features)
+        X : DataFrame or array-like of shape (n_rows, n_features)
         """
-        plain = X.astype(object)
-        return plain.where(plain.notna(), np.nan).to_numpy(dtype=object)
+        values = self._values(X, reset=False).astype(object)
+        values[pd.isna(values)] = np.nan
+        return values
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
+        tags = _takes_categories(super().__sklearn_tags__())
+        tags.requires_fit = False
+        return tags
+
+    def _values(self, X: pd.DataFrame | ArrayLike, *, reset: bool) -> NDArray[Any]:
+        return validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)  # type: ignore[no-any-return]
 
 
 class Output(NamedTuple):
@@ -362,7 +505,7 @@ def outputs_of(encoder: Any) -> list[Output]:  # noqa: ANN401 - a NativeColumns 
     ['users', 'users', 'plan', 'plan']
     """
     if isinstance(encoder, NativeColumns):
-        return [Output(name, False) for name in encoder.numbers] + [Output(name, True) for name in encoder.categories]
+        return [Output(name, False) for name in encoder.numbers_] + [Output(name, True) for name in encoder.categories_]
     (_, numbers, number_names), (_, categories, category_names) = encoder.transformers_[:2]
     sources = list(number_names)
     if number_names and "impute" in numbers.named_steps:

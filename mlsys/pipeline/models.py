@@ -7,10 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted, check_X_y
 
 from mlsys.errors import FitError
+from mlsys.pipeline.frames import check_columns, frame_of
 
 
 class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -18,9 +21,22 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    feature : str
-        The column; larger is likelier, and a missing value counts as 0. It reads the panel's columns, so no encoder
-        stands before it.
+    feature : str or int
+        The column, by its position in rows that are an array; larger is likelier, and a missing value counts as 0. It
+        reads the panel's columns, so no encoder stands before it.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (2,)
+        The labels, the positive one last.
+    prior_ : float
+        Share of positive rows.
+    lowest_, mean_ : float
+        The column's lowest value, at most 0, and how far its mean is above it.
+    n_features_in_ : int
+        Columns seen by ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if they have any.
 
     Examples
     --------
@@ -31,48 +47,80 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     reads_panel = True
 
-    def __init__(self, feature: str = "users_max_28d") -> None:
+    def __init__(self, feature: str | int = "users_max_28d") -> None:
         self.feature = feature
 
-    def fit(self, X: pd.DataFrame, y: NDArray[np.int8]) -> Self:
+    def fit(self, X: pd.DataFrame | ArrayLike, y: ArrayLike) -> Self:
         """Learn the prevalence and the column's mean and lowest value.
 
         Parameters
         ----------
-        X : DataFrame of shape (n_rows, n_features)
-        y : ndarray of int8, shape (n_rows,)
+        X : DataFrame or array-like of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,)
+            Labels of two classes.
+
+        Raises
+        ------
+        ValueError
+            If X lacks the column, or y does not hold two classes.
         """
-        self.classes_ = np.array([0, 1])
-        self.prior_ = float(np.mean(y))
-        values = np.nan_to_num(X[self.feature].to_numpy(dtype=np.float64))
+        column = self._column(X, reset=True)
+        _, labels = check_X_y(column.reshape(-1, 1), y, estimator=self, ensure_all_finite=False)
+        kind = type_of_target(labels, input_name="y", raise_unknown=True)
+        if kind != "binary":
+            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) < 2:
+            raise ValueError("ActivityRanking needs labels of two classes, and y holds one class.")
+        self.prior_ = float(np.mean(labels == self.classes_[1]))
+        values = np.nan_to_num(column)
         self.lowest_ = min(float(values.min()), 0.0)
         self.mean_ = float(values.mean()) - self.lowest_
         return self
 
-    def predict_proba(self, X: pd.DataFrame) -> NDArray[np.float64]:
+    def predict_proba(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:
         """Return probabilities.
 
         Parameters
         ----------
-        X : DataFrame of shape (n_rows, n_features)
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            The columns of a DataFrame may be in any order.
 
         Returns
         -------
         ndarray of shape (n_rows, 2)
         """
-        values = np.maximum(np.nan_to_num(X[self.feature].to_numpy(dtype=np.float64)) - self.lowest_, 0.0)
+        check_is_fitted(self)
+        values = np.maximum(np.nan_to_num(self._column(X, reset=False)) - self.lowest_, 0.0)
         odds = self.prior_ / (1.0 - self.prior_) * (1.0 + (values - self.mean_) / (2.0 * (self.mean_ or 1.0)))
         positive = odds / (1.0 + odds)
         return np.column_stack([1.0 - positive, positive])
 
-    def predict(self, X: pd.DataFrame) -> NDArray[np.int64]:
-        """Return 1 where the probability is at least one half.
+    def predict(self, X: pd.DataFrame | ArrayLike) -> NDArray[Any]:
+        """Return the positive label where the probability is at least one half.
 
         Parameters
         ----------
-        X : DataFrame of shape (n_rows, n_features)
+        X : DataFrame or array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
         """
-        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)
+        likely = self.predict_proba(X)[:, 1] >= 0.5
+        return self.classes_[likely.astype(np.intp)]
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.classifier_tags.poor_score = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _column(self, X: pd.DataFrame | ArrayLike, *, reset: bool) -> NDArray[np.float64]:
+        frame = frame_of(self, X, reset=reset)
+        check_columns(self, frame, [self.feature])
+        return frame[self.feature].to_numpy(dtype=np.float64)
 
 
 def vote(members: Mapping[str, Any], weights: Sequence[float] | None = None) -> Any:  # noqa: ANN401

@@ -24,6 +24,7 @@ CODE = (
     "runs",
     "pipeline/__init__.py",
     "pipeline/encoders.py",
+    "pipeline/frames.py",
     "pipeline/models.py",
     "pipeline/needs.py",
 )

@@ -180,7 +180,9 @@ def known_levels(pipeline: Part) -> dict[str, frozenset[str]]:
     if encoder is None:
         return {}
     if encoder.kind == "mlsys.NativeColumns":
-        return {name: frozenset(encoder["levels_"][name]) | {*encoder["rare_"][name]} for name in encoder["categories"]}
+        return {
+            name: frozenset(encoder["levels_"][name]) | {*encoder["rare_"][name]} for name in encoder["categories_"]
+        }
     (_, step, names) = encoder["transformers_"][1]
     levels = dict(step["steps"])["levels"]["categories_"] if names else []
     return {name: frozenset(texts.tolist()) - {MISSING} for name, texts in zip(names, levels, strict=True)}
@@ -189,7 +191,7 @@ def known_levels(pipeline: Part) -> dict[str, frozenset[str]]:
 def native_labels(encoder: Part) -> dict[str, tuple[dict[str | None, str | None], str | None]]:
     """Return the label of each value that a NativeColumns knows, by column, and that of any other value."""
     labels = {}
-    for name in encoder["categories"]:
+    for name in encoder["categories_"]:
         absent = (MISSING, UNKNOWN) if encoder["name_missing"] else (None, None)
         known: dict[str | None, str | None] = dict.fromkeys(encoder["rare_"][name], RARE)
         known |= {level: level for level in encoder["levels_"][name]}
@@ -217,7 +219,7 @@ def scale_of(steps: Mapping[str, Part]) -> tuple[Floats, Floats] | None:
 
 
 def _native(encoder: Part, inputs: Inputs) -> Encoding:
-    numbers, categories = encoder["numbers"], encoder["categories"]
+    numbers, categories = encoder["numbers_"], encoder["categories_"]
     lookups = []
     for offset, name in enumerate(categories):
         labels, other = native_labels(encoder)[name]

@@ -3,8 +3,24 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from mlsys.pipeline.encoders import MISSING, RARE, UNKNOWN, Native, NativeColumns, OneHot, Ordinal, Target, outputs_of
+from mlsys.pipeline import encoders
+from mlsys.pipeline.encoders import (
+    MISSING,
+    RARE,
+    UNKNOWN,
+    AsText,
+    FillEmpty,
+    Native,
+    NativeColumns,
+    OneHot,
+    Ordinal,
+    SignedLog,
+    Target,
+    outputs_of,
+)
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.needs import Needs
 from mlsys.runs.model_io import load_model, model_bytes, save_model
@@ -17,6 +33,73 @@ BOOSTED = Needs(categories=True, missing=True, missing_categories=True, scaled=F
 def with_level(inputs, level, column=SIZE):
     """Return the rows with one level throughout."""
     return inputs.assign(**{column: pd.Series([level] * len(inputs), index=inputs.index, dtype="str")})
+
+
+TRANSFORMERS = [FillEmpty(), SignedLog(), AsText(), NativeColumns(), NativeColumns(impute=True, scaled=True)]
+# The checks that a transformer cannot pass, and why; a check that does pass must not be listed.
+TEXT = "it compares outputs as numbers, and these are text"
+EXPECTED_FAILURES = {
+    AsText: dict.fromkeys(
+        [
+            "check_estimators_pickle",
+            "check_fit_idempotent",
+            "check_methods_sample_order_invariance",
+            "check_methods_subset_invariance",
+            "check_pipeline_consistency",
+            "check_transformer_data_not_an_array",
+            "check_transformer_general",
+        ],
+        TEXT,
+    ),
+}
+
+
+def expected_failures(transformer):
+    return EXPECTED_FAILURES.get(type(transformer), {})
+
+
+# scikit-learn's contract
+
+
+@parametrize_with_checks(TRANSFORMERS, expected_failed_checks=expected_failures, xfail_strict=True)
+def test_scikit_learns_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.EstimatorCheckFailedWarning")
+def test_expected_failures_name_checks_that_there_are():
+    for kind, checks in EXPECTED_FAILURES.items():
+        results = check_estimator(kind(), expected_failed_checks=checks, on_skip=None, on_fail=None)
+        assert {result["check_name"] for result in results if result["status"] == "xfail"} == set(checks)
+
+
+def test_every_transformer_is_checked():
+    own = [it for it in vars(encoders).values() if isinstance(it, type) and it.__module__ == encoders.__name__]
+    assert {type(it) for it in TRANSFORMERS} == {it for it in own if issubclass(it, BaseEstimator)}
+
+
+@pytest.mark.parametrize("transformer", [FillEmpty(), SignedLog(), AsText()], ids=repr)
+def test_columns_keep_their_names(transformer):
+    rows = pd.DataFrame({"b": [1.0, np.nan], "a": [2.0, 3.0]})
+    made = clone(transformer).set_output(transform="pandas").fit_transform(rows)
+    assert made.columns.tolist() == ["b", "a"]
+    with pytest.raises(ValueError, match="feature names should match"):
+        clone(transformer).fit(rows).transform(rows[["a", "b"]])
+
+
+def test_text_is_the_same_for_rows_alone_and_in_another_order():
+    rows = np.array([["a", None], [np.nan, "b"], ["c", "d"]], dtype=object)
+    fitted = AsText().fit(rows)
+    expected = np.array([["a", np.nan], [np.nan, "b"], ["c", "d"]], dtype=object)
+    np.testing.assert_array_equal(fitted.transform(rows), expected)
+    np.testing.assert_array_equal(fitted.transform(rows[::-1])[::-1], expected)
+    np.testing.assert_array_equal(np.vstack([fitted.transform(rows[[row]]) for row in range(3)]), expected)
+
+
+def test_text_leaves_the_rows_as_they_were():
+    rows = np.array([["a"], [None]], dtype=object)
+    AsText().fit_transform(rows)
+    assert rows.tolist() == [["a"], [None]]
 
 
 # One suite that every encoder passes with every model
@@ -157,6 +240,41 @@ def test_native_numbers_without_a_sampler_are_as_they_were():
     rows = pd.DataFrame({"share": [0.1, 0.3], "actions": [1e6, np.nan]})
     encoded = Native().build(list(rows), [], BOOSTED).fit_transform(rows)
     np.testing.assert_array_equal(encoded, rows)
+
+
+def test_native_columns_are_told_apart_by_their_types():
+    rows = pd.DataFrame({"n": [1, 2], "flag": [True, False], "c": ["a", "b"], "d": pd.Categorical([1, 1])})
+    for options, numbers, categories in [
+        ({}, ["n", "flag"], ["c", "d"]),
+        ({"numbers": ["n"]}, ["n"], ["c", "d"]),
+        ({"categories": ["c", "flag"]}, ["n"], ["c", "flag"]),
+    ]:
+        encoder = NativeColumns(min_rows=1, **options).fit(rows)
+        assert (encoder.numbers_, encoder.categories_) == (numbers, categories)
+        names = [f"f{i}" for i in range(len(numbers) + len(categories))]
+        assert encoder.transform(rows).columns.tolist() == encoder.get_feature_names_out().tolist() == names
+
+
+def test_native_columns_of_an_array_are_those_of_a_frame():
+    rows = pd.DataFrame({"n": [1.0, np.nan, 3.0], "c": ["a", "b", "a"]})
+    encoded = NativeColumns(min_rows=1).fit_transform(rows)
+    pd.testing.assert_frame_equal(NativeColumns(min_rows=1).fit_transform(rows.to_numpy()), encoded)
+    pd.testing.assert_frame_equal(NativeColumns([0], [1], min_rows=1).fit_transform(rows.to_numpy()), encoded)
+
+
+def test_categories_that_are_not_text_have_levels_of_their_own():
+    rows = pd.DataFrame({"c": pd.Categorical([1, 2, 2, 3, 3])})
+    assert NativeColumns(min_rows=2).fit_transform(rows)["f0"].tolist() == [RARE, "2", "2", "3", "3"]
+
+
+def test_native_columns_refuse_rows_without_one_of_them():
+    rows = pd.DataFrame({"n": [1.0, 2.0], "c": ["a", "b"]})
+    for act in (
+        lambda: NativeColumns(["n", "m"], []).fit(rows),
+        lambda: NativeColumns().fit(rows).transform(rows[["c"]]),
+    ):
+        with pytest.raises(ValueError, match=r"NativeColumns reads columns that X does not have: \['[mn]'\]"):
+            act()
 
 
 def test_the_most_frequent_levels_are_kept_ties_in_sort_order():

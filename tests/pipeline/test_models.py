@@ -6,6 +6,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mlsys.errors import FitError
 from mlsys.pipeline.fitting import Training, fit
@@ -55,6 +56,11 @@ def test_the_order_of_columns_does_not_matter(any_model, fitted, later):
 # Ranking by one column
 
 
+@parametrize_with_checks([ActivityRanking(feature=0)])  # the checks' rows are arrays, whose columns have no names
+def test_scikit_learns_contract(estimator, check):
+    check(estimator)
+
+
 def ranked(values, labels, later=None):
     model = ActivityRanking("n").fit(pd.DataFrame({"n": np.array(values, dtype=float)}), np.array(labels))
     return model.predict_proba(pd.DataFrame({"n": np.array(values if later is None else later, dtype=float)}))[:, 1]
@@ -83,6 +89,28 @@ def test_activity_takes_negative_and_missing_values():
 def test_activity_predicts_the_likelier_class():
     rows = pd.DataFrame({"n": [0.0, 0.0, 0.0, 8.0]})
     assert ActivityRanking("n").fit(rows, np.array([0, 0, 1, 1])).predict(rows).tolist() == [0, 0, 0, 1]
+
+
+def test_activity_takes_any_two_labels():
+    rows = pd.DataFrame({"n": [0.0, 0.0, 0.0, 8.0]})
+    model = ActivityRanking("n").fit(rows, ["no", "no", "yes", "yes"])
+    assert model.classes_.tolist() == ["no", "yes"]
+    assert model.predict(rows).tolist() == ["no", "no", "no", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"), [([1, 1], "y holds one class"), ([0, 1, 2], "Only binary"), ([0.1, 0.2], "continuous")]
+)
+def test_activity_refuses_labels_that_are_not_two_classes(labels, said):
+    with pytest.raises(ValueError, match=said):
+        ActivityRanking("n").fit(pd.DataFrame({"n": np.arange(len(labels))}), labels)
+
+
+def test_activity_refuses_rows_without_its_column():
+    model = ActivityRanking("n").fit(pd.DataFrame({"n": [1.0, 2.0]}), [0, 1])
+    for act in (model.predict, lambda rows: clone(model).fit(rows, [0, 1])):
+        with pytest.raises(ValueError, match=r"ActivityRanking reads columns that X does not have: \['n'\]"):
+            act(pd.DataFrame({"m": [1.0, 2.0]}))
 
 
 # Votes

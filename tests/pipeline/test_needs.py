@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from xgboost import XGBClassifier
 
 from mlsys.pipeline.needs import Needs, learned_prior, library, needs_of
-from mlsys.pipeline.sampling import SmoteMixed
+from mlsys.pipeline.smote import SmoteMixed
 
 LABELS = (np.arange(100) < 4).astype(np.int8)
 BALANCED = 0.5

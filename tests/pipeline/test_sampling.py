@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from imblearn.combine import SMOTEENN, SMOTETomek
-from imblearn.over_sampling import ADASYN, SMOTE
+from imblearn.over_sampling import ADASYN, SMOTE, SMOTENC
 from imblearn.under_sampling import EditedNearestNeighbours
 
 from mlsys.errors import FitError
 from mlsys.pipeline.encoders import Native, OneHot, Output, outputs_of
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.needs import Needs
-from mlsys.pipeline.sampling import SmoteMixed, resample
+from mlsys.pipeline.sampling import resample
+from mlsys.pipeline.smote import SmoteMixed
 from mlsys.runs.model_io import load_model, model_bytes, save_model
 
 ENCODERS = ["native", "onehot", "target"]
@@ -151,7 +152,7 @@ def test_a_new_row_has_exactly_one_level_of_a_one_hot_category(numbers):
     rows, y = mixed_rows()
     encoder = OneHot(min_rows=1).build(numbers, ["c", "d"], SCALED)
     outputs = outputs_of(fitted := encoder.fit(rows))
-    X, labels = resample(SmoteMixed(), fitted.transform(rows), y, outputs)
+    X, labels = resample(SmoteMixed(random_state=0), fitted.transform(rows), y, outputs)
     assert labels.mean() == 0.5
     for source in ("c", "d"):
         group = [column for column, output in enumerate(outputs) if output.source == source]
@@ -164,8 +165,8 @@ def test_one_hot_and_native_categories_are_resampled_alike():
     rows, y = mixed_rows()
     onehot = OneHot(min_rows=1).build(["n"], ["c", "d"], Needs(False, False, False, False)).fit(rows)
     native = Native(min_rows=1).build(["n"], ["c", "d"], Needs(True, False, False, False)).fit(rows)
-    spread, _ = resample(SmoteMixed(), onehot.transform(rows), y, outputs_of(onehot))
-    whole, _ = resample(SmoteMixed(), native.transform(rows), y, outputs_of(native))
+    spread, _ = resample(SmoteMixed(random_state=0), onehot.transform(rows), y, outputs_of(onehot))
+    whole, _ = resample(SmoteMixed(random_state=0), native.transform(rows), y, outputs_of(native))
     np.testing.assert_allclose(spread[:, 0], whole["f0"])
     levels = np.array(["a", "b", "c"])
     assert levels[spread[:, 1:4].argmax(axis=1)].tolist() == whole["f1"].tolist()
@@ -176,7 +177,7 @@ def test_category_columns_keep_their_levels():
     rows, y = mixed_rows()
     encoder = Native(min_rows=1).build(["n"], ["c", "d"], Needs(True, False, False, False)).fit(rows)
     encoded = encoder.transform(rows)
-    resampled, _ = resample(SmoteMixed(), encoded, y, outputs_of(encoder))
+    resampled, _ = resample(SmoteMixed(random_state=0), encoded, y, outputs_of(encoder))
     assert resampled.dtypes.to_dict() == encoded.dtypes.to_dict()
     assert len(resampled) == 2 * 68
 
@@ -184,17 +185,25 @@ def test_category_columns_keep_their_levels():
 def test_codes_are_never_interpolated():
     X, y = numbers_with(positives=12, columns=2)
     X[:, 1] = np.arange(60) % 3
-    rows, _ = resample(SmoteMixed(), X, y, [NUMBER, LEVEL])
+    rows, _ = resample(SmoteMixed(random_state=0), X, y, [NUMBER, LEVEL])
     assert set(rows[:, 1]) == {0.0, 1.0, 2.0}
-    rows, _ = resample(SmoteMixed(), X, y, [NUMBER, Output("c", False)])
+    rows, _ = resample(SmoteMixed(random_state=0), X, y, [NUMBER, Output("c", False)])
     assert not set(rows[:, 1]) <= {0.0, 1.0, 2.0}
+
+
+def test_smotenc_is_told_which_codes_are_categories():
+    X, y = numbers_with(positives=12, columns=2)
+    X[:, 1] = np.arange(60) % 3
+    ours, _ = resample(SmoteMixed(random_state=0), X, y, [NUMBER, LEVEL])
+    theirs, _ = resample(SMOTENC("auto", random_state=0), X, y, [NUMBER, LEVEL])
+    np.testing.assert_array_equal(ours, theirs)
 
 
 # Few positives, and samplers that fail
 
 
 @pytest.mark.parametrize(
-    "sampler", [SMOTE(random_state=0), SmoteMixed(), SMOTEENN(random_state=0), SMOTETomek(random_state=0)]
+    "sampler", [SMOTE(random_state=0), SmoteMixed(random_state=0), SMOTEENN(random_state=0), SMOTETomek(random_state=0)]
 )
 def test_neighbours_are_lowered_and_the_log_says_so(sampler, caplog):
     X, y = numbers_with(positives=3)
@@ -213,7 +222,7 @@ def test_neighbours_stay_where_there_are_enough(caplog):
 
 def test_the_given_sampler_is_not_changed():
     X, y = numbers_with(positives=3)
-    for sampler in (SMOTE(random_state=0), SMOTEENN(random_state=0)):
+    for sampler in (SMOTE(random_state=0), SMOTEENN(random_state=0), SmoteMixed(random_state=0)):
         before = sampler.get_params(deep=False)
         resample(sampler, X, y, [NUMBER] * 3)
         assert sampler.get_params(deep=False) == before

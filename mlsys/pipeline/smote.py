@@ -1,0 +1,141 @@
+"""SMOTE for numeric, categorical and mixed columns, as one imbalanced-learn sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
+from imblearn.over_sampling.base import BaseOverSampler
+from imblearn.utils import check_target_type
+from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
+
+
+class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
+    """SMOTE for any mix of columns: SMOTENC for mixed ones, SMOTE for numbers only, SMOTEN for categories only.
+
+    Parameters
+    ----------
+    categorical_features : "auto" or sequence of (int or sequence of int)
+        Positions of the categorical columns, as in SMOTENC. A sequence of positions stands for one category that is
+        one-hot encoded: its columns are resampled together, so that a new row has exactly one level. ``"auto"`` means
+        the columns of a DataFrame that have pandas' category dtype.
+    sampling_strategy : float, str, dict or callable
+        What to resample, as in SMOTE. A float is the number of minority rows per majority row after resampling.
+    random_state : int, RandomState or None
+        Seed.
+    k_neighbors : int or NearestNeighbors
+        Neighbours of the same class between which new rows are interpolated.
+
+    Attributes
+    ----------
+    sampling_strategy_ : dict
+        Rows to add, by class.
+    n_features_in_ : int
+        Columns seen by ``fit_resample``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if they have any.
+
+    References
+    ----------
+    Chawla, Bowyer, Hall and Kegelmeyer (2002), SMOTE: Synthetic Minority Over-sampling Technique, section 6.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"users": [1.0, 2.0, 3.0, 4.0, 8.0, 9.0], "plan": pd.Categorical(list("aabbcc"))})
+    >>> X, y = SmoteMixed(random_state=0, k_neighbors=1).fit_resample(rows, [0, 0, 0, 0, 1, 1])
+    >>> sum(y), X["plan"].tolist()[6:]
+    (4, ['c', 'c'])
+    """
+
+    def __init__(
+        self,
+        categorical_features: str | Sequence[int | Sequence[int]] = "auto",
+        *,
+        sampling_strategy: Any = "auto",  # noqa: ANN401 - whatever imbalanced-learn takes
+        random_state: int | np.random.RandomState | None = None,
+        k_neighbors: Any = 5,  # noqa: ANN401
+    ) -> None:
+        super().__init__(sampling_strategy=sampling_strategy)
+        self.categorical_features = categorical_features
+        self.random_state = random_state
+        self.k_neighbors = k_neighbors
+
+    def _check_X_y(self, X: Any, y: Any) -> tuple[Any, NDArray[Any], bool]:  # noqa: ANN401, N802 - the base's hook
+        """Validate the rows; a DataFrame stays one, so that its columns keep their dtypes."""
+        y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
+        if isinstance(X, pd.DataFrame):
+            return *validate_data(self, X=X, y=y, skip_check_array=True), binarize_y
+        dtype = "numeric" if isinstance(self.categorical_features, str) else None  # categories may be text
+        return *validate_data(self, X=X, y=y, dtype=dtype), binarize_y
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - imbalanced-learn's Tags
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        return tags
+
+    def _fit_resample(self, X: Any, y: NDArray[Any]) -> tuple[Any, NDArray[Any]]:  # noqa: ANN401
+        """Return resampled rows and labels.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray of shape (n_rows, n_columns)
+            Without missing values.
+        y : ndarray of shape (n_rows,)
+
+        Returns
+        -------
+        X : DataFrame or ndarray of shape (n_new_rows, n_columns)
+        y : ndarray of shape (n_new_rows,)
+        """
+        groups = self._groups(X)
+        if any(len(group) > 1 for group in groups):
+            return self._resample_codes(np.asarray(X), y, groups)
+        rows, labels = self._smote([group[0] for group in groups], X.shape[1]).fit_resample(X, y)
+        return rows, labels
+
+    def _resample_codes(
+        self, X: NDArray[Any], y: NDArray[Any], groups: list[list[int]]
+    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Resample with one column of codes in place of the one-hot columns of a category, and spread them again."""
+        in_groups = {column for group in groups for column in group}
+        numbers = [column for column in range(X.shape[1]) if column not in in_groups]
+        codes = [X[:, group].argmax(axis=1) if len(group) > 1 else X[:, group[0]] for group in groups]
+        categorical = range(len(numbers), len(numbers) + len(groups))
+        smote = self._smote(list(categorical), len(numbers) + len(groups))
+        rows, labels = smote.fit_resample(np.column_stack([X[:, numbers], *codes]), y)
+        spread = np.zeros((len(rows), X.shape[1]))
+        spread[:, numbers] = rows[:, : len(numbers)]
+        for column, group in zip(categorical, groups, strict=True):
+            level = rows[:, column]
+            spread[:, group] = np.eye(len(group))[level.astype(np.intp)] if len(group) > 1 else level[:, None]
+        return spread, labels
+
+    def _groups(self, X: Any) -> list[list[int]]:  # noqa: ANN401
+        """Return the positions of the columns of each category."""
+        if isinstance(self.categorical_features, str):
+            if self.categorical_features != "auto":
+                raise ValueError(f"categorical_features is {self.categorical_features!r}; give 'auto' or positions.")
+            dtypes = list(X.dtypes) if isinstance(X, pd.DataFrame) else []
+            return [[column] for column, dtype in enumerate(dtypes) if isinstance(dtype, pd.CategoricalDtype)]
+        groups = [np.atleast_1d(group).tolist() for group in self.categorical_features]
+        positions = [column for group in groups for column in group]
+        if len(set(positions)) < len(positions) or not set(positions) <= set(range(X.shape[1])):
+            raise ValueError(
+                f"categorical_features is {self.categorical_features!r}; give different positions from 0 to "
+                f"{X.shape[1] - 1}."
+            )
+        return groups
+
+    def _smote(self, categorical: list[int], columns: int) -> Any:  # noqa: ANN401 - one of three samplers
+        options = {
+            "sampling_strategy": self.sampling_strategy,
+            "random_state": self.random_state,
+            "k_neighbors": self.k_neighbors,
+        }
+        if not categorical:
+            return SMOTE(**options)
+        return SMOTEN(**options) if len(categorical) == columns else SMOTENC(categorical, **options)

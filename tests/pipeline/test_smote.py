@@ -1,0 +1,94 @@
+"""SMOTE for any mix of columns: imbalanced-learn's contract, and which columns are resampled together."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
+from imblearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from mlsys.pipeline.smote import SmoteMixed
+
+SAMPLER = SmoteMixed(random_state=0)
+
+
+def rows_of(columns=2, positives=12, rows=60):
+    """Return normal numbers, and labels of which the first are positive."""
+    return np.random.default_rng(0).normal(size=(rows, columns)), (np.arange(rows) < positives).astype(np.int8)
+
+
+@parametrize_with_checks([SAMPLER])
+def test_scikit_learns_contract(estimator, check):
+    check(estimator)
+
+
+def _name(value):
+    return getattr(value.func if isinstance(value, partial) else value, "__name__", None)
+
+
+@pytest.mark.parametrize(("sampler", "check"), list(estimator_checks_generator(SAMPLER)), ids=_name)
+def test_imbalanced_learns_contract(sampler, check):
+    check(sampler)
+
+
+def test_parameters_are_set_and_cloned():
+    sampler = clone(SmoteMixed([0, [1, 2]], k_neighbors=3)).set_params(sampling_strategy=0.5)
+    assert sampler.get_params() == {
+        "categorical_features": [0, [1, 2]],
+        "k_neighbors": 3,
+        "random_state": None,
+        "sampling_strategy": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("categorical", "alike"),
+    [
+        ([], SMOTE(random_state=0)),
+        ([1], SMOTENC([1], random_state=0)),
+        ([0, 1], SMOTEN(random_state=0)),
+    ],
+)
+def test_each_mix_is_resampled_as_imbalanced_learn_does(categorical, alike):
+    X, y = rows_of()
+    X[:, categorical] = np.round(X[:, categorical])
+    expected_X, expected_y = alike.fit_resample(X, y)
+    frame = pd.DataFrame(X, columns=["a", "b"]).astype({"ab"[column]: "category" for column in categorical})
+    for sampler, rows in [(SmoteMixed(categorical, random_state=0), X), (SAMPLER, frame)]:
+        resampled, labels = clone(sampler).fit_resample(rows, y)
+        np.testing.assert_array_equal(np.asarray(resampled, dtype=float), expected_X)
+        np.testing.assert_array_equal(labels, expected_y)
+
+
+def test_a_frame_keeps_its_columns_and_dtypes():
+    X, y = rows_of()
+    frame = pd.DataFrame(X, columns=["a", "b"]).assign(c=pd.Categorical(["x", "y", "z"] * 20))
+    resampled, labels = SAMPLER.fit_resample(frame, y)
+    assert resampled.dtypes.to_dict() == frame.dtypes.to_dict()
+    assert len(resampled) == len(labels) == 2 * 48
+
+
+def test_one_hot_columns_are_resampled_together():
+    X, y = rows_of(columns=1)
+    X = np.column_stack([np.eye(3)[np.arange(60) % 3], X])
+    resampled, _ = SmoteMixed([[0, 1, 2]], random_state=0).fit_resample(X, y)
+    assert len(resampled) == 2 * 48
+    assert set(resampled[:, :3].ravel()) == {0.0, 1.0}
+    assert (resampled[:, :3].sum(axis=1) == 1).all()
+    np.testing.assert_array_equal(resampled[:60], X)
+
+
+def test_the_float_is_the_ratio_of_minority_rows():
+    X, y = rows_of()
+    _, labels = SmoteMixed(sampling_strategy=0.5, random_state=0).fit_resample(X, y)
+    assert labels.sum() == 24
+
+
+@pytest.mark.parametrize("categorical", ["mixed", [0, 2], [-1], [[0, 1], 1]])
+def test_columns_that_are_not_there_or_given_twice_are_refused(categorical):
+    X, y = rows_of()
+    with pytest.raises(ValueError, match=r"categorical_features is .*; give"):
+        SmoteMixed(categorical).fit_resample(X, y)
