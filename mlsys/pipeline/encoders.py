@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
-from mlsys.pipeline.needs import Needs
+from mlsys.pipeline.needs import InputRequirements
 
 MISSING = "(missing)"
 RARE = "(rare)"
@@ -32,7 +32,7 @@ RESERVED = (MISSING, RARE, UNKNOWN)
 class Encoder(Protocol):
     """What the ``encoder`` group gives."""
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
         """Return an unfitted transformer from panel columns to what the model takes."""
         ...
 
@@ -52,7 +52,7 @@ class Native:
     max_categories: PositiveInt = 50
     min_rows: PositiveInt = 10
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
         """Return category columns for models with categories of their own, else what :class:`OneHot` builds."""
         if not needs.categories:
             return OneHot(self.max_categories, self.min_rows).build(numbers, categories, needs)
@@ -74,7 +74,7 @@ class OneHot:
     max_categories: PositiveInt = 50
     min_rows: PositiveInt = 10
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
         """Return a ColumnTransformer."""
         levels = OneHotEncoder(
             handle_unknown="ignore",
@@ -92,7 +92,7 @@ class Ordinal:
     max_categories: PositiveInt = 50
     min_rows: PositiveInt = 10
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
         """Return a ColumnTransformer."""
         codes = OrdinalEncoder(
             handle_unknown="use_encoded_value",
@@ -118,7 +118,7 @@ class Target:
     folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 0
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
         """Return a ColumnTransformer."""
         folds = StratifiedKFold(self.folds, shuffle=True, random_state=self.seed)
         rates = TargetEncoder(target_type="binary", cv=folds)
@@ -282,7 +282,7 @@ def _scaling() -> list[tuple[str, Any]]:
 
 
 def _columns(
-    numbers: Sequence[str], categories: Sequence[str], needs: Needs, levels: TransformerMixin
+    numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements, levels: TransformerMixin
 ) -> ColumnTransformer:
     steps: list[tuple[str, Any]] = [("empty", FillEmpty())]
     if not needs.missing:
@@ -356,7 +356,7 @@ def outputs_of(encoder: Any) -> list[Output]:  # noqa: ANN401 - a NativeColumns 
     Examples
     --------
     >>> rows = pd.DataFrame({"users": [1.0, None, 3.0], "plan": ["free", "pro", "free"]})
-    >>> needs = Needs(categories=False, missing=False, missing_categories=False, scaled=False)
+    >>> needs = InputRequirements(categories=False, missing=False, missing_categories=False, scaled=False)
     >>> encoder = OneHot(min_rows=1).build(["users"], ["plan"], needs).fit(rows)
     >>> [output.source for output in outputs_of(encoder)]
     ['users', 'users', 'plan', 'plan']

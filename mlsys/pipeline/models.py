@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from mlsys.errors import FitError
+from mlsys.pipeline.traits import Traits
 
 
 class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -29,7 +30,7 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     array([0.14, 0.25, 0.33, 0.25])
     """
 
-    reads_panel = True
+    mlsys_traits = Traits(takes_missing=True, needs_scaling=False, reads_panel=True, column="feature")
 
     def __init__(self, feature: str = "users_max_28d") -> None:
         self.feature = feature

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from sklearn.base import clone
 
 from mlsys.errors import FitError
 from mlsys.pipeline.encoders import Output
+from mlsys.pipeline.traits import SamplerTraits, sampler_traits_of
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class SmoteMixed:
     ----------
     Chawla, Bowyer, Hall and Kegelmeyer (2002), SMOTE: Synthetic Minority Over-sampling Technique, section 6.
     """
+
+    mlsys_traits: ClassVar[SamplerTraits] = SamplerTraits(takes_categories=True, neighbours="k_neighbors")
 
     sampling_strategy: float = 1.0
     k_neighbors: int = 5
@@ -148,10 +151,9 @@ def _refusal(name: str, y: NDArray[np.int8], reason: str) -> FitError:
 
 def _with_neighbours(sampler: Any, positives: int) -> Any:  # noqa: ANN401
     """Return the sampler, with fewer neighbours where there are fewer converters than it wants."""
-    names = [name for name in ("k_neighbors", "n_neighbors", "smote") if hasattr(sampler, name)]
-    if not names or ".under_sampling." in type(sampler).__module__:
+    name, kind = sampler_traits_of(sampler).neighbours, type(sampler).__name__
+    if name is None:
         return sampler
-    name, kind = names[0], type(sampler).__name__
     wanted = SMOTE_NEIGHBOURS if getattr(sampler, name) is None else getattr(sampler, name)
     if not isinstance(wanted, int) or wanted < positives:
         return sampler
