@@ -190,9 +190,10 @@ def _refused_by_loading(estimators: Mapping[str, Any], encoder: Encoder) -> list
         found = untrusted_parts(encoder, estimators["model"])
     except RunError as error:
         return [Problem("model._target_", str(error), "a model that can be saved")]
-    places = {_full_name(type(value)): where for where, value in estimators.items()}
     named = [("encoder", name) for name in found.encoder]
-    named += [(places.get(name, "model"), name) for name in found.model]
+    for name in found.model:  # one that no key of the config names is inside of another
+        places = [where for where, value in estimators.items() if _full_name(type(value)) == name]
+        named += [(where, name) for where in places or ["model"]]
     return [
         Problem(f"{where}._target_", f"{name}, which loading a saved model refuses", ALLOWED) for where, name in named
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -150,10 +151,22 @@ class SamplerTraits:
     neighbours: str | None = None
 
 
+def _total_gain(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a fitted XGBModel
+    if estimator.get_params()["booster"] == "gblinear":
+        return coefficients_or_importances(estimator)
+    gains = estimator.get_booster().get_score(importance_type="total_gain")
+    return np.array([gains.get(f"f{column}", 0.0) for column in range(estimator.n_features_in_)])
+
+
+def _gain(estimator: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a fitted LGBMModel
+    return np.asarray(estimator.booster_.feature_importance("gain"), dtype=np.float64)
+
+
 EstimatorTable: TypeAlias = Mapping[type, Traits]
 SamplerTable: TypeAlias = Mapping[type, SamplerTraits]
 
 
+@cache
 def _scikit_learn() -> EstimatorTable:
     from sklearn.dummy import DummyClassifier
     from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
@@ -171,14 +184,9 @@ def _scikit_learn() -> EstimatorTable:
     }
 
 
+@cache
 def _xgboost() -> EstimatorTable:
     from xgboost import XGBModel
-
-    def total_gain(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401
-        if estimator.get_params()["booster"] == "gblinear":
-            return coefficients_or_importances(estimator)
-        gains = estimator.get_booster().get_score(importance_type="total_gain")
-        return np.array([gains.get(f"f{column}", 0.0) for column in range(estimator.n_features_in_)])
 
     boosted = Traits(
         takes_missing=True,
@@ -190,16 +198,14 @@ def _xgboost() -> EstimatorTable:
         threads="n_jobs",
         fit_parameters={"enable_categorical": True},
         ignores_unknown_parameters=True,
-        importances=total_gain,
+        importances=_total_gain,
     )
     return {XGBModel: boosted}
 
 
+@cache
 def _lightgbm() -> EstimatorTable:
     from lightgbm import LGBMModel
-
-    def gain(estimator: Any) -> NDArray[np.float64]:  # noqa: ANN401
-        return np.asarray(estimator.booster_.feature_importance("gain"), dtype=np.float64)
 
     boosted = Traits(
         takes_missing=True,
@@ -210,11 +216,12 @@ def _lightgbm() -> EstimatorTable:
         early_stopping=LightGBMStopper(),
         threads="n_jobs",
         ignores_unknown_parameters=True,
-        importances=gain,
+        importances=_gain,
     )
     return {LGBMModel: boosted}
 
 
+@cache
 def _catboost() -> EstimatorTable:
     from catboost import CatBoost
 
@@ -231,6 +238,7 @@ def _catboost() -> EstimatorTable:
     return {CatBoost: boosted}
 
 
+@cache
 def _imbalanced_learn() -> SamplerTable:
     from imblearn.combine import SMOTEENN, SMOTETomek
     from imblearn.over_sampling import ADASYN, SMOTE, SMOTEN, SVMSMOTE, BorderlineSMOTE, KMeansSMOTE, RandomOverSampler

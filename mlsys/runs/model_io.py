@@ -168,12 +168,13 @@ def _dumped(part: object) -> bytes:
     import skops.io  # it imports all of scikit-learn, which takes a second
 
     try:
-        return skops.io.dumps(part)
+        data: bytes = skops.io.dumps(part)
     except (TypeError, ValueError, AttributeError) as error:
         raise RunError(
             f"The pipeline cannot be saved: {error}. Let its steps keep only numbers, text, lists, mappings, NumPy "
             "arrays and scikit-learn estimators (no functions defined on the spot, no open files)."
         ) from error
+    return data
 
 
 def _refused(data: bytes) -> list[str]:
