@@ -5,31 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from pydantic import ValidationError
 
 from mlsys.config import Component, EarlyStopping, build, section
 from mlsys.data.panel import Panel
-from mlsys.errors import ConfigError, Problem, closest
+from mlsys.errors import ConfigError, FitError, Problem, RunError, closest
 from mlsys.evaluation.splits import Split
 from mlsys.features.base import Block
 from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.fitting import Recipe
-from mlsys.pipeline.needs import library
-from mlsys.pipeline.stopping import TREES
+from mlsys.pipeline.storable import untrusted_parts
+from mlsys.pipeline.traits import traits_of
 from mlsys.tracking import NoTracker, Several, Tracker
 
 # What is called on the components of each group: one of another group is allowed by the whitelist, but cannot work.
 METHODS = {
     "encoder": ("build",),
     "sampler": ("fit_resample",),
-    "model": ("fit", "predict_proba"),
+    "model": ("fit", "predict_proba", "get_params", "__sklearn_tags__"),  # the latter two from BaseEstimator
     "calibration": ("fit", "needs_scores"),
     "split": ("split",),
     "tracking": ("start", "start_timeout", "finish_timeout"),
 }
+ALLOWED = "a type of TRUSTED_TYPES: if you know how it is restored, add it to mlsys/runs/trusted.py"
+
+
+@runtime_checkable
+class HasParams(Protocol):
+    """An estimator among the parameters of another one."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return its parameters by name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,15 +78,15 @@ class Components:
                 return None
             except ValidationError:
                 return None  # said by the check of types
-            problems.extend(_of_another_kind(built, where))
-            return built
+            wrong = _of_another_kind(built, where)
+            problems.extend(wrong)
+            return None if wrong else built
 
         encoder, sampler, estimator, calibrator, split, tracker = (one(plain.get(group), group) for group in METHODS)
         blocks = section(plain, "features", "blocks")
         built = [one(node, f"features.blocks.{name}") for name, node in blocks.items() if node is not None]
         stopping = EarlyStopping.model_construct(**section(plain, "fit", "early_stopping"))
-        problems += _misspelt(section(plain, "model"), estimator)
-        problems += _without_trees(estimator, "model")
+        problems += _model_problems(section(plain, "model"), estimator, encoder)
         parts = cls(
             blocks=[block for block in built if block is not None],
             encoder=encoder,
@@ -98,13 +108,14 @@ class Components:
         ConfigError
             Where the model reads a column by name that the panel does not have.
         """
-        wanted = getattr(self.estimator, "feature", None)
+        parameter = traits_of(self.estimator).column
+        wanted = None if parameter is None else self.estimator.get_params(deep=False)[parameter]
         if wanted is not None and wanted not in panel.names:
             raise ConfigError(
                 "The config",
                 [
                     Problem(
-                        "model.feature",
+                        f"model.{parameter}",
                         str(wanted),
                         "a column of the panel: " + ", ".join(panel.names),
                         closest(str(wanted), panel.names),
@@ -134,13 +145,25 @@ def _of_another_kind(component: Any, where: str) -> list[Problem]:  # noqa: ANN4
         # Asked of the class: scikit-learn's own meta-estimators show some methods only when they are fitted.
         lacks = [name for name in METHODS[where] if not hasattr(kind, name)]
         wanted = f"a target whose objects have {' and '.join(METHODS[where])}"
-    got = f"{kind.__module__}.{kind.__qualname__}, which has no {' and no '.join(lacks)}"
+    got = f"{_full_name(kind)}, which has no {' and no '.join(lacks)}"
     return [Problem(f"{where}._target_", got, wanted)] if lacks else []
+
+
+def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder | None) -> list[Problem]:  # noqa: ANN401
+    """Find what is wrong with a model, and what of the pipeline could not be loaded after training."""
+    if estimator is None:
+        return []
+    estimators = _estimators(model, estimator)
+    try:
+        problems = [*_misspelt(model, estimator), *_without_iterations(estimators)]
+    except FitError as error:  # its mlsys_traits is something else
+        return [Problem("model._target_", str(error), "Traits")]
+    return problems or (_refused_by_loading(estimators, encoder) if encoder is not None else [])
 
 
 def _misspelt(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
     """Find arguments that XGBoost or LightGBM would take and ignore, because they take any; aliases are left alone."""
-    if library(estimator) not in ("xgboost", "lightgbm"):
+    if not traits_of(estimator).ignores_unknown_parameters:
         return []
     known = sorted(type(estimator)().get_params())
     given = [name for name in model if name not in known and name != "_target_"]
@@ -150,11 +173,56 @@ def _misspelt(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noq
     ]
 
 
-def _without_trees(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401
-    """Find boosted models of no trees: some libraries fit them without a word, and everybody gets the same score."""
-    name = TREES.get(library(estimator), "")
-    trees = estimator.get_params(deep=False).get(name) if name else None
-    problems = [Problem(f"{where}.{name}", repr(trees), "at least 1")] if isinstance(trees, int) and trees < 1 else []
-    for member, inner in getattr(estimator, "estimators", None) or ():
-        problems += _without_trees(inner, f"{where}.members.{member}")
+def _without_iterations(estimators: Mapping[str, Any]) -> list[Problem]:
+    """Find models of no trees: some libraries fit them without a word, and everybody gets the same score."""
+    problems = []
+    for where, estimator in estimators.items():
+        name = traits_of(estimator).iterations
+        count = None if name is None else estimator.get_params(deep=False).get(name)
+        if isinstance(count, int) and count < 1:
+            problems.append(Problem(f"{where}.{name}", repr(count), "at least 1"))
     return problems
+
+
+def _refused_by_loading(estimators: Mapping[str, Any], encoder: Encoder) -> list[Problem]:
+    """Find types that a saved pipeline may not hold, before they have cost a training."""
+    try:
+        found = untrusted_parts(encoder, estimators["model"])
+    except RunError as error:
+        return [Problem("model._target_", str(error), "a model that can be saved")]
+    named = [("encoder", name) for name in found.encoder]
+    for name in found.model:  # one that no key of the config names is inside of another
+        places = [where for where, value in estimators.items() if _full_name(type(value)) == name]
+        named += [(where, name) for where in places or ["model"]]
+    return [
+        Problem(f"{where}._target_", f"{name}, which loading a saved model refuses", ALLOWED) for where, name in named
+    ]
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _estimators(model: Mapping[str, Any], estimator: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return an estimator and those inside of it, by where the config describes them."""
+    inner = [(_place(model, name), value) for name, value in estimator.get_params(deep=True).items()]
+    return {"model": estimator} | {
+        where: value for where, value in inner if isinstance(value, HasParams) and not isinstance(value, type)
+    }
+
+
+def _place(model: Mapping[str, Any], name: str) -> str:
+    """Return where the config describes what scikit-learn calls ``outer__inner``.
+
+    Examples
+    --------
+    >>> _place({"members": {"a": {"_target_": "BaggingClassifier"}}}, "a__estimator")
+    'model.members.a.estimator'
+    """
+    node, place = model, ["model"]
+    for part in name.split("__"):
+        for key in ("members", "estimators"):  # of a vote, and of scikit-learn's own meta-estimators
+            if part not in node and key in node:
+                node, place = section(node, key), [*place, key]
+        node, place = section(node, part), [*place, part]
+    return ".".join(place)

@@ -88,7 +88,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
 
 
 class TreeReports:
-    """Reports how a boosted model of one fold does while it grows; see `mlsys.pipeline.stopping.Watch`.
+    """Reports how a boosted model of one fold does while it grows; see `mlsys.pipeline.stopping.IterationCallback`.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from mlsys.errors import FitError
 from mlsys.evaluation.metrics import COST, fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, latest
 from mlsys.pipeline.fitting import Fitted, Recipe, Training, fit
-from mlsys.pipeline.stopping import Watch
+from mlsys.pipeline.stopping import IterationCallback
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Protocol:
     horizon_days: int
     seed: int
     threads: int
-    watch: Callable[[int], Watch] | None = None
+    watch: Callable[[int], IterationCallback] | None = None
 
 
 @dataclass(frozen=True)

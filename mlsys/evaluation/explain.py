@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -12,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from mlsys.pipeline.encoders import outputs_of
-from mlsys.pipeline.needs import library
+from mlsys.pipeline.traits import traits_of
 
 SAMPLE = 2_000
 
@@ -48,26 +46,13 @@ def _shares(pipeline: Pipeline, inputs: pd.DataFrame, seed: int) -> NDArray[np.f
     if isinstance(estimator, VotingClassifier):
         members = [_shares(member.estimator, inputs, seed) for member in estimator.estimators_]
         return np.asarray(np.average(members, axis=0, weights=estimator.weights))
-    weights = _own_weights(estimator)
+    weights = traits_of(estimator).importances(estimator)
     if weights is None:
         return _normal(_by_shuffling(pipeline, inputs, np.random.default_rng(seed)))
     totals = dict.fromkeys(inputs.columns, 0.0)
     for output, weight in zip(outputs_of(pipeline[0]), weights, strict=True):
         totals[output.source] += float(weight)  # levels, and the flag that a number was missing
     return _normal(np.array(list(totals.values())))
-
-
-def _own_weights(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401
-    if hasattr(estimator, "coef_"):
-        return np.abs(np.asarray(estimator.coef_, dtype=np.float64)).ravel()
-    match library(estimator):
-        case "xgboost":
-            gains = estimator.get_booster().get_score(importance_type="total_gain")
-            return np.array([gains.get(f"f{column}", 0.0) for column in range(estimator.n_features_in_)])
-        case "lightgbm":
-            return np.asarray(estimator.booster_.feature_importance("gain"), dtype=np.float64)
-    weights = getattr(estimator, "feature_importances_", None)
-    return None if weights is None else np.asarray(weights, dtype=np.float64)
 
 
 def _by_shuffling(pipeline: Pipeline, inputs: pd.DataFrame, rng: np.random.Generator) -> NDArray[np.float64]:

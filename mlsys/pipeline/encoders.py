@@ -24,7 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler,
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mlsys.pipeline.frames import check_columns, frame_of
-from mlsys.pipeline.needs import Needs
+from mlsys.pipeline.needs import InputRequirements
 
 MISSING = "(missing)"
 RARE = "(rare)"
@@ -35,7 +35,7 @@ RESERVED = (MISSING, RARE, UNKNOWN)
 class Encoder(Protocol):
     """What the ``encoder`` group gives."""
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
         """Return an unfitted transformer from panel columns to what the model takes."""
         ...
 
@@ -55,7 +55,7 @@ class Native:
     max_categories: PositiveInt = 50
     min_rows: PositiveInt = 10
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
         """Return category columns for models with categories of their own, else what :class:`OneHot` builds."""
         if not needs.categories:
             return OneHot(self.max_categories, self.min_rows).build(numbers, categories, needs)
@@ -77,7 +77,7 @@ class OneHot:
     max_categories: PositiveInt = 50
     min_rows: PositiveInt = 10
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
         """Return a ColumnTransformer."""
         levels = OneHotEncoder(
             handle_unknown="ignore",
@@ -95,7 +95,7 @@ class Ordinal:
     max_categories: PositiveInt = 50
     min_rows: PositiveInt = 10
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
         """Return a ColumnTransformer."""
         codes = OrdinalEncoder(
             handle_unknown="use_encoded_value",
@@ -121,7 +121,7 @@ class Target:
     folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 0
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: Needs) -> TransformerMixin:
+    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
         """Return a ColumnTransformer."""
         folds = StratifiedKFold(self.folds, shuffle=True, random_state=self.seed)
         rates = TargetEncoder(target_type="binary", cv=folds)
@@ -402,7 +402,7 @@ def _scaling() -> list[tuple[str, Any]]:
 
 
 def _columns(
-    numbers: Sequence[str], categories: Sequence[str], needs: Needs, levels: TransformerMixin
+    numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements, levels: TransformerMixin
 ) -> ColumnTransformer:
     steps: list[tuple[str, Any]] = [("empty", FillEmpty())]
     if not needs.missing:
@@ -499,13 +499,14 @@ def outputs_of(encoder: Any) -> list[Output]:  # noqa: ANN401 - a NativeColumns 
     Examples
     --------
     >>> rows = pd.DataFrame({"users": [1.0, None, 3.0], "plan": ["free", "pro", "free"]})
-    >>> needs = Needs(categories=False, missing=False, missing_categories=False, scaled=False)
+    >>> needs = InputRequirements(categories=False, missing=False, missing_categories=False, scaled=False)
     >>> encoder = OneHot(min_rows=1).build(["users"], ["plan"], needs).fit(rows)
     >>> [output.source for output in outputs_of(encoder)]
     ['users', 'users', 'plan', 'plan']
     """
     if isinstance(encoder, NativeColumns):
-        return [Output(name, False) for name in encoder.numbers_] + [Output(name, True) for name in encoder.categories_]
+        numbers, categories = map(str, encoder.numbers_), map(str, encoder.categories_)
+        return [*(Output(name, False) for name in numbers), *(Output(name, True) for name in categories)]
     (_, numbers, number_names), (_, categories, category_names) = encoder.transformers_[:2]
     sources = list(number_names)
     if number_names and "impute" in numbers.named_steps:

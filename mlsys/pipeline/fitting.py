@@ -18,14 +18,13 @@ from sklearn.pipeline import Pipeline
 from mlsys.errors import FitError, MlsysError
 from mlsys.pipeline.calibration import Calibrator, Evidence
 from mlsys.pipeline.encoders import Encoder, outputs_of
-from mlsys.pipeline.needs import learned_prior, library, needs_of
+from mlsys.pipeline.needs import learned_prior, needs_of
 from mlsys.pipeline.sampling import resample
-from mlsys.pipeline.stopping import TREES, Judges, Watch, best_trees, judges_weights, stopping_options
+from mlsys.pipeline.stopping import EarlyStopper, IterationCallback, ValidationSet, validation_weights
+from mlsys.pipeline.traits import traits_of
 from mlsys.runs.calibration import Calibration
 
 logger = logging.getLogger(__name__)
-
-FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier")
 
 Labels: TypeAlias = NDArray[np.int8]
 Labelled: TypeAlias = tuple[pd.DataFrame, Labels]
@@ -48,7 +47,7 @@ class Recipe:
         Share of the training rows, the latest by time, that decide it.
     threads : int
         Of each fit.
-    watch : Watch or None
+    watch : IterationCallback or None
         Follows the fit that decides the number of trees.
     """
 
@@ -61,12 +60,12 @@ class Recipe:
     stop_after: int | None = 50
     validation_share: float = 0.2
     threads: int = 1
-    watch: Watch | None = None
+    watch: IterationCallback | None = None
 
     @property
     def stops_early(self) -> bool:
         """Whether the estimator grows trees until they stop helping."""
-        return self.stop_after is not None and library(self.estimator) in TREES
+        return self.stop_after is not None and traits_of(self.estimator).early_stopping is not None
 
     @property
     def needs_validation(self) -> bool:
@@ -131,13 +130,13 @@ def fit(recipe: Recipe, rows: Training) -> Fitted:
         With fewer than two classes, or where a sampler or the estimator refuses the rows.
     """
     _check_classes(rows.labels)
-    trees, evidence = _look_ahead(recipe, rows) if recipe.needs_validation else (None, (None, None))
+    trees, evidence = _fit_for_validation(recipe, rows) if recipe.needs_validation else (None, (None, None))
     pipeline, prior = _fit(recipe, rows.inputs, rows.labels, trees=trees)
     calibration = recipe.calibrator.fit(Evidence(prior, float(rows.labels.mean()), *evidence))
     return Fitted(pipeline, calibration, trees)
 
 
-def _look_ahead(recipe: Recipe, rows: Training) -> tuple[int | None, Scored | tuple[None, None]]:
+def _fit_for_validation(recipe: Recipe, rows: Training) -> tuple[int | None, Scored | tuple[None, None]]:
     """Fit on the earlier rows, to learn from the latest how many trees help and what scores mean."""
     try:
         early, latest = _parted(rows)
@@ -150,7 +149,8 @@ def _look_ahead(recipe: Recipe, rows: Training) -> tuple[int | None, Scored | tu
             ) from error
         logger.warning("No early stopping, all configured trees are fitted: %s", error)
         return None, (None, None)
-    trees = best_trees(pipeline[-1]) if recipe.stops_early else None
+    stopper = traits_of(recipe.estimator).early_stopping if recipe.stops_early else None
+    trees = None if stopper is None else stopper.best_iterations(pipeline[-1])
     if not recipe.calibrator.needs_scores:
         return trees, (None, None)
     return trees, (Fitted(pipeline, Calibration.none()).scores(latest[0]), latest[1])
@@ -174,7 +174,7 @@ def _fit(
         return _fit_vote(recipe, inputs, labels)
     estimator = _prepared(recipe, trees)
     try:
-        if getattr(estimator, "reads_panel", False):
+        if traits_of(estimator).reads_panel:
             if recipe.sampler is not None:
                 logger.info("%s learns nothing that resampling could change: no sampler", type(estimator).__name__)
             return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
@@ -203,16 +203,18 @@ def _fit_vote(recipe: Recipe, inputs: pd.DataFrame, labels: Labels) -> tuple[Pip
 
 
 def _fit_encoded(recipe: Recipe, estimator: Any, rows: Labelled, held_out: Labelled | None) -> tuple[Pipeline, float]:  # noqa: ANN401
+    traits = traits_of(estimator)
     encoder = recipe.encoder.build(recipe.numbers, recipe.categories, needs_of(estimator, recipe.sampler))
     encoded, labels = encoder.fit_transform(*rows), rows[1]
     if recipe.sampler is not None:
         encoded, labels = resample(recipe.sampler, encoded, labels, outputs_of(encoder))
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
-    options: dict[str, Any] = {"cat_features": categories} if library(estimator) == "catboost" else {}
-    if held_out is not None and recipe.stops_early:
-        weights = judges_weights(estimator, held_out[1], before=rows[1], after=labels)
-        judges = Judges(encoder.transform(held_out[0]), held_out[1], weights)
-        options |= stopping_options(estimator, recipe.stop_after or 0, judges, categories, recipe.watch)
+    options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
+    if held_out is not None and recipe.stop_after is not None and traits.early_stopping is not None:
+        weights = _validation_weights(traits.early_stopping, estimator, held_out[1], before=rows[1], after=labels)
+        validation = ValidationSet(encoder.transform(held_out[0]), held_out[1], weights)
+        stopper = traits.early_stopping
+        options |= stopper.fit_arguments(estimator, recipe.stop_after, validation, categories, recipe.watch)
     estimator.fit(encoded, labels, **options)
     if not hasattr(estimator, "predict_proba"):
         raise FitError(
@@ -221,24 +223,38 @@ def _fit_encoded(recipe: Recipe, estimator: Any, rows: Labelled, held_out: Label
         )
     if recipe.watch is not None and held_out is not None:
         recipe.watch.raise_if_stopped()
-    _use_threads(estimator, 1)  # scoring single rows with several is slower
+    _score_with_one_thread(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
 
 
+def _validation_weights(
+    stopper: EarlyStopper,
+    estimator: Any,  # noqa: ANN401
+    labels: Labels,
+    *,
+    before: Labels,
+    after: Labels,
+) -> NDArray[np.float64] | None:
+    """Weigh held-out labels as the training labels before and after resampling, and class weights, ask for."""
+    learned = float(after.mean()) if stopper.applies_class_weights else learned_prior(estimator, after)
+    return validation_weights(labels, prior=float(before.mean()), learned_prior=learned)
+
+
 def _prepared(recipe: Recipe, trees: int | None) -> Any:  # noqa: ANN401
-    estimator = clone(recipe.estimator)
-    _use_threads(estimator, recipe.threads)
-    if library(estimator) == "xgboost":
-        estimator.set_params(enable_categorical=True)
-    return estimator if trees is None else estimator.set_params(**{TREES[library(estimator)]: trees})
+    estimator, traits = clone(recipe.estimator), traits_of(recipe.estimator)
+    parameters = dict(traits.fit_parameters)
+    if traits.threads is not None:
+        parameters[traits.threads] = recipe.threads
+    if traits.iterations is not None and trees is not None:
+        parameters[traits.iterations] = trees
+    return estimator.set_params(**parameters)
 
 
-def _use_threads(estimator: Any, threads: int) -> None:  # noqa: ANN401
-    if library(estimator) == "catboost":
-        if not estimator.is_fitted():  # from then on it refuses, and takes the number when it is asked
-            estimator.set_params(thread_count=threads)
-    elif library(estimator) in ("xgboost", "lightgbm") or type(estimator).__name__ in FORESTS:
-        estimator.set_params(n_jobs=threads)
+def _score_with_one_thread(estimator: Any) -> None:  # noqa: ANN401
+    """Let a fitted estimator score with one thread: for single rows several are slower."""
+    traits = traits_of(estimator)
+    if traits.threads is not None and not traits.threads_fixed_by_fit:
+        estimator.set_params(**{traits.threads: 1})
 
 
 def _check_classes(labels: NDArray[np.int8]) -> None:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, check_X_y
 
 from mlsys.errors import FitError
 from mlsys.pipeline.frames import check_columns, frame_of
+from mlsys.pipeline.traits import Traits
 
 
 class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -45,7 +46,7 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     array([0.14, 0.25, 0.33, 0.25])
     """
 
-    reads_panel = True
+    mlsys_traits = Traits(takes_missing=True, needs_scaling=False, reads_panel=True, column="feature")
 
     def __init__(self, feature: str | int = "users_max_28d") -> None:
         self.feature = feature

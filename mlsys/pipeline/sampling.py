@@ -15,6 +15,7 @@ from sklearn.base import clone
 
 from mlsys.errors import FitError
 from mlsys.pipeline.encoders import Output
+from mlsys.pipeline.traits import sampler_traits_of
 
 logger = logging.getLogger(__name__)
 
@@ -95,10 +96,9 @@ def _level_groups(outputs: Sequence[Output]) -> list[list[int]]:
 
 def _with_neighbours(sampler: Any, positives: int) -> Any:  # noqa: ANN401
     """Return the sampler, with fewer neighbours where there are fewer converters than it wants."""
-    names = [name for name in ("k_neighbors", "n_neighbors", "smote") if hasattr(sampler, name)]
-    if not names or ".under_sampling." in type(sampler).__module__:
+    name, kind = sampler_traits_of(sampler).neighbours, type(sampler).__name__
+    if name is None:
         return sampler
-    name, kind = names[0], type(sampler).__name__
     wanted = SMOTE_NEIGHBOURS if getattr(sampler, name) is None else getattr(sampler, name)
     if not isinstance(wanted, int) or wanted < positives:
         return sampler

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,8 @@ from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_target_type
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
+
+from mlsys.pipeline.traits import SamplerTraits
 
 
 class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
@@ -50,6 +52,8 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
     >>> sum(y), X["plan"].tolist()[6:]
     (4, ['c', 'c'])
     """
+
+    mlsys_traits: ClassVar[SamplerTraits] = SamplerTraits(takes_categories=True, neighbours="k_neighbors")
 
     def __init__(
         self,

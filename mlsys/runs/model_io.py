@@ -79,22 +79,36 @@ def load_model(folder: Path) -> Classifier:
 
 def model_bytes(pipeline: object) -> bytes:
     """Return the content of pipeline.skops; see `save_model`."""
-    import skops.io  # it imports all of scikit-learn, which takes a second
-
     _forget_training_moment(pipeline)
-    try:
-        data = canonical(skops.io.dumps(pipeline))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise RunError(
-            f"The pipeline cannot be saved: {error}. Let its steps keep only numbers, text, lists, mappings, NumPy "
-            "arrays and scikit-learn estimators (no functions defined on the spot, no open files)."
-        ) from error
+    data = canonical(_dumped(pipeline))
     if refused := _refused(data):
         raise RunError(
             f"The pipeline holds types that loading would refuse: {', '.join(refused)}. "
-            "Leave samplers out of it; a type that must stay belongs into mlsys/runs/trusted.py."
+            "Leave samplers out of it; if a type must stay, add it to mlsys/runs/trusted.py."
         )
     return data
+
+
+def untrusted_types(part: object) -> list[str]:
+    """Return the types in a step of a pipeline that loading would refuse, sorted.
+
+    Parameters
+    ----------
+    part : object
+        Fitted or not; only what it holds now is looked at.
+
+    Raises
+    ------
+    RunError
+        If it cannot be saved at all.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> untrusted_types({"half": Fraction(1, 2)})
+    ['fractions.Fraction']
+    """
+    return _refused(_dumped(part))
 
 
 def model_from_bytes(data: bytes, where: str) -> Classifier:
@@ -148,6 +162,19 @@ def libraries(data: bytes) -> tuple[str, ...]:
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise RunError(f"{MODEL_FILE} is no skops file ({error}): train again.") from error
     return tuple(sorted(LIBRARIES[root] for root in roots & LIBRARIES.keys()))
+
+
+def _dumped(part: object) -> bytes:
+    import skops.io  # it imports all of scikit-learn, which takes a second
+
+    try:
+        data: bytes = skops.io.dumps(part)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"The pipeline cannot be saved: {error}. Let its steps keep only numbers, text, lists, mappings, NumPy "
+            "arrays and scikit-learn estimators (no functions defined on the spot, no open files)."
+        ) from error
+    return data
 
 
 def _refused(data: bytes) -> list[str]:

@@ -22,12 +22,12 @@ from mlsys.pipeline.encoders import (
     outputs_of,
 )
 from mlsys.pipeline.fitting import Training, fit
-from mlsys.pipeline.needs import Needs
+from mlsys.pipeline.needs import InputRequirements
 from mlsys.runs.model_io import load_model, model_bytes, save_model
 
 SIZE = "Größe, €"
-PLAIN = Needs(categories=False, missing=False, missing_categories=False, scaled=False)
-BOOSTED = Needs(categories=True, missing=True, missing_categories=True, scaled=False)
+PLAIN = InputRequirements(categories=False, missing=False, missing_categories=False, scaled=False)
+BOOSTED = InputRequirements(categories=True, missing=True, missing_categories=True, scaled=False)
 
 
 def with_level(inputs, level, column=SIZE):
@@ -226,7 +226,7 @@ def test_native_numbers_behind_a_sampler_are_on_one_scale_and_in_the_same_order(
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"share": rng.random(200), "actions": rng.lognormal(8, 2, 200), "empty": np.nan})
     rows.loc[3, "actions"] = np.nan
-    encoder = Native().build(list(rows), [], Needs(True, False, False, True)).fit(rows)
+    encoder = Native().build(list(rows), [], InputRequirements(True, False, False, True)).fit(rows)
     encoded = encoder.transform(rows)
     assert encoded.std(ddof=0).tolist() == pytest.approx([1, 1, 0])
     assert encoded["f0"].rank().tolist() == rows["share"].rank().tolist()
@@ -286,7 +286,7 @@ def test_the_most_frequent_levels_are_kept_ties_in_sort_order():
 
 
 @pytest.mark.parametrize("name", [MISSING, RARE, UNKNOWN])
-@pytest.mark.parametrize("needs", [BOOSTED, Needs(True, False, False, False)])
+@pytest.mark.parametrize("needs", [BOOSTED, InputRequirements(True, False, False, False)])
 def test_a_level_named_like_one_of_ours_counts_as_rare(name, needs):
     rows = pd.DataFrame({"c": pd.Series([name] * 20 + ["b"] * 20, dtype="str")})
     encoded = Native().build([], ["c"], needs).fit_transform(rows)

@@ -14,7 +14,8 @@ from mlsys.errors import FitError
 from mlsys.pipeline.calibration import Evidence
 from mlsys.pipeline.fitting import Fitted, Training, fit
 from mlsys.pipeline.models import vote
-from mlsys.pipeline.stopping import Judges, stopping_options
+from mlsys.pipeline.stopping import CatBoostStopper, LightGBMStopper, ValidationSet, XGBoostStopper
+from mlsys.pipeline.traits import Traits, traits_of
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_io import model_bytes
 
@@ -66,7 +67,7 @@ def test_rows_in_the_embargo_do_not_decide(stopping, table):
     assert fit(stopping, training(table, labels)).trees == fit(stopping, training(table)).trees
 
 
-def test_levels_that_only_later_rows_have_are_unknown_to_the_look_ahead(stopping, table):
+def test_levels_that_only_later_rows_have_are_unknown_when_fitting_for_validation(stopping, table):
     later = table.inputs.copy()
     later.loc[LATEST, "Größe, €"] = "new"
     other = later.copy()
@@ -103,30 +104,34 @@ def test_a_sampler_that_fails_on_the_earlier_rows_only_does_not_stop_the_fit(rec
 
 
 @pytest.fixture
-def judges(monkeypatch):
-    """What early stopping was asked to judge by."""
+def validation_sets(monkeypatch):
+    """What early stopping was given to decide by."""
     seen = []
 
-    def spy(estimator, rounds, judges, categories, watch):
-        seen.append(judges)
-        return stopping_options(estimator, rounds, judges, categories)
+    def spied(original):
+        def spy(self, estimator, rounds, validation, categories, callback=None):
+            seen.append(validation)
+            return original(self, estimator, rounds, validation, categories, callback)
 
-    monkeypatch.setattr("mlsys.pipeline.fitting.stopping_options", spy)
+        return spy
+
+    for stopper in (CatBoostStopper, LightGBMStopper, XGBoostStopper):
+        monkeypatch.setattr(stopper, "fit_arguments", spied(stopper.fit_arguments))
     return seen
 
 
-def test_the_latest_rows_judge_unweighted(stopping, table, judges):
+def test_the_latest_rows_decide_unweighted(stopping, table, validation_sets):
     fit(stopping, training(table))
-    assert len(judges) == 1
-    assert np.array_equal(judges[0].labels, table.labels[LATEST])
-    assert judges[0].weights is None
+    assert len(validation_sets) == 1
+    assert np.array_equal(validation_sets[0].labels, table.labels[LATEST])
+    assert validation_sets[0].weights is None
 
 
 @pytest.mark.parametrize("sampler", ["smotenc", "smote"])
-def test_resampled_models_are_judged_by_rows_weighted_alike(sampler, stopping, component, table, judges):
+def test_the_validation_set_of_resampled_models_is_weighted_alike(sampler, stopping, component, table, validation_sets):
     fit(replace(stopping, sampler=component("sampler", sampler)), training(table))
-    early, weights, labels = table.labels[EARLY].mean(), judges[0].weights, table.labels[LATEST]
-    assert np.array_equal(labels, judges[0].labels)  # the rows themselves are never resampled
+    early, weights, labels = table.labels[EARLY].mean(), validation_sets[0].weights, table.labels[LATEST]
+    assert np.array_equal(labels, validation_sets[0].labels)  # the rows themselves are never resampled
     assert weights[labels == 0].tolist() == [1.0] * (labels == 0).sum()
     assert weights[labels == 1] == pytest.approx((1 - early) / early)
 
@@ -139,16 +144,24 @@ def test_resampled_models_are_judged_by_rows_weighted_alike(sampler, stopping, c
         ("catboost", {"scale_pos_weight": 6}, None),  # it weighs these rows by itself
     ],
 )
-def test_class_weights_count_among_the_judges_too(model, options, weight, recipe, component, table, judges):
+def test_class_weights_count_in_the_validation_set_too(
+    model, options, weight, recipe, component, table, validation_sets
+):
     fit(recipe(component("model", model, **options), stop_after=5), training(table))
-    assert judges[0].weights is None if weight is None else judges[0].weights.max() == pytest.approx(weight)
+    assert (
+        validation_sets[0].weights is None
+        if weight is None
+        else validation_sets[0].weights.max() == pytest.approx(weight)
+    )
 
 
 @pytest.mark.parametrize(("model", "weighs"), [("xgboost", False), ("lightgbm", False), ("catboost", True)])
-def test_which_library_applies_its_class_weights_to_the_judges_by_itself(model, weighs, component, table):
+def test_which_library_applies_its_class_weights_to_the_validation_set_by_itself(model, weighs, component, table):
     X, y = table.inputs[table.numbers].fillna(0.0).to_numpy(), table.labels
     estimator = component("model", model, scale_pos_weight=6)
-    options = stopping_options(estimator, 100, Judges(X[LATEST], y[LATEST], None), [])
+    stopper = traits_of(estimator).early_stopping
+    assert stopper.applies_class_weights == weighs
+    options = stopper.fit_arguments(estimator, 100, ValidationSet(X[LATEST], y[LATEST], None), [])
     estimator.fit(X[EARLY], y[EARLY], **options)
     best = getattr(estimator, "best_score", None) or estimator.best_score_
     best = best if isinstance(best, float) else next(iter(list(best.values())[-1].values()))
@@ -226,28 +239,27 @@ def test_an_encoders_own_error_is_told_too(recipe, table):
 
 
 class Curious(ClassifierMixin, BaseEstimator):
-    """An estimator of a library with threads, that notes how many it is given."""
+    """An estimator with threads, that notes how many it is given."""
 
-    def __init__(self, n_jobs=None, enable_categorical=None):
-        self.n_jobs = n_jobs
-        self.enable_categorical = enable_categorical
+    mlsys_traits = Traits(threads="workers")
+
+    def __init__(self, workers=None):
+        self.workers = workers
 
     def fit(self, X, y):
-        self.classes_, self.used_ = np.array([0, 1]), self.n_jobs
+        self.classes_, self.used_ = np.array([0, 1]), self.workers
         return self
 
     def predict_proba(self, X):
         return np.full((len(X), 2), 0.5)
 
 
-@pytest.mark.parametrize("module", ["xgboost.fake", "lightgbm.fake"])
-def test_threads_are_given_for_the_fit_and_then_taken_back(module, recipe, table, monkeypatch):
-    monkeypatch.setattr(Curious, "__module__", module)
+def test_threads_are_given_for_the_fit_and_then_taken_back(recipe, table):
     alone = fit(recipe(Curious(), threads=3), Training(table.inputs, table.labels)).pipeline
     together = fit(recipe(vote({"a": Curious(), "b": Curious()}), threads=3), Training(table.inputs, table.labels))
     members = [member.estimator for member in together.pipeline[-1].estimators_]
     assert [pipeline[-1].used_ for pipeline in (alone, *members)] == [3, 3, 3]
-    assert [pipeline[-1].n_jobs for pipeline in (alone, *members)] == [1, 1, 1]
+    assert [pipeline[-1].workers for pipeline in (alone, *members)] == [1, 1, 1]
 
 
 def test_the_saved_model_scores_with_one_thread(fitted):

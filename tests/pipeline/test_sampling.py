@@ -12,14 +12,14 @@ from imblearn.under_sampling import EditedNearestNeighbours
 from mlsys.errors import FitError
 from mlsys.pipeline.encoders import Native, OneHot, Output, outputs_of
 from mlsys.pipeline.fitting import Training, fit
-from mlsys.pipeline.needs import Needs
+from mlsys.pipeline.needs import InputRequirements
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.smote import SmoteMixed
 from mlsys.runs.model_io import load_model, model_bytes, save_model
 
 ENCODERS = ["native", "onehot", "target"]
 INTERPOLATING = {"adasyn", "borderline_smote", "smote", "smoteenn", "smotenc"}
-SCALED = Needs(categories=False, missing=False, missing_categories=False, scaled=True)
+SCALED = InputRequirements(categories=False, missing=False, missing_categories=False, scaled=True)
 NUMBER, LEVEL = Output("n", False), Output("c", True)
 
 
@@ -163,8 +163,8 @@ def test_a_new_row_has_exactly_one_level_of_a_one_hot_category(numbers):
 
 def test_one_hot_and_native_categories_are_resampled_alike():
     rows, y = mixed_rows()
-    onehot = OneHot(min_rows=1).build(["n"], ["c", "d"], Needs(False, False, False, False)).fit(rows)
-    native = Native(min_rows=1).build(["n"], ["c", "d"], Needs(True, False, False, False)).fit(rows)
+    onehot = OneHot(min_rows=1).build(["n"], ["c", "d"], InputRequirements(False, False, False, False)).fit(rows)
+    native = Native(min_rows=1).build(["n"], ["c", "d"], InputRequirements(True, False, False, False)).fit(rows)
     spread, _ = resample(SmoteMixed(random_state=0), onehot.transform(rows), y, outputs_of(onehot))
     whole, _ = resample(SmoteMixed(random_state=0), native.transform(rows), y, outputs_of(native))
     np.testing.assert_allclose(spread[:, 0], whole["f0"])
@@ -175,7 +175,7 @@ def test_one_hot_and_native_categories_are_resampled_alike():
 
 def test_category_columns_keep_their_levels():
     rows, y = mixed_rows()
-    encoder = Native(min_rows=1).build(["n"], ["c", "d"], Needs(True, False, False, False)).fit(rows)
+    encoder = Native(min_rows=1).build(["n"], ["c", "d"], InputRequirements(True, False, False, False)).fit(rows)
     encoded = encoder.transform(rows)
     resampled, _ = resample(SmoteMixed(random_state=0), encoded, y, outputs_of(encoder))
     assert resampled.dtypes.to_dict() == encoded.dtypes.to_dict()

@@ -1,0 +1,122 @@
+"""What is wrong with components that can be built: found before any data are read."""
+
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.naive_bayes import GaussianNB
+from sklearn.preprocessing import OneHotEncoder
+
+from mlsys.components import Components, _place
+from mlsys.launch import EXECUTION_WHITELIST
+from mlsys.prepare import compose_config
+
+
+def components(*overrides):
+    plain = compose_config(overrides).model_dump(by_alias=True)
+    return {problem.where: problem for problem in Components.build(plain)[1]}
+
+
+class Own(GaussianNB):
+    """An estimator that no list of trusted types names."""
+
+
+class OwnTransformer(OneHotEncoder):
+    """Nor this transformer."""
+
+
+class OwnEncoder:
+    """What an own encoder builds."""
+
+    def build(self, numbers, categories, needs):
+        return ColumnTransformer([("levels", OwnTransformer(handle_unknown="ignore"), list(categories))])
+
+
+class Unsaveable(GaussianNB):
+    """Its state holds what no file can."""
+
+    def fit(self, X, y):
+        self.made_here_ = (number for number in ())
+        return super().fit(X, y)
+
+
+class Particular(GaussianNB):
+    """It refuses made-up rows, so that its types are those of an unfitted one."""
+
+    def fit(self, X, y):
+        raise ValueError("not these rows")
+
+
+class Bare:
+    """It has the methods of a classifier, but nothing of scikit-learn's BaseEstimator."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict_proba(self, X):
+        return X
+
+
+class Confused(GaussianNB):
+    """Its traits are none."""
+
+    mlsys_traits = "none"
+
+
+@pytest.fixture
+def whitelisted(monkeypatch):
+    """Return the target of a class of this module, which configs may then name."""
+    monkeypatch.setattr("mlsys.config.EXECUTION_WHITELIST", [*EXECUTION_WHITELIST, f"{__name__}.*"])
+    return lambda kind: f"{kind.__module__}.{kind.__qualname__}"
+
+
+def test_every_type_that_loading_would_refuse_is_named_where_it_stands_before_anything_is_read(whitelisted):
+    found = components(
+        "~encoder", f"+encoder._target_={whitelisted(OwnEncoder)}",
+        "model=vote", f"+model.members.own._target_={whitelisted(Own)}",
+        "+model.members.near._target_=sklearn.neighbors.KNeighborsClassifier",
+        "+model.members.network._target_=sklearn.ensemble.BaggingClassifier",
+        f"+model.members.network.estimator._target_={whitelisted(Own)}",
+    )  # fmt: skip
+    own = ("model.members.own._target_", "model.members.network.estimator._target_")
+    assert set(found) == {"encoder._target_", *own, "model._target_"}  # the last for what only a fitted neighbour holds
+    assert whitelisted(OwnTransformer) in found["encoder._target_"].got
+    assert all(whitelisted(Own) in found[where].got for where in own)
+    assert all("add it to mlsys/runs/trusted.py" in problem.allowed for problem in found.values())
+
+
+def test_types_that_only_a_fitted_model_holds_are_found_too():
+    plain = compose_config(["~model", "+model._target_=sklearn.neighbors.KNeighborsClassifier"]).to_dict()
+    named = [problem.got.split(",")[0] for problem in Components.build(plain)[1]]
+    assert named == ["sklearn.metrics._dist_metrics.EuclideanDistance64", "sklearn.neighbors._kd_tree.KDTree"]
+
+
+def test_a_model_that_refuses_made_up_rows_is_looked_at_unfitted(whitelisted):
+    found = components("~model", f"+model._target_={whitelisted(Particular)}")
+    assert whitelisted(Particular) in found["model._target_"].got
+
+
+def test_a_model_without_scikit_learns_base_class_is_refused(whitelisted):
+    found = components("~model", f"+model._target_={whitelisted(Bare)}")
+    assert "has no get_params and no __sklearn_tags__" in found["model._target_"].got
+
+
+def test_traits_that_are_none_are_a_problem(whitelisted):
+    found = components("~model", f"+model._target_={whitelisted(Confused)}")
+    assert "Confused.mlsys_traits is a str" in found["model._target_"].got
+
+
+def test_a_model_that_cannot_be_saved_is_named_before_anything_is_read(whitelisted):
+    found = components("~model", f"+model._target_={whitelisted(Unsaveable)}")
+    assert "The pipeline cannot be saved" in found["model._target_"].got
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "place"),
+    [
+        ({}, "estimator", "model.estimator"),
+        ({"members": {"a": {}}}, "a", "model.members.a"),
+        ({"members": {"a": {"members": {"b": {}}}}}, "a__b", "model.members.a.members.b"),
+        ({"estimators": [["a", {}]]}, "a__base", "model.estimators.a.base"),
+    ],
+)
+def test_inner_estimators_are_named_by_their_key(config, name, place):
+    assert _place(config, name) == place
