@@ -18,9 +18,8 @@ from mlsys.config import TrainConfig, add_choices, inspect, section
 from mlsys.data.config import DataConfig
 from mlsys.data.read import KeptReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, MlsysError, Problem, RunError, closest
-from mlsys.evaluation.metrics import COST, metric_names
+from mlsys.evaluation.metric_table import METRICS, objective_names
 from mlsys.launch import conf_folder, environment_overrides
-from mlsys.pipeline.stopping import TREE_METRICS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -70,7 +69,7 @@ def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config b
     objectives = objective if isinstance(objective, list) else [objective]
     if not isinstance(at, list) or not all(isinstance(name, str) for name in objectives):
         return []  # said by the check of types
-    names = (*metric_names(at), COST)
+    names = objective_names(at)
     unknown = [name for name in objectives if name not in names]
     return [Problem("objective", name, ", ".join(names), closest(name, names)) for name in unknown]
 
@@ -82,9 +81,10 @@ def search_problems(plain: Mapping[str, Any]) -> list[Problem]:
         return []
     first = objective[0] if isinstance(objective, list) else objective
     problems = []
-    if first not in TREE_METRICS:
-        wanted = "with search.report=trees one of " + ", ".join(TREE_METRICS)
-        problems.append(Problem("objective", str(first), wanted, closest(str(first), TREE_METRICS)))
+    known = [metric.name for metric in METRICS.values() if metric.tree_names]
+    if first not in known:
+        wanted = "with search.report=trees one of " + ", ".join(known)
+        problems.append(Problem("objective", str(first), wanted, closest(str(first), known)))
     if not section(plain, "fit", "early_stopping").get("enabled", True):
         problems.append(Problem("fit.early_stopping.enabled", "false", "true with search.report=trees"))
     return problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
         With what was wrong; the run directory then says that the run failed.
     """
     from mlsys.evaluation.backtest import Protocol, judge, objective_values, out_of_fold, scoring_ms
+    from mlsys.evaluation.metric_table import METRICS
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.scores import write_scores
     from mlsys.evaluation.splits import divided
@@ -71,7 +73,9 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
             key = f"folds of {loaded.fingerprint}: {config.split} {search}"
             folds, _ = part() if trial is None else trial.keep(key, part)
         record.fingerprint = loaded.fingerprint
-        watch = partial(TreeReports, trial, config.objectives[0]) if trial and search.report == "trees" else None
+        watch = None
+        if trial and search.report == "trees":
+            watch = partial(TreeReports, trial, METRICS[config.objectives[0]].tree_names)
         protocol = Protocol(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, watch)
         try:
             with clock("fit"):
@@ -96,13 +100,14 @@ class TreeReports:
     Parameters
     ----------
     trial : CurrentTrial
-    metric : str
+    tree_names : mapping of str to str
+        What each library calls the metric to report.
     fold : int
         Its trees are the steps from ``fold * STEPS_PER_FOLD`` on.
     """
 
-    def __init__(self, trial: CurrentTrial, metric: str, fold: int) -> None:
-        self.metric = metric
+    def __init__(self, trial: CurrentTrial, tree_names: Mapping[str, str], fold: int) -> None:
+        self.tree_names = tree_names
         self._trial, self._fold = trial, fold
         self._pruned: PrunedError | None = None
 

@@ -33,7 +33,8 @@ from mlsys.evaluation.canvas import (
     say_nothing,
 )
 from mlsys.evaluation.curves import Floats, Ranking, Reliability, reliability
-from mlsys.evaluation.formats import METRICS, percent, point
+from mlsys.evaluation.formats import percent, point
+from mlsys.evaluation.metric_table import METRICS
 
 GRID = np.linspace(0.0, 1.0, 501)  # every curve is drawn through these points, however many rows there are
 CONTACTED = 0.1  # the share at which the gain is written out

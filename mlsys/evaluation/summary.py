@@ -11,7 +11,8 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
-from mlsys.evaluation.formats import MISSING, MetricText, as_float, bounds, count, metric_text, percent, point
+from mlsys.evaluation.formats import MISSING, as_float, bounds, count, percent, point
+from mlsys.evaluation.metric_table import METRICS, Metric, find_metric, headline_metrics, split_name
 from mlsys.evaluation.threshold_text import threshold_rows, threshold_text
 
 Numbers = Mapping[str, Any]
@@ -164,7 +165,7 @@ def summarise(
         metrics=rows,
         headline=headline,
         has_activity=any(row.activity != MISSING for row in rows),
-        fold_metrics=tuple(metric_text(name, positives).title for name in fold_metrics),
+        fold_metrics=tuple(find_metric(name, positives).title for name in fold_metrics),
         folds=tuple(_fold_row(fold, number, fold_metrics, positives) for number, fold in enumerate(folds)),
         threshold=threshold_text(
             threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"
@@ -248,13 +249,13 @@ def _metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
     activity, chance = (baselines.get(name) or {} for name in ("activity", "chance"))
     versus = metrics.get("versus_activity") or {}
     for name, value in (metrics.get("overall") or {}).items():
-        text = metric_text(name, positives)
-        if text.kind == "money" and point(value) is None:
+        text = find_metric(name, positives)
+        if text.needs == "value" and point(value) is None:
             continue  # nothing says what a positive row is worth
         yield MetricRow(
             name=name,
             title=text.title,
-            meaning=text.meaning,
+            meaning=text.explanation,
             value=text.write(point(value)),
             interval=text.interval(value),
             activity=text.write(point(activity.get(name))),
@@ -266,7 +267,7 @@ def _metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
         )
 
 
-def _difference_interval(metric: object, text: MetricText) -> str:
+def _difference_interval(metric: object, text: Metric) -> str:
     ends = bounds(metric)
     return f"{text.difference(ends[0])} to {text.difference(ends[1])}" if ends else ""
 
@@ -283,10 +284,9 @@ def _scale(value: object, activity: object, chance: object) -> Mapping[str, floa
 
 
 def _headline(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
-    """Return the four numbers to read first: ranking, its top, and the probabilities."""
-    first_of = {row.name.partition("@")[0]: row for row in reversed(rows)}
-    wanted = ("roc_auc", "average_precision", "precision", "log_loss")
-    return tuple(first_of[name] for name in wanted if name in first_of)
+    """Return the numbers to read first; of a top-k metric that of the first k."""
+    first_of = {split_name(row.name)[0].name: row for row in reversed(rows)}
+    return tuple(first_of[metric.name] for metric in headline_metrics() if metric.name in first_of)
 
 
 def _verdict(metrics: Numbers, folds: Sequence[Numbers], entities: str, positives: str) -> Iterable[str]:
@@ -299,13 +299,13 @@ def _verdict(metrics: Numbers, folds: Sequence[Numbers], entities: str, positive
         who = f"{entities} that it ranks first{' on a test date' if at_a_date else ''}"
         yield _of_the_first(top, overall, activity, chance, who, positives)
     versus = metrics.get("versus_activity") or {}
-    for name in ("roc_auc", "average_precision"):
-        ends, text = bounds(versus.get(name)), metric_text(name, positives)
+    for name in (metric.name for metric in headline_metrics() if metric.group != "top_k"):
+        ends, text = bounds(versus.get(name)), find_metric(name, positives)
         if ends is None:
             continue
         numbers = f"{text.write(point(overall.get(name)))} against {text.write(point(activity.get(name)))}"
         gap = f"{text.difference(point(versus[name]))}, 95% interval {_difference_interval(versus[name], text)}"
-        yield f"{text.title}: {_compared(ends)} ({numbers}; difference {gap})."
+        yield f"{text.title}: {_compared(ends, text)} ({numbers}; difference {gap})."
     if not overall:
         yield "This run has no metrics."
     elif len(folds) == 1:
@@ -318,7 +318,7 @@ def _calibrated(metrics: Numbers) -> Iterable[str]:
     before, after = (as_float((found.get(when) or {}).get("ece")) for when in ("before", "after"))
     if before is None or after is None or before < 2 * after:
         return
-    write = metric_text("ece").write
+    write = METRICS["ece"].write
     yield f"Probabilities: as they came, the scores were off by {write(before)}; after calibration by {write(after)}."
 
 
@@ -333,7 +333,7 @@ def _searched(config: Numbers) -> Iterable[str]:
     if not tried:
         return
     names = [objective] if isinstance(objective, str) else objective
-    by = " and ".join(metric_text(name).in_a_sentence for name in names)
+    by = " and ".join(find_metric(name).in_a_sentence for name in names)
     yield f"Chosen from {count(tried)} configurations that a search tried, by {by} on {count(search['folds'])} folds."
     if search.get("holdout_folds"):
         yield f"The numbers here are of {count(search['holdout_folds'])} later folds, which the search did not see."
@@ -356,10 +356,10 @@ def _of_the_first(name: str, overall: Numbers, activity: Numbers, chance: Number
     return f"{text}; {', '.join(known)}." if known else f"{text}."
 
 
-def _compared(ends: tuple[float, float]) -> str:
-    if ends[0] > 0:
-        return "better than ranking by activity"
-    return "worse than ranking by activity" if ends[1] < 0 else "cannot be told apart from ranking by activity"
+def _compared(ends: tuple[float, float], metric: Metric) -> str:
+    if ends[0] <= 0 <= ends[1]:
+        return "cannot be told apart from ranking by activity"
+    return f"{'better' if (ends[0] > 0) == metric.higher_is_better else 'worse'} than ranking by activity"
 
 
 def _fold_row(fold: Numbers, number: int, names: Sequence[str], positives: str) -> FoldRow:
@@ -368,7 +368,7 @@ def _fold_row(fold: Numbers, number: int, names: Sequence[str], positives: str) 
         rows=count(fold.get("rows")),
         positives=count(fold.get("positives")),
         complete=bool(fold.get("label_complete", True)),
-        values=tuple(metric_text(name, positives).write(point(fold.get(name))) for name in names),
+        values=tuple(find_metric(name, positives).write(point(fold.get(name))) for name in names),
     )
 
 

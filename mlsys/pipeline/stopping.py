@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -13,24 +14,16 @@ from mlsys.pipeline.needs import learned_prior, library
 TREES = {"xgboost": "n_estimators", "lightgbm": "n_estimators", "catboost": "iterations"}
 
 
-# What each library calls the metrics that it can follow tree by tree.
-TREE_METRICS = {
-    "log_loss": {"xgboost": "logloss", "lightgbm": "binary_logloss", "catboost": "Logloss"},
-    "roc_auc": {"xgboost": "auc", "lightgbm": "auc", "catboost": "AUC"},
-    "average_precision": {"xgboost": "aucpr", "lightgbm": "average_precision", "catboost": "PRAUC"},
-}
-
-
 class Watch(Protocol):
     """Follows a boosted model tree by tree, on the rows that decide.
 
     Attributes
     ----------
-    metric : str
-        A key of `TREE_METRICS`.
+    tree_names : mapping of str to str
+        What each library calls the metric that is followed.
     """
 
-    metric: str
+    tree_names: Mapping[str, str]
 
     def __call__(self, tree: int, value: float) -> bool:
         """Take the metric after a tree (counted from 0); return whether to stop, which some libraries do not raise."""
@@ -118,10 +111,10 @@ def stopping_options(
     categories : list of str
         Columns that CatBoost takes as categories.
     watch : Watch, optional
-        Is told the metric that it names after every tree.
+        Takes the metric that it names after every tree.
     """
     inputs, labels, weights = judges
-    watched = None if watch is None else TREE_METRICS[watch.metric][library(estimator)]
+    watched = None if watch is None else watch.tree_names[library(estimator)]
     if library(estimator) == "xgboost":
         # The last metric decides when to stop. A list of one would not survive being saved.
         metrics: Any = "logloss" if watched is None else [watched, "logloss"]
