@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from mlsys.evaluation.intervals import bootstrap
-from mlsys.evaluation.metrics import evaluate
+from mlsys.evaluation.metrics import evaluate, measure
 from mlsys.evaluation.weighted import ScoredFold
 
 AT = (10, 50, 100)
@@ -79,7 +79,7 @@ def largest_difference(
     worst = 0.0
     for number, fold in enumerate(folds):
         scored = ScoredFold(fold["label"], fold["probability"], fold["value"], at=AT)
-        ours = scored(weights[number][:, scored.order].astype(float))
+        ours = measure(scored, weights[number][:, scored.order].astype(float))
         for draw, metrics in enumerate(plain):
             for name, theirs in metrics[number].items():
                 worst = max(worst, abs(ours[name][draw] - theirs) / max(1.0, abs(theirs)))

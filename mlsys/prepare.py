@@ -15,7 +15,7 @@ from mlsys.config import TrainConfig, inspect, section
 from mlsys.data.config import DataConfig
 from mlsys.data.read import KeptReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
-from mlsys.evaluation.metrics import COST, metric_names
+from mlsys.evaluation.metric_table import objective_names
 from mlsys.pipeline.stopping import TREE_METRICS
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config b
     objectives = objective if isinstance(objective, list) else [objective]
     if not isinstance(at, list) or not all(isinstance(name, str) for name in objectives):
         return []  # said by the check of types
-    names = (*metric_names(at), COST)
+    names = objective_names(at)
     unknown = [name for name in objectives if name not in names]
     return [Problem("objective", name, ", ".join(names), closest(name, names)) for name in unknown]
 

@@ -16,7 +16,7 @@ from omegaconf._utils import get_omega_conf_dumper
 
 from mlsys.config import TrainConfig
 from mlsys.errors import PrunedError, RunError
-from mlsys.evaluation.metrics import COST
+from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.launch import source_of
 from mlsys.redaction import without_password
 from mlsys.runs.writer import RunWriter
@@ -138,7 +138,7 @@ def discard_log(folder: Path) -> None:
 
 def _finish(record: Record, config: TrainConfig, clock: Stopwatch, status: str) -> None:
     _close_log(record.writer.folder)
-    cost = {} if record.predict_ms is None else {COST: round(record.predict_ms, 3)}
+    cost = {} if record.predict_ms is None else {PREDICT_MS: round(record.predict_ms, 3)}
     record.writer.finish(
         seed=config.seed,
         threads=config.thread_count,

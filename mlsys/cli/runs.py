@@ -26,7 +26,7 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or
 
 
 SHOWN = 50  # rows of a table, unless asked for more
-COLUMNS = ("status", "created", "model", "data", "sampler", "roc_auc", "average_precision", "log_loss", "audit")
+COLUMNS = ("status", "created", "model", "data", "sampler")  # then the headline metrics, and the audit
 
 
 def runs(
@@ -53,31 +53,43 @@ def runs(
 
     Example: mlsys runs --where 'model=catboost and roc_auc>0.8' --sort -roc_auc
     """
+    from mlsys.evaluation.metric_table import headline_columns
     from mlsys.runs.index import RunIndex
     from mlsys.runs.search import find
 
+    headline = headline_columns()
     most = (None if as_json else SHOWN) if limit is None else limit or None
     with progress_bar() as watch:
-        found = find(RunIndex(watch=watch), folder, where=where, sort=sort, limit=most, verify=verify)
+        found = find(RunIndex(watch=watch), folder, where=where, sort=sort, limit=most, verify=verify, metrics=headline)
     base = folder.resolve()
     rows = [replace(row, path=folder / row.path.relative_to(base)) for row in found.rows]
     if as_json:
-        print_json([asdict(row) for row in rows])
+        print_json([asdict(row) | _numbers(row, headline) for row in rows])
     else:
-        print_rows(_table(rows, found.values), as_json=False, empty=_none_found(folder, where))
+        print_rows(_table(rows, found.values, headline), as_json=False, empty=_none_found(folder, where))
         if len(rows) < found.total:
             sys.stderr.write(f"{len(rows):,} of {found.total:,} runs; --limit 0 lists all.\n")
     if verify and any(row.status in ("tampered", "damaged") for row in rows):
         raise typer.Exit(1)
 
 
-def _table(rows: Sequence[RunRow], values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _numbers(row: RunRow, headline: Sequence[str]) -> dict[str, float | None]:
+    return {name: row.metrics.get(name) for name in headline}
+
+
+def _table(
+    rows: Sequence[RunRow], values: Sequence[Mapping[str, Any]], headline: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return what a table shows: the usual columns, those that were asked about, what is wrong, the path."""
-    asked = [name for name in (values[0] if values else {}) if name not in (*COLUMNS, "path", "problem")]
+    asked = [
+        name for name in (values[0] if values else {}) if name not in (*COLUMNS, *headline, "audit", "path", "problem")
+    ]
     wrong = any(row.problem for row in rows)
     return [
         {name: getattr(row, name) for name in COLUMNS}
         | {"created": row.created[:19].replace("T", " ")}
+        | _numbers(row, headline)
+        | {"audit": row.audit}
         | {name: own[name] for name in asked}
         | ({"problem": row.problem} if wrong else {})
         | {"path": row.path}

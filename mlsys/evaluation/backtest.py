@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from mlsys.data.panel import Panel
 from mlsys.errors import FitError
-from mlsys.evaluation.metrics import COST, fold_metrics
+from mlsys.evaluation.metric_table import PREDICT_MS
+from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, latest
 from mlsys.pipeline.fitting import Fitted, Recipe, Training, fit
 from mlsys.pipeline.stopping import IterationCallback
@@ -145,7 +146,7 @@ def mean_objectives(
     at : sequence of int
         The list lengths k of the top-k metrics.
     """
-    folds = [result.metrics(at) | {COST: result.scoring_ms} for result in results]
+    folds = [result.metrics(at) | {PREDICT_MS: result.scoring_ms} for result in results]
     known = [[value for fold in folds if (value := fold[name]) is not None] for name in objectives]
     return tuple(float(np.mean(values)) if values else None for values in known)
 

@@ -42,7 +42,8 @@ from mlsys.evaluation.curve_plots import (
     plot_roc,
 )
 from mlsys.evaluation.curves import Floats, Ranking, reliability
-from mlsys.evaluation.formats import METRICS, percent, point
+from mlsys.evaluation.formats import percent, point
+from mlsys.evaluation.metric_table import METRICS
 
 CONTACTED = 0.1  # the share at which the gain is written out
 MOST_FEATURES, MOST_RUG = 20, 400

@@ -35,7 +35,7 @@ def bootstrap(
     Parameters
     ----------
     statistics : sequence of Statistic
-        What to compute, for example one `ScoredFold` for each fold and model. All see the same draws, so that
+        What to compute, for example all metrics of each fold and model. All see the same draws, so that
         differences between them are paired.
     entities : sequence of ndarray of int, shape (rows,)
         For each statistic the entity of each of its rows, as codes that start at 0 over all statistics together.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlsys.evaluation.formats import MetricText, Numbers, bounds, metric_text, point
+from mlsys.evaluation.formats import Numbers, bounds, point
+from mlsys.evaluation.metric_table import Metric, find_metric, headline_metrics, split_name
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,13 @@ def metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
     activity, chance = (baselines.get(name) or {} for name in ("activity", "chance"))
     versus = metrics.get("versus_activity") or {}
     for name, value in (metrics.get("overall") or {}).items():
-        text = metric_text(name, positives)
-        if text.kind == "money" and point(value) is None:
+        text = find_metric(name, positives)
+        if text.needs == "value" and point(value) is None:
             continue
         yield MetricRow(
             name=name,
             title=text.title,
-            meaning=text.meaning,
+            meaning=text.explanation,
             value=text.write(point(value)),
             interval=text.interval(value),
             activity=text.write(point(activity.get(name))),
@@ -50,13 +51,12 @@ def metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
 
 
 def headline_rows(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
-    """Return the four numbers to read first: ranking, its top, and the probabilities."""
-    first_of = {row.name.partition("@")[0]: row for row in reversed(rows)}
-    wanted = ("roc_auc", "average_precision", "precision", "log_loss")
-    return tuple(first_of[name] for name in wanted if name in first_of)
+    """Return the numbers to read first; of a top-k metric that of the first k."""
+    first_of = {split_name(row.name)[0].name: row for row in reversed(rows)}
+    return tuple(first_of[metric.name] for metric in headline_metrics() if metric.name in first_of)
 
 
-def difference_interval(metric: object, text: MetricText) -> str:
+def difference_interval(metric: object, text: Metric) -> str:
     """Return the interval of a difference, as text; empty where there is none."""
     ends = bounds(metric)
     return f"{text.difference(ends[0])} to {text.difference(ends[1])}" if ends else ""

@@ -1,78 +1,59 @@
-"""The metrics: their names, their values on one fold, and the numbers of metrics.json with intervals and baselines."""
+"""Values of all metrics on one fold, and the numbers of metrics.json with intervals and baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mlsys.errors import ConfigError, DataError, Problem, closest
+from mlsys.errors import DataError, closest
 from mlsys.evaluation.intervals import bootstrap, mean_over_folds, percentile_interval
+from mlsys.evaluation.metric_table import expanded, metric_names, split_name
 from mlsys.evaluation.ranking import FloatArray
 from mlsys.evaluation.weighted import IntArray, ScoredFold
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RANKING = ("roc_auc", "average_precision")
-PROBABILISTIC = ("log_loss", "brier", "ece")
-COST = "predict_ms"  # milliseconds that scoring 1,000 rows takes: an objective, but no metric, as it never repeats
-AT_K = ("precision", "recall", "lift", "revenue")
-
 Entry = dict[str, float | int | None]
 
 
-def metric_names(at: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of all metrics.
+def measure(fold: ScoredFold, weights: FloatArray) -> dict[str, FloatArray]:
+    """Compute every metric that the fold's scores allow, under each set of weights.
 
     Parameters
     ----------
-    at : sequence of int
-        The list lengths k of the top-k metrics.
+    fold : ScoredFold
+    weights : ndarray of float64, shape (draws, rows)
+        How often each row is in the sample, rows in the order of ``fold.order``.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (draws,)
+        NaN where a metric is undefined: roc_auc without positives or without negatives; average_precision, recall@k and
+        lift@k without positives; revenue@k without known values; all of them without rows.
 
     Examples
     --------
-    >>> metric_names([10])[-4:]
-    ('precision@10', 'recall@10', 'lift@10', 'revenue@10')
+    >>> fold = ScoredFold([0, 1, 0], [0.2, 0.9, 0.4], [0, 50, 0], at=[1])
+    >>> once_each_and_two_of_the_hit = np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 1.0]])
+    >>> measure(fold, once_each_and_two_of_the_hit)["brier"].round(4).tolist()
+    [0.07, 0.02]
     """
-    return (*RANKING, *PROBABILISTIC, *(f"{kind}@{k}" for k in at for kind in AT_K))
-
-
-def is_known_metric(name: str, at: Sequence[int]) -> bool:
-    """Return whether a run with these list lengths measures the metric.
-
-    Examples
-    --------
-    >>> is_known_metric("precision@10", at=[10]), is_known_metric("precision@20", at=[10])
-    (True, False)
-    """
-    return name in metric_names(at)
-
-
-def greater_is_better(name: str) -> bool:
-    """Return whether higher values of the metric are better, for any k.
-
-    Raises
-    ------
-    ConfigError
-        If there is no metric of that name.
-
-    Examples
-    --------
-    >>> greater_is_better("precision@10"), greater_is_better("log_loss")
-    (True, False)
-    """
-    kind, _, k = name.partition("@")
-    if name in RANKING or (kind in AT_K and k.isdecimal()):
-        return True
-    if name in PROBABILISTIC or name == COST:
-        return False
-    known = (*RANKING, *PROBABILISTIC, *(f"{kind}@k" for kind in AT_K))
-    problem = Problem("metric", name, ", ".join(known), closest(name, known))
-    raise ConfigError("The metric's name", [problem], "Use one of these names, with a number for k.")
+    sample, numbers = fold.sample(weights), {}
+    for name, metric, k in expanded(fold.at):
+        if metric.needs == "probability" and not fold.is_probability:
+            continue
+        if metric.needs == "value" and not fold.has_values:
+            numbers[name] = np.full(len(weights), np.nan)
+        else:
+            assert metric.compute is not None
+            numbers[name] = metric.compute(sample) if k is None else metric.compute(sample, k)
+    return numbers
 
 
 def fold_metrics(
@@ -103,7 +84,8 @@ def fold_metrics(
 
     See Also
     --------
-    mlsys.evaluation.weighted.ScoredFold : how each metric is defined, ties included.
+    mlsys.evaluation.metric_table : how each metric is defined.
+    mlsys.evaluation.weighted.Sample : how ties count.
 
     Examples
     --------
@@ -112,7 +94,7 @@ def fold_metrics(
     (0.8333333333333334, 0.5, 40.0)
     """
     fold = ScoredFold(label, probability, value, at=at)
-    numbers = fold(np.ones((1, len(fold.order))))
+    numbers = measure(fold, np.ones((1, len(fold.order))))
     return {name: _json(numbers[name][0]) for name in metric_names(at)}
 
 
@@ -158,9 +140,10 @@ def evaluate(
 
     Notes
     -----
-    An interval holds the middle of the draws. Only for ``ece`` are the draws first shifted to have the value as their
-    mean: drawing rows again adds noise to the rate in every bin, and their distance to the predictions can only grow by
-    it, so that the value of a well calibrated model would lie below its own interval. Its low end is at least 0.
+    An interval holds the middle of the draws. Only for ``ece`` (`Metric.grows_when_resampled`) are the draws first
+    shifted to have the value as their mean: drawing rows again adds noise to the rate in every bin, and their distance
+    to the predictions can only grow by it, so that the value of a well calibrated model would lie below its own
+    interval. Its low end is at least 0.
 
     Examples
     --------
@@ -325,7 +308,7 @@ class _Measured:
 
     def _entry(self, name: str, confidence: float) -> Entry:
         value = float(mean_over_folds(self.value[name])[0])
-        biased = name == "ece"
+        biased = split_name(name)[0].grows_when_resampled
         samples = mean_over_folds(self.sample[name])
         low, high = percentile_interval(samples, confidence, centre=value if biased else None)
         if biased and not self.is_difference:
@@ -369,9 +352,10 @@ def _measure(
         for fold in folds
     ]
     entities = [folds[number % len(folds)].entity[rows.order] for number, rows in enumerate(scored)]
-    values = [rows(np.ones((1, len(rows.order)))) for rows in scored]
+    values = [measure(rows, np.ones((1, len(rows.order)))) for rows in scored]
     nothing = [dict.fromkeys(value, np.empty(0)) for value in values]
-    samples = bootstrap(scored, entities, draws=draws, seed=seed) if draws else nothing
+    statistics = [partial(measure, rows) for rows in scored]
+    samples = bootstrap(statistics, entities, draws=draws, seed=seed) if draws else nothing
     measured = {}
     for number, score in enumerate(is_probability):
         own = slice(number * len(folds), (number + 1) * len(folds))

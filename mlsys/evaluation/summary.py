@@ -11,8 +11,9 @@ from typing import TypedDict
 
 import pandas as pd
 
-from mlsys.evaluation.formats import MISSING, Numbers, as_float, count, metric_text, percent, point
+from mlsys.evaluation.formats import MISSING, Numbers, as_float, count, percent, point
 from mlsys.evaluation.metric_rows import MetricRow, headline_rows, metric_rows
+from mlsys.evaluation.metric_table import find_metric
 from mlsys.evaluation.threshold_text import threshold_rows, threshold_text
 from mlsys.evaluation.verdict import verdict
 
@@ -147,7 +148,7 @@ def summarise(
         metrics=rows,
         headline=headline,
         has_activity=any(row.activity != MISSING for row in rows),
-        fold_metrics=tuple(metric_text(name, positives).title for name in fold_metrics),
+        fold_metrics=tuple(find_metric(name, positives).title for name in fold_metrics),
         folds=tuple(_fold_row(fold, number, fold_metrics, positives) for number, fold in enumerate(folds)),
         threshold=threshold_text(
             threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"
@@ -236,7 +237,7 @@ def _fold_row(fold: Numbers, number: int, names: Sequence[str], positives: str) 
         rows=count(fold.get("rows")),
         positives=count(fold.get("positives")),
         complete=bool(fold.get("label_complete", True)),
-        values=tuple(metric_text(name, positives).write(point(fold.get(name))) for name in names),
+        values=tuple(find_metric(name, positives).write(point(fold.get(name))) for name in names),
     )
 
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlsys.evaluation.metric_table import METRICS
+
 AUDIT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -51,7 +53,7 @@ def show(
     console.print()
     before, after = (((metrics.get("calibration") or {}).get(when) or {}).get("ece") for when in ("before", "after"))
     if before is not None and number(before) != number(after):
-        console.print(f"Calibration error {number(after)}, {number(before)} before calibration", highlight=False)
+        console.print(f"{METRICS['ece'].title} {number(after)}, {number(before)} before calibration", highlight=False)
     how = [threshold["method"], *(f"{name}={value:.6g}" for name, value in threshold.get("parameters", {}).items())]
     console.print(f"Threshold {number(threshold['threshold'])} ({', '.join(how)})", highlight=False)
     console.print(Text.assemble("Audit ", (audit["status"], AUDIT_STYLES[audit["status"]])))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mlsys.evaluation.formats import Numbers, as_float, bounds, count, metric_text, point
+from mlsys.evaluation.formats import Numbers, as_float, bounds, count, point
 from mlsys.evaluation.metric_rows import difference_interval
+from mlsys.evaluation.metric_table import METRICS, Metric, find_metric, headline_metrics
 
 
 def verdict(config: Numbers, metrics: Numbers, entities: str, positives: str) -> Iterable[str]:
@@ -34,13 +35,13 @@ def _measured(metrics: Numbers, entities: str, positives: str) -> Iterable[str]:
         who = f"{entities} that it ranks first{' on a test date' if at_a_date else ''}"
         yield _top_k_sentence(top, overall, activity, chance, who, positives)
     versus = metrics.get("versus_activity") or {}
-    for name in ("roc_auc", "average_precision"):
-        ends, text = bounds(versus.get(name)), metric_text(name, positives)
+    for name in (metric.name for metric in headline_metrics() if metric.group != "top_k"):
+        ends, text = bounds(versus.get(name)), find_metric(name, positives)
         if ends is None:
             continue
         numbers = f"{text.write(point(overall.get(name)))} against {text.write(point(activity.get(name)))}"
         gap = f"{text.difference(point(versus[name]))}, 95% interval {difference_interval(versus[name], text)}"
-        yield f"{text.title}: {_comparison(ends)} ({numbers}; difference {gap})."
+        yield f"{text.title}: {_comparison(ends, text)} ({numbers}; difference {gap})."
     if not overall:
         yield "This run has no metrics."
     elif len(folds) == 1:
@@ -53,7 +54,7 @@ def _calibrated(metrics: Numbers) -> Iterable[str]:
     before, after = (as_float((found.get(when) or {}).get("ece")) for when in ("before", "after"))
     if before is None or after is None or before < 2 * after:
         return
-    write = metric_text("ece").write
+    write = METRICS["ece"].write
     yield f"Probabilities: as they came, the scores were off by {write(before)}; after calibration by {write(after)}."
 
 
@@ -64,7 +65,7 @@ def _searched(config: Numbers) -> Iterable[str]:
     if not tried:
         return
     names = [objective] if isinstance(objective, str) else objective
-    by = " and ".join(metric_text(name).in_a_sentence for name in names)
+    by = " and ".join(find_metric(name).in_a_sentence for name in names)
     yield f"Chosen from {count(tried)} configurations that a search tried, by {by} on {count(search['folds'])} folds."
     if search.get("holdout_folds"):
         yield f"The numbers here are of {count(search['holdout_folds'])} later folds, which the search did not see."
@@ -87,7 +88,7 @@ def _top_k_sentence(name: str, overall: Numbers, activity: Numbers, chance: Numb
     return f"{text}; {', '.join(known)}." if known else f"{text}."
 
 
-def _comparison(ends: tuple[float, float]) -> str:
-    if ends[0] > 0:
-        return "better than ranking by activity"
-    return "worse than ranking by activity" if ends[1] < 0 else "cannot be told apart from ranking by activity"
+def _comparison(ends: tuple[float, float], metric: Metric) -> str:
+    if ends[0] <= 0 <= ends[1]:
+        return "cannot be told apart from ranking by activity"
+    return f"{'better' if (ends[0] > 0) == metric.higher_is_better else 'worse'} than ranking by activity"

@@ -1,8 +1,9 @@
-"""Every metric of one fold under any row weights, for many sets of weights at once."""
+"""The sums that metrics of one fold are made of, under any row weights, for many sets of weights at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -20,10 +21,10 @@ FEW_GROUPS = 4
 
 
 class ScoredFold:
-    """One fold's rows in order of falling score, ready to be measured under many sets of weights.
+    """One fold's rows in order of falling score, ready to be sampled under many sets of weights.
 
     A weight says how often a row is in the sample, so that weights drawn by a bootstrap give exactly the metrics of the
-    rows so replicated. The rows are sorted once, in the constructor; each call is then a few running sums.
+    rows so replicated. The rows are sorted once, in the constructor; each sample is then a few running sums.
 
     Parameters
     ----------
@@ -33,16 +34,21 @@ class ScoredFold:
         What the rows are ranked by, highest first; no NaN.
     value : array-like of float, shape (rows,), or None
         Revenue of a row if its label is 1, in currency per month; NaN (unknown) counts 0, and so do rows with label 0.
-        None if no revenue is known at all: revenue@k is then undefined.
+        None if no revenue is known at all.
     at : sequence of int
         The list lengths of the top-k metrics, each at least 1.
     is_probability : bool, default True
-        Whether `score` is a probability, so that log_loss, brier and ece are measured too.
+        Whether `score` is a probability.
 
     Attributes
     ----------
     order : ndarray of int, shape (rows,)
         The given rows' positions in order of falling score. Weights are taken in this order.
+    labels, scores : ndarray of float64, shape (rows,)
+        In that order.
+    at : tuple of int
+    is_probability, has_values : bool
+        Which metrics the rows allow, see `mlsys.evaluation.metric_table.Metric.needs`.
 
     Raises
     ------
@@ -51,24 +57,19 @@ class ScoredFold:
 
     Notes
     -----
-    Rows that tie on the score form one group, so that no result depends on the order in which they are given:
+    Rows that tie on the score form one group, so that no result depends on the order in which they are given.
 
-    - ``roc_auc`` and ``average_precision`` are those of `mlsys.evaluation.ranking.TieGroups`.
-    - The top-k metrics are expectations over all orders of the tied rows: of a group that straddles the k-th place, its
-      share above that place counts. Constant scores thus get the base rate. A k past the rows uses all rows.
-    - ``ece`` is the mean over ten bins of abs(mean label - mean probability), weighted by the bins' rows (Naeini,
-      Cooper and Hauskrecht 2015), in bins of equal mass (the adaptive bins of Nixon et al. 2019), because nearly all
-      probabilities of a rare outcome would fall into the first bin of equal width. A group of ties lies whole in the
-      bin of its middle rank. Bins are set by the rows as given and stay where they are under any weights.
-    - ``log_loss`` clips at the machine epsilon, as ``sklearn.metrics.log_loss``.
+    See Also
+    --------
+    mlsys.evaluation.metrics.measure : every metric of the table under every set of weights.
 
     Examples
     --------
     >>> import numpy as np
     >>> fold = ScoredFold([0, 1, 0], [0.2, 0.9, 0.4], [0, 50, 0], at=[1])
     >>> once_each_and_two_of_the_hit = np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 1.0]])
-    >>> fold(once_each_and_two_of_the_hit)["brier"].round(4).tolist()
-    [0.07, 0.02]
+    >>> fold.sample(once_each_and_two_of_the_hit).total_hits.tolist()
+    [1.0, 2.0]
     """
 
     def __init__(
@@ -84,94 +85,175 @@ class ScoredFold:
         values = np.full(labels.shape, np.nan) if value is None else np.asarray(value, dtype=np.float64)
         _check(labels, scores, values, is_probability=is_probability)
         self.order: IntArray = np.argsort(-scores, kind="stable")
-        labels, scores, values = labels[self.order], scores[self.order], values[self.order]
-        self._at = tuple(at)
-        self._positive = np.flatnonzero(labels)
-        self._revenue = None if value is None else np.nan_to_num(values[self._positive], nan=0.0)
+        self.labels, self.scores, values = labels[self.order], scores[self.order], values[self.order]
+        self.at, self.is_probability, self.has_values = tuple(at), is_probability, value is not None
+        self.positive = np.flatnonzero(self.labels)
+        self.revenue = np.nan_to_num(values[self.positive], nan=0.0)
         # Tied rows stand or fall together: group g holds the rows starts[g] up to starts[g + 1].
-        starts = np.flatnonzero(np.append(True, scores[1:] != scores[:-1]))
-        self._starts = starts if FEW_GROUPS * len(starts) < len(scores) else None
+        starts = np.flatnonzero(np.append(True, self.scores[1:] != self.scores[:-1]))
+        self.starts = starts if FEW_GROUPS * len(starts) < len(scores) else None
         bounds = np.append(starts, len(scores))
         group = np.repeat(np.arange(len(starts)), np.diff(bounds))
-        self._positives_before = np.searchsorted(self._positive, bounds)
-        self._hit = np.flatnonzero(np.diff(self._positives_before))
-        self._losses = _losses(labels, scores) if is_probability else None
-        self._bins = _equal_mass_bins(bounds, group) if is_probability else []
+        self.positives_before = np.searchsorted(self.positive, bounds)
+        self.hit_groups = np.flatnonzero(np.diff(self.positives_before))
+        self.bins = _equal_mass_bins(bounds, group) if is_probability else []
         # Where the running sums reach each group's bounds, and the group that each of their steps belongs to.
-        self._bounds = bounds if self._starts is None else np.arange(len(bounds))
-        self._group = group if self._starts is None else np.arange(len(starts))
+        self.bounds = bounds if self.starts is None else np.arange(len(bounds))
+        self.group = group if self.starts is None else np.arange(len(starts))
 
-    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """Return every metric under each set of weights.
+    @cached_property
+    def log_losses(self) -> FloatArray:
+        """Log loss of each row, shape (rows,), clipped at the machine epsilon as ``sklearn.metrics.log_loss`` does."""
+        epsilon = np.finfo(np.float64).eps
+        of_label = np.where(self.labels == 1, self.scores, 1 - self.scores)
+        losses: FloatArray = -np.log(np.clip(of_label, epsilon, 1 - epsilon))
+        return losses
+
+    @cached_property
+    def residuals(self) -> FloatArray:
+        """Label minus probability of each row, shape (rows,)."""
+        return self.labels - self.scores
+
+    def sample(self, weights: FloatArray) -> Sample:
+        """Return what metrics are computed from, under each set of weights.
 
         Parameters
         ----------
         weights : ndarray of float64, shape (draws, rows)
             How often each row is in the sample, rows in the order of `order`.
+        """
+        return Sample(self, weights)
+
+
+class Sample:
+    """Sums over one fold's rows under many sets of weights, which the metrics share; each is computed when first used.
+
+    Parameters
+    ----------
+    fold : ScoredFold
+    weights : ndarray of float64, shape (draws, rows)
+        How often each row is in the sample, in the order of ``fold.order``.
+
+    Attributes
+    ----------
+    fold : ScoredFold
+        Its ``labels``, ``scores``, ``residuals`` and ``log_losses`` are per row.
+    weights : ndarray of float64, shape (draws, rows)
+    """
+
+    def __init__(self, fold: ScoredFold, weights: FloatArray) -> None:
+        self.fold, self.weights = fold, weights
+
+    @staticmethod
+    def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+        """Return the quotient, NaN (undefined) where the denominator is 0."""
+        return ratio(numerator, denominator)
+
+    @property
+    def total(self) -> FloatArray:
+        """Rows in each sample, shape (draws,)."""
+        return self._rows[:, -1]
+
+    @property
+    def total_hits(self) -> FloatArray:
+        """Positive rows in each sample, shape (draws,)."""
+        return self._positives[:, -1]
+
+    def mean(self, numbers: FloatArray) -> FloatArray:
+        """Return the mean of a number per row in each sample.
+
+        Parameters
+        ----------
+        numbers : ndarray of float64, shape (rows,)
+            In the order of ``fold.order``.
 
         Returns
         -------
-        dict of str to ndarray of float64, shape (draws,)
-            NaN where a metric is undefined: roc_auc without positives or without negatives; average_precision,
-            recall@k and lift@k without positives; revenue@k without known values; all of them without rows.
+        ndarray of float64, shape (draws,)
+            NaN for a sample without rows.
         """
-        rows = _running(weights if self._starts is None else np.add.reduceat(weights, self._starts, axis=1))
-        hits = np.take(weights, self._positive, axis=1)
-        positives = _running(hits)
-        revenue = None if self._revenue is None else _running(hits * self._revenue)
-        return {
-            **self._ranking(rows, positives),
-            **self._probabilistic(weights, rows[:, -1]),
-            **self._top(rows, positives, revenue),
-        }
+        return ratio(_dot(self.weights, numbers), self.total)
 
-    def _ranking(self, rows: FloatArray, positives: FloatArray) -> dict[str, FloatArray]:
-        groups = TieGroups(
-            rows_above=rows[:, self._bounds[self._hit]],
-            rows_through=rows[:, self._bounds[self._hit + 1]],
-            positives_above=positives[:, self._positives_before[self._hit]],
-            positives_through=positives[:, self._positives_before[self._hit + 1]],
-            rows=rows[:, -1],
-            positives=positives[:, -1],
+    def places(self, k: int) -> FloatArray:
+        """Return the length of a list of k rows, shape (draws,): k, or all rows where there are fewer."""
+        return self._places[:, self.fold.at.index(k)]
+
+    def hits(self, k: int) -> FloatArray:
+        """Return the positives among the k rows ranked first, shape (draws,).
+
+        It is the expectation over all orders of the tied rows: of a group that straddles the k-th place, the share
+        above that place counts.
+        """
+        return self._hits[:, self.fold.at.index(k)]
+
+    def revenue(self, k: int) -> FloatArray:
+        """Return the revenue of the positives among the k rows ranked first, shape (draws,); ties as in `hits`."""
+        return self._revenue[:, self.fold.at.index(k)]
+
+    @cached_property
+    def tie_groups(self) -> TieGroups:
+        """The groups of tied rows that hold a positive row, in each sample."""
+        fold = self.fold
+        return TieGroups(
+            rows_above=self._rows[:, fold.bounds[fold.hit_groups]],
+            rows_through=self._rows[:, fold.bounds[fold.hit_groups + 1]],
+            positives_above=self._positives[:, fold.positives_before[fold.hit_groups]],
+            positives_through=self._positives[:, fold.positives_before[fold.hit_groups + 1]],
+            rows=self.total,
+            positives=self.total_hits,
         )
-        return {"roc_auc": groups.roc_auc(), "average_precision": groups.average_precision()}
 
-    def _probabilistic(self, weights: FloatArray, total: FloatArray) -> dict[str, FloatArray]:
-        if self._losses is None:
-            return {}
-        log_loss, squared_error, residual = self._losses
-        gaps = [np.abs(_dot(weights[:, rows], residual[rows])) for rows in self._bins]
-        return {
-            "log_loss": ratio(_dot(weights, log_loss), total),
-            "brier": ratio(_dot(weights, squared_error), total),
-            "ece": ratio(np.sum(gaps, axis=0), total),
-        }
+    @property
+    def calibration_error(self) -> FloatArray:
+        """The mean over ten bins of abs(mean label - mean probability), weighted by the bins' rows, shape (draws,).
 
-    def _top(self, rows: FloatArray, positives: FloatArray, revenue: FloatArray | None) -> dict[str, FloatArray]:
-        total, total_hits = rows[:, -1], positives[:, -1]
-        places = np.minimum(np.asarray(self._at, dtype=np.float64), total[:, None])
-        group, share = self._straddling(rows, places)
+        It is the ECE of Naeini, Cooper and Hauskrecht (2015) in bins of equal mass (the adaptive bins of Nixon et al.
+        2019), because nearly all probabilities of a rare outcome would fall into the first bin of equal width. A group
+        of ties lies whole in the bin of its middle rank. Bins are set by the rows as given and stay where they are
+        under any weights.
+        """
+        residual = self.fold.residuals
+        gaps = [np.abs(_dot(self.weights[:, rows], residual[rows])) for rows in self.fold.bins]
+        return ratio(np.sum(gaps, axis=0), self.total)
 
-        def down_to_place(sums: FloatArray) -> FloatArray:
-            low, high = (np.take_along_axis(sums, self._positives_before[group + side], axis=1) for side in (0, 1))
-            return low + share * (high - low)
+    @cached_property
+    def _rows(self) -> FloatArray:
+        starts = self.fold.starts
+        return _running(self.weights if starts is None else np.add.reduceat(self.weights, starts, axis=1))
 
-        hits = down_to_place(positives)
-        money = np.full_like(hits, np.nan) if revenue is None else down_to_place(revenue)
-        metrics: dict[str, FloatArray] = {}
-        for column, k in enumerate(self._at):
-            precision = ratio(hits[:, column], places[:, column])
-            metrics[f"precision@{k}"] = precision
-            metrics[f"recall@{k}"] = ratio(hits[:, column], total_hits)
-            metrics[f"lift@{k}"] = ratio(precision * total, total_hits)
-            metrics[f"revenue@{k}"] = money[:, column]
-        return metrics
+    @cached_property
+    def _hit_weights(self) -> FloatArray:
+        return np.take(self.weights, self.fold.positive, axis=1)
 
-    def _straddling(self, rows: FloatArray, places: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Return the group in which each place lies, and the share of the group down to that place."""
+    @cached_property
+    def _positives(self) -> FloatArray:
+        return _running(self._hit_weights)
+
+    @cached_property
+    def _places(self) -> FloatArray:
+        return np.minimum(np.asarray(self.fold.at, dtype=np.float64), self.total[:, None])
+
+    @cached_property
+    def _hits(self) -> FloatArray:
+        return self._down_to_place(self._positives)
+
+    @cached_property
+    def _revenue(self) -> FloatArray:
+        return self._down_to_place(_running(self._hit_weights * self.fold.revenue))
+
+    def _down_to_place(self, sums: FloatArray) -> FloatArray:
+        group, share = self._straddling
+        before = self.fold.positives_before
+        low, high = (np.take_along_axis(sums, before[group + side], axis=1) for side in (0, 1))
+        return low + share * (high - low)
+
+    @cached_property
+    def _straddling(self) -> tuple[IntArray, FloatArray]:
+        """The group in which each place lies, and the share of the group down to that place."""
+        rows, places = self._rows, self._places
         last = np.stack([np.searchsorted(running, place) for running, place in zip(rows, places, strict=True)])
-        group = self._group[np.maximum(last - 1, 0)]
-        above, through = (np.take_along_axis(rows, self._bounds[group + side], axis=1) for side in (0, 1))
+        group = self.fold.group[np.maximum(last - 1, 0)]
+        above, through = (np.take_along_axis(rows, self.fold.bounds[group + side], axis=1) for side in (0, 1))
         return group, ratio(places - above, through - above)
 
 
@@ -191,16 +273,8 @@ def _check(label: FloatArray, score: FloatArray, value: FloatArray, *, is_probab
         allowed = "probabilities in [0, 1]" if is_probability else "numbers"
         raise DataError(
             f"{wrong.sum()} of {score.size} scores are not {allowed} (first: {score[wrong][0]} in row "
-            f"{np.flatnonzero(wrong)[0]}): mend the model or the calibration that made them."
+            f"{np.flatnonzero(wrong)[0]}): fix the model or the calibration that made them."
         )
-
-
-def _losses(label: FloatArray, probability: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return each row's log loss, squared error and residual."""
-    epsilon = np.finfo(np.float64).eps
-    of_label = np.where(label == 1, probability, 1 - probability)
-    residual = label - probability
-    return -np.log(np.clip(of_label, epsilon, 1 - epsilon)), residual**2, residual
 
 
 def _equal_mass_bins(bounds: IntArray, group: IntArray) -> list[slice]:

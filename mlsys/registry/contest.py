@@ -9,8 +9,9 @@ import pandas as pd
 
 from mlsys.evaluation.comparison.candidates import Candidate
 from mlsys.evaluation.comparison.rows import Alignment
-from mlsys.evaluation.formats import bounds, count, metric_text, point
-from mlsys.evaluation.metrics import Beside, greater_is_better, side_by_side
+from mlsys.evaluation.formats import bounds, count, point
+from mlsys.evaluation.metric_table import find_metric
+from mlsys.evaluation.metrics import Beside, side_by_side
 from mlsys.registry.settings import GateSettings
 
 
@@ -91,13 +92,12 @@ def _tested_together(first: pd.DataFrame, second: pd.DataFrame) -> bool:
 
 
 def _verdict(found: dict[str, Beside], settings: GateSettings) -> tuple[bool, str]:
-    name, better = settings.metric, greater_is_better(settings.metric)
+    name, text = settings.metric, find_metric(settings.metric)
     difference = found["candidate"].difference.get(name)
     value, ends = point(difference), bounds(difference)
     if value is None or ends is None:
         return False, f"{name} is not defined on the shared test rows, so it cannot be told whether it is worse."
-    text = metric_text(name)
-    worst = max(0.0, -ends[0] if better else ends[1])
+    worst = max(0.0, -ends[0] if text.higher_is_better else ends[1])
     passed = worst <= settings.margin
     own, champions = (text.write(point(found[which].overall.get(name))) for which in ("candidate", "champion"))
     return passed, (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError, field_validator
 
 from mlsys.errors import ConfigError, Problem, closest
-from mlsys.evaluation.metrics import AT_K, metric_names
+from mlsys.evaluation.metric_table import is_metric, metric_names, split_name
 from mlsys.launch import conf_folder
 from mlsys.runs.reader import yaml_value
 
@@ -34,7 +33,7 @@ class GateSettings(BaseModel):
     @field_validator("metric")
     @classmethod
     def _known(cls, name: str) -> str:
-        if not _is_metric(name):
+        if not is_metric(name):
             names = metric_names([K])
             near = closest(name, names)
             raise ValueError(f"one of {', '.join(names)}{f' (closest: {near})' if near else ''}")
@@ -43,8 +42,7 @@ class GateSettings(BaseModel):
     @property
     def at(self) -> list[int]:
         """The list lengths k to measure."""
-        k = self.metric.partition("@")[2]
-        return [int(k) if k else K]
+        return [split_name(self.metric)[1] or K]
 
 
 def read_settings(folder: Path | None, flags: Mapping[str, Any]) -> GateSettings:
@@ -83,8 +81,3 @@ def _problem(details: Any, file: Path, flags: Mapping[str, Any]) -> Problem:  # 
         return Problem(where, "an unknown key", ", ".join(keys), closest(key, keys))
     got = "nothing" if details["type"] == "missing" else repr(details["input"])
     return Problem(where, got, details["msg"].removeprefix("Value error, "))
-
-
-def _is_metric(name: str) -> bool:
-    at_k = re.fullmatch(rf"({'|'.join(AT_K)})@([1-9]\d{{0,6}})", name)
-    return bool(at_k) or name in metric_names([])

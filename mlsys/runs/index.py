@@ -26,7 +26,7 @@ from mlsys.runs.walk import run_folders
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of the table below, and of what `run_row` reads: another one empties the file
+VERSION = 2  # of the table below, and of what `run_row` reads: another one empties the file
 TABLE = """CREATE TABLE IF NOT EXISTS runs (
     path TEXT PRIMARY KEY,   -- absolute
     stamp TEXT NOT NULL,     -- of the file that shows whether the row is up to date

@@ -20,7 +20,6 @@ from mlsys.runs.walk import run_folders
 # Only these blocks of config.yaml are parsed: the whole takes 2 ms, which adds up over a sweep.
 BLOCKS = re.compile(rb"^(?:choices|tags|seed|threads|objective):.*(?:\n(?:[ \t]|- ).*)*", re.MULTILINE)
 GROUPS = ("model", "sampler", "features", "data", "split")
-MAIN_METRICS = ("roc_auc", "average_precision", "log_loss")
 
 State = Status | Literal["incomplete", "damaged", "tampered"]
 
@@ -40,8 +39,6 @@ class RunRow:
         if they are not what its manifest says.
     model, sampler, features, data, split : str or None
         The config group options that it was composed of.
-    roc_auc, average_precision, log_loss : float or None
-        Overall, from metrics.json.
     audit : str or None
         Status of the leakage audit: pass, warn or fail.
     seconds : float or None
@@ -55,7 +52,7 @@ class RunRow:
     choices : mapping of str to str
         The options of all config groups.
     metrics : mapping of str to float or None
-        All overall metrics.
+        All overall metrics, from metrics.json.
     """
 
     path: Path
@@ -66,9 +63,6 @@ class RunRow:
     features: str | None = None
     data: str | None = None
     split: str | None = None
-    roc_auc: float | None = None
-    average_precision: float | None = None
-    log_loss: float | None = None
     audit: str | None = None
     seconds: float | None = None
     seed: int | None = None
@@ -144,8 +138,7 @@ def _config_facts(folder: Path) -> dict[str, Any]:
 def _numbers(folder: Path) -> dict[str, Any]:
     overall = _mapping(_json(folder / "metrics.json").get("overall"))
     metrics = {str(name): _mapping(entry).get("value") for name, entry in overall.items()}
-    main = {name: metrics.get(name) for name in MAIN_METRICS}
-    return {**main, "audit": _json(folder / "audit.json").get("status"), "metrics": metrics}
+    return {"audit": _json(folder / "audit.json").get("status"), "metrics": metrics}
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +13,7 @@ from mlsys.runs.listing import RunRow
 from mlsys.runs.manifest import Status
 from mlsys.runs.where import ORDERS, Comparison, Expression, Not, parse
 
-NUMBERS = ("roc_auc", "average_precision", "log_loss", "seconds", "seed")
+NUMBERS = ("seconds", "seed")
 COLUMNS = tuple(field.name for field in fields(RunRow) if field.name not in ("choices", "metrics"))
 WORDS: Mapping[str, tuple[str, ...]] = {
     "status": (*get_args(Status), "incomplete", "damaged", "tampered"),
@@ -49,6 +49,7 @@ def find(
     sort: str | None = None,
     limit: int | None = None,
     verify: bool = False,
+    metrics: Collection[str] = (),
 ) -> Found:
     """Find the runs below a folder that fulfil a condition.
 
@@ -66,6 +67,8 @@ def find(
         Rows to return at most.
     verify : bool
         Read every file of the rows that are returned, and compare it with the manifest.
+    metrics : collection of str
+        Names of metrics that are no mistake even where no run has them, as when none is complete.
 
     Raises
     ------
@@ -87,8 +90,9 @@ def find(
     rows = index.rows(root)
     if not rows:
         return Found([], 0, [])
-    _check_kinds(condition)
-    config = _config(index, rows, asked)
+    measured = {name for row in rows for name in row.metrics} | set(metrics)
+    _check_kinds(condition, measured)
+    config = _config(index, rows, asked, measured)
     if any(name in CHECKED for name in asked):
         rows = index.checked(rows)
     facts = {row.path: {name: _fact(row, name, config) for name in asked} for row in rows}
@@ -125,9 +129,10 @@ def _fact(row: RunRow, name: str, config: Mapping[Path, Mapping[str, Any]]) -> o
     return row.metrics[name] if name in row.metrics else config.get(row.path, {}).get(name)
 
 
-def _config(index: RunIndex, rows: Sequence[RunRow], asked: Sequence[str]) -> Mapping[Path, Mapping[str, Any]]:
+def _config(
+    index: RunIndex, rows: Sequence[RunRow], asked: Sequence[str], metrics: Collection[str]
+) -> Mapping[Path, Mapping[str, Any]]:
     """Return the values of the names that are config keys, once every name is known to be one of something."""
-    metrics = {name for row in rows for name in row.metrics}
     groups = {group for row in rows for group in row.choices}
     keys = [name for name in asked if name not in COLUMNS and name not in metrics]
     # Without a dot it can only be misspelt: no need to read ten thousand configs to say so.
@@ -154,12 +159,12 @@ def _unknown(name: str, metrics: Sequence[str], known: set[str]) -> Problem:
     return Problem(name, "a name that no run here has", allowed, closest(name, known))
 
 
-def _check_kinds(condition: Expression | None) -> None:
+def _check_kinds(condition: Expression | None, metrics: Collection[str]) -> None:
     """Refuse a number above a word, and a status that there is not: they would silently hold for no run."""
     problems = []
     for each in _comparisons(condition):
         allowed, near = None, None
-        if each.name in NUMBERS and each.op in ORDERS and not isinstance(each.value, float):
+        if (each.name in NUMBERS or each.name in metrics) and each.op in ORDERS and not isinstance(each.value, float):
             allowed = f"a number: {each.name} is one"
         elif each.op in ("=", "!=") and each.name in WORDS and each.value not in (None, *WORDS[each.name]):
             words = WORDS[each.name]

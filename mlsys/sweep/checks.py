@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
     from mlsys.sweep.worker import Sweep
 
+UNNAMED = "value"  # what the objective of a program without the key is called
 ADVICE = "Nothing was run. `python -m mlsys.train --help` lists groups and keys, docs/sweeps.md says how to search."
 
 
 def objectives_of(config: DictConfig) -> list[str]:
-    """Return the names of the objectives; a program without the key has one called ``value``."""
-    named = config.get("objective", "value")
+    """Return the names of the objectives; a program without the key has one called `UNNAMED`."""
+    named = config.get("objective", UNNAMED)
     return [str(named)] if isinstance(named, str) else [str(name) for name in named]
 
 
@@ -32,7 +33,7 @@ def directions_of(config: DictConfig, settings: SweepSettings) -> list[str]:
     ConfigError
         For a metric that there is not, or a given direction that makes it worse.
     """
-    from mlsys.evaluation.metrics import greater_is_better
+    from mlsys.evaluation.metric_table import greater_is_better
 
     given = settings.direction
     if "objective" not in config:

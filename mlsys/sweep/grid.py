@@ -43,12 +43,12 @@ def show_leaderboard(folder: Path, config: DictConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mlsys.evaluation.metrics import COST, greater_is_better
+    from mlsys.evaluation.metric_table import greater_is_better, is_metric
     from mlsys.runs import Run
     from mlsys.runs.walk import run_folders
     from mlsys.sweep.checks import objectives_of
 
-    objectives = [name for name in objectives_of(config) if name != COST]
+    objectives = [name for name in objectives_of(config) if is_metric(name)]
     runs = [Run.open(run, verify=False) for run in run_folders(folder) if (run / "manifest.json").exists()]
     rows = [
         (run, [run.metrics["overall"][name] for name in objectives])

@@ -15,9 +15,11 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from mlsys.errors import RunError
-from mlsys.evaluation.formats import bounds, count, metric_text, point
+from mlsys.evaluation.formats import bounds, count, point
+from mlsys.evaluation.metric_table import find_metric
 from mlsys.redaction import without_password
 from mlsys.runs import Run
+from mlsys.sweep.checks import UNNAMED
 from mlsys.sweep.commands import dashboard_command, resume_command
 from mlsys.sweep.findings import Findings, Parameter, labels, plain, trials_in_words
 from mlsys.sweep.trials import WORDS, reasons, short
@@ -192,7 +194,7 @@ def _subtitle(results: Results) -> str:
 def _lead(results: Results) -> str:
     found, folds = results.findings, OmegaConf.select(results.sweep.config, "search.folds", default=None)
     aims = [
-        f"the {'lowest' if direction == 'minimize' else 'highest'} {metric_text(name).in_a_sentence}"
+        f"the {'lowest' if direction == 'minimize' else 'highest'} {_in_words(name)}"
         for name, direction in zip(found.objectives, found.directions, strict=True)
     ]
     over = f", each a mean over {count(folds)} folds" if folds else ""
@@ -207,13 +209,13 @@ def _tiles(results: Results, winner: Winner | None) -> Iterator[tuple[str, str, 
             value = found.losses[:, place].min() * found.signs[place]
             number = found.complete[int(found.losses[:, place].argmin())].number
             note = f"trial {number}; {'lower' if direction == 'minimize' else 'higher'} is better"
-            yield f"Best {metric_text(name).in_a_sentence}", f"{value:.4g}", note
+            yield f"Best {_in_words(name)}", f"{value:.4g}", note
     if winner is not None and winner.holdout_folds:
         for name in found.objectives:
             value, ends = point(winner.overall.get(name)), bounds(winner.overall.get(name))
             if value is not None:
                 interval = f"95% interval {ends[0]:.3g} to {ends[1]:.3g}" if ends else "no interval"
-                yield f"{metric_text(name).title} on unseen folds", f"{value:.4g}", f"trial {winner.number}; {interval}"
+                yield f"{find_metric(name).title} on unseen folds", f"{value:.4g}", f"trial {winner.number}; {interval}"
     ended = (
         f"{count(len(found.complete))} complete, {count(len(found.pruned))} pruned, {count(len(found.failed))} failed"
     )
@@ -325,7 +327,7 @@ def _measured(results: Results, winner: Winner | None) -> list[tuple[str, str, s
         unseen, ends = point(winner.overall.get(name)), bounds(winner.overall.get(name))
         if unseen is not None:  # time is an objective, but no metric
             interval = f"{ends[0]:.4g} to {ends[1]:.4g}" if ends else "–"
-            rows.append((metric_text(name).title, f"{value:.5g}", f"{unseen:.5g}", interval))
+            rows.append((find_metric(name).title, f"{value:.5g}", f"{unseen:.5g}", interval))
     return rows
 
 
@@ -409,8 +411,12 @@ def _commands(results: Results, winner: Winner | None) -> Iterator[tuple[str, st
     yield "The study in a browser, also while it runs", dashboard_command(sweep.folder, sweep.settings.storage)
 
 
+def _in_words(objective: str) -> str:
+    return objective if objective == UNNAMED else find_metric(objective).in_a_sentence
+
+
 def _name(found: Findings, place: int) -> str:
-    return metric_text(found.objectives[place]).in_a_sentence
+    return _in_words(found.objectives[place])
 
 
 def _seconds(trial: FrozenTrial) -> float:

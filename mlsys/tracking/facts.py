@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.runs import Run
 from mlsys.runs.files import MANIFEST
 from mlsys.runs.manifest import Git, git_state
@@ -62,7 +63,7 @@ def overall(run: Run) -> dict[str, float]:
     """
     metrics = run.metrics if "metrics.json" in run.manifest.files else {}
     timing = dict(run.manifest.timing)
-    values: dict[str, Any] = {"predict_ms": timing.pop("predict_ms", None), "seconds": run.manifest.seconds}
+    values: dict[str, Any] = {PREDICT_MS: timing.pop(PREDICT_MS, None), "seconds": run.manifest.seconds}
     values |= {f"seconds/{stage}": seconds for stage, seconds in timing.items() if stage != "total"}
     for name, entry in metrics.get("overall", {}).items():
         values |= {name: entry.get("value"), f"{name}/low": entry.get("low"), f"{name}/high": entry.get("high")}

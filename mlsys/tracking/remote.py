@@ -16,7 +16,7 @@ from filelock import FileLock
 from mlsys.data.cache import default_folder
 from mlsys.errors import ConfigError, Problem, RunError, closest
 from mlsys.evaluation.comparison.candidates import MOST, Candidate, Gathered, LeftOut, candidate
-from mlsys.evaluation.metrics import COST, greater_is_better
+from mlsys.evaluation.metric_table import FALLBACK_OBJECTIVE, PREDICT_MS, greater_is_better, is_metric
 from mlsys.runs import Run
 from mlsys.runs.files import MANIFEST
 
@@ -60,7 +60,7 @@ class RemoteRun:
         >>> RemoteRun("1", "a", "complete", {}, numbers).metrics()
         {'overall': {'roc_auc': {'value': 0.9, 'low': 0.8, 'high': 0.95}}}
         """
-        known = {name for name in self.numbers if _is_metric(name)}
+        known = {name for name in self.numbers if is_metric(name)}
         ends = ("low", "high")
         return {
             "overall": {
@@ -195,7 +195,7 @@ def _candidate(remote: Remote, run: RemoteRun, cache: Path) -> Candidate:
         fingerprint=run.fingerprint,
         fit_seconds=run.numbers.get("seconds/fit"),
         total_seconds=run.numbers.get("seconds"),
-        predict_ms=run.numbers.get(COST),
+        predict_ms=run.numbers.get(PREDICT_MS),
     )
 
 
@@ -239,15 +239,7 @@ def _literal(text: str) -> object:
         return text
 
 
-def _is_metric(name: str) -> bool:
-    try:
-        greater_is_better(name)
-    except ConfigError:
-        return False
-    return name != COST
-
-
 def _objective(run: RemoteRun) -> str | None:
     objective = run.config.get("objective")
     names = [objective] if isinstance(objective, str) else list(objective or [])
-    return next((name for name in (*names, "log_loss") if name in run.numbers and _is_metric(name)), None)
+    return next((name for name in (*names, FALLBACK_OBJECTIVE) if name in run.numbers and is_metric(name)), None)

@@ -1,8 +1,11 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from mlsys.evaluation import intervals
 from mlsys.evaluation.intervals import bootstrap, mean_over_folds, percentile_interval
+from mlsys.evaluation.metrics import measure
 from mlsys.evaluation.weighted import ScoredFold
 
 
@@ -54,7 +57,7 @@ def test_clustered_rows_widen_the_interval():
 
 def test_a_draw_without_positives_is_left_out():
     fold = ScoredFold([0, 0, 1], [0.1, 0.2, 0.3], None, at=[1])
-    [draws] = bootstrap([fold], [np.arange(3)[fold.order]], draws=300, seed=0)
+    [draws] = bootstrap([partial(measure, fold)], [np.arange(3)[fold.order]], draws=300, seed=0)
     missing = np.isnan(draws["average_precision"])
     assert missing.mean() == pytest.approx((2 / 3) ** 3, abs=0.1)
     assert percentile_interval(draws["average_precision"], 0.95) == (1, 1)

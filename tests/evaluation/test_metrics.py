@@ -4,15 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlsys.errors import ConfigError, DataError
-from mlsys.evaluation.metrics import (
-    evaluate,
-    fold_metrics,
-    greater_is_better,
-    is_known_metric,
-    metric_names,
-    paired_difference,
-)
+from mlsys.errors import DataError
+from mlsys.evaluation.metric_table import metric_names
+from mlsys.evaluation.metrics import evaluate, fold_metrics, paired_difference
 
 AT = (5, 20)
 OPTIONS = {"at": AT, "draws": 60, "seed": 0}
@@ -43,19 +37,6 @@ def predictions(folds=3, rows=120, positives=6, seed=0):
 
 def test_names_are_those_that_are_measured():
     assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], at=AT)) == metric_names(AT)
-    assert all(is_known_metric(name, AT) for name in metric_names(AT))
-    assert not is_known_metric("precision@6", AT)
-
-
-def test_losses_are_better_when_lower():
-    lower = {name for name in metric_names(AT) if not greater_is_better(name)}
-    assert lower == {"log_loss", "brier", "ece"}
-
-
-@pytest.mark.parametrize("name", ["rocauc", "precision", "precision@x", "log_loss@5"])
-def test_an_unknown_metric_has_no_direction(name):
-    with pytest.raises(ConfigError, match="allowed: roc_auc"):
-        greater_is_better(name)
 
 
 def test_undefined_metrics_are_none():

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from mlsys.errors import DataError
+from mlsys.evaluation.metrics import measure
 from mlsys.evaluation.weighted import ScoredFold
 
 AT = (1, 7, 500)
@@ -29,7 +30,7 @@ def rows(case, seed=0, count=90):
 
 def once(label, probability, value=None, at=AT):
     fold = ScoredFold(label, probability, value, at=at)
-    return {name: number[0] for name, number in fold(np.ones((1, len(label)))).items()}
+    return {name: number[0] for name, number in measure(fold, np.ones((1, len(label)))).items()}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -47,7 +48,7 @@ def test_agrees_with_scikit_learn_under_any_weights(case):
     label, probability, _, generator = rows(case)
     weights = generator.gamma(1, 1, (3, len(label)))
     fold = ScoredFold(label, probability, None, at=AT)
-    ours = fold(weights[:, fold.order])
+    ours = measure(fold, weights[:, fold.order])
     for draw, weight in enumerate(weights):
         assert ours["roc_auc"][draw] == pytest.approx(roc_auc_score(label, probability, sample_weight=weight))
         theirs = average_precision_score(label, probability, sample_weight=weight)
@@ -61,7 +62,7 @@ def test_whole_weights_give_the_metrics_of_replicated_rows(case, seed):
     label, probability, value, generator = rows(case, seed)
     weights = generator.poisson(1, (4, len(label)))
     fold = ScoredFold(label, probability, value, at=AT)
-    ours = fold(weights[:, fold.order].astype(float))
+    ours = measure(fold, weights[:, fold.order].astype(float))
     for draw, weight in enumerate(weights):
         replicated = once(*(np.repeat(column, weight) for column in (label, probability, value)))
         for name in ours.keys() - {"ece"}:  # whose bins stay where they are
@@ -140,13 +141,14 @@ def test_one_class_leaves_some_metrics_undefined(label, undefined):
 def test_a_draw_without_rows_leaves_every_metric_undefined():
     fold = ScoredFold([0, 1], [0.2, 0.4], [1, 1], at=[1])
     assert all(
-        np.isnan(number[0]) and not np.isnan(number[1]) for number in fold(np.array([[0.0, 0], [1, 1]])).values()
+        np.isnan(number[0]) and not np.isnan(number[1])
+        for number in measure(fold, np.array([[0.0, 0], [1, 1]])).values()
     )
 
 
 def test_a_ranking_score_has_no_probabilistic_metrics():
     fold = ScoredFold([0, 1, 1], [-np.inf, -np.inf, 7.0], None, at=[1], is_probability=False)
-    ours = fold(np.ones((1, 3)))
+    ours = measure(fold, np.ones((1, 3)))
     assert ours["roc_auc"] == 0.75
     assert not {"log_loss", "brier", "ece"} & set(ours)
 

@@ -80,7 +80,7 @@ def test_only_what_changed_is_read_again(root, runs, reads):
     shutil.rmtree(root / "outputs" / "3")
     rows = runs.rows(root)
     assert sorted(reads[6:]) == ["2", "new"]
-    assert {row.path.name: row.roc_auc for row in rows}["2"] == 0.99
+    assert {row.path.name: row.metrics.get("roc_auc") for row in rows}["2"] == 0.99
     assert "3" not in state(rows)
 
 
@@ -285,6 +285,14 @@ def test_wrong_names_and_words_are_refused_with_the_nearest(root, runs, where, s
     with pytest.raises(ConfigError) as error:
         find(runs, root, where=where, sort=sort)
     assert error.value.problems[0].closest == closest
+
+
+def test_a_metric_that_no_run_has_is_no_mistake_if_there_is_such_a_metric(root, runs):
+    with pytest.raises(ConfigError):
+        find(runs, root, sort="-ece")
+    assert find(runs, root, where="ece=null", sort="-ece", metrics=["ece"]).total == 6
+    with pytest.raises(ConfigError, match="a number: ece is one"):
+        find(runs, root, where="ece>high", metrics=["ece"])
 
 
 def test_no_runs_and_no_folder(tmp_path, runs):

@@ -16,7 +16,7 @@ def test_a_row_holds_choices_numbers_and_time(make_run, tmp_path):
     (row,) = list_runs(tmp_path)
     assert {name: getattr(row, name) for name in choices} == choices
     assert (row.path, row.created, row.status) == (run.path, run.manifest.created, "complete")
-    assert (row.roc_auc, row.average_precision, row.log_loss) == (0.75, None, None)
+    assert row.metrics == {"roc_auc": 0.75}
     assert (row.audit, row.seconds) == ("pass", 2.0)
 
 
@@ -56,7 +56,7 @@ def test_a_run_without_a_manifest_is_incomplete(tmp_path, trace, model):
     (folder / trace).write_text("choices: {model: xgboost}\n")
     (tmp_path / "outputs" / "empty").mkdir()
     (row,) = list_runs(tmp_path)
-    assert (row.path, row.status, row.model, row.roc_auc) == (folder, "incomplete", model, None)
+    assert (row.path, row.status, row.model, row.metrics) == (folder, "incomplete", model, {})
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "metrics.json", "config.yaml", "audit.json"])
@@ -72,7 +72,7 @@ def test_files_of_other_shapes_give_empty_cells(make_run, tmp_path):
     (run.path / "metrics.json").write_text("[]")
     (run.path / "config.yaml").write_text("- a\n")
     (row,) = list_runs(tmp_path)
-    assert (row.status, row.roc_auc, row.model) == ("complete", None, None)
+    assert (row.status, row.metrics, row.model) == ("complete", {}, None)
 
 
 def test_nothing_is_hashed(make_run, tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mlsys.errors import ConfigError, Problem, RunError
-from mlsys.evaluation.metrics import COST, greater_is_better
+from mlsys.evaluation.metric_table import FALLBACK_OBJECTIVE, PREDICT_MS, greater_is_better
 from mlsys.runs import Run, RunRow, find_run
 from mlsys.runs.files import MANIFEST
 from mlsys.runs.index import RunIndex
@@ -207,7 +207,7 @@ def candidate(run: Run, name: str, root: Path) -> Candidate:
         fingerprint=run.manifest.data_fingerprint,
         fit_seconds=timing.get("fit"),
         total_seconds=run.manifest.seconds,
-        predict_ms=timing.get("predict_ms"),
+        predict_ms=timing.get(PREDICT_MS),
         model_bytes=sum(model) if model else None,
     )
 
@@ -244,8 +244,8 @@ def _objective(rows: Sequence[RunRow]) -> str | None:
     """Return the first metric that the runs were judged by; what is measured in seconds is in no metrics.json."""
     for row in rows:
         names = [row.objective] if isinstance(row.objective, str) else row.objective or []
-        for name in (*names, "log_loss"):
-            if name != COST and name in row.metrics:
+        for name in (*names, FALLBACK_OBJECTIVE):
+            if name in row.metrics:
                 return name
     return None
 

@@ -16,11 +16,11 @@ from mlsys.evaluation.comparison.overlap import Agreement, agreement
 from mlsys.evaluation.comparison.rows import Alignment, IntArray
 from mlsys.evaluation.comparison.rules import Verdict, judge
 from mlsys.evaluation.formats import bounds, point
-from mlsys.evaluation.metrics import AT_K, Beside, Entry, greater_is_better, metric_names, side_by_side
+from mlsys.evaluation.metric_table import greater_is_better, metric_names, split_name, table_place
+from mlsys.evaluation.metrics import Beside, Entry, side_by_side
 from mlsys.runs.settings import differing
 
 DRAWS = 1000  # of the bootstrap, where the reference has none of its own
-HEADLINE = ("average_precision", "roc_auc", "log_loss", "precision", "ece")
 KEYS = string.ascii_uppercase
 
 
@@ -268,31 +268,28 @@ def _entry(value: object) -> Entry:
 
 
 def _at(metrics: Mapping[str, Any]) -> set[int]:
-    parts = [str(name).partition("@") for name in metrics.get("overall", {})]
-    return {int(k) for kind, _, k in parts if kind in AT_K and k.isdecimal()}
+    return {k for name in metrics.get("overall", {}) if (k := split_name(name)[1]) is not None}
 
 
 def _ordered(names: Sequence[str], config: Mapping[str, Any]) -> list[str]:
-    """Order metrics: what was optimised first, then those that people look at first, those of one kind together."""
+    """Order metrics: what was optimised first, then the headline metrics, both in the order of the table."""
     objective = config.get("objective")
     first = [objective] if isinstance(objective, str) else list(objective or [])
-    kinds = [*HEADLINE, "brier", "recall", "lift", "revenue"]
 
-    def place(name: str) -> tuple[int, int, str, int]:
-        kind, _, k = name.partition("@")
-        where = kinds.index(kind) if kind in kinds else len(kinds)
-        return (first.index(name) if name in first else len(first), where, kind, int(k) if k.isdecimal() else 0)
+    def place(name: str) -> tuple[int, bool, tuple[int, int]]:
+        wanted = first.index(name) if name in first else len(first)
+        return wanted, not split_name(name)[0].headline, table_place(name)
 
     return sorted(dict.fromkeys(names), key=place)
 
 
 def _headline(metrics: Sequence[str]) -> list[str]:
-    """Return the metrics to show first: one of each kind that matters most, and the objective."""
+    """Return the metrics to show first: the objective and the headline metrics, of a top-k metric the first k."""
     chosen: dict[str, str] = {}
     for number, name in enumerate(metrics):
-        kind = name.partition("@")[0]
-        if number == 0 or kind in HEADLINE:
-            chosen.setdefault(kind, name)
+        row, _ = split_name(name)
+        if number == 0 or row.headline:
+            chosen.setdefault(row.name, name)
     return list(chosen.values())
 
 

@@ -29,7 +29,8 @@ from mlsys.evaluation.curve_plots import (
     plot_roc,
 )
 from mlsys.evaluation.curves import Floats, Ranking, reliability
-from mlsys.evaluation.formats import METRICS, percent
+from mlsys.evaluation.formats import percent
+from mlsys.evaluation.metric_table import METRICS
 
 # Okabe and Ito's palette; line styles and markers differ as well. Later runs are grey: more lines cannot be told apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B07D00", "#4A9CC9", INK)

@@ -14,11 +14,11 @@ from mlsys.evaluation.comparison.wording import (
     caveats,
     difference,
     in_short,
-    milliseconds,
     seconds_text,
     setting,
 )
-from mlsys.evaluation.formats import MISSING, bounds, count, metric_text, percent, point
+from mlsys.evaluation.formats import MISSING, bounds, count, percent, point
+from mlsys.evaluation.metric_table import METRICS, PREDICT_MS, find_metric
 from mlsys.evaluation.pages import embed, templates
 from mlsys.evaluation.summary import fold_name
 
@@ -93,7 +93,7 @@ def render_page(comparison: Comparison) -> str:
             headline=[_block(comparison, name) for name in comparison.headline],
             others=[_block(comparison, name) for name in comparison.metrics if name not in comparison.headline],
             folds=list(_folds(comparison)),
-            fold_metric=metric_text(comparison.metrics[0]).title if comparison.metrics else "",
+            fold_metric=find_metric(comparison.metrics[0]).title if comparison.metrics else "",
             matrices=list(_matrices(comparison)),
             costs=[_cost(run) for run in runs],
             settings=_settings(comparison),
@@ -124,7 +124,7 @@ def _rates(run: Compared) -> Sequence[str]:
 
 
 def _block(comparison: Comparison, name: str) -> Block:
-    text = metric_text(name, "positives")
+    text = find_metric(name, "positives")
     entries = [run.metrics.get(name) for run in comparison.runs]
     differences = [run.difference.get(name) for run in comparison.runs]
     span = _span(entries)
@@ -144,7 +144,7 @@ def _block(comparison: Comparison, name: str) -> Block:
         )
         for run, entry in zip(comparison.runs, entries, strict=True)
     ]
-    return Block(text.title, text.meaning, tuple(cells))
+    return Block(text.title, text.explanation, tuple(cells))
 
 
 def _difference_interval(name: str, entry: object) -> str:
@@ -171,7 +171,7 @@ def _folds(comparison: Comparison) -> Iterator[tuple[str, list[str], list[str]]]
     if not comparison.metrics:
         return
     name = comparison.metrics[0]
-    text = metric_text(name)
+    text = find_metric(name)
     by_run = [
         {fold_name(fold, number): fold for number, fold in enumerate(run.candidate.metrics.get("folds") or [])}
         for run in comparison.runs
@@ -221,7 +221,7 @@ def _cost(run: Compared) -> Sequence[str]:
     return (
         seconds_text(candidate.fit_seconds),
         seconds_text(candidate.total_seconds),
-        milliseconds(candidate.predict_ms),
+        METRICS[PREDICT_MS].write(candidate.predict_ms),
         bytes_text(candidate.model_bytes),
     )
 

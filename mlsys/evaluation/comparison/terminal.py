@@ -15,11 +15,11 @@ from mlsys.evaluation.comparison.wording import (
     caveats,
     difference,
     in_short,
-    milliseconds,
     seconds_text,
     setting,
 )
-from mlsys.evaluation.formats import bounds, metric_text, percent, point
+from mlsys.evaluation.formats import bounds, percent, point
+from mlsys.evaluation.metric_table import METRICS, PREDICT_MS, find_metric
 
 SETTINGS = 30  # that differ, shown at most
 FEW = 3  # runs, of which all metrics are shown; of more only those that people look at first
@@ -70,7 +70,11 @@ def _runs(comparison: Comparison) -> Table:
     table = _table(f"Runs{order}", "", "run", "compared", "fits", "run time", "1,000 rows", "model size", "path")
     for run in comparison.runs:
         one = run.candidate
-        times = (seconds_text(one.fit_seconds), seconds_text(one.total_seconds), milliseconds(one.predict_ms))
+        times = (
+            seconds_text(one.fit_seconds),
+            seconds_text(one.total_seconds),
+            METRICS[PREDICT_MS].write(one.predict_ms),
+        )
         cells = (run.key, one.name, LEVELS[run.verdict.level], *times, bytes_text(one.model_bytes), one.path)
         table.add_row(*map(_plain, cells))
     return table
@@ -89,7 +93,7 @@ def _numbers(comparison: Comparison, metrics: Sequence[str]) -> Table:
 
 
 def _cells(run: Compared, name: str, title: str) -> tuple[str, ...]:
-    text, entry, gap = metric_text(name), run.metrics.get(name), run.difference.get(name)
+    text, entry, gap = find_metric(name), run.metrics.get(name), run.difference.get(name)
     ends = bounds(gap)
     interval = f"{difference(name, ends[0])} to {difference(name, ends[1])}" if ends else ""
     shown = difference(name, gap) if gap and run.verdict.level != "reference" else ""

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlsys.evaluation.comparison.compare import Compared, Comparison
-from mlsys.evaluation.formats import MISSING, bounds, metric_text, point
+from mlsys.evaluation.formats import MISSING, bounds, point
+from mlsys.evaluation.metric_table import find_metric
 from mlsys.runs.settings import ABSENT
 
 LEVELS: Mapping[str, str] = {
@@ -29,7 +30,7 @@ def difference(metric: str, entry: object) -> str:
     value = point(entry)
     if value is not None and abs(value) < ROUNDING:
         return "0"
-    return metric_text(metric).difference(value)
+    return find_metric(metric).difference(value)
 
 
 def in_short(comparison: Comparison) -> list[str]:
@@ -55,7 +56,7 @@ def _in_short(comparison: Comparison, name: str) -> str:
     same = [run.key for run in verdicts.get("same", [])]
     if same:
         parts.append(f"{joined(same)} cannot be told apart from {comparison.reference.key}")
-    return f"{metric_text(name).title}: {'; '.join(parts)}."
+    return f"{find_metric(name).title}: {'; '.join(parts)}."
 
 
 def _between(run: Compared, name: str) -> str:
@@ -83,7 +84,7 @@ def _caveats(comparison: Comparison) -> Iterator[str]:
         yield f"Some runs recorded intervals of {others}, which stand beside those of {comparison.confidence:.0%}."
     compared = sum(run.verdict.level in ("fully", "partly") for run in comparison.runs)
     if comparison.tried > 1 and comparison.sorted_by:
-        name = metric_text(comparison.sorted_by).in_a_sentence
+        name = find_metric(comparison.sorted_by).in_a_sentence
         yield (
             f"The first is the best of {comparison.tried} runs by {name}, on the rows that chose it: its lead is "
             "partly luck, and smaller on new data."
@@ -150,17 +151,6 @@ def seconds_text(value: float | None) -> str:
     if value is None:
         return MISSING
     return f"{value / 60:.0f} min" if value >= 300 else f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
-
-
-def milliseconds(value: float | None) -> str:
-    """Write what scoring 1,000 rows takes.
-
-    Examples
-    --------
-    >>> milliseconds(1.234), milliseconds(17.6)
-    ('1.2 ms', '18 ms')
-    """
-    return MISSING if value is None else f"{value:.2g} ms" if value < 10 else f"{value:.0f} ms"
 
 
 def bytes_text(value: int | None) -> str:

@@ -188,4 +188,4 @@ def test_objectives_come_first(tmp_path, write, index):
         write(tmp_path / name, objective="recall@10")
     found = compare(gather(["a", "b"], root=tmp_path, index=index))
     assert found.metrics[0] == found.headline[0] == "recall@10"
-    assert found.headline[1:] == ["average_precision", "roc_auc", "log_loss", "precision@5", "ece"]
+    assert found.headline[1:] == ["roc_auc", "average_precision", "log_loss", "precision@5"]

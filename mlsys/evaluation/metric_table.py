@@ -1,0 +1,447 @@
+"""Every metric, one row each: how it is computed, which direction is better, how it is named and written.
+
+All other code takes its metrics from `METRICS`; to add one is to add a function and a row here (docs/extending.md).
+The module loads neither NumPy nor pandas, so that `mlsys runs` may import it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from mlsys.errors import ConfigError, Problem, closest
+from mlsys.evaluation.formats import MISSING, bounds, percent, plain_number
+
+if TYPE_CHECKING:
+    from mlsys.evaluation.ranking import FloatArray
+    from mlsys.evaluation.weighted import Sample
+
+Group = Literal["ranking", "probabilities", "top_k", "cost"]
+Needs = Literal["score", "probability", "value", "timing"]
+Kind = Literal["score", "rate", "times", "money", "milliseconds"]
+
+PREDICT_MS = "predict_ms"
+FALLBACK_OBJECTIVE = "log_loss"  # by which runs are sorted that have none of the metrics they were optimised for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One metric: a row of `METRICS`.
+
+    Attributes
+    ----------
+    name : str
+        Its key in ``metrics.json``; for a top-k metric the part in front of ``@k``.
+    compute : callable or None
+        Takes a `mlsys.evaluation.weighted.Sample` (a top-k metric also k) and returns an ndarray of float64 of shape
+        (draws,), NaN where undefined. None for what is timed rather than computed from predictions: such a row is an
+        objective, but not in ``metrics.json``, whose numbers must repeat.
+    group : {"ranking", "probabilities", "top_k", "cost"}
+        What it measures. A "top_k" row stands for one metric for each list length k.
+    title : str
+        Its name in tables; may hold ``{k}``.
+    meaning : str
+        What it says, in one line without jargon; may hold ``{positives}`` and ``{k}``. The direction is added.
+    needs : {"score", "probability", "value", "timing"}
+        What it is computed from. Scores that are no probabilities (the activity baseline) have no metric that needs
+        probabilities; where no revenue is known, metrics that need values are undefined.
+    higher_is_better : bool
+        False for losses, errors and costs.
+    headline : bool
+        Whether it is among the few that people read first, in the card, the report, comparisons and `mlsys runs`.
+    kind : {"score", "rate", "times", "money", "milliseconds"}
+        Whether its values are written as plain numbers, shares, multiples, amounts or times.
+    decimals : int
+        For scores: how many decimals to show, more only where the value would vanish otherwise.
+    grows_when_resampled : bool
+        Whether resampling rows can only increase it, as it adds noise: its intervals are shifted to have the value in
+        their middle, and end at 0.
+    """
+
+    name: str
+    compute: Callable[..., FloatArray] | None
+    group: Group
+    title: str
+    meaning: str
+    needs: Needs
+    higher_is_better: bool
+    headline: bool = False
+    kind: Kind = "score"
+    decimals: int = 3
+    grows_when_resampled: bool = False
+
+    @property
+    def pattern(self) -> str:
+        """Its name with ``@k`` where it takes one: how error messages list it.
+
+        Examples
+        --------
+        >>> METRICS["lift"].pattern, METRICS["roc_auc"].pattern
+        ('lift@k', 'roc_auc')
+        """
+        return f"{self.name}@k" if self.group == "top_k" else self.name
+
+    @property
+    def in_a_sentence(self) -> str:
+        """The title as it stands amid other words.
+
+        Examples
+        --------
+        >>> METRICS["log_loss"].in_a_sentence, METRICS["roc_auc"].in_a_sentence
+        ('log loss', 'ROC-AUC')
+        """
+        return self.title if self.title[1:2].isupper() else self.title[:1].lower() + self.title[1:]
+
+    @property
+    def explanation(self) -> str:
+        """The meaning, with the direction where a lower value is better."""
+        return self.meaning if self.higher_is_better else f"{self.meaning}; lower is better"
+
+    def write(self, value: float | None) -> str:
+        """Write one value.
+
+        Examples
+        --------
+        >>> METRICS["roc_auc"].write(0.9), METRICS["lift"].write(17.2), METRICS["revenue"].write(1234.4)
+        ('0.900', '17×', '1,234')
+        >>> METRICS["average_precision"].write(0.00021), METRICS["recall"].write(None)
+        ('0.00021', '–')
+        >>> METRICS["ece"].write(1e-17), METRICS["predict_ms"].write(1.234), METRICS["predict_ms"].write(17.6)
+        ('0.0000', '1.2 ms', '18 ms')
+        """
+        if value is None or not math.isfinite(value):
+            return MISSING
+        if self.kind == "rate":
+            return percent(value)
+        if self.kind == "times":
+            return f"{value:.{0 if abs(value) >= 9.95 else 1}f}×"
+        if self.kind == "money":
+            return f"{value:,.0f}"
+        if self.kind == "milliseconds":
+            return f"{value:.2g} ms" if value < 10 else f"{value:.0f} ms"
+        return plain_number(value, self.decimals)
+
+    def interval(self, entry: object) -> str:
+        """Write the interval of an entry of ``metrics.json``; an empty text if it has none.
+
+        Examples
+        --------
+        >>> METRICS["average_precision"].interval({"value": 0.0769, "low": 0.05, "high": 0.16})
+        '0.050 to 0.160'
+        >>> METRICS["roc_auc"].interval(0.5)
+        ''
+        """
+        ends = bounds(entry)
+        return f"{self.write(ends[0])} to {self.write(ends[1])}" if ends else ""
+
+    def difference(self, value: float | None) -> str:
+        """Write a difference of two values with its sign; shares in percentage points.
+
+        Examples
+        --------
+        >>> METRICS["roc_auc"].difference(0.131), METRICS["precision"].difference(-0.03)
+        ('+0.131', '−3.0 points')
+        """
+        if value is None or not math.isfinite(value):
+            return MISSING
+        size = f"{abs(value) * 100:.1f} points" if self.kind == "rate" else self.write(abs(value))
+        return f"{'−' if value < 0 else '+'}{size}"
+
+
+def roc_auc(sample: Sample) -> FloatArray:
+    """Compute the area under the ROC curve; undefined without positives or without negatives."""
+    return sample.tie_groups.roc_auc()
+
+
+def average_precision(sample: Sample) -> FloatArray:
+    """Compute the average precision; undefined without positives."""
+    return sample.tie_groups.average_precision()
+
+
+def log_loss(sample: Sample) -> FloatArray:
+    """Compute the mean negative log-likelihood of the labels."""
+    return sample.mean(sample.fold.log_losses)
+
+
+def brier(sample: Sample) -> FloatArray:
+    """Compute the mean squared error of the probabilities (Brier 1950)."""
+    return sample.mean(sample.fold.residuals**2)
+
+
+def ece(sample: Sample) -> FloatArray:
+    """Compute the expected calibration error in ten bins of equal mass."""
+    return sample.calibration_error
+
+
+def precision(sample: Sample, k: int) -> FloatArray:
+    """Compute the share of positives among the k rows ranked first."""
+    return sample.ratio(sample.hits(k), sample.places(k))
+
+
+def recall(sample: Sample, k: int) -> FloatArray:
+    """Compute the share of all positives that are among the k rows ranked first; undefined without positives."""
+    return sample.ratio(sample.hits(k), sample.total_hits)
+
+
+def lift(sample: Sample, k: int) -> FloatArray:
+    """Compute precision@k as a multiple of the share of positives among all rows; undefined without positives."""
+    return sample.ratio(precision(sample, k) * sample.total, sample.total_hits)
+
+
+def revenue(sample: Sample, k: int) -> FloatArray:
+    """Compute the sum of the values of the positives among the k rows ranked first, in currency per month."""
+    return sample.revenue(k)
+
+
+# In the order of metrics.json and of all tables; top-k metrics follow the others there, for one k after another.
+ROWS: Sequence[Metric] = (
+    Metric(
+        name="roc_auc",
+        compute=roc_auc,
+        group="ranking",
+        title="ROC-AUC",
+        meaning="how often one of the {positives} is ranked above one of the others",
+        needs="score",
+        higher_is_better=True,
+        headline=True,
+    ),
+    Metric(
+        name="average_precision",
+        compute=average_precision,
+        group="ranking",
+        title="Average precision",
+        meaning="precision all the way down the ranking; rewards a good top",
+        needs="score",
+        higher_is_better=True,
+        headline=True,
+    ),
+    Metric(
+        name="log_loss",
+        compute=log_loss,
+        group="probabilities",
+        title="Log loss",
+        meaning="how wrong the probabilities are",
+        needs="probability",
+        higher_is_better=False,
+        headline=True,
+        decimals=4,
+    ),
+    Metric(
+        name="brier",
+        compute=brier,
+        group="probabilities",
+        title="Brier score",
+        meaning="squared error of the probabilities",
+        needs="probability",
+        higher_is_better=False,
+        decimals=4,
+    ),
+    Metric(
+        name="ece",
+        compute=ece,
+        group="probabilities",
+        title="Calibration error",
+        meaning="gap between predicted and observed rates",
+        needs="probability",
+        higher_is_better=False,
+        decimals=4,
+        grows_when_resampled=True,
+    ),
+    Metric(
+        name="precision",
+        compute=precision,
+        group="top_k",
+        title="Precision@{k}",
+        meaning="share of {positives} among the {k} ranked first",
+        needs="score",
+        higher_is_better=True,
+        headline=True,
+        kind="rate",
+    ),
+    Metric(
+        name="recall",
+        compute=recall,
+        group="top_k",
+        title="Recall@{k}",
+        meaning="share of all {positives} that are among the {k} ranked first",
+        needs="score",
+        higher_is_better=True,
+        kind="rate",
+    ),
+    Metric(
+        name="lift",
+        compute=lift,
+        group="top_k",
+        title="Lift@{k}",
+        meaning="precision@{k} as a multiple of picking at random",
+        needs="score",
+        higher_is_better=True,
+        kind="times",
+    ),
+    Metric(
+        name="revenue",
+        compute=revenue,
+        group="top_k",
+        title="Revenue@{k}",
+        meaning="value (such as MRR) of the {positives} among the {k} ranked first",
+        needs="value",
+        higher_is_better=True,
+        kind="money",
+    ),
+    Metric(
+        name=PREDICT_MS,
+        compute=None,
+        group="cost",
+        title="Prediction time",
+        meaning="milliseconds to score 1,000 rows",
+        needs="timing",
+        higher_is_better=False,
+        kind="milliseconds",
+    ),
+)
+METRICS = {metric.name: metric for metric in ROWS}
+
+
+def expanded(at: Sequence[int]) -> Iterator[tuple[str, Metric, int | None]]:
+    """Yield every metric of ``metrics.json`` in its order: full name, row, and k of a top-k metric.
+
+    Parameters
+    ----------
+    at : sequence of int
+        The list lengths k of the top-k metrics.
+    """
+    computed = [metric for metric in METRICS.values() if metric.compute is not None]
+    yield from ((metric.name, metric, None) for metric in computed if metric.group != "top_k")
+    families = [metric for metric in computed if metric.group == "top_k"]
+    yield from ((f"{metric.name}@{k}", metric, k) for k in at for metric in families)
+
+
+def metric_names(at: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of all metrics in ``metrics.json``, in its order.
+
+    Parameters
+    ----------
+    at : sequence of int
+        The list lengths k of the top-k metrics.
+
+    Examples
+    --------
+    >>> metric_names([10])[-4:]
+    ('precision@10', 'recall@10', 'lift@10', 'revenue@10')
+    """
+    return tuple(name for name, _, _ in expanded(at))
+
+
+def objective_names(at: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of everything that a search can optimise: all metrics, and what is timed."""
+    return (*metric_names(at), *(metric.name for metric in METRICS.values() if metric.compute is None))
+
+
+def headline_metrics() -> list[Metric]:
+    """Return the rows that people read first, in the order of the table."""
+    return [metric for metric in METRICS.values() if metric.headline]
+
+
+def headline_columns() -> tuple[str, ...]:
+    """Return the names of the headline metrics that every run has, whatever its list lengths k.
+
+    Examples
+    --------
+    >>> headline_columns()
+    ('roc_auc', 'average_precision', 'log_loss')
+    """
+    return tuple(metric.name for metric in headline_metrics() if metric.group != "top_k")
+
+
+def split_name(name: str) -> tuple[Metric, int | None]:
+    """Return the row of a metric and its k, None where it has none.
+
+    Raises
+    ------
+    ConfigError
+        If there is no metric of that name.
+
+    Examples
+    --------
+    >>> split_name("lift@10")[1], split_name("roc_auc")[1]
+    (10, None)
+    """
+    family, at, k = name.partition("@")
+    metric = METRICS.get(family)
+    if metric is not None and (metric.group == "top_k") == bool(at) and (not at or re.fullmatch(r"[1-9]\d{0,8}", k)):
+        return metric, int(k) if at else None
+    known = [metric.pattern for metric in METRICS.values()]
+    problem = Problem("metric", name, ", ".join(known), closest(name, known))
+    raise ConfigError("The metric's name", [problem], "Use one of these names, with a number for k.")
+
+
+def is_metric(name: str) -> bool:
+    """Return whether ``metrics.json`` can hold a metric of that name, for some list lengths k.
+
+    Examples
+    --------
+    >>> is_metric("precision@10"), is_metric("precision"), is_metric("seconds"), is_metric("predict_ms")
+    (True, False, False, False)
+    """
+    try:
+        return split_name(name)[0].compute is not None
+    except ConfigError:
+        return False
+
+
+def find_metric(name: str, positives: str = "converters") -> Metric:
+    """Return the row of a metric with the words filled in.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``metrics.json``, such as ``"roc_auc"`` or ``"precision@10"``, or ``predict_ms``.
+    positives : str
+        What the positive rows are called, in the plural.
+
+    Raises
+    ------
+    ConfigError
+        If there is no metric of that name.
+
+    Examples
+    --------
+    >>> find_metric("precision@10").meaning
+    'share of converters among the 10 ranked first'
+    >>> find_metric("log_loss").higher_is_better
+    False
+    """
+    metric, k = split_name(name)
+    words = {"k": k, "positives": positives}
+    return replace(metric, name=name, title=metric.title.format(**words), meaning=metric.meaning.format(**words))
+
+
+def greater_is_better(name: str) -> bool:
+    """Return whether higher values of the metric are better, for any k.
+
+    Raises
+    ------
+    ConfigError
+        If there is no metric of that name.
+
+    Examples
+    --------
+    >>> greater_is_better("precision@10"), greater_is_better("log_loss")
+    (True, False)
+    """
+    return split_name(name)[0].higher_is_better
+
+
+def table_place(name: str) -> tuple[int, int]:
+    """Return where a metric stands in tables: the place of its row, then its k.
+
+    Examples
+    --------
+    >>> sorted(["lift@5", "precision@50", "precision@5", "roc_auc"], key=table_place)
+    ['roc_auc', 'precision@5', 'precision@50', 'lift@5']
+    """
+    metric, k = split_name(name)
+    return list(METRICS).index(metric.name), k or 0

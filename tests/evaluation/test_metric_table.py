@@ -1,0 +1,220 @@
+"""The table of metrics, and that whatever shows, compares or optimises metrics takes them from it."""
+
+import ast
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from rich.console import Console
+
+import mlsys
+from mlsys.errors import ConfigError
+from mlsys.evaluation import metric_table
+from mlsys.evaluation.metric_table import (
+    METRICS,
+    Metric,
+    expanded,
+    find_metric,
+    greater_is_better,
+    headline_columns,
+    is_metric,
+    metric_names,
+    objective_names,
+    table_place,
+)
+from mlsys.evaluation.metrics import fold_metrics, measure
+from mlsys.evaluation.weighted import ScoredFold
+
+AT = (5, 20)
+ROOT = Path(mlsys.__file__).parent.parent
+# Words that mean something else too: of a threshold, or a column.
+AMBIGUOUS = {"precision", "recall", "revenue"}
+
+
+def test_names_and_their_order():
+    plain = ("roc_auc", "average_precision", "log_loss", "brier", "ece")
+    top_5 = ("precision@5", "recall@5", "lift@5", "revenue@5")
+    assert metric_names([5]) == (*plain, *top_5)
+    assert metric_names(AT) == (*plain, *top_5, *(name.replace("5", "20") for name in top_5))
+    assert objective_names([5]) == (*plain, *top_5, "predict_ms")
+
+
+def test_every_metric_is_measured():
+    assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], at=AT)) == metric_names(AT)
+
+
+def test_losses_and_costs_are_better_when_lower():
+    lower = {name for name in objective_names(AT) if not greater_is_better(name)}
+    assert lower == {"log_loss", "brier", "ece", "predict_ms"}
+
+
+@pytest.mark.parametrize(
+    ("name", "closest"),
+    [("rocauc", "roc_auc"), ("precision", "precision@k"), ("lift@x", "lift@k"), ("recall@0", "recall@k"),
+     ("log_loss@5", "log_loss"), ("liftt@10", "lift@k")],
+)  # fmt: skip
+def test_an_unknown_name_is_an_error_with_the_closest_one(name, closest):
+    assert not is_metric(name)
+    for ask in (greater_is_better, find_metric, table_place):
+        with pytest.raises(ConfigError, match="allowed: roc_auc") as error:
+            ask(name)
+        assert error.value.problems[0].closest == closest
+
+
+def test_words_are_filled_in():
+    row = find_metric("recall@20", "leads")
+    assert (row.name, row.title) == ("recall@20", "Recall@20")
+    assert row.explanation == "share of all leads that are among the 20 ranked first"
+    for name in objective_names(AT):
+        assert "{" not in find_metric(name).title + find_metric(name).meaning
+
+
+def test_what_is_timed_is_no_metric():
+    assert not is_metric("predict_ms")
+    assert find_metric("predict_ms").write(1.234) == "1.2 ms"
+
+
+def test_rows_say_what_their_functions_need():
+    fold = ScoredFold([0, 1, 1], [-np.inf, 3.0, 7.0], None, at=AT, is_probability=False)
+    numbers = measure(fold, np.ones((1, 3)))
+    without = [name for name, metric, _ in expanded(AT) if metric.needs == "probability"]
+    assert set(metric_names(AT)) - set(numbers) == set(without) == {"log_loss", "brier", "ece"}
+    assert all(np.isnan(numbers[name][0]) == (metric.needs == "value") for name, metric, _ in expanded(AT)
+               if name in numbers)  # fmt: skip
+
+
+def test_a_row_for_each_list_length(monkeypatch):
+    row = replace(METRICS["lift"], name="hits", compute=lambda sample, k: sample.hits(k), title="Hits@{k}")
+    monkeypatch.setitem(METRICS, "hits", row)
+    assert metric_names(AT)[-6::5] == ("hits@5", "hits@20")
+    assert fold_metrics([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.7], None, at=[1, 2])["hits@2"] == 2
+    assert find_metric("hits@20").title == "Hits@20"
+
+
+def documented():
+    """Return the row that docs/extending.md adds, made from its text."""
+    text = (ROOT / "docs" / "extending.md").read_text().partition("\n## A metric\n")[2].partition("\n## ")[0]
+    function, row = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = dict(vars(metric_table))
+    exec(f"from __future__ import annotations\n{function}", names)
+    (metric,) = eval(f"({row})", names)
+    assert isinstance(metric, Metric)
+    return metric
+
+
+@pytest.fixture
+def added(monkeypatch):
+    """The metric of docs/extending.md, in the table."""
+    metric = documented()
+    monkeypatch.setitem(METRICS, metric.name, metric)
+    return metric
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, crm):
+    """A folder of two runs optimised for the metric that was added, and what they returned."""
+    from mlsys.prepare import compose_config, prepare
+    from mlsys.train import train
+
+    root, values = tmp_path_factory.mktemp("added"), {}
+    small = ["threads=1", "metrics.draws=20", "split.folds=2", "features=minimal", "data.cache=false"]
+    with pytest.MonkeyPatch.context() as patch:
+        metric = documented()
+        patch.setitem(METRICS, metric.name, metric)
+        for model in ("logistic", "dummy"):
+            config = compose_config([*crm.overrides, *small, f"model={model}", f"objective={metric.name}"])
+            values[model] = train(prepare(OmegaConf.create(config.to_dict())), root / "outputs" / model, [])
+    return root, values
+
+
+def test_an_added_metric_is_in_metrics_json(added, workplace):
+    root, values = workplace
+    metrics = json.loads((root / "outputs" / "logistic" / "metrics.json").read_text())
+    names = list(metrics["overall"])
+    assert names.index("ece") < names.index(added.name) < names.index("precision@10")
+    assert metrics["overall"][added.name]["value"] == pytest.approx(values["logistic"])
+    assert all(added.name in fold for fold in metrics["folds"])
+    assert added.name in metrics["baselines"]["chance"]
+
+
+def test_an_added_metric_is_in_the_card_and_the_report(added, workplace):
+    folder = workplace[0] / "outputs" / "logistic"
+    assert added.explanation.endswith("; lower is better")
+    for name in ("card.md", "report.html"):
+        text = (folder / name).read_text()
+        assert added.title in text
+        assert find_metric(added.name, "converters").explanation in text
+
+
+def test_an_added_metric_is_in_the_terminal(added, workplace):
+    from mlsys.evaluation.terminal import show
+    from mlsys.runs import Run
+
+    run, text = Run.open(workplace[0] / "outputs" / "logistic"), io.StringIO()
+    show(Console(file=text, width=200), run.metrics, run.audit, run.threshold)
+    assert added.name in text.getvalue()
+
+
+def test_an_added_metric_is_compared_the_right_way_round(added, workplace, tmp_path):
+    from mlsys.evaluation.comparison import compare, gather
+    from mlsys.evaluation.comparison.page import render_page
+    from mlsys.runs.index import RunIndex
+
+    root, values = workplace
+    found = compare(gather(["outputs"], root=root, index=RunIndex(tmp_path / "index")))
+    assert found.sorted_by == found.headline[0] == added.name
+    assert found.reference.candidate.name == min(values, key=values.get)  # lower is better
+    other = found.runs[1]
+    away = {"value": 0.2, "low": 0.1, "high": 0.3}
+    assert replace(other, difference={added.name: away}).better(added.name) == "worse"
+    page = render_page(found)
+    assert added.title in page
+    assert find_metric(added.name, "positives").explanation in page
+
+
+def test_an_added_metric_can_be_an_objective(added):
+    from mlsys.prepare import metric_problems
+    from mlsys.sweep.checks import directions_of
+    from mlsys.sweep.settings import SweepSettings
+
+    config = {"objective": [added.name, "roc_auc"], "metrics": {"at": [10]}}
+    assert metric_problems(config) == []
+    assert directions_of(OmegaConf.create(config), SweepSettings(sampler={})) == ["minimize", "maximize"]
+
+
+@pytest.mark.parametrize("headline", [True, False])
+def test_the_headline_is_what_the_row_says(added, workplace, monkeypatch, headline):
+    from mlsys.evaluation.summary import summarise
+    from mlsys.runs import Run
+
+    monkeypatch.setitem(METRICS, added.name, replace(added, headline=headline))
+    run = Run.open(workplace[0] / "outputs" / "logistic")
+    summary = summarise(config=run.config, metrics=run.metrics, audit=run.audit, threshold=run.threshold, facts={})
+    assert (added.title in [row.title for row in summary.headline]) == headline
+    assert (added.title in summary.fold_metrics) == headline
+    assert (added.name in headline_columns()) == headline
+
+
+def listed(tree):
+    """Yield the literals that name two metrics or more."""
+    known = METRICS.keys() - AMBIGUOUS
+    for node in ast.walk(tree):
+        parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+        names = {part.value.partition("@")[0] for part in parts
+                 if isinstance(part, ast.Constant) and isinstance(part.value, str)}  # fmt: skip
+        if len(names & known) > 1:
+            yield node.lineno
+
+
+def test_no_other_module_lists_metrics():
+    modules = [path for package in ("mlsys", "serve") for path in (ROOT / package).rglob("*.py")]
+    found = {str(path): lines for path in modules if (lines := list(listed(ast.parse(path.read_text()))))}
+    # What each library calls the metrics that can be followed iteration by iteration is a fact about the libraries.
+    found.pop(str(ROOT / "mlsys/pipeline/stopping.py"))
+    assert found == {}
+    assert list(listed(ast.parse('A = ("roc_auc", "brier")\nB = {"log_loss": 1, "lift@10": 2}'))) == [1, 2]
