@@ -249,7 +249,7 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return _takes_categories(super().__sklearn_tags__())
 
     def _columns(self, frame: pd.DataFrame) -> tuple[list[Any], list[Any]]:
-        """Return the number and the category columns: those given, else those of that type which are given as neither."""
+        """Return the number and the category columns: those given, else all of that type given as neither."""
         numeric = [name for name, dtype in frame.dtypes.items() if is_numeric_dtype(dtype)]
         given: list[Any] = [*(self.numbers or ()), *(self.categories or ())]
         numbers = self.numbers if self.numbers is not None else [name for name in numeric if name not in given]
