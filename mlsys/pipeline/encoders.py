@@ -6,7 +6,7 @@ Levels, medians and scales are learned in ``fit``, from training rows only.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -209,9 +209,9 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_columns(self, frame, [*self.numbers_, *self.categories_])
         self.levels_ = {name: self._levels(frame[name]) for name in self.categories_}
         self.rare_ = {name: sorted(_texts(frame[name]) - set(levels)) for name, levels in self.levels_.items()}
-        numbers = frame[self.numbers_].to_numpy(dtype=np.float64)
-        medians = frame[self.numbers_].median().fillna(0.0).to_numpy() if self.impute else None
-        self.fill_ = _zero_where_empty(numbers) if medians is None else medians
+        columns = frame[self.numbers_]
+        numbers = columns.to_numpy(dtype=np.float64)
+        self.fill_ = columns.median().fillna(0.0).to_numpy() if self.impute else _zero_where_empty(numbers)
         if self.scaled and self.numbers_:
             self.scale_ = Pipeline(_scaling()).fit(self._filled(numbers))
         return self
@@ -248,10 +248,10 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
         return _takes_categories(super().__sklearn_tags__())
 
-    def _columns(self, frame: pd.DataFrame) -> tuple[list[Hashable], list[Hashable]]:
-        """Return the number and the category columns: those given, or else those of the type that no other names."""
+    def _columns(self, frame: pd.DataFrame) -> tuple[list[Any], list[Any]]:
+        """Return the number and the category columns: those given, else all of that type given as neither."""
         numeric = [name for name, dtype in frame.dtypes.items() if is_numeric_dtype(dtype)]
-        given: Sequence[Hashable] = [*(self.numbers or ()), *(self.categories or ())]
+        given: list[Any] = [*(self.numbers or ()), *(self.categories or ())]
         numbers = self.numbers if self.numbers is not None else [name for name in numeric if name not in given]
         others = [name for name in frame.columns if name not in numeric and name not in given]
         return list(numbers), list(others if self.categories is None else self.categories)

@@ -90,10 +90,11 @@ def test_columns_keep_their_names(transformer):
 def test_text_is_the_same_for_rows_alone_and_in_another_order():
     rows = np.array([["a", None], [np.nan, "b"], ["c", "d"]], dtype=object)
     fitted = AsText().fit(rows)
-    expected = np.array([["a", np.nan], [np.nan, "b"], ["c", "d"]], dtype=object)
-    np.testing.assert_array_equal(fitted.transform(rows), expected)
-    np.testing.assert_array_equal(fitted.transform(rows[::-1])[::-1], expected)
-    np.testing.assert_array_equal(np.vstack([fitted.transform(rows[[row]]) for row in range(3)]), expected)
+    expected = pd.DataFrame(np.array([["a", np.nan], [np.nan, "b"], ["c", "d"]], dtype=object))
+    pd.testing.assert_frame_equal(pd.DataFrame(fitted.transform(rows)), expected)
+    pd.testing.assert_frame_equal(pd.DataFrame(fitted.transform(rows[::-1])[::-1]), expected)
+    alone = np.vstack([fitted.transform(rows[[row]]) for row in range(3)])
+    pd.testing.assert_frame_equal(pd.DataFrame(alone), expected)
 
 
 def test_text_leaves_the_rows_as_they_were():
