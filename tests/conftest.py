@@ -255,3 +255,17 @@ def shop_data(columns: Iterable[str] = ("id",), *, available_after_days: int = 7
         },
     }
     return EventsData.model_validate(given | changes)
+
+
+@pytest.fixture
+def mlsys(capsys, monkeypatch):
+    """Run a command of mlsys in this process; returns exit code, standard output and standard error."""
+    from mlsys.cli.main import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mlsys", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return (stop.value.code or 0, *capsys.readouterr())
+
+    return run

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,6 +27,9 @@ from mlsys.evaluation.canvas import (
 )
 from mlsys.evaluation.curves import Floats, Ranking, Reliability
 from mlsys.evaluation.formats import percent
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GRID = np.linspace(0.0, 1.0, 501)  # every curve is drawn through these points, however many rows there are
 RARE = 0.05  # below this base rate, probabilities are drawn on a log scale
@@ -106,6 +109,19 @@ class FoldSeries:
     style: Mapping[str, Any]
     incomplete: Sequence[int] = ()
     incomplete_label: str = "_incomplete"
+
+
+def fold_label(as_of: pd.Series[Any], number: object) -> str:
+    """Return what a fold is called: its as-of, or its number where its rows have none or several.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> fold_label(pd.Series(pd.to_datetime(["2020-02-24"] * 2)), 0), fold_label(pd.Series([pd.NaT]), 3)
+    ('2020-02-24', 'fold 3')
+    """
+    days = as_of.dropna().unique()
+    return f"{days[0]:%Y-%m-%d}" if len(days) == 1 else f"fold {number}"
 
 
 def plot_gain(figure: Figure, series: Sequence[Series], *, entities: str, positives: str) -> Axes:

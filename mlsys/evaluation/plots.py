@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from mlsys.errors import DataError
 from mlsys.evaluation import drawing
 from mlsys.evaluation.canvas import Words, house_style, picture
+from mlsys.evaluation.curve_plots import fold_label
 from mlsys.evaluation.curves import Floats, Ranking
 from mlsys.evaluation.drawing import Evidence, Fold
 
@@ -107,11 +108,10 @@ def _with(evidence: Evidence, draw: Callable[[Figure, Evidence], Words]) -> Call
 
 
 def _fold(number: object, rows: pd.DataFrame) -> Fold:
-    dates = rows["as_of"].dropna().unique()
     label = _floats(rows["label"])
     activity = _floats(rows["activity"]) if "activity" in rows else np.full(len(rows), np.nan)
     return Fold(
-        name=f"{pd.Timestamp(dates[0]):%Y-%m-%d}" if len(dates) == 1 else f"fold {number}",
+        name=fold_label(rows["as_of"], number),
         complete=bool(rows["label_complete"].all()),
         model=Ranking.of(_floats(rows["probability"]), label),  # not the raw score: metrics.json ranks by it too
         activity=None if np.isnan(activity).all() else Ranking.of(activity, label),

@@ -7,21 +7,8 @@ import sys
 import pandas as pd
 import pytest
 
-from mlsys.cli.main import app, main
+from mlsys.cli.main import app
 from mlsys.data.demo import generate
-
-
-@pytest.fixture
-def mlsys(capsys, monkeypatch):
-    """Run a command in this process; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mlsys", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return (stop.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -10,21 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlsys.cli.main import main
 from tests.evaluation.comparison.conftest import pair, predictions, write  # noqa: F401 - fixtures
-
-
-@pytest.fixture
-def mlsys(capsys, monkeypatch):
-    """Run a command in this process; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mlsys", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return (stop.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

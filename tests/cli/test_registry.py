@@ -4,25 +4,18 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mlsys.cli.main import main
 from tests.registry.conftest import runs  # noqa: F401 - a fixture
 
 
 @pytest.fixture
-def mlsys(capsys, monkeypatch):
-    """Run a command in this process; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mlsys", "registry", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return (stop.value.code or 0, *capsys.readouterr())
-
-    return run
+def mlsys(mlsys):
+    """Run a command of the registry in this process; returns exit code, standard output and standard error."""
+    return partial(mlsys, "registry")
 
 
 @pytest.fixture

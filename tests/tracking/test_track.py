@@ -1,25 +1,17 @@
 """`mlsys track`: what it sends, what it says, its exit code."""
 
 import json
-import sys
+from functools import partial
 
 import pytest
 
-from mlsys.cli.main import main
 from tests.tracking.wandb_stand_in import KEY
 
 
 @pytest.fixture
-def track(capsys, monkeypatch):
+def track(mlsys):
     """Run the command in this process; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mlsys", "track", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return (stop.value.code or 0, *capsys.readouterr())
-
-    return run
+    return partial(mlsys, "track")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from mlsys.evaluation.curve_plots import (
     add_legend,
     calibration_bins,
     fold_axes,
+    fold_label,
     plot_by_fold,
     plot_calibration,
     plot_gain,
@@ -201,8 +202,7 @@ def _line(key: str, name: str, number: int, rows: pd.DataFrame) -> Line:
     folds: dict[str, Ranking] = {}
     incomplete = set()
     for fold, part in rows.groupby("fold", sort=True):
-        days = part["as_of"].dropna().unique()
-        title = f"{pd.Timestamp(days[0]):%Y-%m-%d}" if len(days) == 1 else f"fold {fold}"
+        title = fold_label(part["as_of"], fold)
         ranking = Ranking.of(part["probability"], part["label"])
         if ranking.drawable:
             folds[title] = ranking
