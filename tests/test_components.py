@@ -6,8 +6,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import OneHotEncoder
 
 from mlsys.components import Components, _place
+from mlsys.compose import compose_config
 from mlsys.launch import EXECUTION_WHITELIST
-from mlsys.prepare import compose_config
 
 
 def components(*overrides):

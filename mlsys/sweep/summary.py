@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from omegaconf import OmegaConf
-from optuna.trial import FrozenTrial, TrialState
 
 from mlsys.errors import RunError
 from mlsys.evaluation.formats import bounds, count, point
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.redaction import without_password
 from mlsys.runs import Run
-from mlsys.sweep.checks import UNNAMED
 from mlsys.sweep.commands import dashboard_command, resume_command
-from mlsys.sweep.findings import Findings, Parameter, labels, plain, trials_in_words
-from mlsys.sweep.trials import WORDS, reasons, short
+from mlsys.sweep.findings import Findings, Parameter, plain, trials_in_words
+from mlsys.sweep.leaderboard import Link, Row, leaderboard, link_to
+from mlsys.sweep.trials import reasons
+from mlsys.sweep.verdict import objective_text, verdict
 
 if TYPE_CHECKING:
     from mlsys.sweep.results import Results
 
 MOST_ROWS = 1000  # of the leaderboard; trials.parquet has all
-MOST_COLUMNS = 14  # of parameters; more stand in one cell
 MOST_NAMED = 30  # trials of one reason to fail
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of the leaderboard: what it shows, and what it is sorted by (empty is always last)."""
-
-    text: str
-    key: str = ""
-
-
-@dataclass(frozen=True)
-class Link:
-    """A trial with where its run directory, and what is in it, lie from the report; None where they are not."""
-
-    number: int
-    folder: str | None
-    card: str | None
-    log: str | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the leaderboard."""
-
-    link: Link
-    state: str
-    is_winner: bool
-    cells: list[Cell]
 
 
 @dataclass(frozen=True)
@@ -115,13 +81,13 @@ def summarise_sweep(results: Results) -> SweepSummary:
         Of a sweep at any stage: not begun, interrupted, done.
     """
     found, winner = results.findings, winner_of(results)
-    columns, rows = _leaderboard(results, winner)
+    columns, rows = leaderboard(results, winner.number if winner else None)
     return SweepSummary(
         title=_title(results),
         subtitle=_subtitle(results),
         lead=_lead(results),
         tiles=list(_tiles(results, winner)),
-        verdict=list(_verdict(results)),
+        verdict=list(verdict(results)),
         caveats=list(_caveats(results, winner)),
         winner=winner,
         measured=_measured(results, winner),
@@ -153,27 +119,6 @@ def winner_of(results: Results) -> Winner | None:
     return Winner(number, search.get("tried"), page, run.metrics["overall"], search.get("holdout_folds", 0))
 
 
-def link_to(results: Results, number: int) -> Link:
-    """Return the relative links of a trial: this machine's folder of that number, or wherever its run is."""
-    folder = results.sweep.folder
-    place = folder / str(number)
-    if not place.is_dir():
-        place = results.run(results.trials[number])
-    if not place.is_dir():  # on another machine
-        return Link(number, None, None, None)
-    logs = sorted(place.glob("*.log"))
-    return Link(
-        number,
-        _href(folder, place) + "/",
-        _href(folder, place / "card.md") if (place / "card.md").exists() else None,
-        _href(folder, logs[0]) if logs else None,
-    )
-
-
-def _href(folder: Path, target: Path) -> str:
-    return quote(os.path.relpath(target, folder))
-
-
 def _choice(results: Results, group: str) -> str | None:
     found = OmegaConf.select(results.sweep.config, "hydra.runtime.choices", default={}).get(group)
     return None if found is None else str(found)
@@ -194,7 +139,7 @@ def _subtitle(results: Results) -> str:
 def _lead(results: Results) -> str:
     found, folds = results.findings, OmegaConf.select(results.sweep.config, "search.folds", default=None)
     aims = [
-        f"the {'lowest' if direction == 'minimize' else 'highest'} {_in_words(name)}"
+        f"the {'lowest' if direction == 'minimize' else 'highest'} {objective_text(name)}"
         for name, direction in zip(found.objectives, found.directions, strict=True)
     ]
     over = f", each a mean over {count(folds)} folds" if folds else ""
@@ -209,7 +154,7 @@ def _tiles(results: Results, winner: Winner | None) -> Iterator[tuple[str, str, 
             value = found.losses[:, place].min() * found.signs[place]
             number = found.complete[int(found.losses[:, place].argmin())].number
             note = f"trial {number}; {'lower' if direction == 'minimize' else 'higher'} is better"
-            yield f"Best {_in_words(name)}", f"{value:.4g}", note
+            yield f"Best {objective_text(name)}", f"{value:.4g}", note
     if winner is not None and winner.holdout_folds:
         for name in found.objectives:
             value, ends = point(winner.overall.get(name)), bounds(winner.overall.get(name))
@@ -220,59 +165,6 @@ def _tiles(results: Results, winner: Winner | None) -> Iterator[tuple[str, str, 
         f"{count(len(found.complete))} complete, {count(len(found.pruned))} pruned, {count(len(found.failed))} failed"
     )
     yield f"Trials of {count(wanted)}", count(len(found.trials)), ended
-
-
-def _verdict(results: Results) -> Iterator[str]:
-    found, wanted = results.findings, results.sweep.settings.n_trials
-    finished, of = count(len(found.trials)), count(wanted)
-    done = f"{len(found.complete)} complete, {len(found.pruned)} pruned, {len(found.failed)} failed"
-    if len(found.trials) < wanted:
-        yield f"Not done: {finished} of {of} trials are finished ({done}). The end says how to go on."
-    else:
-        yield f"{finished} of {of} trials are finished: {done}."
-    best = results.best
-    if best is None:
-        yield "No trial is complete, so there is no best one."
-    elif len(found.objectives) > 1:
-        yield (
-            f"{trials_in_words(len(found.front))} on the Pareto front: no other trial beats one of these in every "
-            f"objective. Which of them is best is yours to choose; “best” is the first by {_name(found, 0)}, trial "
-            f"{best.number}."
-        )
-    else:
-        yield f"The best is trial {best.number}: {short(best)}."
-        yield from _runners_up(found)
-    yield from _saved(found)
-    seconds = _elapsed(found.trials)
-    if seconds:
-        yield f"From the first trial's start to the last one's end it took {_duration(seconds)}."
-
-
-def _runners_up(found: Findings) -> Iterator[str]:
-    if len(found.order) < 2:
-        return
-    values = [float(found.values[place, 0]) for place in found.order]
-    number = min(5, len(values))
-    if found.are_equal:
-        yield f"All {len(values)} complete trials have the same value: the search changed nothing that counts."
-    else:
-        yield (
-            f"The {number} best lie between {values[0]:.5g} and {values[number - 1]:.5g}, the median of all complete "
-            f"ones is {statistics.median(values):.5g}."
-        )
-
-
-def _saved(found: Findings) -> Iterator[str]:
-    """Say what pruning was worth, from the usual lengths of trials."""
-    whole, given_up = ([_seconds(trial) for trial in trials] for trials in (found.complete, found.pruned))
-    if not whole or not given_up:
-        return
-    usual = statistics.median(whole)
-    saved = sum(max(usual - seconds, 0) for seconds in given_up)
-    yield (
-        f"A complete trial took {_duration(usual)}, a pruned one {_duration(statistics.median(given_up))} (medians): "
-        f"pruning saved about {_duration(saved)} of work."
-    )
 
 
 def _caveats(results: Results, winner: Winner | None) -> Iterator[str]:
@@ -331,41 +223,6 @@ def _measured(results: Results, winner: Winner | None) -> list[tuple[str, str, s
     return rows
 
 
-def _leaderboard(results: Results, winner: Winner | None) -> tuple[list[tuple[str, bool]], list[Row]]:
-    """Return the columns (name, is number) and the rows: complete trials, the best first, then pruned ones."""
-    found = results.findings
-    keys = list(dict.fromkeys(parameter.name.partition("@")[0] for parameter in found.parameters))
-    if len(keys) > MOST_COLUMNS:
-        keys = []
-    names = labels(keys)
-    is_number = {
-        key: all(not each.choices for each in found.parameters if each.name.partition("@")[0] == key) for key in keys
-    }
-    columns = [(name, True) for name in found.objectives] + [(names[key], is_number[key]) for key in keys]
-    ranked = [found.complete[place] for place in found.order]
-    rows = []
-    for trial in (*ranked, *found.pruned):
-        values = trial.values if trial.state is TrialState.COMPLETE else [None] * len(found.objectives)
-        cells = [
-            Cell("–" if value is None else f"{value:.5g}", "" if value is None else repr(value)) for value in values
-        ]
-        params = {name.partition("@")[0]: value for name, value in trial.params.items()}
-        cells += [_cell(params, key) for key in keys] if keys else [Cell(short(trial), short(trial))]
-        cells.append(Cell(_duration(_seconds(trial)), f"{_seconds(trial):.3f}"))
-        is_winner = winner is not None and winner.number == trial.number
-        state = "on the front" if len(found.objectives) > 1 and trial.number in found.front else WORDS[trial.state]
-        rows.append(Row(link_to(results, trial.number), state, is_winner, cells))
-    return [*columns, *([] if keys else [("parameters", False)]), ("time", True)], rows
-
-
-def _cell(params: dict[str, Any], key: str) -> Cell:
-    if key not in params:
-        return Cell("")
-    value = params[key]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Cell(plain(value), repr(value) if is_number else plain(value))
-
-
 def _space(results: Results, found: Findings) -> list[tuple[str, str, str, str, str]]:
     """Return each searched parameter: key, condition, range, trials that had it, the value of the best one."""
     space, best = results.sweep.space, results.best
@@ -409,36 +266,3 @@ def _commands(results: Results, winner: Winner | None) -> Iterator[tuple[str, st
     more = "Go on" if len(results.findings.trials) < sweep.settings.n_trials else "More trials: a higher n_trials with"
     yield more, without_password(resume_command(sweep.folder))
     yield "The study in a browser, also while it runs", dashboard_command(sweep.folder, sweep.settings.storage)
-
-
-def _in_words(objective: str) -> str:
-    return objective if objective == UNNAMED else find_metric(objective).in_a_sentence
-
-
-def _name(found: Findings, place: int) -> str:
-    return _in_words(found.objectives[place])
-
-
-def _seconds(trial: FrozenTrial) -> float:
-    return trial.duration.total_seconds() if trial.duration else 0.0
-
-
-def _elapsed(trials: Iterable[FrozenTrial]) -> float:
-    spans = [(trial.datetime_start, trial.datetime_complete) for trial in trials]
-    starts, ends = [start for start, _ in spans if start], [end for _, end in spans if end]
-    return (max(ends) - min(starts)).total_seconds() if starts and ends else 0.0
-
-
-def _duration(seconds: float) -> str:
-    """Write a duration.
-
-    Examples
-    --------
-    >>> _duration(0.05), _duration(12.3), _duration(185), _duration(9000)
-    ('0.05 s', '12 s', '3 min 5 s', '2 h 30 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.{0 if seconds >= 9.95 else 1 if seconds >= 0.95 else 2}f} s"
-    whole = timedelta(seconds=round(seconds))
-    minutes, rest = divmod(int(whole.total_seconds()), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

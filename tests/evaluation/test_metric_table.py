@@ -118,7 +118,8 @@ def added(monkeypatch):
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory, crm):
     """A folder of two runs optimised for the metric that was added, and what they returned."""
-    from mlsys.prepare import compose_config, prepare
+    from mlsys.compose import compose_config
+    from mlsys.prepare import prepare
     from mlsys.train import train
 
     root, values = tmp_path_factory.mktemp("added"), {}
