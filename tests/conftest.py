@@ -202,6 +202,7 @@ def build_from_memory(
     import ibis
     import pyarrow as pa
 
+    from mlsys.data.expression_cache import repair_expression_cache
     from mlsys.data.panel import PanelRequest, build_panel
     from mlsys.data.sources import RawTables, canonical_entities, canonical_events
 
@@ -211,6 +212,7 @@ def build_from_memory(
         orders = pd.DataFrame({"id": accounts["id"].iloc[:0], "at": pd.Series(dtype="datetime64[us]")}).assign(
             worth=0.0
         )
+    repair_expression_cache()
     connection = ibis.duckdb.connect(threads=1)
     frames = {"accounts": accounts, "orders": orders, "visits": visits}
     for name, frame in frames.items():

@@ -15,6 +15,7 @@ import pyarrow as pa
 from ibis.common.exceptions import IbisError, TableNotFound
 
 from mlsys.data.config import EventsData, file_of
+from mlsys.data.expression_cache import repair_expression_cache
 from mlsys.errors import DataError, closest
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def open_store(data: EventsData, *, threads: int | None = None) -> Store:
     DataError
         Where it is not there or cannot be opened.
     """
+    repair_expression_cache()
     location = _location(data)
     if location is None:
         return Database(_connect(str(data.url)), [])

@@ -12,6 +12,7 @@ import ibis
 import pyarrow as pa
 
 from mlsys.data.config import EventsData
+from mlsys.data.expression_cache import repair_expression_cache
 from mlsys.data.panel import PanelRequest, Times, input_columns, panel_query, time_columns
 from mlsys.data.rules import EARLIEST, Rule, make_rule_book, typed_tables
 from mlsys.data.sources import RawTables, canonical_entities, canonical_events, day_number
@@ -71,6 +72,7 @@ class FeatureBuilder:
     """
 
     def __init__(self, run: Run, *, max_entities: int = 1_000, max_events: int = 100_000) -> None:
+        repair_expression_cache()
         data, types = read_recipe(run)
         self.entities = RawTable.of("entities", data, types["entities"])
         self.events = RawTable.of("events", data, types["events"])

@@ -16,6 +16,7 @@ import pytest
 
 from mlsys.sweep.settings import SweepSettings
 from mlsys.sweep.study import SharedStudy, repeated_numbers
+from tests.waiting import Program
 
 ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).parent / "toy.py"
@@ -38,40 +39,33 @@ class Toy:
         """Return the command line of a sweep."""
         return [sys.executable, str(TOY), "-m", f"hydra.sweep.dir={self.folder}", *arguments]
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **environment: str) -> Program:
         """Start a sweep as the leader of a process group, as a shell does."""
-        return subprocess.Popen(
-            self.command(*arguments),
-            env=os.environ | {"MLSYS_CONF": str(ROOT / "conf")} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        variables = os.environ | {"MLSYS_CONF": str(ROOT / "conf")} | environment
+        return Program(self.command(*arguments), env=variables, start_new_session=True)
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a sweep to its end."""
-        return end_of(self.start(*arguments, **environment))
+        return self.start(*arguments, **environment).end()
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         """Return the study's trials."""
         return trials_of(f"sqlite:///{self.folder / 'study.db'}", self.folder.name)
 
+    @property
+    def gate(self) -> Path:
+        """A file for which jobs wait that are told so by ``gate``; until it is there they are under way."""
+        return self.folder.parent / "gate"
+
+    @property
+    def held(self) -> list[str]:
+        """Arguments for jobs that wait at the gate."""
+        return [f"gate={self.gate}", "hydra.sweeper.pruner=null"]
+
     def starts(self) -> list[str]:
         """Return the names of run directories in the order in which jobs began there."""
         log = self.folder / "starts.log"
         return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
-
-
-def end_of(process: subprocess.Popen[str], timeout: float = 90) -> subprocess.CompletedProcess[str]:
-    """Wait for a program; return what it said."""
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
-        pytest.fail(f"still running after {timeout} s:\n{out}\n{err}")
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def trials_of(url: str, name: str) -> list[optuna.trial.FrozenTrial]:

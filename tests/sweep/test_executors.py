@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweep.conftest import end_of, finished, states
-from tests.sweep.test_run import wait_for
+from tests.sweep.conftest import finished, states
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
-RAY = ["hydra.sweeper.executor=ray", "hydra.sweeper.n_jobs=2", "hydra.sweeper.pruner=null"]
+RAY = ["hydra.sweeper.executor=ray", "hydra.sweeper.n_jobs=2"]
 
 
 def ray_workers(process):
@@ -35,12 +34,13 @@ def _descends(pid, ancestor):
 @pytest.mark.slow
 @needs_ray
 def test_ray_tasks_run_a_sweep_and_one_that_dies_is_replaced(toy):
-    process = toy.start(*RAY, "hydra.sweeper.n_trials=6", "seconds=1.5")
-    wait_for(process, lambda: len(toy.starts()) >= 2, seconds=60)
+    process = toy.start(*RAY, *toy.held, "hydra.sweeper.n_trials=6")
+    process.until(lambda: len(toy.starts()) >= 2, "both tasks began a job")
     victims = ray_workers(process)
     assert len(victims) == 2
     os.kill(victims[0], signal.SIGKILL)
-    done = end_of(process)
+    toy.gate.touch()
+    done = process.end()
     assert done.returncode == 0, done.stderr
     trials = toy.trials()
     assert states(finished(trials)) == ["COMPLETE"] * 6

@@ -12,8 +12,8 @@ import sqlalchemy
 
 from mlsys.errors import SweepError
 from mlsys.sweep.study import SharedStudy, WorkerLock
-from tests.sweep.conftest import TOY, Toy, end_of, finished, replace_settings, states, trials_of
-from tests.sweep.test_run import wait_for
+from tests.sweep.conftest import TOY, Toy, finished, replace_settings, states, trials_of
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")]
 ON_ANOTHER_MACHINE = (
@@ -23,27 +23,29 @@ ON_ANOTHER_MACHINE = (
 
 
 def arguments(url, name, *more):
-    return ["hydra.sweeper.pruner=null", f"hydra.sweeper.storage={url!r}", f"hydra.sweeper.study_name={name}", *more]
+    return [f"hydra.sweeper.storage={url!r}", f"hydra.sweeper.study_name={name}", *more]
 
 
 def test_two_processes_share_one_study(postgresql, tmp_path):
     toys = [Toy(tmp_path / name) for name in ("here", "there")]
-    given = arguments(postgresql, "shared", "seconds=0.4", "hydra.sweeper.n_trials=14", "hydra.sweeper.n_jobs=1")
-    ended = [end_of(process) for process in [toy.start(*given) for toy in toys]]
+    given = arguments(postgresql, "shared", *toys[0].held, "hydra.sweeper.n_trials=14", "hydra.sweeper.n_jobs=1")
+    processes = [toy.start(*given) for toy in toys]
+    wait_until(lambda: all(toy.starts() for toy in toys), "both processes began a trial", process=processes[0])
+    toys[0].gate.touch()
+    ended = [process.end() for process in processes]
     assert [done.returncode for done in ended] == [0, 0], [done.stderr for done in ended]
     trials = trials_of(postgresql, "shared")
     assert states(trials) == ["COMPLETE"] * 14
     assert len({trial.params["x"] for trial in trials}) == 14, "each process has draws of its own"
     jobs = [toy.starts() for toy in toys]
     assert sorted(jobs[0] + jobs[1], key=int) == [str(number) for number in range(14)]
-    assert min(map(len, jobs)) >= 2
     assert all(done.stdout.startswith("14 of 14 trials") for done in ended)
 
 
 def test_a_trial_of_a_machine_that_died_is_repeated_by_another(postgresql, tmp_path):
     toys = [Toy(tmp_path / name) for name in ("here", "there")]
     given = arguments(
-        postgresql, "mourned", "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=1",
+        postgresql, "mourned", *toys[0].held, "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=1",
         "hydra.sweeper.heartbeat_seconds=1", "hydra.sweeper.grace_seconds=3",
     )  # fmt: skip
 
@@ -51,13 +53,14 @@ def test_a_trial_of_a_machine_that_died_is_repeated_by_another(postgresql, tmp_p
         def command(self, *words):
             return [sys.executable, "-c", ON_ANOTHER_MACHINE, str(TOY), *super().command(*words)[2:]]
 
-    dying = Elsewhere(toys[1].folder).start(*given, "seconds=1")
-    wait_for(dying, toys[1].starts)
+    dying = Elsewhere(toys[1].folder).start(*given)
+    dying.until(toys[1].starts, "a trial began")
     trials = trials_of(postgresql, "mourned")
     assert trials[0].user_attrs["worker"].startswith("elsewhere:")
     os.kill(dying.pid, signal.SIGKILL)
-    end_of(dying)
-    done = toys[0].run(*given, "seconds=1")
+    dying.end()
+    toys[0].gate.touch()
+    done = toys[0].run(*given)
     assert done.returncode == 0, done.stderr
     trials = trials_of(postgresql, "mourned")
     assert states(finished(trials)) == ["COMPLETE"] * 5

@@ -26,6 +26,7 @@ def main(config: DictConfig) -> float:
         os.kill(os.getpid(), signal.SIGKILL)
     if config.fail and config.x > 0:
         raise ValueError(f"x is {config.fail}")
+    wait_at(config.gate)
     trial = current_trial()
     for step in range(config.steps):
         time.sleep(config.seconds * (1 + config.uneven * (config.x > 0)) / config.steps)
@@ -33,6 +34,13 @@ def main(config: DictConfig) -> float:
             trial.report((config.x - 1) ** 2 + 0.01 * step, step)
     (folder / "result").write_text(str(config.x))
     return (config.x - 1) ** 2 + config.y
+
+
+def wait_at(gate: str) -> None:
+    """Wait until a file is there; a test that failed leaves no process that waits for ever."""
+    end = time.monotonic() + 600
+    while gate and not Path(gate).exists() and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+import gc
+
+import ibis
+import pytest
+from ibis.common.bases import Comparable
+
+from mlsys.data.expression_cache import repair_expression_cache
+
+
+class Cycle:
+    """Keeps an object alive until the garbage collector runs."""
+
+    def __init__(self, kept):
+        self.kept, self.itself = kept, self
+
+
+@pytest.fixture
+def collecting_at_once():
+    """Return a function that makes the next allocation run the garbage collector."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.set_threshold(1_000_000)
+    yield lambda: gc.set_threshold(1)
+    gc.set_threshold(*before)
+
+
+def test_equal_expressions_may_be_collected_in_the_middle_of_each_others_end(collecting_at_once):
+    repair_expression_cache()
+    first, second = (ibis.table({"a": "int64"}, name="t").op() for _ in range(2))
+    assert first == second
+    ids = {id(first), id(second)}
+    Cycle(second)
+    del second
+    collecting_at_once()
+    del first  # pytest makes an error of what a finalizer raises
+    gc.collect()
+    assert not ids & Comparable.__cache__.keys()
+    assert not [results for results in Comparable.__cache__.values() if ids & results.keys()]
+
+
+def test_comparisons_are_still_kept(monkeypatch):
+    repair_expression_cache()
+    first, second = (ibis.table({"a": "int64"}, name="t").op() for _ in range(2))
+    assert first == second
+    monkeypatch.setattr(type(first), "__equals__", lambda *_: pytest.fail("compared again"))
+    assert first == second
