@@ -30,10 +30,10 @@ def verdict(results: Results) -> Iterator[str]:
     if best is None:
         yield "No trial is complete, so there is no best one."
     elif len(found.objectives) > 1:
+        first = objective_text(found.objectives[0])
         yield (
             f"{trials_in_words(len(found.front))} on the Pareto front: no other trial beats one of these in every "
-            f"objective. Which of them is best is yours to choose; “best” is the first by {objective_text(found.objectives[0])}, "
-            f"trial {best.number}."
+            f"objective. Which of them is best is yours to choose; “best” is the first by {first}, trial {best.number}."
         )
     else:
         yield f"The best is trial {best.number}: {short(best)}."
