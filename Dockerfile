@@ -16,7 +16,7 @@ COPY mlsys /opt/mlsys/mlsys
 COPY serve /opt/mlsys/serve
 WORKDIR /opt/mlsys
 # Byte code is checked by its hash: the clock of the build does not matter, and nothing is compiled at the start.
-RUN cc -std=c11 -O2 -ffp-contract=off -shared -fPIC -o serve/scoring/walk.bin serve/scoring/walk.c \
+RUN cc -std=c11 -O2 -ffp-contract=off -shared -fPIC -o serve/scoring/trees/traverse.bin serve/scoring/trees/traverse.c \
     && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/mlsys
 
 FROM python:3.11.14-slim-bookworm

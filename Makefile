@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Processes share what they compile: without it, each compiles the whole project anew.
 unexport PYTHONDONTWRITEBYTECODE
-BUILD := pyproject.toml hatch_build.py serve/scoring/walk.c
+BUILD := pyproject.toml hatch_build.py serve/scoring/trees/traverse.c
 
 .PHONY: help
 help: ## list what can be made

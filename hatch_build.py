@@ -1,4 +1,4 @@
-"""Compiles the walk through trees (serve/scoring/walk.c) whenever mlsys is installed or built."""
+"""Compiles the walk through trees (serve/scoring/trees/traverse.c) whenever mlsys is installed or built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE, LIBRARY = "serve/scoring/walk.c", "serve/scoring/walk.bin"
+SOURCE, LIBRARY = "serve/scoring/trees/traverse.c", "serve/scoring/trees/traverse.bin"
 FLAGS = "-std=c11 -O2 -ffp-contract=off -shared -fPIC"  # as in the Dockerfile
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss,
 
 from mlsys.evaluation.intervals import bootstrap
 from mlsys.evaluation.metrics import evaluate, measure
-from mlsys.evaluation.weighted import ScoredFold
+from mlsys.evaluation.weighted_metrics import ScoredFold
 
 AT = (10, 50, 100)
 

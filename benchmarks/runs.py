@@ -18,9 +18,9 @@ import yaml
 
 from mlsys.compose import compose_config
 from mlsys.runs import RunWriter, list_runs
-from mlsys.runs.index import RunIndex
+from mlsys.runs.catalog.index import RunIndex
+from mlsys.runs.catalog.query import find
 from mlsys.runs.manifest import Git, package_versions
-from mlsys.runs.search import find
 
 MODELS = ("xgboost", "catboost", "logistic", "lightgbm")
 KINDS = ("roc_auc", "average_precision", "log_loss", "brier", "ece")

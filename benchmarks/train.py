@@ -42,7 +42,7 @@ def matrices(data: Path):
 
     from mlsys.compose import compose_config
     from mlsys.evaluation.splits import latest
-    from mlsys.pipeline.needs import needs_of
+    from mlsys.pipeline.requirements import needs_of
     from mlsys.prepare import prepare
 
     prepared = prepare(OmegaConf.create(compose_config(overrides(data)).to_dict()))

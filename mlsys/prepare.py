@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from mlsys.components import Components
 from mlsys.config import TrainConfig, inspect, section
 from mlsys.data.config import DataConfig
-from mlsys.data.read import KeptReader, Reader, open_data
+from mlsys.data.reader import KeptReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import objective_names
 from mlsys.pipeline.stopping import TREE_METRICS

@@ -21,7 +21,7 @@ from mlsys.launch import source_of
 from mlsys.redaction import without_password
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import Several, Tracker
-from mlsys.tracking.follow import followed
+from mlsys.tracking.client import followed
 
 
 class Stopwatch:

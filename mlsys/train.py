@@ -54,9 +54,9 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from mlsys.evaluation.audit import AuditSubject, run_audit
     from mlsys.evaluation.backtest import Protocol, objective_values, run_folds, score_folds, scoring_ms
     from mlsys.evaluation.metrics import evaluate
+    from mlsys.evaluation.report.terminal import show
     from mlsys.evaluation.results import Results, write_results
     from mlsys.evaluation.splits import folds_of
-    from mlsys.evaluation.terminal import show
     from mlsys.pipeline.threshold import operating_threshold
     from mlsys.recording import Stopwatch, recorded
 

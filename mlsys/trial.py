@@ -45,9 +45,9 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
     """
     from mlsys.evaluation.backtest import Protocol, judge, mean_objectives, objective_values, out_of_fold, scoring_ms
     from mlsys.evaluation.metrics import evaluate
+    from mlsys.evaluation.report.trial_card import trial_card
     from mlsys.evaluation.scores import write_scores
     from mlsys.evaluation.splits import divided
-    from mlsys.evaluation.trial_card import trial_card
     from mlsys.recording import Stopwatch, recorded
 
     clock, config, parts = Stopwatch(), prepared.config, prepared.parts

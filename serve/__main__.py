@@ -42,13 +42,15 @@ def _serve(settings: Settings, folder: Path) -> int:
     metrics = folder / "metrics"
     metrics.mkdir()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)  # before prometheus_client is imported
-    from serve.control import Control
-    from serve.security import read_keys
-    from serve.watch import find_models
+    from serve.http.auth import read_keys
+    from serve.processes.alias_watcher import find_models
+    from serve.shared_state import Control
 
     keys = read_keys(Path(settings.keys)) if settings.keys else ()
     models = find_models(settings)
-    from serve.supervisor import supervise  # the rest of the service: a wrong reference is said before it is imported
+    from serve.processes.supervisor import (
+        supervise,  # the rest of the service: a wrong reference is said before it is imported
+    )
 
     return supervise(settings, Control(folder), models, keys)
 

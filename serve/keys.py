@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from serve.errors import ServeError
-from serve.security import SCOPES, hashed, read_keys
+from serve.http.auth import SCOPES, hashed, read_keys
 
 
 def add_key(path: Path, name: str, scope: str) -> str:

@@ -17,7 +17,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-from serve.models import Served
+from serve.served_models import Served
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks at it when it is imported

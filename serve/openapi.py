@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from mlsys.runs.input_column import InputColumn, input_columns
-from serve.models import Served
-from serve.source import REGISTRY
+from serve.model_reference import REGISTRY
+from serve.served_models import Served
 
 Json = dict[str, Any]
 

@@ -106,7 +106,7 @@ def installed(tmp_path_factory):
 def test_a_wheel_holds_what_was_compiled_for_its_machine(installed):
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
-    assert (installed / "serve" / "scoring" / "walk.bin").is_file()
+    assert (installed / "serve" / "scoring" / "traverse.bin").is_file()
     (tag,) = re.findall(r"^Tag: (.*)$", next(installed.glob("*.dist-info/WHEEL")).read_text(), re.MULTILINE)
     assert tag.startswith("py3-none-")
     assert tag != "py3-none-any"
@@ -120,7 +120,8 @@ def test_without_a_compiler_a_wheel_is_for_any_machine(tmp_path):
 
 def test_the_image_compiles_as_an_installation_does():
     flags = re.search(r'^FLAGS = "(.*?)"', (ROOT / "hatch_build.py").read_text(), re.MULTILINE).group(1)
-    assert f"RUN cc {flags} -o serve/scoring/walk.bin serve/scoring/walk.c " in (ROOT / "Dockerfile").read_text()
+    command = f"RUN cc {flags} -o serve/scoring/trees/traverse.bin serve/scoring/trees/traverse.c "
+    assert command in (ROOT / "Dockerfile").read_text()
 
 
 def test_the_wheel_carries_its_configs(installed):

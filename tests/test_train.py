@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from mlsys.runs import Run, list_runs
-from mlsys.runs.compare import differences
+from mlsys.runs.differences import differences
 from mlsys.runs.golden import check_golden
 
 SMALL = ["threads=1", "metrics.draws=20", "model.n_estimators=20", "split.folds=2", "features=minimal"]

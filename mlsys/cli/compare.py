@@ -52,7 +52,7 @@ def compare(
         gathered = gather_remote(remote, names or [], to=to, top=top)
     else:
         from mlsys.evaluation.comparison import gather
-        from mlsys.runs.index import RunIndex
+        from mlsys.runs.catalog.index import RunIndex
 
         with progress_bar() as watch:
             gathered = gather(names or [], to=to, top=top, index=RunIndex(watch=watch))

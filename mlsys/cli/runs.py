@@ -54,8 +54,8 @@ def runs(
     Example: mlsys runs --where 'model=catboost and roc_auc>0.8' --sort -roc_auc
     """
     from mlsys.evaluation.metric_table import headline_columns
-    from mlsys.runs.index import RunIndex
-    from mlsys.runs.search import find
+    from mlsys.runs.catalog.index import RunIndex
+    from mlsys.runs.catalog.query import find
 
     headline = headline_columns()
     most = (None if as_json else SHOWN) if limit is None else limit or None
@@ -130,7 +130,7 @@ def replay(
     Example: mlsys replay latest
     """
     from mlsys.runs import Run, find_run
-    from mlsys.runs.compare import differences
+    from mlsys.runs.differences import differences
 
     original = Run.open(find_run(run), any_version=True)
     with tempfile.TemporaryDirectory(prefix="mlsys-replay-") as scratch:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlsys.runs import Run
     from mlsys.tracking import Tracker
     from mlsys.tracking.base import Receipt
-    from mlsys.tracking.follow import Follower
+    from mlsys.tracking.client import Follower
 
 DEFAULT = "wandb"  # for runs that were not tracked
 # What a run directory may choose: it need not be one's own, and must not name what it likes.
@@ -92,7 +92,7 @@ class _Sender:
 
     def send(self, tracker: Tracker, folder: Path) -> Receipt:
         """Send one run; return what became of it."""
-        from mlsys.tracking.follow import Follower
+        from mlsys.tracking.client import Follower
 
         if tracker not in self._followers:
             self._followers[tracker] = Follower(replace(tracker, finish_timeout=self._timeout))  # type: ignore[type-var]
@@ -108,8 +108,8 @@ def _folders(name: str) -> list[Path]:
     """Return the run directory of a name, or all finished ones below a folder."""
     from mlsys.errors import RunError
     from mlsys.runs import find_run
+    from mlsys.runs.discover import run_folders
     from mlsys.runs.files import MANIFEST
-    from mlsys.runs.walk import run_folders
 
     for folder in (base / name for base in (Path(), Path("outputs"), Path("multirun"))):
         if name != "latest" and folder.is_dir() and not (folder / MANIFEST).is_file():

@@ -17,7 +17,7 @@ from pandera.config import config_context
 from pandera.errors import SchemaErrorReason, SchemaErrors
 
 from mlsys.data.config import EventsData
-from mlsys.data.reading import column_uses
+from mlsys.data.parse_columns import column_uses
 from mlsys.data.rules import Role, Rule, RuleBook, make_rule_book, typed_table
 from mlsys.data.schemas import Contract, make_contracts
 from mlsys.data.sources import RawTables

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ibis
 
 from mlsys.data.config import EventsData
-from mlsys.data.reading import column_uses
+from mlsys.data.parse_columns import column_uses
 from mlsys.data.sources import RawTables
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import ibis
 
 from mlsys.data.config import Action, EventsData
-from mlsys.data.reading import (
+from mlsys.data.parse_columns import (
     ColumnUse,
     IdType,
     Reading,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pandera.ibis import Check, Column, DataFrameSchema
 
 from mlsys.data.config import EventsData
-from mlsys.data.reading import column_uses
+from mlsys.data.parse_columns import column_uses
 from mlsys.data.rules import Rule, RuleBook
 from mlsys.data.sources import RawTables
 

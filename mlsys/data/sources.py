@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import ibis
 
+from mlsys.data.backends import open_store
 from mlsys.data.cache import hash_files
 from mlsys.data.config import EventsData, OutcomeConfig
-from mlsys.data.reading import column_uses
-from mlsys.data.stores import open_store
+from mlsys.data.parse_columns import column_uses
 from mlsys.errors import Problem, closest
 
 if TYPE_CHECKING:

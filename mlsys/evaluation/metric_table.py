@@ -17,7 +17,7 @@ from mlsys.evaluation.formats import MISSING, bounds, percent, plain_number
 
 if TYPE_CHECKING:
     from mlsys.evaluation.ranking import FloatArray
-    from mlsys.evaluation.weighted import Sample
+    from mlsys.evaluation.weighted_metrics import Sample
 
 Group = Literal["ranking", "probabilities", "top_k", "cost"]
 Needs = Literal["score", "probability", "value", "timing"]
@@ -36,9 +36,9 @@ class Metric:
     name : str
         Its key in ``metrics.json``; for a top-k metric the part in front of ``@k``.
     compute : callable or None
-        Takes a `mlsys.evaluation.weighted.Sample` (a top-k metric also k) and returns an ndarray of float64 of shape
-        (draws,), NaN where undefined. None for what is timed rather than computed from predictions: such a row is an
-        objective, but not in ``metrics.json``, whose numbers must repeat.
+        Takes a `mlsys.evaluation.weighted_metrics.Sample` (a top-k metric also k) and returns an ndarray of float64 of
+        shape (draws,), NaN where undefined. None for what is timed rather than computed from predictions: such a row
+        is an objective, but not in ``metrics.json``, whose numbers must repeat.
     group : {"ranking", "probabilities", "top_k", "cost"}
         What it measures. A "top_k" row stands for one metric for each list length k.
     title : str

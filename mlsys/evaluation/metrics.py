@@ -14,7 +14,7 @@ from mlsys.errors import DataError, closest
 from mlsys.evaluation.intervals import bootstrap, mean_over_folds, percentile_interval
 from mlsys.evaluation.metric_table import expanded, metric_names, split_name
 from mlsys.evaluation.ranking import FloatArray
-from mlsys.evaluation.weighted import IntArray, ScoredFold
+from mlsys.evaluation.weighted_metrics import IntArray, ScoredFold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ def fold_metrics(
     See Also
     --------
     mlsys.evaluation.metric_table : how each metric is defined.
-    mlsys.evaluation.weighted.Sample : how ties count.
+    mlsys.evaluation.weighted_metrics.Sample : how ties count.
 
     Examples
     --------

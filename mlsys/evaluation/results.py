@@ -14,13 +14,13 @@ import pandas as pd
 from mlsys import __version__
 from mlsys.data.load import Loaded
 from mlsys.evaluation.backtest import Outcome
-from mlsys.evaluation.card import render_card
 from mlsys.evaluation.explain import importances
-from mlsys.evaluation.plots import write_plots
-from mlsys.evaluation.report import render_report
+from mlsys.evaluation.report.card import render_card
+from mlsys.evaluation.report.html import render_report
+from mlsys.evaluation.report.plots import write_plots
+from mlsys.evaluation.report.summary import Facts
 from mlsys.evaluation.schema import input_schema, reference
 from mlsys.evaluation.scores import write_scores
-from mlsys.evaluation.summary import Facts
 from mlsys.pipeline.threshold import Threshold
 from mlsys.runs.golden import golden_frame
 from mlsys.runs.model_io import save_model

@@ -24,7 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler,
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mlsys.pipeline.frames import check_columns, frame_of
-from mlsys.pipeline.needs import InputRequirements
+from mlsys.pipeline.requirements import InputRequirements
 
 MISSING = "(missing)"
 RARE = "(rare)"

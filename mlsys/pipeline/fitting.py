@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from mlsys.errors import FitError, MlsysError
 from mlsys.pipeline.calibration import Calibrator, Evidence
 from mlsys.pipeline.encoders import Encoder, outputs_of
-from mlsys.pipeline.needs import learned_prior, needs_of
+from mlsys.pipeline.requirements import learned_prior, needs_of
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.stopping import EarlyStopper, IterationCallback, ValidationSet, validation_weights
 from mlsys.pipeline.traits import traits_of

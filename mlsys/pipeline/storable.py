@@ -15,7 +15,7 @@ from mlsys.errors import FitError
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.fitting import Recipe, Training, fit
-from mlsys.pipeline.needs import needs_of
+from mlsys.pipeline.requirements import needs_of
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.model_io import untrusted_types
 

@@ -9,7 +9,7 @@ from typing import Any
 from mlsys.errors import ConfigError, Problem
 from mlsys.registry.names import PARTS, Part
 from mlsys.runs import Run
-from mlsys.runs.settings import ABSENT, flat
+from mlsys.runs.config_diff import ABSENT, flat
 
 # Config keys that say where a run found its data and where it is shown, not what it is.
 ELSEWHERE = (

@@ -16,7 +16,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mlsys.errors import MlsysError, RegistryError
-from mlsys.registry.copying import copy_run
 from mlsys.registry.folder import (
     HISTORY,
     VERSIONS,
@@ -29,6 +28,7 @@ from mlsys.registry.folder import (
 )
 from mlsys.registry.history import Entry, State, state_of, to_lines
 from mlsys.registry.names import check_name
+from mlsys.registry.snapshot import copy_run
 from mlsys.registry.store import Finding, Plan
 from mlsys.runs import Run
 from mlsys.runs.files import sync_folder, write_atomic

@@ -10,8 +10,8 @@ from typing import Any
 
 from mlsys.errors import MlsysError
 from mlsys.evaluation.comparison.candidates import Candidate, candidate
-from mlsys.evaluation.comparison.rules import kind_of_data, other_label
-from mlsys.registry.contest import contest
+from mlsys.evaluation.comparison.comparability import kind_of_data, other_label
+from mlsys.registry.challenge import contest
 from mlsys.registry.history import State
 from mlsys.registry.settings import GateSettings
 from mlsys.registry.store import Store

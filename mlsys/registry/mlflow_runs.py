@@ -21,11 +21,11 @@ from mlsys.errors import RegistryError
 from mlsys.redaction import without_password
 from mlsys.runs import Run
 from mlsys.tracking import MlflowTracker
-from mlsys.tracking.facts import shown_files
-from mlsys.tracking.feed import begin, complete
+from mlsys.tracking.log_run import begin, complete
 from mlsys.tracking.mlflow_model import log_model
 from mlsys.tracking.mlflow_tracker import MlflowRun
 from mlsys.tracking.remote_mlflow import FILES, PATIENCE, SQLITE
+from mlsys.tracking.run_data import shown_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,6 +1,6 @@
 """The run directory: write, read, verify, list and compare; the only thing that training and serving share."""
 
-from mlsys.runs.listing import RunRow, list_runs
+from mlsys.runs.catalog.listing import RunRow, list_runs
 from mlsys.runs.manifest import Manifest
 from mlsys.runs.reader import Run, find_run
 from mlsys.runs.writer import RunWriter

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from mlsys import __version__
 from mlsys.errors import RunError
 from mlsys.runs.files import FileEntry
-from mlsys.runs.json_text import json_text
+from mlsys.runs.json_format import json_text
 
 FORMAT_VERSION = 1
 Status = Literal["complete", "trial", "pruned", "failed"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from mlsys.errors import RunError
 from mlsys.runs.canonical import SCHEMA, canonical
 from mlsys.runs.files import write_atomic
-from mlsys.runs.parts import parts
+from mlsys.runs.object_graph import parts
 from mlsys.runs.trusted import TRUSTED_TYPES
 
 if TYPE_CHECKING:

@@ -26,7 +26,9 @@ CODE = (
     "pipeline/encoders.py",
     "pipeline/frames.py",
     "pipeline/models.py",
-    "pipeline/needs.py",
+    "pipeline/requirements.py",
+    "pipeline/stopping.py",
+    "pipeline/traits.py",
 )
 PACKAGES = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "scipy", "skops")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlsys.errors import RunError, closest
+from mlsys.runs.discover import run_folders
 from mlsys.runs.files import MANIFEST
-from mlsys.runs.json_text import Json
+from mlsys.runs.json_format import Json
 from mlsys.runs.manifest import Manifest, package_versions
 from mlsys.runs.verify import read_manifest, read_verified, verify_files
-from mlsys.runs.walk import run_folders
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import RunError
-from mlsys.runs.parts import parts
+from mlsys.runs.object_graph import parts
 
 
 def check_trees(model: object) -> None:

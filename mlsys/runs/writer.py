@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlsys.errors import RunError
 from mlsys.runs.files import MANIFEST, FileEntry, checked_name, digest_file, run_files, sync_folder, write_atomic
-from mlsys.runs.json_text import json_text
+from mlsys.runs.json_format import json_text
 from mlsys.runs.manifest import Manifest, Status, new_manifest
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 """Sweeps: one Optuna study, many workers, none of which waits for another; see docs/sweeps.md."""
 
-from mlsys.sweep.context import CurrentTrial, current_trial
+from mlsys.sweep.trial_context import CurrentTrial, current_trial
 
 __all__ = ["CurrentTrial", "current_trial"]

@@ -35,7 +35,7 @@ def write_results(results: Results) -> None:
 def renderer() -> Callable[[Results], str]:
     """Return what writes the report; matplotlib is loaded only here, which takes a second."""
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells everybody that it made a cache of fonts
-    from mlsys.sweep.report import render_sweep
+    from mlsys.sweep.report.html import render_sweep
 
     return render_sweep
 

@@ -17,8 +17,8 @@ class Leaderboard(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401, ARG002 - Hydra's signature
         """Print the table, what became of the runs in trackers, and the sweep directory."""
-        from mlsys.tracking.follow import settle
-        from mlsys.tracking.words import of_sweep
+        from mlsys.tracking.client import settle
+        from mlsys.tracking.messages import of_sweep
 
         folder = Path(config.hydra.sweep.dir).absolute()
         if not folder.is_dir():  # refused before the first job
@@ -45,7 +45,7 @@ def show_leaderboard(folder: Path, config: DictConfig) -> None:
 
     from mlsys.evaluation.metric_table import greater_is_better, is_metric
     from mlsys.runs import Run
-    from mlsys.runs.walk import run_folders
+    from mlsys.runs.discover import run_folders
     from mlsys.sweep.checks import objectives_of
 
     objectives = [name for name in objectives_of(config) if is_metric(name)]

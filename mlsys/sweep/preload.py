@@ -23,7 +23,8 @@ STUDY = ("mlsys.sweep.worker", "optuna.storages", "alembic.command", "alembic.co
 AT_THE_END = ("optuna.importance", "pandas")  # for the results
 TRAINING = (  # but mlsys.train itself, which each worker runs as its main module
     "mlsys.trial", "mlsys.prepare", "mlsys.recording", "mlsys.data.load", "mlsys.data.flat", "duckdb",
-    "mlsys.evaluation.backtest", "mlsys.evaluation.trial_card", "mlsys.evaluation.scores", "mlsys.evaluation.splits",
+    "mlsys.evaluation.backtest", "mlsys.evaluation.report.trial_card",
+    "mlsys.evaluation.scores", "mlsys.evaluation.splits",
 )  # fmt: skip
 
 

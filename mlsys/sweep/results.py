@@ -13,8 +13,8 @@ import optuna
 from optuna.trial import FrozenTrial
 from rich.table import Table
 
+from mlsys.sweep.analysis import Findings
 from mlsys.sweep.checks import objectives_of
-from mlsys.sweep.findings import Findings
 from mlsys.sweep.study import repeated_numbers
 from mlsys.sweep.trials import best_trial, short
 from mlsys.sweep.worker import Sweep

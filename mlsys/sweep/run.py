@@ -24,11 +24,11 @@ from mlsys.sweep.artifacts import renderer, write_results
 from mlsys.sweep.checks import check_study, check_trials, directions_of
 from mlsys.sweep.commands import resume_command
 from mlsys.sweep.progress import Progress
+from mlsys.sweep.refit import refit_winner
 from mlsys.sweep.results import Results
 from mlsys.sweep.settings import SweepSettings, check_settings
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import STORAGE_ERRORS, SharedStudy, count, storage_error
-from mlsys.sweep.winner import refit_winner
 from mlsys.sweep.worker import ALLOWED, Sweep, build, build_sampler, work
 
 if TYPE_CHECKING:

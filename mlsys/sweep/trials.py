@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from mlsys.sweep.findings import plain
+from mlsys.sweep.analysis import plain
 from mlsys.sweep.study import repeated_numbers
 
 WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}

@@ -23,11 +23,11 @@ from mlsys.errors import ConfigError, PrunedError, SweepError
 from mlsys.recording import log_to_file
 from mlsys.redaction import without_password
 from mlsys.sweep.composition import Composer
-from mlsys.sweep.context import trial_scope
 from mlsys.sweep.pruners import PairedPruner
 from mlsys.sweep.settings import SEQUENCES, SweepSettings
 from mlsys.sweep.space import Space
 from mlsys.sweep.study import STORAGE_ERRORS, SharedStudy, WorkerLock, is_disk_full, storage_error
+from mlsys.sweep.trial_context import trial_scope
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
@@ -105,7 +105,7 @@ class Memory:
 
 
 class WorkerTrial:
-    """The trial that a job sees; see `mlsys.sweep.context.CurrentTrial`."""
+    """The trial that a job sees; see `mlsys.sweep.trial_context.CurrentTrial`."""
 
     def __init__(self, trial: Trial, memory: Memory, *, averages: bool) -> None:
         self.number = trial.number

@@ -123,7 +123,7 @@ class TrackedRun(Protocol):
 class Tracker(Protocol):
     """A place where runs are shown; a frozen dataclass of settings, which can be pickled.
 
-    It is used in a process of its own (see `mlsys.tracking.follow`), so it may block, crash or take its time.
+    It is used in a process of its own (see `mlsys.tracking.client`), so it may block, crash or take its time.
 
     Attributes
     ----------

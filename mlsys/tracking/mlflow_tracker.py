@@ -21,8 +21,8 @@ from pydantic.dataclasses import dataclass
 from mlsys.redaction import without_password
 from mlsys.runs.model_io import MODEL_FILE
 from mlsys.tracking.base import Ending, Facts, Receipt
-from mlsys.tracking.facts import flat
-from mlsys.tracking.notes import run_id
+from mlsys.tracking.receipts import run_id
+from mlsys.tracking.run_data import flat
 
 if TYPE_CHECKING:
     import pandas as pd

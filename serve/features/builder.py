@@ -16,8 +16,8 @@ from mlsys.data.expression_cache import repair_expression_cache
 from mlsys.data.panel import PanelRequest, Times, input_columns, panel_query, time_columns
 from mlsys.data.rules import EARLIEST, Rule, make_rule_book, typed_tables
 from mlsys.data.sources import RawTables, canonical_entities, canonical_events, day_number
+from serve.features.feature_config import blocks_of, check_inputs, read_recipe
 from serve.features.raw import RawTable
-from serve.features.recipe import blocks_of, check_inputs, read_recipe
 from serve.features.request import check_request, check_rules, not_there, rule_warnings
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import ibis
 import pyarrow as pa
 
 from mlsys.data.config import EventsData
-from mlsys.data.reading import MOMENT
+from mlsys.data.parse_columns import MOMENT
 from mlsys.data.rules import EARLIEST
 from mlsys.errors import RunError, closest
 from mlsys.runs.input_column import is_text

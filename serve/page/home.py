@@ -8,11 +8,11 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from serve.models import Served
+from serve.batch.read import names_of
 from serve.openapi import title
 from serve.page.card import Card, inline, to_html
 from serve.page.form import form_fields
-from serve.rows import names_of
+from serve.served_models import Served
 
 FOLDER = Path(__file__).parent
 AUDIT = {"pass": ("pass", "Leakage audit passed"), "warn": ("warn", "Leakage audit: warnings")}

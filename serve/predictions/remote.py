@@ -82,7 +82,7 @@ class Log(Protocol):
 
 
 class RemoteLog:
-    """Hands rows to the process that listens on a Unix socket; see `serve.log_worker`.
+    """Hands rows to the process that listens on a Unix socket; see `serve.processes.log_worker`.
 
     While that process is not there, rows wait here as they would there, and what has no room is dropped and counted.
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
-from serve.scoring.plain import Part
-from serve.scoring.texts import Texts
+from serve.scoring.skops_reader import Part
+from serve.scoring.text_columns import Texts
 
 MISSING, RARE, UNKNOWN = "(missing)", "(rare)", "(unknown)"  # as in mlsys.pipeline.encoders, which is slow to import
 Cell: TypeAlias = tuple[int, float]  # column of the output, and what stands there

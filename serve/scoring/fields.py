@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mlsys.errors import closest
 from mlsys.runs.input_column import LARGEST, InputColumn, is_text
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem, quoted
-from serve.scoring.texts import Texts
+from serve.scoring.text_columns import Texts
 
 Numbers: TypeAlias = tuple[float, ...]  # NaN where null
 Categories: TypeAlias = tuple[str | None, ...]

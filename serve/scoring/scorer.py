@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from mlsys.errors import RunError
 from mlsys.runs import Run
 from serve.scoring.calibrate import calibrated
-from serve.scoring.choice import choose
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
 from serve.scoring.predictor import Path as ScoringPath
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput
 from serve.scoring.reasons import Reasons, reasons_of
+from serve.scoring.select_path import choose
 from serve.scoring.tables import block_of, check_columns
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlsys.runs.input_column import LARGEST, InputColumn
 from serve.scoring.fields import Block, Inputs, name_problems
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem
-from serve.scoring.texts import Texts, missing, plain_values, texts_of
+from serve.scoring.text_columns import Texts, missing, plain_values, texts_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from mlsys.data import rebuild
-from mlsys.data.read import open_data
+from mlsys.data.reader import open_data
 from mlsys.features import EmployeeRange, Industry, WebRank, Windows
 
 DAY = 18000

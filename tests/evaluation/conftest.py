@@ -45,7 +45,7 @@ def importances():
 
 @pytest.fixture(scope="session")
 def plots(tmp_path_factory, predictions, importances):
-    from mlsys.evaluation.plots import write_plots  # not at the top: tests of the metrics do without matplotlib
+    from mlsys.evaluation.report.plots import write_plots  # not at the top: tests of the metrics do without matplotlib
 
     folder = tmp_path_factory.mktemp("run") / "plots"
     return write_plots(folder, predictions, importances, numbers()["metrics"], threshold=0.02)

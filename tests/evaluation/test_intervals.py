@@ -6,7 +6,7 @@ import pytest
 from mlsys.evaluation import intervals
 from mlsys.evaluation.intervals import bootstrap, mean_over_folds, percentile_interval
 from mlsys.evaluation.metrics import measure
-from mlsys.evaluation.weighted import ScoredFold
+from mlsys.evaluation.weighted_metrics import ScoredFold
 
 
 def weights_of(codes, **options):

@@ -28,7 +28,7 @@ from mlsys.evaluation.metric_table import (
     table_place,
 )
 from mlsys.evaluation.metrics import fold_metrics, measure
-from mlsys.evaluation.weighted import ScoredFold
+from mlsys.evaluation.weighted_metrics import ScoredFold
 
 AT = (5, 20)
 ROOT = Path(mlsys.__file__).parent.parent
@@ -153,7 +153,7 @@ def test_an_added_metric_is_in_the_card_and_the_report(added, workplace):
 
 
 def test_an_added_metric_is_in_the_terminal(added, workplace):
-    from mlsys.evaluation.terminal import show
+    from mlsys.evaluation.report.terminal import show
     from mlsys.runs import Run
 
     run, text = Run.open(workplace[0] / "outputs" / "logistic"), io.StringIO()
@@ -164,7 +164,7 @@ def test_an_added_metric_is_in_the_terminal(added, workplace):
 def test_an_added_metric_is_compared_the_right_way_round(added, workplace, tmp_path):
     from mlsys.evaluation.comparison import compare, gather
     from mlsys.evaluation.comparison.page import render_page
-    from mlsys.runs.index import RunIndex
+    from mlsys.runs.catalog.index import RunIndex
 
     root, values = workplace
     found = compare(gather(["outputs"], root=root, index=RunIndex(tmp_path / "index")))
@@ -190,7 +190,7 @@ def test_an_added_metric_can_be_an_objective(added):
 
 @pytest.mark.parametrize("headline", [True, False])
 def test_the_headline_is_what_the_row_says(added, workplace, monkeypatch, headline):
-    from mlsys.evaluation.summary import summarise
+    from mlsys.evaluation.report.summary import summarise
     from mlsys.runs import Run
 
     monkeypatch.setitem(METRICS, added.name, replace(added, headline=headline))

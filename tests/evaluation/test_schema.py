@@ -11,7 +11,7 @@ from mlsys.evaluation.schema import input_schema, reference
 from mlsys.features.base import FeatureInfo
 from mlsys.runs.input_column import MAX_LISTED
 from mlsys.runs.inputs import to_inputs
-from mlsys.runs.json_text import json_text
+from mlsys.runs.json_format import json_text
 
 NAMES = {"id": "account", "as_of": None, "target": "converted", "positive": "yes"}
 ROWS = pd.DataFrame(

@@ -22,7 +22,7 @@ from mlsys.pipeline.encoders import (
     outputs_of,
 )
 from mlsys.pipeline.fitting import Training, fit
-from mlsys.pipeline.needs import InputRequirements
+from mlsys.pipeline.requirements import InputRequirements
 from mlsys.runs.model_io import load_model, model_bytes, save_model
 
 SIZE = "Größe, €"

@@ -12,7 +12,7 @@ from imblearn.under_sampling import EditedNearestNeighbours
 from mlsys.errors import FitError
 from mlsys.pipeline.encoders import Native, OneHot, Output, outputs_of
 from mlsys.pipeline.fitting import Training, fit
-from mlsys.pipeline.needs import InputRequirements
+from mlsys.pipeline.requirements import InputRequirements
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.smote import SmoteMixed
 from mlsys.runs.model_io import load_model, model_bytes, save_model

@@ -17,7 +17,7 @@ from xgboost import XGBClassifier
 from mlsys.errors import FitError
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.models import ActivityRanking
-from mlsys.pipeline.needs import InputRequirements, learned_prior, needs_of
+from mlsys.pipeline.requirements import InputRequirements, learned_prior, needs_of
 from mlsys.pipeline.sampling import SmoteMixed
 from mlsys.pipeline.stopping import TREE_METRICS
 from mlsys.pipeline.traits import SamplerTraits, Traits, coefficients_or_importances, sampler_traits_of, traits_of

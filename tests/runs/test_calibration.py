@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mlsys.errors import RunError
 from mlsys.runs.calibration import Calibration
-from mlsys.runs.json_text import json_text
+from mlsys.runs.json_format import json_text
 
 shares = st.floats(1e-6, 1 - 1e-6)
 scores = st.lists(st.floats(0, 1), min_size=2, max_size=30)

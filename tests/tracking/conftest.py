@@ -11,9 +11,9 @@ import pytest
 
 from mlsys.runs import Run
 from mlsys.runs.writer import RunWriter
-from mlsys.tracking import Tracker, follow
+from mlsys.tracking import Tracker, client
 from mlsys.tracking.base import Receipt
-from mlsys.tracking.follow import Follower
+from mlsys.tracking.client import Follower
 from tests.conftest import Crm
 from tests.tracking.wandb_stand_in import WandbServer, serving
 
@@ -40,7 +40,7 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     yield
-    follow._leave()
+    client._leave()
 
 
 def surroundings(folder: Path) -> dict[str, str]:

@@ -21,8 +21,8 @@ from mlsys.runs import Run
 from mlsys.runs.golden import golden_inputs
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import MlflowTracker
-from mlsys.tracking.follow import Follower
-from mlsys.tracking.notes import NOTES, new_id, run_id
+from mlsys.tracking.client import Follower
+from mlsys.tracking.receipts import NOTES, new_id, run_id
 from tests.tracking.conftest import CONFIG, METRICS, send
 
 # Of SQLAlchemy, about options that MLflow's own tables use.

@@ -12,13 +12,13 @@ from mlsys.evaluation.comparison import compare
 from mlsys.evaluation.comparison.page import render_page
 from mlsys.runs import Run
 from mlsys.tracking import MlflowTracker
-from mlsys.tracking.facts import labels, overall
-from mlsys.tracking.feed import begin, complete
+from mlsys.tracking.log_run import begin, complete
 from mlsys.tracking.mlflow_tracker import PATIENCE
 from mlsys.tracking.remote import RemoteRun, gather_remote
 from mlsys.tracking.remote_mlflow import PATIENCE as READING
 from mlsys.tracking.remote_mlflow import MlflowRemote
 from mlsys.tracking.remote_wandb import WandbRemote
+from mlsys.tracking.run_data import labels, overall
 from tests.evaluation.comparison.conftest import config, pair, predictions, write  # noqa: F401 - fixtures
 from tests.pages import Page
 from tests.tracking.wandb_reading import KEY, Known, serving

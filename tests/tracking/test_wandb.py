@@ -13,8 +13,8 @@ import yaml
 
 from mlsys.runs import Run
 from mlsys.tracking import WandbTracker, wandb_server
-from mlsys.tracking.follow import Follower
-from mlsys.tracking.notes import run_id
+from mlsys.tracking.client import Follower
+from mlsys.tracking.receipts import run_id
 from mlsys.tracking.wandb_server import why_offline
 from tests.tracking.conftest import send, surroundings, write_run
 from tests.tracking.wandb_stand_in import KEY

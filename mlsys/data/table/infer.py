@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from mlsys.data.table.column_kinds import Column, Context, inferred
 from mlsys.data.table.dates import find_format, time_format, to_time
 from mlsys.data.table.recipe import ColumnKind, ColumnRecipe, ColumnReport, TableRecipe, apply
-from mlsys.data.table.rules import Column, Context, inferred
 from mlsys.data.table.values import decimal_vote
 from mlsys.errors import DataError, closest
 
@@ -73,7 +73,7 @@ def infer_recipe(
 ) -> TableRecipe:
     """Decide for each column what it is and how it becomes model inputs.
 
-    The first of these that fits (see `mlsys.data.table.rules`):
+    The first of these that fits (see `mlsys.data.table.column_kinds`):
 
     - no value, or the same one in every row: dropped; one value that is there or not: 1.0 and 0.0
     - yes/no words: 1.0 and 0.0, one float column that every encoder and sampler takes, where a category would be two

@@ -13,9 +13,9 @@ import pandas as pd
 from mlsys.errors import ConfigError, Problem, RunError
 from mlsys.evaluation.metric_table import FALLBACK_OBJECTIVE, PREDICT_MS, greater_is_better
 from mlsys.runs import Run, RunRow, find_run
+from mlsys.runs.catalog.index import RunIndex
+from mlsys.runs.discover import TRACES
 from mlsys.runs.files import MANIFEST
-from mlsys.runs.index import RunIndex
-from mlsys.runs.walk import TRACES
 
 MOST = 20
 REFIT = "refit"

@@ -12,9 +12,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlsys.evaluation.canvas import DASHED, INK, Words, house_style, picture
-from mlsys.evaluation.comparison.compare import Comparison
-from mlsys.evaluation.curve_plots import (
+from mlsys.evaluation.comparison.comparison import Comparison
+from mlsys.evaluation.curves import Floats, Ranking, reliability
+from mlsys.evaluation.formats import percent
+from mlsys.evaluation.metric_table import METRICS
+from mlsys.evaluation.report.canvas import DASHED, INK, Words, house_style, picture
+from mlsys.evaluation.report.curve_plots import (
     RARE,
     CalibrationSeries,
     FoldSeries,
@@ -29,9 +32,6 @@ from mlsys.evaluation.curve_plots import (
     plot_precision_recall,
     plot_roc,
 )
-from mlsys.evaluation.curves import Floats, Ranking, reliability
-from mlsys.evaluation.formats import percent
-from mlsys.evaluation.metric_table import METRICS
 
 # Okabe and Ito's palette; line styles and markers differ as well. Later runs are grey: more lines cannot be told apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B07D00", "#4A9CC9", INK)

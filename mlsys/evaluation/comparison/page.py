@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlsys.evaluation.comparison.compare import Compared, Comparison
+from mlsys.evaluation.comparison.comparison import Compared, Comparison
 from mlsys.evaluation.comparison.overlay import COLOURS, OTHERS, draw_overlays
 from mlsys.evaluation.comparison.wording import (
     LEVELS,
@@ -19,8 +19,8 @@ from mlsys.evaluation.comparison.wording import (
 )
 from mlsys.evaluation.formats import MISSING, bounds, count, percent, point
 from mlsys.evaluation.metric_table import METRICS, PREDICT_MS, find_metric
-from mlsys.evaluation.pages import embed, templates
-from mlsys.evaluation.summary import fold_name
+from mlsys.evaluation.report.pages import embed, templates
+from mlsys.evaluation.report.summary import fold_name
 
 CAPTIONS: Mapping[str, str] = {
     "gain": "Read it upwards: contact this share of the list, and you reach that share of all positives. Means over "

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from mlsys.evaluation.comparison.compare import Compared, Comparison
+from mlsys.evaluation.comparison.comparison import Compared, Comparison
 from mlsys.evaluation.comparison.wording import (
     LEVELS,
     bytes_text,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlsys.evaluation.comparison.compare import Compared, Comparison
+from mlsys.evaluation.comparison.comparison import Compared, Comparison
 from mlsys.evaluation.formats import MISSING, bounds, point
 from mlsys.evaluation.metric_table import find_metric
-from mlsys.runs.settings import ABSENT
+from mlsys.runs.config_diff import ABSENT
 
 LEVELS: Mapping[str, str] = {
     "reference": "compared with",

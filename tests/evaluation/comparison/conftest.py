@@ -13,7 +13,7 @@ import yaml
 
 from mlsys.evaluation.metrics import evaluate
 from mlsys.runs import Run, RunWriter
-from mlsys.runs.index import RunIndex
+from mlsys.runs.catalog.index import RunIndex
 
 AS_OFS = ("2020-02-24", "2020-03-23", "2020-04-27")
 

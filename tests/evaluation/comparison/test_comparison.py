@@ -18,7 +18,7 @@ from tests.evaluation.comparison.conftest import AS_OFS, predictions
 
 @pytest.fixture(scope="module")
 def compared(pair, tmp_path_factory):
-    from mlsys.runs.index import RunIndex
+    from mlsys.runs.catalog.index import RunIndex
 
     return compare(gather(["good", "poor"], root=pair, index=RunIndex(tmp_path_factory.mktemp("i") / "index")))
 

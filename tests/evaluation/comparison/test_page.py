@@ -11,7 +11,7 @@ from tests.pages import Page
 
 @pytest.fixture(scope="module")
 def html(pair, tmp_path_factory):
-    from mlsys.runs.index import RunIndex
+    from mlsys.runs.catalog.index import RunIndex
 
     return render_page(compare(gather(["good", "poor"], root=pair, index=RunIndex(tmp_path_factory.mktemp("i") / "i"))))
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from .conftest import INDUSTRIES, RECORD
+from tests.serve.conftest import INDUSTRIES, RECORD
 
 BODIES = int(os.environ.get("MLSYS_FUZZ_BODIES", "300"))
 REPEATABLE = settings(

@@ -1,9 +1,8 @@
 import pytest
 
-from serve import media
+from serve import media_types
 from serve.openapi import document
-
-from .conftest import write_run
+from tests.serve.conftest import write_run
 
 FLAT = {"version": 1, "columns": [{"name": "spend", "kind": "number", "outputs": ["spend"]}]}
 RAW = {
@@ -61,4 +60,6 @@ def test_security_is_described_where_requests_need_a_key(inside):
 
 def test_batches_list_every_media_type(inside):
     batch = inside.get("/openapi.json").json()["paths"]["/predict/batch"]["post"]
-    assert list(batch["requestBody"]["content"]) == list(batch["responses"]["200"]["content"]) == list(media.TYPES)
+    assert (
+        list(batch["requestBody"]["content"]) == list(batch["responses"]["200"]["content"]) == list(media_types.TYPES)
+    )

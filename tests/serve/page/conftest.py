@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.serve.http.conftest import run, start  # noqa: F401 - fixtures
+from tests.serve.conftest import run, start  # noqa: F401 - fixtures
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 

@@ -1,9 +1,9 @@
 """The page as it is sent."""
 
+from serve.http.auth import Key, hashed
 from serve.page import POLICY
-from serve.security import Key, hashed
 from tests.pages import Page, check_accessible
-from tests.serve.http.conftest import INDUSTRIES, inside, inside_of  # noqa: F401 - fixtures
+from tests.serve.conftest import INDUSTRIES, inside, inside_of  # noqa: F401 - fixtures
 
 
 def test_the_page_has_the_runs_fields_and_only_its_own_policy(inside):  # noqa: F811

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from serve.log_worker import LogServer
 from serve.predictions import LogUnavailable, PredictionLog, RemoteLog, Row, log_of, read_predictions
+from serve.processes.log_worker import LogServer
 
 
 def row(number, **changes):

@@ -14,8 +14,8 @@ from mlsys.runs import Run
 from mlsys.runs.golden import predict
 from mlsys.runs.inputs import to_inputs
 from serve.scoring import Scorer
-from serve.scoring.compiled_walk import is_compiled
 from serve.scoring.tables import read_csv
+from serve.scoring.trees.compiled import is_compiled
 
 CONF = Path(__file__).parents[3] / "conf"
 PATHS = {

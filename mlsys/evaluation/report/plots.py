@@ -1,0 +1,122 @@
+"""The plots of a run, as small PNG files that repeat byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mlsys.errors import DataError
+from mlsys.evaluation.curves import Floats, Ranking
+from mlsys.evaluation.report import drawing
+from mlsys.evaluation.report.canvas import Words, house_style, picture
+from mlsys.evaluation.report.curve_plots import fold_label
+from mlsys.evaluation.report.drawing import Evidence, Fold
+
+COLUMNS = ("as_of", "fold", "label", "label_complete", "score", "probability")
+PLOTS: Mapping[str, Callable[[Figure, Evidence], Words]] = {
+    "gain": drawing.draw_gain,
+    "pr": drawing.draw_precision_recall,
+    "roc": drawing.draw_roc,
+    "calibration": drawing.draw_calibration,
+    "scores": drawing.draw_scores,
+    "folds": drawing.draw_folds,
+    "importances": drawing.draw_importances,
+}
+
+
+def write_plots(
+    folder: Path,
+    predictions: pd.DataFrame,
+    importances: pd.DataFrame,
+    metrics: Mapping[str, Any],
+    *,
+    threshold: float | None = None,
+    entities: str = "accounts",
+    positives: str = "converters",
+) -> dict[str, Path]:
+    """Draw a run's plots.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the PNG files go; made if it is missing.
+    predictions : DataFrame, shape (n_rows, ...)
+        Out-of-fold rows with as_of (NaT where the split is not by time), fold, label (0/1), label_complete, score
+        (raw), probability (calibrated) and, optionally, activity (the baseline's score; all NaN means none).
+    importances : DataFrame, shape (n_features, 2)
+        Columns feature and importance, in any order and unit; may be empty.
+    metrics : mapping
+        The shape of ``metrics.json``; what is missing there is left out of the plots.
+    threshold : float, optional
+        The operating threshold, marked among the score distributions.
+    entities, positives : str
+        What all rows and the positive rows are called, in the plural.
+
+    Returns
+    -------
+    dict of str to Path
+        The files by the name of the plot, in the order in which a reader wants them.
+
+    Raises
+    ------
+    DataError
+        If ``predictions`` lacks a column.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> rows = pd.DataFrame({"as_of": pd.NaT, "fold": 0, "label": [0, 1, 0], "label_complete": True,
+    ...                      "score": [0.1, 0.8, 0.3], "probability": [0.1, 0.8, 0.3]})
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     list(write_plots(Path(name), rows, pd.DataFrame({"feature": ["x"], "importance": [1.0]}), {}))
+    ['gain', 'pr', 'roc', 'calibration', 'scores', 'folds', 'importances']
+    """
+    missing = [name for name in COLUMNS if name not in predictions]
+    if missing:
+        raise DataError(
+            f"The plots need the prediction columns {', '.join(missing)}; found {', '.join(map(str, predictions))}. "
+            "Pass the out-of-fold predictions as predictions.parquet holds them."
+        )
+    folds = [_fold(number, rows) for number, rows in predictions.groupby("fold", sort=True)]
+    evidence = Evidence(
+        folds=[fold for fold in folds if fold.model.drawable],
+        skipped=[fold.name for fold in folds if not fold.model.drawable],
+        score=_floats(predictions["score"]),
+        probability=_floats(predictions["probability"]),
+        label=_floats(predictions["label"]),
+        importances=importances,
+        metrics=metrics,
+        threshold=threshold,
+        entities=entities,
+        positives=positives,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: folder / f"{name}.png" for name in PLOTS}
+    with house_style():
+        for name, draw in PLOTS.items():
+            files[name].write_bytes(picture(_with(evidence, draw)))
+    return files
+
+
+def _with(evidence: Evidence, draw: Callable[[Figure, Evidence], Words]) -> Callable[[Figure], Words]:
+    return lambda figure: draw(figure, evidence)
+
+
+def _fold(number: object, rows: pd.DataFrame) -> Fold:
+    label = _floats(rows["label"])
+    activity = _floats(rows["activity"]) if "activity" in rows else np.full(len(rows), np.nan)
+    return Fold(
+        name=fold_label(rows["as_of"], number),
+        complete=bool(rows["label_complete"].all()),
+        model=Ranking.of(_floats(rows["probability"]), label),  # not the raw score: metrics.json ranks by it too
+        activity=None if np.isnan(activity).all() else Ranking.of(activity, label),
+    )
+
+
+def _floats(column: pd.Series[Any]) -> Floats:
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -1,0 +1,342 @@
+"""What a run found, in sentences and tables that someone in sales operations can act on.
+
+The card (Markdown) and the report (HTML) only lay these out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import pandas as pd
+
+from mlsys.evaluation.formats import MISSING, Numbers, as_float, count, percent, point
+from mlsys.evaluation.metric_table import find_metric
+from mlsys.evaluation.report.metric_rows import MetricRow, headline_rows, metric_rows
+from mlsys.evaluation.report.threshold_text import threshold_rows, threshold_text
+from mlsys.evaluation.report.verdict import verdict
+
+
+class Facts(TypedDict, total=False):
+    """What the run knows beside its metrics; whatever is missing is left out of the card.
+
+    Attributes
+    ----------
+    name, run : str
+        What the run is called, and how to name it on the command line (default ``RUN``).
+    data, source, target : str
+        Name of the data; the folder, file or database that they came from; what is predicted, completing "It predicts
+        which accounts …".
+    entities_name, positives_name : str
+        Words for the rows and the positive rows, in the plural (default accounts, converters).
+    entities, rows, positives, training_rows, features : int
+        Entities scored; out-of-fold rows and the positives among them; rows and columns of the saved model's fit.
+    as_ofs : sequence of str
+        The test dates; empty where the split is not by time.
+    horizon_days : int or None
+        Days after the as-of in which the outcome counts.
+    data_end : str
+        Day up to which outcomes are known.
+    train_seconds : float
+    version, created, git : str
+        mlsys version, day, and commit of the run.
+    contract : sequence of mapping
+        What the data contract found: table, rule, action, count, message.
+    """
+
+    name: str
+    run: str
+    data: str
+    source: str
+    target: str
+    entities_name: str
+    positives_name: str
+    entities: int
+    rows: int
+    positives: int
+    training_rows: int
+    features: int
+    as_ofs: Sequence[str]
+    horizon_days: int | None
+    data_end: str
+    train_seconds: float
+    version: str
+    created: str
+    git: str
+    contract: Sequence[Numbers]
+
+
+@dataclass(frozen=True)
+class FoldRow:
+    """One fold's numbers, as text."""
+
+    name: str
+    rows: str
+    positives: str
+    complete: bool
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LeadRow:
+    """One of the entities ranked first, as text."""
+
+    id: str
+    probability: str
+    share: float
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything that the card and the report say; text throughout, not yet escaped."""
+
+    title: str
+    subtitle: str
+    purpose: str
+    verdict: tuple[str, ...]
+    entities: str
+    positives: str
+    run: str
+    metrics: tuple[MetricRow, ...]
+    headline: tuple[MetricRow, ...]
+    has_activity: bool
+    fold_metrics: tuple[str, ...]
+    folds: tuple[FoldRow, ...]
+    threshold: str
+    threshold_rows: tuple[tuple[str, str], ...]
+    audit_status: str
+    audit: str
+    checks: tuple[Mapping[str, str], ...]
+    data: tuple[tuple[str, str], ...]
+    contract: tuple[Mapping[str, str], ...]
+    settings: str
+    leads: tuple[LeadRow, ...]
+    leads_as_of: str
+    caveats: tuple[str, ...]
+    commands: tuple[tuple[str, str], ...]
+    walk_forward: bool
+
+
+def summarise(
+    *,
+    config: Numbers,
+    metrics: Numbers,
+    audit: Numbers,
+    threshold: Numbers | None,
+    facts: Facts,
+    top_leads: pd.DataFrame | None = None,
+) -> Summary:
+    """Turn a run's numbers into what the card and the report say; see `mlsys.evaluation.report.card.render_card`."""
+    entities, positives = facts.get("entities_name", "accounts"), facts.get("positives_name", "converters")
+    choices = _choices(config)
+    folds = list(metrics.get("folds") or [])
+    rows = tuple(metric_rows(metrics, positives))
+    headline = headline_rows(rows)
+    fold_metrics = [row.name for row in headline if any(row.name in fold for fold in folds)]
+    checks = tuple(_check(check) for check in audit.get("checks") or [])
+    run = facts.get("run", "RUN")
+    return Summary(
+        title=facts.get("name") or _title(choices, facts),
+        subtitle=_subtitle(facts),
+        purpose=_purpose(facts, choices, entities),
+        verdict=tuple(verdict(config, metrics, entities, positives)),
+        entities=entities,
+        positives=positives,
+        run=run,
+        metrics=rows,
+        headline=headline,
+        has_activity=any(row.activity != MISSING for row in rows),
+        fold_metrics=tuple(find_metric(name, positives).title for name in fold_metrics),
+        folds=tuple(_fold_row(fold, number, fold_metrics, positives) for number, fold in enumerate(folds)),
+        threshold=threshold_text(
+            threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"
+        ),
+        threshold_rows=tuple(threshold_rows(threshold)),
+        audit_status=str(audit.get("status") or "not run"),
+        audit=_audit(audit, checks),
+        checks=checks,
+        data=tuple(_data_rows(facts, entities, positives)),
+        contract=tuple(_finding(finding) for finding in facts.get("contract") or []),
+        settings=" ".join([*(f"{group}={option}" for group, option in choices.items()), *_seed(config)]),
+        leads=tuple(_leads(top_leads, folds)),
+        leads_as_of=_leads_as_of(top_leads),
+        caveats=tuple(_caveats(metrics, audit, facts, entities, positives)),
+        commands=tuple(_commands(run)),
+        walk_forward=choices.get("split", "backtest") == "backtest",
+    )
+
+
+def fold_name(fold: Numbers, number: int) -> str:
+    """Return what a fold is called: its as-of, the span of them, or its number where there is no time.
+
+    Parameters
+    ----------
+    fold : mapping
+        An entry of ``folds`` in ``metrics.json``.
+    number : int
+        Its place, in case it does not hold its own.
+
+    Examples
+    --------
+    >>> fold_name({"as_of": "2020-02-24"}, 0), fold_name({"as_of": None, "fold": 3}, 0)
+    ('2020-02-24', 'fold 3')
+    """
+    as_of = fold.get("as_of")
+    if not as_of or str(as_of) == "NaT":
+        return f"fold {fold.get('fold', number)}"
+    last = fold.get("as_of_last")
+    return f"{_day(as_of)} to {_day(last)}" if last else _day(as_of)
+
+
+def _day(moment: object) -> str:
+    return str(moment).removesuffix(" 00:00:00").removesuffix("T00:00:00")
+
+
+def _title(choices: Mapping[str, str], facts: Facts) -> str:
+    data = facts.get("data") or choices.get("data")
+    model = choices.get("model", "model")
+    return f"{model} on {data}" if data else model
+
+
+def _subtitle(facts: Facts) -> str:
+    parts = [facts.get("created"), f"mlsys {facts['version']}" if "version" in facts else None]
+    parts += [f"commit {facts['git'][:12]}" if facts.get("git") else None]
+    return " · ".join(part for part in parts if part)
+
+
+def _choices(config: Numbers) -> dict[str, str]:
+    """Return what was chosen in each of our config groups; Hydra's own say nothing about the model."""
+    chosen = (config.get("choices") or {}).items()
+    return {str(group): str(option) for group, option in chosen if option and not str(group).startswith("hydra/")}
+
+
+def _seed(config: Numbers) -> list[str]:
+    return [] if config.get("seed") is None else [f"seed={config['seed']}"]
+
+
+def _purpose(facts: Facts, choices: Mapping[str, str], entities: str) -> str:
+    horizon = facts.get("horizon_days")
+    target = facts.get("target") or (
+        f"have the outcome within {horizon} days" if horizon else f"are {facts.get('positives_name', 'converters')}"
+    )
+    method = choices.get("model", "the model")
+    sampler = choices.get("sampler", "none")
+    how = f"Behind it is {method}" + (f", fitted on rows resampled with {sampler}" if sampler != "none" else "")
+    return f"This model predicts which {entities} {target.rstrip('.')}. {how}."
+
+
+def _all_complete(folds: Sequence[Numbers]) -> bool:
+    return all(fold.get("label_complete", True) for fold in folds)
+
+
+def _fold_row(fold: Numbers, number: int, names: Sequence[str], positives: str) -> FoldRow:
+    return FoldRow(
+        name=fold_name(fold, number),
+        rows=count(fold.get("rows")),
+        positives=count(fold.get("positives")),
+        complete=bool(fold.get("label_complete", True)),
+        values=tuple(find_metric(name, positives).write(point(fold.get(name))) for name in names),
+    )
+
+
+def _check(check: Numbers) -> Mapping[str, str]:
+    numbers = {name: as_float(check.get(name)) for name in ("value", "limit")}
+    return {
+        "name": str(check.get("name", MISSING)).replace("_", " "),
+        "status": str(check.get("status", MISSING)),
+        "message": str(check.get("message") or ""),
+        **{name: MISSING if value is None else f"{value:.4g}" for name, value in numbers.items()},
+    }
+
+
+def _audit(audit: Numbers, checks: Sequence[Mapping[str, str]]) -> str:
+    if not checks:
+        return "The leakage audit did not run: do not trust the numbers yet."
+    applying = [check for check in checks if check["status"] != "pass" or check["value"] != MISSING]
+    passed = sum(check["status"] == "pass" for check in applying)
+    left_out = len(checks) - len(applying)
+    others = f" ({left_out} more {'does' if left_out == 1 else 'do'} not apply)" if left_out else ""
+    meaning = {
+        "pass": "no sign that the model saw what it could not have known",
+        "warn": "read the warnings before trusting the numbers",
+        "fail": "the numbers are not to be trusted until the failures are explained",
+    }
+    status = str(audit.get("status") or "not run")
+    return f"{passed} of {len(applying)} checks passed{others}: {meaning.get(status, status)}."
+
+
+def _data_rows(facts: Facts, entities: str, positives: str) -> Iterable[tuple[str, str]]:
+    as_ofs = [_day(as_of) for as_of in facts.get("as_ofs") or []]
+    if facts.get("data"):
+        yield "Data", " in ".join(part for part in (facts["data"], facts.get("source")) if part)
+    for key, name in (
+        ("entities", f"{entities.capitalize()} scored"),
+        ("rows", "Test rows"),
+        ("positives", f"{positives.capitalize()} among them"),
+        ("training_rows", "Rows that the saved model was fitted on"),
+        ("features", "Features"),
+    ):
+        if key in facts:
+            yield name, count(facts.get(key))
+    if as_ofs:
+        yield "Test dates", ", ".join(as_ofs)
+    if facts.get("horizon_days"):
+        yield "Horizon", f"{facts['horizon_days']} days after each date"
+    if facts.get("data_end"):
+        yield "Outcomes known until", _day(facts["data_end"])
+    if facts.get("train_seconds") is not None:
+        yield (
+            "Run time",
+            f"{facts['train_seconds']:.0f} s" if facts["train_seconds"] >= 10 else f"{facts['train_seconds']:.1f} s",
+        )
+
+
+def _finding(finding: Numbers) -> Mapping[str, str]:
+    words = {name: str(finding.get(name) or MISSING) for name in ("table", "rule", "action", "message")}
+    return {**words, "count": count(finding.get("count"))}
+
+
+def _leads(top_leads: pd.DataFrame | None, folds: Sequence[Numbers]) -> Iterable[LeadRow]:
+    if top_leads is None or top_leads.empty:
+        return
+    complete = bool(folds[-1].get("label_complete", True)) if folds else True
+    highest = float(top_leads["probability"].max()) or 1.0
+    for lead in top_leads.to_dict("records"):
+        outcome = "yes" if lead["label"] == 1 else "no" if complete else "not yet"
+        probability = float(lead["probability"])
+        yield LeadRow(str(lead["id"]), percent(probability), probability / highest, outcome)
+
+
+def _leads_as_of(top_leads: pd.DataFrame | None) -> str:
+    if top_leads is None or top_leads.empty or pd.isna(top_leads["as_of"].iloc[0]):
+        return ""
+    return f"{pd.Timestamp(top_leads['as_of'].iloc[0]):%Y-%m-%d}"
+
+
+def _caveats(metrics: Numbers, audit: Numbers, facts: Facts, entities: str, positives: str) -> Iterable[str]:
+    folds = list(metrics.get("folds") or [])
+    for check in audit.get("checks") or []:
+        if check.get("status") in ("fail", "warn"):
+            name = str(check.get("name", "")).replace("_", " ")
+            yield f"The audit's check of {name} says {check['status']}: {check.get('message') or 'no message'}"
+    partial = [fold_name(fold, number) for number, fold in enumerate(folds) if not fold.get("label_complete", True)]
+    if partial:
+        yield (
+            f"Outcomes are incomplete in {', '.join(partial)}: the time in which they count reaches past the end of "
+            f"the data, so some {positives} are missing there. Such rows are never trained on."
+        )
+    total = facts.get("positives", sum(int(fold.get("positives") or 0) for fold in folds))
+    if folds and total < 100:
+        yield f"The test rows hold only {count(total)} {positives}: trust the intervals, not the third digit."
+    yield (
+        f"It says which {entities} are likely {positives}, not which of them a call would persuade: that takes an "
+        "experiment in which some are left alone."
+    )
+    yield "It knows the past only: compare the inputs of new data with reference.json before relying on it."
+
+
+def _commands(run: str) -> Iterable[tuple[str, str]]:
+    yield "Print this card", f"mlsys show {run}"
+    yield "Prove that the run can be repeated", f"mlsys replay {run}"

@@ -1,0 +1,1 @@
+"""Runs found, indexed, filtered and listed."""

@@ -1,0 +1,1 @@
+"""Batches: read rows, score them, write the answer; in a thread or in another process."""

@@ -1,0 +1,141 @@
+"""What the endpoints of one process share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlsys.errors import MlsysError
+from serve.batch.job import Worker
+from serve.batch.queue import Queue
+from serve.http.auth import Gate
+from serve.http.call import Call, RequestIds
+from serve.http.rate_limit import RateLimit
+from serve.logs import AccessLog
+from serve.metrics import Metrics
+from serve.predictions import Log
+from serve.served_models import Holder
+from serve.settings import Settings
+from serve.shared_state import Control, Models
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 0.25  # seconds between looks at what other processes want
+
+
+@dataclass
+class Service:
+    """The parts of the service in one process.
+
+    Attributes
+    ----------
+    settings : Settings
+    holder : Holder
+        The models.
+    metrics, log, access, gate, ids
+        As their classes say.
+    rate : RateLimit or None
+    batches : Queue
+        Does what is too long for the event loop.
+    worker : Worker
+        Does batches of a few records, in the event loop.
+    control : Control or None
+        Through which processes agree on the models; None if this is the only one.
+    calls : set of Call
+        Requests in work.
+    draining : bool
+        Whether the service is about to end.
+    """
+
+    settings: Settings
+    holder: Holder
+    metrics: Metrics
+    log: Log
+    access: AccessLog
+    gate: Gate
+    rate: RateLimit | None
+    batches: Queue
+    worker: Worker
+    control: Control | None = None
+    ids: RequestIds = field(default_factory=RequestIds)
+    calls: set[Call] = field(default_factory=set)
+    draining: bool = False
+
+    @property
+    def registry(self) -> Path:
+        """The registry's folder."""
+        return Path(self.settings.registry)
+
+    async def look_after(self) -> None:
+        """Follow what other processes want, end what takes too long, keep the gauges: until cancelled."""
+        seen = self.control.stamp() if self.control else None
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            self._end_late_bodies()
+            self.log.send()
+            self.show_gauges()
+            if self.control is not None and (stamp := self.control.stamp()) != seen:
+                seen = stamp
+                await asyncio.to_thread(follow, self.holder, self.control, self.metrics)
+
+    def _end_late_bodies(self) -> None:
+        latest = time.perf_counter() - self.settings.body_seconds
+        for call in self.calls:
+            if call.reading and call.started < latest and not call.late and call.task is not None:
+                call.late = True
+                call.task.cancel()
+
+    def show_gauges(self) -> None:
+        """Set what /metrics says of the present."""
+        metrics, log = self.metrics, self.log
+        metrics.settle()
+        metrics.in_flight.set(len(self.calls))
+        metrics.batches.set(self.batches.depth)
+        show_log(metrics, log)
+
+    async def swap(self, models: Models) -> bool:
+        """Serve other models in this process, then in all others; return whether anything changed."""
+        changed = await asyncio.to_thread(swap, self.holder, models, self.metrics)
+        if self.control is not None and changed:
+            self.control.is_good(models)
+            self.control.want(models)
+        return changed
+
+
+def show_log(metrics: Metrics, log: Log) -> None:
+    """Set what /metrics says of the prediction log."""
+    metrics.log_depth.set(log.depth)
+    metrics.log_lag.set(log.lag)
+    metrics.log_dropped.set(log.dropped)
+    metrics.log_failed.set(log.failed)
+
+
+def swap(holder: Holder, models: Models, metrics: Metrics) -> bool:
+    """Swap and count it.
+
+    Raises
+    ------
+    MlsysError
+        If the new model cannot be served.
+    """
+    try:
+        changed = holder.swap(models)
+    except MlsysError:
+        metrics.swap_failures.inc()
+        raise
+    if changed:
+        metrics.swaps.inc()
+    return changed
+
+
+def follow(holder: Holder, control: Control, metrics: Metrics) -> None:
+    """Serve what is wanted, or keep what is served if that cannot be loaded; the holder has logged why."""
+    models = control.wanted()
+    try:
+        if swap(holder, models, metrics):
+            control.is_good(models)
+    except MlsysError:
+        return

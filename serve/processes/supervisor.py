@@ -1,0 +1,299 @@
+"""The process that starts the others, starts them again when they die, and ends them."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mlsys.errors import MlsysError
+from mlsys.runs import Run
+from serve import logs
+from serve.errors import ServeError
+from serve.http.auth import Key
+from serve.http.rate_limit import RateLimit
+from serve.metrics import forget
+from serve.processes.alias_watcher import Watch
+from serve.processes.batch_worker import run_batch_worker
+from serve.processes.http_worker import CANNOT_LOAD, run_worker
+from serve.processes.log_worker import run_log_worker
+from serve.settings import Settings
+from serve.shared_state import Control, Models
+
+logger = logging.getLogger(__name__)
+
+STEADY = 5.0  # seconds after which a process counts as well started
+LAST_DELAY = 30.0
+BACKLOG = 128
+WORKER, BATCH_WORKER, LOG_WORKER = "worker", "batch worker", "log worker"
+
+
+@dataclass
+class Child:
+    """A process of the service.
+
+    Attributes
+    ----------
+    run : callable
+        What it does.
+    kind : str
+        ``worker``, ``batch worker`` or ``log worker``; they end in this order, as each waits for those after it.
+    pid : int
+        0 while there is none.
+    started : float
+    delay : float
+        Seconds to wait before it is started again.
+    due : float
+        When that is.
+    """
+
+    run: Callable[[], None]
+    kind: str
+    pid: int = 0
+    started: float = 0.0
+    delay: float = 0.0
+    due: float = 0.0
+
+
+class Supervisor:
+    """Runs a service until it is told to stop.
+
+    Parameters
+    ----------
+    settings : Settings
+    control : Control
+    models : Models
+        What to serve first.
+    keys : tuple of Key
+    """
+
+    def __init__(self, settings: Settings, control: Control, models: Models, keys: tuple[Key, ...]) -> None:
+        self._settings = settings
+        self._control = control
+        self._keys = keys
+        self._rate = RateLimit(settings.rate, settings.burst) if settings.rate else None
+        self._watch = Watch(settings, control, models)
+        self._listener = _listener(settings.host, settings.port)
+        self._batch_listener = _unix_listener(control.batch_socket)
+        self._log_listener = _unix_listener(control.log_socket)
+        self._ended = os.pipe()  # its writing end closes when this process ends, however it does
+        self._said = os.pipe()
+        self._signals = socket.socketpair()
+        self._children = [
+            *([Child(self._log_worker, LOG_WORKER)] if settings.prediction_log else []),
+            *(Child(self._worker, WORKER) for _ in range(settings.workers)),
+            *(Child(self._batch_worker, BATCH_WORKER) for _ in range(settings.batch_workers)),
+        ]
+        self._ready = False
+        self._failure = ""
+        self._asked: list[int] = []
+
+    def run(self) -> int:
+        """Serve; return the exit code."""
+        self._listen_to_signals()
+        gc.collect()
+        gc.freeze()  # what was imported is shared by all processes as long as nobody touches it
+        while True:
+            self._start_missing()
+            self._wait()
+            failed = self._bury()
+            self._hear()  # after that, as a process says why it ends before it does
+            if failed and not self._ready:
+                self._end()
+                return 1
+            if signal.SIGTERM in self._asked or signal.SIGINT in self._asked:
+                logger.info("stopping")
+                self._end()
+                return 0
+            self._watch.look(now=signal.SIGHUP in self._asked)
+            self._asked.clear()
+
+    def _worker(self) -> None:
+        run_worker(self._settings, self._control, self._listener, self._keys, self._rate, self._tell, self._ended[0])
+
+    def _batch_worker(self) -> None:
+        run_batch_worker(self._settings, self._control, self._batch_listener, self._tell, self._ended[0])
+
+    def _log_worker(self) -> None:
+        run_log_worker(self._settings, self._log_listener, self._tell, self._ended[0])
+
+    def _tell(self, ready: bool, text: str) -> None:
+        """Say, in a worker, that it takes requests, or why it cannot; one small write is never torn."""
+        os.write(self._said[1], json.dumps([ready, text[:3000]]).encode() + b"\n")
+
+    def _start_missing(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if not child.pid and child.due <= now:
+                child.started = now
+                child.pid = self._fork(child.run)
+
+    def _fork(self, run: Callable[[], None]) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            os.close(self._ended[1])
+            run()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                sys.stderr.flush()
+            os._exit(code)  # the rest of the stack is the supervisor's
+
+    def _listen_to_signals(self) -> None:
+        for end in self._signals:
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._signals[1].fileno(), warn_on_full_buffer=False)
+
+        def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            self._asked.append(number)
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, note)
+        os.set_blocking(self._said[0], False)
+
+    def _wait(self) -> None:
+        """Sleep until there is something to do."""
+        soon = [child.due - time.monotonic() for child in self._children if not child.pid]
+        seconds = max(0.0, min([self._watch.every, *soon]))
+        sources: list[Any] = [self._signals[0], self._said[0]]
+        select.select(sources, [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            self._signals[0].recv(4096)
+
+    def _hear(self) -> None:
+        """Say that the service is ready once a process is, or why none can be; later ones say it in the log."""
+        try:
+            said = os.read(self._said[0], 65_536).splitlines()
+        except BlockingIOError:
+            return
+        for line in said:
+            ready, text = json.loads(line)
+            if ready and not self._ready:
+                self._ready = True
+                sys.stdout.write(f"Serving {text}\n{self._url()} (docs: {self._url()}/docs)\n")
+                sys.stdout.flush()
+            elif not ready and self._ready:
+                logger.error("a process cannot be started again: %s", text)
+            elif not ready and not self._failure:
+                self._failure = text
+                sys.stderr.write(f"{text}\n")
+
+    def _url(self) -> str:
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def _bury(self) -> bool:
+        """Note which processes ended; return whether one could not load its model."""
+        failed = False
+        for child in self._children:
+            if not child.pid:
+                continue
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if not pid:
+                continue
+            forget([pid])
+            code = os.waitstatus_to_exitcode(status)
+            failed |= code == CANNOT_LOAD
+            now = time.monotonic()
+            child.pid = 0
+            child.delay = 0.0 if now - child.started > STEADY else min(LAST_DELAY, max(0.1, 2 * child.delay))
+            child.due = now + child.delay
+            if self._ready:
+                logger.error("%s %d ended with %d; another is started in %.1f s", child.kind, pid, code, child.delay)
+        return failed
+
+    def _end(self) -> None:
+        """End all processes: those that answer first, as they may wait for batches, and all for the log."""
+        for kind in (WORKER, BATCH_WORKER, LOG_WORKER):
+            children = [child for child in self._children if child.kind == kind and child.pid]
+            _signal(children, signal.SIGTERM)
+            seconds = self._settings.grace_seconds + 2.0 if kind == WORKER else 10.0
+            deadline = time.monotonic() + seconds
+            while any(child.pid for child in children) and time.monotonic() < deadline:
+                time.sleep(0.02)
+                _reap(children)
+                if self._asked.count(signal.SIGINT) > 1:  # Ctrl-C again: no patience
+                    break
+            _signal(children, signal.SIGKILL)
+            _reap(children, wait=True)
+
+
+def _signal(children: list[Child], number: int) -> None:
+    for child in children:
+        if child.pid:
+            os.kill(child.pid, number)
+
+
+def _reap(children: list[Child], *, wait: bool = False) -> None:
+    for child in children:
+        if child.pid and os.waitpid(child.pid, 0 if wait else os.WNOHANG)[0]:
+            child.pid = 0
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Return a bound socket; it listens once a process is ready, so that nobody connects before."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ServeError(
+            f"{host}:{port} cannot be listened on: {error.strerror}. Another --port, or --port 0 for a free one?"
+        ) from error
+    return listener
+
+
+def _unix_listener(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def import_shared(models: Models) -> None:
+    """Import CatBoost where a model needs it, before the processes part: by itself each would take 60 MB for it."""
+    for target in filter(None, (models.champion, models.shadow)):
+        with contextlib.suppress(MlsysError):  # said by the process that loads it
+            if b"_target_: catboost." in Run.open(target.path, verify=False).read_bytes("config.yaml"):
+                import catboost  # noqa: F401
+
+
+def supervise(settings: Settings, control: Control, models: Models, keys: tuple[Key, ...]) -> int:
+    """Serve until told to stop; return the exit code.
+
+    Raises
+    ------
+    MlsysError
+        If the address cannot be listened on.
+    """
+    logs.set_up(settings.log_level)
+    control.want(models)
+    import_shared(models)
+    return Supervisor(settings, control, models, keys).run()

@@ -1,0 +1,1 @@
+"""How each library's fitted model is scored without the library's Python API."""

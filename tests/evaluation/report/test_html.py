@@ -1,0 +1,80 @@
+import re
+
+import pandas as pd
+
+from mlsys.evaluation.report.html import render_report
+from mlsys.evaluation.report.plots import write_plots
+from tests.pages import Page, check_accessible
+
+
+def test_the_page_is_whole_and_fetches_nothing(plots, run):
+    html = render_report(plots=plots, **run)
+    page = Page(html)
+    assert page.open == []
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+    assert not re.search(r"@import|<script|url\(|https?://", html)
+    assert "default-src 'none'" in html
+    assert len(page.all("img")) == len(plots)
+    assert len(html) < 500_000
+
+
+def test_the_page_is_sensible_to_a_screen_reader(plots, run):
+    page = Page(render_report(plots=plots, **run))
+    check_accessible(page)
+    assert len(page.all("table")) == 5
+
+
+def test_the_page_tells_light_from_dark_and_narrow_from_wide(run):
+    html = render_report(plots={}, **run)
+    assert "prefers-color-scheme: dark" in html
+    assert "max-width: 560px" in html
+    assert "width=device-width" in html
+
+
+def test_the_page_holds_the_numbers(plots, run):
+    text = " ".join(" ".join(Page(render_report(plots=plots, **run)).text).split())
+    for fact in ("0.901", "0.860 to 0.940", "catboost on hubspot", "incomplete", "not yet", "mlsys replay outputs/"):
+        assert fact in text
+
+
+def test_markup_in_the_data_stays_text(tmp_path, predictions, run):
+    evil = "</style><script>alert(1)</script>"
+    importances = pd.DataFrame({"feature": [f'"><b>{evil}'], "importance": [1.0]})
+    plots = write_plots(tmp_path, predictions, importances, run["metrics"])
+    run["facts"] |= {"data": evil, "target": evil, "run": evil, "positives_name": evil}
+    run["facts"]["contract"][0]["message"] = evil
+    run["audit"] = {"status": evil, "checks": [{"name": evil, "status": f'x" onload="{evil}', "message": evil}]}
+    run["config"]["choices"]["model"] = evil
+    run["threshold"]["method"] = evil
+    run["top_leads"]["id"] = evil
+    html = render_report(plots=plots, **run)
+    page = Page(html)
+    assert page.open == []
+    assert page.all("script") == []
+    assert not any("onload" in attributes for _, attributes in page.tags)
+    assert "&lt;script&gt;" in html
+
+
+def test_the_page_repeats(plots, run):
+    assert render_report(plots=plots, **run) == render_report(plots=plots, **run)
+
+
+def test_outcomes_of_leads_are_final_only_where_the_fold_is_complete(run):
+    assert "not yet" in render_report(plots={}, **run)
+    run["metrics"]["folds"][-1]["label_complete"] = True
+    assert "not yet" not in render_report(plots={}, **run)
+
+
+def test_nearly_nothing_known_still_makes_a_page():
+    html = render_report(plots={}, config={}, metrics={}, audit={}, threshold=None, facts={})
+    assert Page(html).open == []
+    assert "None" not in html
+    assert "This run has no metrics." in html
+
+
+def test_missing_numbers_are_dashes(run):
+    run["metrics"]["overall"] = {"roc_auc": None, "log_loss": {"value": float("nan"), "low": None, "high": 1}}
+    run["metrics"]["baselines"] = {"chance": None, "activity": None}
+    html = render_report(plots={}, **run | {"top_leads": None})
+    assert Page(html).open == []
+    assert not re.search(r"\bnan\b|\bNone\b", html)

@@ -1,0 +1,177 @@
+"""Which model answers: the registry, following an alias, swapping, the silent one."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from mlsys.errors import MlsysError
+from mlsys.registry.commands import add, set_alias
+from mlsys.registry.folder_store import FolderStore
+from mlsys.registry.names import Reference
+from mlsys.registry.store import Draft
+from serve.http.auth import read_keys
+from serve.keys import add_key
+from serve.model_reference import find_target, shadow_reference
+from serve.predictions import read_predictions
+from serve.processes.alias_watcher import Watch, find_models
+from serve.settings import Settings
+from serve.shared_state import Control, Models
+from tests.serve.conftest import write_run
+
+REFERENCE = "registry:conversion@champion"
+
+
+@pytest.fixture
+def registry(tmp_path, run, other_run):
+    """A registry whose champion is 1.0.0 and whose challenger is another version."""
+    store = FolderStore(tmp_path / "registry")
+    first, second = (add(store, each, "conversion").version for each in (run, other_run))
+    champion(store, first)
+    set_alias(store, Reference.parse(f"conversion@{second}"), "challenger")
+    return store
+
+
+def champion(store, version):
+    store.move("conversion", lambda state: Draft("promote", "champion", state.champion, version, "a test", {}))
+
+
+def test_a_run_directory_goes_by_its_digest_and_a_registered_model_by_its_version(registry, run):
+    target = find_target(str(run.path), registry.root)
+    assert (target.name, len(target.version)) == (run.name, 12)
+    target = find_target(REFERENCE, registry.root)
+    assert (target.name, target.version) == ("conversion", "1.0.0")
+    assert Path(target.path).is_relative_to(registry.root)
+    with pytest.raises(MlsysError, match="champion"):
+        find_target("registry:conversion@champoin", registry.root)
+
+
+def test_a_plain_word_as_shadow_is_an_alias_of_the_served_name():
+    assert shadow_reference("challenger", "registry:conversion") == "registry:conversion@challenger"
+    assert shadow_reference("registry:other", "registry:conversion") == "registry:other"
+    assert shadow_reference("outputs/a", "registry:conversion") == "outputs/a"
+
+
+def test_the_watch_asks_for_another_model_only_when_the_alias_moves(registry, tmp_path, caplog):
+    settings = Settings(run=REFERENCE, registry=str(registry.root), follow=True, follow_seconds=1e-9)
+    control, models = Control(tmp_path), find_models(settings)
+    control.want(models)
+    watch = Watch(settings, control, models)
+    stamp = control.stamp()
+    watch.look(now=False)
+    assert control.stamp() == stamp
+    pinned = Models(find_target("registry:conversion@1.0.0", registry.root))
+    control.want(pinned)
+    watch.look()
+    assert control.wanted() == pinned  # asked for by /model/reload: it stays until the alias moves
+    moved = registry.state("conversion").latest
+    champion(registry, moved)
+    watch.look()
+    assert control.wanted().champion.version == moved
+    (registry.root / "conversion" / "history.jsonl").write_text("damaged\n")
+    for _ in range(3):
+        watch.look()
+    assert control.wanted().champion.version == moved
+    assert len([each for each in caplog.records if each.levelno == logging.ERROR]) == 1
+
+
+@pytest.fixture
+def admin(tmp_path):
+    keys = tmp_path / "keys.txt"
+    headers = {"authorization": f"Bearer {add_key(keys, 'ops', 'admin')}"}
+    return read_keys(keys), headers
+
+
+def test_reload_takes_a_version_or_looks_at_the_alias_again(registry, inside_of, admin, record):
+    keys, headers = admin
+    inside = inside_of(REFERENCE, registry=str(registry.root), keys=keys)
+    latest = registry.state("conversion").latest
+
+    def reload(body):
+        return inside.post("/model/reload", body, headers=headers)
+
+    def version():
+        return inside.post("/predict", record, headers=headers).json()["model"]["version"]
+
+    assert reload({"version": latest}).json()["changed"]
+    assert version() == latest
+    assert reload({}).json()["changed"]
+    assert version() == "1.0.0"
+    assert not reload({}).json()["changed"]
+    champion(registry, latest)
+    assert inside.post("/model/reload", headers=headers).json()["model"]["version"] == latest
+    refused = reload({"version": "9.9.9"})
+    assert (refused.status_code, refused.json()["error"]) == (409, "not_reloaded")
+    assert version() == latest
+    for body in ([], {"run": "/etc"}, {"version": 1}):
+        assert reload(body).status_code == 422
+
+
+def test_models_lists_the_registry(registry, inside_of, run, inside):
+    found = inside_of(REFERENCE, registry=str(registry.root)).get("/models").json()
+    origin = "/".join(run.path.parts[-2:])  # not the copy's own folder, which only repeats the version
+    assert found["serving"] == {"name": "conversion", "version": "1.0.0", "run": origin}
+    assert [each["version"] for each in found["models"][0]["versions"]] == [
+        "1.0.0",
+        registry.state("conversion").latest,
+    ]
+    assert found["models"][0]["aliases"]["champion"] == "1.0.0"
+    assert inside.get("/models").json()["models"] == []
+
+
+def test_a_model_that_cannot_be_loaded_is_told_of_and_the_old_one_stays(inside_of, run, tmp_path, caplog):
+    inside = inside_of(run)
+    broken = write_run(tmp_path / "broken").path
+    (broken / "threshold.json").write_text("{}")
+    holder = inside.service.holder
+    with pytest.raises(MlsysError, match=r"threshold\.json"):
+        holder.swap(Models(find_target(str(broken), tmp_path)))
+    assert holder.champion.target.path == str(run.path)
+    info = inside.get("/model/info").json()
+    assert info["last_failed_swap"]["reference"] == str(broken)
+    assert "the model stays" in caplog.text
+
+
+def test_the_shadow_is_scored_silently_and_logged(inside_of, run, other_run, record, tmp_path):
+    url = f"sqlite:///{tmp_path}/predictions.db"
+    inside = inside_of(run, shadow=str(other_run.path), log_url=url)
+    alone = inside_of(run).post("/predict", record).json()
+    answer = inside.post("/predict?id=17&as_of=2020-02-24", record).json()
+    batch = inside.post("/predict/batch", {"records": [record] * 2}).json()
+    assert answer["probability"] == alone["probability"]
+    assert answer["model"] == alone["model"]
+    inside.service.log.close()
+    logged = read_predictions(url, shadow=None)
+    one = logged[logged["request_id"] == answer["request_id"]]
+    assert one["id"].tolist() == ["17", "17"]
+    assert sorted(one["shadow"]) == [False, True]
+    assert one[~one["shadow"]]["probability"].tolist() == [answer["probability"]]
+    assert len(logged[logged["request_id"] == batch["request_id"]]) == 4
+    assert inside.metric("mlsys_serve_shadow_difference_count") == 3
+    assert inside.metric("mlsys_serve_probability_count") == 3
+
+
+def test_a_durable_log_that_cannot_be_written_answers_503(inside_of, run, record, tmp_path, caplog):
+    inside = inside_of(run, log_url=f"sqlite:///{tmp_path}/predictions.db", log_durable=True)
+    answer = inside.post("/predict", record)
+    assert answer.status_code == 200
+    assert len(read_predictions(f"sqlite:///{tmp_path}/predictions.db")) == 1
+    assert inside.post("/predict/batch", {"records": [record] * 3}).status_code == 200
+    assert len(read_predictions(f"sqlite:///{tmp_path}/predictions.db")) == 4
+    inside.service.log.close()
+    for path, body in (("/predict", record), ("/predict/batch", {"records": [record]})):
+        refused = inside.post(path, body)
+        assert (refused.status_code, refused.json()["error"]) == (503, "log_unavailable")
+        assert refused.headers["retry-after"] == "1"
+
+
+def test_features_are_logged_where_asked(inside_of, run, record, tmp_path):
+    url = f"sqlite:///{tmp_path}/predictions.db"
+    inside = inside_of(run, log_url=url, log_features=True)
+    inside.post("/predict", record)
+    csv = "users,actions,industry,account\n1,2,Retail,7\n"
+    inside("POST", "/predict/batch", content=csv, headers={"content-type": "text/csv"})
+    inside.service.log.close()
+    logged = read_predictions(url, features=True)
+    assert logged["features"].tolist() == [record, {"users": 1.0, "actions": 2.0, "industry": "Retail"}]
+    assert logged["id"].tolist()[1] == "7"

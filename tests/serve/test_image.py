@@ -1,0 +1,163 @@
+"""The container image, as far as it goes without an engine: its rules, its lock alone, its commands."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serve.keys import add_key
+from tests.serve.conftest import ROOT
+
+TEXT = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+COMPILE = re.findall(r"^RUN (cc .*?)&&", TEXT, re.MULTILINE)[0]
+NO_REGISTRY = re.compile(
+    r"error sending request|client error \(Connect\)|dns error|timed out|offline|network was disabled"
+)
+HASHED = ["--no-deps", "--require-hashes"]
+# Imports every module of the service, and so what each of them needs.
+EVERYTHING = """
+import importlib, pkgutil, serve
+for module in pkgutil.walk_packages(serve.__path__, "serve."):
+    importlib.import_module(module.name)
+import mlsys.data, mlsys.registry.folder
+"""
+
+
+def last(instruction):
+    """Return the JSON form of an instruction's last command."""
+    return json.loads(re.findall(rf"^{instruction} .*?(\[.*\])$", TEXT, re.MULTILINE)[-1])
+
+
+def variables():
+    line = re.findall(r"^ENV (.*)$", TEXT, re.MULTILINE)[-1]
+    return dict(pair.split("=", 1) for pair in line.split())
+
+
+def test_the_linter_has_no_complaint():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("hadolint"), ROOT / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_is_copied_is_sent_to_the_engine():
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = set(re.findall(r"^COPY ([\w.-]+) ", TEXT, re.MULTILINE))
+    assert copied == kept
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_it_does_not_run_as_root_and_installs_by_hashes_alone():
+    assert re.findall(r"^USER (\d+)$", TEXT, re.MULTILINE) != []
+    assert re.search(rf"uv pip install .*{' '.join(HASHED)} -r \S*requirements-serve\.lock", TEXT)
+    assert re.findall(r"\bpip install\b", TEXT) == ["pip install"]
+
+
+def test_training_is_not_in_the_lock():
+    locked = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements-serve.lock").read_text(), re.MULTILINE))
+    assert locked.isdisjoint({"hydra-core", "optuna", "wandb", "mlflow", "imbalanced-learn", "pandera", "ray"})
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """A folder that holds what the image holds under /opt."""
+    folder = tmp_path_factory.mktemp("image")
+    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
+    command = [uv, "pip", "install", "--quiet", "--python", folder / "venv" / "bin" / "python", *HASHED]
+    done = subprocess.run(
+        [*command, "-r", ROOT / "requirements-serve.lock"],
+        cwd=folder,  # the project's own settings for uv are not in the image either
+        env={**os.environ, "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "20"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode and NO_REGISTRY.search(done.stderr):
+        pytest.skip(f"no package registry answers: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    for package in ("mlsys", "serve"):
+        shutil.copytree(ROOT / package, folder / "mlsys" / package, ignore=shutil.ignore_patterns("traverse.bin"))
+    if shutil.which("cc"):
+        subprocess.run(COMPILE.split(), cwd=folder / "mlsys", check=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def inside(image, **more):
+    """Return the environment of a process in the image."""
+    given = {name: value.replace("/opt", str(image)) for name, value in variables().items()}
+    given["PATH"] = given["PATH"].replace("$PATH", os.environ["PATH"])
+    return {"HOME": "/nonexistent", "TMPDIR": str(image), **given, **more}
+
+
+@pytest.mark.slow
+def test_the_lock_alone_serves_a_run(image, run, record, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    key = add_key(tmp_path / "keys.txt", "crm", "score")
+    environment = inside(
+        image, MLSYS_SERVE__HOST="127.0.0.1", MLSYS_SERVE__PORT=str(port), MLSYS_SERVE__KEYS=str(tmp_path / "keys.txt")
+    )
+    python = image / "venv" / "bin" / "python"
+    entry, health = ([python, *last(name)[1:]] for name in ("ENTRYPOINT", "HEALTHCHECK"))
+    assert last("ENTRYPOINT")[0] == last("HEALTHCHECK")[0] == "python"
+    assert subprocess.run(health, env=environment, capture_output=True, check=False).returncode == 1
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([*entry, run.path], cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    try:
+        until_ready(process, f"http://127.0.0.1:{port}/ready", tmp_path / "log")
+        assert subprocess.run(health, env=environment, capture_output=True, check=False).returncode == 0
+        url = f"http://127.0.0.1:{port}/predict"
+        answer = httpx.post(url, json=record, headers={"authorization": f"Bearer {key}"})
+        assert answer.status_code == 200
+        assert answer.json()["model"]["run"] in str(run.path)
+        assert httpx.post(url, json=record).status_code == 401
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+    assert (tmp_path / "predictions.db").is_file()
+
+
+def until_ready(process, url, log):
+    end = time.monotonic() + 60  # the first start compiles every library
+    while True:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        try:
+            if httpx.get(url).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_the_lock_has_what_every_module_of_the_service_needs(image):
+    python = image / "venv" / "bin" / "python"
+    done = subprocess.run(
+        [python, "-c", EVERYTHING], cwd=image, env=inside(image), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_it_lets_nobody_in_without_keys(image, run):
+    done = subprocess.run(
+        [image / "venv" / "bin" / "python", *last("ENTRYPOINT")[1:], run.path],
+        cwd=image,
+        env=inside(image),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "there is no file /keys.txt" in done.stderr
