@@ -19,7 +19,7 @@ import yaml
 from mlsys.compose import compose_config
 from mlsys.runs import RunWriter, list_runs
 from mlsys.runs.catalog.index import RunIndex
-from mlsys.runs.catalog.query import find
+from mlsys.runs.catalog.query import query_runs
 from mlsys.runs.manifest import Git, package_versions
 
 MODELS = ("xgboost", "catboost", "logistic", "lightgbm")
@@ -62,13 +62,15 @@ def main() -> None:
                 make(root, number)
         index = RunIndex(root / "cache" / "runs.sqlite")
         scan = min(seconds(lambda: list_runs(root)) for _ in range(2))  # the first one also warms the file cache
-        first = seconds(lambda: find(index, root, limit=50))
-        later = min(seconds(lambda: find(index, root, limit=50)) for _ in range(3))
+        first = seconds(lambda: query_runs(index, root, limit=50))
+        later = min(seconds(lambda: query_runs(index, root, limit=50)) for _ in range(3))
         metric = "model=catboost and average_precision>0.05"
-        filtered = min(seconds(lambda: find(index, root, where=metric, sort="-roc_auc", limit=50)) for _ in range(3))
-        configs = seconds(lambda: find(index, root, where="model.max_depth=3", limit=50))
-        known = min(seconds(lambda: find(index, root, where="model.max_depth=3", limit=50)) for _ in range(3))
-        status = min(seconds(lambda: find(index, root, where="status=tampered", limit=50)) for _ in range(3))
+        filtered = min(
+            seconds(lambda: query_runs(index, root, where=metric, sort="-roc_auc", limit=50)) for _ in range(3)
+        )
+        configs = seconds(lambda: query_runs(index, root, where="model.max_depth=3", limit=50))
+        known = min(seconds(lambda: query_runs(index, root, where="model.max_depth=3", limit=50)) for _ in range(3))
+        status = min(seconds(lambda: query_runs(index, root, where="status=tampered", limit=50)) for _ in range(3))
         size = index.file.stat().st_size / 1e6
     print(f"{number:,} runs: plain scan {scan:.2f} s, first call with an index {first:.2f} s, later ones {later:.2f} s")
     print(f"ratio to the plain scan: first {first / scan:.2f}, later {later / scan:.3f}; the index takes {size:.0f} MB")

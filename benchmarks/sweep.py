@@ -138,15 +138,15 @@ def hand_written(parameters: list[dict]) -> None:
     from sklearn.base import clone
 
     from mlsys.compose import compose_config
-    from mlsys.evaluation.backtest import Protocol, judge, objective_values
-    from mlsys.evaluation.splits import divided
+    from mlsys.evaluation.backtest import BacktestPlan, objective_values, run_search_folds
+    from mlsys.evaluation.splits import search_and_holdout_folds
     from mlsys.prepare import prepare
 
     config = compose_config([*data(), *JOB])
     prepared = prepare(OmegaConf.create(config.to_dict()))
     loaded = prepared.data.load()
     recipe = prepared.parts.recipe(loaded.panel)
-    folds, _ = divided(prepared.parts.split, loaded.panel.frame, searched=6, held_out=6)
+    folds, _ = search_and_holdout_folds(prepared.parts.split, loaded.panel.frame, searched=6, held_out=6)
 
     def objective(trial: optuna.Trial) -> float:
         chosen = {
@@ -158,7 +158,7 @@ def hand_written(parameters: list[dict]) -> None:
             "colsample_bytree": trial.suggest_float("model.colsample_bytree", 0.2, 1.0),
         }
         fresh = replace(recipe, estimator=clone(recipe.estimator).set_params(**chosen))
-        results = judge(Protocol(fresh, loaded.horizon_days, config.seed, 1), loaded.panel, folds)
+        results = run_search_folds(BacktestPlan(fresh, loaded.horizon_days, config.seed, 1), loaded.panel, folds)
         return objective_values(results, ["log_loss"], config.metrics.at)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

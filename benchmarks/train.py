@@ -41,8 +41,8 @@ def matrices(data: Path):
     from omegaconf import OmegaConf
 
     from mlsys.compose import compose_config
-    from mlsys.evaluation.splits import latest
-    from mlsys.pipeline.requirements import needs_of
+    from mlsys.evaluation.splits import split_off_latest
+    from mlsys.pipeline.requirements import requirements_of
     from mlsys.prepare import prepare
 
     prepared = prepare(OmegaConf.create(compose_config(overrides(data)).to_dict()))
@@ -53,8 +53,10 @@ def matrices(data: Path):
     jobs.append(frame["label_complete"].to_numpy().nonzero()[0])
     found = []
     for rows in jobs:
-        early, late = latest(frame, rows, share=recipe.validation_share, horizon_days=loaded.horizon_days, seed=0)
-        encoder = recipe.encoder.build(recipe.numbers, recipe.categories, needs_of(recipe.estimator, None))
+        early, late = split_off_latest(
+            frame, rows, share=recipe.validation_share, horizon_days=loaded.horizon_days, seed=0
+        )
+        encoder = recipe.encoder.build(recipe.numbers, recipe.categories, requirements_of(recipe.estimator, None))
         X = encoder.fit_transform(panel.inputs.iloc[rows], labels[rows])
         found.append((X, labels[rows], early, late))
     return prepared.parts.estimator, recipe.stop_after, found

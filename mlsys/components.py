@@ -16,10 +16,10 @@ from mlsys.evaluation.splits import Split
 from mlsys.features.base import Block
 from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.encoders import Encoder
-from mlsys.pipeline.fitting import Recipe
+from mlsys.pipeline.fitting import PipelineSpec
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import traits_of
-from mlsys.tracking import NoTracker, Several, Tracker
+from mlsys.tracking import MultiTracker, NoTracker, Tracker
 
 # What is called on the components of each group: one of another group is allowed by the whitelist, but cannot work.
 METHODS = {
@@ -52,7 +52,7 @@ class Components:
     estimator: Any
     calibrator: Calibrator
     split: Split
-    tracker: Tracker | Several
+    tracker: Tracker | MultiTracker
     stop_after: int | None
     validation_share: float
 
@@ -100,7 +100,7 @@ class Components:
         )
         return parts, problems
 
-    def recipe(self, panel: Panel) -> Recipe:
+    def recipe(self, panel: Panel) -> PipelineSpec:
         """Return how a panel is fitted.
 
         Raises
@@ -123,7 +123,7 @@ class Components:
                 ],
                 "Choose another column, or features=usage.",
             )
-        return Recipe(
+        return PipelineSpec(
             encoder=self.encoder,
             sampler=self.sampler,
             estimator=self.estimator,
@@ -136,7 +136,7 @@ class Components:
 
 
 def _of_another_kind(component: Any, where: str) -> list[Problem]:  # noqa: ANN401 - whatever the target is
-    if component is None or isinstance(component, Several):
+    if component is None or isinstance(component, MultiTracker):
         return []
     kind = type(component)
     if where.startswith("features."):

@@ -20,8 +20,8 @@ from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.launch import source_of
 from mlsys.redaction import without_password
 from mlsys.runs.writer import RunWriter
-from mlsys.tracking import Several, Tracker
-from mlsys.tracking.client import followed
+from mlsys.tracking import MultiTracker, Tracker
+from mlsys.tracking.client import tracked
 
 
 class Stopwatch:
@@ -71,7 +71,7 @@ def recorded(
     config: TrainConfig,
     overrides: list[dict[str, str]],
     clock: Stopwatch,
-    tracker: Tracker | Several,
+    tracker: Tracker | MultiTracker,
 ) -> Iterator[Record]:
     """Open a run directory, write its config, and close it with a manifest; the tracker shows how it goes and ends.
 
@@ -85,7 +85,7 @@ def recorded(
         handler.handleError = lambda record: None  # type: ignore[method-assign]  # noqa: ARG005
     record.writer.write_text("config.yaml", config_text(config.to_dict()))
     record.writer.write_text("overrides.yaml", config_text(overrides))
-    with followed(tracker, record.writer.folder):
+    with tracked(tracker, record.writer.folder):
         try:
             yield record
         except PrunedError as pruned:

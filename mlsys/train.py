@@ -52,11 +52,11 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from rich.console import Console
 
     from mlsys.evaluation.audit import AuditSubject, run_audit
-    from mlsys.evaluation.backtest import Protocol, objective_values, run_folds, score_folds, scoring_ms
+    from mlsys.evaluation.backtest import BacktestPlan, objective_values, run_folds, score_folds, scoring_ms
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.report.terminal import show
-    from mlsys.evaluation.results import Results, write_results
-    from mlsys.evaluation.splits import folds_of
+    from mlsys.evaluation.results import RunResults, write_results
+    from mlsys.evaluation.splits import reported_folds
     from mlsys.pipeline.threshold import operating_threshold
     from mlsys.recording import Stopwatch, recorded
 
@@ -65,9 +65,9 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
             loaded = data.load()
-            folds = folds_of(parts.split, loaded.panel.frame, config.search_folds)
+            folds = reported_folds(parts.split, loaded.panel.frame, config.search_folds)
         with clock("fit"):
-            protocol = Protocol(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count)
+            protocol = BacktestPlan(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count)
             outcome = run_folds(protocol, loaded.panel, folds)
         with clock("measure"):
             predictions = outcome.predictions
@@ -87,7 +87,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             )
             audit = run_audit(subject, config.audit)
         with clock("report"):
-            results = Results(config.to_dict(), loaded, outcome, metrics, threshold, audit)
+            results = RunResults(config.to_dict(), loaded, outcome, metrics, threshold, audit)
             write_results(record.writer, results, seconds=clock.seconds["fit"])
         record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(outcome.folds)
     show(Console(), metrics, audit, threshold.to_dict(), folder)
@@ -108,7 +108,7 @@ def job(composed: DictConfig) -> Objective:
     from mlsys.recording import discard_log, override_sources
     from mlsys.runs.writer import check_free
     from mlsys.sweep import current_trial
-    from mlsys.trial import try_out
+    from mlsys.trial import run_trial
 
     hydra_config = HydraConfig.get()
     overrides = override_sources(hydra_config.overrides.task, sys.argv)
@@ -120,7 +120,7 @@ def job(composed: DictConfig) -> Objective:
         add_choices(composed, hydra_config.runtime.choices)
         prepared = prepare(composed, None if trial is None else trial.keep)
         if prepared.config.is_trial:
-            return try_out(prepared, folder, overrides, trial)
+            return run_trial(prepared, folder, overrides, trial)
         return train(prepared, folder, overrides)
     except MlsysError as error:
         if trial is None:

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from mlsys.prepare import Prepared
     from mlsys.sweep import CurrentTrial
 
-TREES_BETWEEN_REPORTS = 10  # each is written to the study's storage
+ITERATIONS_BETWEEN_REPORTS = 10  # each is written to the study's storage
 STEPS_PER_FOLD = 100_000
 
 
-def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], trial: CurrentTrial | None) -> Objective:
+def run_trial(
+    prepared: Prepared, folder: Path, overrides: list[dict[str, str]], trial: CurrentTrial | None
+) -> Objective:
     """Judge a configuration on the folds of the search.
 
     Parameters
@@ -43,11 +45,18 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
     MlsysError
         With what was wrong; the run directory then says that the run failed.
     """
-    from mlsys.evaluation.backtest import Protocol, judge, mean_objectives, objective_values, out_of_fold, scoring_ms
+    from mlsys.evaluation.backtest import (
+        BacktestPlan,
+        mean_objectives,
+        objective_values,
+        out_of_fold,
+        run_search_folds,
+        scoring_ms,
+    )
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.report.trial_card import trial_card
     from mlsys.evaluation.scores import write_scores
-    from mlsys.evaluation.splits import divided
+    from mlsys.evaluation.splits import search_and_holdout_folds
     from mlsys.recording import Stopwatch, recorded
 
     clock, config, parts = Stopwatch(), prepared.config, prepared.parts
@@ -64,16 +73,22 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
         with clock("panel"):
             loaded = prepared.data.load()
             part = partial(
-                divided, parts.split, loaded.panel.frame, searched=search.folds, held_out=search.holdout_folds
+                search_and_holdout_folds,
+                parts.split,
+                loaded.panel.frame,
+                searched=search.folds,
+                held_out=search.holdout_folds,
             )
             key = f"folds of {loaded.fingerprint}: {config.split} {search}"
             folds, _ = part() if trial is None else trial.keep(key, part)
         record.fingerprint = loaded.fingerprint
-        watch = partial(TreeReports, trial, config.objectives[0]) if trial and search.report == "trees" else None
-        protocol = Protocol(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, watch)
+        watch = partial(IterationReports, trial, config.objectives[0]) if trial and search.report == "trees" else None
+        protocol = BacktestPlan(
+            parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, watch
+        )
         try:
             with clock("fit"):
-                judge(protocol, loaded.panel, folds, take)
+                run_search_folds(protocol, loaded.panel, folds, take)
         except PrunedError as pruned:
             record.writer.write_text("card.md", trial_card(config.to_dict(), config.objectives, results, at, pruned))
             raise
@@ -87,7 +102,7 @@ def try_out(prepared: Prepared, folder: Path, overrides: list[dict[str, str]], t
     return objective_values(results, config.objectives, at)
 
 
-class TreeReports:
+class IterationReports:
     """Reports how a boosted model of one fold does while it grows; see `mlsys.pipeline.stopping.IterationCallback`.
 
     Parameters
@@ -105,7 +120,7 @@ class TreeReports:
 
     def __call__(self, tree: int, value: float) -> bool:
         """Report every tenth tree; return whether the trial was given up."""
-        if tree % TREES_BETWEEN_REPORTS == 0:
+        if tree % ITERATIONS_BETWEEN_REPORTS == 0:
             try:
                 self._trial.report(value, self._fold * STEPS_PER_FOLD + tree)
             except PrunedError as pruned:

@@ -44,7 +44,7 @@ def _serve(settings: Settings, folder: Path) -> int:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)  # before prometheus_client is imported
     from serve.http.auth import read_keys
     from serve.processes.alias_watcher import find_models
-    from serve.shared_state import Control
+    from serve.shared_state import SharedState
 
     keys = read_keys(Path(settings.keys)) if settings.keys else ()
     models = find_models(settings)
@@ -52,7 +52,7 @@ def _serve(settings: Settings, folder: Path) -> int:
         supervise,  # the rest of the service: a wrong reference is said before it is imported
     )
 
-    return supervise(settings, Control(folder), models, keys)
+    return supervise(settings, SharedState(folder), models, keys)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ class ServeError(MlsysError):
     """The service cannot start, or not go on."""
 
 
-class Refused(Exception):  # noqa: N818 - it is the client that errs
+class RequestError(Exception):
     """A request that gets no answer but the reason why.
 
     Parameters
@@ -55,6 +55,6 @@ class Refused(Exception):  # noqa: N818 - it is the client that errs
         return {"error": self.kind, "message": self.message, "problems": self.problems, "request_id": request_id}
 
 
-def unavailable(kind: str, message: str, seconds: int = 1) -> Refused:
+def unavailable(kind: str, message: str, seconds: int = 1) -> RequestError:
     """Return a refusal that asks the client to come again in some seconds."""
-    return Refused(503, kind, message, headers={"retry-after": str(seconds)})
+    return RequestError(503, kind, message, headers={"retry-after": str(seconds)})

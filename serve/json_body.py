@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from mlsys.runs.json_format import Json
-from serve.errors import Refused
+from serve.errors import RequestError
 
 _decode = msgspec.json.Decoder().decode
 
@@ -19,7 +19,7 @@ def parse_json(body: bytes) -> Json:
 
     Raises
     ------
-    Refused
+    RequestError
         400 if it is no JSON.
 
     Examples
@@ -31,7 +31,7 @@ def parse_json(body: bytes) -> Json:
         return _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         if not body.strip():
-            raise Refused(400, "empty_body", "The body is empty; send a JSON object.") from error
+            raise RequestError(400, "empty_body", "The body is empty; send a JSON object.") from error
         return _with_odd_numbers(body, error)
 
 
@@ -40,7 +40,7 @@ def parse_record(body: bytes) -> Json:
 
     Raises
     ------
-    Refused
+    RequestError
         400 if it is no JSON, 422 if a name comes twice.
     """
     record = parse_json(body)
@@ -77,7 +77,7 @@ def _refuse_repeated(body: bytes) -> None:
     try:
         json.loads(body, object_pairs_hook=_unique)
     except (RecursionError, ValueError) as error:  # what this parser does not take though the other one did
-        raise Refused(400, "malformed_json", "The body is nested too deeply, or has an endless number.") from error
+        raise RequestError(400, "malformed_json", "The body is nested too deeply, or has an endless number.") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
@@ -86,7 +86,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
         seen: set[str] = set()
         name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         message = f"{name} comes more than once in an object; send each field once."
-        raise Refused(
+        raise RequestError(
             422,
             "invalid_input",
             message,
@@ -109,4 +109,4 @@ def _with_odd_numbers(body: bytes, error: Exception) -> Json:
         return json.loads(body)
     except (ValueError, RecursionError):
         reason = str(error).removeprefix("JSON is malformed: ")
-        raise Refused(400, "malformed_json", f"The body is no valid JSON: {reason}.") from error
+        raise RequestError(400, "malformed_json", f"The body is no valid JSON: {reason}.") from error

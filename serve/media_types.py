@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serve.errors import Refused
+from serve.errors import RequestError
 
 JSON, CSV, PARQUET, ARROW = "json", "csv", "parquet", "arrow"
 TYPES = {
@@ -36,7 +36,7 @@ def sent(headers: Mapping[bytes, bytes], allowed: tuple[str, ...]) -> str:
 
     Raises
     ------
-    Refused
+    RequestError
         415 if it is none of those allowed; names them.
 
     Examples
@@ -51,7 +51,9 @@ def sent(headers: Mapping[bytes, bytes], allowed: tuple[str, ...]) -> str:
     if media not in allowed or charset not in ("", "utf-8", "utf8"):
         names = ", ".join(name for name, each in TYPES.items() if each in allowed)
         came = given or "nothing"
-        raise Refused(415, "unsupported_media", f"The Content-Type is {came[:80]}; expected {names}, text in UTF-8.")
+        raise RequestError(
+            415, "unsupported_media", f"The Content-Type is {came[:80]}; expected {names}, text in UTF-8."
+        )
     return media
 
 
@@ -60,7 +62,7 @@ def wanted(headers: Mapping[bytes, bytes], default: str, allowed: tuple[str, ...
 
     Raises
     ------
-    Refused
+    RequestError
         406 if it takes none that we have.
 
     Examples
@@ -82,7 +84,7 @@ def wanted(headers: Mapping[bytes, bytes], default: str, allowed: tuple[str, ...
     best = max(liked, key=lambda media: (liked[media], media == default), default=None)
     if best is None or liked[best] <= 0:
         names = ", ".join(name for name, each in TYPES.items() if each in allowed)
-        raise Refused(406, "not_acceptable", f"Accept is {accept[:80]}; the answer can be {names}.")
+        raise RequestError(406, "not_acceptable", f"Accept is {accept[:80]}; the answer can be {names}.")
     return best
 
 

@@ -17,7 +17,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-from serve.served_models import Served
+from serve.served_models import LoadedModel
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks at it when it is imported
@@ -152,7 +152,7 @@ class Metrics:
         if warned:
             self.warnings.inc(warned)
 
-    def serving(self, served: Served) -> None:
+    def serving(self, served: LoadedModel) -> None:
         """Show a model as the one that is served."""
         if self._shown is not None:
             self._info.labels(*self._shown).set(0)

@@ -14,7 +14,7 @@ REGISTRY = "registry:"
 
 
 @dataclass(frozen=True)
-class Target:
+class ResolvedModel:
     """A run that can be served.
 
     Attributes
@@ -42,7 +42,7 @@ class Target:
         return asdict(self)
 
 
-def find_target(reference: str, registry: Path) -> Target:
+def resolve_model(reference: str, registry: Path) -> ResolvedModel:
     """Return the run that a reference leads to now.
 
     Raises
@@ -54,7 +54,7 @@ def find_target(reference: str, registry: Path) -> Target:
         from mlsys.registry.folder import resolve
 
         found = resolve(reference, registry)
-        return Target(reference, found.name, found.version, str(Path(found.run).resolve()), _short(found.origin))
+        return ResolvedModel(reference, found.name, found.version, str(Path(found.run).resolve()), _short(found.origin))
     from mlsys.runs import find_run
 
     path = find_run(reference)
@@ -62,7 +62,7 @@ def find_target(reference: str, registry: Path) -> Target:
         digest = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
     except OSError as error:
         raise RunError(f"{path / MANIFEST} cannot be read: {error.strerror}.") from error
-    return Target(reference, _short(path), digest[:12], str(path), _short(path))
+    return ResolvedModel(reference, _short(path), digest[:12], str(path), _short(path))
 
 
 def _short(path: Path) -> str:

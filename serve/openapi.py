@@ -11,7 +11,7 @@ import yaml
 
 from mlsys.runs.input_column import InputColumn, input_columns
 from serve.model_reference import REGISTRY
-from serve.served_models import Served
+from serve.served_models import LoadedModel
 
 Json = dict[str, Any]
 
@@ -19,12 +19,12 @@ TEMPLATE = Path(__file__).with_name("openapi.yaml")
 RECIPE = "recipe.json"  # the types as which training read the raw tables
 
 
-def document(served: Served, *, keys: bool) -> Json:
+def document(served: LoadedModel, *, keys: bool) -> Json:
     """Return the document.
 
     Parameters
     ----------
-    served : Served
+    served : LoadedModel
         The model, whose schema names the fields.
     keys : bool
         Whether requests need an API key.
@@ -58,7 +58,7 @@ def _read_template() -> Json:
     return template
 
 
-def title(served: Served) -> str:
+def title(served: LoadedModel) -> str:
     """Return what people call a model: its registered name and version, else what its card says that it is."""
     if served.target.reference.startswith(REGISTRY):
         return f"{served.target.name} {served.target.version}"
@@ -120,7 +120,7 @@ def _describe(column: InputColumn) -> str:
     return "; ".join(parts)
 
 
-def _raw_columns(served: Served) -> dict[str, Json]:
+def _raw_columns(served: LoadedModel) -> dict[str, Json]:
     """Return what the columns of raw entities and events hold; empty where the run has no such tables."""
     run = served.scorer.run
     recipe = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}

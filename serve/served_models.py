@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from mlsys.errors import MlsysError
-from serve.model_reference import Target
+from serve.model_reference import ResolvedModel
 from serve.scoring import Scorer
 from serve.shared_state import Models
 
 logger = logging.getLogger(__name__)
 
 
-class Served:
+class LoadedModel:
     """A loaded model, with the parts of its answers that never change.
 
     Attributes
     ----------
-    target : Target
+    target : ResolvedModel
     scorer : Scorer
     loaded : str
         When, as ISO 8601 in UTC.
@@ -32,7 +32,7 @@ class Served:
         How long it took.
     """
 
-    def __init__(self, target: Target, scorer: Scorer, seconds: float) -> None:
+    def __init__(self, target: ResolvedModel, scorer: Scorer, seconds: float) -> None:
         self.target = target
         self.scorer = scorer
         self.seconds = seconds
@@ -45,7 +45,7 @@ class Served:
         self.tail = b',"model":' + self.model_json + b',"request_id":"'
 
     @classmethod
-    def load(cls, target: Target) -> Self:
+    def load(cls, target: ResolvedModel) -> Self:
         """Load a run and let it reproduce its golden rows.
 
         Raises
@@ -68,7 +68,7 @@ class Served:
         return self.target.version
 
 
-class Holder:
+class ModelSlot:
     """The models in use. A request takes `champion` once and keeps it; a swap is one assignment.
 
     Parameters
@@ -80,18 +80,18 @@ class Holder:
 
     Attributes
     ----------
-    champion : Served
-    shadow : Served or None
+    champion : LoadedModel
+    shadow : LoadedModel or None
     last_failure : dict or None
         The latest swap that failed: when, and what was wanted; the log says why. What answered before went on.
     """
 
-    def __init__(self, models: Models, on_swap: Callable[[Served], None]) -> None:
+    def __init__(self, models: Models, on_swap: Callable[[LoadedModel], None]) -> None:
         self._on_swap = on_swap
         self._loading = threading.Lock()  # one at a time: each takes memory for two models
         self.last_failure: dict[str, str] | None = None
         self.swaps = self.failures = 0
-        self.champion = Served.load(models.champion)
+        self.champion = LoadedModel.load(models.champion)
         self.shadow = self._load_shadow(models.shadow)
         on_swap(self.champion)
 
@@ -121,10 +121,10 @@ class Holder:
                 self.shadow = self._load_shadow(models.shadow)
             return self.models != before
 
-    def _swap_champion(self, target: Target) -> None:
+    def _swap_champion(self, target: ResolvedModel) -> None:
         same = (self.champion.target.path, self.champion.target.version) == (target.path, target.version)
         try:
-            loaded = Served(target, self.champion.scorer, 0.0) if same else Served.load(target)
+            loaded = LoadedModel(target, self.champion.scorer, 0.0) if same else LoadedModel.load(target)
         except MlsysError as error:
             self.failures += 1
             self.last_failure = {
@@ -139,12 +139,12 @@ class Holder:
         self._on_swap(loaded)
         logger.info("serving %s %s (%s)", target.name, target.version, loaded.scorer.path)
 
-    def _load_shadow(self, target: Target | None) -> Served | None:
+    def _load_shadow(self, target: ResolvedModel | None) -> LoadedModel | None:
         """Load the silent model; without one the champion answers all the same."""
         if target is None:
             return None
         try:
-            return Served.load(target)
+            return LoadedModel.load(target)
         except MlsysError as error:
             logger.error("no shadow %s %s: %s", target.name, target.version, error)  # noqa: TRY400 - no traceback
             return None

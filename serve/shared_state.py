@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serve.model_reference import Target
+from serve.model_reference import ResolvedModel
 
 WANTED, GOOD = "wanted.json", "good.json"
 
@@ -17,11 +17,11 @@ WANTED, GOOD = "wanted.json", "good.json"
 class Models:
     """The model that answers, and the one that is scored silently beside it."""
 
-    champion: Target
-    shadow: Target | None = None
+    champion: ResolvedModel
+    shadow: ResolvedModel | None = None
 
 
-class Control:
+class SharedState:
     """The folder that the processes share; every change is a rename, so that no reader sees half of one.
 
     Parameters
@@ -73,4 +73,4 @@ class Control:
     def _read(self, name: str) -> Models:
         found: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
         shadow = found["shadow"]
-        return Models(Target(**found["champion"]), Target(**shadow) if shadow else None)
+        return Models(ResolvedModel(**found["champion"]), ResolvedModel(**shadow) if shadow else None)

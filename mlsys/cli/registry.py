@@ -15,10 +15,10 @@ from mlsys.errors import ConfigError, Problem, RegistryError
 
 if TYPE_CHECKING:
     from mlsys.registry.commands import Promoted
-    from mlsys.registry.gate import Check
+    from mlsys.registry.gate import GateCheck
     from mlsys.registry.history import Entry, State
     from mlsys.registry.names import Reference
-    from mlsys.registry.store import Store
+    from mlsys.registry.store import RegistryStore
 
 app = typer.Typer(
     no_args_is_help=True, help="Keep versions of models, and say which of them is served.", rich_markup_mode=None
@@ -246,7 +246,7 @@ TABLE: dict[str, Any] = {"as_json": False, "empty": ""}
 FEW = 3  # reasons in a line
 
 
-def _store(place: str) -> Store:
+def _store(place: str) -> RegistryStore:
     if _is_mlflow(place):
         from mlsys.registry.mlflow_store import MlflowStore
 
@@ -274,7 +274,7 @@ def _bare(text: str) -> str:
     return reference.name
 
 
-def _known(store: Store, name: str) -> str:
+def _known(store: RegistryStore, name: str) -> str:
     if name not in store.names():
         store.state(name)  # which says what there is instead
     return name
@@ -358,5 +358,5 @@ def _show_verdict(wanted: Reference, done: Promoted) -> None:
         _say(f"The champion of {wanted.name} is {done.version}{before}{how}.")
 
 
-def _check(check: Check) -> dict[str, str]:
+def _check(check: GateCheck) -> dict[str, str]:
     return {"check": check.check, "": "passed" if check.passed else "FAILED", "found": check.message}

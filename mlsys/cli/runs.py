@@ -55,12 +55,14 @@ def runs(
     """
     from mlsys.evaluation.metric_table import headline_columns
     from mlsys.runs.catalog.index import RunIndex
-    from mlsys.runs.catalog.query import find
+    from mlsys.runs.catalog.query import query_runs
 
     headline = headline_columns()
     most = (None if as_json else SHOWN) if limit is None else limit or None
     with progress_bar() as watch:
-        found = find(RunIndex(watch=watch), folder, where=where, sort=sort, limit=most, verify=verify, metrics=headline)
+        found = query_runs(
+            RunIndex(watch=watch), folder, where=where, sort=sort, limit=most, verify=verify, metrics=headline
+        )
     base = folder.resolve()
     rows = [replace(row, path=folder / row.path.relative_to(base)) for row in found.rows]
     if as_json:

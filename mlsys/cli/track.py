@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from mlsys.runs import Run
     from mlsys.tracking import Tracker
     from mlsys.tracking.base import Receipt
-    from mlsys.tracking.client import Follower
+    from mlsys.tracking.client import TrackingClient
 
 DEFAULT = "wandb"  # for runs that were not tracked
 # What a run directory may choose: it need not be one's own, and must not name what it likes.
-OURS = {f"mlsys.tracking.{name}" for name in ("WandbTracker", "MlflowTracker", "Several")}
+OURS = {f"mlsys.tracking.{name}" for name in ("WandbTracker", "MlflowTracker", "MultiTracker")}
 
 
 def track(
@@ -81,7 +81,7 @@ class _Sender:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self._followers: dict[Tracker, Follower] = {}
+        self._followers: dict[Tracker, TrackingClient] = {}
 
     def __enter__(self) -> _Sender:
         return self
@@ -92,10 +92,10 @@ class _Sender:
 
     def send(self, tracker: Tracker, folder: Path) -> Receipt:
         """Send one run; return what became of it."""
-        from mlsys.tracking.client import Follower
+        from mlsys.tracking.client import TrackingClient
 
         if tracker not in self._followers:
-            self._followers[tracker] = Follower(replace(tracker, finish_timeout=self._timeout))  # type: ignore[type-var]
+            self._followers[tracker] = TrackingClient(replace(tracker, finish_timeout=self._timeout))  # type: ignore[type-var]
         follower = self._followers[tracker]
         follower.start(folder)
         follower.finish(folder)

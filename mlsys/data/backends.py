@@ -33,7 +33,7 @@ READERS = {
 CONFIGURED = "Name the tables in the data config: data.entities.tables, data.outcome.table, data.events.table."
 
 
-class Store(Protocol):
+class Backend(Protocol):
     """A place that holds raw tables.
 
     Attributes
@@ -52,7 +52,7 @@ class Store(Protocol):
         ...
 
 
-def open_store(data: EventsData, *, threads: int | None = None) -> Store:
+def open_backend(data: EventsData, *, threads: int | None = None) -> Backend:
     """Open the folder, file or server that the data config names.
 
     Raises

@@ -52,7 +52,7 @@ class ColumnUse:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ParsedColumn:
     """A raw column, read as an id, a moment or a number.
 
     Attributes
@@ -105,59 +105,59 @@ def column_uses(data: EventsData) -> list[ColumnUse]:
     ]
 
 
-def read_id(column: ir.Column, id_type: IdType) -> Reading:
+def read_id(column: ir.Column, id_type: IdType) -> ParsedColumn:
     """Read whole numbers or text as ids of one type."""
     kind = column.type()
     never = column.isnull() & False
     if kind.is_integer():
-        return Reading(column.cast(id_type), column.isnull(), never)
+        return ParsedColumn(column.cast(id_type), column.isnull(), never)
     if kind.is_string():
         text = column.strip().nullif("")
         value = text if id_type == "string" else _parse(text, INTEGER, "int64")
-        return Reading(value, text.isnull(), text.notnull() & value.isnull())
+        return ParsedColumn(value, text.isnull(), text.notnull() & value.isnull())
     if kind.is_uuid():
-        return Reading(column.cast("string"), column.isnull(), never)
+        return ParsedColumn(column.cast("string"), column.isnull(), never)
     if kind.is_floating() or kind.is_decimal():
         number = read_number(column)
         whole = (number.value.abs() < 2**53) & (number.value % 1 == 0)
         value = whole.ifelse(number.value, ibis.null(number.value.type())).cast("int64")
-        return Reading(value.cast(id_type), number.missing, ~number.missing & value.isnull())
-    return Reading(ibis.null(id_type), column.isnull(), column.notnull())
+        return ParsedColumn(value.cast(id_type), number.missing, ~number.missing & value.isnull())
+    return ParsedColumn(ibis.null(id_type), column.isnull(), column.notnull())
 
 
-def read_moment(column: ir.Column) -> Reading:
+def read_moment(column: ir.Column) -> ParsedColumn:
     """Read dates, timestamps, or text in ISO form: ``2020-02-24`` or ``2020-02-24T08:30:00+01:00`` (brought to UTC)."""
     kind = column.type()
     if kind.is_date() or kind.is_timestamp():
-        return Reading(column, column.isnull(), column.isnull() & False)
+        return ParsedColumn(column, column.isnull(), column.isnull() & False)
     if kind.is_string():
         text = column.strip().nullif("")
         # Straight to a timestamp without zone would ignore an offset.
         value = _parse(text, MOMENT, "timestamp('UTC')").cast("timestamp")
-        return Reading(value, text.isnull(), text.notnull() & value.isnull())
-    return Reading(ibis.null("timestamp"), column.isnull(), column.notnull())
+        return ParsedColumn(value, text.isnull(), text.notnull() & value.isnull())
+    return ParsedColumn(ibis.null("timestamp"), column.isnull(), column.notnull())
 
 
-def read_number(column: ir.Column) -> Reading:
+def read_number(column: ir.Column) -> ParsedColumn:
     """Read numbers, booleans (as 0 and 1) or text such as ``-12.5``; infinity is unreadable."""
     kind = column.type()
     never = column.isnull() & False
     if kind.is_integer():
-        return Reading(column, column.isnull(), never)
+        return ParsedColumn(column, column.isnull(), never)
     if kind.is_boolean():
-        return Reading(column.cast("int32"), column.isnull(), never)
+        return ParsedColumn(column.cast("int32"), column.isnull(), never)
     if kind.is_decimal():
-        return Reading(column.cast("float64"), column.isnull(), never)
+        return ParsedColumn(column.cast("float64"), column.isnull(), never)
     if kind.is_floating():
         if not ibis.get_backend(column).has_operation(ops.IsNan):
-            return Reading(column, column.isnull(), never)
+            return ParsedColumn(column, column.isnull(), never)
         absent, infinite = (column.isnull() | column.isnan()).fill_null(True), column.isinf().fill_null(False)
-        return Reading((absent | infinite).ifelse(ibis.null(kind), column), absent, infinite)
+        return ParsedColumn((absent | infinite).ifelse(ibis.null(kind), column), absent, infinite)
     if kind.is_string():
         text = column.strip().nullif("")
         value = _parse(text, NUMBER, "float64")
-        return Reading(value, text.isnull(), text.notnull() & value.isnull())
-    return Reading(ibis.null("float64"), column.isnull(), column.notnull())
+        return ParsedColumn(value, text.isnull(), text.notnull() & value.isnull())
+    return ParsedColumn(ibis.null("float64"), column.isnull(), column.notnull())
 
 
 def common_id_type(columns: Sequence[ir.Column]) -> IdType:

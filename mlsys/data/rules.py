@@ -13,7 +13,7 @@ from mlsys.data.config import Action, EventsData
 from mlsys.data.parse_columns import (
     ColumnUse,
     IdType,
-    Reading,
+    ParsedColumn,
     column_uses,
     common_id_type,
     read_id,
@@ -32,7 +32,7 @@ NEVER_CONVERTED = "left out; such an account counts as never converted"
 
 
 @dataclass(frozen=True)
-class Part:
+class Violation:
     """One way to break a rule.
 
     Attributes
@@ -74,7 +74,7 @@ class Rule:
     action: Action
     rows: str
     allowed: str
-    parts: tuple[Part, ...]
+    parts: tuple[Violation, ...]
     dropped: str = "left out"
     kept: str = "kept"
 
@@ -121,7 +121,7 @@ class RuleBook:
         twice = table in data.entities.tables and data.outcome.id == data.entities.id
         return [use for use in uses if not (twice and use.meaning == "outcome.id")]
 
-    def read(self, use: ColumnUse, table: ir.Table) -> Reading | None:
+    def read(self, use: ColumnUse, table: ir.Table) -> ParsedColumn | None:
         """Read a column as what the config says it is; None for attributes, which may be anything."""
         column = table[use.column]
         if use.key == "id":
@@ -163,13 +163,13 @@ class RuleBook:
         rows, allowed = "repeating an id and time", "one row for an id and time"
         return Rule("duplicate_ids", "events", "warn", rows, allowed, parts, kept="kept and summed")
 
-    def _part(self, use: ColumnUse, breaks: Callable[[Reading], ir.BooleanColumn]) -> Part:
+    def _part(self, use: ColumnUse, breaks: Callable[[ParsedColumn], ir.BooleanColumn]) -> Violation:
         def predicate(table: ir.Table) -> ir.BooleanColumn:
             reading = self.read(use, table)
             assert reading is not None
             return breaks(reading)
 
-        return Part((use.column,), predicate)
+        return Violation((use.column,), predicate)
 
     def _wrong_types(self, role: Role, uses: dict[str, ColumnUse]) -> Rule:
         readable = [use for key, use in uses.items() if not key.startswith("attributes.")]
@@ -191,7 +191,7 @@ class RuleBook:
         return Rule("missing_ids", role, action, "without an id", "an id in every row", parts, kept=kept)
 
     def _impossible_dates(self, role: Role, uses: dict[str, ColumnUse]) -> Rule:
-        def impossible(reading: Reading) -> ir.BooleanColumn:
+        def impossible(reading: ParsedColumn) -> ir.BooleanColumn:
             absent = [reading.missing] if role == "events" else []
             return ibis.or_(*absent, *_outside(reading.value, EARLIEST, self.latest))
 
@@ -222,7 +222,7 @@ class RuleBook:
 
     def _orphans(self, role: Role, uses: dict[str, ColumnUse]) -> Rule:
         known = self.entity_ids
-        parts: tuple[Part, ...] = ()
+        parts: tuple[Violation, ...] = ()
         if "id" in uses and known is not None:
             ids = known.id
             parts = (self._part(uses["id"], lambda reading: reading.value.notnull() & ~reading.value.isin(ids)),)
@@ -243,7 +243,7 @@ class RuleBook:
         for product in self.data.events.measures.get("users", {}):
             users, actions = uses.get(f"measures.users.{product}"), uses.get(f"measures.actions.{product}")
             if users and actions:
-                parts.append(Part((users.column, actions.column), _larger(users.column, actions.column)))
+                parts.append(Violation((users.column, actions.column), _larger(users.column, actions.column)))
         action = self.data.rules.users_over_actions
         allowed = "at least one action by each user"
         return Rule("users_over_actions", "events", action, "with more users than actions", allowed, tuple(parts))
@@ -303,13 +303,13 @@ def _larger(left: str, right: str) -> Callable[[ir.Table], ir.BooleanColumn]:
     return lambda table: read_number(table[left]).value > read_number(table[right]).value
 
 
-def _repeats(*columns: str) -> Part:
+def _repeats(*columns: str) -> Violation:
     def breaks(table: ir.Table) -> ir.BooleanColumn:
         keys = [table[column] for column in columns]
         copy = ibis.row_number().over(group_by=keys, order_by=keys)
         return (copy > 0) & ibis.and_(*(key.notnull() for key in keys))
 
-    return Part(columns, breaks)
+    return Violation(columns, breaks)
 
 
 def _outside(moment: ir.Column, first: date, last: date) -> tuple[ir.BooleanColumn, ir.BooleanColumn]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ibis
 
-from mlsys.data.backends import open_store
+from mlsys.data.backends import open_backend
 from mlsys.data.cache import hash_files
 from mlsys.data.config import EventsData, OutcomeConfig
 from mlsys.data.parse_columns import column_uses
@@ -54,7 +54,7 @@ def open_tables(data: EventsData, *, threads: int | None = None) -> RawTables:
     DataError
         Where a file or table is missing or cannot be opened.
     """
-    store = open_store(data, threads=threads)
+    store = open_backend(data, threads=threads)
     entities = {name: store.table(name) for name in data.entities.tables}
     outcome = entities.get(data.outcome.table)
     return RawTables(

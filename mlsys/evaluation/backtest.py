@@ -22,8 +22,8 @@ from mlsys.data.panel import Panel
 from mlsys.errors import FitError
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
-from mlsys.evaluation.splits import Fold, Rows, latest
-from mlsys.pipeline.fitting import Fitted, Recipe, Training, fit
+from mlsys.evaluation.splits import Fold, Rows, split_off_latest
+from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.stopping import IterationCallback
 
 logger = logging.getLogger(__name__)
@@ -32,12 +32,12 @@ Objective = float | None | tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
-class Protocol:
+class BacktestPlan:
     """How every fit gets its rows and its threads.
 
     Attributes
     ----------
-    recipe : Recipe
+    recipe : PipelineSpec
     horizon_days : int
         The embargo inside the training rows, between earlier and latest ones.
     seed : int
@@ -47,7 +47,7 @@ class Protocol:
         Gives what follows the trees of a fold, by its number.
     """
 
-    recipe: Recipe
+    recipe: PipelineSpec
     horizon_days: int
     seed: int
     threads: int
@@ -84,7 +84,7 @@ class FoldResult:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BacktestResult:
     """What all folds gave, and the model to keep.
 
     Attributes
@@ -156,7 +156,7 @@ def scoring_ms(results: Sequence[FoldResult]) -> float:
     return float(np.mean([result.scoring_ms for result in results]))
 
 
-def run_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> Outcome:
+def run_folds(protocol: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> BacktestResult:
     """Fit and score each fold, and fit the final model on all rows with complete labels.
 
     Raises
@@ -171,10 +171,10 @@ def run_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> Outcom
         final = pool.submit(_fit_rows, shared, panel, everything, "the final model")
         scored = [pool.submit(_run_fold, shared, panel, fold) for fold in folds]
         _raise_first_error([*scored, final])
-        return Outcome([job.result() for job in scored], final.result(), everything)
+        return BacktestResult([job.result() for job in scored], final.result(), everything)
 
 
-def score_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> NDArray[np.float64]:
+def score_folds(protocol: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> NDArray[np.float64]:
     """Return out-of-fold scores of another panel by the same protocol, in the order of folds and their test rows.
 
     Raises
@@ -182,11 +182,11 @@ def score_folds(protocol: Protocol, panel: Panel, folds: Sequence[Fold]) -> NDAr
     FitError
         Naming the fold that could not be fitted.
     """
-    return out_of_fold(judge(protocol, panel, folds))["score"].to_numpy()
+    return out_of_fold(run_search_folds(protocol, panel, folds))["score"].to_numpy()
 
 
-def judge(
-    protocol: Protocol, panel: Panel, folds: Sequence[Fold], then: Callable[[FoldResult], None] | None = None
+def run_search_folds(
+    protocol: BacktestPlan, panel: Panel, folds: Sequence[Fold], then: Callable[[FoldResult], None] | None = None
 ) -> list[FoldResult]:
     """Fit and score each fold, without a final model.
 
@@ -218,12 +218,12 @@ def judge(
     return results
 
 
-def _shared(protocol: Protocol, jobs: int) -> Protocol:
+def _shared(protocol: BacktestPlan, jobs: int) -> BacktestPlan:
     return replace(protocol, recipe=replace(protocol.recipe, threads=max(protocol.threads // jobs, 1)))
 
 
 @contextmanager
-def _workers(protocol: Protocol, shared: Protocol) -> Iterator[ThreadPoolExecutor]:
+def _workers(protocol: BacktestPlan, shared: BacktestPlan) -> Iterator[ThreadPoolExecutor]:
     """Give threads to fit in; on an error or Ctrl-C nobody waits for them, and what has not begun never does."""
     # What NumPy sums in how many threads must not depend on the machine. OpenMP keeps its limit per thread.
     limit_openmp = partial(threadpool_limits, shared.recipe.threads, "openmp")
@@ -243,7 +243,7 @@ def _raise_first_error(jobs: Sequence[Future[Any]]) -> None:
             job.result()
 
 
-def _run_fold(protocol: Protocol, panel: Panel, fold: Fold) -> FoldResult:
+def _run_fold(protocol: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     name = f"fold {fold.number}" + (f" (as-of {fold.as_of:%Y-%m-%d})" if fold.as_of is not None else "")
     if protocol.watch is not None:
         protocol = replace(protocol, recipe=replace(protocol.recipe, watch=protocol.watch(fold.number)))
@@ -266,12 +266,12 @@ def _run_fold(protocol: Protocol, panel: Panel, fold: Fold) -> FoldResult:
     return FoldResult(fold, fitted, predictions, seconds)
 
 
-def _fit_rows(protocol: Protocol, panel: Panel, rows: Rows, name: str) -> Fitted:
+def _fit_rows(protocol: BacktestPlan, panel: Panel, rows: Rows, name: str) -> Fitted:
     labels = panel.frame["label"].to_numpy()[rows].astype(np.int8)
     early = validation = None
     if protocol.recipe.needs_validation:
         share = protocol.recipe.validation_share
-        early, validation = latest(
+        early, validation = split_off_latest(
             panel.frame, rows, share=share, horizon_days=protocol.horizon_days, seed=protocol.seed
         )
     try:

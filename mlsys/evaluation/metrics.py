@@ -221,7 +221,7 @@ def paired_difference(
 
 
 @dataclass(frozen=True)
-class Beside:
+class ScoreComparison:
     """One score beside the first of several on the same rows.
 
     Attributes
@@ -234,7 +234,7 @@ class Beside:
     difference: dict[str, Entry]
 
 
-def side_by_side(
+def compare_scores(
     predictions: pd.DataFrame,
     scores: Sequence[str],
     *,
@@ -242,7 +242,7 @@ def side_by_side(
     draws: int,
     seed: int,
     confidence: float = 0.95,
-) -> dict[str, Beside]:
+) -> dict[str, ScoreComparison]:
     """Measure several probabilities of the same rows on the same draws, each beside the first.
 
     Parameters
@@ -273,7 +273,8 @@ def side_by_side(
     measured = _measured(predictions, dict.fromkeys(scores, True), at=at, draws=draws, seed=seed)
     first = measured[scores[0]]
     return {
-        name: Beside(each.summary(confidence), each.minus(first).summary(confidence)) for name, each in measured.items()
+        name: ScoreComparison(each.summary(confidence), each.minus(first).summary(confidence))
+        for name, each in measured.items()
     }
 
 

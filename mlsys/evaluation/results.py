@@ -13,12 +13,12 @@ import pandas as pd
 
 from mlsys import __version__
 from mlsys.data.load import Loaded
-from mlsys.evaluation.backtest import Outcome
+from mlsys.evaluation.backtest import BacktestResult
 from mlsys.evaluation.explain import importances
 from mlsys.evaluation.report.card import render_card
 from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.plots import write_plots
-from mlsys.evaluation.report.summary import Facts
+from mlsys.evaluation.report.summary import RunFacts
 from mlsys.evaluation.schema import input_schema, reference
 from mlsys.evaluation.scores import write_scores
 from mlsys.pipeline.threshold import Threshold
@@ -31,7 +31,7 @@ TOP_LEADS = 10
 
 
 @dataclass(frozen=True)
-class Results:
+class RunResults:
     """Everything that a run found.
 
     Attributes
@@ -40,7 +40,7 @@ class Results:
         The resolved config, with ``choices`` and ``seed``.
     loaded : Loaded
         Panel and facts about the data.
-    outcome : Outcome
+    outcome : BacktestResult
         Fitted folds and the final model.
     metrics, audit : dict
         In the shapes of metrics.json and audit.json.
@@ -49,20 +49,20 @@ class Results:
 
     config: Mapping[str, Any]
     loaded: Loaded
-    outcome: Outcome
+    outcome: BacktestResult
     metrics: dict[str, Any]
     threshold: Threshold
     audit: dict[str, Any]
 
 
-def write_results(writer: RunWriter, results: Results, *, seconds: float) -> None:
+def write_results(writer: RunWriter, results: RunResults, *, seconds: float) -> None:
     """Write model, numbers and pages.
 
     Parameters
     ----------
     writer : RunWriter
         Of the run directory; ``finish`` is left to the caller.
-    results : Results
+    results : RunResults
     seconds : float
         How long the fits took, for the card.
     """
@@ -75,7 +75,7 @@ def write_results(writer: RunWriter, results: Results, *, seconds: float) -> Non
     _write_pages(writer, results, predictions, seconds)
 
 
-def _write_model(writer: RunWriter, results: Results) -> None:
+def _write_model(writer: RunWriter, results: RunResults) -> None:
     panel, final = results.loaded.panel, results.outcome.final
     rows = panel.frame.iloc[results.outcome.final_rows]
     save_model(final.pipeline, writer.folder)
@@ -87,7 +87,7 @@ def _write_model(writer: RunWriter, results: Results) -> None:
         writer.write_json("recipe.json", results.loaded.recipe)
 
 
-def _golden_inputs(results: Results) -> pd.DataFrame:
+def _golden_inputs(results: RunResults) -> pd.DataFrame:
     """Pick rows that show the model's range: the highest and lowest scores of the latest fold, and some between."""
     latest = results.outcome.folds[-1]
     order = np.argsort(-latest.predictions["score"].to_numpy(), kind="stable")
@@ -96,7 +96,7 @@ def _golden_inputs(results: Results) -> pd.DataFrame:
     return results.loaded.panel.inputs.iloc[rows].reset_index(drop=True)
 
 
-def _write_pages(writer: RunWriter, results: Results, predictions: pd.DataFrame, seconds: float) -> None:
+def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, seconds: float) -> None:
     panel = results.loaded.panel
     weights = importances(results.outcome.final.pipeline, panel.inputs, seed=int(results.config["seed"]))
     writer.write_json("importances.json", weights.to_dict("records"))
@@ -125,9 +125,9 @@ def _top_leads(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(best[["id", "as_of", "probability", "label"]])
 
 
-def _facts(writer: RunWriter, results: Results, predictions: pd.DataFrame, seconds: float) -> Facts:
+def _facts(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, seconds: float) -> RunFacts:
     loaded, config, here = results.loaded, results.config, Path.cwd()
-    facts: Facts = {
+    facts: RunFacts = {
         "run": str(writer.folder.relative_to(here) if writer.folder.is_relative_to(here) else writer.folder),
         "data": str(config["data"]["name"]),
         "source": next((str(config["data"][key]) for key in ("path", "dir", "url") if config["data"].get(key)), ""),

@@ -126,7 +126,7 @@ class Holdout:
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return the one fold."""
         if self.order == "random":
-            places, codes = _places(frame, self.seed)
+            places, codes = _shuffled_groups(frame, self.seed)
             _check_groups(len(places), 2, "data.group to name a column with more groups, or none")
             held_out = _held_out(places, self.share)[codes]
             return [Fold(0, _complete(frame, np.flatnonzero(~held_out)), np.flatnonzero(held_out))]
@@ -159,7 +159,7 @@ class GroupKFold:
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return one fold per part."""
-        places, codes = _places(frame, self.seed)
+        places, codes = _shuffled_groups(frame, self.seed)
         _check_groups(len(places), self.folds, f"split.folds={max(len(places), 2)} at most")
         parts = (places % self.folds)[codes]
         return [
@@ -168,7 +168,7 @@ class GroupKFold:
         ]
 
 
-def folds_of(split: Split, frame: pd.DataFrame, search: tuple[int, int] | None) -> list[Fold]:
+def reported_folds(split: Split, frame: pd.DataFrame, search: tuple[int, int] | None) -> list[Fold]:
     """Return the folds that a run reports: all of the split, or those that the search which chose it did not see.
 
     Parameters
@@ -181,11 +181,13 @@ def folds_of(split: Split, frame: pd.DataFrame, search: tuple[int, int] | None) 
     """
     if search is None:
         return split.split(frame)
-    seen, unseen = divided(split, frame, searched=search[0], held_out=search[1])
+    seen, unseen = search_and_holdout_folds(split, frame, searched=search[0], held_out=search[1])
     return unseen or seen
 
 
-def divided(split: Split, frame: pd.DataFrame, *, searched: int, held_out: int) -> tuple[list[Fold], list[Fold]]:
+def search_and_holdout_folds(
+    split: Split, frame: pd.DataFrame, *, searched: int, held_out: int
+) -> tuple[list[Fold], list[Fold]]:
     """Part a panel's rows for a search: folds that its trials are judged on, and later ones that no trial sees.
 
     Parameters
@@ -221,7 +223,9 @@ def divided(split: Split, frame: pd.DataFrame, *, searched: int, held_out: int) 
     return folds[:searched], late
 
 
-def latest(frame: pd.DataFrame, train: Rows, *, share: float, horizon_days: int, seed: int) -> tuple[Mask, Mask]:
+def split_off_latest(
+    frame: pd.DataFrame, train: Rows, *, share: float, horizon_days: int, seed: int
+) -> tuple[Mask, Mask]:
     """Part training rows into earlier and latest ones.
 
     Parameters
@@ -245,7 +249,7 @@ def latest(frame: pd.DataFrame, train: Rows, *, share: float, horizon_days: int,
     rows = frame.iloc[train]
     times = rows["as_of"]
     if times.isna().any():
-        places, codes = _places(rows, seed)
+        places, codes = _shuffled_groups(rows, seed)
         validation = _held_out(places, share)[codes]
         return ~validation, validation
     start = times.quantile(1 - share, interpolation="lower")
@@ -258,7 +262,7 @@ def _known(times: pd.Series[Any], start: Any, horizon_days: int) -> Mask:  # noq
     return np.asarray(known, dtype=np.bool_)
 
 
-def _places(frame: pd.DataFrame, seed: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+def _shuffled_groups(frame: pd.DataFrame, seed: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
     """Shuffle the groups, those with positive rows first, so that dealing them in turn gives each part its share.
 
     Returns

@@ -16,7 +16,7 @@ LOGIT_MARGIN = 1e-12  # in the fit: one score that is nearly 0 or 1 must not dec
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CalibrationData:
     """What a calibrator may learn from.
 
     Attributes
@@ -40,7 +40,7 @@ class Calibrator(Protocol):
 
     needs_scores: bool
 
-    def fit(self, evidence: Evidence) -> Calibration:
+    def fit(self, evidence: CalibrationData) -> Calibration:
         """Return the map from scores to probabilities."""
         ...
 
@@ -51,7 +51,7 @@ class Identity:
 
     needs_scores = False
 
-    def fit(self, evidence: Evidence) -> Calibration:  # noqa: ARG002
+    def fit(self, evidence: CalibrationData) -> Calibration:  # noqa: ARG002
         """Return the identity."""
         return Calibration.none()
 
@@ -70,7 +70,7 @@ class Prior:
 
     needs_scores = False
 
-    def fit(self, evidence: Evidence) -> Calibration:
+    def fit(self, evidence: CalibrationData) -> Calibration:
         """Return the shift."""
         return Calibration.prior(evidence.learned_prior, evidence.prior)
 
@@ -81,7 +81,7 @@ class Auto:
 
     needs_scores = False
 
-    def fit(self, evidence: Evidence) -> Calibration:
+    def fit(self, evidence: CalibrationData) -> Calibration:
         """Return the shift or the identity."""
         changed = abs(evidence.learned_prior - evidence.prior) > 1e-3 * evidence.prior
         return Prior().fit(evidence) if changed else Calibration.none()
@@ -98,7 +98,7 @@ class Sigmoid:
 
     needs_scores = True
 
-    def fit(self, evidence: Evidence) -> Calibration:
+    def fit(self, evidence: CalibrationData) -> Calibration:
         """Return slope and intercept."""
         from sklearn.linear_model import LogisticRegression
 
@@ -128,7 +128,7 @@ class Isotonic:
 
     needs_scores = True
 
-    def fit(self, evidence: Evidence) -> Calibration:
+    def fit(self, evidence: CalibrationData) -> Calibration:
         """Return the function's corners."""
         from sklearn.isotonic import IsotonicRegression
 
@@ -140,7 +140,7 @@ class Isotonic:
         return Calibration.isotonic(model.X_thresholds_, model.y_thresholds_)
 
 
-def _required(evidence: Evidence) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+def _required(evidence: CalibrationData) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     if evidence.scores is None or evidence.labels is None or len(np.unique(evidence.labels)) < 2:
         raise FitError(
             "The latest training rows hold no converters to calibrate on. Use calibration=auto or prior, which need "

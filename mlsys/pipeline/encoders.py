@@ -107,7 +107,7 @@ class Ordinal:
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetRate:
     """Each level becomes its smoothed, cross-fitted conversion rate; unseen levels get the mean.
 
     Parameters

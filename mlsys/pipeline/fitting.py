@@ -16,9 +16,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from mlsys.errors import FitError, MlsysError
-from mlsys.pipeline.calibration import Calibrator, Evidence
+from mlsys.pipeline.calibration import CalibrationData, Calibrator
 from mlsys.pipeline.encoders import Encoder, outputs_of
-from mlsys.pipeline.requirements import learned_prior, needs_of
+from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.stopping import EarlyStopper, IterationCallback, ValidationSet, validation_weights
 from mlsys.pipeline.traits import traits_of
@@ -32,7 +32,7 @@ Scored: TypeAlias = tuple[NDArray[np.float64], Labels]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PipelineSpec:
     """Everything that decides a fit, besides the rows.
 
     Attributes
@@ -121,7 +121,7 @@ class Fitted:
         return np.asarray(self.pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
 
 
-def fit(recipe: Recipe, rows: Training) -> Fitted:
+def fit(recipe: PipelineSpec, rows: Training) -> Fitted:
     """Fit a pipeline on training rows.
 
     Raises
@@ -132,14 +132,14 @@ def fit(recipe: Recipe, rows: Training) -> Fitted:
     _check_classes(rows.labels)
     trees, evidence = _fit_for_validation(recipe, rows) if recipe.needs_validation else (None, (None, None))
     pipeline, prior = _fit(recipe, rows.inputs, rows.labels, trees=trees)
-    calibration = recipe.calibrator.fit(Evidence(prior, float(rows.labels.mean()), *evidence))
+    calibration = recipe.calibrator.fit(CalibrationData(prior, float(rows.labels.mean()), *evidence))
     return Fitted(pipeline, calibration, trees)
 
 
-def _fit_for_validation(recipe: Recipe, rows: Training) -> tuple[int | None, Scored | tuple[None, None]]:
+def _fit_for_validation(recipe: PipelineSpec, rows: Training) -> tuple[int | None, Scored | tuple[None, None]]:
     """Fit on the earlier rows, to learn from the latest how many trees help and what scores mean."""
     try:
-        early, latest = _parted(rows)
+        early, latest = _split_rows(rows)
         pipeline, _ = _fit(recipe, *early, held_out=latest)
     except FitError as error:
         if recipe.calibrator.needs_scores:
@@ -156,7 +156,7 @@ def _fit_for_validation(recipe: Recipe, rows: Training) -> tuple[int | None, Sco
     return trees, (Fitted(pipeline, Calibration.none()).scores(latest[0]), latest[1])
 
 
-def _parted(rows: Training) -> tuple[Labelled, Labelled]:
+def _split_rows(rows: Training) -> tuple[Labelled, Labelled]:
     """Return the earlier and the latest training rows."""
     parts = []
     for name, mask in (("earlier", rows.early), ("latest", rows.validation)):
@@ -167,7 +167,12 @@ def _parted(rows: Training) -> tuple[Labelled, Labelled]:
 
 
 def _fit(
-    recipe: Recipe, inputs: pd.DataFrame, labels: Labels, *, trees: int | None = None, held_out: Labelled | None = None
+    recipe: PipelineSpec,
+    inputs: pd.DataFrame,
+    labels: Labels,
+    *,
+    trees: int | None = None,
+    held_out: Labelled | None = None,
 ) -> tuple[Pipeline, float]:
     """Return the fitted pipeline and the prior that its estimator learned."""
     if isinstance(recipe.estimator, VotingClassifier):
@@ -188,7 +193,7 @@ def _fit(
         ) from error
 
 
-def _fit_vote(recipe: Recipe, inputs: pd.DataFrame, labels: Labels) -> tuple[Pipeline, float]:
+def _fit_vote(recipe: PipelineSpec, inputs: pd.DataFrame, labels: Labels) -> tuple[Pipeline, float]:
     """Fit each member with the encoding that suits it: one for all would have to be the poorest, without gaps.
 
     The vote believes in the mean of what its members believe in, which is exact where all have the same class weights.
@@ -202,9 +207,14 @@ def _fit_vote(recipe: Recipe, inputs: pd.DataFrame, labels: Labels) -> tuple[Pip
     return Pipeline([("model", averaging)]), float(np.average([prior for _, prior in fits], weights=vote.weights))
 
 
-def _fit_encoded(recipe: Recipe, estimator: Any, rows: Labelled, held_out: Labelled | None) -> tuple[Pipeline, float]:  # noqa: ANN401
+def _fit_encoded(
+    recipe: PipelineSpec,
+    estimator: Any,  # noqa: ANN401
+    rows: Labelled,
+    held_out: Labelled | None,
+) -> tuple[Pipeline, float]:
     traits = traits_of(estimator)
-    encoder = recipe.encoder.build(recipe.numbers, recipe.categories, needs_of(estimator, recipe.sampler))
+    encoder = recipe.encoder.build(recipe.numbers, recipe.categories, requirements_of(estimator, recipe.sampler))
     encoded, labels = encoder.fit_transform(*rows), rows[1]
     if recipe.sampler is not None:
         encoded, labels = resample(recipe.sampler, encoded, labels, outputs_of(encoder))
@@ -240,7 +250,7 @@ def _validation_weights(
     return validation_weights(labels, prior=float(before.mean()), learned_prior=learned)
 
 
-def _prepared(recipe: Recipe, trees: int | None) -> Any:  # noqa: ANN401
+def _prepared(recipe: PipelineSpec, trees: int | None) -> Any:  # noqa: ANN401
     estimator, traits = clone(recipe.estimator), traits_of(recipe.estimator)
     parameters = dict(traits.fit_parameters)
     if traits.threads is not None:

@@ -35,7 +35,7 @@ class InputRequirements:
     scaled: bool
 
 
-def needs_of(estimator: object, sampler: object | None) -> InputRequirements:
+def requirements_of(estimator: object, sampler: object | None) -> InputRequirements:
     """Return what an estimator behind a sampler can be given.
 
     Samplers that interpolate take neither missing numbers nor, but for SMOTENC, categories.

@@ -14,8 +14,8 @@ from sklearn.pipeline import Pipeline
 from mlsys.errors import FitError
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.encoders import Encoder
-from mlsys.pipeline.fitting import Recipe, Training, fit
-from mlsys.pipeline.requirements import needs_of
+from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.requirements import requirements_of
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.model_io import untrusted_types
 
@@ -65,7 +65,7 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
     inner = {"": estimator, **estimator.get_params(deep=True)}
     named = [value.get_params()[traits.column] for value in inner.values() if (traits := traits_of(value)).column]
     numbers = [*dict.fromkeys([*NUMBERS, *named])]
-    transformer = encoder.build(numbers, CATEGORIES, needs_of(estimator, None))
+    transformer = encoder.build(numbers, CATEGORIES, requirements_of(estimator, None))
     steps: list[Any] = [transformer, estimator]
     try:
         steps += [step for _, step in _fitted(encoder, _with_one_iteration(estimator, inner), numbers).steps]
@@ -91,7 +91,7 @@ def _fitted(encoder: Encoder, estimator: Any, numbers: list[str]) -> Pipeline:  
     labels = (np.arange(ROWS) % 2).astype(np.int8)
     values = {name: np.arange(ROWS, dtype=np.float64) * 7 % 11 for name in numbers}
     levels = {name: pd.Series(np.where(np.arange(ROWS) % 3, "a", "b"), dtype="str") for name in CATEGORIES}
-    recipe = Recipe(encoder, None, estimator, Identity(), numbers, CATEGORIES, stop_after=None)
+    recipe = PipelineSpec(encoder, None, estimator, Identity(), numbers, CATEGORIES, stop_after=None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it did not converge, say, is no news here
         return fit(recipe, Training(pd.DataFrame(values | levels), labels)).pipeline

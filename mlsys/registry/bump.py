@@ -9,7 +9,7 @@ from typing import Any
 from mlsys.errors import ConfigError, Problem
 from mlsys.registry.names import PARTS, Part
 from mlsys.runs import Run
-from mlsys.runs.config_diff import ABSENT, flat
+from mlsys.runs.config_diff import ABSENT, flatten
 
 # Config keys that say where a run found its data and where it is shown, not what it is.
 ELSEWHERE = (
@@ -101,7 +101,7 @@ def _field_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 def _config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    old, new = flat(before), flat(after)
+    old, new = flatten(before), flatten(after)
     for key in [*old, *(key for key in new if key not in old)]:
         if any(key == each or key.startswith(f"{each}.") for each in ELSEWHERE):
             continue

@@ -11,12 +11,12 @@ from mlsys.evaluation.comparison.candidates import Candidate
 from mlsys.evaluation.comparison.rows import Alignment
 from mlsys.evaluation.formats import bounds, count, point
 from mlsys.evaluation.metric_table import find_metric
-from mlsys.evaluation.metrics import Beside, side_by_side
+from mlsys.evaluation.metrics import ScoreComparison, compare_scores
 from mlsys.registry.settings import GateSettings
 
 
 @dataclass(frozen=True)
-class Contest:
+class Challenge:
     """How a candidate compares with the champion.
 
     Attributes
@@ -37,7 +37,7 @@ class Contest:
     message: str = ""
 
 
-def contest(champion: Candidate, other: Candidate, settings: GateSettings) -> Contest:
+def compare_with_champion(champion: Candidate, other: Candidate, settings: GateSettings) -> Challenge:
     """Compare a candidate with the champion.
 
     Rows are the same entity at the same as-of with its whole label window over; they may come from data of two days.
@@ -54,19 +54,19 @@ def contest(champion: Candidate, other: Candidate, settings: GateSettings) -> Co
     alignment = Alignment([ours, theirs])
     shared = alignment.shared(0, 1)
     if not len(shared):
-        return Contest(
+        return Challenge(
             False, f"No test row is shared with the champion ({_tested(theirs)}; the champion {_tested(ours)})."
         )
     if not alignment.is_certain(0, 1):
-        return Contest(False, "Ids are repeated and the rows differ, so it cannot be told which rows are the same.")
+        return Challenge(False, "Ids are repeated and the rows differ, so it cannot be told which rows are the same.")
     first, second = ours.iloc[shared.first], theirs.iloc[shared.second]
     unequal = int((first["label"].to_numpy() != second["label"].to_numpy()).sum())
     if unequal:
-        return Contest(False, f"{count(unequal)} of {count(len(shared))} shared test rows have another outcome.")
+        return Challenge(False, f"{count(unequal)} of {count(len(shared))} shared test rows have another outcome.")
     rows = first[[name for name in ("id", "fold", "label", "value") if name in first]].reset_index(drop=True)
     rows = rows.assign(champion=first["probability"].to_numpy(), candidate=second["probability"].to_numpy())
     together = _tested_together(first, second)
-    found = side_by_side(
+    found = compare_scores(
         rows if together else rows.assign(fold=0),
         ["champion", "candidate"],
         at=settings.at,
@@ -75,7 +75,7 @@ def contest(champion: Candidate, other: Candidate, settings: GateSettings) -> Co
         confidence=settings.confidence,
     )
     label = f"The same, on {count(len(shared))} shared test rows{'' if together else ', whose folds differ'}."
-    return Contest(True, label, *_verdict(found, settings))
+    return Challenge(True, label, *_verdict(found, settings))
 
 
 def _settled(candidate: Candidate) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def _tested_together(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     return len(np.unique(folds, axis=0)) == len(np.unique(folds[:, 0])) == len(np.unique(folds[:, 1]))
 
 
-def _verdict(found: dict[str, Beside], settings: GateSettings) -> tuple[bool, str]:
+def _verdict(found: dict[str, ScoreComparison], settings: GateSettings) -> tuple[bool, str]:
     name, text = settings.metric, find_metric(settings.metric)
     difference = found["candidate"].difference.get(name)
     value, ends = point(difference), bounds(difference)

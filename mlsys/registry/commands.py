@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from mlsys.errors import ConfigError, Problem, RegistryError
 from mlsys.registry.bump import Rise, needed, raised
-from mlsys.registry.gate import Verdict, judge
+from mlsys.registry.gate import GateResult, evaluate_gate
 from mlsys.registry.history import Entry, State
 from mlsys.registry.names import CHAMPION, Part, Reference, Version, check_alias, check_name
 from mlsys.registry.settings import GateSettings
-from mlsys.registry.store import Draft, Plan, Store
+from mlsys.registry.store import Draft, Plan, RegistryStore
 from mlsys.runs import Run
 
 FIRST = Version(1, 0, 0)
@@ -40,14 +40,14 @@ class Promoted:
     Attributes
     ----------
     version : str
-    verdict : Verdict or None
+    verdict : GateResult or None
         The gate's; None where it is the champion already.
     entry : Entry or None
         What was done; None where nothing was.
     """
 
     version: str
-    verdict: Verdict | None
+    verdict: GateResult | None
     entry: Entry | None
 
     @property
@@ -56,12 +56,12 @@ class Promoted:
         return self.verdict is None or self.entry is not None
 
 
-def add(store: Store, run: Run, name: str, *, bump: Part | None = None, why: str | None = None) -> Added:
+def add(store: RegistryStore, run: Run, name: str, *, bump: Part | None = None, why: str | None = None) -> Added:
     """Keep a run as the next version of a model.
 
     Parameters
     ----------
-    store : Store
+    store : RegistryStore
     run : Run
         Complete, every file compared with its digest.
     name : str
@@ -101,7 +101,7 @@ def add(store: Store, run: Run, name: str, *, bump: Part | None = None, why: str
     return done[-1]
 
 
-def _next(store: Store, state: State, run: Run, bump: Part | None) -> tuple[str, Rise]:
+def _next(store: RegistryStore, state: State, run: Run, bump: Part | None) -> tuple[str, Rise]:
     if state.latest is None:
         return str(FIRST), Rise("major", ("the first version",))
     if bump == "major":  # nothing that changed could ask for more
@@ -113,13 +113,13 @@ def _next(store: Store, state: State, run: Run, bump: Part | None) -> tuple[str,
 
 
 def promote(
-    store: Store, reference: Reference, settings: GateSettings, *, why: str | None = None, force: bool = False
+    store: RegistryStore, reference: Reference, settings: GateSettings, *, why: str | None = None, force: bool = False
 ) -> Promoted:
     """Make a version the champion if it passes the gate.
 
     Parameters
     ----------
-    store : Store
+    store : RegistryStore
     reference : Reference
         A bare name is the latest version.
     settings : GateSettings
@@ -138,7 +138,7 @@ def promote(
         version = state.version_of(reference, state.latest)
         if version == state.champion:
             return Promoted(version, None, None)
-        verdict = judge(store, state, version, settings)
+        verdict = evaluate_gate(store, state, version, settings)
         if not verdict.passed and not force:
             return Promoted(version, verdict, None)
         draft = Draft("promote", CHAMPION, state.champion, version, why, _findings(verdict, settings))
@@ -156,11 +156,11 @@ def _unless_moved(draft: Draft) -> Plan:
     return lambda state: draft if state.champion == draft.before else None
 
 
-def _findings(verdict: Verdict, settings: GateSettings) -> dict[str, object]:
+def _findings(verdict: GateResult, settings: GateSettings) -> dict[str, object]:
     return {"forced": not verdict.passed, "gate": verdict.to_dict(), "settings": settings.model_dump()}
 
 
-def rollback(store: Store, name: str, *, why: str | None = None) -> Entry:
+def rollback(store: RegistryStore, name: str, *, why: str | None = None) -> Entry:
     """Return to the champion before this one; no gate is asked, since it was champion before.
 
     Raises
@@ -184,7 +184,7 @@ def rollback(store: Store, name: str, *, why: str | None = None) -> Entry:
     return entry
 
 
-def set_alias(store: Store, reference: Reference, alias: str, *, why: str | None = None) -> Entry | None:
+def set_alias(store: RegistryStore, reference: Reference, alias: str, *, why: str | None = None) -> Entry | None:
     """Let an alias stand for a version; None where it does already.
 
     Raises
@@ -207,7 +207,7 @@ def set_alias(store: Store, reference: Reference, alias: str, *, why: str | None
     return store.move(reference.name, plan)
 
 
-def remove_alias(store: Store, name: str, alias: str, *, why: str | None = None) -> Entry:
+def remove_alias(store: RegistryStore, name: str, alias: str, *, why: str | None = None) -> Entry:
     """Let an alias stand for nothing.
 
     Raises

@@ -64,7 +64,7 @@ class FolderStore:
 
     def add(self, name: str, run: Run, plan: Plan) -> Entry | None:
         """Keep a copy of a run directory as a version."""
-        with self._alone(name) as entries:
+        with self._transaction(name) as entries:
             draft = plan(state_of(name, entries))
             if draft is None or draft.after is None:
                 return None
@@ -77,7 +77,7 @@ class FolderStore:
     def move(self, name: str, plan: Plan) -> Entry | None:
         """Let an alias stand for another version."""
         self.state(name)  # before anything is made
-        with self._alone(name) as entries:
+        with self._transaction(name) as entries:
             draft = plan(state_of(name, entries))
             if draft is None:
                 return None
@@ -103,7 +103,7 @@ class FolderStore:
             return self._findings(name)
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[list[Entry]]:
+    def _transaction(self, name: str) -> Iterator[list[Entry]]:
         """Keep other commands away, clean up after killed ones, and give the history."""
         check_name(name)
         try:

@@ -11,10 +11,10 @@ from typing import Any
 from mlsys.errors import MlsysError
 from mlsys.evaluation.comparison.candidates import Candidate, candidate
 from mlsys.evaluation.comparison.comparability import kind_of_data, other_label
-from mlsys.registry.challenge import contest
+from mlsys.registry.challenge import compare_with_champion
 from mlsys.registry.history import State
 from mlsys.registry.settings import GateSettings
-from mlsys.registry.store import Store
+from mlsys.registry.store import RegistryStore
 from mlsys.runs import Run
 from mlsys.runs.golden import check_golden
 
@@ -22,7 +22,7 @@ SAME = {"id": "entity", "as_of": "as-of", "target": "target", "positive": "posit
 
 
 @dataclass(frozen=True)
-class Check:
+class GateCheck:
     """One thing that was asked for.
 
     Attributes
@@ -40,7 +40,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateResult:
     """What the gate says of a version.
 
     Attributes
@@ -53,7 +53,7 @@ class Verdict:
 
     version: str
     champion: str | None
-    checks: tuple[Check, ...]
+    checks: tuple[GateCheck, ...]
 
     @property
     def passed(self) -> bool:
@@ -65,12 +65,12 @@ class Verdict:
         return {"champion": self.champion, "passed": self.passed, "checks": [asdict(check) for check in self.checks]}
 
 
-def judge(store: Store, state: State, version: str, settings: GateSettings) -> Verdict:
+def evaluate_gate(store: RegistryStore, state: State, version: str, settings: GateSettings) -> GateResult:
     """Hold a version against what is asked for, and against the champion where there is one.
 
     Parameters
     ----------
-    store : Store
+    store : RegistryStore
     state : State
         Of the model.
     version : str
@@ -78,7 +78,7 @@ def judge(store: Store, state: State, version: str, settings: GateSettings) -> V
 
     Returns
     -------
-    Verdict
+    Comparability
 
     Raises
     ------
@@ -89,43 +89,43 @@ def judge(store: Store, state: State, version: str, settings: GateSettings) -> V
         run = stack.enter_context(store.opened(state, version))
         checks = [_golden(run, settings), _audit(run, settings)]
         if state.champion is None:
-            checks.append(Check("champion", True, "There is none yet to be compared with."))
+            checks.append(GateCheck("champion", True, "There is none yet to be compared with."))
         else:
             try:
                 champion = stack.enter_context(store.opened(state, state.champion))
             except MlsysError as error:
-                checks.append(Check("champion", False, f"The champion {state.champion} cannot be read: {error}"))
+                checks.append(GateCheck("champion", False, f"The champion {state.champion} cannot be read: {error}"))
             else:
                 checks += _against(champion, run, settings)
-    return Verdict(version, state.champion, tuple(checks))
+    return GateResult(version, state.champion, tuple(checks))
 
 
-def _golden(run: Run, settings: GateSettings) -> Check:
+def _golden(run: Run, settings: GateSettings) -> GateCheck:
     try:
         check_golden(run, tolerance=settings.golden)
     except (MlsysError, KeyError, ValueError) as error:  # the latter two: files that lack what golden rows need
-        return Check("golden rows", False, str(error))
-    return Check("golden rows", True, f"All {len(run.golden)} are reproduced.")
+        return GateCheck("golden rows", False, str(error))
+    return GateCheck("golden rows", True, f"All {len(run.golden)} are reproduced.")
 
 
-def _audit(run: Run, settings: GateSettings) -> Check:
+def _audit(run: Run, settings: GateSettings) -> GateCheck:
     status = run.audit.get("status")
     wanting = [f"{check['name']} ({check['status']})" for check in run.audit["checks"] if check["status"] != "pass"]
     found = f"Its verdict is {status}{': ' + ', '.join(wanting) if wanting else ''}."
     passed = status == "pass" or (status == "warn" and settings.audit == "warn")
-    return Check("audit", passed, found if passed else f"{found} The run's card says what to do.")
+    return GateCheck("audit", passed, found if passed else f"{found} The run's card says what to do.")
 
 
-def _against(champion: Run, run: Run, settings: GateSettings) -> Iterator[Check]:
+def _against(champion: Run, run: Run, settings: GateSettings) -> Iterator[GateCheck]:
     ours, theirs = (candidate(each, each.name, Path()) for each in (champion, run))
     others = [*_other_task(champion, run), *_other_label(ours, theirs)]
     if others:
-        yield Check("task and label", False, f"Other than the champion's: {'; '.join(others)}.")
+        yield GateCheck("task and label", False, f"Other than the champion's: {'; '.join(others)}.")
         return
-    found = contest(ours, theirs, settings)
-    yield Check("task and label", found.same_label, found.label)
+    found = compare_with_champion(ours, theirs, settings)
+    yield GateCheck("task and label", found.same_label, found.label)
     if found.same_label:
-        yield Check(settings.metric, found.passed, found.message)
+        yield GateCheck(settings.metric, found.passed, found.message)
 
 
 def _other_task(champion: Run, run: Run) -> Iterator[str]:

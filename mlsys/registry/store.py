@@ -56,7 +56,7 @@ class Finding:
     problem: str
 
 
-class Store(Protocol):
+class RegistryStore(Protocol):
     """A place that keeps registered models."""
 
     @property

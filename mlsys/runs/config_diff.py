@@ -10,7 +10,7 @@ ABSENT = "(absent)"
 NAMES = frozenset({"search.trial"})
 
 
-def flat(value: object, prefix: str = "") -> dict[str, Any]:
+def flatten(value: object, prefix: str = "") -> dict[str, Any]:
     """Return a config as one level of dotted keys; lists stay whole.
 
     Examples
@@ -23,11 +23,11 @@ def flat(value: object, prefix: str = "") -> dict[str, Any]:
     return {
         key: leaf
         for name, entry in value.items()
-        for key, leaf in flat(entry, f"{prefix}.{name}" if prefix else str(name)).items()
+        for key, leaf in flatten(entry, f"{prefix}.{name}" if prefix else str(name)).items()
     }
 
 
-def differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def differing_keys(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return the keys whose values are not the same in all configs, with each config's value.
 
     Parameters
@@ -45,7 +45,7 @@ def differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     >>> differing([{"seed": 0, "model": {"depth": 3}}, {"seed": 0, "model": {"C": 1.0}}])
     {'model.depth': [3, '(absent)'], 'model.C': ['(absent)', 1.0]}
     """
-    flats = [flat(config) for config in configs]
+    flats = [flatten(config) for config in configs]
     keys = dict.fromkeys(key for each in flats for key in each)
     found = {key: [each.get(key, ABSENT) for each in flats] for key in keys if key not in NAMES}
     unequal = {key: values for key, values in found.items() if any(not _same(values[0], value) for value in values)}

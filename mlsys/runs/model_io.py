@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from mlsys.errors import RunError
 from mlsys.runs.canonical import SCHEMA, canonical
 from mlsys.runs.files import write_atomic
-from mlsys.runs.object_graph import parts
+from mlsys.runs.object_graph import walk_objects
 from mlsys.runs.trusted import TRUSTED_TYPES
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _forget_training_moment(pipeline: object) -> None:
     catboost = sys.modules.get("catboost")  # a pipeline that holds a CatBoost model has imported it
     if catboost is None:
         return
-    for part in parts(pipeline):
+    for part in walk_objects(pipeline):
         if isinstance(part, catboost.CatBoost) and part.is_fitted():
             metadata = part.get_metadata()
             metadata["train_finish_time"] = metadata["model_guid"] = ""

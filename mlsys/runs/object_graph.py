@@ -8,7 +8,7 @@ from typing import Any
 LEAVES = (str, bytes, bytearray, int, float, complex, type(None), type)
 
 
-def parts(model: object) -> Iterator[Any]:
+def walk_objects(model: object) -> Iterator[Any]:
     """Yield ``model`` and every object below it, each once, an owner before what it holds.
 
     Goes through attributes, mappings, lists, tuples, sets and object arrays; numbers and text are not yielded.

@@ -33,7 +33,7 @@ CODE = (
 PACKAGES = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "scipy", "skops")
 
 
-class Scorer:
+class RunModel:
     """Predicts as the run did.
 
     Parameters
@@ -68,5 +68,5 @@ class Scorer:
         return pd.DataFrame({"score": score, "probability": probability}, index=model_input.index)
 
 
-def _load_pyfunc(path: str) -> Scorer:
-    return Scorer(Run.open(path, verify=False))
+def _load_pyfunc(path: str) -> RunModel:
+    return RunModel(Run.open(path, verify=False))

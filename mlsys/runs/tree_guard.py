@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import RunError
-from mlsys.runs.object_graph import parts
+from mlsys.runs.object_graph import walk_objects
 
 
 def check_trees(model: object) -> None:
@@ -31,7 +31,7 @@ def check_trees(model: object) -> None:
         If a child index leaves its tree or leads back, a feature index is not below the number of inputs of the
         estimator that owns the tree, or the members of an ensemble disagree on that number.
     """
-    for part in parts(model):
+    for part in walk_objects(model):
         attributes = getattr(part, "__dict__", {})
         inputs = attributes.get("n_features_in_", 0)
         if "tree_" in attributes:

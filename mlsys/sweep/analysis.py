@@ -104,7 +104,7 @@ class Importances:
 
 
 @dataclass(frozen=True)
-class Findings:
+class SweepAnalysis:
     """What a sweep's trials say.
 
     Attributes
@@ -324,12 +324,12 @@ def plain(value: Any) -> str:  # noqa: ANN401
     return f"{float(text):.9f}".rstrip("0").rstrip(".") if abs(value) < 1 else f"{float(text):.0f}"
 
 
-def trials_in_words(number: int) -> str:
+def count_trials(number: int) -> str:
     """Return a number of trials.
 
     Examples
     --------
-    >>> trials_in_words(1), trials_in_words(1200)
+    >>> count_trials(1), count_trials(1200)
     ('1 trial', '1,200 trials')
     """
     return f"{number:,} trial{'' if number == 1 else 's'}"

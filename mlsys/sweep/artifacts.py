@@ -11,14 +11,14 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 
 from mlsys.runs.files import write_atomic
-from mlsys.sweep.results import Results
+from mlsys.sweep.results import SweepResults
 from mlsys.sweep.study import count
 from mlsys.sweep.trials import failures
 
 RESULTS, TRIALS, REPORT = "optimization_results.yaml", "trials.parquet", "report.html"
 
 
-def write_results(results: Results) -> None:
+def write_results(results: SweepResults) -> None:
     """Write everything that a sweep leaves beside its runs, over what an earlier stop left."""
     folder = results.sweep.folder
     write_atomic(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(summary(results))).encode())
@@ -32,7 +32,7 @@ def write_results(results: Results) -> None:
     write_atomic(folder / REPORT, renderer()(results).encode())
 
 
-def renderer() -> Callable[[Results], str]:
+def renderer() -> Callable[[SweepResults], str]:
     """Return what writes the report; matplotlib is loaded only here, which takes a second."""
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells everybody that it made a cache of fonts
     from mlsys.sweep.report.html import render_sweep
@@ -40,7 +40,7 @@ def renderer() -> Callable[[Results], str]:
     return render_sweep
 
 
-def summary(results: Results) -> dict[str, Any]:
+def summary(results: SweepResults) -> dict[str, Any]:
     """Return the content of optimization_results.yaml: hydra-optuna-sweeper's keys, and more."""
     counts = count(results.trials)
     found: dict[str, Any] = {"name": "optuna"}

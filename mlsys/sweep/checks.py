@@ -56,9 +56,9 @@ def check_trials(sweep: Sweep) -> None:
         Listing every problem.
     """
     if "search" in sweep.config and sweep.workers > 1 and sweep.settings.executor == "local":
-        from mlsys.sweep.executors import ask_apart
+        from mlsys.sweep.executors import call_in_subprocess
 
-        problems = ask_apart(trial_problems, sweep)  # where all that a trial needs is loaded already
+        problems = call_in_subprocess(trial_problems, sweep)  # where all that a trial needs is loaded already
     else:
         problems = trial_problems(sweep)
     if problems:

@@ -207,7 +207,7 @@ class Flag:
         return self._set
 
 
-def run_apart(sweep: Sweep, number: int, overrides: list[str], subdir: str) -> None:
+def run_in_subprocess(sweep: Sweep, number: int, overrides: list[str], subdir: str) -> None:
     """Run one job in a process of its own, so that this one need not load what training needs.
 
     Raises
@@ -229,7 +229,7 @@ def run_apart(sweep: Sweep, number: int, overrides: list[str], subdir: str) -> N
         )
 
 
-def ask_apart(question: Callable[[Sweep], T], sweep: Sweep) -> T:
+def call_in_subprocess(question: Callable[[Sweep], T], sweep: Sweep) -> T:
     """Ask something of a sweep in a process of its own, so that this one need not load what training needs.
 
     Raises
@@ -282,13 +282,13 @@ def _loads(payload: bytes) -> Sweep:
 def _process(payload: Any, number: int, stopping: Any, errors: Any) -> None:  # noqa: ANN401
     _leave_interrupts_to_parent()
     _die_with_parent()
-    _alone(errors, lambda: work(_loads(payload.raw), number, lambda: bool(stopping.value)))
+    _report_errors(errors, lambda: work(_loads(payload.raw), number, lambda: bool(stopping.value)))
 
 
 def _one_job(payload: Any, number: int, overrides: list[str], subdir: str, errors: Any) -> None:  # noqa: ANN401
     _leave_interrupts_to_parent()
     _die_with_parent()
-    _alone(errors, lambda: run_hydra_job(_loads(payload.raw), number, overrides, subdir))
+    _report_errors(errors, lambda: run_hydra_job(_loads(payload.raw), number, overrides, subdir))
 
 
 def _answer(question: Callable[[Sweep], object], payload: Any, sender: Any) -> None:  # noqa: ANN401
@@ -306,7 +306,7 @@ def _ray_task(payload: bytes, number: int, flag: Any) -> None:  # noqa: ANN401
     work(_loads(payload), number, lambda: bool(ray.get(flag.is_set.remote())))
 
 
-def _alone(errors: Any, do: Callable[[], object]) -> None:  # noqa: ANN401
+def _report_errors(errors: Any, do: Callable[[], object]) -> None:  # noqa: ANN401
     """Do a process's one thing; what it raises goes to the parent."""
     try:
         do()

@@ -20,7 +20,7 @@ from mlsys.sweep.study import Counts, count
 from mlsys.sweep.trials import WORDS, best_trial, failures, named, short
 
 if TYPE_CHECKING:
-    from mlsys.sweep.results import Results
+    from mlsys.sweep.results import SweepResults
     from mlsys.sweep.study import SharedStudy
     from mlsys.sweep.worker import Sweep
 
@@ -96,7 +96,7 @@ class Progress:
                 self.say(self._line(trial, best))
         return trials
 
-    def summary(self, results: Results) -> None:
+    def summary(self, results: SweepResults) -> None:
         """Print what came out, on standard output."""
         counts = count(results.trials)
         console = Console(file=sys.stdout)

@@ -10,7 +10,7 @@ from optuna.trial import FixedTrial
 
 from mlsys.errors import RunError
 from mlsys.runs import Run
-from mlsys.sweep.results import Results, link
+from mlsys.sweep.results import SweepResults, link
 from mlsys.sweep.study import count
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 REFIT = "refit"
 
 
-def refit_winner(results: Results) -> None:
+def refit_winner(results: SweepResults) -> None:
     """Train the best trial's configuration as a run of its own, and let ``best`` point at it.
 
     The run directory is ``refit/TRIALS/NUMBER``: whoever goes on with more trials gets a new one, and loses none.
@@ -40,15 +40,15 @@ def refit_winner(results: Results) -> None:
     link(results.sweep.folder, folder)
 
 
-def _measured_on(results: Results) -> str:
+def _measured_on(results: SweepResults) -> str:
     by = f" (by {results.objectives[0]})" if len(results.objectives) > 1 else ""
     search = results.sweep.config.get("search") or {}
     held_out = search.get("holdout_folds")
     return f"{by}, and measuring it on the {held_out} latest folds, which no trial saw" if held_out else by
 
 
-def _run(results: Results, overrides: list[str], subdir: str) -> None:
-    from mlsys.sweep.executors import run_apart
+def _run(results: SweepResults, overrides: list[str], subdir: str) -> None:
+    from mlsys.sweep.executors import run_in_subprocess
     from mlsys.sweep.worker import run_hydra_job
 
     best, sweep = results.best, results.sweep
@@ -56,7 +56,7 @@ def _run(results: Results, overrides: list[str], subdir: str) -> None:
     if sweep.workers == 1 and sweep.settings.executor == "local":  # what training needs is loaded here already
         run_hydra_job(sweep, best.number, overrides, subdir)
     else:
-        run_apart(sweep, best.number, overrides, subdir)
+        run_in_subprocess(sweep, best.number, overrides, subdir)
 
 
 def _free(parent: Path, name: str) -> Path:

@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial
 from rich.table import Table
 
-from mlsys.sweep.analysis import Findings
+from mlsys.sweep.analysis import SweepAnalysis
 from mlsys.sweep.checks import objectives_of
 from mlsys.sweep.study import repeated_numbers
 from mlsys.sweep.trials import best_trial, short
@@ -27,7 +27,7 @@ TOP = 10  # rows of the leaderboard on the terminal
 
 
 @dataclass(frozen=True)
-class Results:
+class SweepResults:
     """A sweep's trials, and what they say.
 
     Attributes
@@ -52,11 +52,11 @@ class Results:
         return best_trial(self.trials, self.sweep.directions)
 
     @cached_property
-    def findings(self) -> Findings:
+    def findings(self) -> SweepAnalysis:
         """What the trials that count say: finished ones, each once."""
         repeated = repeated_numbers(self.trials)
         counted = [trial for trial in self.trials if trial.state.is_finished() and trial.number not in repeated]
-        return Findings(counted, self.objectives, self.sweep.directions)
+        return SweepAnalysis(counted, self.objectives, self.sweep.directions)
 
     @cached_property
     def rows(self) -> list[FrozenTrial]:

@@ -25,7 +25,7 @@ from mlsys.sweep.checks import check_study, check_trials, directions_of
 from mlsys.sweep.commands import resume_command
 from mlsys.sweep.progress import Progress
 from mlsys.sweep.refit import refit_winner
-from mlsys.sweep.results import Results
+from mlsys.sweep.results import SweepResults
 from mlsys.sweep.settings import SweepSettings, check_settings
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import STORAGE_ERRORS, SharedStudy, count, storage_error
@@ -117,7 +117,7 @@ def _run(sweep: Sweep, shared: SharedStudy) -> None:
                 _work(sweep, shared, progress)
     if not is_open:  # stopped at once: nothing was begun
         raise SystemExit(128 + received[-1])
-    results = Results(sweep, shared.trials(), study)
+    results = SweepResults(sweep, shared.trials(), study)
     try:
         if sweep.settings.refit and not received and _is_done(sweep, results):
             with _signals(progress, received):
@@ -149,7 +149,7 @@ def _open(sweep: Sweep, shared: SharedStudy) -> tuple[optuna.Study, Sweep]:
     return study, replace(sweep, begun=begun)
 
 
-def _is_done(sweep: Sweep, results: Results) -> bool:
+def _is_done(sweep: Sweep, results: SweepResults) -> bool:
     return results.best is not None and count(results.trials).finished >= sweep.settings.n_trials
 
 
@@ -170,13 +170,13 @@ def _check_failures(sweep: Sweep, shared: SharedStudy) -> None:
 
 def _work(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
     try:
-        _employ(sweep, shared, progress)
+        _start_workers(sweep, shared, progress)
     except (SweepError, *STORAGE_ERRORS) as error:
         what = error if isinstance(error, SweepError) else storage_error(error)
         raise SweepError(f"{what}\nNo finished trial is lost. Go on with:\n  {resume_command(sweep.folder)}") from error
 
 
-def _employ(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
+def _start_workers(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
     if sweep.workers == 1 and sweep.settings.executor == "local":
         work(sweep, 0, lambda: progress.stopping, lambda _: progress.update())
         progress.update()  # the last trial may have been another machine's

@@ -144,7 +144,7 @@ class SharedStudy:
         """
         return self._is_too_much(count(self.trials()[begun:]))
 
-    def is_over(self, begun: int) -> bool:
+    def is_complete(self, begun: int) -> bool:
         """Tell whether the study is full, or too many failed for it ever to be."""
         trials = self.trials()
         return count(trials).finished >= self.settings.n_trials or self._is_too_much(count(trials[begun:]))

@@ -161,7 +161,7 @@ def work(
                     run_trial(sweep, shared, trial, memory)
                     if after is not None:
                         after(shared)
-                elif shared.is_over(sweep.begun):
+                elif shared.is_complete(sweep.begun):
                     return
                 else:  # the last trials are under way elsewhere; one of them may have to be repeated
                     _pause(stopping)
@@ -175,7 +175,7 @@ def work(
 def run_trial(sweep: Sweep, shared: SharedStudy, trial: Trial, memory: Memory) -> None:
     """Run one trial's job and tell the study how it ended."""
     is_paired = isinstance(shared.study.pruner, PairedPruner | optuna.pruners.WilcoxonPruner)
-    current = WorkerTrial(trial, memory, averages=not is_paired and not reports_trees(sweep.config))
+    current = WorkerTrial(trial, memory, averages=not is_paired and not reports_iterations(sweep.config))
     try:
         with shared.heartbeat(trial):
             overrides = sweep.space.overrides(trial, sweep.config)
@@ -268,7 +268,7 @@ def as_values(result: Any, objectives: int) -> list[float]:  # noqa: ANN401
     return [float(value) for value in values]
 
 
-def reports_trees(config: DictConfig) -> bool:
+def reports_iterations(config: DictConfig) -> bool:
     """Tell whether trials report their trees rather than their folds."""
     search = config.get("search")
     return search is not None and search.get("report") == "trees"

@@ -1,7 +1,7 @@
 """Trackers: where runs are shown beside their run directories."""
 
-from mlsys.tracking.base import NoTracker, Several, Tracker
+from mlsys.tracking.base import MultiTracker, NoTracker, Tracker
 from mlsys.tracking.mlflow_tracker import MlflowTracker
 from mlsys.tracking.wandb_tracker import WandbTracker
 
-__all__ = ["MlflowTracker", "NoTracker", "Several", "Tracker", "WandbTracker"]
+__all__ = ["MlflowTracker", "MultiTracker", "NoTracker", "Tracker", "WandbTracker"]

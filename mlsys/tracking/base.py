@@ -17,7 +17,7 @@ Ending = Status | Literal["killed"]  # a run that left no manifest was killed
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunData:
     """What is known of a run when it starts.
 
     Attributes
@@ -145,13 +145,13 @@ class Tracker(Protocol):
     def finish_timeout(self) -> float:  # noqa: D102
         ...
 
-    def start(self, facts: Facts) -> TrackedRun:
+    def start(self, facts: RunData) -> TrackedRun:
         """Begin with a run; the same id again takes the place of what was sent before."""
         ...
 
 
 @dataclass(frozen=True)
-class Several:
+class MultiTracker:
     """Several trackers, each on its own: one that fails costs the others nothing.
 
     Parameters
@@ -166,13 +166,13 @@ class Several:
         object.__setattr__(self, "members", tuple(members.values()))
 
 
-class NoTracker(Several):
+class NoTracker(MultiTracker):
     """Tracks nothing."""
 
     def __init__(self) -> None:
         super().__init__()
 
 
-def members(tracker: Tracker | Several) -> tuple[Tracker, ...]:
+def members(tracker: Tracker | MultiTracker) -> tuple[Tracker, ...]:
     """Return the trackers that one config stands for."""
-    return tracker.members if isinstance(tracker, Several) else (tracker,)
+    return tracker.members if isinstance(tracker, MultiTracker) else (tracker,)

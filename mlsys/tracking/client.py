@@ -18,7 +18,7 @@ from typing import IO
 
 from mlsys.launch import NO_TRACKING
 from mlsys.tracking import messages
-from mlsys.tracking.base import Receipt, Several, Tracker, members
+from mlsys.tracking.base import MultiTracker, Receipt, Tracker, members
 from mlsys.tracking.process import Message
 from mlsys.tracking.receipts import new_id, note_receipt
 from mlsys.tracking.run_data import sweep_of
@@ -26,7 +26,7 @@ from mlsys.tracking.run_data import sweep_of
 CLOSE_SECONDS = 2.0
 
 
-class Follower:
+class TrackingClient:
     """One tracker's process, and what the training process awaits from it.
 
     A run's end is sent without waiting. The receipt is awaited before the next run starts and before this process ends,
@@ -141,11 +141,11 @@ class Follower:
         return f": {lines[-1].strip()}" if lines else ""
 
 
-_followers: dict[Tracker, Follower] = {}  # a process that does many runs has one process for each tracker
+_followers: dict[Tracker, TrackingClient] = {}  # a process that does many runs has one process for each tracker
 
 
 @contextmanager
-def followed(tracker: Tracker | Several, folder: Path) -> Iterator[None]:
+def tracked(tracker: Tracker | MultiTracker, folder: Path) -> Iterator[None]:
     """Follow a run, however it ends; a tracker that fails, hangs or is unreachable costs the run nothing.
 
     Parameters
@@ -173,17 +173,17 @@ def settle() -> None:
         _settle(follower)
 
 
-def _settle(follower: Follower) -> None:
+def _settle(follower: TrackingClient) -> None:
     settled = follower.settle()
     if settled is not None and sweep_of(settled[0]) is None:  # of a sweep's runs, its end says it once for all
         sys.stderr.write(messages.of_run(settled[0], follower.tracker.name, settled[1]) + "\n")
 
 
-def _follower(tracker: Tracker) -> Follower:
+def _follower(tracker: Tracker) -> TrackingClient:
     if not _followers:
         Finalize(None, _leave, exitpriority=1)  # unlike atexit, it also runs in the processes of multiprocessing
     if tracker not in _followers:
-        _followers[tracker] = Follower(tracker)
+        _followers[tracker] = TrackingClient(tracker)
     return _followers[tracker]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlsys.runs import Run
 from mlsys.runs.files import MANIFEST
 from mlsys.tracking.base import Receipt, TrackedRun, Tracker
-from mlsys.tracking.run_data import config_of, facts_of, folds, labels, overall, shown_files
+from mlsys.tracking.run_data import config_of, folds, labels, overall, run_data, shown_files
 
 
 def begin(tracker: Tracker, folder: Path) -> TrackedRun:
@@ -21,7 +21,7 @@ def begin(tracker: Tracker, folder: Path) -> TrackedRun:
         The run directory, which holds the config at least.
     """
     config = config_of(folder)
-    facts = facts_of(folder, config)
+    facts = run_data(folder, config)
     tracked = tracker.start(facts)
     tracked.log_config(config)
     if facts.job_type != "trial":

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from mlsys.redaction import without_password
 from mlsys.runs.model_io import MODEL_FILE
-from mlsys.tracking.base import Ending, Facts, Receipt
+from mlsys.tracking.base import Ending, Receipt, RunData
 from mlsys.tracking.receipts import run_id
 from mlsys.tracking.run_data import flat
 
@@ -85,7 +85,7 @@ class MlflowTracker:
         """Return ``mlflow``."""
         return "mlflow"
 
-    def start(self, facts: Facts) -> MlflowRun:
+    def start(self, facts: RunData) -> MlflowRun:
         """Begin with a run, or go on with what was sent of it before."""
         for variable, value in PATIENCE.items():
             os.environ.setdefault(variable, value)
@@ -225,7 +225,7 @@ def _parent_tag(parent: str | None) -> dict[str, str]:
     return {} if parent is None else {MLFLOW_PARENT_RUN_ID: parent}
 
 
-def _tags(facts: Facts) -> dict[str, str]:
+def _tags(facts: RunData) -> dict[str, str]:
     known = {
         "mlsys.job_type": facts.job_type,
         "mlsys.trial": facts.trial,

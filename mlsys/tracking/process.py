@@ -35,7 +35,7 @@ class Message:
     folder: Path
 
 
-class Desk:
+class TrackingProcess:
     """Feeds the tracker as messages come in."""
 
     def __init__(self, tracker: Tracker) -> None:
@@ -90,7 +90,7 @@ def reason(error: Exception) -> str:
 
 def serve(connection: Connection) -> None:
     """Answer the training process until it is gone."""
-    desk = Desk(connection.recv())
+    desk = TrackingProcess(connection.recv())
     while True:
         try:
             message: Message = connection.recv()

@@ -14,7 +14,7 @@ from mlsys.runs.files import MANIFEST
 from mlsys.runs.manifest import Git, git_state
 from mlsys.runs.reader import yaml_value
 from mlsys.runs.verify import read_manifest
-from mlsys.tracking.base import Facts, JobType
+from mlsys.tracking.base import JobType, RunData
 from mlsys.tracking.receipts import run_id
 
 logger = logging.getLogger(__name__)
@@ -33,12 +33,12 @@ def config_of(folder: Path) -> dict[str, Any]:
     return dict(yaml_value((folder / "config.yaml").read_bytes()) or {})
 
 
-def facts_of(folder: Path, config: Mapping[str, Any]) -> Facts:
+def run_data(folder: Path, config: Mapping[str, Any]) -> RunData:
     """Return what is known of a run when it starts, or later."""
     sweep, search = sweep_of(folder), config.get("search") or {}
     kind: JobType = "trial" if search.get("trial") is not None else "refit" if search.get("tried") else "train"
     git = _git(folder)
-    return Facts(
+    return RunData(
         id=run_id(folder),
         name="/".join(folder.parts[-2:]) if sweep is None else str(folder.relative_to(sweep.parent)),
         folder=folder,

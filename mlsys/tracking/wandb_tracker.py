@@ -13,7 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mlsys.errors import TrackingError
-from mlsys.tracking.base import Ending, Facts, Receipt
+from mlsys.tracking.base import Ending, Receipt, RunData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ class WandbTracker:
         """Return ``wandb``."""
         return "wandb"
 
-    def start(self, facts: Facts) -> WandbRun:
+    def start(self, facts: RunData) -> WandbRun:
         """Begin with a run; the same id again takes the place of what was sent before."""
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # nobody asked for reports to its makers
         import wandb
@@ -89,7 +89,7 @@ class WandbTracker:
             return ("offline", reason) if reason else ("online", "")
         return str(wanted), f"mode={wanted}"
 
-    def _init(self, facts: Facts, mode: str) -> wandb.Run:
+    def _init(self, facts: RunData, mode: str) -> wandb.Run:
         import wandb
 
         settings = wandb.Settings(
@@ -126,7 +126,7 @@ class WandbRun:
     """One run in W&B."""
 
     run: wandb.Run
-    facts: Facts
+    facts: RunData
     reason: str
     log_artifacts: bool
 

@@ -7,7 +7,7 @@ import threading
 
 from mlsys.errors import RunError
 from serve.batch.read import Rows, names_of
-from serve.errors import Refused
+from serve.errors import RequestError
 from serve.features import FeatureBuilder, NoFeaturesError
 from serve.json_body import parse_json
 from serve.scoring import Scorer
@@ -31,12 +31,12 @@ def entity_rows(body: bytes, scorer: Scorer) -> Rows:
 
     Raises
     ------
-    Refused, InvalidInput
+    RequestError, InvalidInput
         If the body is not of that shape, or its rows are not as the run's raw tables were.
     """
     given = parse_json(body)
     if not isinstance(given, dict) or set(given) != set(PARTS):
-        raise Refused(422, "invalid_input", "The body must be an object of entities, events and as_of, all three.")
+        raise RequestError(422, "invalid_input", "The body must be an object of entities, events and as_of, all three.")
     builder = _builder(scorer)
     built = builder.build(given["entities"], given["events"], given["as_of"])
     id_name, as_of_name = names_of(scorer)
@@ -53,11 +53,11 @@ def _builder(scorer: Scorer) -> FeatureBuilder:
             try:
                 builder = FeatureBuilder(scorer.run)
             except NoFeaturesError as error:
-                raise Refused(422, "no_features", str(error)) from error
+                raise RequestError(422, "no_features", str(error)) from error
             except RunError as error:
                 logger.warning("POST /score: %s", error)
                 message = "The inputs of this model cannot be computed here from raw rows; send them to /predict/batch."
-                raise Refused(422, "no_features", message) from error
+                raise RequestError(422, "no_features", message) from error
             for old in _builders.values():
                 old.close()
             _builders.clear()

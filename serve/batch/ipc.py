@@ -10,13 +10,13 @@ import struct
 from pathlib import Path
 from typing import IO, Any
 
-from serve.batch.job import Job, Outcome
+from serve.batch.job import Job, JobResult
 from serve.errors import unavailable
 
 LENGTH = struct.Struct("!I")
 
 
-async def hand_over(path: Path, job: Job, body: IO[bytes], answer: IO[bytes]) -> Outcome:
+async def hand_over(path: Path, job: Job, body: IO[bytes], answer: IO[bytes]) -> JobResult:
     """Let a batch worker do a job.
 
     Parameters
@@ -29,7 +29,7 @@ async def hand_over(path: Path, job: Job, body: IO[bytes], answer: IO[bytes]) ->
 
     Raises
     ------
-    Refused
+    RequestError
         503 if no batch worker is there, or it ended before it was done.
     """
     loop = asyncio.get_running_loop()
@@ -42,7 +42,7 @@ async def hand_over(path: Path, job: Job, body: IO[bytes], answer: IO[bytes]) ->
             # A few hundred bytes always fit into an empty socket's buffer, so this does not wait.
             socket.send_fds(line, [LENGTH.pack(len(message)) + message], [body.fileno(), answer.fileno()])
             (size,) = LENGTH.unpack(await _exactly(loop, line, LENGTH.size))
-            return Outcome(**json.loads(await _exactly(loop, line, size)))
+            return JobResult(**json.loads(await _exactly(loop, line, size)))
         except (OSError, EOFError):
             raise unavailable("batch_worker", "The process that scores batches ended; send the batch again.") from None
 
@@ -77,7 +77,7 @@ def take(line: socket.socket) -> tuple[Job, IO[bytes], IO[bytes]]:
     return Job(**job), body, answer
 
 
-def give_back(line: socket.socket, outcome: Outcome) -> None:
+def give_back(line: socket.socket, outcome: JobResult) -> None:
     """Send what came of a job."""
     message = outcome.to_json()
     line.sendall(LENGTH.pack(len(message)) + message)

@@ -16,12 +16,12 @@ import numpy as np
 
 from serve.batch.read import Rows, read_rows
 from serve.batch.write import write_answer
-from serve.errors import Refused
+from serve.errors import RequestError
 from serve.metrics import Metrics
 from serve.predictions import Log, LogUnavailable, Row
 from serve.refusals import invalid, log_unavailable
-from serve.scoring import InvalidInput, Many
-from serve.served_models import Served
+from serve.scoring import BatchResult, InvalidInput
+from serve.served_models import LoadedModel
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobResult:
     """What came of it.
 
     Attributes
@@ -76,7 +76,7 @@ class Outcome:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, refused: Refused) -> Outcome:
+    def of(cls, refused: RequestError) -> JobResult:
         """Return the outcome that says what was refused."""
         return cls(
             refused.status,
@@ -93,10 +93,10 @@ class Outcome:
     def refuse(self) -> None:
         """Raise what it is, if it is no answer."""
         if self.status != 200:
-            raise Refused(self.status, self.kind, self.message, problems=self.problems, headers=self.headers)
+            raise RequestError(self.status, self.kind, self.message, problems=self.problems, headers=self.headers)
 
 
-class Worker:
+class JobRunner:
     """Does jobs with the models of this process.
 
     Parameters
@@ -120,18 +120,18 @@ class Worker:
         job: Job,
         body: IO[bytes],
         answer: IO[bytes],
-        served: Served,
-        shadow: Served | None,
-        tell: Callable[[Outcome], None] = lambda outcome: None,  # noqa: ARG005
-    ) -> Outcome:
+        served: LoadedModel,
+        shadow: LoadedModel | None,
+        tell: Callable[[JobResult], None] = lambda outcome: None,  # noqa: ARG005
+    ) -> JobResult:
         """Score the body's rows and write the answer; what is wrong with them is an outcome too.
 
         Parameters
         ----------
         job : Job
         body, answer : file
-        served : Served
-        shadow : Served or None
+        served : LoadedModel
+        shadow : LoadedModel or None
         tell : callable
             Gets the outcome as soon as the answer is there: what is counted and logged behind it takes time as well.
         """
@@ -139,16 +139,16 @@ class Worker:
         try:
             outcome, behind = self._do(job, body, answer, served, shadow)
         except InvalidInput as error:
-            outcome = Outcome.of(invalid(error))
-        except Refused as refused:
-            outcome = Outcome.of(refused)
+            outcome = JobResult.of(invalid(error))
+        except RequestError as refused:
+            outcome = JobResult.of(refused)
         except MemoryError:
             logger.warning("request %s needs more memory than --batch-memory-mb", job.request_id)
             self.exhausted = True
-            outcome = Outcome.of(Refused(413, "too_large", TOO_LARGE))
+            outcome = JobResult.of(RequestError(413, "too_large", TOO_LARGE))
         except Exception:  # the process goes on with the next job
             logger.exception("request %s failed by a mistake in mlsys", job.request_id)
-            outcome = Outcome.of(Refused(500, "internal", "The service made a mistake; its log says more."))
+            outcome = JobResult.of(RequestError(500, "internal", "The service made a mistake; its log says more."))
         try:
             tell(outcome)
         finally:
@@ -157,8 +157,8 @@ class Worker:
         return outcome
 
     def _do(
-        self, job: Job, body: IO[bytes], answer: IO[bytes], served: Served, shadow: Served | None
-    ) -> tuple[Outcome, Callable[[], None]]:
+        self, job: Job, body: IO[bytes], answer: IO[bytes], served: LoadedModel, shadow: LoadedModel | None
+    ) -> tuple[JobResult, Callable[[], None]]:
         """Write the answer; return the outcome, and what is to be done behind it."""
         rows = _read(job, body, served)
         many = rows.score(served.scorer)
@@ -169,9 +169,9 @@ class Worker:
                 raise log_unavailable(error) from None
         write_answer(job.wanted, rows, many, served, job.request_id, answer)
         behind = partial(self._behind, job, rows, many, served, shadow)
-        return Outcome(rows=len(rows), model=served.model), behind
+        return JobResult(rows=len(rows), model=served.model), behind
 
-    def _behind(self, job: Job, rows: Rows, many: Many, served: Served, shadow: Served | None) -> None:
+    def _behind(self, job: Job, rows: Rows, many: BatchResult, served: LoadedModel, shadow: LoadedModel | None) -> None:
         try:
             self._metrics.batch(many.probabilities, len(many.warnings))
             if self._log.name and not self._log.durable:
@@ -181,7 +181,7 @@ class Worker:
         except Exception:  # the answer is given, and the process goes on with the next job
             logger.exception("what comes behind request %s failed by a mistake in mlsys", job.request_id)
 
-    def _shadow(self, job: Job, rows: Rows, answered: Many, shadow: Served) -> None:
+    def _shadow(self, job: Job, rows: Rows, answered: BatchResult, shadow: LoadedModel) -> None:
         try:
             many = rows.score(shadow.scorer)
         except InvalidInput:  # its inputs may differ
@@ -191,7 +191,7 @@ class Worker:
         if self._log.name:
             self._log.put(self._rows(job, rows, many, shadow, shadow=True))
 
-    def _rows(self, job: Job, rows: Rows, many: Many, served: Served, *, shadow: bool = False) -> list[Row]:
+    def _rows(self, job: Job, rows: Rows, many: BatchResult, served: LoadedModel, *, shadow: bool = False) -> list[Row]:
         inputs = list(served.scorer.inputs.by_name)
         columns = zip(  # in the order of Row's fields
             repeat(time.time()),
@@ -208,7 +208,7 @@ class Worker:
         return list(map(Row._make, columns))  # half the time of calling Row for each
 
 
-def _read(job: Job, body: IO[bytes], served: Served) -> Rows:
+def _read(job: Job, body: IO[bytes], served: LoadedModel) -> Rows:
     if job.kind == "score":
         from serve.batch.entities import entity_rows  # what computes features takes a second to import
 

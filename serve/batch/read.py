@@ -10,9 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mlsys.runs.json_format import Json
 from serve import media_types
-from serve.errors import Refused
+from serve.errors import RequestError
 from serve.json_body import check_names, parse_json
-from serve.scoring import Many, Scorer
+from serve.scoring import BatchResult, Scorer
 from serve.scoring.tables import read_csv
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.content)
 
-    def score(self, scorer: Scorer) -> Many:
+    def score(self, scorer: Scorer) -> BatchResult:
         """Score them.
 
         Raises
@@ -80,7 +80,7 @@ def read_rows(sent: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows
 
     Raises
     ------
-    Refused
+    RequestError
         400 if it is not of that format, 413 if it has too many rows, 422 if it has none.
     InvalidInput
         If cells of a CSV are not what their column takes.
@@ -89,21 +89,23 @@ def read_rows(sent: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows
     if len(rows) > max_rows:
         raise too_many(len(rows), max_rows)
     if not len(rows):
-        raise Refused(422, "empty_batch", "The batch has no rows; send at least one.")
+        raise RequestError(422, "empty_batch", "The batch has no rows; send at least one.")
     return rows
 
 
-def too_many(rows: int, most: int) -> Refused:
+def too_many(rows: int, most: int) -> RequestError:
     """Return the refusal of a batch that has too many rows."""
-    return Refused(413, "too_many_rows", f"The batch has {rows:,} rows; {most:,} is the most here. Send it in parts.")
+    return RequestError(
+        413, "too_many_rows", f"The batch has {rows:,} rows; {most:,} is the most here. Send it in parts."
+    )
 
 
 def _json_rows(body: bytes, scorer: Scorer) -> Rows:
     batch = parse_json(body)
     if not isinstance(batch, dict) or not isinstance(batch.get("records"), list):
-        raise Refused(422, "invalid_input", 'The body must be an object such as {"records": [{…}, {…}]}.')
+        raise RequestError(422, "invalid_input", 'The body must be an object such as {"records": [{…}, {…}]}.')
     if unknown := sorted(set(batch) - PARTS):
-        raise Refused(
+        raise RequestError(
             422, "invalid_input", f"{unknown[0][:40]!r} is no part of a batch; it takes records, ids and as_of."
         )
     records, ids, as_of = batch["records"], batch.get("ids"), batch.get("as_of")
@@ -113,7 +115,9 @@ def _json_rows(body: bytes, scorer: Scorer) -> Rows:
     names: dict[str, list[Any]] = {}
     if ids is not None:
         if not isinstance(ids, list) or len(ids) != len(records) or not all(isinstance(i, str | int) for i in ids):
-            raise Refused(422, "invalid_input", "ids must be a list of texts or whole numbers, one for each record.")
+            raise RequestError(
+                422, "invalid_input", "ids must be a list of texts or whole numbers, one for each record."
+            )
         names[id_name] = ids
     if as_of is not None:
         names[as_of_name] = [day_of(as_of)] * len(records)
@@ -125,7 +129,7 @@ def day_of(value: object) -> str:
 
     Raises
     ------
-    Refused
+    RequestError
         422 if it is none.
     """
     try:
@@ -133,7 +137,7 @@ def day_of(value: object) -> str:
             return date.fromisoformat(value).isoformat()
     except ValueError:
         pass
-    raise Refused(422, "invalid_input", f"as_of is {str(value)[:40]!r}; expected a date such as 2020-02-24.")
+    raise RequestError(422, "invalid_input", f"as_of is {str(value)[:40]!r}; expected a date such as 2020-02-24.")
 
 
 def names_of(scorer: Scorer) -> tuple[str, str]:
@@ -176,7 +180,9 @@ def _read_arrow(sent: str, body: IO[bytes], max_rows: int) -> pa.Table:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
         kind = "Parquet file" if sent == media_types.PARQUET else "Arrow stream or file"
-        raise Refused(400, "malformed_table", f"The body is no {kind}: {str(error).splitlines()[0][:200]}.") from error
+        raise RequestError(
+            400, "malformed_table", f"The body is no {kind}: {str(error).splitlines()[0][:200]}."
+        ) from error
     return table
 
 
@@ -187,7 +193,7 @@ def _parquet_table(file: Any, max_rows: int, size: int) -> pa.Table:  # noqa: AN
         raise too_many(described.num_rows, max_rows)
     unpacked = sum(described.row_group(group).total_byte_size for group in range(described.num_row_groups))
     if unpacked > UNPACKED * max(size, 1_000_000):
-        raise Refused(413, "too_large", f"The Parquet file unpacks to {unpacked / 1e6:,.0f} MB; send it in parts.")
+        raise RequestError(413, "too_large", f"The Parquet file unpacks to {unpacked / 1e6:,.0f} MB; send it in parts.")
     return file.read(use_threads=False)
 
 
@@ -215,5 +221,5 @@ def _plain(name: str, value: Json) -> str | int | None:
         return None if value != value else int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         kind = type(value).__name__
-        raise Refused(422, "invalid_input", f"The column {name} holds {kind}; expected text or whole numbers.")
+        raise RequestError(422, "invalid_input", f"The column {name} holds {kind}; expected text or whole numbers.")
     return value

@@ -12,13 +12,15 @@ from serve.batch.read import Rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from serve.scoring import Many
-    from serve.served_models import Served
+    from serve.scoring import BatchResult
+    from serve.served_models import LoadedModel
 
 NO_WARNINGS: tuple[str, ...] = ()
 
 
-def write_answer(wanted: str, rows: Rows, many: Many, served: Served, request_id: str, sink: IO[bytes]) -> None:
+def write_answer(
+    wanted: str, rows: Rows, many: BatchResult, served: LoadedModel, request_id: str, sink: IO[bytes]
+) -> None:
     """Write the predictions of a batch, in the order of its rows.
 
     Parameters
@@ -26,9 +28,9 @@ def write_answer(wanted: str, rows: Rows, many: Many, served: Served, request_id
     wanted : {"json", "csv", "parquet", "arrow"}
     rows : Rows
         What was scored; its id and as-of come back, where they came.
-    many : Many
+    many : BatchResult
         The scores.
-    served : Served
+    served : LoadedModel
         What scored them. Tables carry it in the answer's headers, and Parquet and Arrow in their metadata too.
     request_id : str
     sink : file
@@ -52,7 +54,7 @@ def write_answer(wanted: str, rows: Rows, many: Many, served: Served, request_id
             writer.write_table(table)
 
 
-def _json(rows: Rows, many: Many, served: Served, request_id: str) -> bytes:
+def _json(rows: Rows, many: BatchResult, served: LoadedModel, request_id: str) -> bytes:
     warnings = many.warnings
     predictions: list[dict[str, Any]] = [
         {"probability": probability, "decision": decision, "warnings": warnings.get(row, NO_WARNINGS)}
@@ -74,7 +76,7 @@ def _json(rows: Rows, many: Many, served: Served, request_id: str) -> bytes:
     )
 
 
-def _table(rows: Rows, many: Many, served: Served, request_id: str, *, nested: bool) -> pa.Table:
+def _table(rows: Rows, many: BatchResult, served: LoadedModel, request_id: str, *, nested: bool) -> pa.Table:
     import pyarrow as pa
 
     said = [many.warnings.get(row, NO_WARNINGS) for row in range(len(rows))]

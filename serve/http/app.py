@@ -15,17 +15,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serve import media_types
-from serve.errors import Refused
-from serve.http.call import CALL
-from serve.http.middleware import Pipeline
+from serve.errors import RequestError
+from serve.http.call import CONTEXT
+from serve.http.middleware import Middleware
 from serve.http.predict import Predict
-from serve.http.routes_batch import Many
+from serve.http.routes_batch import BatchEndpoint
 from serve.http.routes_model import Reload
-from serve.http.routes_read import Reading
+from serve.http.routes_read import ReadEndpoints
 from serve.http.service import Service
 
 
-def create_app(service: Service) -> Pipeline:
+def create_app(service: Service) -> Middleware:
     """Return the service as an ASGI application.
 
     Parameters
@@ -35,27 +35,27 @@ def create_app(service: Service) -> Pipeline:
     """
     hot: dict[str, Any] = {
         "/predict": Predict(service),
-        "/predict/batch": Many(service, "batch", media_types.BATCH),
-        "/score": Many(service, "score", (media_types.JSON,)),
+        "/predict/batch": BatchEndpoint(service, "batch", media_types.BATCH),
+        "/score": BatchEndpoint(service, "score", (media_types.JSON,)),
         "/model/reload": Reload(service),
     }
-    reading = Reading(service)
+    reading = ReadEndpoints(service)
     app = FastAPI(
         openapi_url=None,  # ours is made from the run's schema: the routes take bytes, so FastAPI knows no fields
         docs_url=None,
         redoc_url=None,
         lifespan=lambda _: _lifespan(service),
-        exception_handlers={Refused: _refused, HTTPException: _http},
+        exception_handlers={RequestError: _refused, HTTPException: _http},
         redirect_slashes=False,
         routes=[*reading.routes, *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items())],
     )
     app.openapi = reading.document  # type: ignore[method-assign]
-    return Pipeline(app, hot, service)
+    return Middleware(app, hot, service)
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(service: Service) -> AsyncIterator[None]:
-    task = asyncio.create_task(service.look_after())
+    task = asyncio.create_task(service.run_background_tasks())
     yield
     service.draining = True
     task.cancel()
@@ -67,8 +67,8 @@ async def _lifespan(service: Service) -> AsyncIterator[None]:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    call = request.scope[CALL]
+    assert isinstance(error, RequestError)
+    call = request.scope[CONTEXT]
     call.kind = error.kind
     return Response(
         msgspec.json.encode(error.body(call.request_id)),
@@ -87,4 +87,4 @@ async def _http(request: Request, error: Exception) -> Response:
     else:
         message = f"There is nothing at {path}; GET /docs lists what there is."
     kind = "method" if error.status_code == 405 else "not_found"
-    return await _refused(request, Refused(error.status_code, kind, message, headers=dict(error.headers or {})))
+    return await _refused(request, RequestError(error.status_code, kind, message, headers=dict(error.headers or {})))

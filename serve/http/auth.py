@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from serve.errors import Refused, ServeError
+from serve.errors import RequestError, ServeError
 
 SCOPES = ("score", "admin")  # admin may do what score may
 PREFIX = "sha256$"
@@ -70,7 +70,7 @@ def _key(parts: list[str]) -> Key | None:
     return Key(parts[0], parts[1], digest) if len(digest) == 32 else None
 
 
-class Gate:
+class KeyCheck:
     """Who may call what.
 
     Parameters
@@ -99,19 +99,19 @@ class Gate:
 
         Raises
         ------
-        Refused
+        RequestError
             401 without a valid key, 403 if its scope does not do.
         """
         if not self._keys:
             if scope == "admin":
-                raise Refused(
+                raise RequestError(
                     403, "no_admin_key", "This needs a key of scope admin, and the service was started without --keys."
                 )
             return None
         secret, ambient = _secret(headers)
         key = self._find(secret) if secret else None
         if key is None:
-            raise Refused(
+            raise RequestError(
                 401,
                 "unauthorized",
                 "A valid API key is needed: send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`.",
@@ -119,7 +119,9 @@ class Gate:
                 headers={"www-authenticate": 'Basic realm="mlsys"'},
             )
         if scope == "admin" and (key.scope != "admin" or ambient):
-            raise Refused(403, "forbidden", "This needs a key of scope admin, sent as `Authorization: Bearer KEY`.")
+            raise RequestError(
+                403, "forbidden", "This needs a key of scope admin, sent as `Authorization: Bearer KEY`."
+            )
         return key.name
 
     def _find(self, secret: bytes) -> Key | None:

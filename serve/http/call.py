@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import IO, Any
 
-from serve.errors import Refused
+from serve.errors import RequestError
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -20,7 +20,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-CALL = "mlsys.call"  # where the scope carries the call
+CONTEXT = "mlsys.call"  # where the scope carries the call
 IN_MEMORY = 262_144  # bytes of a body; a larger one goes into a file on its way in
 ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
 
@@ -54,7 +54,7 @@ class RequestIds:
         return f"{self._prefix}-{next(self._numbers):x}"
 
 
-class Call:
+class RequestContext:
     """A request, and what is to be said about it when it is answered.
 
     Attributes
@@ -155,7 +155,7 @@ class Call:
 
         Raises
         ------
-        Refused
+        RequestError
             413 as soon as it is known to be larger than ``limit``.
         Disconnected
             If the client goes away.
@@ -178,7 +178,7 @@ class Call:
 
         Raises
         ------
-        Refused, Disconnected
+        RequestError, Disconnected
             As `body`.
         """
         self._check_length(limit)
@@ -203,7 +203,7 @@ class Call:
     @staticmethod
     def _check_size(size: int, limit: int) -> None:
         if size > limit:
-            raise Refused(
+            raise RequestError(
                 413,
                 "too_large",
                 f"The body is larger than {limit / 1e6:g} MB, which is the most here; send it in parts.",

@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import time
 
-from serve.errors import Refused
+from serve.errors import RequestError
 from serve.http.call import POLICY, SECURITY, Headers
-from serve.http.header_limits import Heads
+from serve.http.header_limits import HeaderLimits
 from serve.http.predict import JSON_BYTES, Predict
 from serve.http.service import Service
 from serve.scoring import InvalidInput
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 PATH, RAW_PATH = "/predict", b"/predict"
 
 
-class ShortWay:
+class FastPath:
     """Answers plain records.
 
     Parameters
@@ -76,7 +76,7 @@ class ShortWay:
             if not service.gate.open:
                 who = service.gate.admit(headers, "score") or client
             answer = self._predict.plain(body, query, request_id)
-        except (Refused, InvalidInput):
+        except (RequestError, InvalidInput):
             return None
         if answer is None:
             return None
@@ -98,14 +98,14 @@ def _head(start: Headers) -> bytes:
     return b"HTTP/1.1 200 OK\r\n" + joined + b"content-length: "
 
 
-class Protocol(Heads):
+class FastPathProtocol(HeaderLimits):
     """The protocol of one connection, with the short way; made by `protocol_with`.
 
     A request that may be plain is held until its body is there. Where it turns out not to be, it is given to uvicorn
     as if it had just come.
     """
 
-    short_way: ShortWay
+    short_way: FastPath
     _held = False
     _body = b""
     _started = 0.0
@@ -178,6 +178,6 @@ class Protocol(Heads):
             super().on_body(self._body)
 
 
-def protocol_with(short_way: ShortWay) -> type[Protocol]:
+def protocol_with(short_way: FastPath) -> type[FastPathProtocol]:
     """Return the protocol for a service; uvicorn makes one for each connection."""
-    return type("Protocol", (Protocol,), {"short_way": short_way, "service": short_way.service})
+    return type("FastPathProtocol", (FastPathProtocol,), {"short_way": short_way, "service": short_way.service})

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serve.errors import Refused
+from serve.errors import RequestError
 from serve.http.call import POLICY, SECURITY
 from serve.http.service import Service
 from serve.metrics import OTHER
@@ -17,7 +17,7 @@ HEAD_LIMIT = 65_536  # bytes, as most servers have it
 JSON = (b"content-type", b"application/json")
 
 
-class Heads(HttpToolsProtocol):
+class HeaderLimits(HttpToolsProtocol):
     """Uvicorn's protocol of one connection, which refuses heads that are too long, too slow or none.
 
     Bytes count that bring neither a whole head nor a part of a body: headers, trailers, extensions of chunks.
@@ -49,7 +49,7 @@ class Heads(HttpToolsProtocol):
             if self._in_vain > HEAD_LIMIT:
                 most = HEAD_LIMIT // 1024
                 message = f"Address and headers are larger than {most} KB; send less, and what is to be scored as body."
-                self._end(Refused(431, "head_too_large", message))
+                self._end(RequestError(431, "head_too_large", message))
         if self._in_head and self._late is None:
             self._wait()
 
@@ -76,7 +76,9 @@ class Heads(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, in the form of all refusals."""
-        self._end(Refused(400, "malformed_http", f"{msg} Send HTTP/1.1, with one right Content-Length or in chunks."))
+        self._end(
+            RequestError(400, "malformed_http", f"{msg} Send HTTP/1.1, with one right Content-Length or in chunks.")
+        )
 
     def _wait(self) -> None:
         self._late = self.loop.call_later(self.service.settings.body_seconds, self._too_late)
@@ -89,11 +91,11 @@ class Heads(HttpToolsProtocol):
     def _too_late(self) -> None:
         self._late = None
         if self._in_head:
-            self._end(Refused(408, "head_timeout", "The headers did not arrive in time; send it again, at once."))
+            self._end(RequestError(408, "head_timeout", "The headers did not arrive in time; send it again, at once."))
         else:
             self.transport.close()  # nothing was asked
 
-    def _end(self, refused: Refused) -> None:
+    def _end(self, refused: RequestError) -> None:
         """Answer with why there is no other answer, where none is under way, and hang up."""
         if self.transport.is_closing():
             return

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import msgspec
 
 from serve import logs
-from serve.errors import Refused, unavailable
-from serve.http.call import CALL, Call, Disconnected, Receive, Scope, Send
+from serve.errors import RequestError, unavailable
+from serve.http.call import CONTEXT, Disconnected, Receive, RequestContext, Scope, Send
 from serve.http.service import Service
 from serve.metrics import ENDPOINTS, OTHER
 
@@ -24,7 +24,7 @@ NAMES = {path: path for path in ENDPOINTS}
 GONE = 499  # the client went away; no answer was possible
 
 
-class Pipeline:
+class Middleware:
     """Wraps the application.
 
     Parameters
@@ -50,7 +50,7 @@ class Pipeline:
             await self._app(scope, receive, send)  # type: ignore[operator]
             return
         service = self._service
-        call = Call(scope, receive, send, service.ids)
+        call = RequestContext(scope, receive, send, service.ids)
         path = scope["path"]
         calls = service.calls
         token = logs.request_id.set(call.request_id)
@@ -62,10 +62,10 @@ class Pipeline:
                 self._admit(call, path)
             if len(calls) > self._most:
                 self._crowded(path)
-            scope[CALL] = call
+            scope[CONTEXT] = call
             endpoint = self._hot.get(path) if scope["method"] == "POST" else None
             await (endpoint or self._app)(scope, call.receive, call.send)  # type: ignore[operator]
-        except Refused as refused:
+        except RequestError as refused:
             await refuse(call, refused)
         except Disconnected:
             call.status, call.kind = GONE, "disconnected"
@@ -75,22 +75,22 @@ class Pipeline:
             if call.task is not None:
                 call.task.uncancel()
             if not call.status:  # else it is answered, and what is left of its body is not waited for
-                await refuse(call, Refused(408, "body_timeout", "The body did not arrive in time.", headers=CLOSE))
+                await refuse(call, RequestError(408, "body_timeout", "The body did not arrive in time.", headers=CLOSE))
         except Exception:
             logger.exception("the request failed by a mistake in mlsys")
             if not call.status:
-                await refuse(call, Refused(500, "internal", "The service made a mistake; its log says more."))
+                await refuse(call, RequestError(500, "internal", "The service made a mistake; its log says more."))
         finally:
             calls.discard(call)
             logs.request_id.reset(token)
             self._record(call, path)
 
-    def _admit(self, call: Call, path: str) -> None:
+    def _admit(self, call: RequestContext, path: str) -> None:
         """Check key and rate.
 
         Raises
         ------
-        Refused
+        RequestError
         """
         if path in PUBLIC:
             return
@@ -99,7 +99,7 @@ class Pipeline:
         call.client = client[0] if client else ""
         try:
             name = service.gate.admit(call.headers, "admin" if path in ADMIN else "score")
-        except Refused:
+        except RequestError:
             if service.rate is not None:  # guesses count as well
                 service.rate.check(call.client)
             raise
@@ -111,7 +111,7 @@ class Pipeline:
         if path not in PUBLIC:
             raise unavailable("concurrency", f"{self._most} requests are in work already; send it again soon.")
 
-    async def _preflight(self, call: Call) -> bool:
+    async def _preflight(self, call: RequestContext) -> bool:
         """Let pages of the allowed origins call; answer the browser's question, if this is it."""
         origin = call.headers.get(b"origin")
         if origin is None or origin not in self._origins:
@@ -135,7 +135,7 @@ class Pipeline:
         )
         return True
 
-    def _record(self, call: Call, path: str) -> None:
+    def _record(self, call: RequestContext, path: str) -> None:
         service = self._service
         seconds = time.perf_counter() - call.started
         service.metrics.answered(NAMES.get(path, OTHER), call.status, seconds)
@@ -149,7 +149,7 @@ class Pipeline:
 CLOSE = {"connection": "close"}
 
 
-async def refuse(call: Call, refused: Refused) -> None:
+async def refuse(call: RequestContext, refused: RequestError) -> None:
     """Answer with why there is no other answer; if one has begun already, it just ends."""
     call.kind = refused.kind
     if call.status:

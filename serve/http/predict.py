@@ -12,18 +12,18 @@ import msgspec
 
 from mlsys.runs.json_format import Json
 from serve.batch.read import day_of
-from serve.errors import Refused
-from serve.http.call import CALL, Call, Receive, Scope, Send
+from serve.errors import RequestError
+from serve.http.call import CONTEXT, Receive, RequestContext, Scope, Send
 from serve.json_body import parse_record
 from serve.media_types import require_json
 from serve.predictions import LogUnavailable, Row
 from serve.refusals import invalid, log_unavailable
 from serve.scoring import InvalidInput
-from serve.served_models import Served
+from serve.served_models import LoadedModel
 
 if TYPE_CHECKING:
     from serve.http.service import Service
-    from serve.scoring import Scored
+    from serve.scoring import Prediction
 
 JSON_BYTES = b"application/json"
 RECORD_LIMIT = 1_000_000  # bytes; a record has a few thousand
@@ -42,7 +42,7 @@ class Predict:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the call has them
         """Answer."""
-        call: Call = scope[CALL]
+        call: RequestContext = scope[CONTEXT]
         service = self._service
         require_json(call.headers)
         body = await call.body(self._limit)
@@ -82,7 +82,7 @@ class Predict:
 
         Raises
         ------
-        Refused, InvalidInput
+        RequestError, InvalidInput
             As the endpoint refuses it.
         """
         if len(body) > self._limit:
@@ -99,8 +99,8 @@ class Predict:
     def _row(
         self,
         request_id: str,
-        served: Served,
-        scored: Scored,
+        served: LoadedModel,
+        scored: Prediction,
         record: Json,
         query: dict[str, str],
         *,
@@ -118,7 +118,9 @@ class Predict:
             record if self._features else None,
         )
 
-    def _shadow(self, call: Call, shadow: Served, record: Json, probability: float, query: dict[str, str]) -> None:
+    def _shadow(
+        self, call: RequestContext, shadow: LoadedModel, record: Json, probability: float, query: dict[str, str]
+    ) -> None:
         """Score with the silent model, behind the answer."""
         metrics = self._service.metrics
         try:
@@ -131,14 +133,14 @@ class Predict:
             self._service.log.put([self._row(call.request_id, shadow, scored, record, query, shadow=True)])
 
 
-def _answer(served: Served, scored: Scored, reasons: bytes, request_id: str) -> bytes:
+def _answer(served: LoadedModel, scored: Prediction, reasons: bytes, request_id: str) -> bytes:
     warnings = json.dumps(scored.warnings, ensure_ascii=False).encode() if scored.warnings else b"[]"
     decided = served.yes if scored.decision else served.no
     head = b'{"probability":%b' % repr(scored.probability).encode()
     return b"".join((head, decided, warnings, reasons, served.tail, request_id.encode(), b'"}'))
 
 
-async def _reasons(served: Served, scored: Scored) -> bytes:
+async def _reasons(served: LoadedModel, scored: Prediction) -> bytes:
     """Return the reasons as they stand in the answer; in a thread, as they take longer than the score."""
     found = await asyncio.to_thread(served.scorer.reasons, scored.values, top=REASONS)
     return b',"reasons":' + msgspec.json.encode(found)
@@ -149,20 +151,20 @@ def _query(text: bytes) -> dict[str, str]:
 
     Raises
     ------
-    Refused
+    RequestError
         400 if one is unknown or ``explain`` is neither true nor false.
     """
     try:
         given = parse_qs(text.decode(), keep_blank_values=True, max_num_fields=10)
     except ValueError:
-        raise Refused(400, "invalid_query", "The query cannot be read; it takes explain, id and as_of.") from None
+        raise RequestError(400, "invalid_query", "The query cannot be read; it takes explain, id and as_of.") from None
     if unknown := sorted(set(given) - {"explain", "id", "as_of"}):
-        raise Refused(
+        raise RequestError(
             400, "invalid_query", f"The query has {unknown[0][:40]!r}; it takes explain=true, id=ID and as_of=DATE."
         )
     query = {name: values[-1] for name, values in given.items()}
     if query.get("explain", "true") not in ("true", "false"):
-        raise Refused(400, "invalid_query", f"explain is {query['explain'][:40]!r}; expected true or false.")
+        raise RequestError(400, "invalid_query", f"explain is {query['explain'][:40]!r}; expected true or false.")
     if "as_of" in query:
         query["as_of"] = day_of(query["as_of"])
     return query

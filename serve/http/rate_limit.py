@@ -7,7 +7,7 @@ import mmap
 import time
 from collections.abc import Callable
 
-from serve.errors import Refused
+from serve.errors import RequestError
 
 SLOTS = 65_536
 
@@ -54,7 +54,7 @@ class RateLimit:
         """Refuse a request that comes too early with 429."""
         seconds = self.wait(client)
         if seconds > 0:
-            raise Refused(
+            raise RequestError(
                 429,
                 "rate_limit",
                 f"Too many requests: this client may send {1 / self._interval:g} a second. Try again later.",

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from typing import IO
 
 from serve import media_types
-from serve.batch.job import Job, Outcome
+from serve.batch.job import Job, JobResult
 from serve.batch.queue import SMALL
-from serve.errors import Refused
-from serve.http.call import CALL, Call, Headers, Receive, Scope, Send
+from serve.errors import RequestError
+from serve.http.call import CONTEXT, Headers, Receive, RequestContext, Scope, Send
 from serve.http.service import Service
 
 PIECE = 262_144  # bytes of an answer that are sent at once
 
 
-class Many:
+class BatchEndpoint:
     """An endpoint that does a job, as an ASGI application.
 
     Parameters
@@ -34,9 +34,9 @@ class Many:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the call has them
         """Answer."""
-        call: Call = scope[CALL]
+        call: RequestContext = scope[CONTEXT]
         if scope["query_string"]:
-            raise Refused(400, "invalid_query", f"{scope['path']} takes no query; reasons are given by /predict.")
+            raise RequestError(400, "invalid_query", f"{scope['path']} takes no query; reasons are given by /predict.")
         settings = self._service.settings
         sent = media_types.sent(call.headers, self._formats)
         wanted = media_types.wanted(call.headers, sent, self._formats)
@@ -47,7 +47,7 @@ class Many:
             call.rows = outcome.rows
             await _send(call, wanted, outcome, answer)
 
-    async def _do(self, job: Job, body: IO[bytes], answer: IO[bytes]) -> Outcome:
+    async def _do(self, job: Job, body: IO[bytes], answer: IO[bytes]) -> JobResult:
         service = self._service
         if job.kind == "batch" and job.sent == job.wanted == media_types.JSON and not service.log.durable:
             body.seek(0, 2)
@@ -63,7 +63,7 @@ def _file() -> IO[bytes]:
     return tempfile.SpooledTemporaryFile(max_size=PIECE)
 
 
-async def _send(call: Call, wanted: str, outcome: Outcome, answer: IO[bytes]) -> None:
+async def _send(call: RequestContext, wanted: str, outcome: JobResult, answer: IO[bytes]) -> None:
     """Send an answer piece by piece: the next is read when the client has taken the one before."""
     answer.seek(0, 2)
     size = answer.tell()

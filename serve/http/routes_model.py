@@ -10,12 +10,12 @@ import msgspec
 
 from mlsys.errors import MlsysError
 from mlsys.registry.folder import model_names, read_state
-from serve.errors import Refused
-from serve.http.call import CALL, Call, Receive, Scope, Send
+from serve.errors import RequestError
+from serve.http.call import CONTEXT, Receive, RequestContext, Scope, Send
 from serve.http.service import Service
 from serve.json_body import parse_json
 from serve.media_types import require_json
-from serve.model_reference import REGISTRY, Target, find_target, shadow_reference
+from serve.model_reference import REGISTRY, ResolvedModel, resolve_model, shadow_reference
 from serve.shared_state import Models
 
 RELOAD_LIMIT = 10_000  # bytes
@@ -81,7 +81,7 @@ class Reload:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the call has them
         """Look again where the served reference leads, or at the version that is asked for; load, check, swap."""
-        call: Call = scope[CALL]
+        call: RequestContext = scope[CONTEXT]
         body = await call.body(RELOAD_LIMIT)
         if body.strip():
             require_json(call.headers)
@@ -93,7 +93,7 @@ class Reload:
             changed = await self._service.swap(models)
         except MlsysError as error:
             message = f"The model was not changed, {before.version} goes on serving: {error}"
-            raise Refused(409, "not_reloaded", message) from None
+            raise RequestError(409, "not_reloaded", message) from None
         answer = {
             "changed": changed,
             "model": holder.champion.model,
@@ -107,22 +107,24 @@ class Reload:
         reference = settings.run
         if version is not None:
             if not reference.startswith(REGISTRY):
-                raise Refused(
+                raise RequestError(
                     422, "invalid_input", "Only a registered model has versions; send {} to look at the run again."
                 )
             reference = f"{reference.partition('@')[0]}@{version}"
-        champion = find_target(reference, self._service.registry)
+        champion = resolve_model(reference, self._service.registry)
         return Models(champion, self._shadow(settings.shadow))
 
-    def _shadow(self, shadow: str | None) -> Target | None:
+    def _shadow(self, shadow: str | None) -> ResolvedModel | None:
         if shadow is None:
             return None
-        return find_target(shadow_reference(shadow, self._service.settings.run), self._service.registry)
+        return resolve_model(shadow_reference(shadow, self._service.settings.run), self._service.registry)
 
 
 def _version(body: object) -> str | None:
     """Return the version that is asked for; None for the reference as it was given at the start."""
     if not isinstance(body, dict) or not set(body) <= {"version"} or not isinstance(body.get("version", ""), str):
-        raise Refused(422, "invalid_input", 'The body must be {}, or name a version or alias: {"version": "1.2.0"}.')
+        raise RequestError(
+            422, "invalid_input", 'The body must be {}, or name a version or alias: {"version": "1.2.0"}.'
+        )
     version: str | None = body.get("version")
     return version.removeprefix("@") if version is not None else None

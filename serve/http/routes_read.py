@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from mlsys.errors import MlsysError
-from serve.errors import Refused
+from serve.errors import RequestError
 from serve.http.docs_page import POLICY, docs_page
 from serve.http.routes_model import describe, listed
 from serve.http.service import Service
@@ -21,7 +21,7 @@ from serve.page import POLICY as HOME_POLICY
 from serve.page import home_page
 
 
-class Reading:
+class ReadEndpoints:
     """The GET endpoints of a service."""
 
     def __init__(self, service: Service) -> None:
@@ -64,11 +64,11 @@ class Reading:
         try:
             return _json(await asyncio.to_thread(listed, self._service))
         except MlsysError as error:
-            raise Refused(503, "registry", f"The registry cannot be read: {error}") from None
+            raise RequestError(503, "registry", f"The registry cannot be read: {error}") from None
 
     async def metrics(self, _: Request) -> Response:
         """Give the metrics to Prometheus."""
-        self._service.show_gauges()
+        self._service.update_gauges()
         self._service.metrics.settle()
         return Response(await asyncio.to_thread(self._service.metrics.text), media_type=CONTENT_TYPE)
 

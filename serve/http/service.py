@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlsys.errors import MlsysError
-from serve.batch.job import Worker
-from serve.batch.queue import Queue
-from serve.http.auth import Gate
-from serve.http.call import Call, RequestIds
+from serve.batch.job import JobRunner
+from serve.batch.queue import BatchQueue
+from serve.http.auth import KeyCheck
+from serve.http.call import RequestContext, RequestIds
 from serve.http.rate_limit import RateLimit
 from serve.logs import AccessLog
 from serve.metrics import Metrics
 from serve.predictions import Log
-from serve.served_models import Holder
+from serve.served_models import ModelSlot
 from serve.settings import Settings
-from serve.shared_state import Control, Models
+from serve.shared_state import Models, SharedState
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY = 0.25  # seconds between looks at what other processes want
+POLL_INTERVAL = 0.25  # seconds between looks at what other processes want
 
 
 @dataclass
@@ -33,35 +33,35 @@ class Service:
     Attributes
     ----------
     settings : Settings
-    holder : Holder
+    holder : ModelSlot
         The models.
     metrics, log, access, gate, ids
         As their classes say.
     rate : RateLimit or None
-    batches : Queue
+    batches : BatchQueue
         Does what is too long for the event loop.
-    worker : Worker
+    worker : JobRunner
         Does batches of a few records, in the event loop.
-    control : Control or None
+    control : SharedState or None
         Through which processes agree on the models; None if this is the only one.
-    calls : set of Call
+    calls : set of RequestContext
         Requests in work.
     draining : bool
         Whether the service is about to end.
     """
 
     settings: Settings
-    holder: Holder
+    holder: ModelSlot
     metrics: Metrics
     log: Log
     access: AccessLog
-    gate: Gate
+    gate: KeyCheck
     rate: RateLimit | None
-    batches: Queue
-    worker: Worker
-    control: Control | None = None
+    batches: BatchQueue
+    worker: JobRunner
+    control: SharedState | None = None
     ids: RequestIds = field(default_factory=RequestIds)
-    calls: set[Call] = field(default_factory=set)
+    calls: set[RequestContext] = field(default_factory=set)
     draining: bool = False
 
     @property
@@ -69,14 +69,14 @@ class Service:
         """The registry's folder."""
         return Path(self.settings.registry)
 
-    async def look_after(self) -> None:
+    async def run_background_tasks(self) -> None:
         """Follow what other processes want, end what takes too long, keep the gauges: until cancelled."""
         seen = self.control.stamp() if self.control else None
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL)
             self._end_late_bodies()
             self.log.send()
-            self.show_gauges()
+            self.update_gauges()
             if self.control is not None and (stamp := self.control.stamp()) != seen:
                 seen = stamp
                 await asyncio.to_thread(follow, self.holder, self.control, self.metrics)
@@ -88,13 +88,13 @@ class Service:
                 call.late = True
                 call.task.cancel()
 
-    def show_gauges(self) -> None:
+    def update_gauges(self) -> None:
         """Set what /metrics says of the present."""
         metrics, log = self.metrics, self.log
         metrics.settle()
         metrics.in_flight.set(len(self.calls))
         metrics.batches.set(self.batches.depth)
-        show_log(metrics, log)
+        update_log_gauges(metrics, log)
 
     async def swap(self, models: Models) -> bool:
         """Serve other models in this process, then in all others; return whether anything changed."""
@@ -105,7 +105,7 @@ class Service:
         return changed
 
 
-def show_log(metrics: Metrics, log: Log) -> None:
+def update_log_gauges(metrics: Metrics, log: Log) -> None:
     """Set what /metrics says of the prediction log."""
     metrics.log_depth.set(log.depth)
     metrics.log_lag.set(log.lag)
@@ -113,7 +113,7 @@ def show_log(metrics: Metrics, log: Log) -> None:
     metrics.log_failed.set(log.failed)
 
 
-def swap(holder: Holder, models: Models, metrics: Metrics) -> bool:
+def swap(holder: ModelSlot, models: Models, metrics: Metrics) -> bool:
     """Swap and count it.
 
     Raises
@@ -131,7 +131,7 @@ def swap(holder: Holder, models: Models, metrics: Metrics) -> bool:
     return changed
 
 
-def follow(holder: Holder, control: Control, metrics: Metrics) -> None:
+def follow(holder: ModelSlot, control: SharedState, metrics: Metrics) -> None:
     """Serve what is wanted, or keep what is served if that cannot be loaded; the holder has logged why."""
     models = control.wanted()
     try:

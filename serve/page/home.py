@@ -12,7 +12,7 @@ from serve.batch.read import names_of
 from serve.openapi import title
 from serve.page.card import Card, inline, to_html
 from serve.page.form import form_fields
-from serve.served_models import Served
+from serve.served_models import LoadedModel
 
 FOLDER = Path(__file__).parent
 AUDIT = {"pass": ("pass", "Leakage audit passed"), "warn": ("warn", "Leakage audit: warnings")}
@@ -42,12 +42,12 @@ POLICY = (
 )
 
 
-def home_page(served: Served, *, keys: bool) -> str:
+def home_page(served: LoadedModel, *, keys: bool) -> str:
     """Return the page.
 
     Parameters
     ----------
-    served : Served
+    served : LoadedModel
         The model that answers now.
     keys : bool
         Whether requests need an API key.
@@ -77,7 +77,7 @@ def _badge(status: object) -> str:
     return f'<span class="badge {look}">{words}</span>'
 
 
-def _summary(card: Card, served: Served) -> str:
+def _summary(card: Card, served: LoadedModel) -> str:
     """Return what the card says first, without its line of date and version."""
     blocks = [block for block in card.summary.split("\n\n") if " · mlsys " not in block]
     outcome = str(served.schema.get("target") or "the outcome")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from serve.predictions.errors import LogError, LogUnavailable
 from serve.predictions.log import PredictionLog
-from serve.predictions.open_store import store_of
+from serve.predictions.open_store import store_from_url
 from serve.predictions.reader import read_predictions
 from serve.predictions.remote import Log, RemoteLog
 from serve.predictions.row import Row
@@ -28,4 +28,4 @@ def log_of(url: str | None, path: Path, *, durable: bool, features: bool, max_pe
     """
     if url is None:
         return PredictionLog.open(None)
-    return RemoteLog(path, store_of(url).name, durable=durable, features=features, max_pending=max_pending)
+    return RemoteLog(path, store_from_url(url).name, durable=durable, features=features, max_pending=max_pending)

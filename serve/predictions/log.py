@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from serve.predictions.errors import LogUnavailable
-from serve.predictions.open_store import store_of
+from serve.predictions.open_store import store_from_url
 from serve.predictions.row import Row
 from serve.predictions.writer import Awaited, Writer
 
@@ -66,7 +66,7 @@ class PredictionLog:
         """
         if url is None:
             return cls(None, durable=False, queue=0, features=False)
-        store = store_of(url, durable=durable)
+        store = store_from_url(url, durable=durable)
         writer = Writer(store, features=features, linger=0.0 if durable else LINGER)
         writer.start()
         writer.opened.wait(FIRST_OPENING)

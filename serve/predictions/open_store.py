@@ -8,7 +8,7 @@ from mlsys.redaction import without_password
 from serve.predictions.errors import LogError
 from serve.predictions.postgres import PostgresStore
 from serve.predictions.sqlite import SqliteStore
-from serve.predictions.store import Store
+from serve.predictions.store import PredictionStore
 
 POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
 ADVICE = (
@@ -17,7 +17,7 @@ ADVICE = (
 )
 
 
-def store_of(url: str | Path, *, durable: bool = False) -> Store:
+def store_from_url(url: str | Path, *, durable: bool = False) -> PredictionStore:
     """Return the store that a URL names; a path is an SQLite file. Nothing is opened.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from serve.predictions.errors import LogError, LogUnavailable, RowRefusedError
 from serve.predictions.row import Cells
-from serve.predictions.store import SCHEMA_VERSION, Wanted, check_version, new_writer, not_ours
+from serve.predictions.store import SCHEMA_VERSION, PredictionFilter, check_version, foreign_table_error, new_writer_id
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,7 +65,7 @@ class PostgresStore:
     def __init__(self, url: str, *, shown: str) -> None:
         self.name = shown
         self._url = url
-        self._writer = new_writer()
+        self._writer = new_writer_id()
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def open(self) -> None:
@@ -105,7 +105,7 @@ class PostgresStore:
         except psycopg.Error as error:
             raise self._failure(error) from error
 
-    def read(self, wanted: Wanted) -> Iterator[list[tuple[Any, ...]]]:
+    def read(self, wanted: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the rows in the order in which they were written, by portions."""
         psycopg = _library()
         conditions, values = _conditions(wanted)
@@ -167,7 +167,7 @@ def _version(connection: psycopg.Connection[tuple[Any, ...]], name: str) -> int 
     there, ours = row
     if not ours:
         if there:
-            raise not_ours(name)
+            raise foreign_table_error(name)
         return None
     found = connection.execute("SELECT max(version) FROM predictions_version").fetchone()
     assert found is not None
@@ -175,7 +175,7 @@ def _version(connection: psycopg.Connection[tuple[Any, ...]], name: str) -> int 
     return int(found[0])
 
 
-def _conditions(wanted: Wanted) -> tuple[str, list[Any]]:
+def _conditions(wanted: PredictionFilter) -> tuple[str, list[Any]]:
     given: dict[str, Any] = {
         "time >= to_timestamp(%s)": wanted.since,
         "time < to_timestamp(%s)": wanted.until,

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve.predictions.open_store import store_of
-from serve.predictions.store import Wanted
+from serve.predictions.open_store import store_from_url
+from serve.predictions.store import PredictionFilter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def read_predictions(
     """
     import pandas as pd
 
-    wanted = Wanted(_seconds(since), _seconds(until), model, version, shadow, features)
+    wanted = PredictionFilter(_seconds(since), _seconds(until), model, version, shadow, features)
     rows = [row for portion in portions(url, wanted) for row in portion]
     frame = pd.DataFrame.from_records([row[:-1] for row in rows], columns=list(COLUMNS))
     frame["as_of"] = pd.to_datetime(frame["as_of"]).astype("datetime64[us]")
@@ -74,9 +74,9 @@ def read_predictions(
     return frame
 
 
-def portions(url: str | Path, wanted: Wanted) -> Iterator[list[tuple[Any, ...]]]:
+def portions(url: str | Path, wanted: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
     """Yield rows by portions, for logs that do not fit into memory; the columns are those of `Cells`."""
-    yield from store_of(url).read(wanted)
+    yield from store_from_url(url).read(wanted)
 
 
 def _seconds(moment: datetime | None) -> float | None:

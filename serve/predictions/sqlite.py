@@ -10,7 +10,7 @@ from typing import Any
 
 from serve.predictions.errors import LogError, LogUnavailable, RowRefusedError
 from serve.predictions.row import Cells
-from serve.predictions.store import SCHEMA_VERSION, Wanted, check_version, new_writer, not_ours
+from serve.predictions.store import SCHEMA_VERSION, PredictionFilter, check_version, foreign_table_error, new_writer_id
 
 BUSY_SECONDS = 2.0  # how long to wait for another process that writes
 PORTION = 100  # rows in one statement: one release of the interpreter's lock for all, and none held for long
@@ -56,7 +56,7 @@ class SqliteStore:
         self.path = path
         self.name = f"sqlite:///{path}"
         self._durable = durable
-        self._writer = new_writer()
+        self._writer = new_writer_id()
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
 
@@ -95,7 +95,7 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise _failure(self.name, error) from error
 
-    def read(self, wanted: Wanted) -> Iterator[list[tuple[Any, ...]]]:
+    def read(self, wanted: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the rows in the order in which they were written, by portions."""
         if not self.path.is_file():
             raise LogError(f"There is no prediction log {self.path} (looked in {Path.cwd()}).")
@@ -175,14 +175,14 @@ def _version(connection: sqlite3.Connection, name: str) -> int | None:
     tables = {table for (table,) in connection.execute(query)}
     if "predictions_version" not in tables:
         if tables:
-            raise not_ours(name)
+            raise foreign_table_error(name)
         return None
     version = int(connection.execute("SELECT max(version) FROM predictions_version").fetchone()[0])
     check_version(version, name)
     return version
 
 
-def _conditions(wanted: Wanted) -> tuple[str, list[Any]]:
+def _conditions(wanted: PredictionFilter) -> tuple[str, list[Any]]:
     given: dict[str, Any] = {
         f"time >= {MOMENT.format('?')}": wanted.since,
         f"time < {MOMENT.format('?')}": wanted.until,

@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PredictionFilter:
     """Which predictions to read.
 
     Attributes
@@ -37,7 +37,7 @@ class Wanted:
     features: bool = False
 
 
-class Store(Protocol):
+class PredictionStore(Protocol):
     """A database with predictions, used by one thread.
 
     Attributes
@@ -75,7 +75,7 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, wanted: Wanted) -> Iterator[list[tuple[Any, ...]]]:
+    def read(self, wanted: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the rows in the order in which they were written, by portions; the columns are those of `Cells`."""
         ...
 
@@ -84,7 +84,7 @@ class Store(Protocol):
         ...
 
 
-def new_writer() -> str:
+def new_writer_id() -> str:
     """Return a name under which a store's batches are counted."""
     return secrets.token_hex(8)
 
@@ -98,7 +98,7 @@ def check_version(found: int, name: str) -> None:
         )
 
 
-def not_ours(name: str) -> LogError:
+def foreign_table_error(name: str) -> LogError:
     """Return the error for a database in which another program has a table of the same name."""
     return LogError(
         f"{name} already has a table `predictions`, which is no prediction log of mlsys. Log to another database."

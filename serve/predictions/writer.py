@@ -15,7 +15,7 @@ from itertools import count
 from serve.predictions.errors import LogError, LogUnavailable, RowRefusedError
 from serve.predictions.health import Health
 from serve.predictions.row import Cells, Row, to_cells
-from serve.predictions.store import Store
+from serve.predictions.store import PredictionStore
 
 logger = logging.getLogger("serve.predictions")
 
@@ -70,7 +70,7 @@ class Writer(threading.Thread):
 
     Parameters
     ----------
-    store : Store
+    store : PredictionStore
         Used by this thread only.
     features : bool
         Whether the inputs are logged.
@@ -89,7 +89,7 @@ class Writer(threading.Thread):
         Why the database cannot be used as it is, found by that attempt.
     """
 
-    def __init__(self, store: Store, *, features: bool, linger: float) -> None:
+    def __init__(self, store: PredictionStore, *, features: bool, linger: float) -> None:
         super().__init__(name="prediction-log", daemon=True)  # a dead database must not keep the process alive
         self.queue: deque[Row] = deque()
         self.awaited: deque[Awaited] = deque()

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from mlsys.errors import MlsysError
-from serve.model_reference import find_target, shadow_reference
+from serve.model_reference import resolve_model, shadow_reference
 from serve.settings import Settings
-from serve.shared_state import Control, Models
+from serve.shared_state import Models, SharedState
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +25,13 @@ def find_models(settings: Settings) -> Models:
         If one is not there.
     """
     registry = Path(settings.registry)
-    champion = find_target(settings.run, registry)
+    champion = resolve_model(settings.run, registry)
     if settings.shadow is None:
         return Models(champion)
-    return Models(champion, find_target(shadow_reference(settings.shadow, settings.run), registry))
+    return Models(champion, resolve_model(shadow_reference(settings.shadow, settings.run), registry))
 
 
-class Watch:
+class AliasWatcher:
     """Asks for other models when a reference leads to another run than when it was looked at last.
 
     A version that was asked for by POST /model/reload therefore stays until the alias moves.
@@ -39,12 +39,12 @@ class Watch:
     Parameters
     ----------
     settings : Settings
-    control : Control
+    control : SharedState
     models : Models
         Where the references lead now.
     """
 
-    def __init__(self, settings: Settings, control: Control, models: Models) -> None:
+    def __init__(self, settings: Settings, control: SharedState, models: Models) -> None:
         self.every = settings.follow_seconds if settings.follow else IDLE
         self._settings = settings
         self._control = control

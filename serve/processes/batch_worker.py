@@ -19,29 +19,29 @@ from typing import Any
 from mlsys.errors import MlsysError
 from serve import logs
 from serve.batch.ipc import give_back, take
-from serve.batch.job import Outcome, Worker
-from serve.http.service import LOOK_EVERY, follow, show_log
+from serve.batch.job import JobResult, JobRunner
+from serve.http.service import POLL_INTERVAL, follow, update_log_gauges
 from serve.predictions import log_of
 from serve.processes.http_worker import CANNOT_LOAD, load
-from serve.served_models import Holder
+from serve.served_models import ModelSlot
 from serve.settings import Settings
-from serve.shared_state import Control
+from serve.shared_state import SharedState
 
 logger = logging.getLogger(__name__)
 
 MAX_PENDING = 1_000_000  # predictions of batches that may wait to be handed over
-NICER = 5  # of 19: single records come first
+NICENESS = 5  # of 19: single records come first
 
 
 def run_batch_worker(
-    settings: Settings, control: Control, listener: socket.socket, tell: Callable[[bool, str], None], ended: int
+    settings: Settings, control: SharedState, listener: socket.socket, tell: Callable[[bool, str], None], ended: int
 ) -> None:
     """Do batches until SIGTERM or the supervisor's end; the one in work is finished.
 
     Parameters
     ----------
     settings : Settings
-    control : Control
+    control : SharedState
     listener : socket
         A Unix socket that all batch workers share.
     tell : callable
@@ -51,7 +51,7 @@ def run_batch_worker(
     """
     logs.set_up(settings.log_level)
     stop = _stop_signal()
-    os.nice(NICER)
+    os.nice(NICENESS)
     try:
         holder, metrics = load(control)
         log = log_of(
@@ -65,10 +65,10 @@ def run_batch_worker(
         tell(False, str(error))
         sys.exit(CANNOT_LOAD)
     _limit_memory(int(settings.batch_memory_mb * 1_000_000))
-    worker, seen = Worker(metrics, log), control.stamp()
+    worker, seen = JobRunner(metrics, log), control.stamp()
     sources: list[Any] = [listener, ended, stop]
     while True:
-        readable, _, _ = select.select(sources, [], [], LOOK_EVERY)
+        readable, _, _ = select.select(sources, [], [], POLL_INTERVAL)
         if ended in readable or stop in readable:
             break
         if (stamp := control.stamp()) != seen:
@@ -79,11 +79,11 @@ def run_batch_worker(
             if worker.exhausted:  # another process takes its place, with all of its memory
                 break
         log.send()
-        show_log(metrics, log)
+        update_log_gauges(metrics, log)
     log.close(5.0)
 
 
-def _serve_one(listener: socket.socket, worker: Worker, holder: Holder) -> None:
+def _serve_one(listener: socket.socket, worker: JobRunner, holder: ModelSlot) -> None:
     try:
         line, _ = listener.accept()
     except BlockingIOError:  # another batch worker was faster
@@ -94,7 +94,7 @@ def _serve_one(listener: socket.socket, worker: Worker, holder: Holder) -> None:
         token = logs.request_id.set(job.request_id)
         with body, answer:
 
-            def tell(outcome: Outcome) -> None:
+            def tell(outcome: JobResult) -> None:
                 answer.flush()
                 give_back(line, outcome)
 

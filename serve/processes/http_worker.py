@@ -13,19 +13,19 @@ import uvicorn
 
 from mlsys.errors import MlsysError
 from serve import logs
-from serve.batch.job import Worker
-from serve.batch.queue import Batches, InProcess, InThread, Queue
+from serve.batch.job import JobRunner
+from serve.batch.queue import BatchExecutor, BatchQueue, ProcessExecutor, ThreadExecutor
 from serve.http.app import create_app
-from serve.http.auth import Gate, Key
-from serve.http.fast_path import ShortWay, protocol_with
+from serve.http.auth import Key, KeyCheck
+from serve.http.fast_path import FastPath, protocol_with
 from serve.http.rate_limit import RateLimit
 from serve.http.service import Service
 from serve.logs import AccessLog
 from serve.metrics import Metrics
 from serve.predictions import Log, PredictionLog, log_of
-from serve.served_models import Holder
+from serve.served_models import ModelSlot
 from serve.settings import Settings
-from serve.shared_state import Control
+from serve.shared_state import SharedState
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ SWITCH_SECONDS = 0.0005  # how long a thread that loads or batches may keep the 
 QUEUED_FOR_EACH = 8  # batches that may wait for each process that does them
 
 
-def load(control: Control) -> tuple[Holder, Metrics]:
+def load(control: SharedState) -> tuple[ModelSlot, Metrics]:
     """Load the models that are wanted, else those that were good before.
 
     Raises
@@ -45,26 +45,26 @@ def load(control: Control) -> tuple[Holder, Metrics]:
     metrics = Metrics()
     wanted = control.wanted()
     try:
-        holder = Holder(wanted, metrics.serving)
+        holder = ModelSlot(wanted, metrics.serving)
     except MlsysError as error:
         good = control.good()
         if good is None or good == wanted:
             raise
         logger.error("%s %s cannot be served: %s", wanted.champion.name, wanted.champion.version, error)  # noqa: TRY400
         metrics.swap_failures.inc()
-        holder = Holder(good, metrics.serving)
+        holder = ModelSlot(good, metrics.serving)
     control.is_good(holder.models)
     return holder, metrics
 
 
 def build(
     settings: Settings,
-    holder: Holder,
+    holder: ModelSlot,
     metrics: Metrics,
     *,
     keys: tuple[Key, ...] = (),
     rate: RateLimit | None = None,
-    control: Control | None = None,
+    control: SharedState | None = None,
 ) -> Service:
     """Put the parts of a process together."""
     url, durable, features = settings.prediction_log, settings.log_durable, settings.log_features
@@ -73,18 +73,18 @@ def build(
         log = PredictionLog.open(url, durable=durable, features=features)
     else:
         log = log_of(url, control.log_socket, durable=durable, features=features)
-    worker = Worker(metrics, log)
-    batches: Batches = InThread(worker, holder)
+    worker = JobRunner(metrics, log)
+    batches: BatchExecutor = ThreadExecutor(worker, holder)
     if control is not None and settings.batch_workers:
-        batches = InProcess(control.batch_socket)
-    queue = Queue(batches, QUEUED_FOR_EACH * max(1, settings.batch_workers))
+        batches = ProcessExecutor(control.batch_socket)
+    queue = BatchQueue(batches, QUEUED_FOR_EACH * max(1, settings.batch_workers))
     access = AccessLog(settings.access_log)
-    return Service(settings, holder, metrics, log, access, Gate(keys), rate, queue, worker, control)
+    return Service(settings, holder, metrics, log, access, KeyCheck(keys), rate, queue, worker, control)
 
 
 def run_worker(
     settings: Settings,
-    control: Control,
+    control: SharedState,
     listener: socket.socket,
     keys: tuple[Key, ...],
     rate: RateLimit | None,
@@ -96,7 +96,7 @@ def run_worker(
     Parameters
     ----------
     settings : Settings
-    control : Control
+    control : SharedState
     listener : socket
         Bound; it listens from when this process is ready.
     keys, rate
@@ -120,7 +120,7 @@ def run_worker(
     config = uvicorn.Config(
         create_app(service),
         loop="uvloop",
-        http=protocol_with(ShortWay(service)),
+        http=protocol_with(FastPath(service)),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -12,14 +12,14 @@ from collections.abc import Callable
 
 from mlsys.errors import MlsysError
 from serve import logs
-from serve.http.service import LOOK_EVERY, show_log
+from serve.http.service import POLL_INTERVAL, update_log_gauges
 from serve.metrics import Metrics
 from serve.predictions import LogUnavailable, PredictionLog, Row
 from serve.predictions.framing import LENGTH, from_frame
 from serve.processes.http_worker import CANNOT_LOAD
 from serve.settings import Settings
 
-NICER = 5  # of 19: answers come first
+NICENESS = 5  # of 19: answers come first
 ACCEPTED_IN = 0.05  # seconds in which the last to connect are surely taken
 QUEUE = 1_000_000  # rows that may wait, about 300 bytes each
 
@@ -39,7 +39,7 @@ def run_log_worker(settings: Settings, listener: socket.socket, tell: Callable[[
     """
     logs.set_up(settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor's to judge
-    os.nice(NICER)
+    os.nice(NICENESS)
     try:
         log = PredictionLog.open(
             settings.prediction_log, durable=settings.log_durable, features=settings.log_features, queue=QUEUE
@@ -76,9 +76,9 @@ class LogServer:
         """Take rows until told to stop, and then those that are on their way."""
         server = await asyncio.start_unix_server(self._line, sock=listener)
         while not stop.is_set():
-            show_log(self._metrics, self._log)
+            update_log_gauges(self._metrics, self._log)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_EVERY)
+                await asyncio.wait_for(stop.wait(), POLL_INTERVAL)
         await asyncio.sleep(ACCEPTED_IN)
         server.close()
         if self._lines:  # whoever sent has ended, or ends: what it sent is read to its end

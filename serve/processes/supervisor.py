@@ -26,17 +26,17 @@ from serve.errors import ServeError
 from serve.http.auth import Key
 from serve.http.rate_limit import RateLimit
 from serve.metrics import forget
-from serve.processes.alias_watcher import Watch
+from serve.processes.alias_watcher import AliasWatcher
 from serve.processes.batch_worker import run_batch_worker
 from serve.processes.http_worker import CANNOT_LOAD, run_worker
 from serve.processes.log_worker import run_log_worker
 from serve.settings import Settings
-from serve.shared_state import Control, Models
+from serve.shared_state import Models, SharedState
 
 logger = logging.getLogger(__name__)
 
-STEADY = 5.0  # seconds after which a process counts as well started
-LAST_DELAY = 30.0
+STABLE_AFTER = 5.0  # seconds after which a process counts as well started
+MAX_BACKOFF = 30.0
 BACKLOG = 128
 WORKER, BATCH_WORKER, LOG_WORKER = "worker", "batch worker", "log worker"
 
@@ -74,23 +74,23 @@ class Supervisor:
     Parameters
     ----------
     settings : Settings
-    control : Control
+    control : SharedState
     models : Models
         What to serve first.
     keys : tuple of Key
     """
 
-    def __init__(self, settings: Settings, control: Control, models: Models, keys: tuple[Key, ...]) -> None:
+    def __init__(self, settings: Settings, control: SharedState, models: Models, keys: tuple[Key, ...]) -> None:
         self._settings = settings
         self._control = control
         self._keys = keys
         self._rate = RateLimit(settings.rate, settings.burst) if settings.rate else None
-        self._watch = Watch(settings, control, models)
+        self._watch = AliasWatcher(settings, control, models)
         self._listener = _listener(settings.host, settings.port)
         self._batch_listener = _unix_listener(control.batch_socket)
         self._log_listener = _unix_listener(control.log_socket)
         self._ended = os.pipe()  # its writing end closes when this process ends, however it does
-        self._said = os.pipe()
+        self._status_pipe = os.pipe()
         self._signals = socket.socketpair()
         self._children = [
             *([Child(self._log_worker, LOG_WORKER)] if settings.prediction_log else []),
@@ -99,7 +99,7 @@ class Supervisor:
         ]
         self._ready = False
         self._failure = ""
-        self._asked: list[int] = []
+        self._pending_signals: list[int] = []
 
     def run(self) -> int:
         """Serve; return the exit code."""
@@ -109,17 +109,17 @@ class Supervisor:
         while True:
             self._start_missing()
             self._wait()
-            failed = self._bury()
-            self._hear()  # after that, as a process says why it ends before it does
+            failed = self._reap_children()
+            self._read_status()  # after that, as a process says why it ends before it does
             if failed and not self._ready:
                 self._end()
                 return 1
-            if signal.SIGTERM in self._asked or signal.SIGINT in self._asked:
+            if signal.SIGTERM in self._pending_signals or signal.SIGINT in self._pending_signals:
                 logger.info("stopping")
                 self._end()
                 return 0
-            self._watch.look(now=signal.SIGHUP in self._asked)
-            self._asked.clear()
+            self._watch.look(now=signal.SIGHUP in self._pending_signals)
+            self._pending_signals.clear()
 
     def _worker(self) -> None:
         run_worker(self._settings, self._control, self._listener, self._keys, self._rate, self._tell, self._ended[0])
@@ -132,7 +132,7 @@ class Supervisor:
 
     def _tell(self, ready: bool, text: str) -> None:
         """Say, in a worker, that it takes requests, or why it cannot; one small write is never torn."""
-        os.write(self._said[1], json.dumps([ready, text[:3000]]).encode() + b"\n")
+        os.write(self._status_pipe[1], json.dumps([ready, text[:3000]]).encode() + b"\n")
 
     def _start_missing(self) -> None:
         now = time.monotonic()
@@ -170,25 +170,25 @@ class Supervisor:
         signal.set_wakeup_fd(self._signals[1].fileno(), warn_on_full_buffer=False)
 
         def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            self._asked.append(number)
+            self._pending_signals.append(number)
 
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, note)
-        os.set_blocking(self._said[0], False)
+        os.set_blocking(self._status_pipe[0], False)
 
     def _wait(self) -> None:
         """Sleep until there is something to do."""
         soon = [child.due - time.monotonic() for child in self._children if not child.pid]
         seconds = max(0.0, min([self._watch.every, *soon]))
-        sources: list[Any] = [self._signals[0], self._said[0]]
+        sources: list[Any] = [self._signals[0], self._status_pipe[0]]
         select.select(sources, [], [], seconds)
         with contextlib.suppress(BlockingIOError):
             self._signals[0].recv(4096)
 
-    def _hear(self) -> None:
+    def _read_status(self) -> None:
         """Say that the service is ready once a process is, or why none can be; later ones say it in the log."""
         try:
-            said = os.read(self._said[0], 65_536).splitlines()
+            said = os.read(self._status_pipe[0], 65_536).splitlines()
         except BlockingIOError:
             return
         for line in said:
@@ -207,7 +207,7 @@ class Supervisor:
         host, port = self._listener.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def _bury(self) -> bool:
+    def _reap_children(self) -> bool:
         """Note which processes ended; return whether one could not load its model."""
         failed = False
         for child in self._children:
@@ -221,7 +221,7 @@ class Supervisor:
             failed |= code == CANNOT_LOAD
             now = time.monotonic()
             child.pid = 0
-            child.delay = 0.0 if now - child.started > STEADY else min(LAST_DELAY, max(0.1, 2 * child.delay))
+            child.delay = 0.0 if now - child.started > STABLE_AFTER else min(MAX_BACKOFF, max(0.1, 2 * child.delay))
             child.due = now + child.delay
             if self._ready:
                 logger.error("%s %d ended with %d; another is started in %.1f s", child.kind, pid, code, child.delay)
@@ -237,7 +237,7 @@ class Supervisor:
             while any(child.pid for child in children) and time.monotonic() < deadline:
                 time.sleep(0.02)
                 _reap(children)
-                if self._asked.count(signal.SIGINT) > 1:  # Ctrl-C again: no patience
+                if self._pending_signals.count(signal.SIGINT) > 1:  # Ctrl-C again: no patience
                     break
             _signal(children, signal.SIGKILL)
             _reap(children, wait=True)
@@ -285,7 +285,7 @@ def import_shared(models: Models) -> None:
                 import catboost  # noqa: F401
 
 
-def supervise(settings: Settings, control: Control, models: Models, keys: tuple[Key, ...]) -> int:
+def supervise(settings: Settings, control: SharedState, models: Models, keys: tuple[Key, ...]) -> int:
     """Serve until told to stop; return the exit code.
 
     Raises

@@ -2,6 +2,6 @@
 
 from serve.scoring.problems import InvalidInput
 from serve.scoring.reasons import Reason, Reasons
-from serve.scoring.scorer import Many, Scored, Scorer
+from serve.scoring.scorer import BatchResult, Prediction, Scorer
 
-__all__ = ["InvalidInput", "Many", "Reason", "Reasons", "Scored", "Scorer"]
+__all__ = ["BatchResult", "InvalidInput", "Prediction", "Reason", "Reasons", "Scorer"]

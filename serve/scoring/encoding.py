@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
-from serve.scoring.skops_reader import Part
-from serve.scoring.text_columns import Texts
+from serve.scoring.skops_reader import Node
+from serve.scoring.text_columns import TextColumn
 
 MISSING, RARE, UNKNOWN = "(missing)", "(rare)", "(unknown)"  # as in mlsys.pipeline.encoders, which is slow to import
 Cell: TypeAlias = tuple[int, float]  # column of the output, and what stands there
@@ -140,17 +140,17 @@ class _Table:
         self._columns = np.array([column for column, _ in cells], dtype=np.intp)
         self._values = np.array([value for _, value in cells])
 
-    def write(self, texts: Texts, out: NDArray[Any], rows: NDArray[np.intp]) -> None:
+    def write(self, texts: TextColumn, out: NDArray[Any], rows: NDArray[np.intp]) -> None:
         codes = texts.map(lambda text: self._codes.get(text, self._unknown), np.intp)
         out[rows, self._columns[codes]] = self._values[codes]
 
 
-def encoding_of(encoder: Part, inputs: Inputs) -> Encoding | None:
+def encoding_of(encoder: Node, inputs: Inputs) -> Encoding | None:
     """Return a fitted encoder as tables; None for one that mlsys does not make.
 
     Parameters
     ----------
-    encoder : Part
+    encoder : Node
         What `mlsys.pipeline.encoders` built, as saved.
     inputs : Inputs
 
@@ -167,14 +167,14 @@ def encoding_of(encoder: Part, inputs: Inputs) -> Encoding | None:
         raise RunError(f"The saved encoder is not what mlsys makes ({error!r}): train again.") from error
 
 
-def known_levels(pipeline: Part) -> dict[str, frozenset[str]]:
+def known_levels(pipeline: Node) -> dict[str, frozenset[str]]:
     """Return all values of each category column that a saved pipeline's encoder was fitted on.
 
     Of a vote, those of its first member that has an encoder: all members saw the same rows.
     """
     steps = dict(pipeline["steps"])
     for member in steps["model"].get("estimators_", ()) if "encoder" not in steps else ():
-        if isinstance(member, Part) and member.kind == "sklearn.FrozenEstimator":
+        if isinstance(member, Node) and member.kind == "sklearn.FrozenEstimator":
             return known_levels(member["estimator"])
     encoder = steps.get("encoder")
     if encoder is None:
@@ -188,7 +188,7 @@ def known_levels(pipeline: Part) -> dict[str, frozenset[str]]:
     return {name: frozenset(texts.tolist()) - {MISSING} for name, texts in zip(names, levels, strict=True)}
 
 
-def native_labels(encoder: Part) -> dict[str, tuple[dict[str | None, str | None], str | None]]:
+def native_labels(encoder: Node) -> dict[str, tuple[dict[str | None, str | None], str | None]]:
     """Return the label of each value that a NativeColumns knows, by column, and that of any other value."""
     labels = {}
     for name in encoder["categories_"]:
@@ -200,7 +200,7 @@ def native_labels(encoder: Part) -> dict[str, tuple[dict[str | None, str | None]
     return labels
 
 
-def native_codes(encoder: Part, name: str) -> dict[str, int]:
+def native_codes(encoder: Node, name: str) -> dict[str, int]:
     """Return the code of each label that a NativeColumns gives a column."""
     order = [*encoder["levels_"][name], RARE, *([MISSING, UNKNOWN] if encoder["name_missing"] else [])]
     return {label: code for code, label in enumerate(order)}
@@ -212,13 +212,13 @@ def positions_of(names: Sequence[str], inputs: Inputs, *, numbers: bool) -> list
     return [present.index(name) for name in names]
 
 
-def scale_of(steps: Mapping[str, Part]) -> tuple[Floats, Floats] | None:
+def scale_of(steps: Mapping[str, Node]) -> tuple[Floats, Floats] | None:
     """Return mean and deviation of a pipeline's StandardScaler, which a SignedLog goes before."""
     scaler = steps.get("scale")
     return None if scaler is None else (scaler["mean_"], scaler["scale_"])
 
 
-def _native(encoder: Part, inputs: Inputs) -> Encoding:
+def _native(encoder: Node, inputs: Inputs) -> Encoding:
     numbers, categories = encoder["numbers_"], encoder["categories_"]
     lookups = []
     for offset, name in enumerate(categories):
@@ -235,7 +235,7 @@ def _native(encoder: Part, inputs: Inputs) -> Encoding:
     return Encoding(positions, encoder["fill_"], [], scale, lookups, [*numbers, *categories])
 
 
-def _columns(encoder: Part, inputs: Inputs) -> Encoding:
+def _columns(encoder: Node, inputs: Inputs) -> Encoding:
     (_, number_steps, numbers), (_, category_steps, categories) = encoder["transformers_"][:2]
     fill, flags, scale = np.empty(0), [], None
     if numbers:
@@ -260,23 +260,23 @@ def _columns(encoder: Part, inputs: Inputs) -> Encoding:
 Levels: TypeAlias = tuple[dict[str | None, Cell], Cell, int]
 
 
-def _one_hot(levels: Part, index: int, start: int) -> Levels:
+def _one_hot(levels: Node, index: int, start: int) -> Levels:
     codes = _codes(levels, index)
     return {text: (start + code, 1.0) for text, code in codes.items()}, (start, 0.0), max(codes.values()) + 1
 
 
-def _ordinal(levels: Part, index: int, start: int) -> Levels:
+def _ordinal(levels: Node, index: int, start: int) -> Levels:
     codes = _codes(levels, index)
     return {text: (start, float(code)) for text, code in codes.items()}, (start, float(levels["unknown_value"])), 1
 
 
-def _target(levels: Part, index: int, start: int) -> Levels:
+def _target(levels: Node, index: int, start: int) -> Levels:
     texts, rates = levels["categories_"][index].tolist(), levels["encodings_"][index].tolist()
     cells: dict[str | None, Cell] = {text: (start, rate) for text, rate in zip(texts, rates, strict=True)}
     return cells, (start, float(levels["target_mean_"])), 1
 
 
-def _codes(levels: Part, index: int) -> dict[str | None, int]:
+def _codes(levels: Node, index: int) -> dict[str | None, int]:
     """Return the code of each level; those that were rare in training share one."""
     texts = levels["categories_"][index].tolist()
     grouped = levels["_default_to_infrequent_mappings"][index] if levels["_infrequent_enabled"] else None

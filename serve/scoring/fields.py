@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mlsys.errors import closest
 from mlsys.runs.input_column import LARGEST, InputColumn, is_text
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem, quoted
-from serve.scoring.text_columns import Texts
+from serve.scoring.text_columns import TextColumn
 
 Numbers: TypeAlias = tuple[float, ...]  # NaN where null
 Categories: TypeAlias = tuple[str | None, ...]
@@ -35,12 +35,12 @@ class Block:
     ----------
     numbers : ndarray of float64, shape (n_rows, n_numbers)
         In the schema's order, NaN where null.
-    categories : list of Texts, each of length n_rows
+    categories : list of TextColumn, each of length n_rows
         A column for each category, in the schema's order.
     """
 
     numbers: NDArray[np.float64]
-    categories: list[Texts]
+    categories: list[TextColumn]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -60,7 +60,7 @@ class Block:
         return Block(self.numbers[start : start + rows], [column.part(start, rows) for column in self.categories])
 
 
-class _CloserLook(Exception):  # noqa: N818 - no error yet
+class _SlowCheckNeeded(Exception):  # noqa: N818 - no error yet
     """Not all of a record is as it should be."""
 
 
@@ -101,7 +101,7 @@ class Inputs:
         """
         try:
             numbers, categories, odd = self._plain(record)  # type: ignore[arg-type]
-        except (KeyError, TypeError, OverflowError, struct.error, _CloserLook):
+        except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
             numbers, categories = self._checked(record, None)
             odd = True
         return numbers, categories, self._warnings(numbers, categories) if odd else ()
@@ -118,14 +118,14 @@ class Inputs:
             kinds.remove(type(None))
             nulls = numbers.count(None)
             if None in self._required_of(record):
-                raise _CloserLook
+                raise _SlowCheckNeeded
             numbers = tuple([nan if value is None else value for value in numbers])
         if not kinds <= NUMBER_TYPES:
-            raise _CloserLook
+            raise _SlowCheckNeeded
         values, flags = self._values, self._flags
         self._pack(values.data, 0, *numbers)
         if np.count_nonzero(np.isfinite(values, flags)) + nulls != len(numbers):
-            raise _CloserLook
+            raise _SlowCheckNeeded
         odd = np.count_nonzero(np.less(values, self._low, flags)) + np.count_nonzero(
             np.greater(values, self._high, flags)
         )
@@ -134,15 +134,15 @@ class Inputs:
     def _odd_texts(self, record: Mapping[str, Any], categories: Categories) -> bool:
         """Return whether training did not see one of the categories; raise something if one is none."""
         if len(record) != self._width:
-            raise _CloserLook
+            raise _SlowCheckNeeded
         odd = False
         for text, (nullable, known) in zip(categories, self._texts, strict=True):
             if type(text) is not str:
                 if text is not None or not nullable:
-                    raise _CloserLook
+                    raise _SlowCheckNeeded
             elif known is None or text not in known:
                 if not is_text(text):
-                    raise _CloserLook
+                    raise _SlowCheckNeeded
                 odd |= known is not None
         return odd
 
@@ -157,7 +157,7 @@ class Inputs:
         """
         try:
             block = self._plain_block(records)  # type: ignore[arg-type]
-        except (KeyError, TypeError, OverflowError, struct.error, _CloserLook):
+        except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
             block = self._slow_block(records, first_row)
         return block, self.warnings(block, first_row)
 
@@ -165,7 +165,7 @@ class Inputs:
         """Return the rows of several blocks as one."""
         numbers = [np.empty((0, len(self.numbers))), *(block.numbers for block in blocks)]
         columns = range(len(self.categories))
-        categories = [Texts.joined([block.categories[column] for block in blocks]) for column in columns]
+        categories = [TextColumn.joined([block.categories[column] for block in blocks]) for column in columns]
         return Block(np.concatenate(numbers), categories)
 
     def warnings(self, block: Block, first_row: int = 0) -> dict[int, tuple[str, ...]]:
@@ -190,24 +190,24 @@ class Inputs:
         rows = [self._numbers_of(record) for record in records]
         texts = [self._categories_of(record) for record in records]
         if set(map(len, records)) != {self._width}:
-            raise _CloserLook
+            raise _SlowCheckNeeded
         kinds, nulls = set(map(type, chain.from_iterable(rows))), 0
         if type(None) in kinds:
             kinds.remove(type(None))
             nulls = sum(row.count(None) for row in rows)
             if any(None in self._required_of(record) for record in records):
-                raise _CloserLook
+                raise _SlowCheckNeeded
         if not kinds <= NUMBER_TYPES:
-            raise _CloserLook
+            raise _SlowCheckNeeded
         numbers = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
         if np.count_nonzero(np.abs(numbers) <= LARGEST) + nulls != numbers.size:
-            raise _CloserLook
+            raise _SlowCheckNeeded
         categories = _columns(texts)
         for column, (nullable, known) in zip(categories, self._texts, strict=True):
             if not set(map(type, column.values)) <= ({str, type(None)} if nullable else {str}):
-                raise _CloserLook
+                raise _SlowCheckNeeded
             if not all(map(is_text, set(column.values) - (known or set()) - {None})):
-                raise _CloserLook
+                raise _SlowCheckNeeded
         return Block(numbers, categories)
 
     def _slow_block(self, records: Sequence[object], first_row: int) -> Block:
@@ -272,8 +272,8 @@ def _is_unseen(known: frozenset[str], text: str | None) -> bool:
     return text is not None and text not in known
 
 
-def _columns(records: Sequence[Categories]) -> list[Texts]:
-    return [Texts.of(column) for column in zip(*records, strict=True)]
+def _columns(records: Sequence[Categories]) -> list[TextColumn]:
+    return [TextColumn.of(column) for column in zip(*records, strict=True)]
 
 
 def name_problems(

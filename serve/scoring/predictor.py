@@ -29,7 +29,7 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True)
-class Path:
+class ScoringPath:
     """A way to score.
 
     Attributes

@@ -16,7 +16,7 @@ from mlsys.errors import RunError
 from mlsys.runs import Run
 from serve.scoring.calibrate import calibrated
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
-from serve.scoring.predictor import Path as ScoringPath
+from serve.scoring.predictor import ScoringPath as ScoringPath
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput
 from serve.scoring.reasons import Reasons, reasons_of
 from serve.scoring.select_path import choose
@@ -33,7 +33,7 @@ PAUSE = 20e-6  # seconds; a thread that only yields takes the interpreter lock b
 
 
 @dataclass(frozen=True)
-class Scored:
+class Prediction:
     """One record's answer.
 
     Attributes
@@ -54,7 +54,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Many:
+class BatchResult:
     """The answer to a batch.
 
     Attributes
@@ -112,7 +112,7 @@ class Scorer:
 
         Parameters
         ----------
-        folder : Path
+        folder : ScoringPath
             May itself be a link to a run directory; nothing inside may be one.
 
         Raises
@@ -124,7 +124,7 @@ class Scorer:
         run = Run.open(folder)
         return cls(run, *choose(run))
 
-    def score(self, record: object) -> Scored:
+    def score(self, record: object) -> Prediction:
         """Score one record.
 
         Parameters
@@ -140,9 +140,9 @@ class Scorer:
         numbers, categories, warnings = self.inputs.check(record)
         score = self._predictor.one(numbers, categories)
         probability = self._calibrated(score)
-        return Scored(probability, probability >= self.threshold, warnings, (numbers, categories))
+        return Prediction(probability, probability >= self.threshold, warnings, (numbers, categories))
 
-    def score_many(self, records: Sequence[object]) -> Many:
+    def score_many(self, records: Sequence[object]) -> BatchResult:
         """Score records, pausing between chunks so that other threads get their turn.
 
         Raises
@@ -170,7 +170,7 @@ class Scorer:
             raise InvalidInput(problems, more=more)
         return self._answers(blocks, warnings)
 
-    def score_table(self, table: pa.Table) -> Many:
+    def score_table(self, table: pa.Table) -> BatchResult:
         """Score a table; as `score_many`, but the columns of id and as-of may come too.
 
         Raises
@@ -202,7 +202,7 @@ class Scorer:
         Parameters
         ----------
         values : tuple
-            Of `Scored`, or `Many.values` of a row.
+            Of `Prediction`, or `BatchResult.values` of a row.
         top : int
             How many fields to name.
         """
@@ -210,7 +210,7 @@ class Scorer:
         score = float(self._predictor.many(Block.of([values]))[0])
         return reasons_of(explained, score, self.inputs.fields, values, self._calibration, top)
 
-    def _answers(self, blocks: list[Block], warnings: dict[int, tuple[str, ...]]) -> Many:
+    def _answers(self, blocks: list[Block], warnings: dict[int, tuple[str, ...]]) -> BatchResult:
         block = self.inputs.joined(blocks)
         scores = np.empty(len(block))
         chunk = _at_once(PREDICTED)
@@ -218,7 +218,7 @@ class Scorer:
             scores[start : start + chunk] = self._predictor.many(block.part(start, chunk))
             _let_others_run()
         probabilities = self._calibration.apply(scores)
-        return Many(probabilities, probabilities >= self.threshold, warnings, block)
+        return BatchResult(probabilities, probabilities >= self.threshold, warnings, block)
 
 
 def _at_once(rows: int) -> int:

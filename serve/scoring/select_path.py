@@ -17,9 +17,9 @@ from serve.scoring.build_path import FLOAT32, fast_path
 from serve.scoring.encoding import known_levels
 from serve.scoring.fields import Inputs
 from serve.scoring.models.sklearn_pipeline import PipelinePath
-from serve.scoring.predictor import Path
+from serve.scoring.predictor import ScoringPath
 from serve.scoring.problems import InvalidInput
-from serve.scoring.skops_reader import Part, read_plain
+from serve.scoring.skops_reader import Node, read_skops
 from serve.scoring.tables import block_of, check_columns, numbers_of
 from serve.scoring.typical import typical_record
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def choose(run: Run) -> tuple[Inputs, Path]:
+def choose(run: Run) -> tuple[Inputs, ScoringPath]:
     """Return the inputs of a run, and what is to score them.
 
     Raises
@@ -37,11 +37,11 @@ def choose(run: Run) -> tuple[Inputs, Path]:
     RunError
         If the model cannot be loaded, or does not reproduce its golden rows.
     """
-    pipeline = read_plain(run.model_bytes(), str(run.path / MODEL_FILE))
+    pipeline = read_skops(run.model_bytes(), str(run.path / MODEL_FILE))
     inputs = Inputs(input_columns(run.schema, _known(pipeline)))
     reference = run.reference if "reference.json" in run.manifest.files else {}
     if pipeline is None:
-        found: Path | str = "its file names types that no fast path knows"
+        found: ScoringPath | str = "its file names types that no fast path knows"
     else:
         found = fast_path(pipeline, inputs, reference)
     if isinstance(found, str):
@@ -52,17 +52,17 @@ def choose(run: Run) -> tuple[Inputs, Path]:
     return inputs, found
 
 
-def _known(pipeline: Part | None) -> dict[str, frozenset[str]]:
+def _known(pipeline: Node | None) -> dict[str, frozenset[str]]:
     try:
         return {} if pipeline is None else known_levels(pipeline)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError):  # of another make: its Pipeline scores
         return {}
 
 
-def _slow_path(run: Run, inputs: Inputs, why: str) -> Path:
+def _slow_path(run: Run, inputs: Inputs, why: str) -> ScoringPath:
     typical = typical_record(run.reference if "reference.json" in run.manifest.files else {}, inputs)
     predictor = PipelinePath(run.model, inputs.fields, typical)
-    path = Path(predictor, "pipeline", f"The Pipeline itself scores: {why}.", FLOAT32)
+    path = ScoringPath(predictor, "pipeline", f"The Pipeline itself scores: {why}.", FLOAT32)
     if (difference := golden_difference(run, inputs, path)) > path.tolerance:
         raise RunError(
             f"The model of {run.path} does not reproduce its golden rows: they differ by up to {difference:.3g} "
@@ -81,7 +81,7 @@ def _golden(run: Run) -> pa.Table:
         raise RunError(f"golden.parquet of {run.path} cannot be read: {error}. Train again.") from error
 
 
-def golden_difference(run: Run, inputs: Inputs, path: Path) -> float:
+def golden_difference(run: Run, inputs: Inputs, path: ScoringPath) -> float:
     """Return how far a path's scores and probabilities are from the golden rows', together and one by one, at most.
 
     Raises

@@ -21,7 +21,7 @@ SCHEMA = "schema.json"
 
 
 @dataclass(frozen=True)
-class Part:
+class Node:
     """An object of a saved pipeline.
 
     Attributes
@@ -104,7 +104,7 @@ EXPECTED = frozenset(
 )
 
 
-def read_plain(data: bytes, where: str) -> Part | None:
+def read_skops(data: bytes, where: str) -> Node | None:
     """Return the outermost object of pipeline.skops; None if the file names a type that is not in `EXPECTED`.
 
     Parameters
@@ -126,7 +126,7 @@ def read_plain(data: bytes, where: str) -> Part | None:
             part = _Reader(archive).value(schema)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, EOFError, RecursionError) as error:
         raise RunError(f"{where} cannot be read ({error!r}). It is damaged: train again.") from error
-    if not isinstance(part, Part):
+    if not isinstance(part, Node):
         raise RunError(f"{where} holds no pipeline: train again.")
     return part if types <= EXPECTED else None
 
@@ -161,14 +161,14 @@ class _Reader:
             self._made[number] = value
         return value
 
-    def _object(self, node: dict[str, Any]) -> Part:
+    def _object(self, node: dict[str, Any]) -> Node:
         content = node.get("content")
         state = self.value(content) if isinstance(content, dict) else {}
-        return Part(_kind(node), state if isinstance(state, dict) else {})
+        return Node(_kind(node), state if isinstance(state, dict) else {})
 
-    def _reduced(self, node: dict[str, Any]) -> Part:
+    def _reduced(self, node: dict[str, Any]) -> Node:
         """Return an object that pickle would rebuild by calling its class: scikit-learn's Tree."""
-        return Part(_kind(node), self.value(node["content"]))
+        return Node(_kind(node), self.value(node["content"]))
 
     def _array(self, node: dict[str, Any]) -> Any:  # noqa: ANN401
         if node["type"] == "json":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlsys.runs.input_column import LARGEST, InputColumn
 from serve.scoring.fields import Block, Inputs, name_problems
 from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem
-from serve.scoring.text_columns import Texts, missing, plain_values, texts_of
+from serve.scoring.text_columns import TextColumn, missing, plain_values, text_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -139,9 +139,9 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, li
             value = float(numbers[row, position])
             got = None if np.isnan(value) else value
             problems.append(problem(first_row + row, field.name, got, field.expected, None))
-    categories: list[Texts] = []
+    categories: list[TextColumn] = []
     for field in inputs.categories:
-        column = texts_of(table.column(field.name))
+        column = text_column(table.column(field.name))
         if not field.nullable:
             empty = column.rows(lambda text: text is None)[:LISTED]
             problems += [problem(first_row + row, field.name, None, field.expected, None) for row in empty]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Text: TypeAlias = str | None
 
 
-class Texts(Sequence[Text]):
+class TextColumn(Sequence[Text]):
     """A column of texts and nulls.
 
     Parameters
@@ -40,7 +40,7 @@ class Texts(Sequence[Text]):
         self.values, self.codes = values, codes
 
     @classmethod
-    def of(cls, column: Sequence[Text]) -> Texts:
+    def of(cls, column: Sequence[Text]) -> TextColumn:
         """Return a column that is at hand row by row.
 
         Raises
@@ -53,7 +53,7 @@ class Texts(Sequence[Text]):
         return cls(values, np.fromiter(map(places.__getitem__, column), dtype=np.intp, count=len(column)))
 
     @classmethod
-    def joined(cls, columns: Sequence[Texts]) -> Texts:
+    def joined(cls, columns: Sequence[TextColumn]) -> TextColumn:
         """Return the rows of several columns, one after the other."""
         if len(columns) == 1:
             return columns[0]
@@ -73,13 +73,13 @@ class Texts(Sequence[Text]):
     def __iter__(self) -> Iterator[Text]:
         return map(self.values.__getitem__, self.codes.tolist())
 
-    def part(self, start: int, rows: int) -> Texts:
+    def part(self, start: int, rows: int) -> TextColumn:
         """Return ``rows`` rows from ``start`` on, or as many as there are."""
         codes = self.codes[start : start + rows]
         if len(self.values) <= rows:
-            return Texts(self.values, codes)
+            return TextColumn(self.values, codes)
         used, codes = np.unique(codes, return_inverse=True)  # or each part would look up all values
-        return Texts([self.values[code] for code in used.tolist()], codes)
+        return TextColumn([self.values[code] for code in used.tolist()], codes)
 
     def map(self, function: Callable[[Text], Any], dtype: type) -> NDArray[Any]:
         """Return a function's value for each row, as an array of ``dtype``."""
@@ -91,16 +91,16 @@ class Texts(Sequence[Text]):
         return np.flatnonzero(np.array(found, dtype=bool)[self.codes]).tolist() if any(found) else []
 
 
-def texts_of(column: pa.ChunkedArray) -> Texts:
+def text_column(column: pa.ChunkedArray) -> TextColumn:
     """Return a column of an Arrow table; its type is one of text, a dictionary of texts, or null."""
-    return Texts.joined([_chunk(chunk) for chunk in column.chunks])
+    return TextColumn.joined([_chunk(chunk) for chunk in column.chunks])
 
 
-def _chunk(chunk: pa.Array) -> Texts:
+def _chunk(chunk: pa.Array) -> TextColumn:
     import pyarrow as pa
 
     if pa.types.is_null(chunk.type):
-        return Texts([None], np.zeros(len(chunk), dtype=np.intp))
+        return TextColumn([None], np.zeros(len(chunk), dtype=np.intp))
     if pa.types.is_string_view(chunk.type):
         chunk = chunk.cast(pa.large_string())
     encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
@@ -112,7 +112,7 @@ def _chunk(chunk: pa.Array) -> Texts:
         known = known.take(pa.array(used.tolist(), pa.int64()))
     values = known.to_pylist()
     codes[empty] = len(values)
-    return Texts([*values, None] if empty.any() else values, codes)
+    return TextColumn([*values, None] if empty.any() else values, codes)
 
 
 def plain_values(array: pa.Array) -> NDArray[Any]:

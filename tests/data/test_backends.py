@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlsys.data.backends import open_store
+from mlsys.data.backends import open_backend
 from mlsys.data.load import check_source, load_events
 from mlsys.errors import DataError
 
@@ -136,8 +136,8 @@ def test_the_panel_is_the_same_from_everywhere(place, rough, config, panel, expe
 @pytest.mark.parametrize(("scheme", "save"), [("duckdb", save_duckdb), ("sqlite", save_sqlite)])
 def test_a_database_file_may_be_named_by_its_path_or_by_a_url(scheme, save, rough, config, tmp_path):
     file = save(rough, tmp_path)
-    stores = [open_store(config.model_copy(update={"dir": str(file)}))]
-    stores += [open_store(config.model_copy(update={"dir": None, "url": f"{scheme}://{file}"}))]
+    stores = [open_backend(config.model_copy(update={"dir": str(file)}))]
+    stores += [open_backend(config.model_copy(update={"dir": None, "url": f"{scheme}://{file}"}))]
     by_path, by_url = (store.table("usage_actions").to_pyarrow() for store in stores)
     assert by_path.equals(by_url)
     assert stores[0].files == stores[1].files == [file]
@@ -164,7 +164,7 @@ def test_the_panel_is_the_same_from_postgresql(rough, config, panel, expected, p
         writer.create_table(name, arrow(frame), database="crm")
     writer.disconnect()
     data = config.model_copy(update={"dir": None, "url": postgresql})
-    store = open_store(data)
+    store = open_backend(data)
     with pytest.raises(DataError, match=r"Table 'crm.customer' is not in the database; .* Closest: 'customers'"):
         store.table("crm.customer")
     store.connection.disconnect()
@@ -206,7 +206,7 @@ def test_the_panel_is_the_same_from_spark(rough, config, panel, expected, tmp_pa
             session.read.parquet(str(tmp_path / f"{name}.parquet")).createOrReplaceTempView(name)
         data = config.model_copy(update={"dir": None, "url": "pyspark://"})
         with pytest.raises(DataError, match=r"Table 'customer' is not in the database; .* Closest: 'customers'"):
-            open_store(data).table("customer")
+            open_backend(data).table("customer")
         pd.testing.assert_frame_equal(panel(data), expected, rtol=1e-12)
     finally:
         session.stop()
@@ -217,7 +217,7 @@ def test_a_duckdb_file_is_read_where_it_lies_by_several_at_once(rough, config, t
     with duckdb.connect(str(file)) as connection:
         connection.sql("CREATE SCHEMA old; CREATE TABLE old.customers AS SELECT 1 AS id")
     data = config.model_copy(update={"dir": str(file)})
-    first, second = open_store(data), open_store(data)
+    first, second = open_backend(data), open_backend(data)
     assert first.table("customers").count().to_pyarrow().as_py() == 45
     assert second.table("old.customers").columns == ("id",)
     assert first.files == [file]
@@ -234,7 +234,7 @@ def test_sqlite_columns_of_several_types_are_read_as_text(config, tmp_path):
     connection.execute("CREATE TABLE empty (id INTEGER)")
     connection.commit()
     connection.close()
-    store = open_store(config.model_copy(update={"dir": str(tmp_path / "any.sqlite3")}))
+    store = open_backend(config.model_copy(update={"dir": str(tmp_path / "any.sqlite3")}))
     assert store.table("t").to_pyarrow().to_pydict() == {
         "id": ["1", "x"],
         "n": ["1.5", "many"],
@@ -249,7 +249,7 @@ def test_sqlite_columns_of_several_types_are_read_as_text(config, tmp_path):
 def test_a_table_is_found_by_its_name_with_or_without_ending(config, tmp_path):
     (tmp_path / "a.txt").write_text("id;n\n1;2\n")
     (tmp_path / "b.csv").write_text("id,n\n1,2\n")
-    store = open_store(config.model_copy(update={"dir": str(tmp_path)}))
+    store = open_backend(config.model_copy(update={"dir": str(tmp_path)}))
     assert store.table("a.txt").columns == ("id", "n")
     assert store.table("b").columns == store.table("b.csv").columns == ("id", "n")
     assert [path.name for path in store.files] == ["a.txt", "b.csv", "b.csv"]
@@ -269,13 +269,13 @@ def test_a_path_is_read_letter_by_letter(config, tmp_path, monkeypatch, folder, 
             frame.to_json(path, orient="records", lines=True)
         else:
             places[ending](path, index=False)
-    table = open_store(config.model_copy(update={"dir": folder})).table("t[1]")
+    table = open_backend(config.model_copy(update={"dir": folder})).table("t[1]")
     assert table.to_pyarrow().to_pydict() == {"id": [1, 2], "n": [3, 4]}
 
 
 def test_types_are_told_from_the_whole_file(config, tmp_path):
     (tmp_path / "t.csv").write_text("id,n\n" + "1,2\n" * 30_000 + "x,2.5\n")
-    table = open_store(config.model_copy(update={"dir": str(tmp_path)})).table("t")
+    table = open_backend(config.model_copy(update={"dir": str(tmp_path)})).table("t")
     assert [str(kind) for kind in table.schema().types] == ["string", "float64"]
 
 
@@ -295,7 +295,7 @@ def test_a_folder_without_a_readable_table_says_so(config, tmp_path, files, mess
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
-        open_store(config.model_copy(update={"dir": str(tmp_path)})).table("customers")
+        open_backend(config.model_copy(update={"dir": str(tmp_path)})).table("customers")
 
 
 @pytest.mark.parametrize(
@@ -309,27 +309,27 @@ def test_a_folder_without_a_readable_table_says_so(config, tmp_path, files, mess
 def test_a_file_that_is_no_database_says_so(config, tmp_path, content, message):
     (tmp_path / "crm.db").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        open_store(config.model_copy(update={"dir": str(tmp_path / "crm.db")}))
+        open_backend(config.model_copy(update={"dir": str(tmp_path / "crm.db")}))
 
 
 def test_a_damaged_sqlite_file_says_so(rough, config, tmp_path):
     file = save_sqlite(rough, tmp_path)
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(DataError, match="cannot be read as an SQLite file"):
-        open_store(config.model_copy(update={"dir": str(file)})).table("customers")
+        open_backend(config.model_copy(update={"dir": str(file)})).table("customers")
 
 
 def test_a_place_that_is_not_there_names_the_nearest(config, tmp_path):
     (tmp_path / "crm-data").mkdir()
     with pytest.raises(DataError, match=r"data.dir=.*crm-date does not exist .*Closest: .*crm-data\."):
-        open_store(config.model_copy(update={"dir": str(tmp_path / "crm-date")}))
+        open_backend(config.model_copy(update={"dir": str(tmp_path / "crm-date")}))
 
 
 @pytest.mark.parametrize("scheme", ["duckdb", "sqlite"])
 def test_a_misspelt_url_makes_no_new_file(config, tmp_path, scheme):
     url = f"{scheme}://{tmp_path / 'typo.db'}"
     with pytest.raises(DataError, match=r"data.url=.*typo.db does not exist"):
-        open_store(config.model_copy(update={"dir": None, "url": url}))
+        open_backend(config.model_copy(update={"dir": None, "url": url}))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -338,5 +338,5 @@ def test_a_server_that_cannot_be_reached_says_what_a_url_looks_like(config, url)
     with pytest.raises(
         DataError, match=r"(?s)cannot connect to the '(nosuch|postgres)' backend.*postgres://user:pass"
     ) as error:
-        open_store(config.model_copy(update={"dir": None, "url": url}))
+        open_backend(config.model_copy(update={"dir": None, "url": url}))
     assert "secret" not in str(error.value)

@@ -14,13 +14,13 @@ from xgboost import XGBClassifier
 from mlsys.data.panel import Panel
 from mlsys.errors import FitError
 from mlsys.evaluation import backtest
-from mlsys.evaluation.backtest import Protocol, judge, objective_values, run_folds, score_folds
+from mlsys.evaluation.backtest import BacktestPlan, objective_values, run_folds, run_search_folds, score_folds
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Backtest, GroupKFold
 from mlsys.features.base import FeatureInfo
 from mlsys.pipeline.calibration import Auto
 from mlsys.pipeline.encoders import Native
-from mlsys.pipeline.fitting import Fitted, Recipe
+from mlsys.pipeline.fitting import Fitted, PipelineSpec
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_io import model_bytes
 
@@ -55,8 +55,8 @@ def panel():
 
 def protocol(estimator=None, threads=1, stop_after=None, **recipe):
     estimator = LogisticRegression() if estimator is None else estimator
-    made = Recipe(Native(), None, estimator, Auto(), ["users"], ["industry"], stop_after=stop_after, **recipe)
-    return Protocol(made, horizon_days=HORIZON, seed=0, threads=threads)
+    made = PipelineSpec(Native(), None, estimator, Auto(), ["users"], ["industry"], stop_after=stop_after, **recipe)
+    return BacktestPlan(made, horizon_days=HORIZON, seed=0, threads=threads)
 
 
 class Fits:
@@ -290,7 +290,7 @@ def _join_workers():
 def test_a_fold_is_measured_once(panel, monkeypatch):
     calls = []
     monkeypatch.setattr(backtest, "fold_metrics", lambda *given, at: calls.append(at) or fold_metrics(*given, at=at))
-    results = judge(protocol(), panel, SPLIT.split(panel.frame))
+    results = run_search_folds(protocol(), panel, SPLIT.split(panel.frame))
     first = objective_values(results, ["precision@5"], [5])
     assert objective_values(results, ["precision@5"], [5]) == first
     assert calls == [[5]] * len(results)

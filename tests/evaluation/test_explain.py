@@ -14,8 +14,8 @@ from xgboost import XGBClassifier
 
 from mlsys.evaluation.explain import SAMPLE, importances
 from mlsys.pipeline.calibration import Identity
-from mlsys.pipeline.encoders import Native, OneHot, Ordinal, Target
-from mlsys.pipeline.fitting import Recipe, Training, fit
+from mlsys.pipeline.encoders import Native, OneHot, Ordinal, TargetRate
+from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.pipeline.models import ActivityRanking, vote
 
 NUMBERS, CATEGORIES = ["strong", "missingindicator_strong", "strong=a"], ["plan=tier", "1_0"]
@@ -59,11 +59,11 @@ def rows():
 
 
 def pipeline_of(model, rows, encoder=None, numbers=NUMBERS, categories=CATEGORIES):
-    made = Recipe(encoder or Native(), None, model, Identity(), numbers, categories, stop_after=None)
+    made = PipelineSpec(encoder or Native(), None, model, Identity(), numbers, categories, stop_after=None)
     return fit(made, Training(*rows)).pipeline
 
 
-@pytest.mark.parametrize("encoder", [Native(), OneHot(), Ordinal(), Target()])
+@pytest.mark.parametrize("encoder", [Native(), OneHot(), Ordinal(), TargetRate()])
 @pytest.mark.parametrize("model", MODELS)
 def test_shares_add_up_and_the_columns_that_matter_lead(model, encoder, rows):
     table = importances(pipeline_of(MODELS[model], rows, encoder), rows[0], seed=0)

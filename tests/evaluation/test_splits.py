@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mlsys.errors import DataError
-from mlsys.evaluation.splits import Backtest, GroupKFold, Holdout, latest
+from mlsys.evaluation.splits import Backtest, GroupKFold, Holdout, split_off_latest
 
 START = pd.Timestamp("2020-01-06")
 
@@ -249,7 +249,7 @@ def test_incomplete_labels_are_never_trained_on():
 def test_the_early_rows_are_known_when_the_latest_begin(days, share, horizon):
     frame = panel(days)
     train = np.flatnonzero(np.arange(len(days)) % 3 != 1)
-    early, validation = latest(frame, train, share=share, horizon_days=horizon, seed=0)
+    early, validation = split_off_latest(frame, train, share=share, horizon_days=horizon, seed=0)
     times = frame["as_of"].to_numpy()[train]
     assert validation.any()
     assert not (early & validation).any()
@@ -262,7 +262,7 @@ def test_the_early_rows_are_known_when_the_latest_begin(days, share, horizon):
 
 def test_the_latest_are_about_the_share_that_was_asked_for():
     frame = panel(np.arange(100))
-    early, validation = latest(frame, np.arange(100), share=0.2, horizon_days=0, seed=0)
+    early, validation = split_off_latest(frame, np.arange(100), share=0.2, horizon_days=0, seed=0)
     assert validation.sum() == pytest.approx(20, abs=1)
     assert early.sum() == 100 - validation.sum()
 
@@ -270,7 +270,7 @@ def test_the_latest_are_about_the_share_that_was_asked_for():
 def test_without_time_whole_groups_are_drawn():
     groups = np.repeat(np.arange(50), 4)
     frame = panel([None] * 200, groups=groups, labels=groups % 5 == 0)
-    early, validation = latest(frame, np.arange(40, 200), share=0.25, horizon_days=0, seed=0)
+    early, validation = split_off_latest(frame, np.arange(40, 200), share=0.25, horizon_days=0, seed=0)
     assert (early ^ validation).all()
     assert validation.mean() == pytest.approx(0.25, abs=0.03)
     assert set(groups[40:][early]).isdisjoint(groups[40:][validation])
@@ -278,6 +278,8 @@ def test_without_time_whole_groups_are_drawn():
 
 
 def test_one_group_alone_leaves_nobody_to_decide():
-    early, validation = latest(panel([None] * 3, groups=[1, 1, 1]), np.arange(3), share=0.2, horizon_days=0, seed=0)
+    early, validation = split_off_latest(
+        panel([None] * 3, groups=[1, 1, 1]), np.arange(3), share=0.2, horizon_days=0, seed=0
+    )
     assert early.all()
     assert not validation.any()

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from threadpoolctl import threadpool_limits
 
 from mlsys.launch import EXECUTION_WHITELIST
-from mlsys.pipeline.fitting import Fitted, Recipe, Training, fit
+from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = ("encoder", "sampler", "model", "calibration")
@@ -121,21 +121,23 @@ def _make_small(node: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="session")
-def recipe(component: Callable[..., Any], table: Table) -> Callable[..., Recipe]:
+def recipe(component: Callable[..., Any], table: Table) -> Callable[..., PipelineSpec]:
     """Make a recipe from options of the groups; a component may be given instead of an option's name."""
 
     def make(
         model: Any = "xgboost", encoder: Any = "native", sampler: Any = "none", calibration: Any = "auto", **rest: Any
-    ) -> Recipe:
+    ) -> PipelineSpec:
         given = {"encoder": encoder, "sampler": sampler, "model": model, "calibration": calibration}
         parts = [component(group, it) if isinstance(it, str) else it for group, it in given.items()]
-        return Recipe(*parts, **{"numbers": table.numbers, "categories": table.categories, "stop_after": None} | rest)
+        return PipelineSpec(
+            *parts, **{"numbers": table.numbers, "categories": table.categories, "stop_after": None} | rest
+        )
 
     return make
 
 
 @pytest.fixture(scope="session")
-def fitted(recipe: Callable[..., Recipe], table: Table) -> Callable[[str, str], Fitted]:
+def fitted(recipe: Callable[..., PipelineSpec], table: Table) -> Callable[[str, str], Fitted]:
     """Fit an encoder and a model on the table; each pair once."""
     known: dict[tuple[str, str], Fitted] = {}
 

@@ -7,7 +7,7 @@ from imblearn.over_sampling import RandomOverSampler
 from imblearn.under_sampling import RandomUnderSampler
 
 from mlsys.errors import FitError
-from mlsys.pipeline.calibration import Auto, Evidence, Identity, Isotonic, Prior, Sigmoid
+from mlsys.pipeline.calibration import Auto, CalibrationData, Identity, Isotonic, Prior, Sigmoid
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.runs.calibration import Calibration
 
@@ -25,7 +25,7 @@ def later_rows(rows=4000, power=2.0, seed=0):
 
 
 def test_a_calibration_keeps_the_ranking_and_gives_probabilities(any_calibration, component):
-    calibration = component("calibration", any_calibration).fit(Evidence(0.5, 0.02, *later_rows()))
+    calibration = component("calibration", any_calibration).fit(CalibrationData(0.5, 0.02, *later_rows()))
     probability = calibration.apply(GRID)
     assert (np.diff(probability) >= 0).all()
     assert probability.min() >= 0
@@ -47,19 +47,19 @@ def test_a_calibration_works_with_a_model(any_calibration, any_model, recipe, ta
 
 def test_the_shift_by_hand():
     # Odds of 3 among rows half of which convert, where 1 % do: 3 / 99.
-    shifted = Prior().fit(Evidence(learned_prior=0.5, prior=0.01))
+    shifted = Prior().fit(CalibrationData(learned_prior=0.5, prior=0.01))
     assert shifted.apply([0.75])[0] == pytest.approx((3 / 99) / (1 + 3 / 99))
     # Saerens, Latinne and Decaestecker's equation 4, written out.
     p, learned, true = 0.3, 0.2, 0.05
     up, down = p * true / learned, (1 - p) * (1 - true) / (1 - learned)
-    assert Prior().fit(Evidence(learned, true)).apply([p])[0] == pytest.approx(up / (up + down))
+    assert Prior().fit(CalibrationData(learned, true)).apply([p])[0] == pytest.approx(up / (up + down))
 
 
 def test_none_and_auto_leave_scores_alone_where_nothing_was_shifted():
-    assert Identity().fit(Evidence(0.5, 0.01)).kind == "none"
-    assert Auto().fit(Evidence(0.01, 0.01)).kind == "none"
-    assert Auto().fit(Evidence(0.010005, 0.01)).kind == "none"  # a row more or less by rounding
-    assert Auto().fit(Evidence(0.0101, 0.01)).kind == "prior"
+    assert Identity().fit(CalibrationData(0.5, 0.01)).kind == "none"
+    assert Auto().fit(CalibrationData(0.01, 0.01)).kind == "none"
+    assert Auto().fit(CalibrationData(0.010005, 0.01)).kind == "none"  # a row more or less by rounding
+    assert Auto().fit(CalibrationData(0.0101, 0.01)).kind == "prior"
 
 
 def two_classes(rows, prior, seed):
@@ -132,13 +132,13 @@ def test_auto_undoes_weights_inside_a_vote(recipe, component):
 
 @pytest.mark.parametrize("calibrator", [Sigmoid(), Isotonic()])
 def test_scores_become_the_probabilities_that_they_had(calibrator):
-    calibration = calibrator.fit(Evidence(0.5, 0.3, *later_rows(20_000)))
+    calibration = calibrator.fit(CalibrationData(0.5, 0.3, *later_rows(20_000)))
     scores = np.array([0.3, 0.5, 0.7, 0.9])
     assert np.abs(calibration.apply(scores) - scores**2).max() < 0.06
 
 
 def test_sigmoid_leaves_good_scores_nearly_alone():
-    calibration = Sigmoid().fit(Evidence(0.5, 0.3, *later_rows(20_000, power=1)))
+    calibration = Sigmoid().fit(CalibrationData(0.5, 0.3, *later_rows(20_000, power=1)))
     assert calibration.slope == pytest.approx(1, abs=0.05)
     assert calibration.intercept == pytest.approx(0, abs=0.05)
 
@@ -146,19 +146,19 @@ def test_sigmoid_leaves_good_scores_nearly_alone():
 def test_sigmoid_refuses_scores_that_run_against_the_outcome():
     scores, labels = later_rows()
     with pytest.raises(FitError, match=r"does not rise with the outcome .* Use calibration=auto or prior"):
-        Sigmoid().fit(Evidence(0.5, 0.3, 1 - scores, labels))
+        Sigmoid().fit(CalibrationData(0.5, 0.3, 1 - scores, labels))
 
 
 @pytest.mark.parametrize("calibrator", [Sigmoid(), Isotonic()])
 def test_one_score_for_all_becomes_the_share(calibrator):
     labels = later_rows()[1]
-    calibration = calibrator.fit(Evidence(0.5, 0.3, np.full(len(labels), 0.7), labels))
+    calibration = calibrator.fit(CalibrationData(0.5, 0.3, np.full(len(labels), 0.7), labels))
     assert calibration.apply(GRID) == pytest.approx(labels.mean())
 
 
 def test_isotonic_is_never_certain():
     scores = np.linspace(0, 1, 100)
-    calibration = Isotonic().fit(Evidence(0.5, 0.5, scores, (scores > 0.5).astype(np.int8)))
+    calibration = Isotonic().fit(CalibrationData(0.5, 0.5, scores, (scores > 0.5).astype(np.int8)))
     assert calibration.apply([0.0])[0] == pytest.approx(1 / 102)
     assert calibration.apply([1.0])[0] == pytest.approx(101 / 102)
 
@@ -167,4 +167,4 @@ def test_isotonic_is_never_certain():
 @pytest.mark.parametrize("rows", [(None, None), (np.array([0.1, 0.2]), np.array([0, 0], dtype=np.int8))])
 def test_without_later_converters_there_is_nothing_to_learn(calibrator, rows):
     with pytest.raises(FitError, match=r"hold no converters to calibrate on\. Use calibration=auto or prior"):
-        calibrator.fit(Evidence(0.5, 0.3, *rows))
+        calibrator.fit(CalibrationData(0.5, 0.3, *rows))

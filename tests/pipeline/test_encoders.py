@@ -18,7 +18,7 @@ from mlsys.pipeline.encoders import (
     OneHot,
     Ordinal,
     SignedLog,
-    Target,
+    TargetRate,
     outputs_of,
 )
 from mlsys.pipeline.fitting import Training, fit
@@ -297,7 +297,7 @@ def test_a_level_named_like_one_of_ours_counts_as_rare(name, needs):
 # Where the columns of an encoder's output come from
 
 
-@pytest.mark.parametrize("encoder", [OneHot(min_rows=1), Ordinal(min_rows=1), Target(folds=2), Native(min_rows=1)])
+@pytest.mark.parametrize("encoder", [OneHot(min_rows=1), Ordinal(min_rows=1), TargetRate(folds=2), Native(min_rows=1)])
 def test_outputs_name_their_sources(encoder):
     rows = pd.DataFrame(
         {"n": [1.0, None, 3.0, 4.0], "missingindicator_n": 1.0, "a=b": ["x", "y=z", "x", "y=z"], "1_0": list("ppqq")}
@@ -306,9 +306,9 @@ def test_outputs_name_their_sources(encoder):
     encoded = fitted.fit_transform(rows, np.array([0, 1, 1, 0]))
     outputs = outputs_of(fitted)
     assert len(outputs) == encoded.shape[1]
-    counts = {"OneHot": 2, "Ordinal": 1, "Target": 1, "Native": 2}
+    counts = {"OneHot": 2, "Ordinal": 1, "TargetRate": 1, "Native": 2}
     per_level = counts[type(encoder).__name__]
-    levels = [(name, not isinstance(encoder, Target)) for name in ("a=b", "1_0") for _ in range(per_level)]
+    levels = [(name, not isinstance(encoder, TargetRate)) for name in ("a=b", "1_0") for _ in range(per_level)]
     assert outputs == [("n", False), ("missingindicator_n", False), ("n", False), *levels]
 
 
@@ -332,13 +332,15 @@ def test_target_rates_are_cross_fitted():
     # A level of its own for each row: rates that a row's own label had entered would give it away.
     labels = np.tile([0, 1], 50)
     rows = pd.DataFrame({"c": [f"level {i}" for i in range(100)]})
-    encoded = Target().build([], ["c"], PLAIN).fit_transform(rows, labels)
+    encoded = TargetRate().build([], ["c"], PLAIN).fit_transform(rows, labels)
     assert abs(encoded[labels == 1].mean() - encoded[labels == 0].mean()) < 0.02
 
 
 def test_target_folds_follow_the_seed():
     labels = (np.arange(200) % 7 == 0).astype(int)
     rows = pd.DataFrame({"c": np.resize(["a", "b", "c"], 200)})
-    first, same, other = (Target(seed=seed).build([], ["c"], PLAIN).fit_transform(rows, labels) for seed in (0, 0, 1))
+    first, same, other = (
+        TargetRate(seed=seed).build([], ["c"], PLAIN).fit_transform(rows, labels) for seed in (0, 0, 1)
+    )
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)

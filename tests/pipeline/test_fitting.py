@@ -11,7 +11,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import log_loss
 
 from mlsys.errors import FitError
-from mlsys.pipeline.calibration import Evidence
+from mlsys.pipeline.calibration import CalibrationData
 from mlsys.pipeline.fitting import Fitted, Training, fit
 from mlsys.pipeline.models import vote
 from mlsys.pipeline.stopping import CatBoostStopper, LightGBMStopper, ValidationSet, XGBoostStopper
@@ -187,7 +187,7 @@ class Witness:
 
     needs_scores = True
 
-    def fit(self, evidence: Evidence) -> Calibration:
+    def fit(self, evidence: CalibrationData) -> Calibration:
         self.evidence = evidence
         return Calibration.none()
 

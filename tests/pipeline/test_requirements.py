@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from xgboost import XGBClassifier
 
-from mlsys.pipeline.requirements import InputRequirements, learned_prior, needs_of
+from mlsys.pipeline.requirements import InputRequirements, learned_prior, requirements_of
 from mlsys.pipeline.smote import SmoteMixed
 
 LABELS = (np.arange(100) < 4).astype(np.int8)
@@ -25,24 +25,24 @@ def trees(**weights):
 @pytest.mark.parametrize("estimator", [XGBClassifier(), LGBMClassifier(), HistGradientBoostingClassifier()])
 def test_boosted_trees_take_everything_until_rows_are_interpolated(estimator):
     everything = InputRequirements(categories=True, missing=True, missing_categories=True, scaled=False)
-    assert needs_of(estimator, None) == everything
-    assert needs_of(estimator, RandomOverSampler()) == everything
-    assert needs_of(estimator, SmoteMixed()) == InputRequirements(True, False, False, True)
-    assert needs_of(estimator, SMOTE()) == InputRequirements(False, False, False, True)
+    assert requirements_of(estimator, None) == everything
+    assert requirements_of(estimator, RandomOverSampler()) == everything
+    assert requirements_of(estimator, SmoteMixed()) == InputRequirements(True, False, False, True)
+    assert requirements_of(estimator, SMOTE()) == InputRequirements(False, False, False, True)
 
 
 def test_catboost_takes_no_missing_category():
-    assert needs_of(CatBoostClassifier(), None) == InputRequirements(True, True, False, False)
+    assert requirements_of(CatBoostClassifier(), None) == InputRequirements(True, True, False, False)
 
 
 @pytest.mark.parametrize("estimator", [LogisticRegression(), KNeighborsClassifier()])
 def test_other_models_get_scaled_numbers_without_gaps(estimator):
-    assert needs_of(estimator, None) == InputRequirements(False, False, False, True)
+    assert requirements_of(estimator, None) == InputRequirements(False, False, False, True)
 
 
 @pytest.mark.parametrize("estimator", [RandomForestClassifier(), DummyClassifier()])
 def test_models_that_do_not_care(estimator):
-    assert needs_of(estimator, None) == InputRequirements(False, True, False, False)
+    assert requirements_of(estimator, None) == InputRequirements(False, True, False, False)
 
 
 @pytest.mark.parametrize(

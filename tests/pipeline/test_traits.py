@@ -17,7 +17,7 @@ from xgboost import XGBClassifier
 from mlsys.errors import FitError
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.models import ActivityRanking
-from mlsys.pipeline.requirements import InputRequirements, learned_prior, needs_of
+from mlsys.pipeline.requirements import InputRequirements, learned_prior, requirements_of
 from mlsys.pipeline.sampling import SmoteMixed
 from mlsys.pipeline.stopping import TREE_METRICS
 from mlsys.pipeline.traits import SamplerTraits, Traits, coefficients_or_importances, sampler_traits_of, traits_of
@@ -63,7 +63,7 @@ def test_a_class_of_ones_own_is_fitted_as_it_says(recipe, table):
 
 
 def test_a_class_of_ones_own_says_what_it_takes_and_how_it_weighs():
-    assert needs_of(Ours(), None) == InputRequirements(True, True, True, False)
+    assert requirements_of(Ours(), None) == InputRequirements(True, True, True, False)
     assert learned_prior(Ours(weight=3.0), np.array([0, 0, 0, 1], dtype=np.int8)) == 0.5
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from mlsys.registry.folder_store import FolderStore
 from mlsys.registry.settings import GateSettings, read_settings
-from mlsys.registry.store import Store
+from mlsys.registry.store import RegistryStore
 from mlsys.runs import Run
 from tests.evaluation.comparison.conftest import predictions
 from tests.registry.small import SCHEMA, write_run
@@ -74,9 +74,9 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(params=["folder", pytest.param("mlflow", marks=pytest.mark.slow)])
-def store(request: pytest.FixtureRequest) -> Store:
+def store(request: pytest.FixtureRequest) -> RegistryStore:
     """Every kind of registry."""
-    made: Callable[[], Store] = {
+    made: Callable[[], RegistryStore] = {
         "folder": lambda: request.getfixturevalue("folder_store"),
         "mlflow": lambda: request.getfixturevalue("mlflow_store"),
     }[request.param]
@@ -84,7 +84,7 @@ def store(request: pytest.FixtureRequest) -> Store:
 
 
 @pytest.fixture
-def mlflow_store(mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def mlflow_store(mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RegistryStore:
     from mlsys.registry.mlflow_store import MlflowStore
 
     monkeypatch.chdir(tmp_path)

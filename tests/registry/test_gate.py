@@ -7,7 +7,7 @@ import pytest
 
 from mlsys.errors import RunError
 from mlsys.registry.commands import add
-from mlsys.registry.gate import judge
+from mlsys.registry.gate import evaluate_gate
 from mlsys.registry.history import Entry
 from mlsys.registry.settings import read_settings
 from tests.evaluation.comparison.conftest import AS_OFS, predictions
@@ -26,7 +26,7 @@ def verdict(folder_store, runs, tmp_path):
         draft = Entry(3, "", "", "promote", "champion", None, "1.0.0")
         state = folder_store.state("leads")
         crowned = type(state)(state.name, state.entries, state.added, {"champion": draft.after}, [draft.after])
-        return judge(folder_store, crowned, version, read_settings(None, {"draws": 200, **flags}))
+        return evaluate_gate(folder_store, crowned, version, read_settings(None, {"draws": 200, **flags}))
 
     return against
 

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from mlsys.pipeline.encoders import OneHot
-from mlsys.pipeline.requirements import needs_of
+from mlsys.pipeline.requirements import requirements_of
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.golden import golden_frame
 from mlsys.runs.inputs import to_inputs
@@ -26,9 +26,9 @@ from mlsys.runs.reader import Run
 from mlsys.runs.writer import RunWriter
 from serve.http.app import create_app
 from serve.metrics import Metrics
-from serve.model_reference import find_target
+from serve.model_reference import resolve_model
 from serve.processes.http_worker import build
-from serve.served_models import Holder
+from serve.served_models import ModelSlot
 from serve.settings import Settings
 from serve.shared_state import Models
 
@@ -85,7 +85,7 @@ def write_run(folder, seed=7, recipe=None):
     label = (frame["actions"] + (frame["industry"] == "Software") + rng.normal(size=rows) > 0.5).astype(int)
     inputs = to_inputs(frame, SCHEMA)
     model = LogisticRegression()
-    encoder = OneHot().build(["users", "actions"], ["industry"], needs_of(model, None))
+    encoder = OneHot().build(["users", "actions"], ["industry"], requirements_of(model, None))
     pipeline = Pipeline([("encoder", encoder), ("model", model)]).fit(inputs, label.to_numpy())
     calibration = Calibration.prior(0.5, 0.3)
     writer = RunWriter(folder)
@@ -129,8 +129,8 @@ class Inside:
     def __init__(self, settings, *, keys=(), rate=None):
         metrics = Metrics(CollectorRegistry())
         registry = Path(settings.registry)
-        shadow = find_target(settings.shadow, registry) if settings.shadow else None
-        holder = Holder(Models(find_target(settings.run, registry), shadow), metrics.serving)
+        shadow = resolve_model(settings.shadow, registry) if settings.shadow else None
+        holder = ModelSlot(Models(resolve_model(settings.run, registry), shadow), metrics.serving)
         self.service = build(settings, holder, metrics, keys=keys, rate=rate)
         self.app = create_app(self.service)
 

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from mlsys.sweep import refit
-from mlsys.sweep.results import Results
+from mlsys.sweep.results import SweepResults
 from mlsys.sweep.space import parse_space
 
 
@@ -36,7 +36,7 @@ def results(tmp_path, monkeypatch):
 
     monkeypatch.setattr("mlsys.sweep.worker.run_hydra_job", run)
     monkeypatch.setattr(refit, "_is_complete", lambda folder: (folder / "whole").exists())
-    return Results(sweep, study.trials, study), done
+    return SweepResults(sweep, study.trials, study), done
 
 
 def test_the_best_is_refitted_once_with_all_that_its_trial_had(results):
@@ -72,5 +72,5 @@ def test_a_refit_that_fails_leaves_the_earlier_link(results, monkeypatch):
 
     monkeypatch.setattr("mlsys.sweep.worker.run_hydra_job", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
-        refit.refit_winner(Results(found.sweep, found.study.trials, found.study))
+        refit.refit_winner(SweepResults(found.sweep, found.study.trials, found.study))
     assert found.folder_of_best.resolve().name == "0"

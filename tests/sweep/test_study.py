@@ -232,7 +232,7 @@ def test_too_many_failures(open_study, lock, rate, told, expected):
     shared = open_study(n_trials=50, max_failure_rate=rate)
     for letter in told:
         shared.study.tell(ask(shared), *((None, TrialState.FAIL) if letter == "f" else (1.0,)))
-    assert shared.too_many_failed(0) is shared.is_over(0) is expected
+    assert shared.too_many_failed(0) is shared.is_complete(0) is expected
     assert (shared.claim(lock.name) is None) is expected
     assert shared.claim(lock.name, len(told)) is not None
     assert not shared.too_many_failed(len(told)), "whoever goes on with a sweep has mended what failed"

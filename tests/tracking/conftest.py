@@ -13,7 +13,7 @@ from mlsys.runs import Run
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import Tracker, client
 from mlsys.tracking.base import Receipt
-from mlsys.tracking.client import Follower
+from mlsys.tracking.client import TrackingClient
 from tests.conftest import Crm
 from tests.tracking.wandb_stand_in import WandbServer, serving
 
@@ -98,7 +98,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, crm: Crm) -> Run:
 
 def send(tracker: Tracker, folder: Path) -> Receipt:
     """Send a finished run as training does; return what became of it."""
-    follower = Follower(tracker)
+    follower = TrackingClient(tracker)
     follower.start(folder)
     follower.finish(folder)
     settled = follower.settle()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlsys.runs.writer import RunWriter
-from mlsys.tracking import Several, client
-from mlsys.tracking.client import followed, settle
+from mlsys.tracking import MultiTracker, client
+from mlsys.tracking.client import settle, tracked
 from mlsys.tracking.receipts import NOTES, receipts_of
 from tests.tracking.toys import Toy, pages
 
@@ -22,7 +22,7 @@ def one_run(tracker, folder, status="complete"):
     writer = RunWriter(folder)
     writer.write_text("config.yaml", "seed: 1\n")
     start = time.monotonic()
-    with followed(tracker, folder):
+    with tracked(tracker, folder):
         writer.finish(seed=1, threads=1, status=status)
     settle()
     return time.monotonic() - start
@@ -63,7 +63,7 @@ def test_after_a_hang_nothing_is_awaited_again(tmp_path):
 
 
 def test_one_tracker_that_fails_costs_the_other_nothing(tmp_path, capfd):
-    one_run(Several(bad=Toy("bad", "die"), good=Toy("good")), tmp_path / "a")
+    one_run(MultiTracker(bad=Toy("bad", "die"), good=Toy("good")), tmp_path / "a")
     assert pages("good")[-1] == ["finish", "complete"]
 
 
@@ -72,7 +72,7 @@ def test_a_run_that_raises_is_shown_as_it_ended(tmp_path):
     writer.write_text("config.yaml", "seed: 1\n")
 
     def run():
-        with followed(Toy("diary"), tmp_path / "a"):
+        with tracked(Toy("diary"), tmp_path / "a"):
             writer.finish(seed=1, threads=1, status="failed")
             raise ValueError("broken")
 

@@ -21,7 +21,7 @@ from mlsys.runs import Run
 from mlsys.runs.golden import golden_inputs
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import MlflowTracker
-from mlsys.tracking.client import Follower
+from mlsys.tracking.client import TrackingClient
 from mlsys.tracking.receipts import NOTES, new_id, run_id
 from tests.tracking.conftest import CONFIG, METRICS, send
 
@@ -51,7 +51,7 @@ def sent(trained, tmp_path_factory):
     sweep = {status: trial_of(folder / "sweep" / str(n), n, status) for n, status in enumerate(states)}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        followers = [Follower(tracker), Follower(tracker)]
+        followers = [TrackingClient(tracker), TrackingClient(tracker)]
         first = together(followers, [[trained, sweep["trial"]], [sweep["pruned"], sweep["failed"], sweep["killed"]]])
         again = together(followers, [[trained], [sweep["trial"]]])
         for follower in followers:

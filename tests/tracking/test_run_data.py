@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from mlsys.tracking.receipts import NOTES, new_id, run_id
-from mlsys.tracking.run_data import config_of, facts_of, folds, labels, overall, sweep_of
+from mlsys.tracking.run_data import config_of, folds, labels, overall, run_data, sweep_of
 
 
 def test_a_run_of_its_own(make_run):
     run = make_run()
-    facts = facts_of(run.path, run.config)
+    facts = run_data(run.path, run.config)
     assert (facts.name, facts.group, facts.job_type, facts.trial) == ("2026-11-20/10-00-00", None, "train", None)
     assert facts.tags == ("baseline",)
     assert facts.commit == run.manifest.git.commit
@@ -29,7 +29,7 @@ def test_runs_of_a_sweep_know_it(make_run, tmp_path, place, search, name, kind):
     (tmp_path / "multirun/day/sweep").mkdir(parents=True)
     (tmp_path / "multirun/day/sweep/multirun.yaml").write_text("")
     run = make_run(place, search=search)
-    facts = facts_of(run.path, run.config)
+    facts = run_data(run.path, run.config)
     assert (facts.name, facts.group, facts.job_type) == (name, "sweep", kind)
     assert sweep_of(run.path) == tmp_path / "multirun/day/sweep"
 
@@ -74,4 +74,4 @@ def test_the_config_is_read_from_an_unfinished_run(make_run):
     run = make_run()
     Path(run.path, "manifest.json").unlink()
     assert config_of(run.path)["objective"] == "log_loss"
-    assert facts_of(run.path, config_of(run.path)).job_type == "train"
+    assert run_data(run.path, config_of(run.path)).job_type == "train"

@@ -13,7 +13,7 @@ import yaml
 
 from mlsys.runs import Run
 from mlsys.tracking import WandbTracker, wandb_server
-from mlsys.tracking.client import Follower
+from mlsys.tracking.client import TrackingClient
 from mlsys.tracking.receipts import run_id
 from mlsys.tracking.wandb_server import why_offline
 from tests.tracking.conftest import send, surroundings, write_run
@@ -64,7 +64,7 @@ def offline(trained, tmp_path_factory):
             patch.setenv(name, value)
         patch.delenv("WANDB_API_KEY", raising=False)
         patch.chdir(folder)
-        follower = Follower(WandbTracker(project="leads"))
+        follower = TrackingClient(WandbTracker(project="leads"))
         receipts = {}
         for status, path in paths.items():
             follower.start(path)

@@ -13,7 +13,7 @@ NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Check:
+class AuditCheck:
     """One check's verdict.
 
     Attributes
@@ -36,7 +36,7 @@ class Check:
     message: str
 
     @classmethod
-    def not_applicable(cls, name: str, reason: str) -> Check:
+    def not_applicable(cls, name: str, reason: str) -> AuditCheck:
         """Return the verdict of a check that has nothing to look at."""
         return cls(name, "pass", None, None, f"Does not apply: {reason}")
 

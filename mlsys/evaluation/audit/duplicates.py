@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.evaluation.audit.check import Check, many
+from mlsys.evaluation.audit.check import AuditCheck, many
 from mlsys.evaluation.audit.ranking import roc_auc_error
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.ranking import tie_groups
@@ -26,7 +26,7 @@ Hashes = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 
 
-def duplicates(subject: AuditSubject, *, limit: float) -> Check:
+def duplicates(subject: AuditSubject, *, limit: float) -> AuditCheck:
     """Warn where test rows whose features all equal a training row's carry the score.
 
     The most frequent row does not count: it is what an account looks like that never did anything. Where the split is
@@ -44,21 +44,21 @@ def duplicates(subject: AuditSubject, *, limit: float) -> Check:
     return copies or _remembered(subject, columns, limit)
 
 
-def _remembered(subject: AuditSubject, columns: Sequence[Hashes], limit: float) -> Check:
+def _remembered(subject: AuditSubject, columns: Sequence[Hashes], limit: float) -> AuditCheck:
     repeated = _repeated(subject, columns)
     share = round(float(repeated.mean()), 6)
     found = f"Apart from the most frequent row, {share:.1%} of the test rows have the very features of a training row"
     if share <= limit:
-        return Check(NAME, "pass", share, limit, f"{found}. Nothing to do.")
+        return AuditCheck(NAME, "pass", share, limit, f"{found}. Nothing to do.")
     better = _better(subject, repeated)
     if better is None:
         message = f"{found}; they do not score clearly better than the others. Nothing to do."
-        return Check(NAME, "pass", share, limit, message)
+        return AuditCheck(NAME, "pass", share, limit, message)
     message = (
         f"{found}, and these score clearly better than the others ({better}): the model remembers rows rather than "
         "learning from them. Remove the copies, or keep them on one side of the split (data.group)."
     )
-    return Check(NAME, "warn", share, limit, message)
+    return AuditCheck(NAME, "warn", share, limit, message)
 
 
 def _better(subject: AuditSubject, repeated: Mask) -> str | None:
@@ -81,7 +81,7 @@ def _better(subject: AuditSubject, repeated: Mask) -> str | None:
     )
 
 
-def _copies(subject: AuditSubject, columns: Sequence[Hashes]) -> Check | None:
+def _copies(subject: AuditSubject, columns: Sequence[Hashes]) -> AuditCheck | None:
     """Warn where copies with the same label stand on both sides of the split, and not by chance."""
     labels = subject.labels.astype(np.uint64)
     rng = np.random.default_rng(subject.seed)
@@ -95,7 +95,7 @@ def _copies(subject: AuditSubject, columns: Sequence[Hashes]) -> Check | None:
         "included: the model is asked what it has been told, so its numbers are too good. Remove the copies, or name "
         "in data.group what they have in common, so that they stay on one side of the split."
     )
-    return Check(NAME, "warn", share, limit, message)
+    return AuditCheck(NAME, "warn", share, limit, message)
 
 
 def _repeated(subject: AuditSubject, columns: Sequence[Hashes], labels: Hashes | None = None) -> Mask:

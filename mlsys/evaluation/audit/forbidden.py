@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.evaluation.audit.check import Check, listed, many
+from mlsys.evaluation.audit.check import AuditCheck, listed, many
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.features.base import FeatureInfo
 
@@ -16,7 +16,7 @@ ENOUGH_POSITIVES = 5
 DISTINCT_VALUES = 3
 
 
-def forbidden_columns(subject: AuditSubject) -> Check:
+def forbidden_columns(subject: AuditSubject) -> AuditCheck:
     """Fail where a feature is named like an id, time or outcome column, or has the values of the id or outcome."""
     named = {column.casefold(): why for column, why in subject.forbidden.items()}
     values = _Values(subject)
@@ -27,13 +27,13 @@ def forbidden_columns(subject: AuditSubject) -> Check:
             reasons[feature.name] = why
     if not reasons:
         message = "No feature is named like an id, time or outcome column or has its values. Nothing to do."
-        return Check(NAME, "pass", 0, 0, message)
+        return AuditCheck(NAME, "pass", 0, 0, message)
     listing = listed([f"{name} ({why})" for name, why in reasons.items()])
     message = (
         f"{many(len(reasons), 'feature')} that no model may see: {listing}. An id lets the model recognise rows, an "
         "outcome column tells it the answer. Leave them out of the features (data.drop, or the block that makes them)."
     )
-    return Check(NAME, "fail", len(reasons), 0, message)
+    return AuditCheck(NAME, "fail", len(reasons), 0, message)
 
 
 class _Values:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlsys.evaluation.audit.check import Check, listed, many
+from mlsys.evaluation.audit.check import AuditCheck, listed, many
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.splits import Rows
 
 NAME = "groups"
 
 
-def groups(subject: AuditSubject) -> Check:
+def groups(subject: AuditSubject) -> AuditCheck:
     """Fail where rows of one group are in training and in test of one fold of a split that is blind to time."""
     if not subject.is_blind_to_time:
         reason = "the split is by time, where the same entity is rightly learned from early and tested later."
-        return Check.not_applicable(NAME, reason)
+        return AuditCheck.not_applicable(NAME, reason)
     shared = {fold.number: _shared(subject, fold.train, fold.test) for fold in subject.folds}
     worst = max(shared, key=lambda number: len(shared[number]))
     count = len(shared[worst])
     if count == 0:
         message = "In every fold, training and test rows have no group in common. Nothing to do."
-        return Check(NAME, "pass", 0, 0, message)
+        return AuditCheck(NAME, "pass", 0, 0, message)
     _, first = np.unique(subject.groups, return_index=True)
     names = [str(name) for name in subject.panel.frame["group"].iloc[first[shared[worst]]]]
     message = (
@@ -29,7 +29,7 @@ def groups(subject: AuditSubject) -> Check:
         "recognise them instead of learning what they have in common. Use split=group_kfold, and name what must stay "
         "together in data.group."
     )
-    return Check(NAME, "fail", count, 0, message)
+    return AuditCheck(NAME, "fail", count, 0, message)
 
 
 def _shared(subject: AuditSubject, train: Rows, test: Rows) -> Rows:

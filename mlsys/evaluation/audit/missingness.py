@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-from mlsys.evaluation.audit.check import Check, listed, many
+from mlsys.evaluation.audit.check import AuditCheck, listed, many
 from mlsys.evaluation.audit.subject import AuditSubject
 
 NAME = "missingness"
@@ -18,7 +18,7 @@ FALSE_ALARMS = 0.01
 Mask = NDArray[np.bool_]
 
 
-def missingness(subject: AuditSubject, *, limit: float) -> Check:
+def missingness(subject: AuditSubject, *, limit: float) -> AuditCheck:
     """Warn where a column is missing in clearly more of the positive rows than of the others, or in clearly fewer.
 
     Of event data, the attributes of the entity are compared, not the features made of them: a site without a web rank
@@ -40,9 +40,9 @@ def missingness(subject: AuditSubject, *, limit: float) -> Check:
     aside = f" Not compared: {many(events, 'event feature')}, missing where nothing happened." if events else ""
     positive, other = subject.complete & subject.labels, subject.complete & ~subject.labels
     if not columns:
-        return Check.not_applicable(NAME, "no feature comes from a column that somebody fills in." + aside)
+        return AuditCheck.not_applicable(NAME, "no feature comes from a column that somebody fills in." + aside)
     if not positive.any() or not other.any():
-        return Check.not_applicable(NAME, "one class only.")
+        return AuditCheck.not_applicable(NAME, "one class only.")
     shares = {name: _missing_shares(subject, features, positive, other) for name, features in columns.items()}
     gaps = {name: round(abs(in_positive - in_other), 6) for name, (in_positive, in_other) in shares.items()}
     sizes = (_independent_rows(subject.groups[positive]), _independent_rows(subject.groups[other]))
@@ -52,13 +52,13 @@ def missingness(subject: AuditSubject, *, limit: float) -> Check:
     rates = listed([f"{name} ({shares[name][0]:.1%} against {shares[name][1]:.1%})" for name in found or ranked[:1]])
     if not found:
         message = f"No column's missing rate differs clearly between positive and other rows; the largest gap: {rates}."
-        return Check(NAME, "pass", gaps[ranked[0]], limit, f"{message} Nothing to do.{aside}")
+        return AuditCheck(NAME, "pass", gaps[ranked[0]], limit, f"{message} Nothing to do.{aside}")
     message = (
         f"Missing rates differ between positive and other rows in {many(len(found), 'column')}: {rates}. A field that "
         "is filled in after the outcome leaks it. Find out when it is filled in; if after the as-of, leave it out or "
         "use its values as they were then."
     )
-    return Check(NAME, "warn", gaps[found[0]], limit, message + aside)
+    return AuditCheck(NAME, "warn", gaps[found[0]], limit, message + aside)
 
 
 def _columns(subject: AuditSubject) -> Mapping[str, Sequence[str]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlsys.data.panel import Panel
 from mlsys.errors import FitError
-from mlsys.evaluation.audit.check import Check
+from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.ranking import tie_groups
 from mlsys.evaluation.splits import Fold, Rows
@@ -23,7 +23,7 @@ DRAWS, QUANTILE = 500, 0.99
 Mask = NDArray[np.bool_]
 
 
-def label_placebo(subject: AuditSubject) -> Check:
+def label_placebo(subject: AuditSubject) -> AuditCheck:
     """Fit on labels that were dealt out at random by the same protocol, and fail where it ranks better than chance.
 
     Each converter's as-ofs with a positive label are given to a random account that never converts and is active then;
@@ -35,7 +35,7 @@ def label_placebo(subject: AuditSubject) -> Check:
     they have never seen.
     """
     if subject.refit is None:
-        return Check.not_applicable(NAME, "this run cannot be fitted again.")
+        return AuditCheck.not_applicable(NAME, "this run cannot be fitted again.")
     dealer: _Dealer = _Accounts.of(subject) if subject.horizon_days else _Rows.of(subject)
     rng = np.random.default_rng([subject.seed, DRAWS])
     dealt = dealer.deal(rng)
@@ -44,24 +44,26 @@ def label_placebo(subject: AuditSubject) -> Check:
     try:
         scores = subject.refit(panel, folds)
     except FitError as error:
-        return Check(NAME, "warn", None, None, f"The placebo could not be fitted, so it says nothing. {error}")
-    judge = _Judge(folds, scores, dealer.judged[kept])
+        return AuditCheck(NAME, "warn", None, None, f"The placebo could not be fitted, so it says nothing. {error}")
+    judge = _PlaceboScorer(folds, scores, dealer.judged[kept])
     value = float(judge(dealt.labels[kept][None])[0])
     by_chance = judge(np.stack([dealer.again(rng, dealt)[kept] for _ in range(DRAWS)]))
     if np.isnan(value) or np.isnan(by_chance).all():
-        return Check.not_applicable(NAME, "no account that was active in a test row could take a converter's date.")
+        return AuditCheck.not_applicable(
+            NAME, "no account that was active in a test row could take a converter's date."
+        )
     limit = float(np.nanquantile(by_chance, QUANTILE))
     found = (
         f"With labels dealt to random {dealer.who}, average precision is {value:.4f}; by chance it is "
         f"{np.nanmean(by_chance):.4f} on average and below {limit:.4f} in {QUANTILE:.0%} of draws"
     )
     if value <= limit:
-        return Check(NAME, "pass", round(value, 6), round(limit, 6), f"{found}. Nothing to do.")
+        return AuditCheck(NAME, "pass", round(value, 6), round(limit, 6), f"{found}. Nothing to do.")
     message = (
         f"{found}: the protocol itself gives labels away. Look for rows that are dropped, kept, filled or weighted by "
         "a label that the test as-of does not know, and for anything fitted before the split."
     )
-    return Check(NAME, "fail", round(value, 6), round(limit, 6), message)
+    return AuditCheck(NAME, "fail", round(value, 6), round(limit, 6), message)
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ class _Rows:
         return self.deal(rng).labels
 
 
-class _Judge:
+class _PlaceboScorer:
     """Measures the same scores against many sets of labels: average precision, the mean over the folds."""
 
     def __init__(self, folds: list[Fold], scores: NDArray[np.float64], judged: Mask) -> None:

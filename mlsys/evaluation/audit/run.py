@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlsys.evaluation.audit.check import Check, worst
+from mlsys.evaluation.audit.check import AuditCheck, worst
 from mlsys.evaluation.audit.duplicates import duplicates
 from mlsys.evaluation.audit.embargo import embargo
 from mlsys.evaluation.audit.forbidden import forbidden_columns
@@ -36,7 +36,7 @@ def run_audit(subject: AuditSubject, config: AuditConfig) -> dict[str, Any]:
         The content of audit.json: ``status``, which is that of the worst check, and ``checks``.
     """
     limits = config.limits
-    checks: list[Check] = [
+    checks: list[AuditCheck] = [
         time_travel(subject, sample=config.sample),
         embargo(subject),
         groups(subject),

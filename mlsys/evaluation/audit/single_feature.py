@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.evaluation.audit.check import Check, Status, listed, many
+from mlsys.evaluation.audit.check import AuditCheck, Status, listed, many
 from mlsys.evaluation.audit.ranking import best_roc_auc
 from mlsys.evaluation.audit.subject import AuditSubject
 
@@ -16,7 +16,7 @@ MARGIN = 0.03
 ENOUGH_POSITIVES = 10
 
 
-def single_feature(subject: AuditSubject, *, limit: float) -> Check:
+def single_feature(subject: AuditSubject, *, limit: float) -> AuditCheck:
     """Fail where one feature alone ranks the test rows with a ROC-AUC above the limit; warn from 0.03 below it.
 
     Numbers are taken in their better direction, missing values at the better end. Categories count as the share of
@@ -25,7 +25,7 @@ def single_feature(subject: AuditSubject, *, limit: float) -> Check:
     rows = subject.tested[subject.known]
     positive = subject.labels[rows]
     if not 0 < positive.sum() < len(positive):
-        return Check.not_applicable(NAME, "the test rows with complete labels have one class only.")
+        return AuditCheck.not_applicable(NAME, "the test rows with complete labels have one class only.")
     aucs = {
         feature.name: best_roc_auc(
             subject.panel.frame[feature.name].to_numpy(dtype=np.float64)[rows]
@@ -43,7 +43,7 @@ def single_feature(subject: AuditSubject, *, limit: float) -> Check:
         message = (
             f"The best single feature, {ranked[0]}, ranks the test rows with a ROC-AUC of {best:.3f}. Nothing to do."
         )
-        return Check(NAME, "pass", round(best, 6), limit, message)
+        return AuditCheck(NAME, "pass", round(best, 6), limit, message)
     few = positive.sum() < ENOUGH_POSITIVES
     status: Status = "fail" if over and not few else "warn"
     names = listed([f"{name} ({aucs[name]:.3f})" for name in over or near])
@@ -52,7 +52,7 @@ def single_feature(subject: AuditSubject, *, limit: float) -> Check:
         "disguise, or was filled in after it. Find out when its values become known, and drop it if that is after the "
         "as-of." + (f" With {many(int(positive.sum()), 'positive test row')} only it may also be luck." if few else "")
     )
-    return Check(NAME, status, round(best, 6), limit, message)
+    return AuditCheck(NAME, status, round(best, 6), limit, message)
 
 
 def _rates(subject: AuditSubject, name: str) -> NDArray[np.float64]:

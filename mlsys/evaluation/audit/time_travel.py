@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.data.rebuild import Rebuild
-from mlsys.evaluation.audit.check import Check, listed, many
+from mlsys.evaluation.audit.check import AuditCheck, listed, many
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.splits import Rows
 
@@ -17,7 +17,7 @@ NAME = "time_travel"
 RELATIVE_TOLERANCE = 1e-9
 
 
-def time_travel(subject: AuditSubject, *, sample: int) -> Check:
+def time_travel(subject: AuditSubject, *, sample: int) -> AuditCheck:
     """Rebuild a sample of panel rows with all that happened after the as-of altered, and fail where a feature moves.
 
     Entity blocks have no events to alter: they fail where their expression reads the outcome.
@@ -30,7 +30,9 @@ def time_travel(subject: AuditSubject, *, sample: int) -> Check:
     """
     rebuild = subject.rebuild
     if rebuild is None:
-        return Check.not_applicable(NAME, "the rows come with their features, so there is no later event to alter.")
+        return AuditCheck.not_applicable(
+            NAME, "the rows come with their features, so there is no later event to alter."
+        )
     rows = _sample(subject, sample, np.arange(len(subject.labels)))
     moved = _moved(*rebuild.pairs(rows)) or _moved_by_others(subject, rebuild, rows, sample)
     moved = list(dict.fromkeys([*moved, *rebuild.outcome_readers]))
@@ -40,7 +42,7 @@ def time_travel(subject: AuditSubject, *, sample: int) -> Check:
             f"altered, or read the outcome: {listed(moved)}. What sees the future makes every number of this run too "
             "good. Compute it from visible events only (an EventBlock sees no others), or leave the block out."
         )
-        return Check(NAME, "fail", len(moved), 0, message)
+        return AuditCheck(NAME, "fail", len(moved), 0, message)
     undated = rebuild.snapshot_features
     message = (
         f"No feature moved when {many(len(rows), 'panel row')} were rebuilt with all later events and outcomes "
@@ -51,7 +53,7 @@ def time_travel(subject: AuditSubject, *, sample: int) -> Check:
             " Attributes carry no time, so whether they were known at the as-of could not be checked: "
             f"{listed(undated)}."
         )
-    return Check(NAME, "pass", 0, 0, message)
+    return AuditCheck(NAME, "pass", 0, 0, message)
 
 
 def _moved_by_others(subject: AuditSubject, rebuild: Rebuild, rows: pd.DataFrame, sample: int) -> list[str]:

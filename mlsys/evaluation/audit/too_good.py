@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlsys.evaluation.audit.check import Check
+from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.ranking import tie_groups
 
@@ -13,7 +13,7 @@ NAME = "too_good"
 ENOUGH_POSITIVES = 30
 
 
-def too_good(subject: AuditSubject, *, auc: float, odds: float) -> Check:
+def too_good(subject: AuditSubject, *, auc: float, odds: float) -> AuditCheck:
     """Warn where ROC-AUC or average precision are higher than the base rate makes plausible.
 
     Parameters
@@ -33,7 +33,9 @@ def too_good(subject: AuditSubject, *, auc: float, odds: float) -> Check:
             numbers.append((groups.roc_auc(), groups.average_precision(), labels.mean()))
     positives = int(subject.labels[subject.tested[subject.known]].sum())
     if not numbers or positives < ENOUGH_POSITIVES:
-        return Check.not_applicable(NAME, f"{positives} positive test rows are too few to call any ranking too good.")
+        return AuditCheck.not_applicable(
+            NAME, f"{positives} positive test rows are too few to call any ranking too good."
+        )
     roc, precision, base = (float(number) for number in np.mean(numbers, axis=0))
     bound = odds * base / (1 + (odds - 1) * base)
     found = f"ROC-AUC {roc:.3f} and average precision {precision:.3f} at a base rate of {base:.2%}"
@@ -41,10 +43,10 @@ def too_good(subject: AuditSubject, *, auc: float, odds: float) -> Check:
         found += f" (mean of the {len(numbers)} folds with known outcomes)"
     if precision <= bound and roc < auc:
         message = f"{found}: not so high that it must be a leak. Nothing to do."
-        return Check(NAME, "pass", round(precision, 6), round(bound, 6), message)
+        return AuditCheck(NAME, "pass", round(precision, 6), round(bound, 6), message)
     message = (
         f"{found} are too good to be true of most outcomes that people decide on. Take them for a leak until you have "
         "shown otherwise: look at the most important features, and at when each of their values becomes known."
     )
     value, limit = (precision, bound) if precision > bound else (roc, auc)
-    return Check(NAME, "warn", round(value, 6), round(limit, 6), message)
+    return AuditCheck(NAME, "warn", round(value, 6), round(limit, 6), message)

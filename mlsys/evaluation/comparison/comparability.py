@@ -13,7 +13,7 @@ from mlsys.data.config import file_of
 from mlsys.evaluation.comparison.candidates import Candidate
 from mlsys.evaluation.comparison.rows import Alignment, Shared
 from mlsys.evaluation.formats import count
-from mlsys.runs.config_diff import flat
+from mlsys.runs.config_diff import flatten
 
 Level = Literal["reference", "fully", "partly", "no"]
 
@@ -32,7 +32,7 @@ KNOWLEDGE_KEYS = ("data.events.available_after_days", "data.end")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Comparability:
     """Whether a run can be compared with the reference.
 
     Attributes
@@ -50,7 +50,9 @@ class Verdict:
     shared: Shared | None = None
 
 
-def judge(candidates: list[Candidate], number: int, alignment: Alignment | None, place: Mapping[int, int]) -> Verdict:
+def check_comparable(
+    candidates: list[Candidate], number: int, alignment: Alignment | None, place: Mapping[int, int]
+) -> Comparability:
     """Say whether a run can be compared with the first one.
 
     Parameters
@@ -65,15 +67,17 @@ def judge(candidates: list[Candidate], number: int, alignment: Alignment | None,
 
     Returns
     -------
-    Verdict
+    Comparability
     """
     reference, other = candidates[0], candidates[number]
     if number == 0:
-        return Verdict("reference")
+        return Comparability("reference")
     reasons = list(_other_data(reference, other))
     reasons += [] if kind_of_data(reference) != kind_of_data(other) else other_label(reference, other)
     if alignment is None or 0 not in place or number not in place:
-        return Verdict("no", (*reasons, "only its numbers are known, not its predictions, so no row can be compared"))
+        return Comparability(
+            "no", (*reasons, "only its numbers are known, not its predictions, so no row can be compared")
+        )
     shared = alignment.shared(place[0], place[number])
     assert reference.predictions is not None
     assert other.predictions is not None
@@ -82,10 +86,10 @@ def judge(candidates: list[Candidate], number: int, alignment: Alignment | None,
         if not reasons and not alignment.is_certain(place[0], place[number]):
             reasons = ["ids are repeated and the rows differ, so it cannot be told which rows are the same"]
     if reasons:
-        return Verdict("no", tuple(reasons))
+        return Comparability("no", tuple(reasons))
     notes = tuple(_notes(reference, other))
     part = _part(reference.predictions, other.predictions, shared)
-    return Verdict("partly" if part else "fully", (*part, *notes), shared)
+    return Comparability("partly" if part else "fully", (*part, *notes), shared)
 
 
 def _other_data(reference: Candidate, other: Candidate) -> Iterator[str]:
@@ -111,7 +115,7 @@ def _on_server(config: Mapping[str, Any]) -> bool:
 
 def other_label(reference: Candidate, other: Candidate) -> Iterator[str]:
     """Say in which settings two runs differ that decide who counts as positive."""
-    ours, theirs = flat(reference.config), flat(other.config)
+    ours, theirs = flatten(reference.config), flatten(other.config)
     for key in LABEL_KEYS:
         if ours.get(key) != theirs.get(key):
             yield f"another label: {key} is {theirs.get(key)}, not {ours.get(key)}"
@@ -145,7 +149,7 @@ def _part(ours: pd.DataFrame, theirs: pd.DataFrame, shared: Shared) -> tuple[str
 def _notes(reference: Candidate, other: Candidate) -> Iterator[str]:
     if reference.fingerprint != other.fingerprint:
         yield "the tables are in a server, so that it cannot be told whether they were the same"
-    ours, theirs = flat(reference.config), flat(other.config)
+    ours, theirs = flatten(reference.config), flatten(other.config)
     for key in KNOWLEDGE_KEYS:
         if ours.get(key) != theirs.get(key):
             yield f"it may know something else of the same rows: {key} is {theirs.get(key)}, not {ours.get(key)}"

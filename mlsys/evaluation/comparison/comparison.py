@@ -12,20 +12,20 @@ import numpy as np
 import pandas as pd
 
 from mlsys.evaluation.comparison.candidates import Candidate, Gathered, LeftOut
-from mlsys.evaluation.comparison.comparability import Verdict, judge
+from mlsys.evaluation.comparison.comparability import Comparability, check_comparable
 from mlsys.evaluation.comparison.overlap import Agreement, agreement
 from mlsys.evaluation.comparison.rows import Alignment, IntArray
 from mlsys.evaluation.formats import bounds, point
 from mlsys.evaluation.metric_table import greater_is_better, metric_names, split_name, table_place
-from mlsys.evaluation.metrics import Beside, Entry, side_by_side
-from mlsys.runs.config_diff import differing
+from mlsys.evaluation.metrics import Entry, ScoreComparison, compare_scores
+from mlsys.runs.config_diff import differing_keys
 
 DRAWS = 1000  # of the bootstrap, where the reference has none of its own
 KEYS = string.ascii_uppercase
 
 
 @dataclass(frozen=True)
-class Measuring:
+class MetricSettings:
     """How metrics are measured: list lengths, and the bootstrap."""
 
     at: list[int]
@@ -33,13 +33,13 @@ class Measuring:
     seed: int
     confidence: float
 
-    def __call__(self, rows: pd.DataFrame, scores: Sequence[str]) -> dict[str, Beside]:
+    def __call__(self, rows: pd.DataFrame, scores: Sequence[str]) -> dict[str, ScoreComparison]:
         """Measure scores beside the first of them."""
-        return side_by_side(rows, scores, at=self.at, draws=self.draws, seed=self.seed, confidence=self.confidence)
+        return compare_scores(rows, scores, at=self.at, draws=self.draws, seed=self.seed, confidence=self.confidence)
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedRun:
     """One run beside the reference.
 
     Attributes
@@ -47,7 +47,7 @@ class Compared:
     key : str
         The letter that stands for it.
     candidate : Candidate
-    verdict : Verdict
+    verdict : Comparability
     metrics : dict of str to {"value", "low", "high"}
         On all rows that it scored: as it recorded them, and measured now where it did not.
     difference : dict of str to {"value", "low", "high"}
@@ -58,7 +58,7 @@ class Compared:
 
     key: str
     candidate: Candidate
-    verdict: Verdict
+    verdict: Comparability
     metrics: dict[str, Entry]
     difference: dict[str, Entry] = field(default_factory=dict)
     on_shared: dict[str, Entry] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Comparison:
 
     Attributes
     ----------
-    runs : list of Compared
+    runs : list of ComparedRun
     left_out : list of LeftOut
     metrics : list of str
         Of all runs, those that people look at first first.
@@ -99,7 +99,7 @@ class Comparison:
         Share of the draws inside an interval.
     """
 
-    runs: list[Compared]
+    runs: list[ComparedRun]
     left_out: list[LeftOut]
     metrics: list[str]
     headline: list[str]
@@ -113,7 +113,7 @@ class Comparison:
     confidence: float
 
     @property
-    def reference(self) -> Compared:
+    def reference(self) -> ComparedRun:
         """The run that all others are compared with."""
         return self.runs[0]
 
@@ -170,10 +170,10 @@ def compare(gathered: Gathered, *, draws: int | None = None) -> Comparison:
     place = {index: position for position, index in enumerate(known)}
     frames = [frame for candidate in candidates if (frame := candidate.predictions) is not None]
     alignment = Alignment(frames) if len(frames) > 1 else None
-    verdicts = [judge(candidates, index, alignment, place) for index in range(len(candidates))]
+    verdicts = [check_comparable(candidates, index, alignment, place) for index in range(len(candidates))]
     beside = _side_by_side(candidates, verdicts, measure)
     runs = [
-        Compared(
+        ComparedRun(
             KEYS[index],
             candidate,
             verdict,
@@ -190,7 +190,7 @@ def compare(gathered: Gathered, *, draws: int | None = None) -> Comparison:
         left_out=gathered.left_out,
         metrics=metrics,
         headline=_headline(metrics),
-        settings=differing([candidate.config for candidate in candidates]),
+        settings=differing_keys([candidate.config for candidate in candidates]),
         agreements=_agreements(candidates, usable, alignment, place, measure.at),
         at=measure.at,
         common=_common(usable, alignment, place),
@@ -201,24 +201,24 @@ def compare(gathered: Gathered, *, draws: int | None = None) -> Comparison:
     )
 
 
-def _measuring(candidates: Sequence[Candidate], draws: int | None) -> Measuring:
+def _measuring(candidates: Sequence[Candidate], draws: int | None) -> MetricSettings:
     config = candidates[0].config
     options = config.get("metrics") or {}
     number = int(options.get("draws") or DRAWS) if draws is None else draws
     at = sorted({k for candidate in candidates for k in _at(candidate.metrics)})
-    return Measuring(at, number, int(config.get("seed") or 0), float(options.get("confidence") or 0.95))
+    return MetricSettings(at, number, int(config.get("seed") or 0), float(options.get("confidence") or 0.95))
 
 
 def _side_by_side(
-    candidates: Sequence[Candidate], verdicts: Sequence[Verdict], measure: Measuring
-) -> dict[int, Beside]:
+    candidates: Sequence[Candidate], verdicts: Sequence[Comparability], measure: MetricSettings
+) -> dict[int, ScoreComparison]:
     """Measure each comparable run beside the reference; those that share the same rows with it in one go."""
     reference = candidates[0].predictions
     groups: dict[bytes, list[int]] = {}
     for index, verdict in enumerate(verdicts):
         if verdict.shared is not None:
             groups.setdefault(verdict.shared.first.tobytes(), []).append(index)
-    found: dict[int, Beside] = {}
+    found: dict[int, ScoreComparison] = {}
     for members in groups.values():
         assert reference is not None
         rows = _scores(reference, candidates, verdicts, members)
@@ -228,7 +228,7 @@ def _side_by_side(
 
 
 def _scores(
-    reference: pd.DataFrame, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], members: Sequence[int]
+    reference: pd.DataFrame, candidates: Sequence[Candidate], verdicts: Sequence[Comparability], members: Sequence[int]
 ) -> pd.DataFrame:
     """Return the rows that some runs share with the reference, with everybody's probability in a column of its own."""
     first = verdicts[members[0]].shared
@@ -244,7 +244,7 @@ def _scores(
     return rows.assign(**scores)
 
 
-def _metrics(candidate: Candidate, measure: Measuring, measured: Beside | None) -> dict[str, Entry]:
+def _metrics(candidate: Candidate, measure: MetricSettings, measured: ScoreComparison | None) -> dict[str, Entry]:
     """Return what a run recorded, and what is missing there: intervals of a trial, the list lengths of others.
 
     ``measured`` is what is known of all its rows already.
@@ -324,7 +324,7 @@ def _common(usable: Sequence[int], alignment: Alignment | None, place: Mapping[i
     return dict(zip(usable, rows, strict=True)) if len(rows[0]) else {}
 
 
-def _run_dict(run: Compared) -> dict[str, Any]:
+def _run_dict(run: ComparedRun) -> dict[str, Any]:
     candidate = run.candidate
     return {
         "key": run.key,
@@ -354,6 +354,6 @@ def _ends(entry: object) -> dict[str, float | None]:
     return {"value": point(entry), "low": low, "high": high}
 
 
-def _difference(run: Compared, metric: str) -> dict[str, float | None]:
+def _difference(run: ComparedRun, metric: str) -> dict[str, float | None]:
     found = _ends(run.difference.get(metric))
     return {"": found["value"], "low": found["low"], "high": found["high"]}

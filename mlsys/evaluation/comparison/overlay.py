@@ -16,7 +16,7 @@ from mlsys.evaluation.comparison.comparison import Comparison
 from mlsys.evaluation.curves import Floats, Ranking, reliability
 from mlsys.evaluation.formats import percent
 from mlsys.evaluation.metric_table import METRICS
-from mlsys.evaluation.report.canvas import DASHED, INK, Words, house_style, picture
+from mlsys.evaluation.report.canvas import DASHED, INK, Words, house_style, render_png
 from mlsys.evaluation.report.curve_plots import (
     RARE,
     CalibrationSeries,
@@ -86,7 +86,7 @@ def draw_overlays(comparison: Comparison) -> dict[str, bytes]:
         "folds": lambda figure: draw_folds(figure, lines),
     }
     with house_style():
-        return {name: picture(draw) for name, draw in draws.items()}
+        return {name: render_png(draw) for name, draw in draws.items()}
 
 
 def draw_gain(figure: Figure, lines: Sequence[Line]) -> Words:

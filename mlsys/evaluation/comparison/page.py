@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlsys.evaluation.comparison.comparison import Compared, Comparison
+from mlsys.evaluation.comparison.comparison import ComparedRun, Comparison
 from mlsys.evaluation.comparison.overlay import COLOURS, OTHERS, draw_overlays
 from mlsys.evaluation.comparison.wording import (
     LEVELS,
@@ -37,7 +37,7 @@ CAPTIONS: Mapping[str, str] = {
 class Cell:
     """One run's entry of one metric, as text; the scales place its numbers between 0 and 1 for drawing."""
 
-    run: Compared
+    run: ComparedRun
     value: str
     interval: str
     difference: str
@@ -102,7 +102,7 @@ def render_page(comparison: Comparison) -> str:
     )
 
 
-def _choices(run: Compared, comparison: Comparison) -> str:
+def _choices(run: ComparedRun, comparison: Comparison) -> str:
     """Return the config groups of a run that differ among the runs; its model where none does."""
     differ = [key.removeprefix("choices.") for key in comparison.settings if key.startswith("choices.")]
     choices = run.candidate.config.get("choices") or {}
@@ -110,11 +110,11 @@ def _choices(run: Compared, comparison: Comparison) -> str:
     return ", ".join(f"{group}={option}" for group, option in named.items() if option) or MISSING
 
 
-def _rows(run: Compared) -> int | None:
+def _rows(run: ComparedRun) -> int | None:
     return None if run.candidate.predictions is None else len(run.candidate.predictions)
 
 
-def _rates(run: Compared) -> Sequence[str]:
+def _rates(run: ComparedRun) -> Sequence[str]:
     """Return the mean prediction, the share of positives and their ratio."""
     rows = run.candidate.predictions
     if rows is None:
@@ -216,7 +216,7 @@ def _matrix(
     return Matrix(title, meaning, tuple(tuple(cell(row, column) for column in numbers) for row in numbers))
 
 
-def _cost(run: Compared) -> Sequence[str]:
+def _cost(run: ComparedRun) -> Sequence[str]:
     candidate = run.candidate
     return (
         seconds_text(candidate.fit_seconds),

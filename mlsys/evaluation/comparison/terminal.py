@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from mlsys.evaluation.comparison.comparison import Compared, Comparison
+from mlsys.evaluation.comparison.comparison import ComparedRun, Comparison
 from mlsys.evaluation.comparison.wording import (
     LEVELS,
     bytes_text,
@@ -92,7 +92,7 @@ def _numbers(comparison: Comparison, metrics: Sequence[str]) -> Table:
     return table
 
 
-def _cells(run: Compared, name: str, title: str) -> tuple[str, ...]:
+def _cells(run: ComparedRun, name: str, title: str) -> tuple[str, ...]:
     text, entry, gap = find_metric(name), run.metrics.get(name), run.difference.get(name)
     ends = bounds(gap)
     interval = f"{difference(name, ends[0])} to {difference(name, ends[1])}" if ends else ""

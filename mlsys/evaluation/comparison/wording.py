@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlsys.evaluation.comparison.comparison import Compared, Comparison
+from mlsys.evaluation.comparison.comparison import ComparedRun, Comparison
 from mlsys.evaluation.formats import MISSING, bounds, point
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.runs.config_diff import ABSENT
@@ -39,7 +39,7 @@ def in_short(comparison: Comparison) -> list[str]:
 
 
 def _in_short(comparison: Comparison, name: str) -> str:
-    verdicts: dict[str, list[Compared]] = {}
+    verdicts: dict[str, list[ComparedRun]] = {}
     for run in comparison.runs[1:]:
         if verdict := run.better(name):
             verdicts.setdefault(verdict, []).append(run)
@@ -59,7 +59,7 @@ def _in_short(comparison: Comparison, name: str) -> str:
     return f"{find_metric(name).title}: {'; '.join(parts)}."
 
 
-def _between(run: Compared, name: str) -> str:
+def _between(run: ComparedRun, name: str) -> str:
     low, high = bounds(run.difference[name]) or (None, None)
     return f"{difference(name, low)} to {difference(name, high)}"
 
@@ -118,7 +118,7 @@ def joined(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _confidence(run: Compared) -> float | None:
+def _confidence(run: ComparedRun) -> float | None:
     value = (run.candidate.config.get("metrics") or {}).get("confidence")
     return None if value is None else float(value)
 

@@ -72,7 +72,7 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def picture(draw: Callable[[Figure], Words]) -> bytes:
+def render_png(draw: Callable[[Figure], Words]) -> bytes:
     """Return what a function draws, as a PNG file with its title on it and its description inside."""
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
     canvas: Any = FigureCanvasAgg(figure)  # matplotlib leaves its canvases untyped
@@ -93,7 +93,7 @@ def picture(draw: Callable[[Figure], Words]) -> bytes:
     return file.getvalue()
 
 
-def say_nothing(figure: Figure, title: str, reason: str) -> Words:
+def draw_no_data(figure: Figure, title: str, reason: str) -> Words:
     """Say why there is nothing to draw: an empty plot would look like a fault."""
     figure.text(0.5, 0.5, reason, ha="center", va="center", color=CHANCE)
     return Words(title, f"{title}. {reason}".replace("\n", " "))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from mlsys.evaluation.formats import Numbers
 from mlsys.evaluation.report.pages import templates
-from mlsys.evaluation.report.summary import Facts, summarise
+from mlsys.evaluation.report.summary import RunFacts, summarise
 
 
 def render_card(
@@ -15,7 +15,7 @@ def render_card(
     metrics: Numbers,
     audit: Numbers,
     threshold: Numbers | None,
-    facts: Facts,
+    facts: RunFacts,
     top_leads: pd.DataFrame | None = None,
 ) -> str:
     """Write the model card.
@@ -28,7 +28,7 @@ def render_card(
         The shapes of ``metrics.json`` (with ``versus_activity``) and ``audit.json``.
     threshold : mapping or None
         The operating threshold: threshold, method, parameters, precision, recall, ….
-    facts : Facts
+    facts : RunFacts
         What else is known of the run.
     top_leads : DataFrame, optional
         Columns id, as_of, probability and label: the rows ranked first in the latest fold.

@@ -23,10 +23,10 @@ from mlsys.evaluation.report.canvas import (
     PERCENT,
     RAW,
     Words,
+    draw_no_data,
     draw_shares,
     log_axis,
     new_axes,
-    say_nothing,
 )
 from mlsys.evaluation.report.curve_plots import (
     AT_RANDOM,
@@ -60,7 +60,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PlotData:
     """All that the plots draw.
 
     Attributes
@@ -133,7 +133,7 @@ class Evidence:
         return text + (f" Not drawn, for want of a class: {', '.join(self.skipped)}." if self.skipped else "")
 
 
-def draw_gain(figure: Figure, evidence: Evidence) -> Words:
+def draw_gain(figure: Figure, evidence: PlotData) -> Words:
     """Draw the share of positives caught against the share of entities contacted."""
     if not evidence.folds:
         return _nothing(figure, "Gain", evidence)
@@ -150,7 +150,7 @@ def draw_gain(figure: Figure, evidence: Evidence) -> Words:
     )
 
 
-def draw_precision_recall(figure: Figure, evidence: Evidence) -> Words:
+def draw_precision_recall(figure: Figure, evidence: PlotData) -> Words:
     """Draw precision against recall."""
     if not evidence.folds:
         return _nothing(figure, "Precision and recall", evidence)
@@ -164,7 +164,7 @@ def draw_precision_recall(figure: Figure, evidence: Evidence) -> Words:
     )
 
 
-def draw_roc(figure: Figure, evidence: Evidence) -> Words:
+def draw_roc(figure: Figure, evidence: PlotData) -> Words:
     """Draw the true positive rate against the false positive rate."""
     if not evidence.folds:
         return _nothing(figure, "ROC", evidence)
@@ -173,7 +173,7 @@ def draw_roc(figure: Figure, evidence: Evidence) -> Words:
     return Words(f"ROC-AUC {value}", f"ROC curve. Area under it {value}; at random 0.5. {evidence.fold_words()}")
 
 
-def draw_calibration(figure: Figure, evidence: Evidence) -> Words:
+def draw_calibration(figure: Figure, evidence: PlotData) -> Words:
     """Draw observed against predicted rates, before and after calibration."""
     if not evidence.label.any():
         return _nothing(figure, "Calibration", evidence)
@@ -196,7 +196,7 @@ def draw_calibration(figure: Figure, evidence: Evidence) -> Words:
     )
 
 
-def draw_scores(figure: Figure, evidence: Evidence) -> Words:
+def draw_scores(figure: Figure, evidence: PlotData) -> Words:
     """Draw how the probabilities are distributed in each class."""
     if not evidence.label.size:
         return _nothing(figure, "Scores", evidence)
@@ -223,7 +223,7 @@ def draw_scores(figure: Figure, evidence: Evidence) -> Words:
     return Words(f"Median {words}", f"Distribution of the predicted probability by outcome: median {words}.")
 
 
-def draw_folds(figure: Figure, evidence: Evidence) -> Words:
+def draw_folds(figure: Figure, evidence: PlotData) -> Words:
     """Draw average precision and ROC-AUC fold by fold."""
     if not evidence.folds:
         return _nothing(figure, "Folds", evidence)
@@ -244,7 +244,7 @@ def draw_folds(figure: Figure, evidence: Evidence) -> Words:
     return Words(title, f"Metrics by fold. {title}. Average precision: {values}.")
 
 
-def draw_importances(figure: Figure, evidence: Evidence) -> Words:
+def draw_importances(figure: Figure, evidence: PlotData) -> Words:
     """Draw the features that matter most, as shares of all importance."""
     table = evidence.importances
     values = table["importance"].to_numpy(dtype=np.float64, na_value=0.0) if "importance" in table else np.empty(0)
@@ -260,8 +260,8 @@ def draw_importances(figure: Figure, evidence: Evidence) -> Words:
     return Words(f"{of_all}, by share of importance", f"{of_all}, by share of all importance: first {listed}.")
 
 
-def _nothing(figure: Figure, title: str, evidence: Evidence, reason: str = "") -> Words:
-    return say_nothing(
+def _nothing(figure: Figure, title: str, evidence: PlotData, reason: str = "") -> Words:
+    return draw_no_data(
         figure, title, reason or f"No fold holds both {evidence.positives} and others,\nso there is nothing to draw."
     )
 
@@ -279,7 +279,7 @@ def _mark(axes: Axes, x: float, marks: Sequence[tuple[float, str]]) -> None:
         words.set_fontweight("bold")
 
 
-def _was_calibrated(evidence: Evidence) -> bool:
+def _was_calibrated(evidence: PlotData) -> bool:
     """Return whether the raw scores are probabilities that calibration changed."""
     score = evidence.score
     if np.isnan(score).any() or score.min() < 0 or score.max() > 1:
@@ -299,7 +299,7 @@ def _calibration_title(metrics: Mapping[str, Any], calibrated: bool) -> str:
     )
 
 
-def _score_edges(evidence: Evidence, bins: int = 25) -> Floats:
+def _score_edges(evidence: PlotData, bins: int = 25) -> Floats:
     if not evidence.rare:
         return np.linspace(0.0, 1.0, bins + 1)
     probability = evidence.probability
@@ -319,7 +319,7 @@ def _draw_distribution(axes: Axes, group: Floats, edges: Floats, colour: str, na
 
 
 def _draw_by_fold(
-    axes: Axes, evidence: Evidence, metric: Callable[[Ranking], float], chance: Sequence[float], name: str
+    axes: Axes, evidence: PlotData, metric: Callable[[Ranking], float], chance: Sequence[float], name: str
 ) -> tuple[list[float], list[float]]:
     """Draw a metric of the model, the baseline and chance by fold; return the first two."""
     places = range(len(evidence.folds))

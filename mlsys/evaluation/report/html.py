@@ -9,7 +9,7 @@ import pandas as pd
 
 from mlsys.evaluation.formats import Numbers
 from mlsys.evaluation.report.pages import embed, templates
-from mlsys.evaluation.report.summary import Facts, summarise
+from mlsys.evaluation.report.summary import RunFacts, summarise
 
 CAPTIONS: Mapping[str, str] = {
     "gain": "Read it upwards: contact this share of the list, and you reach that share of all who convert. The faint "
@@ -32,7 +32,7 @@ def render_report(
     metrics: Numbers,
     audit: Numbers,
     threshold: Numbers | None,
-    facts: Facts,
+    facts: RunFacts,
     top_leads: pd.DataFrame | None = None,
 ) -> str:
     """Write the report.

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from mlsys.errors import DataError
 from mlsys.evaluation.curves import Floats, Ranking
 from mlsys.evaluation.report import drawing
-from mlsys.evaluation.report.canvas import Words, house_style, picture
+from mlsys.evaluation.report.canvas import Words, house_style, render_png
 from mlsys.evaluation.report.curve_plots import fold_label
-from mlsys.evaluation.report.drawing import Evidence, Fold
+from mlsys.evaluation.report.drawing import Fold, PlotData
 
 COLUMNS = ("as_of", "fold", "label", "label_complete", "score", "probability")
-PLOTS: Mapping[str, Callable[[Figure, Evidence], Words]] = {
+PLOTS: Mapping[str, Callable[[Figure, PlotData], Words]] = {
     "gain": drawing.draw_gain,
     "pr": drawing.draw_precision_recall,
     "roc": drawing.draw_roc,
@@ -83,7 +83,7 @@ def write_plots(
             "Pass the out-of-fold predictions as predictions.parquet holds them."
         )
     folds = [_fold(number, rows) for number, rows in predictions.groupby("fold", sort=True)]
-    evidence = Evidence(
+    evidence = PlotData(
         folds=[fold for fold in folds if fold.model.drawable],
         skipped=[fold.name for fold in folds if not fold.model.drawable],
         score=_floats(predictions["score"]),
@@ -99,11 +99,11 @@ def write_plots(
     files = {name: folder / f"{name}.png" for name in PLOTS}
     with house_style():
         for name, draw in PLOTS.items():
-            files[name].write_bytes(picture(_with(evidence, draw)))
+            files[name].write_bytes(render_png(_with(evidence, draw)))
     return files
 
 
-def _with(evidence: Evidence, draw: Callable[[Figure, Evidence], Words]) -> Callable[[Figure], Words]:
+def _with(evidence: PlotData, draw: Callable[[Figure, PlotData], Words]) -> Callable[[Figure], Words]:
     return lambda figure: draw(figure, evidence)
 
 

@@ -18,7 +18,7 @@ from mlsys.evaluation.report.threshold_text import threshold_rows, threshold_tex
 from mlsys.evaluation.report.verdict import verdict
 
 
-class Facts(TypedDict, total=False):
+class RunFacts(TypedDict, total=False):
     """What the run knows beside its metrics; whatever is missing is left out of the card.
 
     Attributes
@@ -125,7 +125,7 @@ def summarise(
     metrics: Numbers,
     audit: Numbers,
     threshold: Numbers | None,
-    facts: Facts,
+    facts: RunFacts,
     top_leads: pd.DataFrame | None = None,
 ) -> Summary:
     """Turn a run's numbers into what the card and the report say; see `mlsys.evaluation.report.card.render_card`."""
@@ -194,13 +194,13 @@ def _day(moment: object) -> str:
     return str(moment).removesuffix(" 00:00:00").removesuffix("T00:00:00")
 
 
-def _title(choices: Mapping[str, str], facts: Facts) -> str:
+def _title(choices: Mapping[str, str], facts: RunFacts) -> str:
     data = facts.get("data") or choices.get("data")
     model = choices.get("model", "model")
     return f"{model} on {data}" if data else model
 
 
-def _subtitle(facts: Facts) -> str:
+def _subtitle(facts: RunFacts) -> str:
     parts = [facts.get("created"), f"mlsys {facts['version']}" if "version" in facts else None]
     parts += [f"commit {facts['git'][:12]}" if facts.get("git") else None]
     return " · ".join(part for part in parts if part)
@@ -216,7 +216,7 @@ def _seed(config: Numbers) -> list[str]:
     return [] if config.get("seed") is None else [f"seed={config['seed']}"]
 
 
-def _purpose(facts: Facts, choices: Mapping[str, str], entities: str) -> str:
+def _purpose(facts: RunFacts, choices: Mapping[str, str], entities: str) -> str:
     horizon = facts.get("horizon_days")
     target = facts.get("target") or (
         f"have the outcome within {horizon} days" if horizon else f"are {facts.get('positives_name', 'converters')}"
@@ -267,7 +267,7 @@ def _audit(audit: Numbers, checks: Sequence[Mapping[str, str]]) -> str:
     return f"{passed} of {len(applying)} checks passed{others}: {meaning.get(status, status)}."
 
 
-def _data_rows(facts: Facts, entities: str, positives: str) -> Iterable[tuple[str, str]]:
+def _data_rows(facts: RunFacts, entities: str, positives: str) -> Iterable[tuple[str, str]]:
     as_ofs = [_day(as_of) for as_of in facts.get("as_ofs") or []]
     if facts.get("data"):
         yield "Data", " in ".join(part for part in (facts["data"], facts.get("source")) if part)
@@ -315,7 +315,7 @@ def _leads_as_of(top_leads: pd.DataFrame | None) -> str:
     return f"{pd.Timestamp(top_leads['as_of'].iloc[0]):%Y-%m-%d}"
 
 
-def _caveats(metrics: Numbers, audit: Numbers, facts: Facts, entities: str, positives: str) -> Iterable[str]:
+def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, positives: str) -> Iterable[str]:
     folds = list(metrics.get("folds") or [])
     for check in audit.get("checks") or []:
         if check.get("status") in ("fail", "warn"):

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from mlsys.errors import RunError
 from mlsys.runs.catalog.listing import RunRow, check_folder, read_row
-from mlsys.runs.config_diff import flat
+from mlsys.runs.config_diff import flatten
 from mlsys.runs.discover import run_folders
 from mlsys.runs.files import MANIFEST
 from mlsys.runs.manifest import Manifest
@@ -267,6 +267,6 @@ def _checked(connection: sqlite3.Connection, row: RunRow, *, fully: bool) -> Run
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        return flat(yaml_value((folder / "config.yaml").read_bytes()))
+        return flatten(yaml_value((folder / "config.yaml").read_bytes()))
     except (OSError, RunError, UnicodeDecodeError):
         return {}

@@ -23,7 +23,7 @@ CHECKED = ("status", "problem")  # columns for which every run's files have to b
 
 
 @dataclass(frozen=True)
-class Found:
+class QueryResult:
     """What a search found.
 
     Attributes
@@ -41,7 +41,7 @@ class Found:
     values: list[dict[str, Any]]
 
 
-def find(
+def query_runs(
     index: RunIndex,
     root: Path,
     *,
@@ -50,7 +50,7 @@ def find(
     limit: int | None = None,
     verify: bool = False,
     metrics: Collection[str] = (),
-) -> Found:
+) -> QueryResult:
     """Find the runs below a folder that fulfil a condition.
 
     Parameters
@@ -89,7 +89,7 @@ def find(
     asked = list(dict.fromkeys([*(condition.names() if condition else []), *(name for name, _ in order)]))
     rows = index.rows(root)
     if not rows:
-        return Found([], 0, [])
+        return QueryResult([], 0, [])
     measured = {name for row in rows for name in row.metrics} | set(metrics)
     _check_kinds(condition, measured)
     config = _config(index, rows, asked, measured)
@@ -100,7 +100,7 @@ def find(
     for name, descending in reversed(order):
         kept = _sorted(kept, facts, name, descending=descending)
     shown = index.checked(kept[:limit], fully=verify)
-    return Found(shown, len(kept), [facts[row.path] for row in shown])
+    return QueryResult(shown, len(kept), [facts[row.path] for row in shown])
 
 
 def _direction(part: str) -> tuple[str, bool]:

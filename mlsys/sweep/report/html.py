@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from mlsys.evaluation.report.pages import Picture, embed, templates
 from mlsys.sweep.report.parallel_coordinates import drawn_branches
-from mlsys.sweep.report.plots import MOST_SLICES, draw_pictures, tried
+from mlsys.sweep.report.plots import MOST_SLICES, draw_plots, searched_parameters
 from mlsys.sweep.report.summary import summarise_sweep
 
 if TYPE_CHECKING:
-    from mlsys.sweep.results import Results
+    from mlsys.sweep.results import SweepResults
 
 TEMPLATES = Path(__file__).parent / "templates"
 CAPTIONS = {
@@ -25,12 +25,12 @@ CAPTIONS = {
 }
 
 
-def render_sweep(results: Results) -> str:
+def render_sweep(results: SweepResults) -> str:
     """Write the report.
 
     Parameters
     ----------
-    results : Results
+    results : SweepResults
         Of a sweep at any stage: not begun, interrupted, done.
 
     Returns
@@ -41,7 +41,7 @@ def render_sweep(results: Results) -> str:
     found = results.findings
     importances = found.importances()
     pictures: dict[str, list[Picture]] = {}
-    for kind, png in draw_pictures(found, importances):
+    for kind, png in draw_plots(found, importances):
         pictures.setdefault(kind, []).append(embed(kind, png, CAPTIONS.get(kind, "")))
     script = (TEMPLATES / "sort.js").read_text()
     return (
@@ -52,7 +52,7 @@ def render_sweep(results: Results) -> str:
             found=found,
             importances=importances,
             pictures=pictures,
-            undrawn_slices=max(len(tried(found)) - MOST_SLICES, 0),
+            undrawn_slices=max(len(searched_parameters(found)) - MOST_SLICES, 0),
             is_part_drawn=bool(found.complete) and len(found.branches) > len(drawn_branches(found)),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),

@@ -15,7 +15,7 @@ from mlsys.sweep.report.durations import duration_text, trial_seconds
 from mlsys.sweep.trials import WORDS, short
 
 if TYPE_CHECKING:
-    from mlsys.sweep.results import Results
+    from mlsys.sweep.results import SweepResults
 
 MOST_COLUMNS = 14  # of parameters; more are put in one cell
 
@@ -48,7 +48,7 @@ class Row:
     cells: list[Cell]
 
 
-def link_to(results: Results, number: int) -> Link:
+def link_to(results: SweepResults, number: int) -> Link:
     """Return the relative links of a trial: this machine's folder of that number, or wherever its run is."""
     folder = results.sweep.folder
     place = folder / str(number)
@@ -69,12 +69,12 @@ def _href(folder: Path, target: Path) -> str:
     return quote(os.path.relpath(target, folder))
 
 
-def leaderboard(results: Results, winner: int | None) -> tuple[list[tuple[str, bool]], list[Row]]:
+def leaderboard(results: SweepResults, winner: int | None) -> tuple[list[tuple[str, bool]], list[Row]]:
     """Return the columns (name, is number) and the rows: complete trials, the best first, then pruned ones.
 
     Parameters
     ----------
-    results : Results
+    results : SweepResults
     winner : int or None
         Number of the trial that was refitted.
     """

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial
 
 from mlsys.evaluation.report.canvas import CHANCE, MODEL, WIDTH, Words, name_lines, shorten
-from mlsys.sweep.analysis import Findings, Parameter, plain, trials_in_words
+from mlsys.sweep.analysis import Parameter, SweepAnalysis, count_trials, plain
 
 WIDE = 9.0  # inches: as wide as the page
 MOST_AXES, MOST_BRANCHES, MOST_LINES = 12, 8, 500
@@ -20,14 +20,14 @@ LEAST_LINES = 3  # trials of a condition to be drawn
 CHARACTER = 0.085  # inches: how wide one is, at most
 
 
-def drawn_branches(found: Findings) -> list[tuple[list[Parameter], list[FrozenTrial]]]:
+def drawn_branches(found: SweepAnalysis) -> list[tuple[list[Parameter], list[FrozenTrial]]]:
     """Return the branches that have enough trials to be drawn, the largest first; the first one always."""
     others = [branch for branch in found.branches[1:] if len(branch[1]) >= LEAST_LINES]
     return [*found.branches[:1], *others][:MOST_BRANCHES]
 
 
 def draw_parallel(
-    figure: Figure, found: Findings, parameters: Sequence[Parameter], trials: Sequence[FrozenTrial]
+    figure: Figure, found: SweepAnalysis, parameters: Sequence[Parameter], trials: Sequence[FrozenTrial]
 ) -> Words:
     """Draw each trial as a line through its parameters to its values, the best ones on top."""
     parameters = parameters[:MOST_AXES]
@@ -48,7 +48,7 @@ def draw_parallel(
     if len(others):
         axes.plot([], [], color=CHANCE, linewidth=2, label="others")
     name_lines(figure, axes)
-    title = f"{trials_in_words(len(trials))}{' with ' + condition if condition else ''}"
+    title = f"{count_trials(len(trials))}{' with ' + condition if condition else ''}"
     ranges = [f"{each.label} {found.where(each, trials)}" for each in parameters]
     best = f"Of {found.top_name}: {'; '.join(ranges)}." if is_top.any() else "None of the best is among them."
     return Words(title, f"Parallel coordinates of {title}. {best}")
@@ -59,7 +59,7 @@ def jitter(parameter: Parameter, number: int) -> float:
     return ((number * 0.618034) % 1 - 0.5) * 0.5 if parameter.choices else 0.0
 
 
-def _lines(found: Findings, parameters: Sequence[Parameter], trials: Sequence[FrozenTrial]) -> Any:  # noqa: ANN401
+def _lines(found: SweepAnalysis, parameters: Sequence[Parameter], trials: Sequence[FrozenTrial]) -> Any:  # noqa: ANN401
     """Return the lines of parallel coordinates, shape (n_trials, n_axes, 2), every axis from 0 to 1."""
     heights = [[_height(each, trial) for each in parameters] for trial in trials]
     places = {trial.number: place for place, trial in enumerate(found.complete)}
@@ -77,7 +77,7 @@ def _height(parameter: Parameter, trial: FrozenTrial) -> float:
     return parameter.share(trial.params[parameter.name]) + moved
 
 
-def _name_axes(axes: Axes, found: Findings, parameters: Sequence[Parameter], condition: str) -> None:
+def _name_axes(axes: Axes, found: SweepAnalysis, parameters: Sequence[Parameter], condition: str) -> None:
     """Draw the axes of parallel coordinates, with their names below and their values beside them."""
     number = len(parameters) + len(found.objectives)
     axes.set_xlim(-0.1, number - 1 + 0.35)
@@ -132,12 +132,12 @@ def _marks(parameter: Parameter) -> list[tuple[float, str]]:
     return [*marks, (0.5, plain(float(f"{middle:.2g}")))] if is_whole else marks
 
 
-def _best_on_top(found: Findings, place: int) -> tuple[float, float]:
+def _best_on_top(found: SweepAnalysis, place: int) -> tuple[float, float]:
     low, high = found.limits(place, room=0.0)
     return (high, low) if found.directions[place] == "minimize" else (low, high)
 
 
-def _of_top(found: Findings, is_top: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
+def _of_top(found: SweepAnalysis, is_top: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
     """Return what the highlighted lines of a branch are called."""
     number = int(is_top.sum())
     if len(found.objectives) > 1:

@@ -29,10 +29,10 @@ from mlsys.evaluation.report.canvas import (
     house_style,
     name_lines,
     name_y,
-    picture,
+    render_png,
     shorten,
 )
-from mlsys.sweep.analysis import Findings, Importances, Parameter, plain, trials_in_words
+from mlsys.sweep.analysis import Importances, Parameter, SweepAnalysis, count_trials, plain
 from mlsys.sweep.report.parallel_coordinates import draw_parallel, drawn_branches, jitter
 
 NARROW = 3.5  # inches: three pictures beside each other
@@ -48,7 +48,7 @@ PRUNED: dict[str, Any] = {"linewidth": 0, "marker": "|", "markersize": 7, "color
 FAILED: dict[str, Any] = {"linewidth": 0, "marker": "x", "markersize": 4.5, "color": ACTIVITY}
 
 
-def draw_pictures(found: Findings, importances: Importances) -> Iterator[tuple[str, bytes]]:
+def draw_plots(found: SweepAnalysis, importances: Importances) -> Iterator[tuple[str, bytes]]:
     """Yield the pictures by name: history, importances, parallel, slice, pareto; some kinds come more than once.
 
     There are none before the first trial is complete.
@@ -56,25 +56,25 @@ def draw_pictures(found: Findings, importances: Importances) -> Iterator[tuple[s
     if not found.complete:
         return
     with house_style():
-        yield "history", picture(partial(draw_history, found=found))
+        yield "history", render_png(partial(draw_history, found=found))
         if importances.shares:
-            yield "importances", picture(partial(draw_importances, importances=importances, found=found))
+            yield "importances", render_png(partial(draw_importances, importances=importances, found=found))
         for parameters, trials in drawn_branches(found):
-            yield "parallel", picture(partial(draw_parallel, found=found, parameters=parameters, trials=trials))
+            yield "parallel", render_png(partial(draw_parallel, found=found, parameters=parameters, trials=trials))
         shares = importances.shares
-        for parameter in sorted(tried(found), key=lambda each: -shares.get(each.label, 0))[:MOST_SLICES]:
-            yield "slice", picture(partial(draw_slice, found=found, parameter=parameter))
+        for parameter in sorted(searched_parameters(found), key=lambda each: -shares.get(each.label, 0))[:MOST_SLICES]:
+            yield "slice", render_png(partial(draw_slice, found=found, parameter=parameter))
         if len(found.objectives) > 1:
             for pair in islice(combinations(range(len(found.objectives)), 2), MOST_PAIRS):
-                yield "pareto", picture(partial(draw_pareto, found=found, pair=pair))
+                yield "pareto", render_png(partial(draw_pareto, found=found, pair=pair))
 
 
-def tried(found: Findings) -> list[Parameter]:
+def searched_parameters(found: SweepAnalysis) -> list[Parameter]:
     """Return the parameters that a complete trial has."""
     return [each for each in found.parameters if any(each.name in trial.params for trial in found.complete)]
 
 
-def draw_history(figure: Figure, found: Findings) -> Words:
+def draw_history(figure: Figure, found: SweepAnalysis) -> Words:
     """Draw each trial's value, and the best so far."""
     for place, axes in enumerate(_stack(figure, found)):
         _draw_values_by_number(axes, found, place)
@@ -83,17 +83,17 @@ def draw_history(figure: Figure, found: Findings) -> Words:
     name, value = found.objectives[0], f"{best.values[0]:.5g}"
     title = f"Best {name} {value}, in trial {best.number}"
     if len(found.objectives) > 1:
-        title = f"{trials_in_words(len(found.front))} on the Pareto front, of {len(found.complete)} complete"
+        title = f"{count_trials(len(found.front))} on the Pareto front, of {len(found.complete)} complete"
     improved = int((np.diff(np.minimum.accumulate(found.losses[:, 0])) < 0).sum())
     return Words(
         title,
-        f"Optimisation history: {trials_in_words(len(found.complete))} complete, {len(found.pruned)} pruned, "
+        f"Optimisation history: {count_trials(len(found.complete))} complete, {len(found.pruned)} pruned, "
         f"{len(found.failed)} failed. Best {name} {value}, in trial {best.number}; the best so far changed "
         f"{improved} times after the first trial.",
     )
 
 
-def draw_importances(figure: Figure, importances: Importances, found: Findings) -> Words:
+def draw_importances(figure: Figure, importances: Importances, found: SweepAnalysis) -> Words:
     """Draw how much each parameter matters."""
     shares = dict(islice(importances.shares.items(), MOST_SLICES))
     draw_shares(figure, list(shares), np.asarray(list(shares.values())))
@@ -103,7 +103,7 @@ def draw_importances(figure: Figure, importances: Importances, found: Findings) 
     return Words(title, f"Shares of the parameters' importance for {what}: {listed}.")
 
 
-def draw_slice(figure: Figure, found: Findings, parameter: Parameter) -> Words:
+def draw_slice(figure: Figure, found: SweepAnalysis, parameter: Parameter) -> Words:
     """Draw the values against one parameter."""
     stacked = _stack(figure, found, each=1.45, width=NARROW, below=0.28)
     for place, axes in enumerate(stacked):
@@ -116,12 +116,12 @@ def draw_slice(figure: Figure, found: Findings, parameter: Parameter) -> Words:
     title = f"{parameter.label}, best: {where}"
     return Words(
         title if tops and len(title) <= LONG else parameter.label,
-        f"{parameter.label}, searched as {parameter.describe()}, in {trials_in_words(len(trials))}. "
+        f"{parameter.label}, searched as {parameter.describe()}, in {count_trials(len(trials))}. "
         + (f"Of {found.top_name}: {where}." if tops else "None of the best trials has it."),
     )
 
 
-def draw_pareto(figure: Figure, found: Findings, pair: tuple[int, int]) -> Words:
+def draw_pareto(figure: Figure, found: SweepAnalysis, pair: tuple[int, int]) -> Words:
     """Draw two objectives against each other, with the trials that none beats in all of them."""
     across, up = pair
     axes = figure.add_axes((LEFT_MARGIN / WIDTH, 0.16, RIGHT - LEFT_MARGIN / WIDTH, 0.58))
@@ -143,13 +143,12 @@ def draw_pareto(figure: Figure, found: Findings, pair: tuple[int, int]) -> Words
     ends = "; ".join(f"{plain(row[across])} and {plain(row[up])}" for row in (front[0], front[-1]))
     return Words(
         f"{names[0]} against {names[1]}",
-        f"Pareto front of {names[0]} and {names[1]}: {trials_in_words(len(front))} of {len(found.complete)}, "
-        f"from {ends}.",
+        f"Pareto front of {names[0]} and {names[1]}: {count_trials(len(front))} of {len(found.complete)}, from {ends}.",
     )
 
 
 def _stack(
-    figure: Figure, found: Findings, each: float = 1.75, width: float = WIDTH, below: float = 0.46
+    figure: Figure, found: SweepAnalysis, each: float = 1.75, width: float = WIDTH, below: float = 0.46
 ) -> list[Axes]:
     """Return one plot below the other for each objective, all of one width, in a picture that is as high as needed."""
     number = min(len(found.objectives), MOST_STACKED)
@@ -164,7 +163,7 @@ def _stack(
     return stacked
 
 
-def _draw_values_by_number(axes: Axes, found: Findings, place: int) -> None:
+def _draw_values_by_number(axes: Axes, found: SweepAnalysis, place: int) -> None:
     numbers = np.asarray([trial.number for trial in found.complete])
     limits = found.limits(place)
     values, shown = found.values[:, place], _shown(found)
@@ -183,7 +182,7 @@ def _draw_values_by_number(axes: Axes, found: Findings, place: int) -> None:
         name_lines(axes.figure, axes)  # type: ignore[arg-type]
 
 
-def _draw_slice_of(axes: Axes, found: Findings, parameter: Parameter, place: int) -> None:
+def _draw_slice_of(axes: Axes, found: SweepAnalysis, parameter: Parameter, place: int) -> None:
     has = np.asarray([parameter.name in trial.params for trial in found.complete])
     x = np.asarray(
         [
@@ -266,11 +265,11 @@ def _plain_ticks(axis: Any, most: int, *, whole: bool = False) -> None:  # noqa:
     axis.set_major_formatter(NUMBER)
 
 
-def _shown(found: Findings) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _shown(found: SweepAnalysis) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return which complete trials are drawn: all the best, and of very many others an even selection."""
     step = -(-len(found.complete) // MOST_DRAWN)
     return np.asarray([place % step == 0 or trial.number in found.top for place, trial in enumerate(found.complete)])
 
 
-def _better(found: Findings, place: int, low: str, high: str) -> str:
+def _better(found: SweepAnalysis, place: int, low: str, high: str) -> str:
     return low if found.directions[place] == "minimize" else high

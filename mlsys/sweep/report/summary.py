@@ -13,14 +13,14 @@ from mlsys.evaluation.formats import bounds, count, point
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.redaction import without_password
 from mlsys.runs import Run
-from mlsys.sweep.analysis import Findings, Parameter, plain, trials_in_words
+from mlsys.sweep.analysis import Parameter, SweepAnalysis, count_trials, plain
 from mlsys.sweep.commands import dashboard_command, resume_command
 from mlsys.sweep.report.leaderboard import Link, Row, leaderboard, link_to
 from mlsys.sweep.report.verdict import objective_text, verdict
 from mlsys.sweep.trials import reasons
 
 if TYPE_CHECKING:
-    from mlsys.sweep.results import Results
+    from mlsys.sweep.results import SweepResults
 
 MOST_ROWS = 1000  # of the leaderboard; trials.parquet has all
 MOST_NAMED = 30  # trials of one reason to fail
@@ -72,12 +72,12 @@ class SweepSummary:
     commands: list[tuple[str, str]]
 
 
-def summarise_sweep(results: Results) -> SweepSummary:
+def summarise_sweep(results: SweepResults) -> SweepSummary:
     """Say what a sweep found.
 
     Parameters
     ----------
-    results : Results
+    results : RunResults
         Of a sweep at any stage: not begun, interrupted, done.
     """
     found, winner = results.findings, winner_of(results)
@@ -104,7 +104,7 @@ def summarise_sweep(results: Results) -> SweepSummary:
     )
 
 
-def winner_of(results: Results) -> Winner | None:
+def winner_of(results: SweepResults) -> Winner | None:
     """Return what ``best`` points at; None where the link was not made yet."""
     link = results.folder_of_best
     if link is None:
@@ -119,34 +119,34 @@ def winner_of(results: Results) -> Winner | None:
     return Winner(number, search.get("tried"), page, run.metrics["overall"], search.get("holdout_folds", 0))
 
 
-def _choice(results: Results, group: str) -> str | None:
+def _choice(results: SweepResults, group: str) -> str | None:
     found = OmegaConf.select(results.sweep.config, "hydra.runtime.choices", default={}).get(group)
     return None if found is None else str(found)
 
 
-def _title(results: Results) -> str:
+def _title(results: SweepResults) -> str:
     data = OmegaConf.select(results.sweep.config, "data.name", default=None)
     return f"Search of {_choice(results, 'search') or results.study.study_name}" + (f" on {data}" if data else "")
 
 
-def _subtitle(results: Results) -> str:
+def _subtitle(results: SweepResults) -> str:
     import mlsys
 
     ends = [trial.datetime_complete for trial in results.findings.trials if trial.datetime_complete]
     return " · ".join([*([f"{max(ends):%Y-%m-%d}"] if ends else []), f"mlsys {mlsys.__version__}"])
 
 
-def _lead(results: Results) -> str:
+def _lead(results: SweepResults) -> str:
     found, folds = results.findings, OmegaConf.select(results.sweep.config, "search.folds", default=None)
     aims = [
         f"the {'lowest' if direction == 'minimize' else 'highest'} {objective_text(name)}"
         for name, direction in zip(found.objectives, found.directions, strict=True)
     ]
     over = f", each a mean over {count(folds)} folds" if folds else ""
-    return f"{trials_in_words(len(found.trials))} looked for {' and '.join(aims)}{over}."
+    return f"{count_trials(len(found.trials))} looked for {' and '.join(aims)}{over}."
 
 
-def _tiles(results: Results, winner: Winner | None) -> Iterator[tuple[str, str, str]]:
+def _tiles(results: SweepResults, winner: Winner | None) -> Iterator[tuple[str, str, str]]:
     found, wanted = results.findings, results.sweep.settings.n_trials
     best = results.best
     for place, (name, direction) in enumerate(zip(found.objectives, found.directions, strict=True)):
@@ -167,7 +167,7 @@ def _tiles(results: Results, winner: Winner | None) -> Iterator[tuple[str, str, 
     yield f"Trials of {count(wanted)}", count(len(found.trials)), ended
 
 
-def _caveats(results: Results, winner: Winner | None) -> Iterator[str]:
+def _caveats(results: SweepResults, winner: Winner | None) -> Iterator[str]:
     found, tried = results.findings, len(results.findings.trials)
     if results.best is not None:
         yield (
@@ -186,7 +186,7 @@ def _caveats(results: Results, winner: Winner | None) -> Iterator[str]:
         yield "A pruned trial saw a part of the folds only. It has no value to compare, and is marked, not ranked."
 
 
-def _honest_number(results: Results, winner: Winner | None) -> Iterator[str]:
+def _honest_number(results: SweepResults, winner: Winner | None) -> Iterator[str]:
     search, settings = OmegaConf.select(results.sweep.config, "search", default=None), results.sweep.settings
     if winner is None and search is None:
         yield "Measure the winner on data that the search did not see."
@@ -210,7 +210,7 @@ def _honest_number(results: Results, winner: Winner | None) -> Iterator[str]:
         )
 
 
-def _measured(results: Results, winner: Winner | None) -> list[tuple[str, str, str, str]]:
+def _measured(results: SweepResults, winner: Winner | None) -> list[tuple[str, str, str, str]]:
     """Return the winner's objectives on the folds of the search and on unseen ones."""
     if winner is None or not winner.holdout_folds:
         return []
@@ -223,7 +223,7 @@ def _measured(results: Results, winner: Winner | None) -> list[tuple[str, str, s
     return rows
 
 
-def _space(results: Results, found: Findings) -> list[tuple[str, str, str, str, str]]:
+def _space(results: SweepResults, found: SweepAnalysis) -> list[tuple[str, str, str, str, str]]:
     """Return each searched parameter: key, condition, range, trials that had it, the value of the best one."""
     space, best = results.sweep.space, results.best
     known = {name: Parameter(name, name, distribution) for name, distribution in space.base.searched.items()}
@@ -241,7 +241,7 @@ def _space(results: Results, found: Findings) -> list[tuple[str, str, str, str, 
     return rows
 
 
-def _settings(results: Results) -> Iterator[tuple[str, str]]:
+def _settings(results: SweepResults) -> Iterator[tuple[str, str]]:
     settings, space = results.sweep.settings, results.sweep.space
     yield "Sampler", _component(settings.sampler)
     yield "Pruner", _component(settings.pruner) if settings.pruner else "none"
@@ -258,7 +258,7 @@ def _component(node: dict[str, Any]) -> str:
     return f"{str(node['_target_']).rpartition('.')[2]}({arguments})"
 
 
-def _commands(results: Results, winner: Winner | None) -> Iterator[tuple[str, str]]:
+def _commands(results: SweepResults, winner: Winner | None) -> Iterator[tuple[str, str]]:
     sweep = results.sweep
     if winner is not None and winner.overall:
         yield "The winner's card", f"mlsys show {sweep.folder / 'best'}"

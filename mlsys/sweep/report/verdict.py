@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from mlsys.evaluation.formats import count
 from mlsys.evaluation.metric_table import find_metric
-from mlsys.sweep.analysis import Findings, trials_in_words
+from mlsys.sweep.analysis import SweepAnalysis, count_trials
 from mlsys.sweep.checks import UNNAMED
 from mlsys.sweep.report.durations import duration_text, elapsed_seconds, trial_seconds
 from mlsys.sweep.trials import short
 
 if TYPE_CHECKING:
-    from mlsys.sweep.results import Results
+    from mlsys.sweep.results import SweepResults
 
 
-def verdict(results: Results) -> Iterator[str]:
+def verdict(results: SweepResults) -> Iterator[str]:
     """Yield the sentences."""
     found, wanted = results.findings, results.sweep.settings.n_trials
     finished, of = count(len(found.trials)), count(wanted)
@@ -32,7 +32,7 @@ def verdict(results: Results) -> Iterator[str]:
     elif len(found.objectives) > 1:
         first = objective_text(found.objectives[0])
         yield (
-            f"{trials_in_words(len(found.front))} on the Pareto front: no other trial beats one of these in every "
+            f"{count_trials(len(found.front))} on the Pareto front: no other trial beats one of these in every "
             f"objective. Which of them is best is yours to choose; “best” is the first by {first}, trial {best.number}."
         )
     else:
@@ -44,7 +44,7 @@ def verdict(results: Results) -> Iterator[str]:
         yield f"From the first trial's start to the last one's end it took {duration_text(seconds)}."
 
 
-def _runners_up(found: Findings) -> Iterator[str]:
+def _runners_up(found: SweepAnalysis) -> Iterator[str]:
     if len(found.order) < 2:
         return
     values = [float(found.values[place, 0]) for place in found.order]
@@ -58,7 +58,7 @@ def _runners_up(found: Findings) -> Iterator[str]:
         )
 
 
-def _saved(found: Findings) -> Iterator[str]:
+def _saved(found: SweepAnalysis) -> Iterator[str]:
     """Say what pruning was worth, from the usual lengths of trials."""
     whole, given_up = ([trial_seconds(trial) for trial in trials] for trials in (found.complete, found.pruned))
     if not whole or not given_up:

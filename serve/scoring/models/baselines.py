@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
 from serve.scoring.reasons import Explained
-from serve.scoring.skops_reader import Part
+from serve.scoring.skops_reader import Node
 
 
 class RankingPath:
@@ -17,11 +17,11 @@ class RankingPath:
 
     Parameters
     ----------
-    model : Part
+    model : Node
     inputs : Inputs
     """
 
-    def __init__(self, model: Part, inputs: Inputs) -> None:
+    def __init__(self, model: Node, inputs: Inputs) -> None:
         self._field = str(model["feature"])
         self._column = [field.name for field in inputs.numbers].index(self._field)
         self._lowest, self._mean = float(model["lowest_"]), float(model["mean_"])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from serve.scoring.encoding import Encoding
 from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.models import lightgbm, xgboost
-from serve.scoring.models.lightgbm_trees import LightgbmWalk
+from serve.scoring.models.lightgbm_trees import LightgbmTraversal
 from serve.scoring.reasons import Explained, folded
 
 
@@ -25,7 +25,7 @@ class XgboostPath:
         None where the library has to answer for one record too.
     """
 
-    def __init__(self, encoding: Encoding, booster: xgboost.Booster, walk: xgboost.TreeWalk | None) -> None:
+    def __init__(self, encoding: Encoding, booster: xgboost.Booster, walk: xgboost.XgboostTraversal | None) -> None:
         self._encoding, self._booster, self._walk = encoding, booster, walk
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
@@ -52,11 +52,11 @@ class LightgbmPath:
     ----------
     encoding : Encoding
     booster : lightgbm.Booster
-    walk : LightgbmWalk or None
+    walk : LightgbmTraversal or None
         None where the library has to answer.
     """
 
-    def __init__(self, encoding: Encoding, booster: lightgbm.Booster, walk: LightgbmWalk | None) -> None:
+    def __init__(self, encoding: Encoding, booster: lightgbm.Booster, walk: LightgbmTraversal | None) -> None:
         self._encoding, self._booster = encoding, booster
         way = booster if walk is None else walk
         self._probability, self._probabilities = way.probability, way.probabilities

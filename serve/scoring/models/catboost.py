@@ -15,7 +15,7 @@ from mlsys.errors import RunError
 from serve.scoring.encoding import Encoding, native_labels
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
 from serve.scoring.reasons import Explained, folded
-from serve.scoring.skops_reader import Part
+from serve.scoring.skops_reader import Node
 
 PROBABILITY = "Probability"
 NOT_GIVEN = (None,) * 14  # what a pool may hold beside its rows: weights, groups, names
@@ -115,7 +115,7 @@ def _label(known: Mapping[str | None, str], unknown: str, text: str | None) -> b
 Labels = tuple[int, dict[str | None, str], str]
 
 
-def labels_of(encoder: Part, inputs: Inputs) -> list[Labels]:
+def labels_of(encoder: Node, inputs: Inputs) -> list[Labels]:
     """Return the label of each category value: where it stands among the checked ones, known values, any other.
 
     Raises

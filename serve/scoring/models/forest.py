@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from serve.scoring.encoding import Encoding
 from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.reasons import Explained, folded
-from serve.scoring.skops_reader import Part
+from serve.scoring.skops_reader import Node
 from serve.scoring.trees.arrays import Trees, changes, joined
-from serve.scoring.trees.traversal import walk_of
+from serve.scoring.trees.traversal import make_traversal
 
 
 class ForestPath:
@@ -32,7 +32,7 @@ class ForestPath:
 
     def __init__(self, encoding: Encoding, trees: Trees) -> None:
         self._encoding, self._trees, self._count = encoding, trees, len(trees.roots)
-        self._walk = walk_of(trees, encoding.width)
+        self._walk = make_traversal(trees, encoding.width)
         self.how = self._walk.how
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
@@ -56,12 +56,12 @@ class ForestPath:
         return Explained(base / self._count, parts, log_odds=False)
 
 
-def trees_of_forest(estimators: Sequence[Part]) -> Trees:
+def trees_of_forest(estimators: Sequence[Node]) -> Trees:
     """Return the trees of a fitted forest.
 
     Parameters
     ----------
-    estimators : sequence of Part
+    estimators : sequence of Node
         Its DecisionTreeClassifiers.
     """
     return _joined([estimator["tree_"].state for estimator in estimators])

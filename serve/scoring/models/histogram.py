@@ -14,9 +14,9 @@ from serve.scoring.encoding import Encoding, native_codes
 from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.reasons import Explained
 from serve.scoring.shapley import sampled_shapley
-from serve.scoring.skops_reader import Part
+from serve.scoring.skops_reader import Node
 from serve.scoring.trees.arrays import Trees, joined
-from serve.scoring.trees.traversal import walk_of
+from serve.scoring.trees.traversal import make_traversal
 
 
 class HistogramPath:
@@ -47,7 +47,7 @@ class HistogramPath:
         typical: tuple[Numbers, Categories],
     ) -> None:
         self._encoding, self._baseline = encoding, baseline
-        self._walk = walk_of(trees, encoding.width)
+        self._walk = make_traversal(trees, encoding.width)
         self.how = self._walk.how
         self._fields, self._typical = tuple(fields), typical
 
@@ -65,13 +65,13 @@ class HistogramPath:
         return sampled_shapley(self.many, self._fields, self._typical, (numbers, categories))
 
 
-def trees_of(model: Part, encoder: Part, encoding: Encoding) -> Trees:
+def trees_of(model: Node, encoder: Node, encoding: Encoding) -> Trees:
     """Return the trees of a fitted HistGradientBoostingClassifier.
 
     Parameters
     ----------
-    model : Part
-    encoder : Part
+    model : Node
+    encoder : Node
         The encoder before it.
     encoding : Encoding
         The same as tables.
@@ -81,7 +81,7 @@ def trees_of(model: Part, encoder: Part, encoding: Encoding) -> Trees:
     return _joined(predictors, columns, codes)
 
 
-def _columns(model: Part, encoder: Part, encoding: Encoding) -> tuple[NDArray[np.intp], dict[int, list[int]]]:
+def _columns(model: Node, encoder: Node, encoding: Encoding) -> tuple[NDArray[np.intp], dict[int, list[int]]]:
     """Return the encoded column of each of the model's features, and our codes of its categories, by feature.
 
     It puts category columns first, and numbers the levels that it saw, in sort order.
@@ -98,7 +98,7 @@ def _columns(model: Part, encoder: Part, encoding: Encoding) -> tuple[NDArray[np
     return columns, codes
 
 
-def _joined(predictors: Sequence[Part], columns: NDArray[np.intp], codes: dict[int, list[int]]) -> Trees:
+def _joined(predictors: Sequence[Node], columns: NDArray[np.intp], codes: dict[int, list[int]]) -> Trees:
     nodes = np.concatenate([predictor["nodes"] for predictor in predictors])
     roots, shift = joined([len(predictor["nodes"]) for predictor in predictors])
     leaf = nodes["is_leaf"] != 0
@@ -120,7 +120,7 @@ def _joined(predictors: Sequence[Part], columns: NDArray[np.intp], codes: dict[i
     )
 
 
-def _right(predictor: Part, node: Any, codes: dict[int, list[int]]) -> frozenset[int]:  # noqa: ANN401 - an index
+def _right(predictor: Node, node: Any, codes: dict[int, list[int]]) -> frozenset[int]:  # noqa: ANN401 - an index
     """Return our codes of the categories that do not go left."""
     split = predictor["nodes"][node]
     bits = predictor["raw_left_cat_bitsets"][split["bitset_idx"]]  # 32 to a word

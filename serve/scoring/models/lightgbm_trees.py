@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serve.scoring.trees.arrays import Trees, joined
 from serve.scoring.trees.compiled import is_compiled
-from serve.scoring.trees.traversal import Walk, walk_of
+from serve.scoring.trees.traversal import Traversal, make_traversal
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2  # bits of a decision
 MISSING_BITS, MISSING_IS_ZERO, MISSING_IS_NAN = 12, 4, 8
@@ -19,18 +19,18 @@ AS_ZERO = float(np.float32(1e-35))  # LightGBM takes what is no larger for 0
 LARGEST_EXPONENT = 700.0  # exp of it is finite, and 1 / (1 + exp) no different from 0
 
 
-class LightgbmWalk:
+class LightgbmTraversal:
     """Probabilities, to the bit as the library computes them.
 
     Parameters
     ----------
-    walk : Walk
+    walk : Traversal
         Of float64.
     slope : float
         Of the sigmoid.
     """
 
-    def __init__(self, walk: Walk, slope: float) -> None:
+    def __init__(self, walk: Traversal, slope: float) -> None:
         self.how = walk.how
         self._sum, self._sums, self._slope = walk.sum, walk.sums, slope
 
@@ -45,7 +45,7 @@ class LightgbmWalk:
         return np.asarray(1.0 / (1.0 + powers))
 
 
-def lightgbm_walk(text: str, used: int, width: int) -> LightgbmWalk | str:
+def lightgbm_traversal(text: str, used: int, width: int) -> LightgbmTraversal | str:
     """Return a walk of a model's trees, or why there is none.
 
     Parameters
@@ -83,7 +83,7 @@ def lightgbm_walk(text: str, used: int, width: int) -> LightgbmWalk | str:
         return "it splits by categories"
     if np.any(decisions & MISSING_BITS == MISSING_IS_ZERO):
         return "it takes 0 for missing"
-    return LightgbmWalk(walk_of(_joined(trees), width), float(parameters.split()[0]))
+    return LightgbmTraversal(make_traversal(_joined(trees), width), float(parameters.split()[0]))
 
 
 def _lines(text: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mlsys.errors import RunError
 from serve.scoring.models.native import shared_library
 from serve.scoring.trees.arrays import Trees, joined
-from serve.scoring.trees.traversal import Walk, walk_of
+from serve.scoring.trees.traversal import Traversal, make_traversal
 
 PROBABILITY, CONTRIBUTIONS = 0, 2  # types of prediction
 CATEGORICAL = 1  # type of split
@@ -101,18 +101,18 @@ class Booster:
             raise RunError(f"XGBoost refuses the model or its input ({name}): {reason[0] if reason else 'no reason'}.")
 
 
-class TreeWalk:
+class XgboostTraversal:
     """The sum of XGBoost's trees for one record, to the bit as the library adds them.
 
     Parameters
     ----------
-    walk : Walk
+    walk : Traversal
         Of float32.
     base : float
         The probability that the trees start from.
     """
 
-    def __init__(self, walk: Walk, base: float) -> None:
+    def __init__(self, walk: Traversal, base: float) -> None:
         self.how = walk.how
         self._sum = walk.sum
         # As the library's logarithm, this one, rounded, is right to the last bit; NumPy's of float32 is not always.
@@ -128,7 +128,7 @@ class TreeWalk:
         return float(ONE / (exponent + ONE))
 
 
-def tree_walk(booster: Booster, width: int) -> TreeWalk | str:
+def xgboost_traversal(booster: Booster, width: int) -> XgboostTraversal | str:
     """Return a walk of a booster's trees, or why there is none.
 
     Parameters
@@ -148,8 +148,8 @@ def tree_walk(booster: Booster, width: int) -> TreeWalk | str:
     if not model["trees"]:
         return "it has no trees"
     base = json.loads(learner["learner_model_param"]["base_score"])
-    walk = walk_of(_joined(model["trees"][:used]), width)
-    return TreeWalk(walk, float(base[0] if isinstance(base, list) else base))
+    walk = make_traversal(_joined(model["trees"][:used]), width)
+    return XgboostTraversal(walk, float(base[0] if isinstance(base, list) else base))
 
 
 def _joined(trees: Sequence[dict[str, Any]]) -> Trees:

@@ -24,7 +24,7 @@ LANES = 16  # the same
 FUNCTIONS = {"ff": "walk_ff", "fd": "walk_fd", "dd": "walk_dd"}  # by the types of thresholds and values
 
 
-class CompiledWalk:
+class CompiledTraversal:
     """Trees to walk; `sum` has buffers of its own and belongs to one thread.
 
     Parameters

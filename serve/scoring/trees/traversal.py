@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from serve.scoring.trees.arrays import Trees
-from serve.scoring.trees.compiled import CompiledWalk, is_compiled
-from serve.scoring.trees.vectorised import NumpyWalk
+from serve.scoring.trees.compiled import CompiledTraversal, is_compiled
+from serve.scoring.trees.vectorised import VectorisedTraversal
 
 
-class Walk(Protocol):
+class Traversal(Protocol):
     """Walks through the trees of a model.
 
     Attributes
@@ -49,7 +49,7 @@ class Walk(Protocol):
         ...
 
 
-def walk_of(trees: Trees, width: int) -> Walk:
+def make_traversal(trees: Trees, width: int) -> Traversal:
     """Return the fastest walk that is installed.
 
     Parameters
@@ -63,4 +63,4 @@ def walk_of(trees: Trees, width: int) -> Walk:
     RunError
         If a node points outside of the trees or of the row, or upwards.
     """
-    return CompiledWalk(trees, width) if is_compiled() else NumpyWalk(trees, width)
+    return CompiledTraversal(trees, width) if is_compiled() else VectorisedTraversal(trees, width)

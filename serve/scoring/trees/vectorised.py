@@ -22,7 +22,7 @@ ROWS = 64  # walked together; more would not fit into the processor's cache
 _accumulate = np.add.accumulate
 
 
-class NumpyWalk:
+class VectorisedTraversal:
     """Trees to walk; `sum` has buffers of its own and belongs to one thread.
 
     Parameters

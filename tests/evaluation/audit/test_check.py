@@ -1,6 +1,6 @@
 import pytest
 
-from mlsys.evaluation.audit.check import Check, listed, many, worst
+from mlsys.evaluation.audit.check import AuditCheck, listed, many, worst
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ def test_the_worst_status_counts(statuses, expected):
 
 
 def test_a_check_that_does_not_apply_passes_without_a_value():
-    check = Check.not_applicable("groups", "the split is by time.")
+    check = AuditCheck.not_applicable("groups", "the split is by time.")
     assert check.to_dict() == {
         "name": "groups",
         "status": "pass",

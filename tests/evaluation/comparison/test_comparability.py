@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from mlsys.evaluation.comparison.candidates import Candidate
-from mlsys.evaluation.comparison.comparability import judge
+from mlsys.evaluation.comparison.comparability import check_comparable
 from mlsys.evaluation.comparison.rows import Alignment
 from tests.evaluation.comparison.conftest import AS_OFS, config, predictions
 
@@ -19,7 +19,7 @@ def one(rows=None, fingerprint="f" * 64, **changes):
 def verdict(first, second):
     rows = [each.predictions for each in (first, second) if each.predictions is not None]
     place = {number: number for number in range(2) if (first, second)[number].predictions is not None}
-    return judge([first, second], 1, Alignment(rows) if len(rows) > 1 else None, place)
+    return check_comparable([first, second], 1, Alignment(rows) if len(rows) > 1 else None, place)
 
 
 def test_the_same_rows_are_compared_fully():

@@ -15,7 +15,7 @@ from mlsys.errors import ConfigError, RunError
 from mlsys.runs import RunWriter, list_runs
 from mlsys.runs.catalog import index
 from mlsys.runs.catalog.index import RunIndex, default_file
-from mlsys.runs.catalog.query import find
+from mlsys.runs.catalog.query import query_runs
 
 
 def write(folder: Path, *, auc: float = 0.7, status: str = "complete", **config: object) -> Path:
@@ -147,7 +147,7 @@ def test_where_it_cannot_be_kept_everything_is_read_and_said(root, tmp_path, cap
     (tmp_path / "file").touch()
     runs = RunIndex(tmp_path / "file" / "runs.sqlite")
     with caplog.at_level(logging.WARNING):
-        found = find(runs, root, where="model.max_depth=3 and status!=tampered")
+        found = query_runs(runs, root, where="model.max_depth=3 and status!=tampered")
     assert found.total == 5
     assert "cannot be kept" in caplog.text
     assert caplog.text.count("cannot be kept") == 1
@@ -200,28 +200,28 @@ def test_tampered_runs_are_marked(root, runs):
     edit(root / "outputs" / "1" / "card.md", "# 1, and more\n", when=-9e6)
     (root / "outputs" / "2" / "card.md").unlink()
     (root / "outputs" / "3" / "added.txt").touch()
-    found = {row.path.name: row for row in find(runs, root / "outputs").rows}
+    found = {row.path.name: row for row in query_runs(runs, root / "outputs").rows}
     assert [found[name].status for name in "0123"] == ["tampered"] * 4
     problems = [found[name].problem for name in "0123"]
     for problem, part in zip(
         problems, ("changed: card.md (sha256", "bytes", "missing: card.md", "extra:"), strict=True
     ):
         assert part in problem
-    assert find(runs, root, where="status=tampered").total == 4
+    assert query_runs(runs, root, where="status=tampered").total == 4
 
 
 def test_a_run_that_is_mended_is_whole_again(root, runs):
     path = root / "outputs" / "0" / "card.md"
     edit(path, "# 9\n")
-    assert find(runs, root, where="status=tampered").total == 1
+    assert query_runs(runs, root, where="status=tampered").total == 1
     edit(path, "# 0\n")
-    assert find(runs, root, where="status=tampered").total == 0
+    assert query_runs(runs, root, where="status=tampered").total == 0
 
 
 def test_what_was_copied_in_any_order_is_whole(root, runs):
     for number, path in enumerate(sorted((root / "outputs" / "0").iterdir(), reverse=True)):
         os.utime(path, (1e9 + number, 1e9 + number))
-    assert find(runs, root, where="status=tampered").total == 0
+    assert query_runs(runs, root, where="status=tampered").total == 0
 
 
 def test_a_change_that_hides_its_time_is_seen_by_verify_and_remembered(root, runs):
@@ -229,20 +229,20 @@ def test_a_change_that_hides_its_time_is_seen_by_verify_and_remembered(root, run
     before = path.stat()
     path.write_text("# 9\n")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert find(runs, root, where="status=tampered").total == 0
-    assert state(find(runs, root, verify=True).rows)["0"] == "tampered"
-    assert find(runs, root, where="status=tampered").total == 1
+    assert query_runs(runs, root, where="status=tampered").total == 0
+    assert state(query_runs(runs, root, verify=True).rows)["0"] == "tampered"
+    assert query_runs(runs, root, where="status=tampered").total == 1
 
 
 def test_unchanged_runs_are_not_compared_again(root, runs, monkeypatch):
-    find(runs, root)
+    query_runs(runs, root)
     monkeypatch.setattr(index, "changes", lambda *arguments: pytest.fail("compared again"))
-    find(runs, root)
+    query_runs(runs, root)
 
 
 def test_a_damaged_manifest_is_a_row(root, runs):
     (root / "outputs" / "0" / "manifest.json").write_text("{[")
-    found = {row.path.name: row for row in find(runs, root).rows}
+    found = {row.path.name: row for row in query_runs(runs, root).rows}
     assert found["0"].status == "damaged"
     assert "manifest.json" in found["0"].problem
 
@@ -252,23 +252,23 @@ def names(found):
 
 
 def test_finding_sorting_and_limits(root, runs):
-    assert names(find(runs, root, where="model=a and roc_auc>0.5")) == ["2", "0"]
-    assert names(find(runs, root, where="roc_auc!=null", sort="-roc_auc")) == ["3", "2", "1", "0"]
-    assert names(find(runs, root, where="roc_auc!=null", sort="model,-precision@10")) == ["2", "0", "3", "1"]
-    assert names(find(runs, root, sort="roc_auc"))[:4] == ["0", "1", "2", "3"]
-    assert names(find(runs, root, sort="-roc_auc"))[:4] == ["3", "2", "1", "0"]
-    found = find(runs, root, sort="-roc_auc", limit=2)
+    assert names(query_runs(runs, root, where="model=a and roc_auc>0.5")) == ["2", "0"]
+    assert names(query_runs(runs, root, where="roc_auc!=null", sort="-roc_auc")) == ["3", "2", "1", "0"]
+    assert names(query_runs(runs, root, where="roc_auc!=null", sort="model,-precision@10")) == ["2", "0", "3", "1"]
+    assert names(query_runs(runs, root, sort="roc_auc"))[:4] == ["0", "1", "2", "3"]
+    assert names(query_runs(runs, root, sort="-roc_auc"))[:4] == ["3", "2", "1", "0"]
+    found = query_runs(runs, root, sort="-roc_auc", limit=2)
     assert (names(found), found.total) == (["3", "2"], 6)
     assert found.values[0] == {"roc_auc": pytest.approx(0.9)}
 
 
 def test_by_config_keys_and_tags(root, runs):
     write(root / "outputs" / "deep", model={"max_depth": 9, "name": "x"}, tags=["deep", "second"])
-    assert names(find(runs, root, where="model.max_depth>3")) == ["deep"]
-    assert names(find(runs, root, where="tags=second")) == ["deep"]
-    assert names(find(runs, root, where="choices.model=b", sort="path")) == ["1", "3"]
-    assert find(runs, root, where="model.name=null").total == 6
-    assert names(find(runs, root, where="model.max_depth!=null", sort="-model.max_depth"))[0] == "deep"
+    assert names(query_runs(runs, root, where="model.max_depth>3")) == ["deep"]
+    assert names(query_runs(runs, root, where="tags=second")) == ["deep"]
+    assert names(query_runs(runs, root, where="choices.model=b", sort="path")) == ["1", "3"]
+    assert query_runs(runs, root, where="model.name=null").total == 6
+    assert names(query_runs(runs, root, where="model.max_depth!=null", sort="-model.max_depth"))[0] == "deep"
 
 
 @pytest.mark.parametrize(
@@ -284,19 +284,19 @@ def test_by_config_keys_and_tags(root, runs):
 )
 def test_wrong_names_and_words_are_refused_with_the_nearest(root, runs, where, sort, closest):
     with pytest.raises(ConfigError) as error:
-        find(runs, root, where=where, sort=sort)
+        query_runs(runs, root, where=where, sort=sort)
     assert error.value.problems[0].closest == closest
 
 
 def test_a_metric_that_no_run_has_is_no_mistake_if_there_is_such_a_metric(root, runs):
     with pytest.raises(ConfigError):
-        find(runs, root, sort="-ece")
-    assert find(runs, root, where="ece=null", sort="-ece", metrics=["ece"]).total == 6
+        query_runs(runs, root, sort="-ece")
+    assert query_runs(runs, root, where="ece=null", sort="-ece", metrics=["ece"]).total == 6
     with pytest.raises(ConfigError, match="a number: ece is one"):
-        find(runs, root, where="ece>high", metrics=["ece"])
+        query_runs(runs, root, where="ece>high", metrics=["ece"])
 
 
 def test_no_runs_and_no_folder(tmp_path, runs):
-    assert find(runs, tmp_path, where="anything=1").rows == []
+    assert query_runs(runs, tmp_path, where="anything=1").rows == []
     with pytest.raises(RunError, match="There is no folder"):
-        find(runs, tmp_path / "nowhere")
+        query_runs(runs, tmp_path / "nowhere")

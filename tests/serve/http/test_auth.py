@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from serve.errors import Refused, ServeError
+from serve.errors import RequestError, ServeError
 from serve.http.auth import hashed, read_keys
 from serve.http.rate_limit import RateLimit
 from serve.keys import add_key, main
@@ -134,7 +134,7 @@ def test_the_rate_limit_lets_pass_what_it_says():
     assert passed == pytest.approx(100 + 5, abs=1)
     while limit.wait("crm") == 0:
         pass
-    with pytest.raises(Refused, match="10 a second"):
+    with pytest.raises(RequestError, match="10 a second"):
         limit.check("crm")
 
 
@@ -174,7 +174,7 @@ def test_a_body_that_does_not_arrive_is_given_up(inside_of, run):
         sent.append(message)
 
     async def ask():
-        watching = asyncio.create_task(inside.service.look_after())
+        watching = asyncio.create_task(inside.service.run_background_tasks())
         await inside.app(scope, receive, send)
         watching.cancel()
 

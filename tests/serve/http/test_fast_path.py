@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from serve.http.fast_path import ShortWay, protocol_with
+from serve.http.fast_path import FastPath, protocol_with
 from serve.keys import add_key
 from serve.predictions import read_predictions
 from tests.serve.conftest import RECORD
@@ -102,7 +102,7 @@ def test_a_request_in_one_piece_is_answered_as_one_in_two(service, whole):
 
 
 def test_plain_records_are_answered_and_nothing_else(inside_of, run):
-    way = ShortWay(inside_of(run).service)
+    way = FastPath(inside_of(run).service)
 
     def answer(body, query=b"", **headers):
         given = {"content_type": "application/json", **headers}
@@ -138,7 +138,7 @@ def test_a_mistake_on_it_is_said_and_the_long_way_answers(caplog):
 def test_it_is_closed_where_an_answer_has_to_wait(inside_of, run, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = settings | ({"shadow": str(run.path)} if "shadow" in settings else {})
-    assert not ShortWay(inside_of(run, **given).service).is_open()
+    assert not FastPath(inside_of(run, **given).service).is_open()
 
 
 def test_a_body_may_come_in_chunks(service):

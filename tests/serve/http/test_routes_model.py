@@ -12,11 +12,11 @@ from mlsys.registry.names import Reference
 from mlsys.registry.store import Draft
 from serve.http.auth import read_keys
 from serve.keys import add_key
-from serve.model_reference import find_target, shadow_reference
+from serve.model_reference import resolve_model, shadow_reference
 from serve.predictions import read_predictions
-from serve.processes.alias_watcher import Watch, find_models
+from serve.processes.alias_watcher import AliasWatcher, find_models
 from serve.settings import Settings
-from serve.shared_state import Control, Models
+from serve.shared_state import Models, SharedState
 from tests.serve.conftest import write_run
 
 REFERENCE = "registry:conversion@champion"
@@ -37,13 +37,13 @@ def champion(store, version):
 
 
 def test_a_run_directory_goes_by_its_digest_and_a_registered_model_by_its_version(registry, run):
-    target = find_target(str(run.path), registry.root)
+    target = resolve_model(str(run.path), registry.root)
     assert (target.name, len(target.version)) == (run.name, 12)
-    target = find_target(REFERENCE, registry.root)
+    target = resolve_model(REFERENCE, registry.root)
     assert (target.name, target.version) == ("conversion", "1.0.0")
     assert Path(target.path).is_relative_to(registry.root)
     with pytest.raises(MlsysError, match="champion"):
-        find_target("registry:conversion@champoin", registry.root)
+        resolve_model("registry:conversion@champoin", registry.root)
 
 
 def test_a_plain_word_as_shadow_is_an_alias_of_the_served_name():
@@ -54,13 +54,13 @@ def test_a_plain_word_as_shadow_is_an_alias_of_the_served_name():
 
 def test_the_watch_asks_for_another_model_only_when_the_alias_moves(registry, tmp_path, caplog):
     settings = Settings(run=REFERENCE, registry=str(registry.root), follow=True, follow_seconds=1e-9)
-    control, models = Control(tmp_path), find_models(settings)
+    control, models = SharedState(tmp_path), find_models(settings)
     control.want(models)
-    watch = Watch(settings, control, models)
+    watch = AliasWatcher(settings, control, models)
     stamp = control.stamp()
     watch.look(now=False)
     assert control.stamp() == stamp
-    pinned = Models(find_target("registry:conversion@1.0.0", registry.root))
+    pinned = Models(resolve_model("registry:conversion@1.0.0", registry.root))
     control.want(pinned)
     watch.look()
     assert control.wanted() == pinned  # asked for by /model/reload: it stays until the alias moves
@@ -125,7 +125,7 @@ def test_a_model_that_cannot_be_loaded_is_told_of_and_the_old_one_stays(inside_o
     (broken / "threshold.json").write_text("{}")
     holder = inside.service.holder
     with pytest.raises(MlsysError, match=r"threshold\.json"):
-        holder.swap(Models(find_target(str(broken), tmp_path)))
+        holder.swap(Models(resolve_model(str(broken), tmp_path)))
     assert holder.champion.target.path == str(run.path)
     info = inside.get("/model/info").json()
     assert info["last_failed_swap"]["reference"] == str(broken)

@@ -15,7 +15,7 @@ from serve.predictions import LogUnavailable, read_predictions
 from serve.predictions import health as health_module
 from serve.predictions import sqlite as sqlite_module
 from serve.predictions.health import Health
-from serve.predictions.open_store import store_of
+from serve.predictions.open_store import store_from_url
 
 
 def ids(url):
@@ -207,7 +207,7 @@ def test_a_connection_that_is_cut_is_made_anew(postgres, server, opened, rows, u
 def test_a_server_that_does_not_answer_is_not_waited_for(sqlite, opened, rows, monkeypatch):
     monkeypatch.setattr("serve.predictions.log.COMMIT_SECONDS", 0.2)
     log = opened(sqlite, durable=True)
-    slow = store_of(sqlite).write
+    slow = store_from_url(sqlite).write
     monkeypatch.setattr(log._writer._store, "write", lambda *given: (time.sleep(1), slow(*given)))
     start = time.monotonic()
     with pytest.raises(LogUnavailable, match="did not commit within"):

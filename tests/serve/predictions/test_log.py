@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from serve.predictions import LogError, LogUnavailable, PredictionLog, Row, read_predictions
-from serve.predictions.open_store import store_of
+from serve.predictions.open_store import store_from_url
 from serve.predictions.reader import portions
 from serve.predictions.row import Cells
-from serve.predictions.store import Wanted
+from serve.predictions.store import PredictionFilter
 
 
 def test_rows_come_back_as_they_were_put(url, opened):
@@ -93,7 +93,7 @@ def test_a_log_larger_than_a_portion_is_read_whole(url, opened, rows, monkeypatc
     log = opened(url)
     log.put(rows(2_500))
     log.close()
-    assert [len(portion) for portion in portions(url, Wanted())] == [300] * 8 + [100]
+    assert [len(portion) for portion in portions(url, PredictionFilter())] == [300] * 8 + [100]
     assert read_predictions(url)["id"].astype(int).tolist() == list(range(2_500))
 
 
@@ -143,7 +143,7 @@ def test_who_gave_up_waiting_disturbs_nobody(sqlite, opened, rows):
 
 
 def test_a_batch_of_the_same_number_is_written_once(url):
-    store = store_of(url)
+    store = store_from_url(url)
     cells = [Cells(None, None, 0.0, "conversion", "1.0.0", 0.5, "r", False, None)]
     store.open()
     store.write(cells, 1)
@@ -252,7 +252,7 @@ def test_several_processes_make_and_write_one_file(sqlite):
 def test_a_newer_log_is_refused_and_left_as_it_is(url, opened):
     opened(url).close()
     change = "UPDATE predictions_version SET version = 2"
-    store = store_of(url)
+    store = store_from_url(url)
     store.open()
     store._connection.execute(change)
     store.close()
@@ -262,7 +262,7 @@ def test_a_newer_log_is_refused_and_left_as_it_is(url, opened):
 
 
 def test_a_table_of_another_program_is_refused(url):
-    store = store_of(url)
+    store = store_from_url(url)
     store.open()
     store._connection.execute("DROP TABLE predictions_version")
     store.close()
@@ -317,7 +317,7 @@ def test_a_copy_in_a_folder_that_cannot_be_written_is_read(sqlite, opened, rows,
     log = opened(sqlite)
     log.put(rows(3))
     log.close()
-    data = store_of(sqlite).path.read_bytes()
+    data = store_from_url(sqlite).path.read_bytes()
     folder = unprivileged()
     (folder / "predictions.db").write_bytes(data)
     folder.chmod(0o555)

@@ -19,7 +19,7 @@ import pytest
 
 from mlsys.runs.writer import RunWriter
 from serve.keys import add_key
-from serve.model_reference import Target
+from serve.model_reference import ResolvedModel
 from serve.predictions import read_predictions
 from serve.processes.supervisor import import_shared
 from serve.shared_state import Models
@@ -283,5 +283,7 @@ def test_catboost_is_imported_once_for_all_processes(tmp_path, monkeypatch, mode
     writer.finish(seed=1, threads=1)
     monkeypatch.setitem(sys.modules, "catboost", None)  # to import it fails
     with pytest.raises(ImportError) if needed else contextlib.nullcontext():
-        import_shared(Models(Target("run", "run", "1", str(writer.folder), "run")))
-    import_shared(Models(Target("none", "none", "1", str(tmp_path), "none")))  # whoever loads it says that it is no run
+        import_shared(Models(ResolvedModel("run", "run", "1", str(writer.folder), "run")))
+    import_shared(
+        Models(ResolvedModel("none", "none", "1", str(tmp_path), "none"))
+    )  # whoever loads it says that it is no run

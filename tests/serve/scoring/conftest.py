@@ -14,7 +14,7 @@ import yaml
 
 from mlsys.evaluation.schema import reference
 from mlsys.pipeline.calibration import Identity
-from mlsys.pipeline.fitting import Recipe, Training, fit
+from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.runs import RunWriter
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.golden import golden_frame
@@ -101,7 +101,7 @@ def make_run(folder: Path, estimator: Any, encoder: Any, calibration: Calibratio
     frame, label = panel()
     numbers = [name for name in frame if frame[name].dtype == "float64"]
     categories = [name for name in frame if name not in numbers]
-    recipe = Recipe(encoder, sampler, estimator, Identity(), numbers, categories, stop_after=None)
+    recipe = PipelineSpec(encoder, sampler, estimator, Identity(), numbers, categories, stop_after=None)
     pipeline = fit(recipe, Training(frame, label)).pipeline
     writer = RunWriter(folder)
     save_model(pipeline, writer.folder)

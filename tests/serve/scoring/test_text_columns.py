@@ -4,26 +4,26 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from serve.scoring.text_columns import Texts, missing, plain_values, texts_of
+from serve.scoring.text_columns import TextColumn, missing, plain_values, text_column
 
 COLUMN = ["free", None, "pro", "free", "", "pro"]
 KINDS = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
 
 
 def test_parts_and_joins_keep_the_rows():
-    texts = Texts.of(COLUMN)
+    texts = TextColumn.of(COLUMN)
     assert list(texts) == COLUMN
     assert [texts[row] for row in range(len(texts))] == COLUMN
     parts = [texts.part(start, 4) for start in range(0, 6, 4)]
     assert [list(part) for part in parts] == [COLUMN[:4], COLUMN[4:]]
-    joined = Texts.joined(parts)
+    joined = TextColumn.joined(parts)
     assert list(joined) == COLUMN
     assert sorted(map(str, joined.values)) == ["", "None", "free", "pro"]
-    assert list(Texts.joined([])) == list(Texts.of([])) == []
+    assert list(TextColumn.joined([])) == list(TextColumn.of([])) == []
 
 
 def test_a_part_of_many_different_texts_knows_no_others():
-    texts = Texts.of([f"domain {row}" for row in range(1_000)])
+    texts = TextColumn.of([f"domain {row}" for row in range(1_000)])
     assert texts.part(990, 20).values == [f"domain {row}" for row in range(990, 1_000)]
 
 
@@ -34,32 +34,32 @@ def test_a_function_is_asked_once_for_each_different_text():
         asked.append(text)
         return len(text or "")
 
-    assert Texts.of(COLUMN).map(length, np.float64).tolist() == [4, 0, 3, 4, 0, 3]
+    assert TextColumn.of(COLUMN).map(length, np.float64).tolist() == [4, 0, 3, 4, 0, 3]
     assert asked == ["free", None, "pro", ""]
-    assert Texts.of(COLUMN).rows(lambda text: text == "pro") == [2, 5]
-    assert Texts.of(COLUMN).rows(lambda text: text == "other") == []
+    assert TextColumn.of(COLUMN).rows(lambda text: text == "pro") == [2, 5]
+    assert TextColumn.of(COLUMN).rows(lambda text: text == "other") == []
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_arrow_columns_of_every_kind(kind):
     whole = pa.chunked_array([pa.array(COLUMN).cast(kind), pa.array(["free", "new"]).cast(kind)])
-    assert list(texts_of(whole)) == [*COLUMN, "free", "new"]
-    assert list(texts_of(whole.slice(3, 4))) == ["free", "", "pro", "free"]
-    assert list(texts_of(whole.slice(1, 1))) == [None]
-    assert list(texts_of(whole.slice(0, 0))) == []
+    assert list(text_column(whole)) == [*COLUMN, "free", "new"]
+    assert list(text_column(whole.slice(3, 4))) == ["free", "", "pro", "free"]
+    assert list(text_column(whole.slice(1, 1))) == [None]
+    assert list(text_column(whole.slice(0, 0))) == []
 
 
 def test_a_slice_of_a_long_dictionary_knows_no_others():
     long = pa.array([f"domain {row}" for row in range(1_000)]).dictionary_encode()
-    assert texts_of(pa.chunked_array([long]).slice(5, 2)).values == ["domain 5", "domain 6"]
+    assert text_column(pa.chunked_array([long]).slice(5, 2)).values == ["domain 5", "domain 6"]
     gaps = pa.DictionaryArray.from_arrays(pa.array([7, None, 7], pa.int32()), long.dictionary)
-    assert list(texts_of(pa.chunked_array([gaps]))) == ["domain 7", None, "domain 7"]
+    assert list(text_column(pa.chunked_array([gaps]))) == ["domain 7", None, "domain 7"]
     none = pa.DictionaryArray.from_arrays(pa.array([None, None], pa.int32()), pa.array([], pa.string()))
-    assert list(texts_of(pa.chunked_array([none]))) == [None, None]
+    assert list(text_column(pa.chunked_array([none]))) == [None, None]
 
 
 def test_a_column_without_a_type_is_null():
-    assert list(texts_of(pa.chunked_array([pa.nulls(2)]))) == [None, None]
+    assert list(text_column(pa.chunked_array([pa.nulls(2)]))) == [None, None]
 
 
 def test_values_by_their_buffers():

@@ -27,13 +27,13 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from mlsys.sweep.analysis import Findings, Parameter, plain
+from mlsys.sweep.analysis import Parameter, SweepAnalysis, plain
 from mlsys.sweep.artifacts import write_results
 from mlsys.sweep.commands import dashboard_command
 from mlsys.sweep.report import summary
 from mlsys.sweep.report.html import render_sweep
 from mlsys.sweep.report.plots import _log_ticks
-from mlsys.sweep.results import Results, link
+from mlsys.sweep.results import SweepResults, link
 from mlsys.sweep.settings import SweepSettings
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import WorkerLock
@@ -89,7 +89,7 @@ def results_of(folder, trials, objectives=("log_loss",), n_trials=10, **config):
         folder=folder, space=parse_space(SPACE, CONDITIONS, ["seed=1"], {}), config=OmegaConf.create(found), workers=1,
         settings=settings, directions=directions,
     )  # fmt: skip
-    return Results(sweep, study.get_trials(), study)
+    return SweepResults(sweep, study.get_trials(), study)
 
 
 def numbered(trials):
@@ -401,7 +401,7 @@ def test_importances_find_the_parameter_that_matters():
         x, y = float(random.random()), float(random.random())
         spaces = dict.fromkeys(("a.x", "a.y"), FloatDistribution(0.0, 1.0))
         trials.append(create_trial(value=(x - 0.3) ** 2 + 0.001 * y, params={"a.x": x, "a.y": y}, distributions=spaces))
-    found = Findings(numbered(trials), ["loss"], ["minimize"]).importances()
+    found = SweepAnalysis(numbered(trials), ["loss"], ["minimize"]).importances()
     assert list(found.shares) == ["x", "y"]
     assert found.shares["x"] > 0.7
     assert sum(found.shares.values()) == pytest.approx(1)
@@ -412,7 +412,7 @@ def test_a_moved_range_is_shown_whole():
         create_trial(value=1.0, params={"x": 2.0}, distributions={"x": FloatDistribution(low, high)})
         for low, high in ((1.0, 3.0), (2.0, 9.0))
     ]
-    (parameter,) = Findings(numbered(trials), ["v"], ["minimize"]).parameters
+    (parameter,) = SweepAnalysis(numbered(trials), ["v"], ["minimize"]).parameters
     assert parameter.ends == (1.0, 9.0)
 
 

@@ -9,16 +9,16 @@ from xgboost import DMatrix, XGBClassifier
 from mlsys.errors import RunError
 from serve.scoring import Scorer
 from serve.scoring.models import lightgbm, lightgbm_trees, xgboost
-from serve.scoring.models.xgboost import Booster, tree_walk
+from serve.scoring.models.xgboost import Booster, xgboost_traversal
 from serve.scoring.trees import compiled, vectorised
 from serve.scoring.trees.arrays import Trees
-from serve.scoring.trees.compiled import CompiledWalk, is_compiled
-from serve.scoring.trees.vectorised import NumpyWalk
+from serve.scoring.trees.compiled import CompiledTraversal, is_compiled
+from serve.scoring.trees.vectorised import VectorisedTraversal
 
-COMPILED = pytest.param(CompiledWalk, marks=pytest.mark.skipif(not is_compiled(), reason="no C compiler"))
+COMPILED = pytest.param(CompiledTraversal, marks=pytest.mark.skipif(not is_compiled(), reason="no C compiler"))
 
 
-@pytest.fixture(params=[NumpyWalk, COMPILED])
+@pytest.fixture(params=[VectorisedTraversal, COMPILED])
 def walk(request):
     return request.param
 
@@ -27,7 +27,7 @@ def walk(request):
 def walked(walk, monkeypatch):
     """Walk in this way, whatever is the fastest."""
     for module in (xgboost, lightgbm_trees):
-        monkeypatch.setattr(module, "walk_of", walk)
+        monkeypatch.setattr(module, "make_traversal", walk)
     return walk
 
 
@@ -62,7 +62,7 @@ def grown(categories=0, seed=3, **parameters):
 )
 def test_margins_equal_xgboosts_to_the_bit(categories, parameters, walked):
     library, booster, rows, types = grown(categories, **parameters)
-    walk = tree_walk(booster, rows.shape[1])
+    walk = xgboost_traversal(booster, rows.shape[1])
     assert walk.how == walked.how
     if categories:
         rows[:20, 0] = 30  # a code that training never saw
@@ -78,7 +78,7 @@ def test_margins_equal_xgboosts_to_the_bit(categories, parameters, walked):
 @pytest.mark.usefixtures("walked")
 def test_trees_start_from_the_librarys_own_number(base):
     library, booster, rows, _ = grown(base_score=base, n_estimators=3)
-    walk = tree_walk(booster, rows.shape[1])
+    walk = xgboost_traversal(booster, rows.shape[1])
     assert [walk.margin(row) for row in rows.tolist()] == library.predict(DMatrix(rows), output_margin=True).tolist()
 
 
@@ -91,7 +91,7 @@ def test_any_value_goes_the_way_of_the_library():
         for _, split in splits.sample(4, random_state=rng).iterrows():
             row[int(split["Feature"][1:])] = split["Split"]
         row[rng.integers(len(row))] = rng.choice([np.nan, 0, -0.0, 1e-36, -1e-36, 1e-45, 3e38, -3e38])
-    walk = tree_walk(booster, rows.shape[1])
+    walk = xgboost_traversal(booster, rows.shape[1])
     expected = library.predict(DMatrix(odd), output_margin=True)
     assert [walk.margin(row) for row in odd.tolist()] == expected.tolist()
 
@@ -211,7 +211,7 @@ def test_probabilities_equal_lightgbms_to_the_bit(parameters, used, walked, monk
     monkeypatch.setattr(lightgbm_trees, "is_compiled", lambda: True)
     text, rows = lightgbm_model(**parameters)
     booster = lightgbm.Booster(text, 4, used)
-    walk = lightgbm_trees.lightgbm_walk(text, used, 4)
+    walk = lightgbm_trees.lightgbm_traversal(text, used, 4)
     assert walk.how == walked.how
     odd = [
         0.0,
@@ -254,12 +254,12 @@ def test_what_only_lightgbm_can_do_is_left_to_it(parameters, said, monkeypatch):
         text = model.booster_.model_to_string()
     else:
         text, _ = lightgbm_model(**parameters)
-    assert said in lightgbm_trees.lightgbm_walk(text, 0, 4)
+    assert said in lightgbm_trees.lightgbm_traversal(text, 0, 4)
 
 
 def test_lightgbms_own_call_is_faster_than_numpy(monkeypatch):
     monkeypatch.setattr(lightgbm_trees, "is_compiled", lambda: False)
-    assert "was not compiled" in lightgbm_trees.lightgbm_walk(lightgbm_model()[0], 0, 4)
+    assert "was not compiled" in lightgbm_trees.lightgbm_traversal(lightgbm_model()[0], 0, 4)
 
 
 def test_another_objective_or_booster_is_left_to_the_library():
@@ -267,7 +267,7 @@ def test_another_objective_or_booster_is_left_to_the_library():
     for parameters, said in ({"booster": "dart"}, "dart"), ({"objective": "binary:hinge"}, "hinge"):
         model = XGBClassifier(n_estimators=2, n_jobs=1, **parameters).fit(rows, label)
         booster = Booster(bytes(model.get_booster().__getstate__()["handle"]))
-        assert said in str(tree_walk(booster, 2))
+        assert said in str(xgboost_traversal(booster, 2))
 
 
 def test_a_booster_that_is_no_booster_is_refused():
