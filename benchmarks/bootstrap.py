@@ -78,7 +78,7 @@ def largest_difference(
     """Return by how much the two ways differ at most, relative to the number where it exceeds 1."""
     worst = 0.0
     for number, fold in enumerate(folds):
-        scored = ScoredFold(fold["label"], fold["probability"], fold["value"], at=AT)
+        scored = ScoredFold(fold["label"], fold["probability"], fold["value"], top_k=AT)
         ours = measure(scored, weights[number][:, scored.order].astype(float))
         for draw, metrics in enumerate(plain):
             for name, theirs in metrics[number].items():
@@ -86,8 +86,10 @@ def largest_difference(
     return worst
 
 
-def drawn_weights(codes: list[np.ndarray], draws: int, seed: int) -> list[np.ndarray]:
-    samples = bootstrap([lambda weights: {"weights": weights}] * len(codes), codes, draws=draws, seed=seed)
+def drawn_weights(codes: list[np.ndarray], bootstrap_resamples: int, seed: int) -> list[np.ndarray]:
+    samples = bootstrap(
+        [lambda weights: {"weights": weights}] * len(codes), codes, bootstrap_resamples=bootstrap_resamples, seed=seed
+    )
     return [sample["weights"].astype(int) for sample in samples]
 
 
@@ -110,13 +112,13 @@ def main() -> None:
     ours = []
     for part in (frame, frame.drop(columns="activity")):
         start = time.perf_counter()
-        evaluate(part, at=AT, draws=options.draws, seed=options.seed)
+        evaluate(part, top_k=AT, bootstrap_resamples=options.bootstrap_resamples, seed=options.seed)
         ours.append(time.perf_counter() - start)
 
     weights = drawn_weights([fold["code"].to_numpy() for fold in folds], options.loop_draws, options.seed)
     start = time.perf_counter()
     plain = plain_loop(folds, weights)
-    loop = (time.perf_counter() - start) / options.loop_draws * options.draws
+    loop = (time.perf_counter() - start) / options.loop_draws * options.bootstrap_resamples
     worst = largest_difference(folds, weights, plain)
 
     print(

@@ -159,7 +159,7 @@ def hand_written(parameters: list[dict]) -> None:
         }
         fresh = replace(recipe, estimator=clone(recipe.estimator).set_params(**chosen))
         results = run_search_folds(BacktestPlan(fresh, loaded.horizon_days, config.seed, 1), loaded.panel, folds)
-        return objective_values(results, ["log_loss"], config.metrics.at)
+        return objective_values(results, ["log_loss"], config.metrics.top_k)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))

@@ -27,7 +27,7 @@ SMALL = [
     "model=logistic",
     "split.folds=2",
     "features=minimal",
-    "metrics.draws=100",
+    "metrics.bootstrap_resamples=100",
     "threads=1",
 ]
 SIDES = {

@@ -54,7 +54,7 @@ def matrices(data: Path):
     found = []
     for rows in jobs:
         early, late = split_off_latest(
-            frame, rows, share=recipe.validation_share, horizon_days=loaded.horizon_days, seed=0
+            frame, rows, share=recipe.validation_fraction, horizon_days=loaded.horizon_days, seed=0
         )
         encoder = recipe.encoder.build(recipe.numbers, recipe.categories, requirements_of(recipe.estimator, None))
         X = encoder.fit_transform(panel.inputs.iloc[rows], labels[rows])

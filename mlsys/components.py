@@ -54,7 +54,7 @@ class Components:
     split: Split
     tracker: Tracker | MultiTracker
     stop_after: int | None
-    validation_share: float
+    validation_fraction: float
 
     @classmethod
     def build(cls, plain: Mapping[str, Any]) -> tuple[Self, list[Problem]]:
@@ -96,7 +96,7 @@ class Components:
             split=split,
             tracker=tracker or NoTracker(),
             stop_after=stopping.rounds if stopping.enabled else None,
-            validation_share=stopping.share,
+            validation_fraction=stopping.validation_fraction,
         )
         return parts, problems
 
@@ -131,7 +131,7 @@ class Components:
             numbers=[feature.name for feature in panel.features if feature.kind == "number"],
             categories=[feature.name for feature in panel.features if feature.kind == "category"],
             stop_after=self.stop_after,
-            validation_share=self.validation_share,
+            validation_fraction=self.validation_fraction,
         )
 
 

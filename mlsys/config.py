@@ -51,7 +51,7 @@ class EarlyStopping(Section):
 
     enabled: bool = True
     rounds: PositiveInt = 50
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
 
 
 class FitConfig(Section):
@@ -63,8 +63,8 @@ class FitConfig(Section):
 class MetricsConfig(Section):
     """What is measured and how sure we are of it."""
 
-    at: list[PositiveInt] = Field(default_factory=lambda: [10, 50, 100], min_length=1)
-    draws: NonNegativeInt = 1000
+    top_k: list[PositiveInt] = Field(default_factory=lambda: [10, 50, 100], min_length=1)
+    bootstrap_resamples: NonNegativeInt = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
 
@@ -97,7 +97,7 @@ class ThresholdConfig(Section):
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
-class AuditLimits(Section):
+class AuditThresholds(Section):
     """From where on a finding counts."""
 
     single_feature_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.95
@@ -113,7 +113,7 @@ class AuditConfig(Section):
     mode: Literal["light", "full"]
     strict: bool = False
     sample: PositiveInt = 200
-    limits: AuditLimits = AuditLimits()
+    thresholds: AuditThresholds = AuditThresholds()
 
 
 class SearchConfig(Section):
@@ -121,14 +121,14 @@ class SearchConfig(Section):
 
     folds: PositiveInt = 6
     holdout_folds: NonNegativeInt = 6
-    report: Literal["folds", "trees"] = "folds"
+    report_per: Literal["fold", "iteration"] = "fold"
     trial: NonNegativeInt | None = None
-    tried: PositiveInt | None = None
+    selected_from: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:
-        if self.trial is not None and self.tried is not None:
-            raise ValueError("a run is a trial (search.trial) or what a search chose (search.tried), not both")
+        if self.trial is not None and self.selected_from is not None:
+            raise ValueError("a run is a trial (search.trial) or what a search chose (search.selected_from), not both")
         return self
 
 
@@ -204,7 +204,7 @@ def check_search(config: DictConfig, *, is_sweep: bool) -> None:
         Where ``-m`` is missing.
     """
     search = config.get("search")
-    if search is None or is_sweep or search.get("trial") is not None or search.get("tried") is not None:
+    if search is None or is_sweep or search.get("trial") is not None or search.get("selected_from") is not None:
         return
     problem = Problem("search", "a single run", "a sweep: python -m mlsys.train -m search=…")
     raise ConfigError("The config", [problem], "Nothing was run. Add -m to search, or leave search out.")

@@ -62,11 +62,11 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
 
 def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config before it is checked
     """Find objectives that no run measures."""
-    objective, at = plain.get("objective"), section(plain, "metrics").get("at")
+    objective, top_k = plain.get("objective"), section(plain, "metrics").get("top_k")
     objectives = objective if isinstance(objective, list) else [objective]
-    if not isinstance(at, list) or not all(isinstance(name, str) for name in objectives):
+    if not isinstance(top_k, list) or not all(isinstance(name, str) for name in objectives):
         return []  # said by the check of types
-    names = objective_names(at)
+    names = objective_names(top_k)
     unknown = [name for name in objectives if name not in names]
     return [Problem("objective", name, ", ".join(names), closest(name, names)) for name in unknown]
 
@@ -74,15 +74,15 @@ def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config b
 def search_problems(plain: Mapping[str, Any]) -> list[Problem]:
     """Find what a search cannot do with a resolved config."""
     search, objective = section(plain, "search"), plain.get("objective")
-    if search.get("report") != "trees":
+    if search.get("report_per") != "iteration":
         return []
     first = objective[0] if isinstance(objective, list) else objective
     problems = []
     if first not in TREE_METRICS:
-        wanted = "with search.report=trees one of " + ", ".join(TREE_METRICS)
+        wanted = "with search.report_per=iteration one of " + ", ".join(TREE_METRICS)
         problems.append(Problem("objective", str(first), wanted, closest(str(first), TREE_METRICS)))
     if not section(plain, "fit", "early_stopping").get("enabled", True):
-        problems.append(Problem("fit.early_stopping.enabled", "false", "true with search.report=trees"))
+        problems.append(Problem("fit.early_stopping.enabled", "false", "true with search.report_per=iteration"))
     return problems
 
 

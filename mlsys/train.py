@@ -93,7 +93,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     show(Console(), metrics, audit, threshold.to_dict(), folder)
     if config.audit.strict and audit["status"] == "fail":
         raise AuditFailedError(f"The audit failed and audit.strict=true. {folder / 'audit.json'} says why.")
-    return objective_values(outcome.folds, config.objectives, config.metrics.at)
+    return objective_values(outcome.folds, config.objectives, config.metrics.top_k)
 
 
 @hydra.main(config_path=str(conf_folder()), config_name="train", execution_whitelist=EXECUTION_WHITELIST)

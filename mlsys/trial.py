@@ -60,14 +60,14 @@ def run_trial(
     from mlsys.recording import Stopwatch, recorded
 
     clock, config, parts = Stopwatch(), prepared.config, prepared.parts
-    search, at = config.search, config.metrics.at
+    search, top_k = config.search, config.metrics.top_k
     assert search is not None
     results: list[FoldResult] = []
 
     def take(result: FoldResult) -> None:
         results.append(result)
-        if trial is not None and search.report == "folds":
-            trial.report(mean_objectives([result], config.objectives, at)[0], result.fold.number)
+        if trial is not None and search.report_per == "fold":
+            trial.report(mean_objectives([result], config.objectives, top_k)[0], result.fold.number)
 
     with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
@@ -82,7 +82,11 @@ def run_trial(
             key = f"folds of {loaded.fingerprint}: {config.split} {search}"
             folds, _ = part() if trial is None else trial.keep(key, part)
         record.fingerprint = loaded.fingerprint
-        watch = partial(IterationReports, trial, config.objectives[0]) if trial and search.report == "trees" else None
+        watch = (
+            partial(IterationReports, trial, config.objectives[0])
+            if trial and search.report_per == "iteration"
+            else None
+        )
         protocol = BacktestPlan(
             parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, watch
         )
@@ -90,16 +94,18 @@ def run_trial(
             with clock("fit"):
                 run_search_folds(protocol, loaded.panel, folds, take)
         except PrunedError as pruned:
-            record.writer.write_text("card.md", trial_card(config.to_dict(), config.objectives, results, at, pruned))
+            record.writer.write_text("card.md", trial_card(config.to_dict(), config.objectives, results, top_k, pruned))
             raise
         finally:
             if trial is not None:
                 trial.note("fit_seconds", clock.seconds["fit"])
         record.predict_ms = scoring_ms(results)
         predictions = out_of_fold(results)
-        write_scores(record.writer, evaluate(predictions, at=at, draws=0, seed=config.seed), predictions)
-        record.writer.write_text("card.md", trial_card(config.to_dict(), config.objectives, results, at))
-    return objective_values(results, config.objectives, at)
+        write_scores(
+            record.writer, evaluate(predictions, top_k=top_k, bootstrap_resamples=0, seed=config.seed), predictions
+        )
+        record.writer.write_text("card.md", trial_card(config.to_dict(), config.objectives, results, top_k))
+    return objective_values(results, config.objectives, top_k)
 
 
 class IterationReports:

@@ -40,7 +40,7 @@ class Settings:
     batch_workers: int = _option(1, "processes that score tables and compute features; 0: a thread of each worker")
     registry: str = _option("registry", "folder of the registry", "DIR")
     follow: bool = _option(False, "watch the registry alias and swap the model when it moves")
-    follow_seconds: float = _option(5.0, "how often --follow looks", "S")
+    poll_interval: float = _option(5.0, "how often --follow looks", "S")
     shadow: str | None = _option(
         None, "second model that is scored silently and logged: an alias of the same registry name, or a RUN", "MODEL"
     )
@@ -57,8 +57,8 @@ class Settings:
     rate: float = _option(0.0, "requests a second for each client (key, else address); 0: no limit", "N")
     burst: int = _option(20, "requests that a client may send at once before --rate counts", "N")
     concurrency: int = _option(512, "requests in flight in each worker; more get 503", "N")
-    body_seconds: float = _option(30.0, "time for a body to arrive", "S")
-    grace_seconds: float = _option(30.0, "time for requests in flight when the service stops", "S")
+    body_timeout: float = _option(30.0, "time for a body to arrive", "S")
+    shutdown_timeout: float = _option(30.0, "time for requests in flight when the service stops", "S")
     cors_origin: tuple[str, ...] = _option((), "origin whose pages may call the service; may be repeated", "URL")
     trust_proxy: str | None = _option(
         None, "addresses of proxies whose X-Forwarded-For counts, with commas between", "IPS"
@@ -182,10 +182,10 @@ def _value(variable: str, text: str, default: object) -> object:
 def _check(settings: Settings) -> None:
     positive = (
         *("workers", "max_body_mb", "max_rows", "batch_memory_mb"),
-        *("burst", "concurrency", "body_seconds", "follow_seconds"),
+        *("burst", "concurrency", "body_timeout", "poll_interval"),
     )
     wrong = [f"--{name.replace('_', '-')} must be above 0" for name in positive if not getattr(settings, name) > 0]
-    not_negative = ("rate", "batch_workers", "grace_seconds")
+    not_negative = ("rate", "batch_workers", "shutdown_timeout")
     wrong += [f"--{name.replace('_', '-')} must be 0 or more" for name in not_negative if getattr(settings, name) < 0]
     if not 0 <= settings.port <= 65535:
         wrong.append("--port must be 0 to 65535")

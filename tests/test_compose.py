@@ -30,9 +30,9 @@ def test_misspelt_options_keys_and_metrics_come_together():
 
 
 def test_wrong_values_come_with_wrong_options():
-    found = problems("model=catbost", "metrics.draws=-1", "encoder.max_categories=many")
-    assert set(found) == {"model", "metrics.draws", "encoder.max_categories"}
-    assert found["metrics.draws"].got == "-1"
+    found = problems("model=catbost", "metrics.bootstrap_resamples=-1", "encoder.max_categories=many")
+    assert set(found) == {"model", "metrics.bootstrap_resamples", "encoder.max_categories"}
+    assert found["metrics.bootstrap_resamples"].got == "-1"
 
 
 def test_a_misspelt_group_is_named():
@@ -73,7 +73,7 @@ def test_an_option_of_ones_own_is_offered(own_options):
 
 
 def test_added_keys_are_checked_too():
-    assert problems("+metrics.drawz=3")["metrics.drawz"].closest == "draws"
+    assert problems("+metrics.bootstrap_resampels=3")["metrics.bootstrap_resampels"].closest == "bootstrap_resamples"
     assert problems("+data.evnets=3")["data.evnets"].closest == "events"
 
 

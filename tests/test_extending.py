@@ -16,7 +16,7 @@ from mlsys.launch import conf_folder
 from mlsys.runs.golden import output_names
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["threads=1", "metrics.draws=20", "split.folds=2", "features=minimal"]
+SMALL = ["threads=1", "metrics.bootstrap_resamples=20", "split.folds=2", "features=minimal"]
 
 
 @pytest.fixture(scope="module")

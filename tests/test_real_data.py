@@ -29,7 +29,7 @@ def run(tmp_path_factory):
 
     def once(*overrides: str) -> Run:
         if overrides not in done:
-            fast = ["metrics.draws=100", f"data.cache_dir={root / 'cache'}", "threads=2"]
+            fast = ["metrics.bootstrap_resamples=100", f"data.cache_dir={root / 'cache'}", "threads=2"]
             config = compose_config(["data=hubspot", f"data.dir={REAL}", *fast, *overrides])
             folder = root / f"run-{len(done)}"
             train(prepare(OmegaConf.create(config.to_dict())), folder, [])

@@ -134,7 +134,14 @@ def test_the_wheel_carries_its_configs(installed):
 
 def test_training_works_from_any_folder(installed, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(installed), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "mlsys.train", "data.demo.events=3000", "model=logistic", "metrics.draws=10"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlsys.train",
+        "data.demo.events=3000",
+        "model=logistic",
+        "metrics.bootstrap_resamples=10",
+    ]
     done = subprocess.run(
         [*command, "threads=1", "split.folds=2", "features=minimal"],
         cwd=tmp_path,

@@ -15,7 +15,7 @@ from mlsys.runs import Run, list_runs
 from mlsys.runs.differences import differences
 from mlsys.runs.golden import check_golden
 
-SMALL = ["threads=1", "metrics.draws=20", "model.n_estimators=20", "split.folds=2", "features=minimal"]
+SMALL = ["threads=1", "metrics.bootstrap_resamples=20", "model.n_estimators=20", "split.folds=2", "features=minimal"]
 FILES = {
     "audit.json", "card.md", "config.yaml", "contracts.json", "folds.parquet", "golden.parquet", "metrics.json",
     "model/calibration.json", "model/pipeline.skops", "overrides.yaml", "predictions.parquet", "reference.json",
@@ -150,7 +150,7 @@ def test_a_run_that_fails_says_so_and_is_recorded(tmp_path, crm):
 
 def test_strict_audit_fails_the_naive_way(tmp_path, crm):
     arguments = ["experiment=naive_leaky", *crm.overrides[:2], "data.horizon_days=380", "audit.strict=true"]
-    done = train(tmp_path, *arguments, "threads=1", "metrics.draws=20", "model.n_estimators=20")
+    done = train(tmp_path, *arguments, "threads=1", "metrics.bootstrap_resamples=20", "model.n_estimators=20")
     assert done.returncode == 1, done.stderr
     run = Run.open(next(line for line in done.stdout.splitlines() if line.startswith(str(tmp_path))))
     failed = {check["name"] for check in run.audit["checks"] if check["status"] == "fail"}
@@ -180,7 +180,13 @@ def test_a_flat_table_needs_no_code(tmp_path):
     rows = pd.DataFrame({"Lead ID": [f"L{i:04d}" for i in range(300)], "spend": [f"{i % 50},5 €" for i in range(300)]})
     rows["won"] = ["yes" if i % 50 > 35 else "no" for i in range(300)]
     rows.to_csv(tmp_path / "leads.csv", sep=";", index=False, encoding="utf-8-sig")
-    arguments = ["data=table", "data.path=leads.csv", "data.target=won", "model=logistic", "metrics.draws=20"]
+    arguments = [
+        "data=table",
+        "data.path=leads.csv",
+        "data.target=won",
+        "model=logistic",
+        "metrics.bootstrap_resamples=20",
+    ]
     done = train(tmp_path, *arguments, "threads=1")
     assert done.returncode == 0, done.stderr
     run = Run.open(done.stdout.strip().splitlines()[-1])

@@ -25,7 +25,7 @@ def compare(
     metrics: Annotated[
         str | None, typer.Option("--metrics", help="Metrics to print, with commas between; files hold all of them.")
     ] = None,
-    draws: Annotated[
+    bootstrap_resamples: Annotated[
         int | None, typer.Option(min=0, help="Draws of the bootstrap; by default those of the run compared with.")
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page that holds everything.")] = None,
@@ -56,7 +56,7 @@ def compare(
 
         with progress_bar() as watch:
             gathered = gather(names or [], to=to, top=top, index=RunIndex(watch=watch))
-    comparison = compare_runs(gathered, draws=draws)
+    comparison = compare_runs(gathered, bootstrap_resamples=bootstrap_resamples)
     chosen = _checked(metrics, comparison)
     _write(comparison, html, csv)  # first: whoever reads the table, such as `head`, may have seen enough of it
     if as_json:

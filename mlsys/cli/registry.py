@@ -32,7 +32,7 @@ Where = Annotated[
         help="A folder, or mlflow:URI, such as mlflow:http://HOST:5000; `mlflow` is mlflow:sqlite:///mlflow.db.",
     ),
 ]
-Why = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, for the history.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, for the history.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A registered model.")]
 Versioned = Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]", help="A version; NAME is the latest one.")]
 FOLDER = "registry"
@@ -45,7 +45,7 @@ def add(
     bump: Annotated[
         str | None, typer.Option(metavar="major|minor|patch", help="Raise the version by this at least.")
     ] = None,
-    why: Why = None,
+    reason: Reason = None,
     registry: Where = FOLDER,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +64,7 @@ def add(
     if bump is not None and part is None:
         raise ConfigError("The command", [Problem("--bump", bump, "major, minor, patch")], "Nothing was added.")
     opened = Run.open(find_run(run))
-    added = commands.add(_store(registry), opened, name, bump=part, why=why)
+    added = commands.add(_store(registry), opened, name, bump=part, reason=reason)
     if as_json:
         rise = None if added.rise is None else asdict(added.rise)
         print_json({"name": name, "version": added.version, "run": str(opened.path), "rise": rise})
@@ -160,7 +160,7 @@ def promote(
     folder = None if _is_mlflow(registry) else Path(registry)
     settings = read_settings(folder, {"metric": metric, "margin": margin})
     wanted = _reference(reference)
-    done = commands.promote(_store(registry), wanted, settings, why=reason, force=force)
+    done = commands.promote(_store(registry), wanted, settings, reason=reason, force=force)
     if as_json:
         verdict = None if done.verdict is None else done.verdict.to_dict()
         print_json({"name": wanted.name, **asdict(done), "verdict": verdict, "entry": _entry(done.entry)})
@@ -171,14 +171,14 @@ def promote(
 
 
 @app.command()
-def rollback(name: Name, why: Why = None, registry: Where = FOLDER, as_json: AsJson = False) -> None:
+def rollback(name: Name, reason: Reason = None, registry: Where = FOLDER, as_json: AsJson = False) -> None:
     """Return to the previous champion, in one step and without a gate; exit code 1 if there was none.
 
-    Example: mlsys registry rollback conversion --why "complaints from sales"
+    Example: mlsys registry rollback conversion --reason "complaints from sales"
     """
     from mlsys.registry import commands
 
-    entry = commands.rollback(_store(registry), _bare(name), why=why)
+    entry = commands.rollback(_store(registry), _bare(name), reason=reason)
     _done(entry, f"The champion of {_bare(name)} is {entry.after} again, no longer {entry.before}.", as_json=as_json)
 
 
@@ -187,7 +187,7 @@ def alias(
     reference: Versioned,
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="challenger, or any other; champion has its gate.")],
     remove: Annotated[bool, typer.Option("--remove", help="Let it stand for nothing.")] = False,
-    why: Why = None,
+    reason: Reason = None,
     registry: Where = FOLDER,
     as_json: AsJson = False,
 ) -> None:
@@ -199,10 +199,10 @@ def alias(
 
     store, wanted = _store(registry), _reference(reference)
     if remove:
-        entry = commands.remove_alias(store, wanted.name, alias, why=why)
+        entry = commands.remove_alias(store, wanted.name, alias, reason=reason)
         _done(entry, f"{wanted.name}@{alias} is gone; it was {entry.before}.", as_json=as_json)
         return
-    found = commands.set_alias(store, wanted, alias, why=why)
+    found = commands.set_alias(store, wanted, alias, reason=reason)
     what = "already: nothing was changed" if found is None else f"now, before {found.before or 'nothing'}"
     version = store.state(wanted.name).aliases[alias] if found is None else found.after
     _done(found, f"{wanted.name}@{alias} is {version} {what}.", as_json=as_json)
@@ -309,7 +309,7 @@ def _line(entry: Entry) -> dict[str, Any]:
         "alias": entry.alias,
         "from": entry.before,
         "to": entry.after,
-        "why": f"{forced}{entry.why or ''}",
+        "reason": f"{forced}{entry.reason or ''}",
     }
 
 
@@ -324,7 +324,7 @@ def _versions(state: State) -> Iterator[dict[str, Any]]:
             "aliases": state.aliases_of(version),
             "added": entry.time,
             "who": entry.who,
-            "why": entry.why,
+            "reason": entry.reason,
             "run": entry.details.get("run"),
         }
 

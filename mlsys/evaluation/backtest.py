@@ -64,17 +64,17 @@ class FoldResult:
     seconds: float
     measured: dict[tuple[int, ...], dict[str, float | None]] = field(default_factory=dict, repr=False, compare=False)
 
-    def metrics(self, at: Sequence[int]) -> dict[str, float | None]:
+    def metrics(self, top_k: Sequence[int]) -> dict[str, float | None]:
         """Return the fold's metrics, which are computed once.
 
         Parameters
         ----------
-        at : sequence of int
+        top_k : sequence of int
             The list lengths k of the top-k metrics.
         """
-        if (key := tuple(at)) not in self.measured:
+        if (key := tuple(top_k)) not in self.measured:
             rows = self.predictions
-            self.measured[key] = fold_metrics(rows["label"], rows["probability"], rows["value"], at=at)
+            self.measured[key] = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
         return self.measured[key]
 
     @property
@@ -111,7 +111,7 @@ class BacktestResult:
         errors = {}
         for when, column in (("before", "score"), ("after", "probability")):
             values = [
-                fold_metrics(rows["label"], rows[column], None, at=[1])["ece"]
+                fold_metrics(rows["label"], rows[column], None, top_k=[1])["ece"]
                 for rows in (result.predictions for result in self.folds)
             ]
             known = [value for value in values if value is not None]
@@ -124,17 +124,17 @@ def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
     return pd.concat([result.predictions for result in results], ignore_index=True)
 
 
-def objective_values(results: Sequence[FoldResult], objectives: Sequence[str], at: Sequence[int]) -> Objective:
+def objective_values(results: Sequence[FoldResult], objectives: Sequence[str], top_k: Sequence[int]) -> Objective:
     """Return what a Hydra job returns for its sweep: one value where there is one objective, else a tuple.
 
     See :func:`mean_objectives` for the parameters and the values.
     """
-    means = mean_objectives(results, objectives, at)
+    means = mean_objectives(results, objectives, top_k)
     return means[0] if len(means) == 1 else means
 
 
 def mean_objectives(
-    results: Sequence[FoldResult], objectives: Sequence[str], at: Sequence[int]
+    results: Sequence[FoldResult], objectives: Sequence[str], top_k: Sequence[int]
 ) -> tuple[float | None, ...]:
     """Return each objective's mean over the folds, as in metrics.json; None where one is undefined on all folds.
 
@@ -143,10 +143,10 @@ def mean_objectives(
     results : sequence of FoldResult
     objectives : sequence of str
         Names of metrics, or ``predict_ms``.
-    at : sequence of int
+    top_k : sequence of int
         The list lengths k of the top-k metrics.
     """
-    folds = [result.metrics(at) | {PREDICT_MS: result.scoring_ms} for result in results]
+    folds = [result.metrics(top_k) | {PREDICT_MS: result.scoring_ms} for result in results]
     known = [[value for fold in folds if (value := fold[name]) is not None] for name in objectives]
     return tuple(float(np.mean(values)) if values else None for values in known)
 
@@ -270,7 +270,7 @@ def _fit_rows(protocol: BacktestPlan, panel: Panel, rows: Rows, name: str) -> Fi
     labels = panel.frame["label"].to_numpy()[rows].astype(np.int8)
     early = validation = None
     if protocol.recipe.needs_validation:
-        share = protocol.recipe.validation_share
+        share = protocol.recipe.validation_fraction
         early, validation = split_off_latest(
             panel.frame, rows, share=share, horizon_days=protocol.horizon_days, seed=protocol.seed
         )

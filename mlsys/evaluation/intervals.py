@@ -19,12 +19,12 @@ class Statistic(Protocol):
     """Whatever can be computed from the rows of one fold under many sets of weights."""
 
     def __call__(self, weights: FloatArray, /) -> Mapping[str, FloatArray]:
-        """Return named numbers, each of shape (draws,), from weights of shape (draws, rows)."""
+        """Return named numbers, each of shape (resamples,), from weights of shape (resamples, rows)."""
         ...
 
 
 def bootstrap(
-    statistics: Sequence[Statistic], entities: Sequence[IntArray], *, draws: int, seed: int
+    statistics: Sequence[Statistic], entities: Sequence[IntArray], *, resamples: int, seed: int
 ) -> list[dict[str, FloatArray]]:
     """Compute statistics on samples of entities drawn with replacement.
 
@@ -39,14 +39,14 @@ def bootstrap(
         differences between them are paired.
     entities : sequence of ndarray of int, shape (rows,)
         For each statistic the entity of each of its rows, as codes that start at 0 over all statistics together.
-    draws : int
+    resamples : int
         How many samples to draw, at least 1.
     seed : int
         Seed of the draws. The same seed gives the same draws whatever the statistics are.
 
     Returns
     -------
-    list of dict of str to ndarray of float64, shape (draws,)
+    list of dict of str to ndarray of float64, shape (resamples,)
         The numbers of each statistic, in the order of `statistics`.
 
     Examples
@@ -60,19 +60,19 @@ def bootstrap(
     chunk = max(1, CHUNK // max(population, *map(len, entities)))
     generator = np.random.default_rng(seed)
     parts: list[list[Mapping[str, FloatArray]]] = [[] for _ in statistics]
-    for start in range(0, draws, chunk):
-        counts = _draw(generator, population, min(chunk, draws - start))
+    for start in range(0, resamples, chunk):
+        counts = _draw(generator, population, min(chunk, resamples - start))
         for part, statistic, codes in zip(parts, statistics, entities, strict=True):
             part.append(statistic(np.take(counts, codes, axis=1)))
     return [{name: np.concatenate([numbers[name] for numbers in part]) for name in part[0]} for part in parts]
 
 
-def _draw(generator: np.random.Generator, population: int, draws: int) -> FloatArray:
-    """Return how often each entity was picked in each draw, shape (draws, population)."""
-    picked = generator.integers(0, population, size=(draws, population))
-    picked += population * np.arange(draws)[:, None]
-    counts = np.bincount(picked.ravel(), minlength=draws * population)
-    return counts.reshape(draws, population).astype(np.float64)
+def _draw(generator: np.random.Generator, population: int, resamples: int) -> FloatArray:
+    """Return how often each entity was picked in each draw, shape (resamples, population)."""
+    picked = generator.integers(0, population, size=(resamples, population))
+    picked += population * np.arange(resamples)[:, None]
+    counts = np.bincount(picked.ravel(), minlength=resamples * population)
+    return counts.reshape(resamples, population).astype(np.float64)
 
 
 def mean_over_folds(numbers: FloatArray) -> FloatArray:
@@ -80,12 +80,12 @@ def mean_over_folds(numbers: FloatArray) -> FloatArray:
 
     Parameters
     ----------
-    numbers : ndarray of float64, shape (folds, draws)
+    numbers : ndarray of float64, shape (folds, resamples)
         NaN where undefined.
 
     Returns
     -------
-    ndarray of float64, shape (draws,)
+    ndarray of float64, shape (resamples,)
         NaN where no fold has the number.
 
     Examples
@@ -107,7 +107,7 @@ def percentile_interval(samples: FloatArray, confidence: float, centre: float | 
 
     Parameters
     ----------
-    samples : ndarray of float64, shape (draws,)
+    samples : ndarray of float64, shape (resamples,)
         A number in each draw; draws in which it is NaN (undefined) are left out.
     confidence : float
         Share of the samples inside, in (0, 1).

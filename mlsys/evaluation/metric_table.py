@@ -37,8 +37,8 @@ class Metric:
         Its key in ``metrics.json``; for a top-k metric the part in front of ``@k``.
     compute : callable or None
         Takes a `mlsys.evaluation.weighted_metrics.Sample` (a top-k metric also k) and returns an ndarray of float64 of
-        shape (draws,), NaN where undefined. None for what is timed rather than computed from predictions: such a row
-        is an objective, but not in ``metrics.json``, whose numbers must repeat.
+        shape (resamples,), NaN where undefined. None for what is timed rather than computed from predictions: such a
+        row is an objective, but not in ``metrics.json``, whose numbers must repeat.
     group : {"ranking", "probabilities", "top_k", "cost"}
         What it measures. A "top_k" row stands for one metric for each list length k.
     title : str
@@ -305,26 +305,26 @@ ROWS: Sequence[Metric] = (
 METRICS = {metric.name: metric for metric in ROWS}
 
 
-def expanded(at: Sequence[int]) -> Iterator[tuple[str, Metric, int | None]]:
+def expanded(top_k: Sequence[int]) -> Iterator[tuple[str, Metric, int | None]]:
     """Yield every metric of ``metrics.json`` in its order: full name, row, and k of a top-k metric.
 
     Parameters
     ----------
-    at : sequence of int
+    top_k : sequence of int
         The list lengths k of the top-k metrics.
     """
     computed = [metric for metric in METRICS.values() if metric.compute is not None]
     yield from ((metric.name, metric, None) for metric in computed if metric.group != "top_k")
     families = [metric for metric in computed if metric.group == "top_k"]
-    yield from ((f"{metric.name}@{k}", metric, k) for k in at for metric in families)
+    yield from ((f"{metric.name}@{k}", metric, k) for k in top_k for metric in families)
 
 
-def metric_names(at: Sequence[int]) -> tuple[str, ...]:
+def metric_names(top_k: Sequence[int]) -> tuple[str, ...]:
     """Return the names of all metrics in ``metrics.json``, in its order.
 
     Parameters
     ----------
-    at : sequence of int
+    top_k : sequence of int
         The list lengths k of the top-k metrics.
 
     Examples
@@ -332,12 +332,12 @@ def metric_names(at: Sequence[int]) -> tuple[str, ...]:
     >>> metric_names([10])[-4:]
     ('precision@10', 'recall@10', 'lift@10', 'revenue@10')
     """
-    return tuple(name for name, _, _ in expanded(at))
+    return tuple(name for name, _, _ in expanded(top_k))
 
 
-def objective_names(at: Sequence[int]) -> tuple[str, ...]:
+def objective_names(top_k: Sequence[int]) -> tuple[str, ...]:
     """Return the names of everything that a search can optimise: all metrics, and what is timed."""
-    return (*metric_names(at), *(metric.name for metric in METRICS.values() if metric.compute is None))
+    return (*metric_names(top_k), *(metric.name for metric in METRICS.values() if metric.compute is None))
 
 
 def headline_metrics() -> list[Metric]:

@@ -28,12 +28,12 @@ def measure(fold: ScoredFold, weights: FloatArray) -> dict[str, FloatArray]:
     Parameters
     ----------
     fold : ScoredFold
-    weights : ndarray of float64, shape (draws, rows)
+    weights : ndarray of float64, shape (resamples, rows)
         How often each row is in the sample, rows in the order of ``fold.order``.
 
     Returns
     -------
-    dict of str to ndarray of float64, shape (draws,)
+    dict of str to ndarray of float64, shape (resamples,)
         NaN where a metric is undefined: roc_auc without positives or without negatives; average_precision, recall@k and
         lift@k without positives; revenue@k without known values; all of them without rows.
 
@@ -45,7 +45,7 @@ def measure(fold: ScoredFold, weights: FloatArray) -> dict[str, FloatArray]:
     [0.07, 0.02]
     """
     sample, numbers = fold.sample(weights), {}
-    for name, metric, k in expanded(fold.at):
+    for name, metric, k in expanded(fold.top_k):
         if metric.needs == "probability" and not fold.is_probability:
             continue
         if metric.needs == "value" and not fold.has_values:
@@ -57,7 +57,7 @@ def measure(fold: ScoredFold, weights: FloatArray) -> dict[str, FloatArray]:
 
 
 def fold_metrics(
-    label: npt.ArrayLike, probability: npt.ArrayLike, value: npt.ArrayLike | None, *, at: Sequence[int]
+    label: npt.ArrayLike, probability: npt.ArrayLike, value: npt.ArrayLike | None, *, top_k: Sequence[int]
 ) -> dict[str, float | None]:
     """Measure the predictions of one fold.
 
@@ -69,7 +69,7 @@ def fold_metrics(
         Predicted probability of label 1; rows are ranked by it too.
     value : array-like of float, shape (rows,), or None
         Revenue of a row if its label is 1, in currency per month; NaN (unknown) counts 0. None: no revenue is known.
-    at : sequence of int
+    top_k : sequence of int
         The list lengths k of the top-k metrics. A k past the rows uses all rows.
 
     Returns
@@ -93,13 +93,13 @@ def fold_metrics(
     >>> fold["roc_auc"], fold["precision@1"], fold["revenue@1"]
     (0.8333333333333334, 0.5, 40.0)
     """
-    fold = ScoredFold(label, probability, value, at=at)
+    fold = ScoredFold(label, probability, value, top_k=top_k)
     numbers = measure(fold, np.ones((1, len(fold.order))))
-    return {name: _json(numbers[name][0]) for name in metric_names(at)}
+    return {name: _json(numbers[name][0]) for name in metric_names(top_k)}
 
 
 def evaluate(
-    predictions: pd.DataFrame, *, at: Sequence[int], draws: int, seed: int, confidence: float = 0.95
+    predictions: pd.DataFrame, *, top_k: Sequence[int], bootstrap_resamples: int, seed: int, confidence: float = 0.95
 ) -> dict[str, Any]:
     """Measure out-of-fold predictions: the content of metrics.json.
 
@@ -115,9 +115,9 @@ def evaluate(
         - ``activity`` (float64, optional): the score of the `activity` baseline; NaN ranks last, all NaN is none;
         - ``prevalence`` (float64, optional, one value a fold): what chance predicts, known from the training rows; the
           fold's own share of positives if absent.
-    at : sequence of int
+    top_k : sequence of int
         The list lengths k of the top-k metrics.
-    draws : int
+    bootstrap_resamples : int
         Samples of the bootstrap clustered on ``id``; 0 leaves the intervals empty.
     seed : int
         Seed of the bootstrap.
@@ -158,7 +158,7 @@ def evaluate(
     frame = _checked(predictions, ["id", "as_of", "fold", "label", "label_complete", "probability"])
     folds = _split(frame, [score for score in ("probability", "prevalence", "activity") if score in frame])
     is_probability = {"probability": True, "prevalence": True} | ({"activity": False} if "activity" in frame else {})
-    measured = _measure(folds, is_probability, at=at, draws=draws, seed=seed)
+    measured = _measure(folds, is_probability, top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed)
     overall, activity = measured["probability"], measured.get("activity")
     return {
         "overall": overall.summary(confidence),
@@ -176,8 +176,8 @@ def paired_difference(
     first: str,
     second: str,
     *,
-    at: Sequence[int],
-    draws: int,
+    top_k: Sequence[int],
+    bootstrap_resamples: int,
     seed: int,
     confidence: float = 0.95,
     is_probability: bool = True,
@@ -193,7 +193,7 @@ def paired_difference(
         The columns ``id``, ``fold``, ``label``, optionally ``value``, and the two scores, as for `evaluate`.
     first, second : str
         The columns of the two scores.
-    at, draws, seed, confidence
+    top_k, bootstrap_resamples, seed, confidence
         As for `evaluate`.
     is_probability : bool, default True
         Whether both are probabilities, so that log_loss, brier and ece are compared too.
@@ -216,7 +216,7 @@ def paired_difference(
     {'value': 0.5, 'low': 0.5, 'high': 0.5}
     """
     against = {first: is_probability, second: is_probability}
-    measured = _measured(predictions, against, at=at, draws=draws, seed=seed)
+    measured = _measured(predictions, against, top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed)
     return measured[first].minus(measured[second]).summary(confidence)
 
 
@@ -238,8 +238,8 @@ def compare_scores(
     predictions: pd.DataFrame,
     scores: Sequence[str],
     *,
-    at: Sequence[int],
-    draws: int,
+    top_k: Sequence[int],
+    bootstrap_resamples: int,
     seed: int,
     confidence: float = 0.95,
 ) -> dict[str, ScoreComparison]:
@@ -251,7 +251,7 @@ def compare_scores(
         The columns ``id``, ``fold``, ``label``, optionally ``value``, and the scores, as for `evaluate`.
     scores : sequence of str
         Columns of probabilities, the one to compare with first.
-    at, draws, seed, confidence
+    top_k, bootstrap_resamples, seed, confidence
         As for `evaluate`.
 
     Returns
@@ -270,7 +270,9 @@ def compare_scores(
     >>> side_by_side(rows, ["b", "a"], at=[2], draws=50, seed=0)["a"].difference["roc_auc"]
     {'value': 0.5, 'low': 0.5, 'high': 0.5}
     """
-    measured = _measured(predictions, dict.fromkeys(scores, True), at=at, draws=draws, seed=seed)
+    measured = _measured(
+        predictions, dict.fromkeys(scores, True), top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed
+    )
     first = measured[scores[0]]
     return {
         name: ScoreComparison(each.summary(confidence), each.minus(first).summary(confidence))
@@ -279,10 +281,10 @@ def compare_scores(
 
 
 def _measured(
-    predictions: pd.DataFrame, scores: Mapping[str, bool], *, at: Sequence[int], draws: int, seed: int
+    predictions: pd.DataFrame, scores: Mapping[str, bool], *, top_k: Sequence[int], bootstrap_resamples: int, seed: int
 ) -> dict[str, _Measured]:
     folds = _split(_checked(predictions, ["id", "fold", "label", *scores]), list(scores))
-    return _measure(folds, scores, at=at, draws=draws, seed=seed)
+    return _measure(folds, scores, top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -290,7 +292,7 @@ class _Measured:
     """One score's metrics on every fold: as they are, and in every draw of the bootstrap."""
 
     value: Mapping[str, FloatArray]  # name: shape (folds, 1)
-    sample: Mapping[str, FloatArray]  # name: shape (folds, draws)
+    sample: Mapping[str, FloatArray]  # name: shape (folds, resamples)
     is_difference: bool = False
 
     def minus(self, other: _Measured) -> _Measured:
@@ -344,11 +346,16 @@ class _Fold:
 
 
 def _measure(
-    folds: Sequence[_Fold], is_probability: Mapping[str, bool], *, at: Sequence[int], draws: int, seed: int
+    folds: Sequence[_Fold],
+    is_probability: Mapping[str, bool],
+    *,
+    top_k: Sequence[int],
+    bootstrap_resamples: int,
+    seed: int,
 ) -> dict[str, _Measured]:
     """Measure scores on every fold, as it is and in every draw; all scores see the same draws."""
     scored = [
-        ScoredFold(fold.label, fold.score[score], fold.value, at=at, is_probability=probability)
+        ScoredFold(fold.label, fold.score[score], fold.value, top_k=top_k, is_probability=probability)
         for score, probability in is_probability.items()
         for fold in folds
     ]
@@ -356,16 +363,18 @@ def _measure(
     values = [measure(rows, np.ones((1, len(rows.order)))) for rows in scored]
     nothing = [dict.fromkeys(value, np.empty(0)) for value in values]
     statistics = [partial(measure, rows) for rows in scored]
-    samples = bootstrap(statistics, entities, draws=draws, seed=seed) if draws else nothing
+    samples = (
+        bootstrap(statistics, entities, resamples=bootstrap_resamples, seed=seed) if bootstrap_resamples else nothing
+    )
     measured = {}
     for number, score in enumerate(is_probability):
         own = slice(number * len(folds), (number + 1) * len(folds))
-        measured[score] = _Measured(_by_name(values[own], at), _by_name(samples[own], at))
+        measured[score] = _Measured(_by_name(values[own], top_k), _by_name(samples[own], top_k))
     return measured
 
 
-def _by_name(numbers: Sequence[Mapping[str, FloatArray]], at: Sequence[int]) -> dict[str, FloatArray]:
-    return {name: np.stack([fold[name] for fold in numbers]) for name in metric_names(at) if name in numbers[0]}
+def _by_name(numbers: Sequence[Mapping[str, FloatArray]], top_k: Sequence[int]) -> dict[str, FloatArray]:
+    return {name: np.stack([fold[name] for fold in numbers]) for name in metric_names(top_k) if name in numbers[0]}
 
 
 def _split(frame: pd.DataFrame, scores: Sequence[str]) -> list[_Fold]:

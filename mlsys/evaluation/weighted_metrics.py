@@ -35,7 +35,7 @@ class ScoredFold:
     value : array-like of float, shape (rows,), or None
         Revenue of a row if its label is 1, in currency per month; NaN (unknown) counts 0, and so do rows with label 0.
         None if no revenue is known at all.
-    at : sequence of int
+    top_k : sequence of int
         The list lengths of the top-k metrics, each at least 1.
     is_probability : bool, default True
         Whether `score` is a probability.
@@ -46,7 +46,7 @@ class ScoredFold:
         The given rows' positions in order of falling score. Weights are taken in this order.
     labels, scores : ndarray of float64, shape (rows,)
         In that order.
-    at : tuple of int
+    top_k : tuple of int
     is_probability, has_values : bool
         Which metrics the rows allow, see `mlsys.evaluation.metric_table.Metric.needs`.
 
@@ -78,7 +78,7 @@ class ScoredFold:
         score: npt.ArrayLike,
         value: npt.ArrayLike | None,
         *,
-        at: Sequence[int],
+        top_k: Sequence[int],
         is_probability: bool = True,
     ) -> None:
         labels, scores = np.asarray(label, dtype=np.float64), np.asarray(score, dtype=np.float64)
@@ -86,7 +86,7 @@ class ScoredFold:
         _check(labels, scores, values, is_probability=is_probability)
         self.order: IntArray = np.argsort(-scores, kind="stable")
         self.labels, self.scores, values = labels[self.order], scores[self.order], values[self.order]
-        self.at, self.is_probability, self.has_values = tuple(at), is_probability, value is not None
+        self.top_k, self.is_probability, self.has_values = tuple(top_k), is_probability, value is not None
         self.positive = np.flatnonzero(self.labels)
         self.revenue = np.nan_to_num(values[self.positive], nan=0.0)
         # Tied rows stand or fall together: group g holds the rows starts[g] up to starts[g + 1].
@@ -119,7 +119,7 @@ class ScoredFold:
 
         Parameters
         ----------
-        weights : ndarray of float64, shape (draws, rows)
+        weights : ndarray of float64, shape (resamples, rows)
             How often each row is in the sample, rows in the order of `order`.
         """
         return Sample(self, weights)
@@ -131,14 +131,14 @@ class Sample:
     Parameters
     ----------
     fold : ScoredFold
-    weights : ndarray of float64, shape (draws, rows)
+    weights : ndarray of float64, shape (resamples, rows)
         How often each row is in the sample, in the order of ``fold.order``.
 
     Attributes
     ----------
     fold : ScoredFold
         Its ``labels``, ``scores``, ``residuals`` and ``log_losses`` are per row.
-    weights : ndarray of float64, shape (draws, rows)
+    weights : ndarray of float64, shape (resamples, rows)
     """
 
     def __init__(self, fold: ScoredFold, weights: FloatArray) -> None:
@@ -151,12 +151,12 @@ class Sample:
 
     @property
     def total(self) -> FloatArray:
-        """Rows in each sample, shape (draws,)."""
+        """Rows in each sample, shape (resamples,)."""
         return self._rows[:, -1]
 
     @property
     def total_hits(self) -> FloatArray:
-        """Positive rows in each sample, shape (draws,)."""
+        """Positive rows in each sample, shape (resamples,)."""
         return self._positives[:, -1]
 
     def mean(self, numbers: FloatArray) -> FloatArray:
@@ -169,26 +169,26 @@ class Sample:
 
         Returns
         -------
-        ndarray of float64, shape (draws,)
+        ndarray of float64, shape (resamples,)
             NaN for a sample without rows.
         """
         return ratio(_dot(self.weights, numbers), self.total)
 
     def places(self, k: int) -> FloatArray:
-        """Return the length of a list of k rows, shape (draws,): k, or all rows where there are fewer."""
-        return self._places[:, self.fold.at.index(k)]
+        """Return the length of a list of k rows, shape (resamples,): k, or all rows where there are fewer."""
+        return self._places[:, self.fold.top_k.index(k)]
 
     def hits(self, k: int) -> FloatArray:
-        """Return the positives among the k rows ranked first, shape (draws,).
+        """Return the positives among the k rows ranked first, shape (resamples,).
 
         It is the expectation over all orders of the tied rows: of a group that straddles the k-th place, the share
         above that place counts.
         """
-        return self._hits[:, self.fold.at.index(k)]
+        return self._hits[:, self.fold.top_k.index(k)]
 
     def revenue(self, k: int) -> FloatArray:
-        """Return the revenue of the positives among the k rows ranked first, shape (draws,); ties as in `hits`."""
-        return self._revenue[:, self.fold.at.index(k)]
+        """Return the revenue of the positives among the k rows ranked first, shape (resamples,); ties as in `hits`."""
+        return self._revenue[:, self.fold.top_k.index(k)]
 
     @cached_property
     def tie_groups(self) -> TieGroups:
@@ -205,7 +205,7 @@ class Sample:
 
     @property
     def calibration_error(self) -> FloatArray:
-        """The mean over ten bins of abs(mean label - mean probability), weighted by the bins' rows, shape (draws,).
+        """The mean over ten bins of abs(mean label - mean probability), weighted by the bins' rows, shape (resamples,).
 
         It is the ECE of Naeini, Cooper and Hauskrecht (2015) in bins of equal mass (the adaptive bins of Nixon et al.
         2019), because nearly all probabilities of a rare outcome would fall into the first bin of equal width. A group
@@ -231,7 +231,7 @@ class Sample:
 
     @cached_property
     def _places(self) -> FloatArray:
-        return np.minimum(np.asarray(self.fold.at, dtype=np.float64), self.total[:, None])
+        return np.minimum(np.asarray(self.fold.top_k, dtype=np.float64), self.total[:, None])
 
     @cached_property
     def _hits(self) -> FloatArray:

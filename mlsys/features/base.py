@@ -127,7 +127,7 @@ class EventBlock(ABC):
     def features(self, history: History) -> list[Feature]:
         """Return the block's columns."""
 
-    def measures(self) -> Sequence[str]:
+    def required_measures(self) -> Sequence[str]:
         """Return the measures that the block needs; checked against the config before any data is read."""
         return ()
 
@@ -170,7 +170,7 @@ def block_problems(blocks: Sequence[Block], measures: Sequence[str], attributes:
     for block in blocks:
         where = f"features.blocks: {type(block).__name__}"
         if isinstance(block, EventBlock):
-            missing = [name for name in block.measures() if name not in measures]
+            missing = [name for name in block.required_measures() if name not in measures]
             problems += [_missing(where, "measure", name, measures) for name in missing]
         elif isinstance(block, EntityBlock):
             missing = [name for name in block.attributes if name not in attributes]

@@ -25,28 +25,28 @@ class Windows(EventBlock):
 
     Parameters
     ----------
-    of : sequence of str
+    measures : sequence of str
         Measures: a kind's total such as ``actions`` or one product's such as ``actions_deals``.
     windows : sequence of int
         Window lengths in days.
     aggregates : sequence of str
         Of ``sum``, ``max`` and ``active`` (rows above zero).
-    whole : bool
+    all_time : bool
         Whether to add the same over all time before the as-of.
     """
 
-    of: Names
+    measures: Names
     windows: Sequence[PositiveInt] = (28, 84)
     aggregates: Sequence[Literal["sum", "max", "active"]] = ("sum", "max")
-    whole: bool = True
+    all_time: bool = True
 
-    def measures(self) -> Sequence[str]:
+    def required_measures(self) -> Sequence[str]:
         """Return the measures of ``of``."""
-        return self.of
+        return self.measures
 
     def features(self, history: History) -> list[Feature]:
         """Return one column per measure, aggregate and window."""
-        spans: list[int | None] = [*self.windows, *([None] if self.whole else [])]
+        spans: list[int | None] = [*self.windows, *([None] if self.all_time else [])]
         words = {days: f"latest {days} days" if days else "all time before the as-of" for days in spans}
         return [
             Feature(
@@ -55,7 +55,7 @@ class Windows(EventBlock):
                 description=f"{measure}: {AGGREGATES[aggregate]}, {words[days]}",
                 unit="rows" if aggregate == "active" else measure.split("_")[0],
             )
-            for measure in self.of
+            for measure in self.measures
             for aggregate in self.aggregates
             for days in spans
         ]
@@ -65,11 +65,11 @@ class Windows(EventBlock):
 class Recency(EventBlock):
     """Days since each measure was last above zero; missing where it never was."""
 
-    of: Names
+    measures: Names
 
-    def measures(self) -> Sequence[str]:
+    def required_measures(self) -> Sequence[str]:
         """Return the measures of ``of``."""
-        return self.of
+        return self.measures
 
     def features(self, history: History) -> list[Feature]:
         """Return one column per measure."""
@@ -77,7 +77,7 @@ class Recency(EventBlock):
             Feature(
                 f"{name}_recency", history.days_since_last(name), f"{name}: days since it was last above zero", "days"
             )
-            for name in self.of
+            for name in self.measures
         ]
 
 
@@ -85,16 +85,21 @@ class Recency(EventBlock):
 class Tenure(EventBlock):
     """Days since a measure was first above zero; missing where it never was."""
 
-    of: str = "actions"
+    measure: str = "actions"
 
-    def measures(self) -> Sequence[str]:
+    def required_measures(self) -> Sequence[str]:
         """Return the one measure."""
-        return (self.of,)
+        return (self.measure,)
 
     def features(self, history: History) -> list[Feature]:
         """Return the one column."""
         return [
-            Feature("tenure", history.days_since_first(self.of), f"days since {self.of} were first above zero", "days")
+            Feature(
+                "tenure",
+                history.days_since_first(self.measure),
+                f"days since {self.measure} were first above zero",
+                "days",
+            )
         ]
 
 
@@ -104,13 +109,13 @@ class Trend(EventBlock):
 
     Parameters
     ----------
-    of : sequence of str
+    measures : sequence of str
         Measures.
     recent, before : int
         Days: the latest ``recent`` days are compared with the rest of the latest ``before`` days.
     """
 
-    of: Names
+    measures: Names
     recent: PositiveInt = 28
     before: PositiveInt = 84
 
@@ -125,15 +130,15 @@ class Trend(EventBlock):
         """The two windows."""
         return (self.recent, self.before)
 
-    def measures(self) -> Sequence[str]:
+    def required_measures(self) -> Sequence[str]:
         """Return the measures of ``of``."""
-        return self.of
+        return self.measures
 
     def features(self, history: History) -> list[Feature]:
         """Return one column per measure."""
         scale = self.recent / (self.before - self.recent)
         columns = []
-        for name in self.of:
+        for name in self.measures:
             recent, both = history.sum(name, self.recent), history.sum(name, self.before)
             growth = _log1p(recent) - _log1p((both - recent) * scale)
             words = f"{name}: log growth, latest {self.recent} days against the {self.before - self.recent} before"
@@ -164,7 +169,7 @@ class Mix(EventBlock):
         """The one window."""
         return (self.days,)
 
-    def measures(self) -> Sequence[str]:
+    def required_measures(self) -> Sequence[str]:
         """Return the total and its parts."""
         return (self.kind, *(f"{self.kind}_{product}" for product in self.products))
 
@@ -185,7 +190,7 @@ class Mix(EventBlock):
 class PerUser(EventBlock):
     """How intensely each user works: a kind's total per summed user count; missing where there was no user."""
 
-    of: str = "actions"
+    measure: str = "actions"
     users: str = "users"
     days: PositiveInt = 28
 
@@ -194,14 +199,18 @@ class PerUser(EventBlock):
         """The one window."""
         return (self.days,)
 
-    def measures(self) -> Sequence[str]:
+    def required_measures(self) -> Sequence[str]:
         """Return both measures."""
-        return (self.of, self.users)
+        return (self.measure, self.users)
 
     def features(self, history: History) -> list[Feature]:
         """Return the one column."""
-        ratio = history.sum(self.of, self.days) / history.sum(self.users, self.days).nullif(0)
-        return [Feature(f"{self.of}_per_user", ratio, f"{self.of} per user, latest {self.days} days", self.of)]
+        ratio = history.sum(self.measure, self.days) / history.sum(self.users, self.days).nullif(0)
+        return [
+            Feature(
+                f"{self.measure}_per_user", ratio, f"{self.measure} per user, latest {self.days} days", self.measure
+            )
+        ]
 
 
 def _log1p(total: ir.NumericValue) -> ir.NumericValue:

@@ -19,20 +19,21 @@ class WholeHistory(TableBlock):
 
     Parameters
     ----------
-    of : sequence of str
+    measures : sequence of str
         Measures.
     """
 
-    of: Sequence[str]
+    measures: Sequence[str]
 
     @property
     def infos(self) -> Sequence[FeatureInfo]:  # type: ignore[override]
         """One column per measure."""
         return [
-            FeatureInfo(f"{name}_ever", "number", f"{name}: total of all time, the future included") for name in self.of
+            FeatureInfo(f"{name}_ever", "number", f"{name}: total of all time, the future included")
+            for name in self.measures
         ]
 
     def table(self, spine: ir.Table, events: ir.Table) -> ir.Table:
         """Sum each measure per entity, whenever it happened."""
-        totals = events.group_by("id").aggregate(**{f"{name}_ever": events[name].sum() for name in self.of})
+        totals = events.group_by("id").aggregate(**{f"{name}_ever": events[name].sum() for name in self.measures})
         return spine.select("id", "as_of_day").inner_join(totals, "id")

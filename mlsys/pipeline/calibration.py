@@ -144,6 +144,6 @@ def _required(evidence: CalibrationData) -> tuple[NDArray[np.float64], NDArray[n
     if evidence.scores is None or evidence.labels is None or len(np.unique(evidence.labels)) < 2:
         raise FitError(
             "The latest training rows hold no converters to calibrate on. Use calibration=auto or prior, which need "
-            "none, or raise fit.early_stopping.share."
+            "none, or raise fit.early_stopping.validation_fraction."
         )
     return evidence.scores, evidence.labels

@@ -43,7 +43,7 @@ class PipelineSpec:
         The panel's columns.
     stop_after : int or None
         Trees without a better log loss until boosting stops; None for no early stopping.
-    validation_share : float
+    validation_fraction : float
         Share of the training rows, the latest by time, that decide it.
     threads : int
         Of each fit.
@@ -58,7 +58,7 @@ class PipelineSpec:
     numbers: Sequence[str]
     categories: Sequence[str]
     stop_after: int | None = 50
-    validation_share: float = 0.2
+    validation_fraction: float = 0.2
     threads: int = 1
     watch: IterationCallback | None = None
 

@@ -69,8 +69,8 @@ def compare_with_champion(champion: Candidate, other: Candidate, settings: GateS
     found = compare_scores(
         rows if together else rows.assign(fold=0),
         ["champion", "candidate"],
-        at=settings.at,
-        draws=settings.draws,
+        top_k=settings.top_k,
+        bootstrap_resamples=settings.bootstrap_resamples,
         seed=settings.seed,
         confidence=settings.confidence,
     )

@@ -56,7 +56,7 @@ class Promoted:
         return self.verdict is None or self.entry is not None
 
 
-def add(store: RegistryStore, run: Run, name: str, *, bump: Part | None = None, why: str | None = None) -> Added:
+def add(store: RegistryStore, run: Run, name: str, *, bump: Part | None = None, reason: str | None = None) -> Added:
     """Keep a run as the next version of a model.
 
     Parameters
@@ -95,7 +95,7 @@ def add(store: RegistryStore, run: Run, name: str, *, bump: Part | None = None, 
         version, rise = _next(store, state, run, bump)
         done.append(Added(version, rise))
         details = {"run": str(run.path), "manifest": digest, "part": rise.part, "changes": list(rise.reasons)}
-        return Draft("add", None, state.latest, version, why, details)
+        return Draft("add", None, state.latest, version, reason, details)
 
     store.add(name, run, plan)
     return done[-1]
@@ -113,7 +113,12 @@ def _next(store: RegistryStore, state: State, run: Run, bump: Part | None) -> tu
 
 
 def promote(
-    store: RegistryStore, reference: Reference, settings: GateSettings, *, why: str | None = None, force: bool = False
+    store: RegistryStore,
+    reference: Reference,
+    settings: GateSettings,
+    *,
+    reason: str | None = None,
+    force: bool = False,
 ) -> Promoted:
     """Make a version the champion if it passes the gate.
 
@@ -141,7 +146,7 @@ def promote(
         verdict = evaluate_gate(store, state, version, settings)
         if not verdict.passed and not force:
             return Promoted(version, verdict, None)
-        draft = Draft("promote", CHAMPION, state.champion, version, why, _findings(verdict, settings))
+        draft = Draft("promote", CHAMPION, state.champion, version, reason, _findings(verdict, settings))
         entry = store.move(reference.name, _unless_moved(draft))
         if entry is not None:
             return Promoted(version, verdict, entry)
@@ -160,7 +165,7 @@ def _findings(verdict: GateResult, settings: GateSettings) -> dict[str, object]:
     return {"forced": not verdict.passed, "gate": verdict.to_dict(), "settings": settings.model_dump()}
 
 
-def rollback(store: RegistryStore, name: str, *, why: str | None = None) -> Entry:
+def rollback(store: RegistryStore, name: str, *, reason: str | None = None) -> Entry:
     """Return to the champion before this one; no gate is asked, since it was champion before.
 
     Raises
@@ -177,14 +182,14 @@ def rollback(store: RegistryStore, name: str, *, why: str | None = None) -> Entr
             raise RegistryError(f"{name} has no previous champion: {held}. Nothing was changed.")
         current, before = state.champions[-1], state.champions[-2]
         with store.opened(state, before):
-            return Draft("rollback", CHAMPION, current, before, why)
+            return Draft("rollback", CHAMPION, current, before, reason)
 
     entry = store.move(check_name(name), plan)
     assert entry is not None
     return entry
 
 
-def set_alias(store: RegistryStore, reference: Reference, alias: str, *, why: str | None = None) -> Entry | None:
+def set_alias(store: RegistryStore, reference: Reference, alias: str, *, reason: str | None = None) -> Entry | None:
     """Let an alias stand for a version; None where it does already.
 
     Raises
@@ -202,12 +207,12 @@ def set_alias(store: RegistryStore, reference: Reference, alias: str, *, why: st
         if version == before:
             return None
         with store.opened(state, version):
-            return Draft("alias", alias, before, version, why)
+            return Draft("alias", alias, before, version, reason)
 
     return store.move(reference.name, plan)
 
 
-def remove_alias(store: RegistryStore, name: str, alias: str, *, why: str | None = None) -> Entry:
+def remove_alias(store: RegistryStore, name: str, alias: str, *, reason: str | None = None) -> Entry:
     """Let an alias stand for nothing.
 
     Raises
@@ -220,7 +225,7 @@ def remove_alias(store: RegistryStore, name: str, alias: str, *, why: str | None
     _check_free(alias)
 
     def plan(state: State) -> Draft:
-        return Draft("unalias", alias, state.version_of(Reference(name, alias=alias), None), None, why)
+        return Draft("unalias", alias, state.version_of(Reference(name, alias=alias), None), None, reason)
 
     entry = store.move(check_name(name), plan)
     assert entry is not None

@@ -16,7 +16,7 @@ from mlsys.errors import RegistryError, closest
 from mlsys.registry.names import CHAMPION, Reference, Version
 
 Action = Literal["add", "promote", "rollback", "alias", "unalias", "outside"]
-KEYS = ("number", "time", "who", "action", "alias", "from", "to", "why", "details")
+KEYS = ("number", "time", "who", "action", "alias", "from", "to", "reason", "details")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Entry:
     alias: str | None
     before: str | None
     after: str | None
-    why: str | None = None
+    reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Entry:
         """
         entry = cls(*(given.get(key) for key in KEYS))  # type: ignore[arg-type]
         texts = (entry.time, entry.who)
-        optional = (entry.alias, entry.before, entry.after, entry.why)
+        optional = (entry.alias, entry.before, entry.after, entry.reason)
         if (
             set(given) != set(KEYS)
             or type(entry.number) is not int

@@ -308,7 +308,7 @@ def _fitting(entry: Entry) -> Entry:
     """Return a line that MLflow has room for."""
     if len(_text(entry)) <= MAX_TAG_CHARACTERS:
         return entry
-    shortened = replace(entry, why=entry.why and entry.why[:1000], details=_short(entry.details))
+    shortened = replace(entry, reason=entry.reason and entry.reason[:1000], details=_short(entry.details))
     if len(_text(shortened)) > MAX_TAG_CHARACTERS:
         raise RegistryError(f"The line for the history is too long for MLflow: {len(_text(shortened))} characters.")
     return shortened

@@ -26,7 +26,7 @@ class GateSettings(BaseModel):
     margin: NonNegativeFloat
     audit: Literal["warn", "pass"]
     golden: NonNegativeFloat
-    draws: Annotated[int, Field(ge=100, le=100_000)]
+    bootstrap_resamples: Annotated[int, Field(ge=100, le=100_000)]
     confidence: Annotated[float, Field(ge=0.5, lt=1)]
     seed: NonNegativeInt
 
@@ -40,7 +40,7 @@ class GateSettings(BaseModel):
         return name
 
     @property
-    def at(self) -> list[int]:
+    def top_k(self) -> list[int]:
         """The list lengths k to measure."""
         return [split_name(self.metric)[1] or K]
 

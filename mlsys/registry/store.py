@@ -23,13 +23,13 @@ class Draft:
     alias: str | None
     before: str | None
     after: str | None
-    why: str | None = None
+    reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def entry(self, number: int) -> Entry:
         """Return the line of the history, done by this user at this moment."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return Entry(number, time, who(), self.action, self.alias, self.before, self.after, self.why, self.details)
+        return Entry(number, time, who(), self.action, self.alias, self.before, self.after, self.reason, self.details)
 
 
 # Given what there is once nobody else can change it, says what is to be done; None is nothing.

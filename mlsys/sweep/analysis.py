@@ -322,14 +322,3 @@ def plain(value: Any) -> str:  # noqa: ANN401
     if "e" not in text or not 1e-5 <= abs(value) < 1e7:
         return text
     return f"{float(text):.9f}".rstrip("0").rstrip(".") if abs(value) < 1 else f"{float(text):.0f}"
-
-
-def count_trials(number: int) -> str:
-    """Return a number of trials.
-
-    Examples
-    --------
-    >>> count_trials(1), count_trials(1200)
-    ('1 trial', '1,200 trials')
-    """
-    return f"{number:,} trial{'' if number == 1 else 's'}"

@@ -35,7 +35,7 @@ def refit_winner(results: SweepResults) -> None:
         # Not those that the study holds, where passwords are hidden.
         overrides = results.sweep.space.overrides(FixedTrial(best.params, best.number), results.sweep.config)  # type: ignore[arg-type]
         if results.sweep.config.get("search") is not None:
-            overrides = [*overrides, f"++search.tried={tried}"]
+            overrides = [*overrides, f"++search.selected_from={tried}"]
         _run(results, overrides, str(folder.relative_to(results.sweep.folder)))
     link(results.sweep.folder, folder)
 

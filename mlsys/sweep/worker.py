@@ -271,7 +271,7 @@ def as_values(result: Any, objectives: int) -> list[float]:  # noqa: ANN401
 def reports_iterations(config: DictConfig) -> bool:
     """Tell whether trials report their trees rather than their folds."""
     search = config.get("search")
-    return search is not None and search.get("report") == "trees"
+    return search is not None and search.get("report_per") == "iteration"
 
 
 def build(node: Mapping[str, Any], **changes: Any) -> Any:  # noqa: ANN401

@@ -129,7 +129,7 @@ def gather_remote(
         )
     store = cache or default_folder() / "remote"
     candidates = [_candidate(remote, run, store) for run in chosen.runs]
-    return Gathered(candidates, chosen.left_out, chosen.sorted_by, chosen.tried)
+    return Gathered(candidates, chosen.left_out, chosen.sorted_by, chosen.selected_from)
 
 
 @dataclass
@@ -141,7 +141,7 @@ class _Chosen:
     runs: list[RemoteRun] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     sorted_by: str | None = None
-    tried: int = 0
+    selected_from: int = 0
 
     def add(self, name: str) -> None:
         found = [run for run in self.known if name in (run.id, run.name)] or [
@@ -160,7 +160,7 @@ class _Chosen:
             if run.status not in ENDED:
                 self.left_out.append(LeftOut(f"{self.address} {run.name}", run.status, named=False))
         if not self.runs:
-            self.sorted_by, self.tried = metric, len(usable)
+            self.sorted_by, self.selected_from = metric, len(usable)
         ranked = [run for run in usable if metric in run.numbers]
         ranked.sort(key=lambda run: run.numbers[str(metric)], reverse=metric is not None and greater_is_better(metric))
         for run in ranked[:top]:

@@ -36,7 +36,7 @@ def config_of(folder: Path) -> dict[str, Any]:
 def run_data(folder: Path, config: Mapping[str, Any]) -> RunData:
     """Return what is known of a run when it starts, or later."""
     sweep, search = sweep_of(folder), config.get("search") or {}
-    kind: JobType = "trial" if search.get("trial") is not None else "refit" if search.get("tried") else "train"
+    kind: JobType = "trial" if search.get("trial") is not None else "refit" if search.get("selected_from") else "train"
     git = _git(folder)
     return RunData(
         id=run_id(folder),

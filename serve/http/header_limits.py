@@ -49,7 +49,7 @@ class HeaderLimits(HttpToolsProtocol):
             if self._in_vain > HEAD_LIMIT:
                 most = HEAD_LIMIT // 1024
                 message = f"Address and headers are larger than {most} KB; send less, and what is to be scored as body."
-                self._end(RequestError(431, "head_too_large", message))
+                self._end(RequestError(431, "headers_too_large", message))
         if self._in_head and self._late is None:
             self._wait()
 
@@ -81,7 +81,7 @@ class HeaderLimits(HttpToolsProtocol):
         )
 
     def _wait(self) -> None:
-        self._late = self.loop.call_later(self.service.settings.body_seconds, self._too_late)
+        self._late = self.loop.call_later(self.service.settings.body_timeout, self._too_late)
 
     def _stop_waiting(self) -> None:
         if self._late is not None:

@@ -82,7 +82,7 @@ class Service:
                 await asyncio.to_thread(follow, self.holder, self.control, self.metrics)
 
     def _end_late_bodies(self) -> None:
-        latest = time.perf_counter() - self.settings.body_seconds
+        latest = time.perf_counter() - self.settings.body_timeout
         for call in self.calls:
             if call.reading and call.started < latest and not call.late and call.task is not None:
                 call.late = True

@@ -45,7 +45,7 @@ class AliasWatcher:
     """
 
     def __init__(self, settings: Settings, control: SharedState, models: Models) -> None:
-        self.every = settings.follow_seconds if settings.follow else IDLE
+        self.every = settings.poll_interval if settings.follow else IDLE
         self._settings = settings
         self._control = control
         self._last = models

@@ -128,7 +128,7 @@ def run_worker(
         server_header=False,
         proxy_headers=settings.trust_proxy is not None,
         forwarded_allow_ips=settings.trust_proxy,
-        timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout)),
     )
     server = Server(
         config,

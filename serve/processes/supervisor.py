@@ -232,7 +232,7 @@ class Supervisor:
         for kind in (WORKER, BATCH_WORKER, LOG_WORKER):
             children = [child for child in self._children if child.kind == kind and child.pid]
             _signal(children, signal.SIGTERM)
-            seconds = self._settings.grace_seconds + 2.0 if kind == WORKER else 10.0
+            seconds = self._settings.shutdown_timeout + 2.0 if kind == WORKER else 10.0
             deadline = time.monotonic() + seconds
             while any(child.pid for child in children) and time.monotonic() < deadline:
                 time.sleep(0.02)

@@ -21,7 +21,14 @@ def trained(tmp_path_factory, crm):
     from mlsys.train import train
 
     folder = tmp_path_factory.mktemp("cli") / "outputs" / "day" / "run"
-    small = ["threads=1", "metrics.draws=10", "model=logistic", "split.folds=2", "features=minimal", "data.cache=false"]
+    small = [
+        "threads=1",
+        "metrics.bootstrap_resamples=10",
+        "model=logistic",
+        "split.folds=2",
+        "features=minimal",
+        "data.cache=false",
+    ]
     config = compose_config([*crm.overrides, *small])
     train(prepare(OmegaConf.create(config.to_dict())), folder, [])
     return folder

@@ -45,7 +45,7 @@ def test_json_is_all_that_is_printed(mlsys, work):
     code, out, _ = mlsys("compare", "good", "poor", "--to", "poor", "--json", "--draws", "5")
     data = json.loads(out)
     assert code == 0
-    assert (data["reference"], data["draws"]) == ("outputs/poor", 5)
+    assert (data["reference"], data["bootstrap_resamples"]) == ("outputs/poor", 5)
 
 
 def test_a_run_that_cannot_be_compared_is_exit_code_1_and_still_shown(mlsys, work, write):  # noqa: F811

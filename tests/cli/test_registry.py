@@ -32,7 +32,7 @@ def kept(mlsys, work):
     """Two versions, the first the champion."""
     mlsys("add", "first", "--name", "leads")
     mlsys("promote", "leads")
-    mlsys("add", "tuned", "--name", "leads", "--why", "deeper trees")
+    mlsys("add", "tuned", "--name", "leads", "--reason", "deeper trees")
     return work / "registry" / "leads"
 
 
@@ -79,7 +79,7 @@ def test_a_refusal_is_exit_code_1_and_says_why(mlsys, kept):
     assert out.endswith("The champion of leads is 2.0.0, no longer 1.0.0, by force.\n")
     code, out, _ = mlsys("history", "leads")
     assert "forced: seats are needed" in out
-    code, out, _ = mlsys("rollback", "leads", "--why", "no better")
+    code, out, _ = mlsys("rollback", "leads", "--reason", "no better")
     assert (code, out) == (0, "The champion of leads is 1.0.0 again, no longer 2.0.0.\n")
     code, _, err = mlsys("rollback", "leads")
     assert code == 1
@@ -102,11 +102,11 @@ def test_metric_margin_and_the_registrys_own_gate(mlsys, kept):
 
 
 def test_tables_and_json_say_the_same(mlsys, kept):
-    mlsys("alias", "leads@1.1.0", "challenger", "--why", "to be watched")
+    mlsys("alias", "leads@1.1.0", "challenger", "--reason", "to be watched")
     _, out, _ = mlsys("list")
     assert out.splitlines()[1].split()[:3] == ["leads", "1.1.0", "challenger"]
     rows = json.loads(mlsys("list", "leads", "--json")[1])
-    assert [(row["version"], row["aliases"], row["why"]) for row in rows] == [
+    assert [(row["version"], row["aliases"], row["reason"]) for row in rows] == [
         ("1.1.0", ["challenger"], "deeper trees"), ("1.0.0", ["champion"], None),
     ]  # fmt: skip
     told = json.loads(mlsys("history", "leads", "--json")[1])

@@ -21,7 +21,7 @@ from mlsys.data.load import block_identity, check_source, fingerprint_of, load_e
 from mlsys.errors import ConfigError, ContractError, DataError
 from mlsys.features import EventBlock, Feature, Industry, Windows
 
-BLOCKS = [Windows(of=["actions", "users"], windows=[28]), Industry()]
+BLOCKS = [Windows(measures=["actions", "users"], windows=[28]), Industry()]
 
 
 def loaded(data, blocks=BLOCKS, threads=1):
@@ -120,7 +120,7 @@ def test_only_what_decides_the_panel_decides_what_is_found(crm, copy, monkeypatc
     assert key(horizon_days=20) != here
     assert key(rules={"duplicate_ids": "drop"}) != here
     assert key(spine={"dates": ["2020-01-01"]}) != here
-    assert key([Windows(of=["actions", "users"], windows=[27]), Industry()]) != here
+    assert key([Windows(measures=["actions", "users"], windows=[27]), Industry()]) != here
     assert key(BLOCKS[::-1]) != here
     edit(copy, "usage_actions", lambda usage: usage.assign(USERS_EMAIL=usage["USERS_EMAIL"] + 1))
     assert key(dir=str(copy)) != here
@@ -140,8 +140,8 @@ def test_a_block_is_known_by_its_class_parameters_and_code(tmp_path, monkeypatch
     assert block_identity(Bare(1)) == block_identity(Bare(1))
     assert block_identity(Bare(1)) != block_identity(Bare(2))
     assert "Bare" in block_identity(Bare(1))
-    assert block_identity(Windows(of=["a"])) == block_identity(Windows(of=["a"]))
-    assert block_identity(Windows(of=["a"])) != block_identity(Windows(of=["b"]))
+    assert block_identity(Windows(measures=["a"])) == block_identity(Windows(measures=["a"]))
+    assert block_identity(Windows(measures=["a"])) != block_identity(Windows(measures=["b"]))
     child = type("Bare", (Bare,), {"__module__": Windows.__module__})
     before = block_identity(child(1))
     source = tmp_path / "blocks.py"
@@ -171,7 +171,7 @@ def test_all_wrong_names_are_listed_before_a_row_is_read(crm):
     events = data.events.model_copy(update={"activity": data.events.activity.model_copy(update={"measure": "user"})})
     wrong = data.model_copy(update={"outcome": outcome, "events": events})
     with pytest.raises(ConfigError) as error:
-        check_source(wrong, [Windows(of=["action"]), Industry("sector")])
+        check_source(wrong, [Windows(measures=["action"]), Industry("sector")])
     assert [(problem.where, problem.got, problem.closest) for problem in error.value.problems] == [
         ("data.outcome.value", "MMR", "MRR"),
         ("features.blocks: Windows", "measure action", "actions"),

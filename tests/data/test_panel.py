@@ -9,10 +9,10 @@ from mlsys.data.panel import KEYS, with_totals
 from mlsys.features import Industry, Mix, PerUser, Recency, Tenure, Trend, Windows
 
 BLOCKS = [
-    Windows(of=["actions", "users_x"], aggregates=["sum", "max", "active"]),
-    Recency(of=["actions"]),
+    Windows(measures=["actions", "users_x"], aggregates=["sum", "max", "active"]),
+    Recency(measures=["actions"]),
     Tenure(),
-    Trend(of=["actions"]),
+    Trend(measures=["actions"]),
     Mix(kind="actions", products=["x", "y"]),
     PerUser(),
 ]

@@ -9,7 +9,7 @@ from mlsys.data.rebuild import Rebuild
 from mlsys.errors import ConfigError, DataError
 from mlsys.features import Windows
 
-BLOCKS = [Windows(of=["actions"], windows=[28])]
+BLOCKS = [Windows(measures=["actions"], windows=[28])]
 
 
 @pytest.fixture
@@ -78,4 +78,4 @@ def test_what_is_not_there_is_said_when_it_is_opened(crm, tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         open_data(crm.data(dir=str(tmp_path / "none")), BLOCKS, threads=1)
     with pytest.raises(ConfigError, match=r"measure actoins"):
-        open_data(crm.data(), [Windows(of=["actoins"])], threads=1)
+        open_data(crm.data(), [Windows(measures=["actoins"])], threads=1)

@@ -120,7 +120,7 @@ def test_raw_columns_are_read_as_the_panels_were(crm, tmp_path, table, column, t
     for name, frame in frames.items():
         frame.to_csv(tmp_path / f"{name}.csv", index=False)
     data = crm.data(dir=str(tmp_path), cache=False, rules={"wrong_types": action})
-    blocks = [Windows(of=["actions"], windows=[28])]
+    blocks = [Windows(measures=["actions"], windows=[28])]
     reader = open_data(data, blocks, threads=1)
     panel = reader.load()
     made = reader.rebuild(panel)

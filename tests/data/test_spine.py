@@ -10,7 +10,7 @@ from mlsys.data.spine import as_of_dates, to_day
 from mlsys.errors import DataError
 from mlsys.features import Windows
 
-BLOCKS = [Windows(of=["actions"], windows=[28])]
+BLOCKS = [Windows(measures=["actions"], windows=[28])]
 VISITS = pd.DataFrame({"id": [1], "at": pd.to_datetime(["2019-06-01"]).as_unit("us"), "a_x": 1.0, "a_y": 0.0})
 VISITS = VISITS.assign(u_x=1.0, u_y=0.0)
 

@@ -289,7 +289,9 @@ def _join_workers():
 
 def test_a_fold_is_measured_once(panel, monkeypatch):
     calls = []
-    monkeypatch.setattr(backtest, "fold_metrics", lambda *given, at: calls.append(at) or fold_metrics(*given, at=at))
+    monkeypatch.setattr(
+        backtest, "fold_metrics", lambda *given, top_k: calls.append(top_k) or fold_metrics(*given, top_k=top_k)
+    )
     results = run_search_folds(protocol(), panel, SPLIT.split(panel.frame))
     first = objective_values(results, ["precision@5"], [5])
     assert objective_values(results, ["precision@5"], [5]) == first

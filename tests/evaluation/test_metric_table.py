@@ -45,7 +45,7 @@ def test_names_and_their_order():
 
 
 def test_every_metric_is_measured():
-    assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], at=AT)) == metric_names(AT)
+    assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], top_k=AT)) == metric_names(AT)
 
 
 def test_losses_and_costs_are_better_when_lower():
@@ -80,7 +80,7 @@ def test_what_is_timed_is_no_metric():
 
 
 def test_rows_say_what_their_functions_need():
-    fold = ScoredFold([0, 1, 1], [-np.inf, 3.0, 7.0], None, at=AT, is_probability=False)
+    fold = ScoredFold([0, 1, 1], [-np.inf, 3.0, 7.0], None, top_k=AT, is_probability=False)
     numbers = measure(fold, np.ones((1, 3)))
     without = [name for name, metric, _ in expanded(AT) if metric.needs == "probability"]
     assert set(metric_names(AT)) - set(numbers) == set(without) == {"log_loss", "brier", "ece"}
@@ -92,7 +92,7 @@ def test_a_row_for_each_list_length(monkeypatch):
     row = replace(METRICS["lift"], name="hits", compute=lambda sample, k: sample.hits(k), title="Hits@{k}")
     monkeypatch.setitem(METRICS, "hits", row)
     assert metric_names(AT)[-6::5] == ("hits@5", "hits@20")
-    assert fold_metrics([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.7], None, at=[1, 2])["hits@2"] == 2
+    assert fold_metrics([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.7], None, top_k=[1, 2])["hits@2"] == 2
     assert find_metric("hits@20").title == "Hits@20"
 
 
@@ -123,7 +123,7 @@ def workplace(tmp_path_factory, crm):
     from mlsys.train import train
 
     root, values = tmp_path_factory.mktemp("added"), {}
-    small = ["threads=1", "metrics.draws=20", "split.folds=2", "features=minimal", "data.cache=false"]
+    small = ["threads=1", "metrics.bootstrap_resamples=20", "split.folds=2", "features=minimal", "data.cache=false"]
     with pytest.MonkeyPatch.context() as patch:
         metric = documented()
         patch.setitem(METRICS, metric.name, metric)
@@ -183,7 +183,7 @@ def test_an_added_metric_can_be_an_objective(added):
     from mlsys.sweep.checks import directions_of
     from mlsys.sweep.settings import SweepSettings
 
-    config = {"objective": [added.name, "roc_auc"], "metrics": {"at": [10]}}
+    config = {"objective": [added.name, "roc_auc"], "metrics": {"top_k": [10]}}
     assert metric_problems(config) == []
     assert directions_of(OmegaConf.create(config), SweepSettings(sampler={})) == ["minimize", "maximize"]
 

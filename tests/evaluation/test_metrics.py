@@ -9,7 +9,7 @@ from mlsys.evaluation.metric_table import metric_names
 from mlsys.evaluation.metrics import evaluate, fold_metrics, paired_difference
 
 AT = (5, 20)
-OPTIONS = {"at": AT, "draws": 60, "seed": 0}
+OPTIONS = {"top_k": AT, "bootstrap_resamples": 60, "seed": 0}
 
 
 def predictions(folds=3, rows=120, positives=6, seed=0):
@@ -36,11 +36,11 @@ def predictions(folds=3, rows=120, positives=6, seed=0):
 
 
 def test_names_are_those_that_are_measured():
-    assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], at=AT)) == metric_names(AT)
+    assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], top_k=AT)) == metric_names(AT)
 
 
 def test_undefined_metrics_are_none():
-    fold = fold_metrics([0, 0], [0.1, 0.9], None, at=[1])
+    fold = fold_metrics([0, 0], [0.1, 0.9], None, top_k=[1])
     assert fold["roc_auc"] is None
     assert fold["revenue@1"] is None
     assert fold["precision@1"] == 0
@@ -73,7 +73,7 @@ def test_overall_is_the_unweighted_mean_over_folds():
         folds = [fold[name] for fold in numbers["folds"]]
         assert numbers["overall"][name]["value"] == pytest.approx(np.mean(folds))
     first = frame[frame["fold"] == 0]
-    alone = fold_metrics(first["label"], first["probability"], first["value"], at=AT)
+    alone = fold_metrics(first["label"], first["probability"], first["value"], top_k=AT)
     assert alone.items() <= numbers["folds"][0].items()
 
 
@@ -133,7 +133,10 @@ def test_tables_without_activity_or_value(drop):
 
 
 def test_no_draws_leave_the_intervals_empty():
-    with_draws, without = evaluate(predictions(), **OPTIONS), evaluate(predictions(), at=AT, draws=0, seed=0)
+    with_draws, without = (
+        evaluate(predictions(), **OPTIONS),
+        evaluate(predictions(), top_k=AT, bootstrap_resamples=0, seed=0),
+    )
     assert without["overall"]["brier"] == {"value": with_draws["overall"]["brier"]["value"], "low": None, "high": None}
     assert without["folds"] == with_draws["folds"]
 

@@ -28,8 +28,8 @@ def rows(case, seed=0, count=90):
     return label, probability, generator.gamma(2, 50, count), generator
 
 
-def once(label, probability, value=None, at=AT):
-    fold = ScoredFold(label, probability, value, at=at)
+def once(label, probability, value=None, top_k=AT):
+    fold = ScoredFold(label, probability, value, top_k=top_k)
     return {name: number[0] for name, number in measure(fold, np.ones((1, len(label)))).items()}
 
 
@@ -47,7 +47,7 @@ def test_agrees_with_scikit_learn(case):
 def test_agrees_with_scikit_learn_under_any_weights(case):
     label, probability, _, generator = rows(case)
     weights = generator.gamma(1, 1, (3, len(label)))
-    fold = ScoredFold(label, probability, None, at=AT)
+    fold = ScoredFold(label, probability, None, top_k=AT)
     ours = measure(fold, weights[:, fold.order])
     for draw, weight in enumerate(weights):
         assert ours["roc_auc"][draw] == pytest.approx(roc_auc_score(label, probability, sample_weight=weight))
@@ -61,7 +61,7 @@ def test_agrees_with_scikit_learn_under_any_weights(case):
 def test_whole_weights_give_the_metrics_of_replicated_rows(case, seed):
     label, probability, value, generator = rows(case, seed)
     weights = generator.poisson(1, (4, len(label)))
-    fold = ScoredFold(label, probability, value, at=AT)
+    fold = ScoredFold(label, probability, value, top_k=AT)
     ours = measure(fold, weights[:, fold.order].astype(float))
     for draw, weight in enumerate(weights):
         replicated = once(*(np.repeat(column, weight) for column in (label, probability, value)))
@@ -74,7 +74,7 @@ def test_top_k_is_the_mean_over_all_orders_of_the_tied_rows():
     probability = np.array([0.9, 0.5, 0.5, 0.5, 0.1])
     orders = [[0, *tied, 4] for tied in permutations([1, 2, 3])]
     for k in (1, 2, 3, 4, 5):
-        ours = once(label, probability, value, at=[k])
+        ours = once(label, probability, value, top_k=[k])
         hits = np.mean([label[order[:k]].sum() for order in orders])
         revenue = np.mean([(label * value)[order[:k]].sum() for order in orders])
         assert ours[f"precision@{k}"] == pytest.approx(hits / k)
@@ -84,7 +84,7 @@ def test_top_k_is_the_mean_over_all_orders_of_the_tied_rows():
 
 
 def test_constant_scores_get_the_base_rate():
-    ours = once([0, 0, 0, 1], [0.1] * 4, [0, 0, 0, 80.0], at=[2])
+    ours = once([0, 0, 0, 1], [0.1] * 4, [0, 0, 0, 80.0], top_k=[2])
     assert ours["roc_auc"] == 0.5
     assert ours["average_precision"] == ours["precision@2"] == 0.25
     assert (ours["lift@2"], ours["recall@2"], ours["revenue@2"]) == (1, 0.5, 40)
@@ -92,14 +92,14 @@ def test_constant_scores_get_the_base_rate():
 
 
 def test_a_k_past_the_rows_uses_all_rows():
-    ours = once([0, 1, 1], [0.1, 0.2, 0.3], [5, 5, np.nan], at=[10])
+    ours = once([0, 1, 1], [0.1, 0.2, 0.3], [5, 5, np.nan], top_k=[10])
     assert ours["precision@10"] == pytest.approx(2 / 3)
     assert (ours["recall@10"], ours["lift@10"], ours["revenue@10"]) == (1, 1, 5)
 
 
 def test_revenue_counts_positives_with_a_known_value_only():
-    assert once([1, 1, 0], [0.9, 0.8, 0.7], [np.nan, 30.0, 99.0], at=[3])["revenue@3"] == 30
-    assert np.isnan(once([1, 1, 0], [0.9, 0.8, 0.7], None, at=[3])["revenue@3"])
+    assert once([1, 1, 0], [0.9, 0.8, 0.7], [np.nan, 30.0, 99.0], top_k=[3])["revenue@3"] == 30
+    assert np.isnan(once([1, 1, 0], [0.9, 0.8, 0.7], None, top_k=[3])["revenue@3"])
 
 
 def test_ece_is_the_mean_gap_over_ten_bins_of_equal_mass():
@@ -134,12 +134,12 @@ def test_the_order_of_the_rows_does_not_matter(case):
     [([0, 0, 0], {"roc_auc", "average_precision", "recall@1", "lift@1"}), ([1, 1, 1], {"roc_auc"})],
 )
 def test_one_class_leaves_some_metrics_undefined(label, undefined):
-    ours = once(label, [0.2, 0.4, 0.6], [1, 1, 1], at=[1])
+    ours = once(label, [0.2, 0.4, 0.6], [1, 1, 1], top_k=[1])
     assert {name for name, number in ours.items() if np.isnan(number)} == undefined
 
 
 def test_a_draw_without_rows_leaves_every_metric_undefined():
-    fold = ScoredFold([0, 1], [0.2, 0.4], [1, 1], at=[1])
+    fold = ScoredFold([0, 1], [0.2, 0.4], [1, 1], top_k=[1])
     assert all(
         np.isnan(number[0]) and not np.isnan(number[1])
         for number in measure(fold, np.array([[0.0, 0], [1, 1]])).values()
@@ -147,7 +147,7 @@ def test_a_draw_without_rows_leaves_every_metric_undefined():
 
 
 def test_a_ranking_score_has_no_probabilistic_metrics():
-    fold = ScoredFold([0, 1, 1], [-np.inf, -np.inf, 7.0], None, at=[1], is_probability=False)
+    fold = ScoredFold([0, 1, 1], [-np.inf, -np.inf, 7.0], None, top_k=[1], is_probability=False)
     ours = measure(fold, np.ones((1, 3)))
     assert ours["roc_auc"] == 0.75
     assert not {"log_loss", "brier", "ece"} & set(ours)
@@ -166,4 +166,4 @@ def test_a_ranking_score_has_no_probabilistic_metrics():
 )
 def test_what_cannot_be_measured_is_an_error(label, score, message):
     with pytest.raises(DataError, match=message):
-        ScoredFold(label, score, None, at=[1])
+        ScoredFold(label, score, None, top_k=[1])

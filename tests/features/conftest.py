@@ -10,12 +10,12 @@ from mlsys.features import Mix, PerUser, Recency, Tenure, Trend, Windows
 @pytest.fixture(scope="session")
 def event_blocks():
     return [
-        Windows(of=["actions", "users", "actions_x"], windows=[7, 28], aggregates=["sum", "max", "active"]),
-        Recency(of=["users", "actions_y"]),
-        Tenure(of="actions"),
-        Trend(of=["actions", "users_y"], recent=14, before=42),
+        Windows(measures=["actions", "users", "actions_x"], windows=[7, 28], aggregates=["sum", "max", "active"]),
+        Recency(measures=["users", "actions_y"]),
+        Tenure(measure="actions"),
+        Trend(measures=["actions", "users_y"], recent=14, before=42),
         Mix(kind="actions", products=["x", "y"], days=56),
-        PerUser(of="actions", users="users", days=28),
+        PerUser(measure="actions", users="users", days=28),
     ]
 
 

@@ -99,12 +99,12 @@ def test_a_column_of_another_type_says_so(panel_of, event):
 @pytest.mark.parametrize(
     "blocks",
     [
-        [Windows(of=["actions"]), Windows(of=["actions"], windows=[28])],
-        [Windows(of=["actions"], windows=[28, 28])],
+        [Windows(measures=["actions"]), Windows(measures=["actions"], windows=[28])],
+        [Windows(measures=["actions"], windows=[28, 28])],
         [Share(name="label")],
         [Share(name="Activity")],
         [Share(name="as_of_day")],
-        [Share(name="actions_SUM_all"), Windows(of=["actions"])],
+        [Share(name="actions_SUM_all"), Windows(measures=["actions"])],
         [Share(name="given"), Given("size")],
         [Share(name="joined"), Joined()],
         [Given("size", "id")],
@@ -117,7 +117,7 @@ def test_a_column_stands_for_one_thing(panel_of, event, blocks):
 
 def test_a_block_may_join_what_it_likes_but_once_for_a_row(panel_of, event):
     events = pd.concat([event("2020-01-22", entity=number) for number in (1, 2)])
-    panel = panel_of([Joined(), Recency(of=["actions"])], AS_OF, events)
+    panel = panel_of([Joined(), Recency(measures=["actions"])], AS_OF, events)
     assert panel.names == ["actions_recency", "joined"]
     assert panel.frame["joined"].tolist() == [2.0, 4.0]
     with pytest.raises(DataError, match="one row for an id and as_of_day at most"):
@@ -131,7 +131,7 @@ def test_a_panel_may_have_no_event_block(panel_of, event):
 
 
 def test_all_that_blocks_miss_is_listed_with_the_closest_name():
-    blocks = [Windows(of=["action", "users"]), Recency(of=["actions_mail"]), WebRank("alexa")]
+    blocks = [Windows(measures=["action", "users"]), Recency(measures=["actions_mail"]), WebRank("alexa")]
     problems = block_problems(blocks, ["actions", "users", "actions_email"], ["alexa_rank"])
     assert [(problem.where, problem.got, problem.closest) for problem in problems] == [
         ("features.blocks: Windows", "measure action", "actions"),

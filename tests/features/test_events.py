@@ -118,7 +118,7 @@ EDGES = {
 def test_a_window_holds_what_became_known_after_its_start_and_by_the_as_of(panel_of, event, after_days):
     edges = EDGES[after_days]
     events = pd.concat([event(at, entity=number, a_x=3.0, u_x=2.0) for number, (at, _) in enumerate(edges)])
-    blocks = [Windows(of=["actions"], windows=[28], aggregates=["sum", "max", "active"], whole=False)]
+    blocks = [Windows(measures=["actions"], windows=[28], aggregates=["sum", "max", "active"], all_time=False)]
     frame = panel_of(blocks, ["2020-02-01"], events, available_after_days=after_days).frame.set_index("id")
     counted = pd.Series([float(counts) for _, counts in edges])
     assert (frame["actions_sum_28d"] / 3).to_dict() == counted.to_dict()
@@ -128,7 +128,7 @@ def test_a_window_holds_what_became_known_after_its_start_and_by_the_as_of(panel
 
 
 def test_what_lies_before_every_window_counts_for_all_time_only(panel_of, event):
-    blocks = [Windows(of=["actions"], windows=[7]), Recency(of=["actions"]), Tenure()]
+    blocks = [Windows(measures=["actions"], windows=[7]), Recency(measures=["actions"]), Tenure()]
     events = pd.concat([event("2001-01-01", a_x=5.0), event("2020-01-30", a_x=2.0)])
     row = panel_of(blocks, ["2020-02-01"], events, available_after_days=0).inputs.iloc[0]
     assert row["actions_sum_all"] == 7
@@ -139,7 +139,7 @@ def test_what_lies_before_every_window_counts_for_all_time_only(panel_of, event)
 
 
 def test_users_of_several_products_are_counted_once_and_actions_added(panel_of, event):
-    blocks = [Windows(of=["actions", "users"], windows=[7], whole=False)]
+    blocks = [Windows(measures=["actions", "users"], windows=[7], all_time=False)]
     row = panel_of(blocks, ["2020-02-01"], event("2020-01-24", a_x=4.0, a_y=5.0, u_x=2.0, u_y=3.0)).inputs.iloc[0]
     assert row["actions_sum_7d"] == 9
     assert row["users_sum_7d"] == 3
@@ -148,7 +148,11 @@ def test_users_of_several_products_are_counted_once_and_actions_added(panel_of, 
 def test_nothing_and_missing_counts_are_told_apart_from_zero_where_it_matters(panel_of, event):
     events = pd.concat([event("2020-01-20", entity=1, a_x=np.nan, a_y=np.nan), event("2020-01-20", entity=2, a_x=0.0)])
     everyone = pd.DataFrame({"id": [1, 2, 3]})
-    blocks = [Windows(of=["actions_x"], windows=[28]), Recency(of=["actions_x"]), Mix(kind="actions", products=["x"])]
+    blocks = [
+        Windows(measures=["actions_x"], windows=[28]),
+        Recency(measures=["actions_x"]),
+        Mix(kind="actions", products=["x"]),
+    ]
     frame = panel_of(blocks, ["2020-02-01"], events, everyone).inputs
     assert frame["actions_x_sum_28d"].tolist() == [0, 0, 0]
     assert frame["actions_x_max_all"].tolist() == [0, 0, 0]
@@ -159,14 +163,14 @@ def test_nothing_and_missing_counts_are_told_apart_from_zero_where_it_matters(pa
 
 def test_negative_counts_that_were_kept_break_nothing(panel_of, event):
     events = pd.concat([event("2020-01-20", a_x=-50.0), event("2019-12-20", a_x=-70.0)])
-    row = panel_of([Trend(of=["actions"]), Windows(of=["actions"])], ["2020-02-01"], events).inputs.iloc[0]
+    row = panel_of([Trend(measures=["actions"]), Windows(measures=["actions"])], ["2020-02-01"], events).inputs.iloc[0]
     assert row["actions_trend"] == 0
     assert row["actions_sum_84d"] == -120
     assert row["actions_max_84d"] == -50
 
 
 def test_ids_may_be_text(panel_of, histories):
-    blocks = [Windows(of=["actions"])]
+    blocks = [Windows(measures=["actions"])]
     numbers = panel_of(blocks, AS_OFS, histories)
     texts = panel_of(blocks, AS_OFS, histories.assign(id="é" + histories["id"].astype(str)))
     assert texts.frame["id"].tolist()[:3] == ["é1", "é10", "é11"]
@@ -178,7 +182,7 @@ def test_ids_may_be_text(panel_of, histories):
 def test_one_product_alone_is_its_kinds_total(panel_of, event):
     measures = {"actions": {"x": "a_x"}, "users": {"x": "u_x"}}
     changed = {"table": "visits", "id": "id", "time": "at", "measures": measures, "activity": {"measure": "users"}}
-    panel = panel_of([Windows(of=["users"])], ["2020-02-01"], event("2020-01-24", u_x=6.0), events=changed)
+    panel = panel_of([Windows(measures=["users"])], ["2020-02-01"], event("2020-01-24", u_x=6.0), events=changed)
     assert panel.inputs["users_sum_28d"].tolist() == [6]
 
 

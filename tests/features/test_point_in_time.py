@@ -90,7 +90,7 @@ def test_no_event_that_is_not_yet_visible_moves_a_feature(rows, events, added, r
 
 def test_a_feature_that_looks_ahead_would_be_found(rows, event):
     later = event("2020-04-01", entity=101, a_x=9.0)
-    frame = rows(later, [1, 101], extra=[WholeHistory(of=["actions"])]).xs(AS_OF, level="as_of")
+    frame = rows(later, [1, 101], extra=[WholeHistory(measures=["actions"])]).xs(AS_OF, level="as_of")
     assert frame["actions_ever"].fillna(0).tolist() == [0.0, 9.0]
 
 

@@ -52,7 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 @pytest.fixture
 def gate() -> GateSettings:
-    return read_settings(None, {"draws": 200})
+    return read_settings(None, {"bootstrap_resamples": 200})
 
 
 @pytest.fixture

@@ -136,10 +136,12 @@ class Storm:
 
     def check(self) -> None:
         """Compare the registry with what the commands said."""
-        commands.set_alias(self.store, Reference(NAME), "last", why="end")  # cleans up after the last that was killed
+        commands.set_alias(
+            self.store, Reference(NAME), "last", reason="end"
+        )  # cleans up after the last that was killed
         self.problems += [str(finding) for finding in self.store.findings(NAME)]
         state = self.store.state(NAME)
-        written = {entry.why: entry for entry in state.entries}
+        written = {entry.reason: entry for entry in state.entries}
         if len(written) != len(state.entries):
             self.problems.append("a command is in the history twice")
         for said in self.finished:
@@ -151,7 +153,7 @@ class Storm:
             | {child.token for child in self.killed}
             | {"first", "second", "end"}
         )
-        self.problems += [f"{why} is nobody's" for why in written if why not in known]
+        self.problems += [f"{reason} is nobody's" for reason in written if reason not in known]
         self.problems += _unlike_a_replay(state)
         for version in state.added:
             with self.store.opened(state, version):
@@ -191,15 +193,15 @@ def _do(folder: Path, kind: str, token: str, chance: random.Random) -> dict[str,
     faulthandler.dump_traceback_later(PATIENCE, exit=True)
     store = FolderStore(folder / "registry")
     if kind == "add":
-        commands.add(store, _another(folder / "runs", token), NAME, why=token)
-        entry = next(entry for entry in store.state(NAME).entries if entry.why == token)
+        commands.add(store, _another(folder / "runs", token), NAME, reason=token)
+        entry = next(entry for entry in store.state(NAME).entries if entry.reason == token)
     elif kind == "rollback":
-        entry = commands.rollback(store, NAME, why=token)
+        entry = commands.rollback(store, NAME, reason=token)
     else:
         state = store.state(NAME)
         version = chance.choice([version for version in state.added if version != state.champion] or ["1.0.0"])
-        settings = read_settings(None, {"draws": 100})
-        done = commands.promote(store, Reference(NAME, version), settings, why=token).entry
+        settings = read_settings(None, {"bootstrap_resamples": 100})
+        done = commands.promote(store, Reference(NAME, version), settings, reason=token).entry
         if done is None:
             return {"refused": "it is champion already"}
         entry = done
@@ -232,8 +234,8 @@ def watch(folder: Path, answer: int, stop: int) -> None:
 def begin(folder: Path) -> FolderStore:
     """Make a registry that has a champion."""
     store = FolderStore(folder / "registry")
-    commands.add(store, write_run(folder / "runs" / "0"), NAME, why=FIRST[0])
-    commands.promote(store, Reference(NAME), read_settings(None, {"draws": 100}), why=FIRST[1])
+    commands.add(store, write_run(folder / "runs" / "0"), NAME, reason=FIRST[0])
+    commands.promote(store, Reference(NAME), read_settings(None, {"bootstrap_resamples": 100}), reason=FIRST[1])
     return store
 
 
@@ -324,9 +326,9 @@ def _after(store: FolderStore, before: int, token: str, *, survived: bool) -> li
     """Look before and after another command."""
     resolve(f"registry:{NAME}@champion", store.root)
     found = [str(finding) for finding in store.findings(NAME) if finding.level == "damage"]
-    commands.set_alias(store, Reference(NAME), f"after-{token}", why="end")
+    commands.set_alias(store, Reference(NAME), f"after-{token}", reason="end")
     found += [str(finding) for finding in store.findings(NAME)]
-    entries = [entry.why for entry in store.state(NAME).entries[before:]]
+    entries = [entry.reason for entry in store.state(NAME).entries[before:]]
     if entries not in ([["end"]] if not survived else []) + [[token, "end"]]:
         found.append(f"the history has {entries}")
     return found
@@ -353,7 +355,7 @@ def storm(folder: Path, kills: int, workers: int, seed: int) -> dict[str, Any]:
         "finished": Counter(said["token"].partition("-")[0] for said in first.finished),
         "refused": first.refused,
         "in the history though killed": len(
-            {child.token for child in first.killed} & {entry.why for entry in first.store.state(NAME).entries}
+            {child.token for child in first.killed} & {entry.reason for entry in first.store.state(NAME).entries}
         ),
         "looks": seen["looks"],
         "seconds": round(seconds, 1),

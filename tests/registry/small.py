@@ -66,7 +66,7 @@ def write_run(
     writer.write_text("config.yaml", yaml.safe_dump(chosen, sort_keys=False))
     writer.write_text("overrides.yaml", "[]\n")
     writer.write_json("schema.json", schema)
-    writer.write_json("metrics.json", evaluate(rows, at=[5], draws=0, seed=3))
+    writer.write_json("metrics.json", evaluate(rows, top_k=[5], bootstrap_resamples=0, seed=3))
     checks = [] if audit == "pass" else [{"name": "placebo", "status": audit}]
     writer.write_json("audit.json", {"status": audit, "checks": checks})
     writer.write_json("threshold.json", {"threshold": 0.5})

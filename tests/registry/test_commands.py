@@ -21,7 +21,7 @@ def name():
 
 
 def test_a_models_life(store, name, runs, gate):
-    assert add(store, runs.first, name, why="a start").version == "1.0.0"
+    assert add(store, runs.first, name, reason="a start").version == "1.0.0"
     assert add(store, runs.first, name).rise is None  # it is there
     assert promote(store, Reference(name), gate).is_champion
     assert add(store, runs.again, name).version == "1.0.1"
@@ -33,11 +33,11 @@ def test_a_models_life(store, name, runs, gate):
     refused = promote(store, Reference(name), gate)
     assert [check.check for check in refused.verdict.checks if not check.passed] == ["roc_auc"]
     assert store.state(name).champion == "1.1.0"
-    forced = promote(store, Reference(name), gate, why="they asked for it", force=True)
+    forced = promote(store, Reference(name), gate, reason="they asked for it", force=True)
     assert forced.entry.details["forced"] is True
     assert store.state(name).champion == "2.0.0"
 
-    rollback(store, name, why="it was bad")
+    rollback(store, name, reason="it was bad")
     assert store.state(name).champion == "1.1.0"
     rollback(store, name)
     with pytest.raises(RegistryError, match="no previous champion"):
@@ -47,7 +47,7 @@ def test_a_models_life(store, name, runs, gate):
     assert store.state(name).aliases == {"champion": "1.0.0", "challenger": "2.0.0"}
     remove_alias(store, name, "challenger")
 
-    told = [(entry.action, entry.alias, entry.before, entry.after, entry.why) for entry in store.state(name).entries]
+    told = [(entry.action, entry.alias, entry.before, entry.after, entry.reason) for entry in store.state(name).entries]
     assert told == [
         ("add", None, None, "1.0.0", "a start"),
         ("promote", "champion", None, "1.0.0", None),
@@ -133,5 +133,5 @@ def test_a_damaged_version_is_returned_to_by_nobody(folder_store, runs, gate):
     with pytest.raises(RunError, match=r"changed: card\.md"):
         rollback(folder_store, "leads")
     with pytest.raises(RunError, match=r"changed: card\.md"):
-        promote(folder_store, Reference("leads", version="1.0.0"), gate, why="now", force=True)
+        promote(folder_store, Reference("leads", version="1.0.0"), gate, reason="now", force=True)
     assert folder_store.state("leads").champion == "1.0.1"

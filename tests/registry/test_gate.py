@@ -26,7 +26,7 @@ def verdict(folder_store, runs, tmp_path):
         draft = Entry(3, "", "", "promote", "champion", None, "1.0.0")
         state = folder_store.state("leads")
         crowned = type(state)(state.name, state.entries, state.added, {"champion": draft.after}, [draft.after])
-        return evaluate_gate(folder_store, crowned, version, read_settings(None, {"draws": 200, **flags}))
+        return evaluate_gate(folder_store, crowned, version, read_settings(None, {"bootstrap_resamples": 200, **flags}))
 
     return against
 

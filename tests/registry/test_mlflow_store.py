@@ -152,9 +152,9 @@ def test_two_machines_at_the_same_moment_are_told(mlflow_store, kept, client):
 def test_a_long_line_is_shortened(mlflow_store, runs, client, gate):
     name = f"kept{next(NUMBER)}"
     add(mlflow_store, runs.first, name)
-    promote(mlflow_store, Reference(name), gate, why="because " * 1000)
+    promote(mlflow_store, Reference(name), gate, reason="because " * 1000)
     entry = mlflow_store.state(name).entries[-1]
-    assert (entry.action, len(entry.why)) == ("promote", 1000)
+    assert (entry.action, len(entry.reason)) == ("promote", 1000)
     assert all(len(value) < 5000 for value in client.get_registered_model(name).tags.values())
 
 

@@ -17,7 +17,7 @@ def test_the_registrys_own_file_is_read_instead_and_flags_beat_it(tmp_path):
     given = yaml.safe_load((conf_folder() / "gate.yaml").read_text()) | {"metric": "recall@50", "margin": 0.1}
     (tmp_path / "gate.yaml").write_text(yaml.safe_dump(given))
     found = read_settings(tmp_path, {"margin": 0.2})
-    assert (found.metric, found.margin, found.at) == ("recall@50", 0.2, [50])
+    assert (found.metric, found.margin, found.top_k) == ("recall@50", 0.2, [50])
 
 
 def test_all_problems_are_said_at_once(tmp_path):

@@ -44,7 +44,11 @@ def test_the_best_is_refitted_once_with_all_that_its_trial_had(results):
     refit.refit_winner(found)
     refit.refit_winner(found)
     assert done == [
-        (0, [r"url=db\://ann\:s3cret@host", f"x={found.trials[0].params['x']}", "++search.tried=2"], "refit/2/0")
+        (
+            0,
+            [r"url=db\://ann\:s3cret@host", f"x={found.trials[0].params['x']}", "++search.selected_from=2"],
+            "refit/2/0",
+        )
     ]
     assert found.folder_of_best.resolve() == found.sweep.folder / "refit/2/0"
     assert not found.folder_of_best.readlink().is_absolute(), "the sweep directory can be moved"

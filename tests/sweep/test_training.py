@@ -16,7 +16,7 @@ import yaml
 from mlsys.runs import Run
 from tests.sweep.conftest import states, trials_of
 
-SMALL = ["threads=1", "metrics.draws=20", "features=minimal", "search.folds=2", "search.holdout_folds=2"]
+SMALL = ["threads=1", "metrics.bootstrap_resamples=20", "features=minimal", "search.folds=2", "search.holdout_folds=2"]
 QUICK = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.refit=false", "hydra.sweeper.enqueue_config=false"]
 FEW_TREES = "model.n_estimators=10"
 # Of hydra-optuna-sweeper 1.4: what it writes for one objective, and for several.
@@ -95,7 +95,7 @@ def test_the_winner_is_a_complete_run_on_folds_that_the_search_did_not_see(searc
     best = Run.open(folder / "best")
     assert best.manifest.status == "complete"
     assert (folder / "best").resolve() == folder / "refit" / "3" / str(results_of(folder)["best_trial"])
-    assert best.config["search"]["tried"] == 3
+    assert best.config["search"]["selected_from"] == 3
     assert best.config["search"]["trial"] is None
     card = (best.path / "card.md").read_text()
     assert "Chosen from 3 configurations that a search tried, by log loss on 2 folds." in card
@@ -180,7 +180,7 @@ def test_several_objectives_leave_the_pareto_front(train, tmp_path):
 )
 def test_trials_may_report_their_trees(train, tmp_path, model, trees):
     folder = tmp_path / "sweep"
-    arguments = [f"model.{trees}=40", "search.report=trees", *median(1), "hydra.sweeper.n_trials=4"]
+    arguments = [f"model.{trees}=40", "search.report_per=iteration", *median(1), "hydra.sweeper.n_trials=4"]
     done = train(tmp_path, "-m", f"search={model}", *SMALL, *QUICK, *arguments, f"hydra.sweep.dir={folder}")
     assert done.returncode == 0, done.stderr
     found = trials(folder)
@@ -197,7 +197,7 @@ def test_trials_may_report_their_trees(train, tmp_path, model, trees):
     [
         (["-m", "search=xgboost", "objective=rocauc"], "closest: roc_auc"),
         (["-m", "search=xgboost", "hydra.sweeper.direction=maximize"], "hydra.sweeper.direction"),
-        (["-m", "search=xgboost", "search.report=trees", "objective=ece"], "search.report=trees"),
+        (["-m", "search=xgboost", "search.report_per=iteration", "objective=ece"], "search.report_per=iteration"),
         (["-m", "search=any_model", "model.CC=choice(1,2)"], "model.CC"),
         (["-m", "search=xgboost", "hydra.sweeper.n_trials=0"], "greater than"),
         (["search=xgboost"], "Add -m to search"),
@@ -229,7 +229,13 @@ def test_a_failing_trial_has_its_traceback_in_its_log(train, tmp_path):
 def test_the_official_sweeper_still_works(train, tmp_path):
     folder = tmp_path / "sweep"
     arguments = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "split.folds=2"]
-    space = ["model=logistic", "model.C=interval(0.1,1.0)", "threads=1", "metrics.draws=0", "features=minimal"]
+    space = [
+        "model=logistic",
+        "model.C=interval(0.1,1.0)",
+        "threads=1",
+        "metrics.bootstrap_resamples=0",
+        "features=minimal",
+    ]
     done = train(tmp_path, "-m", *arguments, *space, f"hydra.sweep.dir={folder}")
     assert done.returncode == 0, done.stderr
     assert set(results_of(folder)) == OFFICIAL
@@ -238,7 +244,13 @@ def test_the_official_sweeper_still_works(train, tmp_path):
 
 
 def test_a_grid_ends_with_its_leaderboard(train, tmp_path):
-    arguments = ["model=activity,dummy", "split.folds=2", "threads=1", "metrics.draws=20", "features=minimal"]
+    arguments = [
+        "model=activity,dummy",
+        "split.folds=2",
+        "threads=1",
+        "metrics.bootstrap_resamples=20",
+        "features=minimal",
+    ]
     done = train(tmp_path, "-m", *arguments, f"hydra.sweep.dir={tmp_path / 'grid'}")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -296,7 +296,7 @@ def test_other_pruners_get_the_mean_so_far(sweep, runs):
 
 
 def test_trees_are_reported_as_they_are(sweep, runs):
-    made = sweep(pruner=MEDIAN, n_trials=1, config={"search": {"report": "trees"}})
+    made = sweep(pruner=MEDIAN, n_trials=1, config={"search": {"report_per": "iteration"}})
     assert report_all(made, runs, [[1.0, 3.0, 2.0]])[0].intermediate_values == {0: 1.0, 1: 3.0, 2: 2.0}
 
 
@@ -329,11 +329,11 @@ def drawn(sweep, number, count):
 def test_workers_and_resumed_sweeps_have_draws_of_their_own(sweep, sampler):
     node = {"_target_": f"optuna.samplers.{sampler}", "seed": 7}
     first = sweep(sampler=node)
-    draws = [drawn(first, 0, 8), drawn(first, 1, 8), drawn(sweep(sampler=node, begun=8), 0, 8)]
-    assert len({value for each in draws for value in each}) == 24
-    assert drawn(first, 0, 8) == draws[0], "and can be repeated"
+    bootstrap_resamples = [drawn(first, 0, 8), drawn(first, 1, 8), drawn(sweep(sampler=node, begun=8), 0, 8)]
+    assert len({value for each in bootstrap_resamples for value in each}) == 24
+    assert drawn(first, 0, 8) == bootstrap_resamples[0], "and can be repeated"
     other = sweep(sampler=node | {"seed": 8})
-    assert not set(drawn(other, 0, 8)) & set(draws[0])
+    assert not set(drawn(other, 0, 8)) & set(bootstrap_resamples[0])
 
 
 def draw_elsewhere(node):

@@ -88,7 +88,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory, crm: Crm) -> Run:
     from mlsys.train import train
 
     folder = tmp_path_factory.mktemp("tracked") / "outputs" / "day" / "run"
-    small = ["threads=1", "metrics.draws=10", "model.n_estimators=10", "split.folds=2", "features=minimal"]
+    small = [
+        "threads=1",
+        "metrics.bootstrap_resamples=10",
+        "model.n_estimators=10",
+        "split.folds=2",
+        "features=minimal",
+    ]
     config = compose_config([*crm.overrides, *small, "data.cache=false", "tracking=none", "tags=[baseline]"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLSYS_NO_TRACKING", "1")

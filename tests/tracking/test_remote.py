@@ -90,7 +90,7 @@ def test_the_best_of_those_that_ended(tmp_path):
     shelf = Shelf(*runs, one("lost", 0.0, "failed"), one("gone", 0.0, "pruned"), replace(one("bare"), numbers={}))
     gathered = gather_remote(shelf, [], top=3, cache=tmp_path)
     assert [candidate.name for candidate in gathered.candidates] == ["outputs/1", "outputs/2", "outputs/3"]
-    assert (gathered.sorted_by, gathered.tried) == ("log_loss", 5)
+    assert (gathered.sorted_by, gathered.selected_from) == ("log_loss", 5)
     assert {left.reason for left in gathered.left_out} == {"failed", "pruned"}
 
 

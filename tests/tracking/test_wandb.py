@@ -226,7 +226,7 @@ def test_a_search_is_one_group_to_be_sorted_by_its_objective(key, crm, tmp_path)
     small = [
         "features=minimal",
         "hydra.sweeper.pruner=null",
-        "metrics.draws=10",
+        "metrics.bootstrap_resamples=10",
         "search.folds=2",
         "search.holdout_folds=2",
     ]
@@ -252,7 +252,14 @@ def test_a_search_is_one_group_to_be_sorted_by_its_objective(key, crm, tmp_path)
 @pytest.mark.slow
 def test_training_ends_well_whatever_the_server_does(key, crm, tmp_path):
     key.die_at = "file_stream"
-    small = ["threads=1", "metrics.draws=10", "model=activity", "split.folds=2", "features=minimal", "seed=3"]
+    small = [
+        "threads=1",
+        "metrics.bootstrap_resamples=10",
+        "model=activity",
+        "split.folds=2",
+        "features=minimal",
+        "seed=3",
+    ]
     command = [sys.executable, "-m", "mlsys.train", *crm.overrides, *small, "tracking.finish_timeout=3"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=os.environ)
     assert done.returncode == 0, done.stderr

@@ -62,17 +62,6 @@ def worst(statuses: Iterable[Status]) -> Status:
     return max(statuses, key=_SEVERITY.index, default="pass")
 
 
-def many(number: int, noun: str) -> str:
-    """Count things.
-
-    Examples
-    --------
-    >>> many(1, "feature"), many(2, "feature")
-    ('1 feature', '2 features')
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def listed(names: Sequence[str]) -> str:
     """Name the first few, and how many more there are.
 

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.evaluation.audit.check import AuditCheck, many
+from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.ranking import roc_auc_error
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.ranking import tie_groups
+from mlsys.text import counted
 
 NAME = "duplicates"
 ENOUGH_POSITIVES = 10
@@ -91,9 +92,9 @@ def _copies(subject: AuditSubject, columns: Sequence[Hashes]) -> AuditCheck | No
     if share <= limit:
         return None
     message = (
-        f"{copies.sum():,} of {many(len(copies), 'test row')} ({share:.1%}) are exact copies of a training row, label "
-        "included: the model is asked what it has been told, so its numbers are too good. Remove the copies, or name "
-        "in data.group what they have in common, so that they stay on one side of the split."
+        f"{copies.sum():,} of {counted(len(copies), 'test row')} ({share:.1%}) are exact copies of a training row, "
+        "label included: the model is asked what it has been told, so its numbers are too good. Remove the copies, "
+        "or name in data.group what they have in common, so that they stay on one side of the split."
     )
     return AuditCheck(NAME, "warn", share, limit, message)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlsys.evaluation.audit.check import AuditCheck, many
+from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.splits import Fold
+from mlsys.text import counted
 
 NAME = "embargo"
 
@@ -19,7 +20,7 @@ def embargo(subject: AuditSubject) -> AuditCheck:
     unfinished = sum(int((~subject.complete[fold.train]).sum()) for fold in subject.folds)
     if unfinished:
         message = (
-            f"Folds train on {many(unfinished, 'row')} whose label window reaches past the data's end: who converts "
+            f"Folds train on {counted(unfinished, 'row')} whose label window reaches past the data's end: who converts "
             "later was learned as not converting. Train on rows with label_complete only."
         )
         return AuditCheck(NAME, "fail", unfinished, 0, message)
@@ -32,7 +33,7 @@ def embargo(subject: AuditSubject) -> AuditCheck:
         message = f"In every fold, each training row's {window} ends by the first test as-of. Nothing to do."
         return AuditCheck(NAME, "pass", 0, 0, message)
     fold = subject.folds[worst]
-    found = f"In fold {fold.number}, {late[worst]:,} of {many(len(fold.train), 'training row')} have a {window}"
+    found = f"In fold {fold.number}, {late[worst]:,} of {counted(len(fold.train), 'training row')} have a {window}"
     if subject.is_blind_to_time and not subject.horizon_days:
         message = (
             f"{found} after that of the first test row, because the split is blind to time: the model learns from rows "

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.evaluation.audit.check import AuditCheck, listed, many
+from mlsys.evaluation.audit.check import AuditCheck, listed
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.features.base import FeatureInfo
+from mlsys.text import counted
 
 NAME = "forbidden_columns"
 # With fewer positive rows any flag may happen to equal the label.
@@ -30,7 +31,7 @@ def forbidden_columns(subject: AuditSubject) -> AuditCheck:
         return AuditCheck(NAME, "pass", 0, 0, message)
     listing = listed([f"{name} ({why})" for name, why in reasons.items()])
     message = (
-        f"{many(len(reasons), 'feature')} that no model may see: {listing}. An id lets the model recognise rows, an "
+        f"{counted(len(reasons), 'feature')} that no model may see: {listing}. An id lets the model recognise rows, an "
         "outcome column tells it the answer. Leave them out of the features (data.drop, or the block that makes them)."
     )
     return AuditCheck(NAME, "fail", len(reasons), 0, message)

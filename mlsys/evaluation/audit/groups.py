@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlsys.evaluation.audit.check import AuditCheck, listed, many
+from mlsys.evaluation.audit.check import AuditCheck, listed
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.splits import Rows
+from mlsys.text import counted
 
 NAME = "groups"
 
@@ -25,9 +26,9 @@ def groups(subject: AuditSubject) -> AuditCheck:
     _, first = np.unique(subject.groups, return_index=True)
     names = [str(name) for name in subject.panel.frame["group"].iloc[first[shared[worst]]]]
     message = (
-        f"In fold {worst}, {many(count, 'group')} with rows in both training and test ({listed(names)}): the model can "
-        "recognise them instead of learning what they have in common. Use split=group_kfold, and name what must stay "
-        "together in data.group."
+        f"In fold {worst}, {counted(count, 'group')} with rows in both training and test ({listed(names)}): the "
+        "model can recognise them instead of learning what they have in common. Use split=group_kfold, and name "
+        "what must stay together in data.group."
     )
     return AuditCheck(NAME, "fail", count, 0, message)
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-from mlsys.evaluation.audit.check import AuditCheck, listed, many
+from mlsys.evaluation.audit.check import AuditCheck, listed
 from mlsys.evaluation.audit.subject import AuditSubject
+from mlsys.text import counted
 
 NAME = "missingness"
 # Chance that any column of a table raises the alarm although all are missing at random.
@@ -37,7 +38,7 @@ def missingness(subject: AuditSubject, *, limit: float) -> AuditCheck:
     """
     columns = _columns(subject)
     events = len(subject.panel.names) - sum(len(features) for features in columns.values())
-    aside = f" Not compared: {many(events, 'event feature')}, missing where nothing happened." if events else ""
+    aside = f" Not compared: {counted(events, 'event feature')}, missing where nothing happened." if events else ""
     positive, other = subject.complete & subject.labels, subject.complete & ~subject.labels
     if not columns:
         return AuditCheck.not_applicable(NAME, "no feature comes from a column that somebody fills in." + aside)
@@ -54,9 +55,9 @@ def missingness(subject: AuditSubject, *, limit: float) -> AuditCheck:
         message = f"No column's missing rate differs clearly between positive and other rows; the largest gap: {rates}."
         return AuditCheck(NAME, "pass", gaps[ranked[0]], limit, f"{message} Nothing to do.{aside}")
     message = (
-        f"Missing rates differ between positive and other rows in {many(len(found), 'column')}: {rates}. A field that "
-        "is filled in after the outcome leaks it. Find out when it is filled in; if after the as-of, leave it out or "
-        "use its values as they were then."
+        f"Missing rates differ between positive and other rows in {counted(len(found), 'column')}: {rates}. A field "
+        "that is filled in after the outcome leaks it. Find out when it is filled in; if after the as-of, leave it "
+        "out or use its values as they were then."
     )
     return AuditCheck(NAME, "warn", gaps[found[0]], limit, message + aside)
 

@@ -35,7 +35,7 @@ def run_audit(subject: AuditSubject, config: AuditConfig) -> dict[str, Any]:
     dict
         The content of audit.json: ``status``, which is that of the worst check, and ``checks``.
     """
-    limits = config.limits
+    limits = config.thresholds
     checks: list[AuditCheck] = [
         time_travel(subject, sample=config.sample),
         embargo(subject),

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.evaluation.audit.check import AuditCheck, Status, listed, many
+from mlsys.evaluation.audit.check import AuditCheck, Status, listed
 from mlsys.evaluation.audit.ranking import best_roc_auc
 from mlsys.evaluation.audit.subject import AuditSubject
+from mlsys.text import counted
 
 NAME = "single_feature"
 MARGIN = 0.03
@@ -50,7 +51,8 @@ def single_feature(subject: AuditSubject, *, limit: float) -> AuditCheck:
     message = (
         f"Ranking the test rows almost perfectly alone (ROC-AUC): {names}. Such a column is mostly the outcome in "
         "disguise, or was filled in after it. Find out when its values become known, and drop it if that is after the "
-        "as-of." + (f" With {many(int(positive.sum()), 'positive test row')} only it may also be luck." if few else "")
+        "as-of."
+        + (f" With {counted(int(positive.sum()), 'positive test row')} only it may also be luck." if few else "")
     )
     return AuditCheck(NAME, status, round(best, 6), limit, message)
 

@@ -7,9 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.data.rebuild import Rebuild
-from mlsys.evaluation.audit.check import AuditCheck, listed, many
+from mlsys.evaluation.audit.check import AuditCheck, listed
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.splits import Rows
+from mlsys.text import counted
 
 NAME = "time_travel"
 
@@ -38,14 +39,15 @@ def time_travel(subject: AuditSubject, *, sample: int) -> AuditCheck:
     moved = list(dict.fromkeys([*moved, *rebuild.outcome_readers]))
     if moved:
         message = (
-            f"{len(moved)} of {many(len(subject.panel.names), 'feature')} moved when all that lies after the as-of was "
-            f"altered, or read the outcome: {listed(moved)}. What sees the future makes every number of this run too "
-            "good. Compute it from visible events only (an EventBlock sees no others), or leave the block out."
+            f"{len(moved)} of {counted(len(subject.panel.names), 'feature')} moved when all that lies after the "
+            f"as-of was altered, or read the outcome: {listed(moved)}. What sees the future makes every number of "
+            "this run too good. Compute it from visible events only (an EventBlock sees no others), or leave the "
+            "block out."
         )
         return AuditCheck(NAME, "fail", len(moved), 0, message)
     undated = rebuild.snapshot_features
     message = (
-        f"No feature moved when {many(len(rows), 'panel row')} were rebuilt with all later events and outcomes "
+        f"No feature moved when {counted(len(rows), 'panel row')} were rebuilt with all later events and outcomes "
         "altered. Nothing to do."
     )
     if undated:

@@ -94,7 +94,7 @@ class Gathered:
     candidates: list[Candidate]
     left_out: list[LeftOut] = field(default_factory=list)
     sorted_by: str | None = None
-    tried: int = 0
+    selected_from: int = 0
 
 
 def gather(
@@ -128,7 +128,7 @@ def gather(
     _check_number(found, names)
     short = short_names([run.path for run in found.runs])
     candidates = [candidate(run, name, root) for run, name in zip(found.runs, short, strict=True)]
-    return Gathered(candidates, found.left_out, found.sorted_by, found.tried)
+    return Gathered(candidates, found.left_out, found.sorted_by, found.selected_from)
 
 
 class _Finder:
@@ -138,7 +138,7 @@ class _Finder:
         self.runs: list[Run] = []
         self.left_out: list[LeftOut] = []
         self.sorted_by: str | None = None
-        self.tried = 0
+        self.selected_from = 0
         self._root, self._index, self._top = root, index, top
 
     def add(self, name: str) -> None:
@@ -168,7 +168,7 @@ class _Finder:
                 self._leave_out(row.path, _reason(row), named=False)
         metric = _objective(usable)
         if not self.runs:
-            self.sorted_by, self.tried = metric, len(usable)
+            self.sorted_by, self.selected_from = metric, len(usable)
         taken = 0
         for row in _best_first(usable, metric):
             if taken == self._top:

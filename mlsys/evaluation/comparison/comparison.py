@@ -20,7 +20,7 @@ from mlsys.evaluation.metric_table import greater_is_better, metric_names, split
 from mlsys.evaluation.metrics import Entry, ScoreComparison, compare_scores
 from mlsys.runs.config_diff import differing_keys
 
-DRAWS = 1000  # of the bootstrap, where the reference has none of its own
+DEFAULT_RESAMPLES = 1000  # of the bootstrap, where the reference has none of its own
 KEYS = string.ascii_uppercase
 
 
@@ -28,14 +28,21 @@ KEYS = string.ascii_uppercase
 class MetricSettings:
     """How metrics are measured: list lengths, and the bootstrap."""
 
-    at: list[int]
-    draws: int
+    top_k: list[int]
+    bootstrap_resamples: int
     seed: int
     confidence: float
 
     def __call__(self, rows: pd.DataFrame, scores: Sequence[str]) -> dict[str, ScoreComparison]:
         """Measure scores beside the first of them."""
-        return compare_scores(rows, scores, at=self.at, draws=self.draws, seed=self.seed, confidence=self.confidence)
+        return compare_scores(
+            rows,
+            scores,
+            top_k=self.top_k,
+            bootstrap_resamples=self.bootstrap_resamples,
+            seed=self.seed,
+            confidence=self.confidence,
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class Comparison:
         Config keys that differ, with each run's value.
     agreements : dict of (int, int) to Agreement
         For each two runs that share rows and can be compared.
-    at : list of int
+    top_k : list of int
         The list lengths k.
     common : dict of int to ndarray of int
         For each run that can be compared, the rows that all such runs share; empty where there are none.
@@ -105,11 +112,11 @@ class Comparison:
     headline: list[str]
     settings: dict[str, list[Any]]
     agreements: dict[tuple[int, int], Agreement]
-    at: list[int]
+    top_k: list[int]
     common: Mapping[int, IntArray]
     sorted_by: str | None
-    tried: int
-    draws: int
+    selected_from: int
+    bootstrap_resamples: int
     confidence: float
 
     @property
@@ -137,8 +144,8 @@ class Comparison:
                 for (first, second), found in self.agreements.items()
             ],
             "sorted_by": self.sorted_by,
-            "tried": self.tried,
-            "draws": self.draws,
+            "selected_from": self.selected_from,
+            "bootstrap_resamples": self.bootstrap_resamples,
             "confidence": self.confidence,
         }
 
@@ -154,18 +161,18 @@ class Comparison:
         ]
 
 
-def compare(gathered: Gathered, *, draws: int | None = None) -> Comparison:
+def compare(gathered: Gathered, *, bootstrap_resamples: int | None = None) -> Comparison:
     """Compare runs with the first of them.
 
     Parameters
     ----------
     gathered : Gathered
         At least two candidates.
-    draws : int, optional
+    bootstrap_resamples : int, optional
         Samples of the bootstrap clustered on entity; by default as many as the reference's own config says.
     """
     candidates = gathered.candidates
-    measure = _measuring(candidates, draws)
+    measure = _measuring(candidates, bootstrap_resamples)
     known = [index for index, candidate in enumerate(candidates) if candidate.predictions is not None]
     place = {index: position for position, index in enumerate(known)}
     frames = [frame for candidate in candidates if (frame := candidate.predictions) is not None]
@@ -191,22 +198,26 @@ def compare(gathered: Gathered, *, draws: int | None = None) -> Comparison:
         metrics=metrics,
         headline=_headline(metrics),
         settings=differing_keys([candidate.config for candidate in candidates]),
-        agreements=_agreements(candidates, usable, alignment, place, measure.at),
-        at=measure.at,
+        agreements=_agreements(candidates, usable, alignment, place, measure.top_k),
+        top_k=measure.top_k,
         common=_common(usable, alignment, place),
         sorted_by=gathered.sorted_by,
-        tried=gathered.tried,
-        draws=measure.draws,
+        selected_from=gathered.selected_from,
+        bootstrap_resamples=measure.bootstrap_resamples,
         confidence=measure.confidence,
     )
 
 
-def _measuring(candidates: Sequence[Candidate], draws: int | None) -> MetricSettings:
+def _measuring(candidates: Sequence[Candidate], bootstrap_resamples: int | None) -> MetricSettings:
     config = candidates[0].config
     options = config.get("metrics") or {}
-    number = int(options.get("draws") or DRAWS) if draws is None else draws
-    at = sorted({k for candidate in candidates for k in _at(candidate.metrics)})
-    return MetricSettings(at, number, int(config.get("seed") or 0), float(options.get("confidence") or 0.95))
+    number = (
+        int(options.get("bootstrap_resamples") or DEFAULT_RESAMPLES)
+        if bootstrap_resamples is None
+        else bootstrap_resamples
+    )
+    top_k = sorted({k for candidate in candidates for k in _at(candidate.metrics)})
+    return MetricSettings(top_k, number, int(config.get("seed") or 0), float(options.get("confidence") or 0.95))
 
 
 def _side_by_side(
@@ -250,7 +261,7 @@ def _metrics(candidate: Candidate, measure: MetricSettings, measured: ScoreCompa
     ``measured`` is what is known of all its rows already.
     """
     overall: dict[str, Entry] = {name: _entry(value) for name, value in candidate.metrics.get("overall", {}).items()}
-    wanted = [name for name in metric_names(measure.at) if bounds(overall.get(name)) is None]
+    wanted = [name for name in metric_names(measure.top_k) if bounds(overall.get(name)) is None]
     if candidate.predictions is None or not any(_can_be_measured(name, overall) for name in wanted):
         return overall
     found = measured or measure(candidate.predictions, ["probability"])["probability"]
@@ -298,7 +309,7 @@ def _agreements(
     usable: Sequence[int],
     alignment: Alignment | None,
     place: Mapping[int, int],
-    at: Sequence[int],
+    top_k: Sequence[int],
 ) -> dict[tuple[int, int], Agreement]:
     found = {}
     for first, second in combinations(usable, 2):
@@ -313,7 +324,7 @@ def _agreements(
             for rows, where in ((ours, shared.first), (theirs, shared.second))
         ]
         parts = [[column[fold == number] for number in np.unique(fold)] for column in scores]
-        found[first, second] = agreement(parts[0], parts[1], at)
+        found[first, second] = agreement(parts[0], parts[1], top_k)
     return found
 
 

@@ -34,14 +34,14 @@ class Agreement:
     correlation: float | None
 
 
-def agreement(first: Sequence[FloatArray], second: Sequence[FloatArray], at: Sequence[int]) -> Agreement:
+def agreement(first: Sequence[FloatArray], second: Sequence[FloatArray], top_k: Sequence[int]) -> Agreement:
     """Compare two rankings, fold by fold.
 
     Parameters
     ----------
     first, second : sequence of ndarray of float64, shape (rows,)
         For each fold the scores of the same rows, highest first.
-    at : sequence of int
+    top_k : sequence of int
         The list lengths k; one past the rows takes all of them.
 
     Notes
@@ -57,7 +57,7 @@ def agreement(first: Sequence[FloatArray], second: Sequence[FloatArray], at: Seq
     (0.5, 0.5, 0.2)
     """
     shared, jaccard, chance = {}, {}, {}
-    for k in at:
+    for k in top_k:
         lengths = [min(k, len(scores)) for scores in first]
         both = [
             float(_membership(one, size) @ _membership(other, size)) / size

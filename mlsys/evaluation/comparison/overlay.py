@@ -93,8 +93,8 @@ def draw_gain(figure: Figure, lines: Sequence[Line]) -> Words:
     """Draw the share of positives caught against the share contacted."""
     axes = plot_gain(figure, [line.series for line in lines], entities="entities", positives="positives")
     _add_legend(figure, axes, lines)
-    at = np.asarray([0.1])
-    return _words("Gain: caught by the first 10%", lines, lambda ranking: float(ranking.gain_at(at)[0]), percent)
+    top_k = np.asarray([0.1])
+    return _words("Gain: caught by the first 10%", lines, lambda ranking: float(ranking.gain_at(top_k)[0]), percent)
 
 
 def draw_precision_recall(figure: Figure, lines: Sequence[Line]) -> Words:
@@ -153,7 +153,7 @@ def _by_fold(line: Line, names: Sequence[str], metric: Callable[[Ranking], float
         places=[names.index(name) for name in line.folds],
         values=[metric(ranking) for ranking in line.folds.values()],
         style={**line.style, "marker": marker, "markersize": 4},
-        incomplete=[at for at, name in enumerate(line.folds) if name in line.incomplete] if marker else (),
+        incomplete=[top_k for top_k, name in enumerate(line.folds) if name in line.incomplete] if marker else (),
     )
 
 

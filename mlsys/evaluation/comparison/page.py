@@ -187,7 +187,7 @@ def _matrices(comparison: Comparison) -> Iterator[Matrix]:
     found = comparison.agreements
     if not found:
         return
-    for k in comparison.at:
+    for k in comparison.top_k:
         chance = next(iter(found.values())).chance[k]
         meaning = f"Share of the {k} ranked first by one that the other ranks first too; by chance {percent(chance)}."
         yield _matrix(comparison, f"The first {k}", meaning, {pair: each.shared[k] for pair, each in found.items()})

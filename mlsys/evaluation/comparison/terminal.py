@@ -110,12 +110,12 @@ def _settings(comparison: Comparison) -> Table:
 
 
 def _agreements(comparison: Comparison) -> Table:
-    columns = ["", *(f"first {k} in common" for k in comparison.at), "rank correlation"]
+    columns = ["", *(f"first {k} in common" for k in comparison.top_k), "rank correlation"]
     table = _table(f"Agreement with {comparison.reference.key}", *columns, right=columns[1:])
     for (first, second), found in comparison.agreements.items():
         if first == 0:
             correlation = "" if found.correlation is None else f"{found.correlation:.2f}"
-            shares = [f"{found.shared[k]:.0%} (chance {percent(found.chance[k])})" for k in comparison.at]
+            shares = [f"{found.shared[k]:.0%} (chance {percent(found.chance[k])})" for k in comparison.top_k]
             table.add_row(comparison.runs[second].key, *shares, correlation)
     return table
 

@@ -83,18 +83,18 @@ def _caveats(comparison: Comparison) -> Iterator[str]:
         others = " and ".join(f"{share:.0%}" for share in shares if share)
         yield f"Some runs recorded intervals of {others}, which stand beside those of {comparison.confidence:.0%}."
     compared = sum(run.verdict.level in ("fully", "partly") for run in comparison.runs)
-    if comparison.tried > 1 and comparison.sorted_by:
+    if comparison.selected_from > 1 and comparison.sorted_by:
         name = find_metric(comparison.sorted_by).in_a_sentence
         yield (
-            f"The first is the best of {comparison.tried} runs by {name}, on the rows that chose it: its lead is "
-            "partly luck, and smaller on new data."
+            f"The first is the best of {comparison.selected_from} runs by {name}, on the rows that chose it: its "
+            "lead is partly luck, and smaller on new data."
         )
     if compared > 2:
         yield (
             f"These are {compared} comparisons for each metric: of runs that are all alike, about one in twenty would "
             "still look different."
         )
-    if compared and not comparison.draws:
+    if compared and not comparison.bootstrap_resamples:
         yield "There are no intervals, since the bootstrap has no draws: which differences are luck cannot be told."
 
 

@@ -13,7 +13,7 @@ def trial_card(
     config: Numbers,
     objectives: Sequence[str],
     results: Sequence[FoldResult],
-    at: Sequence[int],
+    top_k: Sequence[int],
     pruned: PrunedError | None = None,
 ) -> str:
     """Write the card of a trial: what it was judged on, and that it has no model.
@@ -25,14 +25,14 @@ def trial_card(
     objectives : sequence of str
     results : sequence of FoldResult
         Of the folds that were fitted.
-    at : sequence of int
+    top_k : sequence of int
         The list lengths k of the top-k metrics.
     pruned : PrunedError, optional
         Why the trial was given up.
     """
     choices = config["choices"]
     rows = [
-        (str(result.fold.number), result.fold.as_of, mean_objectives([result], objectives, at)) for result in results
+        (str(result.fold.number), result.fold.as_of, mean_objectives([result], objectives, top_k)) for result in results
     ]
     head = f"| fold | as-of | {' | '.join(objectives)} |\n| --- | --- |{' --- |' * len(objectives)}\n"
     table = "".join(

@@ -61,7 +61,7 @@ def _calibrated(metrics: Numbers) -> Iterable[str]:
 def _searched(config: Numbers) -> Iterable[str]:
     """Say how many configurations this one was chosen from: the best of many is better than it will do."""
     search = config.get("search") or {}
-    tried, objective = search.get("tried"), config.get("objective", [])
+    tried, objective = search.get("selected_from"), config.get("objective", [])
     if not tried:
         return
     names = [objective] if isinstance(objective, str) else objective

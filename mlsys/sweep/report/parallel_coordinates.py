@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial
 
 from mlsys.evaluation.report.canvas import CHANCE, MODEL, WIDTH, Words, name_lines, shorten
-from mlsys.sweep.analysis import Parameter, SweepAnalysis, count_trials, plain
+from mlsys.sweep.analysis import Parameter, SweepAnalysis, plain
+from mlsys.text import counted
 
 WIDE = 9.0  # inches: as wide as the page
 MOST_AXES, MOST_BRANCHES, MOST_LINES = 12, 8, 500
@@ -48,7 +49,7 @@ def draw_parallel(
     if len(others):
         axes.plot([], [], color=CHANCE, linewidth=2, label="others")
     name_lines(figure, axes)
-    title = f"{count_trials(len(trials))}{' with ' + condition if condition else ''}"
+    title = f"{counted(len(trials), 'trial')}{' with ' + condition if condition else ''}"
     ranges = [f"{each.label} {found.where(each, trials)}" for each in parameters]
     best = f"Of {found.top_name}: {'; '.join(ranges)}." if is_top.any() else "None of the best is among them."
     return Words(title, f"Parallel coordinates of {title}. {best}")

@@ -32,8 +32,9 @@ from mlsys.evaluation.report.canvas import (
     render_png,
     shorten,
 )
-from mlsys.sweep.analysis import Importances, Parameter, SweepAnalysis, count_trials, plain
+from mlsys.sweep.analysis import Importances, Parameter, SweepAnalysis, plain
 from mlsys.sweep.report.parallel_coordinates import draw_parallel, drawn_branches, jitter
+from mlsys.text import counted
 
 NARROW = 3.5  # inches: three pictures beside each other
 LIFT = 9  # points from an axis to its name: above a number at its very end
@@ -83,11 +84,11 @@ def draw_history(figure: Figure, found: SweepAnalysis) -> Words:
     name, value = found.objectives[0], f"{best.values[0]:.5g}"
     title = f"Best {name} {value}, in trial {best.number}"
     if len(found.objectives) > 1:
-        title = f"{count_trials(len(found.front))} on the Pareto front, of {len(found.complete)} complete"
+        title = f"{counted(len(found.front), 'trial')} on the Pareto front, of {len(found.complete)} complete"
     improved = int((np.diff(np.minimum.accumulate(found.losses[:, 0])) < 0).sum())
     return Words(
         title,
-        f"Optimisation history: {count_trials(len(found.complete))} complete, {len(found.pruned)} pruned, "
+        f"Optimisation history: {counted(len(found.complete), 'trial')} complete, {len(found.pruned)} pruned, "
         f"{len(found.failed)} failed. Best {name} {value}, in trial {best.number}; the best so far changed "
         f"{improved} times after the first trial.",
     )
@@ -116,7 +117,7 @@ def draw_slice(figure: Figure, found: SweepAnalysis, parameter: Parameter) -> Wo
     title = f"{parameter.label}, best: {where}"
     return Words(
         title if tops and len(title) <= LONG else parameter.label,
-        f"{parameter.label}, searched as {parameter.describe()}, in {count_trials(len(trials))}. "
+        f"{parameter.label}, searched as {parameter.describe()}, in {counted(len(trials), 'trial')}. "
         + (f"Of {found.top_name}: {where}." if tops else "None of the best trials has it."),
     )
 
@@ -143,7 +144,7 @@ def draw_pareto(figure: Figure, found: SweepAnalysis, pair: tuple[int, int]) -> 
     ends = "; ".join(f"{plain(row[across])} and {plain(row[up])}" for row in (front[0], front[-1]))
     return Words(
         f"{names[0]} against {names[1]}",
-        f"Pareto front of {names[0]} and {names[1]}: {count_trials(len(front))} of {len(found.complete)}, from {ends}.",
+        f"Pareto front of {names[0]} and {names[1]}: {counted(len(front), 'trial')} of {len(found.complete)}, from {ends}.",
     )
 
 

@@ -13,11 +13,12 @@ from mlsys.evaluation.formats import bounds, count, point
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.redaction import without_password
 from mlsys.runs import Run
-from mlsys.sweep.analysis import Parameter, SweepAnalysis, count_trials, plain
+from mlsys.sweep.analysis import Parameter, SweepAnalysis, plain
 from mlsys.sweep.commands import dashboard_command, resume_command
 from mlsys.sweep.report.leaderboard import Link, Row, leaderboard, link_to
 from mlsys.sweep.report.verdict import objective_text, verdict
 from mlsys.sweep.trials import reasons
+from mlsys.text import counted
 
 if TYPE_CHECKING:
     from mlsys.sweep.results import SweepResults
@@ -45,7 +46,7 @@ class Winner:
     """
 
     number: int
-    tried: int | None
+    selected_from: int | None
     page: str
     overall: dict[str, Any]
     holdout_folds: int
@@ -116,7 +117,7 @@ def winner_of(results: SweepResults) -> Winner | None:
     except RunError:  # of another program than ours
         return Winner(number, None, page, {}, 0)
     search = run.config.get("search") or {}
-    return Winner(number, search.get("tried"), page, run.metrics["overall"], search.get("holdout_folds", 0))
+    return Winner(number, search.get("selected_from"), page, run.metrics["overall"], search.get("holdout_folds", 0))
 
 
 def _choice(results: SweepResults, group: str) -> str | None:
@@ -143,7 +144,7 @@ def _lead(results: SweepResults) -> str:
         for name, direction in zip(found.objectives, found.directions, strict=True)
     ]
     over = f", each a mean over {count(folds)} folds" if folds else ""
-    return f"{count_trials(len(found.trials))} looked for {' and '.join(aims)}{over}."
+    return f"{counted(len(found.trials), 'trial')} looked for {' and '.join(aims)}{over}."
 
 
 def _tiles(results: SweepResults, winner: Winner | None) -> Iterator[tuple[str, str, str]]:
@@ -168,12 +169,12 @@ def _tiles(results: SweepResults, winner: Winner | None) -> Iterator[tuple[str, 
 
 
 def _caveats(results: SweepResults, winner: Winner | None) -> Iterator[str]:
-    found, tried = results.findings, len(results.findings.trials)
+    found, selected_from = results.findings, len(results.findings.trials)
     if results.best is not None:
         yield (
-            f"The best of {count(tried)} is chosen for its luck, too: on new data expect it to be worse than here, and "
-            "the more so the more trials there were."
-            if tried > 1
+            f"The best of {count(selected_from)} trials was partly lucky: on new data expect it to do worse. The more "
+            "trials, the larger this effect."
+            if selected_from > 1
             else "One trial is no search."
         )
         yield from _honest_number(results, winner)
@@ -205,7 +206,7 @@ def _honest_number(results: SweepResults, winner: Winner | None) -> Iterator[str
         yield "No folds were held out, so no number here is free of that. search.holdout_folds holds some out."
     if winner is not None and results.best is not None and winner.number != results.best.number:
         yield (
-            f"“best” is trial {winner.number} still, which won among the first {count(winner.tried)} trials. It is "
+            f"“best” is still trial {winner.number}, the best of the first {count(winner.selected_from)} trials. It is "
             "replaced when all trials are finished."
         )
 

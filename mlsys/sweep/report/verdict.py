@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from mlsys.evaluation.formats import count
 from mlsys.evaluation.metric_table import find_metric
-from mlsys.sweep.analysis import SweepAnalysis, count_trials
+from mlsys.sweep.analysis import SweepAnalysis
 from mlsys.sweep.checks import UNNAMED
 from mlsys.sweep.report.durations import duration_text, elapsed_seconds, trial_seconds
 from mlsys.sweep.trials import short
+from mlsys.text import counted
 
 if TYPE_CHECKING:
     from mlsys.sweep.results import SweepResults
@@ -32,7 +33,7 @@ def verdict(results: SweepResults) -> Iterator[str]:
     elif len(found.objectives) > 1:
         first = objective_text(found.objectives[0])
         yield (
-            f"{count_trials(len(found.front))} on the Pareto front: no other trial beats one of these in every "
+            f"{counted(len(found.front), 'trial')} on the Pareto front: no other trial beats one of these in every "
             f"objective. Which of them is best is yours to choose; “best” is the first by {first}, trial {best.number}."
         )
     else:

@@ -1,6 +1,7 @@
 import pytest
 
-from mlsys.evaluation.audit.check import AuditCheck, listed, many, worst
+from mlsys.evaluation.audit.check import AuditCheck, listed, worst
+from mlsys.text import counted
 
 
 @pytest.mark.parametrize(
@@ -28,4 +29,4 @@ def test_long_lists_are_cut():
 
 
 def test_many():
-    assert [many(0, "row"), many(1, "row"), many(1234, "row")] == ["0 rows", "1 row", "1,234 rows"]
+    assert [counted(0, "row"), counted(1, "row"), counted(1234, "row")] == ["0 rows", "1 row", "1,234 rows"]

@@ -41,7 +41,7 @@ def config(**changes: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "data": {"kind": "events", "name": "demo", "url": None, "horizon_days": 30, "outcome": {"time": "CLOSEDATE"}},
         "model": {"_target_": "xgboost.XGBClassifier", "max_depth": 3},
-        "metrics": {"at": [5, 10], "draws": 40, "confidence": 0.95},
+        "metrics": {"top_k": [5, 10], "bootstrap_resamples": 40, "confidence": 0.95},
         "objective": "log_loss",
         "seed": 3,
         "choices": {"model": "xgboost", "data": "demo", "sampler": "none"},
@@ -66,7 +66,9 @@ def write() -> Callable[..., Run]:
         writer.write_text("config.yaml", yaml.safe_dump(settings, sort_keys=False))
         if status in ("complete", "trial"):
             rows = predictions(1.5) if rows is None else rows
-            options = settings["metrics"] | {"draws": 0 if status == "trial" else settings["metrics"]["draws"]}
+            options = settings["metrics"] | {
+                "bootstrap_resamples": 0 if status == "trial" else settings["metrics"]["bootstrap_resamples"]
+            }
             writer.write_json("metrics.json", evaluate(rows, **options, seed=3))
             writer.write_parquet("predictions.parquet", rows)
         if status == "complete":

@@ -32,7 +32,7 @@ def sweep(tmp_path, write):
     write(folder / "4", status="failed")
     (folder / "5").mkdir()
     (folder / "5" / "config.yaml").write_text("choices: {model: xgboost}\n")
-    write(folder / "refit" / "6" / "1", **{"search.tried": 6})
+    write(folder / "refit" / "6" / "1", **{"search.selected_from": 6})
     (folder / "best").symlink_to("refit/6/1")
     return folder
 
@@ -40,7 +40,7 @@ def sweep(tmp_path, write):
 def test_a_sweep_is_its_trials_the_best_first(sweep, tmp_path, index):
     found = gather(["multirun/sweep"], root=tmp_path, index=index)
     assert [one.name for one in found.candidates] == ["1", "2", "0"]
-    assert (found.sorted_by, found.tried) == ("log_loss", 3)
+    assert (found.sorted_by, found.selected_from) == ("log_loss", 3)
     reasons = {left.path.rpartition("/sweep/")[2]: left.reason for left in found.left_out}
     assert set(reasons) == {"3", "4", "5", "refit/6/1"}
     assert reasons["3"].startswith("pruned")
@@ -104,7 +104,7 @@ def test_too_few_are_wrong_usage_or_an_error_that_says_why(pair, tmp_path, index
 def test_too_many_are_wrong_usage(tmp_path, write, index):
     rows = predictions(1.0, entities=20)
     for number in range(21):
-        write(tmp_path / "a" / str(number), rows, **{"metrics.draws": 0})
+        write(tmp_path / "a" / str(number), rows, **{"metrics.bootstrap_resamples": 0})
     with pytest.raises(ConfigError, match="21 runs"):
         gather(["a"], top=21, root=tmp_path, index=index)
     assert len(gather(["a"], top=20, root=tmp_path, index=index).candidates) == 20

@@ -23,11 +23,11 @@ def compared(pair, tmp_path_factory):
     return compare(gather(["good", "poor"], root=pair, index=RunIndex(tmp_path_factory.mktemp("i") / "index")))
 
 
-def slowly(ours, theirs, score, *, draws, seed):
+def slowly(ours, theirs, score, *, bootstrap_resamples, seed):
     """The paired bootstrap clustered on entity, one draw and one fold after another, rows really replicated."""
     ids = np.sort(ours["id"].unique())
     both = ours.merge(theirs[["id", "as_of", "probability"]], on=["id", "as_of"], suffixes=("", "_other"))
-    picks = np.random.default_rng(seed).integers(0, len(ids), size=(draws, len(ids)))
+    picks = np.random.default_rng(seed).integers(0, len(ids), size=(bootstrap_resamples, len(ids)))
     differences = []
     for pick in picks:
         rows = pd.DataFrame({"id": ids[pick]}).merge(both, on="id")
@@ -47,7 +47,7 @@ SCORES = {"roc_auc": roc_auc_score, "average_precision": average_precision_score
 @pytest.mark.parametrize("name", SCORES)
 def test_differences_are_those_of_the_slow_loop(compared, name):
     ours, theirs = (run.candidate.predictions for run in compared.runs)
-    low, high = slowly(ours, theirs, SCORES[name], draws=40, seed=3)
+    low, high = slowly(ours, theirs, SCORES[name], bootstrap_resamples=40, seed=3)
     found = compared.runs[1].difference[name]
     assert (found["low"], found["high"]) == pytest.approx((low, high), abs=1e-12)
 
@@ -86,9 +86,9 @@ def test_a_run_against_itself_differs_by_nothing(tmp_path, write, index):
 
 def test_trials_get_intervals_and_other_lengths_are_measured(tmp_path, write, index):
     write(tmp_path / "run", predictions(2.0))
-    write(tmp_path / "trial", predictions(1.0), status="trial", **{"metrics.at": [20]})
+    write(tmp_path / "trial", predictions(1.0), status="trial", **{"metrics.top_k": [20]})
     found = compare(gather(["run", "trial"], root=tmp_path, index=index))
-    assert found.at == [5, 10, 20]
+    assert found.top_k == [5, 10, 20]
     for run in found.runs:
         assert {"precision@5", "precision@20"} <= run.metrics.keys()
         assert all(run.metrics["roc_auc"][end] is not None for end in ("low", "high"))
@@ -110,7 +110,7 @@ def test_agreement_is_of_the_shared_rows(compared):
 def test_twenty_runs(tmp_path, write, index):
     for number in range(20):
         rows = predictions(0.1 * number, entities=30, seed=number)
-        write(tmp_path / "grid" / str(number), rows, **{"metrics.draws": 10, "metrics.at": [5]})
+        write(tmp_path / "grid" / str(number), rows, **{"metrics.bootstrap_resamples": 10, "metrics.top_k": [5]})
     found = compare(gather(["grid"], top=20, root=tmp_path, index=index))
     assert [run.key for run in found.runs] == list("ABCDEFGHIJKLMNOPQRST")
     assert all(run.difference for run in found.runs[1:])
@@ -143,7 +143,7 @@ def test_the_best_of_a_sweep_is_said_to_be_lucky(tmp_path, write, index):
 
 
 def test_no_draws_leave_no_verdict(pair, index):
-    found = compare(gather(["good", "poor"], root=pair, index=index), draws=0)
+    found = compare(gather(["good", "poor"], root=pair, index=index), bootstrap_resamples=0)
     assert found.runs[1].difference["roc_auc"] | {"value": 0} == {"value": 0, "low": None, "high": None}
     assert found.runs[1].better("roc_auc") == ""
     assert any("bootstrap has no draws" in each for each in caveats(found))

@@ -51,7 +51,7 @@ def test_the_page_repeats(html, pair, index):
 def test_many_runs_not_comparable_and_left_out(tmp_path, write, index):
     for number in range(9):
         rows = predictions(0.3 * number, entities=40, seed=number)
-        write(tmp_path / "grid" / f"a-rather-long-name-{number}", rows, **{"metrics.draws": 10})
+        write(tmp_path / "grid" / f"a-rather-long-name-{number}", rows, **{"metrics.bootstrap_resamples": 10})
     write(tmp_path / "grid" / "other", predictions(1.0, as_ofs=(None,)), fingerprint="0" * 64)
     write(tmp_path / "grid" / "failed", status="failed")
     html = render_page(compare(gather(["grid"], root=tmp_path, index=index)))

@@ -35,7 +35,7 @@ def test_a_repeated_id_is_certain_only_where_all_rows_are_alike():
 def test_common_rows_are_those_of_all(ids):
     frames = [frame(each) for each in ids]
     common = Alignment(frames).common(range(len(ids)))
-    found = [[each[at] for at in where] for each, where in zip(ids, common, strict=True)]
+    found = [[each[top_k] for top_k in where] for each, where in zip(ids, common, strict=True)]
     assert all(each == found[0] for each in found)
     assert sorted(found[0]) == sorted(set.intersection(*map(set, ids)))
 

@@ -59,7 +59,7 @@ class Source:
 
 @pytest.fixture(scope="module")
 def run(crm, tmp_path_factory):
-    quick = ["model=logistic", "metrics.draws=0", "split.folds=2", "audit.sample=5", "threads=2"]
+    quick = ["model=logistic", "metrics.bootstrap_resamples=0", "split.folds=2", "audit.sample=5", "threads=2"]
     config = compose_config([*crm.overrides, *quick])
     folder = tmp_path_factory.mktemp("features") / "run"
     train(prepare(OmegaConf.create(config.to_dict())), folder, [])
@@ -353,8 +353,8 @@ b ,2020-02-12,,4,1,1
 """,
 }
 SHOP_BLOCKS = {
-    "totals": {"_target_": "mlsys.features.Windows", "of": ["actions", "users_y"], "windows": [7]},
-    "recency": {"_target_": "mlsys.features.Recency", "of": ["actions"]},
+    "totals": {"_target_": "mlsys.features.Windows", "measures": ["actions", "users_y"], "windows": [7]},
+    "recency": {"_target_": "mlsys.features.Recency", "measures": ["actions"]},
     "plan": {"_target_": "mlsys.features.Industry", "attribute": "plan"},
     "score": {"_target_": "mlsys.features.WebRank", "attribute": "score"},
     "vip": {"_target_": "mlsys.features.EmployeeRange", "attribute": "vip"},

@@ -13,7 +13,7 @@ SECONDS = 0.5
 
 @pytest.fixture(scope="module")
 def service(start, run, tmp_path_factory):
-    with start(tmp_path_factory.mktemp("heads"), run.path, "--batch-workers", 0, "--body-seconds", SECONDS) as service:
+    with start(tmp_path_factory.mktemp("heads"), run.path, "--batch-workers", 0, "--body-timeout", SECONDS) as service:
         service.port = int(service.url.rpartition(":")[2])
         yield service
 
@@ -63,7 +63,7 @@ def test_a_head_without_an_end_is_cut_off(service, what):
 
 def test_a_large_head_is_refused_and_a_usual_one_is_not(service):
     ((status, headers, body),) = answers(service, FIRST, b"x-long: " + b"a" * 70_000)
-    assert (status, body["error"], headers["connection"]) == (431, "head_too_large", "close")
+    assert (status, body["error"], headers["connection"]) == (431, "headers_too_large", "close")
     assert body["request_id"] == headers["x-request-id"]
     ((status, *_),) = answers(service, request(x_long="a" * 30_000))
     assert status == 200

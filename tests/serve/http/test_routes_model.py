@@ -53,7 +53,7 @@ def test_a_plain_word_as_shadow_is_an_alias_of_the_served_name():
 
 
 def test_the_watch_asks_for_another_model_only_when_the_alias_moves(registry, tmp_path, caplog):
-    settings = Settings(run=REFERENCE, registry=str(registry.root), follow=True, follow_seconds=1e-9)
+    settings = Settings(run=REFERENCE, registry=str(registry.root), follow=True, poll_interval=1e-9)
     control, models = SharedState(tmp_path), find_models(settings)
     control.want(models)
     watch = AliasWatcher(settings, control, models)

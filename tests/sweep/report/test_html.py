@@ -278,7 +278,7 @@ def test_the_winner_is_shown_with_what_nobody_had_looked_at(tmp_path, monkeypatc
     (refit / "report.html").touch()
     link(tmp_path / "sweep", refit)
     run = SimpleNamespace(
-        config={"search": {"tried": 12, "holdout_folds": held_out}},
+        config={"search": {"selected_from": 12, "holdout_folds": held_out}},
         metrics={"overall": {"log_loss": {"value": 0.0199, "low": 0.0151, "high": 0.0243}}},
     )
     monkeypatch.setattr(summary.Run, "open", lambda *_, **__: run)
@@ -296,7 +296,7 @@ def test_a_winner_of_fewer_trials_is_not_taken_for_the_best(tmp_path, monkeypatc
     refit = tmp_path / "sweep" / "refit" / "4" / str(other.number)
     refit.mkdir(parents=True)
     link(tmp_path / "sweep", refit)
-    run = SimpleNamespace(config={"search": {"tried": 4, "holdout_folds": 6}}, metrics={"overall": {}})
+    run = SimpleNamespace(config={"search": {"selected_from": 4, "holdout_folds": 6}}, metrics={"overall": {}})
     monkeypatch.setattr(summary.Run, "open", lambda *_, **__: run)
     words = Page(render_sweep(results)).words
     assert f"“best” is trial {other.number} still, which won among the first 4 trials." in words

@@ -1,0 +1,46 @@
+"""Counts and lists in generated sentences, with the right grammar for 0, 1 and more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun.
+
+    Parameters
+    ----------
+    number : int
+    noun : str
+        In the singular.
+    plural : str, optional
+        The plural where it is not the noun with an s.
+
+    Examples
+    --------
+    >>> counted(0, "trial"), counted(1, "trial"), counted(1200, "trial"), counted(2, "entry", "entries")
+    ('0 trials', '1 trial', '1,200 trials', '2 entries')
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def is_or_are(number: int) -> str:
+    """Return the verb that agrees with a number.
+
+    Examples
+    --------
+    >>> is_or_are(0), is_or_are(1), is_or_are(2)
+    ('are', 'is', 'are')
+    """
+    return "is" if number == 1 else "are"
+
+
+def joined(items: Sequence[str], conjunction: str = "and") -> str:
+    """Return items as a list in a sentence.
+
+    Examples
+    --------
+    >>> joined(["a"]), joined(["a", "b"]), joined(["a", "b", "c"], "or")
+    ('a', 'a and b', 'a, b or c')
+    """
+    return f" {conjunction} ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
