@@ -12,6 +12,7 @@ import pytest
 
 from mlsys.cli.main import main
 from tests.evaluation.comparison.conftest import pair, predictions, write  # noqa: F401 - fixtures
+from tests.waiting import HANG
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_files_are_written_although_nobody_reads_the_table(work):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
     process.stdout.close()
-    process.wait(60)
+    process.wait(HANG)
     assert (work / "c.html").is_file()
     assert (work / "c.csv").is_file()
 

@@ -13,6 +13,7 @@ import pytest
 from serve.keys import add_key
 from serve.predictions import read_predictions
 from serve.short_way import ShortWay, protocol_with
+from tests.waiting import HANG
 
 from .conftest import RECORD
 
@@ -36,7 +37,7 @@ def request(body=None, path="/predict", version="1.1", **headers):
 def answers(service, *pieces, count=1, pause=0.05):
     """Send pieces, each by itself; return status, headers and body of each answer."""
     found = []
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=HANG) as line:
         for place, piece in enumerate(pieces):
             time.sleep(pause if place else 0)
             line.sendall(piece)
