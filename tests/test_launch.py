@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from mlsys.launch import conf_folder, environment_overrides
+from tests.waiting import HANG
 
 
 def test_environment_names_become_lower_case_keys():
@@ -53,7 +54,7 @@ with quick_exit():
     print("done", end=", ")
     {end}
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=HANG)
     assert done.returncode == code
     assert done.stderr.endswith(said)
     assert done.stdout.startswith("done, an exit handler\n")

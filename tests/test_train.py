@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ import pytest
 from mlsys.runs import Run, list_runs
 from mlsys.runs.differences import differences
 from mlsys.runs.golden import check_golden
+from tests.waiting import HANG, wait_until
 
 SMALL = ["threads=1", "metrics.bootstrap_resamples=20", "model.n_estimators=20", "split.folds=2", "features=minimal"]
 FILES = {
@@ -26,7 +26,13 @@ FILES = {
 def train(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlsys.train", *arguments]
     return subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=300
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANG,
     )
 
 
@@ -208,9 +214,7 @@ def test_a_killed_run_is_no_run(tmp_path, crm):
     process = subprocess.Popen(
         [sys.executable, "-m", "mlsys.train", *slow], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.rglob("config.yaml")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until(lambda: list(tmp_path.rglob("config.yaml")), "the run wrote its config", process=process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert [row.status for row in list_runs(tmp_path)] == ["incomplete"]

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any, TypeVar
 
-import pytest
-
 T = TypeVar("T")
 
-HANG = 180.0  # seconds after which whatever a test waits for is taken to hang; nothing takes a tenth of it
+HANG = (
+    300.0  # seconds after which whatever a test waits for is taken to hang; nothing takes a tenth of it when it works
+)
 PAUSE = 0.02  # seconds between two looks
 
 
@@ -51,9 +51,9 @@ def wait_until(
             return found
         if ended:
             assert process is not None
-            pytest.fail(f"the process ended (exit code {process.returncode}) before {what}\n{output()}")
+            raise AssertionError(f"the process ended (exit code {process.returncode}) before {what}\n{output()}")
         if time.monotonic() > end:
-            pytest.fail(f"{HANG:g} s went by without this: {what}\n{output()}")
+            raise AssertionError(f"{HANG:g} s went by without this: {what}\n{output()}")
         time.sleep(pause)
 
 
@@ -87,10 +87,10 @@ class Program(subprocess.Popen[str]):
         """Wait until it ends; return its exit code and output."""
         try:
             self.wait(HANG)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as error:
             self.kill()
             self.wait()
-            pytest.fail(f"still running after {HANG:g} s:\n{self.out}\n{self.err}")
+            raise AssertionError(f"still running after {HANG:g} s:\n{self.out}\n{self.err}") from error
         done = subprocess.CompletedProcess(self.args, self.returncode, self.out, self.err)
         for file in self._files:
             file.close()

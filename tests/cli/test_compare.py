@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.comparison.conftest import pair, predictions, write  # noqa: F401 - fixtures
+from tests.waiting import HANG
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_files_are_written_although_nobody_reads_the_table(work):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
     process.stdout.close()
-    process.wait(60)
+    process.wait(HANG)
     assert (work / "c.html").is_file()
     assert (work / "c.csv").is_file()
 

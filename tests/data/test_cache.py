@@ -15,6 +15,7 @@ from mlsys.data import cache
 from mlsys.data.cache import TableCache, code_version, default_folder, get_or_make, hash_files, key_of
 from mlsys.data.config import TableData
 from mlsys.errors import DataError
+from tests.waiting import HANG, wait_until
 
 TABLE = pa.table({"id": [1, 2], "word": ["a", None], "x": [0.5, float("nan")]})
 NOTE = {"features": ["x"], "end": "2020-01-01"}
@@ -194,17 +195,14 @@ def test_of_two_processes_at_once_one_makes_it_and_both_have_it(tmp_path):
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def wait_for(name):
-        deadline = time.monotonic() + 60
-        while not (tmp_path / name).exists():
-            assert time.monotonic() < deadline, f"no process made {name}"
-            time.sleep(0.01)
+        wait_until((tmp_path / name).exists, f"a process made {name}")
 
     first = start("a")
     wait_for("made")
     second = start("b")
     wait_for("b.started")
     (tmp_path / "go").touch()
-    outputs = [process.communicate(timeout=60)[0].strip() for process in (first, second)]
+    outputs = [process.communicate(timeout=HANG)[0].strip() for process in (first, second)]
     assert outputs == ["a", "a"]
     assert (tmp_path / "made").read_text() == "a"
 

@@ -23,6 +23,7 @@ from mlsys.pipeline.encoders import Native
 from mlsys.pipeline.fitting import Fitted, PipelineSpec
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_io import model_bytes
+from tests.waiting import HANG
 
 ACCOUNTS, SNAPSHOTS, HORIZON = 40, 8, 30
 SPLIT = Backtest(folds=3, horizon_days=HORIZON)
@@ -208,7 +209,7 @@ def test_fits_share_the_threads(threads, each, panel, monkeypatch):
 def test_results_are_in_the_folds_order_whatever_ends_first(panel, fits):
     folds = SPLIT.split(panel.frame)
     last_is_done = threading.Event()
-    fits({len(folds[0].train): lambda: last_is_done.wait(30), len(folds[2].train): last_is_done.set})
+    fits({len(folds[0].train): lambda: last_is_done.wait(HANG), len(folds[2].train): last_is_done.set})
     outcome = run_folds(protocol(threads=4), panel, folds)
     assert last_is_done.is_set()
     assert [result.fold.number for result in outcome.folds] == [0, 1, 2]
@@ -239,7 +240,7 @@ def test_a_folds_error_is_raised_while_others_run_and_the_rest_never_begin(panel
     def fail():
         raise FitError("no luck")
 
-    calls = fits({len(folds[0].train): fail}, otherwise=lambda: release.wait(30))
+    calls = fits({len(folds[0].train): fail}, otherwise=lambda: release.wait(HANG))
     with pytest.raises(FitError, match=r"^fold 0 \(as-of 2020-03-02\): no luck$"):
         run_folds(protocol(threads=2), panel, folds)
     assert not release.is_set()  # nobody waited for the final model
@@ -251,7 +252,7 @@ def test_a_folds_error_is_raised_while_others_run_and_the_rest_never_begin(panel
 def test_ctrl_c_does_not_wait_for_fits(panel, fits, monkeypatch):
     folds = Backtest(folds=6, horizon_days=28).split(panel.frame)
     release = threading.Event()
-    calls = fits({}, otherwise=lambda: release.wait(30))
+    calls = fits({}, otherwise=lambda: release.wait(HANG))
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
@@ -284,7 +285,7 @@ def test_the_recipe_is_shared_and_stays_as_it_is(panel):
 def _join_workers():
     for thread in threading.enumerate():
         if thread.name.startswith("fit"):
-            thread.join(30)
+            thread.join(HANG)
 
 
 def test_a_fold_is_measured_once(panel, monkeypatch):

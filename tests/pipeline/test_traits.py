@@ -18,7 +18,7 @@ from mlsys.errors import FitError
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.models import ActivityRanking
 from mlsys.pipeline.requirements import InputRequirements, learned_prior, requirements_of
-from mlsys.pipeline.sampling import SmoteMixed
+from mlsys.pipeline.smote import SmoteMixed
 from mlsys.pipeline.stopping import TREE_METRICS
 from mlsys.pipeline.traits import SamplerTraits, Traits, coefficients_or_importances, sampler_traits_of, traits_of
 

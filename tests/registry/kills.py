@@ -38,12 +38,13 @@ from mlsys.registry.settings import read_settings
 from mlsys.runs import Run
 from mlsys.runs.files import MANIFEST
 from tests.registry.small import write_run
+from tests.waiting import HANG
 
 NAME = "leads"
 FIRST = ("first", "second")
 KINDS = ("add", "promote", "rollback")
 SHARES = (5, 4, 3)
-PATIENCE = 60.0  # seconds that a command may take before it shows where it hangs, and ends
+PATIENCE = HANG  # seconds that a command may take before it shows where it hangs, and ends
 KILLED = 0.75  # share of the commands that are to be killed, at a moment somewhere in 1.2 times the usual duration
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import HANG
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,7 +18,8 @@ def test_kills_at_random_and_before_every_change(tmp_path):
     """Of the copying of a version, which is many steps alike, only before every sixth."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.registry.kills", str(tmp_path), "--kills", "20", "--everywhere", "6"],
-        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=150,
+        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=2 * HANG,  # it ends commands that hang for a HANG by itself, and says where
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from serve.processes.http_worker import build
 from serve.served_models import ModelSlot
 from serve.settings import Settings
 from serve.shared_state import Models
+from tests.waiting import HANG, wait_until
 
 ROOT = Path(__file__).parents[2]
 INDUSTRIES = ["Retail", "Software", "Ärzte"]
@@ -183,17 +183,14 @@ class Started:
         self.process = process
         self.url = url
         self.log = log
-        self.client = httpx.Client(base_url=url, timeout=30)
+        self.client = httpx.Client(base_url=url, timeout=HANG)
 
     def lines(self):
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
-    def until(self, condition, seconds=15.0):
-        end = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < end, f"it did not happen in time; the log says:\n{self.log.read_text()[-3000:]}"
-            time.sleep(0.05)
-        return found
+    def until(self, condition, what="what the test waits for"):
+        """Wait until something holds while the service runs; return its value."""
+        return wait_until(condition, what, process=self.process, output=lambda: self.log.read_text()[-3000:])
 
     def children(self):
         """Return the processes of the service, by what they do."""
@@ -221,7 +218,7 @@ def started(folder, *arguments):
             yield service
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(HANG)
         process.stdout.close()
 
 

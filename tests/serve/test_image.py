@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ import pytest
 
 from serve.keys import add_key
 from tests.serve.conftest import ROOT
+from tests.waiting import HANG, wait_until
 
 TEXT = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
 COMPILE = re.findall(r"^RUN (cc .*?)&&", TEXT, re.MULTILINE)[0]
@@ -118,26 +118,24 @@ def test_the_lock_alone_serves_a_run(image, run, record, tmp_path):
         until_ready(process, f"http://127.0.0.1:{port}/ready", tmp_path / "log")
         assert subprocess.run(health, env=environment, capture_output=True, check=False).returncode == 0
         url = f"http://127.0.0.1:{port}/predict"
-        answer = httpx.post(url, json=record, headers={"authorization": f"Bearer {key}"})
+        answer = httpx.post(url, json=record, headers={"authorization": f"Bearer {key}"}, timeout=HANG)
         assert answer.status_code == 200
         assert answer.json()["model"]["run"] in str(run.path)
-        assert httpx.post(url, json=record).status_code == 401
+        assert httpx.post(url, json=record, timeout=HANG).status_code == 401
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(HANG) == 0
     assert (tmp_path / "predictions.db").is_file()
 
 
 def until_ready(process, url, log):
-    end = time.monotonic() + 60  # the first start compiles every library
-    while True:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
+    def ready():
         try:
-            if httpx.get(url).status_code == 200:
-                return
+            return httpx.get(url, timeout=HANG).status_code == 200
         except httpx.TransportError:
-            time.sleep(0.1)
+            return False
+
+    wait_until(ready, "the service is ready", process=process, output=log.read_text, pause=0.1)
 
 
 @pytest.mark.slow

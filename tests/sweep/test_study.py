@@ -7,7 +7,6 @@ import multiprocessing
 import operator
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from mlsys.sweep import study as module
 from mlsys.sweep.settings import SweepSettings
 from mlsys.sweep.study import Counts, SharedStudy, WorkerLock, count, is_disk_full, storage_error
 from tests.sweep.conftest import finished, states
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 ELSEWHERE = "another-machine:/there/worker.lock"
@@ -182,8 +182,9 @@ def test_a_heartbeat_goes_on_while_the_job_runs(open_study):
     with shared.heartbeat(trial):
         assert shared._storage._get_stale_trial_ids(shared.study._study_id) == []
         age(shared, trial, 100)
-        time.sleep(1.2)
-        assert shared._storage._get_stale_trial_ids(shared.study._study_id) == []
+        wait_until(
+            lambda: shared._storage._get_stale_trial_ids(shared.study._study_id) == [], "another heartbeat was written"
+        )
     assert [thread.name for thread in threading.enumerate() if thread.name == "heartbeat"] == []
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from mlsys.runs import Run
 from tests.sweep.conftest import states, trials_of
+from tests.waiting import HANG
 
 SMALL = ["threads=1", "metrics.bootstrap_resamples=20", "features=minimal", "search.folds=2", "search.holdout_folds=2"]
 QUICK = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.refit=false", "hydra.sweeper.enqueue_config=false"]
@@ -40,7 +41,7 @@ def train(crm, tmp_path_factory):
     def run(folder, *arguments):
         return subprocess.run(
             [sys.executable, "-m", "mlsys.train", *crm.overrides, *arguments], cwd=folder,
-            env=os.environ | {"XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True, check=False, timeout=200,
+            env=os.environ | {"XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True, check=False, timeout=HANG,
         )  # fmt: skip
 
     return run
@@ -114,7 +115,7 @@ def test_the_winner_is_a_complete_run_on_folds_that_the_search_did_not_see(searc
 def test_the_winner_is_replayed_bit_by_bit(searched):
     folder, _ = searched
     mlsys = [sys.executable, "-m", "mlsys", "replay", str(folder / "best")]
-    done = subprocess.run(mlsys, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(mlsys, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=HANG)
     assert (done.returncode, done.stdout.strip().splitlines()[-1]) == (0, "identical"), done.stderr
 
 

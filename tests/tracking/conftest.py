@@ -16,6 +16,7 @@ from mlsys.tracking.base import Receipt
 from mlsys.tracking.client import TrackingClient
 from tests.conftest import Crm
 from tests.tracking.wandb_stand_in import WandbServer, serving
+from tests.waiting import HANG
 
 CONFIG = """\
 objective: log_loss
@@ -28,6 +29,10 @@ METRICS = {
     "baselines": {"chance": {"log_loss": {"value": 0.7}}},
     "calibration": {"before": {"ece": 0.1}, "after": {"ece": 0.2}},
 }
+
+
+# On a busy machine trackers take longer than users would wait for them.
+PATIENT = {"start_timeout": HANG, "finish_timeout": HANG}
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +52,7 @@ def surroundings(folder: Path) -> dict[str, str]:
     """Return variables that keep trackers in a folder, and away from the network."""
     places = {name: str(folder / name.lower()) for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR")}
     quiet = {"WANDB_ERROR_REPORTING": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    quiet["MLFLOW_HTTP_REQUEST_TIMEOUT"] = f"{HANG:.0f}"
     return {**places, **quiet, "NETRC": str(folder / "netrc"), "WANDB_BASE_URL": "http://127.0.0.1:9"}
 
 

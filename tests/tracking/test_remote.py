@@ -21,6 +21,7 @@ from mlsys.tracking.remote_wandb import WandbRemote
 from mlsys.tracking.run_data import labels, overall
 from tests.evaluation.comparison.conftest import config, pair, predictions, write  # noqa: F401 - fixtures
 from tests.pages import Page
+from tests.tracking.conftest import PATIENT
 from tests.tracking.wandb_reading import KEY, Known, serving
 
 
@@ -120,7 +121,7 @@ def mlflow_uri(tmp_path_factory, trials):
     """A database to which our own tracker sent both, and somebody else a run."""
     mlflow = pytest.importorskip("mlflow")
     folder = tmp_path_factory.mktemp("mlflow")
-    tracker = MlflowTracker(uri=f"sqlite:///{folder / 'mlflow.db'}")
+    tracker = MlflowTracker(uri=f"sqlite:///{folder / 'mlflow.db'}", **PATIENT)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for variable, value in (PATIENCE | READING).items():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlsys.tracking.base import Receipt
+from tests.waiting import HANG
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Toy:
     diary: str
     vice: str = ""
     moment: str = "finish"
-    start_timeout: float = 1.0
-    finish_timeout: float = 10.0
+    start_timeout: float = HANG
+    finish_timeout: float = HANG
 
     @property
     def name(self) -> str:
@@ -48,9 +49,9 @@ class Toy:
         if moment != self.moment:
             return
         if self.vice == "sleep":
-            time.sleep(60)
+            time.sleep(HANG)
         elif self.vice == "hold":
-            ctypes.PyDLL(None).sleep(60)
+            ctypes.PyDLL(None).sleep(round(HANG))
         elif self.vice == "die":
             os.write(2, b"out of luck\n")
             os._exit(3)

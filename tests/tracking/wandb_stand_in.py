@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.waiting import HANG
+
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -38,6 +40,8 @@ class WandbServer(ThreadingHTTPServer):
     ----------
     die_at : str
         Name of a GraphQL operation or ``file_stream``; from its first request on nothing is answered any more.
+    refuses : str
+        Name of a GraphQL operation that is answered with an error.
     status : int
         Of every answer.
     knows : str
@@ -52,7 +56,7 @@ class WandbServer(ThreadingHTTPServer):
         self.artifacts: dict[str, str] = {}
         self.operations: list[str] = []
         self.errors: list[BaseException | None] = []
-        self.die_at, self.status, self.knows = "", 200, KEY
+        self.die_at, self.refuses, self.status, self.knows = "", "", 200, KEY
         self.dead, self.alive = threading.Event(), threading.Event()
 
     @property
@@ -93,6 +97,9 @@ class Handler(BaseHTTPRequestHandler):
             name = re.search(r"(?:query|mutation)\s+(\w+)", query["query"])
             operation = name[1] if name else "?"
             self._meet(operation)
+            if operation == self.server.refuses:
+                self.send_error(403)
+                return
             variables = query.get("variables") or {}
             self._answer({"data": self._graphql(operation, variables.get("input") or variables)})
         elif self.path.endswith("/file_stream"):
@@ -107,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
         if operation == self.server.die_at:
             self.server.dead.set()
         if self.server.dead.is_set():
-            self.server.alive.wait(60)  # neither an answer nor an end
+            self.server.alive.wait(HANG)  # neither an answer nor an end
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -122,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, content: dict[str, Any]) -> None:
         if self.server.dead.is_set():
-            self.server.alive.wait(60)
+            self.server.alive.wait(HANG)
         data = json.dumps(content).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Type", "application/json")

@@ -144,7 +144,8 @@ def draw_pareto(figure: Figure, found: SweepAnalysis, pair: tuple[int, int]) -> 
     ends = "; ".join(f"{plain(row[across])} and {plain(row[up])}" for row in (front[0], front[-1]))
     return Words(
         f"{names[0]} against {names[1]}",
-        f"Pareto front of {names[0]} and {names[1]}: {counted(len(front), 'trial')} of {len(found.complete)}, from {ends}.",
+        f"Pareto front of {names[0]} and {names[1]}: {len(front)} of {counted(len(found.complete), 'trial')}, "
+        f"from {ends}.",
     )
 
 

@@ -16,6 +16,7 @@ from mlsys.runs import RunWriter, list_runs
 from mlsys.runs.catalog import index
 from mlsys.runs.catalog.index import RunIndex, default_file
 from mlsys.runs.catalog.query import query_runs
+from tests.waiting import HANG
 
 
 def write(folder: Path, *, auc: float = 0.7, status: str = "complete", **config: object) -> Path:
@@ -179,9 +180,9 @@ def test_two_processes_at_once(tmp_path, monkeypatch, spoilt):
     workers = [context.Process(target=_list, args=(file, root, started, results)) for _ in range(3)]
     for worker in workers:
         worker.start()
-    found = [results.get(timeout=60) for _ in workers]
+    found = [results.get(timeout=HANG) for _ in workers]
     for worker in workers:
-        worker.join(30)
+        worker.join(HANG)
     assert all(sorted(each) == sorted(found[0]) for each in found)
     assert len(found[0]) == 60
     with sqlite3.connect(file) as connection:

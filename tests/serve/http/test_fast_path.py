@@ -14,6 +14,7 @@ from serve.http.fast_path import FastPath, protocol_with
 from serve.keys import add_key
 from serve.predictions import read_predictions
 from tests.serve.conftest import RECORD
+from tests.waiting import HANG
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def request(body=None, path="/predict", version="1.1", **headers):
 def answers(service, *pieces, count=1, pause=0.05):
     """Send pieces, each by itself; return status, headers and body of each answer."""
     found = []
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=HANG) as line:
         for place, piece in enumerate(pieces):
             time.sleep(pause if place else 0)
             line.sendall(piece)

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from tests.serve.http.test_fast_path import answers, request
+from tests.waiting import HANG
 
-SECONDS = 0.5
+SECONDS = 2.0  # that the service waits; what these tests send in one go may not take as long
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def service(start, run, tmp_path_factory):
 def until_it_hangs_up(service, *pieces, pause=0.0):
     """Send pieces until the service hangs up; return the status, the answer's body, and how many bytes it took."""
     taken, answer = 0, b""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=HANG) as line:
         try:
             for piece in pieces:
                 line.sendall(piece)
@@ -73,7 +74,7 @@ def test_a_head_that_comes_too_slowly_is_given_up(service):
     begun = time.monotonic()
     status, body, _ = until_it_hangs_up(service, *[b"P", b"O", b"S"])
     assert (status, body["error"]) == (408, "head_timeout")
-    assert SECONDS <= time.monotonic() - begun < SECONDS + 5
+    assert time.monotonic() - begun >= SECONDS
     ((status, *_), (late, _, said)) = answers(service, request() + FIRST, count=2)
     assert (status, late, said["error"]) == (200, 408, "head_timeout")
 
@@ -81,7 +82,7 @@ def test_a_head_that_comes_too_slowly_is_given_up(service):
 def test_whoever_asks_nothing_is_hung_up_on(service):
     begun = time.monotonic()
     assert until_it_hangs_up(service) == (None, {}, 0)
-    assert SECONDS <= time.monotonic() - begun < SECONDS + 5
+    assert time.monotonic() - begun >= SECONDS
 
 
 def test_a_body_may_take_as_long_as_it_comes(service):

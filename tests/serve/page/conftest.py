@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from tests.serve.conftest import run, start  # noqa: F401 - fixtures
+from tests.waiting import HANG
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
@@ -37,7 +38,7 @@ def open_page(browser, url):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(1_000 * HANG)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: said.append(request.url) if not request.url.startswith(url) else None)

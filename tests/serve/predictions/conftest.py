@@ -3,25 +3,25 @@
 import os
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 from serve.predictions import PredictionLog, Row
+from tests.waiting import HANG, wait_until
 
 
 @pytest.fixture
 def until():
-    """Wait for a condition; fails after ten seconds."""
+    """Wait for a condition."""
+    return lambda condition: wait_until(condition, "what the test waits for")
 
-    def wait(condition, seconds=10.0):
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "it did not happen in time"
-            time.sleep(0.01)
 
-    return wait
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """On a busy machine a commit takes longer than a client would wait."""
+    monkeypatch.setattr("serve.predictions.log.COMMIT_SECONDS", HANG)
+    monkeypatch.setattr("serve.predictions.remote.COMMIT_SECONDS", HANG)
 
 
 @pytest.fixture

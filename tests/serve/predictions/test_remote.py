@@ -9,6 +9,7 @@ import pytest
 
 from serve.predictions import LogUnavailable, PredictionLog, RemoteLog, Row, log_of, read_predictions
 from serve.processes.log_worker import LogServer
+from tests.waiting import HANG
 
 
 def row(number, **changes):
@@ -33,7 +34,7 @@ class Process:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
-        assert self._ready.wait(5)
+        assert self._ready.wait(HANG)
 
     async def _serve(self):
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

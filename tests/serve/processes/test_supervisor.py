@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,7 @@ from serve.predictions import read_predictions
 from serve.processes.supervisor import import_shared
 from serve.shared_state import Models
 from tests.serve.conftest import ROOT, write_run
+from tests.waiting import HANG, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +55,18 @@ def service(start, link, admin, tmp_path_factory):
 
 
 def settled(service):
-    """Return whether all four processes have loaded, which is when their memory stays as it is."""
+    """Return whether all four processes have loaded: they sleep, and their memory stays as it is."""
     before = [memory(pid) for pid in service.children()]
-    time.sleep(0.3)
+    for _ in range(10):
+        if not all(sleeps(pid) for pid in service.children()):  # one that waits for a processor does not
+            return False
+        time.sleep(0.03)
     after = [memory(pid) for pid in service.children()]
     return len(before) == len(after) == 4 and max(abs(a - b) for a, b in zip(after, before, strict=True)) < 0.5
+
+
+def sleeps(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def total(service, name):
@@ -99,7 +108,7 @@ def test_it_answers_logs_and_counts_in_all_processes(service, record):
 def test_a_body_of_100_mb_costs_little_memory_and_gets_its_413(service, admin, chunked):
     before = {pid: memory(pid) for pid in service.children()}
     piece, peak = b" " * 1_000_000, dict(before)
-    connection = http.client.HTTPConnection(service.client.base_url.netloc.decode(), timeout=30)
+    connection = http.client.HTTPConnection(service.client.base_url.netloc.decode(), timeout=HANG)
     connection.putrequest("POST", "/predict/batch")
     for name, value in {"Content-Type": "application/json", **admin[1]}.items():
         connection.putheader(name, value)
@@ -130,10 +139,10 @@ def test_a_refusal_reaches_a_client_that_still_writes_and_wants_to_close(service
 
 def test_reloading_under_load_fails_no_request(service, link, run, other_run, record):
     before = service.client.get("/model/info").json()["version"]
-    stop, seen, failed = threading.Event(), set(), []
+    stop, seen, failed, answered = threading.Event(), set(), [], Counter()
 
     def ask():
-        connection = http.client.HTTPConnection(service.client.base_url.netloc.decode(), timeout=30)
+        connection = http.client.HTTPConnection(service.client.base_url.netloc.decode(), timeout=HANG)
         headers = {"content-type": "application/json", "authorization": service.client.headers["authorization"]}
         while not stop.is_set():
             connection.request("POST", "/predict", json.dumps(record), headers)
@@ -141,6 +150,7 @@ def test_reloading_under_load_fails_no_request(service, link, run, other_run, re
             body = json.loads(answer.read())
             if answer.status == 200:
                 seen.add((body["model"]["version"], round(body["probability"], 12)))
+                answered[body["model"]["version"]] += 1
             else:
                 failed.append(body)
         connection.close()
@@ -153,7 +163,9 @@ def test_reloading_under_load_fails_no_request(service, link, run, other_run, re
             answer = service.client.post("/model/reload", json={})
             assert answer.status_code == 200
             assert answer.json()["changed"]
-            time.sleep(0.7)
+            version = answer.json()["model"]["version"]
+            enough = answered[version] + 50
+            service.until(lambda: answered[version] > enough or failed, "the new version answers")  # noqa: B023 - at once
         stop.set()
         for task in tasks:
             task.result()
@@ -203,7 +215,7 @@ def test_processes_that_die_are_started_again(service, record):
 
 
 def test_what_is_in_work_is_finished_when_it_stops(start, run, record, tmp_path):
-    with start(tmp_path, run.path, "--log-url", "none") as service:
+    with start(tmp_path, run.path, "--log-url", "none", "--grace-seconds", HANG) as service:
         answers = []
 
         def ask():
@@ -214,7 +226,7 @@ def test_what_is_in_work_is_finished_when_it_stops(start, run, record, tmp_path)
         service.until(lambda: total(service, "mlsys_serve_batch_queue_depth") == 1 or answers)
         children = service.children()
         service.process.terminate()
-        assert service.process.wait(20) == 0
+        assert service.process.wait(HANG) == 0
         asking.join()
         assert [answer.status_code for answer in answers] == [200]
         assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
@@ -226,7 +238,7 @@ def test_no_process_outlives_a_killed_supervisor(service):
     children = service.children()
     service.process.kill()
     service.process.wait()
-    service.until(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()])
+    wait_until(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()], "no process was left")
 
 
 def serve(folder, *arguments, **environment):
@@ -236,7 +248,7 @@ def serve(folder, *arguments, **environment):
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
 

@@ -38,6 +38,7 @@ from mlsys.sweep.settings import SweepSettings
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import WorkerLock
 from tests.pages import Page, check_accessible
+from tests.waiting import HANG, wait_until
 
 MODELS = ("xgboost", "logistic")
 SPACE = {"model": "choice(xgboost,logistic)", "encoder": "null, onehot"}
@@ -441,17 +442,17 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def ask(url, process, seconds=60):
+def ask(url, process):
     """Return what a server answers, as soon as it does."""
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def answered():
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=HANG) as answer:
                 return json.load(answer)
         except urllib.error.URLError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+            return None
+
+    return wait_until(answered, f"an answer at {url}", process=process, pause=0.2)
 
 
 @pytest.mark.slow
