@@ -18,11 +18,12 @@ def repair_expression_cache() -> None:
     Comparable.__del__ = _forget
 
 
-def _forget(self: Comparable) -> None:
+# The cache is a default argument, because at the interpreter's exit a module's globals may already be None.
+def _forget(self: Comparable, cache: dict[int, dict[int, bool]] = Comparable.__cache__) -> None:
     own = id(self)
     # Each step is one operation of a dict, so whatever runs in between finds the cache whole. A partner's dict stays
     # when it becomes empty, as its owner may be about to add to it; it goes with its owner.
-    for partner in list(Comparable.__cache__.pop(own, ())):
-        results = Comparable.__cache__.get(partner)
+    for partner in list(cache.pop(own, ())):
+        results = cache.get(partner)
         if results is not None:
             results.pop(own, None)
