@@ -21,7 +21,7 @@ from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import traits_of
 from mlsys.tracking import MultiTracker, NoTracker, Tracker
 
-# What is called on the components of each group: one of another group is allowed by the whitelist, but cannot work.
+# The methods that each group needs: the whitelist also allows components of other groups, which would not work.
 METHODS = {
     "encoder": ("build",),
     "sampler": ("fit_resample",),
@@ -30,7 +30,7 @@ METHODS = {
     "split": ("split",),
     "tracking": ("start", "start_timeout", "finish_timeout"),
 }
-ALLOWED = "a type of TRUSTED_TYPES: if you know how it is restored, add it to mlsys/runs/trusted.py"
+ALLOWED = "a type in TRUSTED_TYPES; if you trust how it is restored, add it to mlsys/runs/trusted.py"
 
 
 @runtime_checkable
@@ -44,7 +44,7 @@ class HasParams(Protocol):
 
 @dataclass(frozen=True)
 class Components:
-    """What the config groups stand for; see each group's Protocol."""
+    """The components of a run, one for each config group; see the Protocol of each group."""
 
     blocks: Sequence[Block]
     encoder: Encoder
@@ -58,18 +58,18 @@ class Components:
 
     @classmethod
     def build(cls, plain: Mapping[str, Any]) -> tuple[Self, list[Problem]]:
-        """Instantiate every group of a resolved config, whether or not the rest of it is right.
+        """Instantiate every group of a resolved config, even if other parts of it are invalid.
 
         Returns
         -------
         Components
-            Of use only if there is no problem.
+            Usable only if there are no problems.
         list of Problem
             Every component that cannot be built.
         """
         problems: list[Problem] = []
 
-        def one(node: Any, where: str) -> Any:  # noqa: ANN401 - whatever the target is
+        def build_group(node: Any, where: str) -> Any:  # noqa: ANN401 - whatever the target is
             try:
                 component = Component.model_validate(node)
                 built = None if component.target is None else build(component, where)
@@ -77,14 +77,15 @@ class Components:
                 problems.extend(error.problems)
                 return None
             except ValidationError:
-                return None  # said by the check of types
-            wrong = _of_another_kind(built, where)
+                return None  # the type check reports it
+            wrong = _wrong_kind(built, where)
             problems.extend(wrong)
             return None if wrong else built
 
-        encoder, sampler, estimator, calibrator, split, tracker = (one(plain.get(group), group) for group in METHODS)
+        groups = (build_group(plain.get(group), group) for group in METHODS)
+        encoder, sampler, estimator, calibrator, split, tracker = groups
         blocks = section(plain, "features", "blocks")
-        built = [one(node, f"features.blocks.{name}") for name, node in blocks.items() if node is not None]
+        built = [build_group(node, f"features.blocks.{name}") for name, node in blocks.items() if node is not None]
         stopping = EarlyStopping.model_construct(**section(plain, "fit", "early_stopping"))
         problems += _model_problems(section(plain, "model"), estimator, encoder)
         parts = cls(
@@ -135,34 +136,34 @@ class Components:
         )
 
 
-def _of_another_kind(component: Any, where: str) -> list[Problem]:  # noqa: ANN401 - whatever the target is
+def _wrong_kind(component: Any, where: str) -> list[Problem]:  # noqa: ANN401 - whatever the target is
     if component is None or isinstance(component, MultiTracker):
         return []
     kind = type(component)
     if where.startswith("features."):
-        wanted, lacks = "a feature block", [] if isinstance(component, Block) else ["features"]
+        expected, missing = "a feature block", [] if isinstance(component, Block) else ["features"]
     else:
-        # Asked of the class: scikit-learn's own meta-estimators show some methods only when they are fitted.
-        lacks = [name for name in METHODS[where] if not hasattr(kind, name)]
-        wanted = f"a target whose objects have {' and '.join(METHODS[where])}"
-    got = f"{_full_name(kind)}, which has no {' and no '.join(lacks)}"
-    return [Problem(f"{where}._target_", got, wanted)] if lacks else []
+        # Look at the class: scikit-learn's meta-estimators have some methods only once they are fitted.
+        missing = [name for name in METHODS[where] if not hasattr(kind, name)]
+        expected = f"a class with {' and '.join(METHODS[where])}"
+    got = f"{_full_name(kind)}, which has no {' and no '.join(missing)}"
+    return [Problem(f"{where}._target_", got, expected)] if missing else []
 
 
 def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder | None) -> list[Problem]:  # noqa: ANN401
-    """Find what is wrong with a model, and what of the pipeline could not be loaded after training."""
+    """Find what is wrong with a model, and parts of the pipeline that could not be loaded after training."""
     if estimator is None:
         return []
     estimators = _estimators(model, estimator)
     try:
-        problems = [*_misspelt(model, estimator), *_without_iterations(estimators)]
-    except FitError as error:  # its mlsys_traits is something else
+        problems = [*_misspelled_arguments(model, estimator), *_without_iterations(estimators)]
+    except FitError as error:  # its mlsys_traits has the wrong type
         return [Problem("model._target_", str(error), "Traits")]
-    return problems or (_refused_by_loading(estimators, encoder) if encoder is not None else [])
+    return problems or (_untrusted_types(estimators, encoder) if encoder is not None else [])
 
 
-def _misspelt(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
-    """Find arguments that XGBoost or LightGBM would take and ignore, because they take any; aliases are left alone."""
+def _misspelled_arguments(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
+    """Find arguments that XGBoost or LightGBM would accept and ignore, as they accept any; aliases are fine."""
     if not traits_of(estimator).ignores_unknown_parameters:
         return []
     known = sorted(type(estimator)().get_params())
@@ -174,7 +175,7 @@ def _misspelt(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noq
 
 
 def _without_iterations(estimators: Mapping[str, Any]) -> list[Problem]:
-    """Find models of no trees: some libraries fit them without a word, and everybody gets the same score."""
+    """Find boosted models without trees: some libraries fit them silently, and every row gets the same score."""
     problems = []
     for where, estimator in estimators.items():
         name = traits_of(estimator).iterations
@@ -184,18 +185,19 @@ def _without_iterations(estimators: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _refused_by_loading(estimators: Mapping[str, Any], encoder: Encoder) -> list[Problem]:
-    """Find types that a saved pipeline may not hold, before they have cost a training."""
+def _untrusted_types(estimators: Mapping[str, Any], encoder: Encoder) -> list[Problem]:
+    """Find types that a saved pipeline may not contain, before any time is spent on training."""
     try:
         found = untrusted_parts(encoder, estimators["model"])
     except RunError as error:
         return [Problem("model._target_", str(error), "a model that can be saved")]
     named = [("encoder", name) for name in found.encoder]
-    for name in found.model:  # one that no key of the config names is inside of another
+    for name in found.model:  # a type that no config key names is inside another estimator
         places = [where for where, value in estimators.items() if _full_name(type(value)) == name]
         named += [(where, name) for where in places or ["model"]]
     return [
-        Problem(f"{where}._target_", f"{name}, which loading a saved model refuses", ALLOWED) for where, name in named
+        Problem(f"{where}._target_", f"{name}, which is refused when a saved model is loaded", ALLOWED)
+        for where, name in named
     ]
 
 
@@ -204,7 +206,7 @@ def _full_name(kind: type) -> str:
 
 
 def _estimators(model: Mapping[str, Any], estimator: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return an estimator and those inside of it, by where the config describes them."""
+    """Return an estimator and those inside it, keyed by their place in the config."""
     inner = [(_place(model, name), value) for name, value in estimator.get_params(deep=True).items()]
     return {"model": estimator} | {
         where: value for where, value in inner if isinstance(value, HasParams) and not isinstance(value, type)
@@ -212,7 +214,7 @@ def _estimators(model: Mapping[str, Any], estimator: Any) -> dict[str, Any]:  # 
 
 
 def _place(model: Mapping[str, Any], name: str) -> str:
-    """Return where the config describes what scikit-learn calls ``outer__inner``.
+    """Return the config key of what scikit-learn calls ``outer__inner``.
 
     Examples
     --------
@@ -221,7 +223,7 @@ def _place(model: Mapping[str, Any], name: str) -> str:
     """
     node, place = model, ["model"]
     for part in name.split("__"):
-        for key in ("members", "estimators"):  # of a vote, and of scikit-learn's own meta-estimators
+        for key in ("members", "estimators"):  # keys of a vote and of scikit-learn's meta-estimators
             if part not in node and key in node:
                 node, place = section(node, key), [*place, key]
         node, place = section(node, part), [*place, part]

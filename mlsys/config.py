@@ -1,4 +1,4 @@
-"""The config: what is allowed, how it is checked, and what it may instantiate."""
+"""The config schema: keys, types and ranges, how a config is checked, and how its components are instantiated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Component(BaseModel):
-    """A node that Hydra instantiates: ``_target_`` and its arguments; without a target it is switched off."""
+    """A node that Hydra instantiates: ``_target_`` and its arguments. A null target switches it off."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -45,8 +45,8 @@ class FeaturesConfig(Section):
 class EarlyStopping(Section):
     """When a boosted model stops adding trees.
 
-    The latest ``share`` of the training rows by time are held out to find the number of trees; after ``rounds`` trees
-    without a better log loss it stops. Then the model is fitted on all training rows with that number.
+    The latest ``validation_fraction`` of the training rows is held out to find the number of trees: boosting stops
+    after ``rounds`` trees without a better log loss. The model is then fitted on all training rows with that number.
     """
 
     enabled: bool = True
@@ -61,7 +61,7 @@ class FitConfig(Section):
 
 
 class MetricsConfig(Section):
-    """What is measured and how sure we are of it."""
+    """Which metrics are computed, and how their intervals are."""
 
     top_k: list[PositiveInt] = Field(default_factory=lambda: [10, 50, 100], min_length=1)
     bootstrap_resamples: NonNegativeInt = 1000
@@ -93,12 +93,12 @@ class ThresholdConfig(Section):
         return self
 
     def arguments(self) -> dict[str, Any]:
-        """Return what the chosen method takes."""
+        """Return the arguments of the chosen method."""
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
 class AuditThresholds(Section):
-    """From where on a finding counts."""
+    """Thresholds from which a check warns or fails."""
 
     single_feature_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.95
     duplicate_share: NonNegativeFloat = 0.5
@@ -117,7 +117,7 @@ class AuditConfig(Section):
 
 
 class SearchConfig(Section):
-    """How the trials of a sweep are judged; in a run that is part of one."""
+    """How the trials of a sweep are evaluated; only set in runs that belong to a sweep."""
 
     folds: PositiveInt = 6
     holdout_folds: NonNegativeInt = 6
@@ -126,9 +126,9 @@ class SearchConfig(Section):
     selected_from: PositiveInt | None = None
 
     @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
+    def _is_trial_or_winner(self) -> Self:
         if self.trial is not None and self.selected_from is not None:
-            raise ValueError("a run is a trial (search.trial) or what a search chose (search.selected_from), not both")
+            raise ValueError("a run is a trial (search.trial) or a search's winner (search.selected_from), not both")
         return self
 
 
@@ -149,33 +149,33 @@ class TrainConfig(Section):
     fit: FitConfig = FitConfig()
     metrics: MetricsConfig = MetricsConfig()
     objective: str | Annotated[list[str], Field(min_length=1)] = "log_loss"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # the widest that every library takes
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # the largest range that every library accepts
     threads: PositiveInt | None = None
     tags: list[str] = Field(default_factory=list)
     choices: dict[str, str] = Field(default_factory=dict)
 
     @property
     def is_trial(self) -> bool:
-        """Whether this is one of the configurations that a sweep tries."""
+        """Whether this run is a trial of a sweep."""
         return self.search is not None and self.search.trial is not None
 
     @property
     def search_folds(self) -> tuple[int, int] | None:
-        """How many folds the search that chose this config saw, and how many it did not; None if none chose it."""
+        """Numbers of search folds and of held-out folds; None if the config was not chosen by a search."""
         return None if self.search is None else (self.search.folds, self.search.holdout_folds)
 
     @property
     def objectives(self) -> list[str]:
-        """The metrics to be optimised, usually one."""
+        """The metrics to optimise, usually one."""
         return [self.objective] if isinstance(self.objective, str) else self.objective
 
     @property
     def thread_count(self) -> int:
-        """Cores to use: as configured, else all that this process may run on."""
+        """Number of cores to use: as configured, else all that this process may run on."""
         return self.threads or len(os.sched_getaffinity(0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as it can be run again: defaults filled in, threads fixed, paths absolute, no password."""
+        """Return the config in a form that can be run again: defaults filled in, paths absolute, without passwords."""
         plain = self.model_dump(mode="json", by_alias=True) | {"threads": self.thread_count}
         for key in ("dir", "path", "cache_dir"):
             if plain["data"].get(key):
@@ -196,7 +196,7 @@ class TrainConfig(Section):
 
 
 def check_search(config: DictConfig, *, is_sweep: bool) -> None:
-    """Check that a search was asked for together with a sweep, or that this repeats one of its runs.
+    """Check that ``search`` is used in a sweep (``-m``), or by a run that repeats part of one.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def check_search(config: DictConfig, *, is_sweep: bool) -> None:
 
 
 def section(plain: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
-    """Return a section of a config that may be wrong in any way; empty where there is none.
+    """Return a section of an unchecked config; empty if it is missing or not a section.
 
     Examples
     --------
@@ -225,7 +225,7 @@ def section(plain: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
 
 
 def add_choices(config: DictConfig, choices: Mapping[str, str]) -> None:
-    """Write into a config the group options that it was composed from, unless it was saved with its own."""
+    """Add the chosen group options to a config, unless it was saved with its own."""
     from omegaconf import open_dict
 
     chosen = {group: option for group, option in choices.items() if option and not group.startswith("hydra")}
@@ -234,21 +234,21 @@ def add_choices(config: DictConfig, choices: Mapping[str, str]) -> None:
 
 
 def build(component: Component, where: str) -> Any:  # noqa: ANN401 - whatever the target is
-    """Instantiate a component, if the execution whitelist has its target.
+    """Instantiate a component, provided its target is on the execution whitelist.
 
     Parameters
     ----------
     component : Component
-        With a target.
+        One with a target.
     where : str
-        Its config key, for errors.
+        Its config key, for error messages.
 
     Raises
     ------
     ConfigError
-        Where the target cannot be found, is not allowed or does not take its arguments.
+        If the target cannot be found, is not allowed or does not accept its arguments.
     """
-    from hydra.errors import InstantiationException  # costs time that --help should not pay
+    from hydra.errors import InstantiationException  # slow to import; --help does not need it
     from hydra.utils import instantiate
 
     node = component.model_dump(by_alias=True)
@@ -259,7 +259,7 @@ def build(component: Component, where: str) -> Any:  # noqa: ANN401 - whatever t
         ValidationError,
         TypeError,
         ValueError,
-    ) as error:  # Hydra's own, or the constructor's
+    ) as error:  # raised by Hydra or by the constructor
         problems = _argument_problems(error, where, str(component.target))
         raise ConfigError("The config", problems, "Nothing was run.") from error
 
@@ -272,20 +272,21 @@ def _argument_problems(error: Exception, where: str, target: str) -> list[Proble
             for details in cause.errors()
         ]
     reason = " ".join(str(cause or error).split())
-    return [Problem(where, f"{target}: {reason}", "a target that mlsys/launch.py allows, with arguments that it takes")]
+    allowed = "a target on the whitelist in mlsys/launch.py, with arguments that it accepts"
+    return [Problem(where, f"{target}: {reason}", allowed)]
 
 
 def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainConfig | None]:
-    """Check the composed config as a whole.
+    """Check a composed config as a whole.
 
     Returns
     -------
     dict
-        The resolved config; empty where it cannot be resolved.
+        The resolved config; empty if it cannot be resolved.
     list of Problem
-        All of them: missing values, unknown keys, wrong types.
+        Missing values, unknown keys and wrong types.
     TrainConfig or None
-        The checked config; None where types are wrong.
+        The checked config; None if types are wrong.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -294,7 +295,7 @@ def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainCon
     try:
         missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra"))
         problems += [Problem(key, "nothing", f"a value: it has no default, give {key}=…") for key in missing]
-        # An unset value may be interpolated elsewhere; with a stand-in the rest can be checked all the same.
+        # A missing value may be interpolated elsewhere; with a placeholder the rest can still be checked.
         probe = config.copy() if missing else config
         for key in missing:
             OmegaConf.update(probe, key, "unset")
@@ -310,7 +311,7 @@ def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainCon
 
 
 def _problem(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own shape
-    # Tagged unions put the chosen tag into the path, which the user never wrote.
+    # Tagged unions add the chosen tag to the path, which the user never wrote.
     path = [str(part) for part in details["loc"] if part not in ("events", "table") or details["loc"][0] != "data"]
     if details["loc"][:2] == ("data", "events") and len(details["loc"]) > 2 and details["loc"][2] == "events":
         path.insert(1, "events")
@@ -321,8 +322,8 @@ def _problem(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own shape
     expected = details.get("ctx", {}).get("expected", "")
     options = [part.strip(" '") for part in str(expected).replace(" or ", ",").split(",")] if expected else []
     got = "nothing" if details["type"] == "missing" else repr(details["input"])
-    if isinstance(details["input"], dict):  # a section that is wrong as a whole: what is in it is not the news
-        got = "values that do not go together"
+    if isinstance(details["input"], dict):  # the section is wrong as a whole: don't repeat its content
+        got = "an invalid combination of values"
     allowed = details["msg"].removeprefix("Value error, ")
     return Problem(where, got, allowed, closest(str(details["input"]), options) if options else None)
 

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mlsys.text import counted
+
 
 class MlsysError(Exception):
     """Root of every error that mlsys raises on purpose; its message is written for the user."""
@@ -13,7 +15,7 @@ class MlsysError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with what the user gave.
+    """One thing that is wrong with the user's input.
 
     Attributes
     ----------
@@ -24,7 +26,7 @@ class Problem:
     allowed : str
         What would have been accepted.
     closest : str or None
-        The nearest accepted spelling, where there is one.
+        The closest accepted spelling, if any is close.
     """
 
     where: str
@@ -38,32 +40,32 @@ class Problem:
 
 
 class ProblemsError(MlsysError):
-    """An error that lists every problem at once.
+    """An error that lists all problems at once.
 
     Parameters
     ----------
     title : str
-        What was being checked, as the start of a sentence.
+        What was checked; the start of the message.
     problems : sequence of Problem
-        All that was found, in the order to show.
+        In the order to show them.
     advice : str
         What to do next.
 
     Examples
     --------
-    >>> print(ProblemsError("The config", [Problem("model", "catbost", "catboost", "catboost")], "Mend it."))
+    >>> print(ProblemsError("The config", [Problem("model", "catbost", "catboost", "catboost")], "Fix it."))
     The config has 1 problem:
       model
           got:     catbost
           allowed: catboost
           closest: catboost
-    Mend it.
+    Fix it.
     """
 
     def __init__(self, title: str, problems: Sequence[Problem], advice: str) -> None:
         self.problems = tuple(problems)
-        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-        super().__init__("\n".join([f"{title} has {count}:", *map(str, problems), advice]))
+        heading = f"{title} has {counted(len(problems), 'problem')}:"
+        super().__init__("\n".join([heading, *map(str, problems), advice]))
 
 
 class ConfigError(ProblemsError):
@@ -75,11 +77,11 @@ class ContractError(ProblemsError):
 
 
 class DataError(MlsysError):
-    """A table cannot be read, or does not hold what the run needs."""
+    """A table cannot be read, or lacks what the run needs."""
 
 
 class FitError(MlsysError):
-    """A model cannot be fitted on the rows that it was given."""
+    """A model cannot be fitted on the given rows."""
 
 
 class PrunedError(MlsysError):
@@ -87,11 +89,11 @@ class PrunedError(MlsysError):
 
 
 class SweepError(MlsysError):
-    """A sweep cannot begin or go on."""
+    """A sweep cannot start or continue."""
 
 
 class AuditFailedError(MlsysError):
-    """The leakage audit failed a run that was asked to be strict."""
+    """The leakage audit failed, and ``audit.strict`` is true."""
 
 
 class TrackingError(MlsysError):
@@ -103,11 +105,11 @@ class RunError(MlsysError):
 
 
 class RegistryError(MlsysError):
-    """A registered model is missing or damaged, or may not be changed in the way that was asked for."""
+    """A registered model is missing or damaged, or the requested change is not allowed."""
 
 
 def closest(name: str, options: Iterable[str]) -> str | None:
-    """Return the option spelled most like ``name``, ignoring case; None if nothing is near.
+    """Return the option spelled most like ``name``, ignoring case; None if none is close.
 
     Examples
     --------

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ENVIRONMENT_PREFIX = "MLSYS__"
-NO_TRACKING = "MLSYS_NO_TRACKING"  # any value: no run is tracked, whatever its config says, which stays as it is
+NO_TRACKING = "MLSYS_NO_TRACKING"  # set to any value: runs are not tracked, whatever their config says
 
-# What a config may instantiate. Hydra refuses everything else; the list is code, so no config can widen it.
+# What a config may instantiate. Hydra refuses everything else. The list is code, so no config can extend it.
 EXECUTION_WHITELIST = [
     "mlsys.*",
     "xgboost.XGBClassifier",
@@ -40,25 +40,25 @@ EXECUTION_WHITELIST = [
 
 @contextmanager
 def quick_exit() -> Iterator[None]:
-    """End the process with what is done in it, after all exit handlers but without Python's tidying up of every object.
+    """End the process right after the block and all exit handlers, without Python's clean-up of every object.
 
-    That takes two thirds of a second when all libraries are loaded, and changes nothing that anybody sees.
+    The clean-up takes two thirds of a second when all libraries are loaded, and has no visible effect.
     """
     code = 0
 
     def leave() -> None:
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # whoever read it is gone
+            with suppress(OSError, ValueError):  # the reader has exited
                 stream.flush()
         os._exit(code)
 
-    atexit.register(leave)  # the first that is registered is the last that runs
+    atexit.register(leave)  # handlers run in reverse order, so this one is the last
     try:
         yield
     except BaseException as error:
         if not isinstance(error, SystemExit) or not isinstance(error.code, int | None):
-            atexit.unregister(leave)  # Python says what it is and which code that means
+            atexit.unregister(leave)  # Python prints the error and sets the exit code
             raise
         code = error.code or 0
 
@@ -69,7 +69,7 @@ def run_job(job: Callable[[], object], report: Callable[[Exception], int]) -> No
     Parameters
     ----------
     job : callable
-        What ``@hydra.main`` made.
+        The function decorated with ``@hydra.main``.
     report : callable
         Reports an error and returns the exit code, or raises it again.
     """
@@ -84,7 +84,7 @@ def run_job(job: Callable[[], object], report: Callable[[Exception], int]) -> No
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001 - the outermost frame: `report` raises again what it does not know
+    except Exception as error:  # noqa: BLE001 - the outermost frame: `report` raises unknown errors again
         sys.exit(report(error))
 
 
@@ -95,9 +95,9 @@ def conf_folder() -> Path:
 
 
 def environment_overrides(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the overrides that ``MLSYS__A__B=value`` variables stand for, each with its variable's name.
+    """Return the overrides given by ``MLSYS__A__B=value`` variables, each with its variable's name.
 
-    Keys that the command line sets are left out. Names are lower-cased unless they hold a lower-case letter themselves.
+    Keys set on the command line are left out. Names are lower-cased unless they contain a lower-case letter.
 
     Examples
     --------
@@ -121,9 +121,9 @@ def source_of(override: str, arguments: Sequence[str]) -> str:
     Parameters
     ----------
     override : str
-        One that Hydra applied.
+        An override that Hydra applied.
     arguments : sequence of str
-        The command line, the environment's overrides among them.
+        The command line, including the overrides from the environment.
 
     Examples
     --------

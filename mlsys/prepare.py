@@ -1,4 +1,4 @@
-"""From a composed config to what a run needs, or to one error that lists all that is wrong."""
+"""Checks a composed config as a whole and opens the data; one error lists everything that is wrong."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 Keep = Callable[[str, Callable[[], Reader]], Reader]
 
-ADVICE = "Nothing was run. `python -m mlsys.train --help` lists groups and keys, `mlsys config schema` their values."
+ADVICE = "Nothing was run. See `python -m mlsys.train --help` for groups and keys, `mlsys config schema` for values."
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked config, its components, and its data, opened but not yet read."""
+    """A checked config, its components, and its data source, opened but not yet read."""
 
     config: TrainConfig
     parts: Components
@@ -36,20 +36,20 @@ class Prepared:
 
 
 def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
-    """Check a composed config against types, components and the tables' columns, and build what it describes.
+    """Check a composed config against its schema, its components and the tables' columns, and build what it describes.
 
     Parameters
     ----------
     composed : DictConfig
     keep : callable, optional
-        Returns what an earlier run of this process opened under the same key, or else makes it.
+        Caches what is opened between the runs of one process: takes a key and a function that opens it.
 
     Raises
     ------
     ConfigError
-        Listing every problem.
+        Lists every problem.
     DataError
-        Where the config is right but the tables cannot be opened.
+        If the config is valid but the tables cannot be opened.
     """
     plain, problems, config = inspect(composed)
     parts, more = Components.build(plain)
@@ -61,39 +61,39 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
 
 
 def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config before it is checked
-    """Find objectives that no run measures."""
+    """Find objectives that are not metrics."""
     objective, top_k = plain.get("objective"), section(plain, "metrics").get("top_k")
     objectives = objective if isinstance(objective, list) else [objective]
     if not isinstance(top_k, list) or not all(isinstance(name, str) for name in objectives):
-        return []  # said by the check of types
+        return []  # the type check reports it
     names = objective_names(top_k)
     unknown = [name for name in objectives if name not in names]
     return [Problem("objective", name, ", ".join(names), closest(name, names)) for name in unknown]
 
 
 def search_problems(plain: Mapping[str, Any]) -> list[Problem]:
-    """Find what a search cannot do with a resolved config."""
+    """Find settings that a search cannot use."""
     search, objective = section(plain, "search"), plain.get("objective")
     if search.get("report_per") != "iteration":
         return []
     first = objective[0] if isinstance(objective, list) else objective
     problems = []
     if first not in TREE_METRICS:
-        wanted = "with search.report_per=iteration one of " + ", ".join(TREE_METRICS)
-        problems.append(Problem("objective", str(first), wanted, closest(str(first), TREE_METRICS)))
+        allowed = "one of these, with search.report_per=iteration: " + ", ".join(TREE_METRICS)
+        problems.append(Problem("objective", str(first), allowed, closest(str(first), TREE_METRICS)))
     if not section(plain, "fit", "early_stopping").get("enabled", True):
         problems.append(Problem("fit.early_stopping.enabled", "false", "true with search.report_per=iteration"))
     return problems
 
 
 def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem], keep: Keep | None) -> Reader | None:
-    """Open the data, adding to ``problems`` the columns that are not there."""
+    """Open the data; add missing columns to ``problems``."""
     try:
         data = _data_adapter().validate_python(plain.get("data"))
     except ValidationError:
-        return None  # said by the check of types
+        return None  # the type check reports it
     if problems and data.kind == "events" and (data.demo is not None or "unset" in (data.dir, data.url)):
-        return None  # nothing is generated for a config that cannot run
+        return None  # no data are generated for a config that cannot run
     try:
         if keep is None:
             return open_data(data, parts.blocks, threads=plain.get("threads"))
@@ -107,6 +107,6 @@ def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem]
     return None
 
 
-@cache  # made once a process: it takes longer than what it checks
+@cache  # creating it takes longer than the check
 def _data_adapter() -> TypeAdapter[Any]:
     return TypeAdapter(DataConfig)

@@ -1,4 +1,4 @@
-"""Keeps the record of a run in its directory, however the run ends."""
+"""Records a run in its directory: opens it, times the stages, and writes the manifest however the run ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mlsys.tracking.client import tracked
 
 
 class Stopwatch:
-    """Times named stages.
+    """Measures how long named stages take.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Time a stage."""
+        """Measure a stage."""
         start = time.perf_counter()
         try:
             yield
@@ -51,14 +51,23 @@ class Stopwatch:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds of each stage, and of everything since the watch was made."""
+        """Seconds per stage, and in total since the stopwatch was created."""
         rounded = {stage: round(seconds, 3) for stage, seconds in self._stages.items()}
         return {**rounded, "total": round(time.perf_counter() - self._start, 3)}
 
 
 @dataclass
 class Record:
-    """A run directory being written, and what its manifest will say of the data and of the cost of a prediction."""
+    """A run directory being written, with values that only the manifest holds.
+
+    Attributes
+    ----------
+    writer : RunWriter
+    fingerprint : str or None
+        Fingerprint of the data, once known.
+    predict_ms : float or None
+        Milliseconds to score 1,000 rows, once measured.
+    """
 
     writer: RunWriter
     fingerprint: str | None = None
@@ -73,15 +82,15 @@ def recorded(
     clock: Stopwatch,
     tracker: Tracker | MultiTracker,
 ) -> Iterator[Record]:
-    """Open a run directory, write its config, and close it with a manifest; the tracker shows how it goes and ends.
+    """Open a run directory, write its config, track the run, and close the directory with a manifest.
 
-    A run that raises leaves a directory whose manifest says ``failed``, with its log and traceback (``pruned``, where
-    the sweep gave it up); one that is killed leaves no manifest.
+    If the run raises, its manifest says ``failed`` (``pruned`` if the sweep pruned it) and its log holds the traceback.
+    A run that is killed leaves no manifest.
     """
-    # What a power cut takes of a trial, the study has lost too, and it is repeated.
+    # Trials are not synced to disk: after a power failure the study repeats them anyway.
     record = Record(RunWriter(folder, sync=not config.is_trial))
     for handler in _log_files(folder):
-        # On a full disk logging would print a traceback for every line; closing the log says so once.
+        # On a full disk, logging would print a traceback for every line; closing the log reports it once.
         handler.handleError = lambda record: None  # type: ignore[method-assign]  # noqa: ARG005
     record.writer.write_text("config.yaml", config_text(config.to_dict()))
     record.writer.write_text("overrides.yaml", config_text(overrides))
@@ -100,7 +109,7 @@ def recorded(
 
 
 def config_text(plain: Mapping[str, Any] | Sequence[Any]) -> str:
-    r"""Return plain values as the YAML that OmegaConf writes, without making a config of them, which takes long.
+    r"""Return plain values as the YAML that OmegaConf would write, without the slow step of creating a config.
 
     Examples
     --------
@@ -113,14 +122,14 @@ def config_text(plain: Mapping[str, Any] | Sequence[Any]) -> str:
 
 
 def override_sources(overrides: Sequence[str], arguments: Sequence[str]) -> list[dict[str, str]]:
-    """Return what was overridden and from where, without passwords, as overrides.yaml holds it.
+    """Return each override and its source, without passwords, as stored in overrides.yaml.
 
     Parameters
     ----------
     overrides : sequence of str
-        Those that Hydra applied.
+        The overrides that Hydra applied.
     arguments : sequence of str
-        The command line, the environment's overrides among them.
+        The command line, including the overrides from the environment.
     """
     return [
         {"override": without_password(override), "source": source_of(override, arguments)} for override in overrides
@@ -128,11 +137,11 @@ def override_sources(overrides: Sequence[str], arguments: Sequence[str]) -> list
 
 
 def discard_log(folder: Path) -> None:
-    """Remove the directory that Hydra made for a run that never began, if it holds nothing but the log."""
+    """Remove the directory that Hydra created for a run that never started, if it holds only the log."""
     if folder.is_dir() and {path.name for path in folder.iterdir()} <= {"train.log"}:
         _close_log(folder)
         (folder / "train.log").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # another process may have put something there just now
+        with contextlib.suppress(OSError):  # another process may have just created a file there
             folder.rmdir()
 
 
@@ -149,7 +158,7 @@ def _finish(record: Record, config: TrainConfig, clock: Stopwatch, status: str) 
 
 
 def _close_log(folder: Path) -> None:
-    """Close what logs into the run directory: the manifest holds the log's digest."""
+    """Close the log files in the run directory: the manifest holds the digest of the log."""
     for handler in _log_files(folder):
         logging.getLogger().removeHandler(handler)
         try:
@@ -157,12 +166,12 @@ def _close_log(folder: Path) -> None:
         except OSError as error:
             raise RunError(
                 f"Could not write {handler.baseFilename}: {error.strerror or error}. The run directory is incomplete "
-                "and of no use: mend the cause (free some space, say), delete it and run again."
+                "and cannot be used. Fix the cause (for example, free some disk space), delete it and run again."
             ) from error
 
 
 def log_to_file(folder: Path, message: str, error: Exception | None = None) -> None:
-    """Log an error where it stays, with its traceback; the terminal gets it once, from whoever catches it."""
+    """Log an error with its traceback to the run's log file only; the caller reports it on the terminal."""
     details = None if error is None else (type(error), error, error.__traceback__)
     record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, None, details)
     for handler in _log_files(folder):

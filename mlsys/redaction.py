@@ -1,4 +1,4 @@
-"""Hides secrets in text that people or files get to see."""
+"""Hides secrets in text that is shown to people or written to files."""
 
 from __future__ import annotations
 

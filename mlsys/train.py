@@ -1,4 +1,4 @@
-"""The one entrypoint: raw tables to a run directory.
+"""The training entrypoint: raw tables to a run directory.
 
 Examples
 --------
@@ -6,7 +6,7 @@ python -m mlsys.train model=catboost sampler=smotenc
 python -m mlsys.train data=hubspot data.dir=PATH model=xgboost
 python -m mlsys.train -m model=catboost,xgboost sampler=none,smotenc
 
-Libraries are imported where they are first needed, so that ``--help`` and a misspelt key answer at once.
+Libraries are imported where they are first needed, so that ``--help`` and config errors appear immediately.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 
 def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> Objective:
-    """Do one run and leave its run directory.
+    """Train one model and write its run directory.
 
     Parameters
     ----------
     prepared : Prepared
-        Checked config, components and opened data.
+        The checked config, its components and the opened data.
     folder : Path
         The run directory.
     overrides : list of dict
-        What was overridden and from where, for the record.
+        Each override and where it came from, to be recorded.
 
     Returns
     -------
     float, tuple or None
-        The objective's mean over the folds, or that of each objective; None where it is undefined.
+        The mean of the objective over the folds, or of each objective; None if undefined.
 
     Raises
     ------
     MlsysError
-        With what was wrong and what to do; the run directory then says that the run failed.
+        If the run fails; the manifest then says ``failed``.
     """
     from rich.console import Console
 
@@ -92,13 +92,13 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
         record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(outcome.folds)
     show(Console(), metrics, audit, threshold.to_dict(), folder)
     if config.audit.strict and audit["status"] == "fail":
-        raise AuditFailedError(f"The audit failed and audit.strict=true. {folder / 'audit.json'} says why.")
+        raise AuditFailedError(f"The audit failed and audit.strict=true. See {folder / 'audit.json'}.")
     return objective_values(outcome.folds, config.objectives, config.metrics.top_k)
 
 
 @hydra.main(config_path=str(conf_folder()), config_name="train", execution_whitelist=EXECUTION_WHITELIST)
 def job(composed: DictConfig) -> Objective:
-    """Run one Hydra job: check the composed config as a whole, then train."""
+    """Run one Hydra job: check the composed config, then train or run a trial."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -124,9 +124,9 @@ def job(composed: DictConfig) -> Objective:
         return train(prepared, folder, overrides)
     except MlsysError as error:
         if trial is None:
-            discard_log(folder)  # if nothing was run, nothing should look like a run
+            discard_log(folder)  # nothing was run, so leave no empty run directory
         if hydra_config.mode is RunMode.MULTIRUN:
-            raise  # the sweeper decides what a failed job means
+            raise  # the sweeper handles failed jobs
         sys.exit(report_error(error, ()))
 
 
@@ -138,7 +138,7 @@ def report(error: Exception) -> int:
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 it failed or the answer is no, 2 wrong usage."""
+    """Run the command line. Exit codes: 0 success, 1 failure, 2 wrong usage."""
     sys.argv[1:1] = list(environment_overrides(sys.argv[1:]))
     run_job(job, report)
 

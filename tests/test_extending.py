@@ -81,7 +81,7 @@ def test_a_class_of_ones_own_from_yaml_to_served(project, blocks, crm):
     refused = run(project, *command)
     assert refused.returncode == 2, refused.stderr
     assert "model._target_" in refused.stderr
-    assert "mlsys.pipeline.ours.NearerMean, which loading a saved model refuses" in refused.stderr
+    assert "mlsys.pipeline.ours.NearerMean, which is refused when a saved model is loaded" in refused.stderr
     assert "add it to mlsys/runs/trusted.py" in refused.stderr
     assert list(project.rglob("outputs/**/*.*")) == [], "something was run"
 

@@ -21,6 +21,7 @@ FILES = ("manifest.json", "schema.json", "golden.parquet", "model/pipeline.skops
 CODE = (
     "__init__.py",
     "errors.py",
+    "text.py",
     "runs",
     "pipeline/__init__.py",
     "pipeline/encoders.py",
