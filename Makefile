@@ -1,28 +1,28 @@
-# Every target sets itself up: a bare clone with Python 3.11+ and make is enough.
-# A line "## words" behind a target is its entry in `make help`.
+# Every target does its own set-up: a bare clone with Python 3.11+ and make is enough.
+# The text after "##" is the target's description in `make help`.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# Processes share what they compile: without it, each compiles the whole project anew.
+# Let processes share compiled byte code; otherwise each compiles the whole project again.
 unexport PYTHONDONTWRITEBYTECODE
 BUILD := pyproject.toml hatch_build.py serve/scoring/trees/traverse.c
 
 .PHONY: help
-help: ## list what can be made
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# uv, if it is here, makes and fills the environment in seconds; else pip brings it into the environment.
+# uv creates the environment in seconds; if it is not installed, pip installs it into the environment first.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "$(PYTHON) is older than Python 3.11: make PYTHON=/path/to/python3.11 …"; exit 2; }
 	@if command -v uv >/dev/null; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); \
 	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-	  || { rm -rf $(VENV); echo "No virtual environment could be made; on Debian: apt install python3-venv"; exit 2; }; fi
+	  || { rm -rf $(VENV); echo "Cannot create a virtual environment; on Debian: apt install python3-venv"; exit 2; }; fi
 
-# $(1): lock file, $(2): stamp. The lock has hashes, so nothing but what was locked can be installed.
+# $(1): lock file, $(2): stamp file. The hashes ensure that exactly the locked packages are installed.
 define install
 	@uv=$$(command -v uv || echo $(BIN)/uv); \
 	$$uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) && \
@@ -39,22 +39,22 @@ $(VENV)/.dev: $(BIN)/python requirements-dev.lock $(BUILD)
 	@touch $(VENV)/.train
 
 .PHONY: train
-train: $(VENV)/.train ## train on the built-in demo data; overrides as ARGS="model=catboost sampler=smotenc"
+train: $(VENV)/.train ## train on the built-in demo data; pass overrides as ARGS="model=catboost sampler=smotenc"
 	@$(BIN)/python -m mlsys.train $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev ## run the whole test suite; pytest's options as ARGS="-k audit"
+test: $(VENV)/.dev ## run the test suite; pass pytest options as ARGS="-k audit"
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
-check: lint types contracts test ## lint, format, types, import contracts, workflow and tests: what CI runs
+check: lint types contracts test ## lint, format, types, import contracts and tests: everything CI runs
 
 .PHONY: lint
-lint: $(VENV)/.dev ## find and show what ruff would change
+lint: $(VENV)/.dev ## lint and check the format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 .PHONY: format
-format: $(VENV)/.dev ## let ruff mend and format
+format: $(VENV)/.dev ## fix lint errors and format
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 .PHONY: types
@@ -62,21 +62,21 @@ types: $(VENV)/.dev ## check types
 	@$(BIN)/mypy
 
 .PHONY: contracts
-contracts: $(VENV)/.dev ## check which room may import which
+contracts: $(VENV)/.dev ## check the import contracts between packages
 	@$(BIN)/lint-imports --no-logo
 
-# $(1): lock file, $(2): what it is made from.
+# $(1): lock file, $(2): its source.
 define compile
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-header --upgrade $(2) -o $(1)
 endef
 
 .PHONY: lock
-lock: $(VENV)/.dev ## resolve the dependencies anew, for Python 3.11 and 3.12
+lock: $(VENV)/.dev ## update the lock files, for Python 3.11 and 3.12
 	$(call compile,requirements.lock,pyproject.toml)
 	$(call compile,requirements-dev.lock,pyproject.toml --all-extras -c requirements.lock)
 	$(call compile,requirements-serve.lock,--group pyproject.toml:serve -c requirements-dev.lock --overrides requirements-serve.overrides)
 
 .PHONY: clean
-clean: ## remove the environment and everything that was built; runs are kept
+clean: ## remove the environment and build output; runs are kept
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

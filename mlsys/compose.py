@@ -1,4 +1,4 @@
-"""Compose a config outside of a Hydra job, and explain what Hydra could not compose."""
+"""Composes configs outside of a Hydra job, and explains Hydra's composition errors."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def compose_config(overrides: Sequence[str], folder: Path | None = None, config_
     Parameters
     ----------
     overrides : sequence of str
-        As on the command line of training; the environment's are added.
+        As on the command line of training; those from the environment are added.
     folder : Path, optional
-        The config groups; the shipped ones without.
+        Folder of the config groups; by default the ones shipped with mlsys.
     config_dir : Path, optional
-        A folder of further options of the groups, as `--config-dir` of training.
+        Folder with further options for the groups, like training's `--config-dir`.
 
     Raises
     ------
     ConfigError
-        Listing every problem.
+        Lists every problem.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -49,7 +49,7 @@ def compose_config(overrides: Sequence[str], folder: Path | None = None, config_
     except (HydraException, OmegaConfBaseException) as error:
         raise diagnose(everything, folder, str(error), config_dir) from error
     choices = config.hydra.runtime.choices
-    del config.hydra  # read above; the rest is ours, and Hydra's part holds values that only a job has
+    del config.hydra  # its remaining values are only set within a job
     add_choices(config, choices)
     plain, problems, checked = inspect(config)
     problems += metric_problems(plain)
@@ -85,7 +85,7 @@ def diagnose(overrides: Sequence[str], folder: Path, reason: str, config_dir: Pa
     overrides : sequence of str
         As given, ``key=value``.
     folder : Path
-        The config groups.
+        Folder of the config groups.
     reason : str
         Hydra's own message, used if no problem is found.
     config_dir : Path, optional
@@ -180,7 +180,7 @@ def _compose(folder: Path, overrides: Sequence[str]) -> DictConfig | None:
         with initialize_config_dir(config_dir=str(folder.resolve())):
             return compose(config_name="train", overrides=list(overrides))
     except (HydraException, OmegaConfBaseException):
-        return None  # the caller shows Hydra's own first message instead
+        return None  # the caller shows Hydra's own message instead
 
 
 def _flat_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:

@@ -106,7 +106,7 @@ def installed(tmp_path_factory):
 def test_a_wheel_holds_what_was_compiled_for_its_machine(installed):
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
-    assert (installed / "serve" / "scoring" / "traverse.bin").is_file()
+    assert (installed / "serve" / "scoring" / "trees" / "traverse.bin").is_file()
     (tag,) = re.findall(r"^Tag: (.*)$", next(installed.glob("*.dist-info/WHEEL")).read_text(), re.MULTILINE)
     assert tag.startswith("py3-none-")
     assert tag != "py3-none-any"
