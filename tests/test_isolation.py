@@ -1,4 +1,4 @@
-"""Tests leave nothing behind that another test could see."""
+"""Tests leave no state behind for other tests."""
 
 import os
 from pathlib import Path
@@ -14,20 +14,20 @@ from mlsys.launch import conf_folder, environment_overrides
 
 
 @pytest.mark.parametrize("turn", [1, 2])
-def test_each_test_begins_without_the_state_of_the_one_before(turn):
+def test_each_test_starts_without_the_state_of_the_previous_one(turn):
     assert not GlobalHydra.instance().is_initialized()
     assert not HydraConfig.initialized()
     assert environment_overrides(()) == {}
     initialize_config_dir(config_dir=str(conf_folder().resolve()))
     HydraConfig.instance().cfg = OmegaConf.create({"hydra": {}})
-    os.environ["MLSYS__SEED"] = str(turn)  # not by monkeypatch, which would clean up
+    os.environ["MLSYS__SEED"] = str(turn)  # not with monkeypatch, which would clean up
 
 
-def test_the_environment_is_clean_at_last(monkeypatch):
+def test_the_environment_is_clean_at_the_end(monkeypatch):
     assert "MLSYS__SEED" not in os.environ
 
 
-def test_no_test_touches_the_users_cache(tmp_path_factory):
+def test_no_test_uses_the_users_cache(tmp_path_factory):
     assert default_folder().is_relative_to(tmp_path_factory.getbasetemp())
     assert not default_folder().is_relative_to(Path.home() / ".cache")
 

@@ -13,7 +13,7 @@ def test_environment_names_become_lower_case_keys():
     }
 
 
-def test_environment_names_with_lower_case_are_taken_as_written():
+def test_environment_names_with_lower_case_letters_are_kept():
     assert environment_overrides([], {"MLSYS__model__C": "0.1"}) == {"model.C=0.1": "MLSYS__model__C"}
 
 
@@ -22,7 +22,7 @@ def test_the_command_line_beats_the_environment():
     assert environment_overrides(["model=catboost", "+x=1"], environment) == {"seed=7": "MLSYS__SEED"}
 
 
-def test_other_variables_are_left_alone():
+def test_other_variables_are_ignored():
     assert environment_overrides([], {"MLSYS": "1", "MLSYS_SEED": "2", "HOME": "/"}) == {}
 
 
@@ -40,7 +40,7 @@ def test_the_config_groups_are_there():
         ("raise ValueError('odd')", 1, "ValueError: odd\n"),
     ],
 )
-def test_a_quick_exit_is_an_exit_like_any_other_but_for_the_tidying_up(end, code, said):
+def test_a_quick_exit_runs_exit_handlers_and_keeps_the_exit_code(end, code, said):
     program = f"""
 import atexit, sys
 from mlsys.launch import quick_exit

@@ -1,4 +1,4 @@
-"""What a run must show on the real tables, which lie beside the project and never in it."""
+"""Results on the real tables, which are stored next to the project, never in it."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from mlsys.runs import Run
 from mlsys.train import train
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "hubspot"
-CONSTANT_LOG_LOSS = 0.0157  # of predicting the prevalence for everybody
-LEAK = 0.15  # an average precision above this means that the model sees the future
+CONSTANT_LOG_LOSS = 0.0157  # of predicting the prevalence for every row
+LEAK = 0.15  # a higher average precision means that the model sees the future
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Return a function that trains on the real tables, with a panel cache that its calls share."""
+    """Return a function that trains on the real tables, with a panel cache shared between calls."""
     root = tmp_path_factory.mktemp("real")
     done: dict[tuple[str, ...], Run] = {}
 
@@ -52,7 +52,7 @@ def test_the_six_cut_offs_are_the_default_backtest(run):
     assert all(5_000 < fold["rows"] < 5_100 and 8 <= fold["positives"] <= 17 for fold in folds)
 
 
-def test_the_baselines_are_the_references(run):
+def test_the_baselines_match_the_reference(run):
     baselines = run("model=logistic").metrics["baselines"]
     assert baselines["activity"]["roc_auc"]["value"] == pytest.approx(0.77, abs=0.01)
     assert baselines["activity"]["average_precision"]["value"] == pytest.approx(0.070, abs=0.003)
@@ -67,7 +67,7 @@ def test_boosted_trees_are_in_the_honest_range(run):
     assert result.audit["status"] != "fail"
 
 
-def test_the_audit_warns_of_firmographics_that_are_missing_by_outcome(run):
+def test_the_audit_warns_about_firmographics_missing_by_outcome(run):
     checks = {check["name"]: check for check in run("model=logistic").audit["checks"]}
     assert checks["missingness"]["status"] == "warn"
     assert "employee_range (1.0% against 10.5%)" in checks["missingness"]["message"]
@@ -89,7 +89,7 @@ def test_other_models_learn_and_do_not_leak(run, overrides):
     assert value(result, "log_loss") < result.metrics["baselines"]["chance"]["log_loss"]["value"]
 
 
-def test_calibration_undoes_what_smotenc_did(run):
+def test_calibration_corrects_probabilities_after_smotenc(run):
     calibration = run(
         "model=catboost",
         "model.iterations=60",
@@ -102,7 +102,7 @@ def test_calibration_undoes_what_smotenc_did(run):
     assert calibration["after"]["ece"] <= 0.005
 
 
-def test_the_naive_way_is_caught_red_handed(run):
+def test_the_audit_catches_the_naive_approach(run):
     naive = run("experiment=naive_leaky")
     assert value(naive, "average_precision") > 0.5
     failed = {check["name"] for check in naive.audit["checks"] if check["status"] == "fail"}

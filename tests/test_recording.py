@@ -1,4 +1,4 @@
-"""The record of a run is kept however it ends."""
+"""A run is recorded however it ends."""
 
 import errno
 import logging
@@ -13,13 +13,13 @@ from mlsys.tracking import NoTracker
 
 
 class FullDisk(logging.FileHandler):
-    """A log on a disk that has no space left."""
+    """A log file on a full disk."""
 
     def flush(self):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_log_that_cannot_be_written_is_said_once_and_leaves_no_whole_run(tmp_path, capsys):
+def test_a_log_that_cannot_be_written_is_reported_once_and_leaves_an_incomplete_run(tmp_path, capsys):
     handler = FullDisk(tmp_path / "train.log")
     log = logging.getLogger()
     log.addHandler(handler)
@@ -35,20 +35,20 @@ def test_a_log_that_cannot_be_written_is_said_once_and_leaves_no_whole_run(tmp_p
     assert not (tmp_path / "manifest.json").exists()
 
 
-ODD = ["1e3", "1_000", "007", "yes", "null", "~", "", " a ", "ä: b # c", "${seed}", "???", "two\nlines", "a" * 200]
+TRICKY = ["1e3", "1_000", "007", "yes", "null", "~", "", " a ", "ä: b # c", "${seed}", "???", "two\nlines", "a" * 200]
 
 
 @pytest.mark.parametrize(
-    "plain", [ODD, {"a": {"b": [1, 1e-05, None]}, "empty": {}, "none": [], **dict.fromkeys(ODD, 1)}]
+    "plain", [TRICKY, {"a": {"b": [1, 1e-05, None]}, "empty": {}, "none": [], **dict.fromkeys(TRICKY, 1)}]
 )
-def test_a_config_is_written_as_omegaconf_writes_it(plain):
+def test_the_written_config_equals_omegaconfs(plain):
     text = config_text(plain)
     assert text == OmegaConf.to_yaml(OmegaConf.create(plain))
     assert OmegaConf.to_container(OmegaConf.create(text), resolve=False) == plain
 
 
 @pytest.mark.parametrize(("trial", "synced"), [(None, True), (3, False)])
-def test_a_trial_does_not_wait_for_the_disk(tmp_path, monkeypatch, trial, synced):
+def test_trials_are_not_synced_to_disk(tmp_path, monkeypatch, trial, synced):
     calls = []
     monkeypatch.setattr("os.fsync", calls.append)
     config = compose_config([] if trial is None else ["+search.folds=2", f"+search.trial={trial}"])

@@ -1,4 +1,4 @@
-"""Promises about the repository itself."""
+"""Checks of the repository itself."""
 
 import os
 import re
@@ -29,16 +29,16 @@ def test_locks_pin_hashes_and_name_no_index():
         assert "--index-url" not in text
 
 
-def test_locks_hold_what_the_project_asks_for():
+def test_locks_contain_the_projects_dependencies():
     config = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    asked_for = {
+    required = {
         "requirements.lock": config["project"]["dependencies"],
         "requirements-serve.lock": config["dependency-groups"]["serve"],
     }
-    for lock, wanted in asked_for.items():
+    for lock, wanted in required.items():
         locked = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / lock).read_text(), re.MULTILINE))
-        asked = {re.split(r"[\[<>=;~! ]", name)[0].lower() for name in wanted}
-        assert asked - locked == set()
+        names = {re.split(r"[\[<>=;~! ]", name)[0].lower() for name in wanted}
+        assert names - locked == set()
 
 
 def test_serving_is_locked_to_what_was_tested():
@@ -47,6 +47,10 @@ def test_serving_is_locked_to_what_was_tested():
         for lock in ("requirements-dev.lock", "requirements-serve.lock")
     }
     assert versions["requirements-serve.lock"] - versions["requirements-dev.lock"] == set()
+
+
+def test_the_entrypoint_is_one_short_flow():
+    assert len((ROOT / "mlsys" / "train.py").read_text().splitlines()) <= 150
 
 
 def test_no_file_is_large():
@@ -61,7 +65,7 @@ def test_runs_are_not_in_git():
     }
 
 
-def test_make_help_is_made_from_the_comments():
+def test_make_help_lists_the_targets():
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("train", "test", "check"):
         assert re.search(rf"make {target}\s+\w", done.stdout)
@@ -79,7 +83,7 @@ def test_the_examples_of_a_module_can_be_run_alone():
     assert done.returncode == 0, done.stdout
 
 
-def test_every_link_of_the_docs_leads_somewhere():
+def test_links_in_the_docs_are_not_broken():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     links = [
         (page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link
@@ -88,7 +92,7 @@ def test_every_link_of_the_docs_leads_somewhere():
 
 
 def built(folder, **environment):
-    """Return the wheel that is built into a folder."""
+    """Build a wheel into a folder and return it."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, check=True)
     return next(folder.glob("*.whl"))
@@ -96,14 +100,14 @@ def built(folder, **environment):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The built wheel, unpacked where nothing of this checkout is."""
+    """The built wheel, unpacked outside of this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     with zipfile.ZipFile(built(folder)) as wheel:
         wheel.extractall(folder / "site")
     return folder / "site"
 
 
-def test_a_wheel_holds_what_was_compiled_for_its_machine(installed):
+def test_a_wheel_contains_the_library_compiled_for_its_platform(installed):
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
     assert (installed / "serve" / "scoring" / "trees" / "traverse.bin").is_file()
@@ -112,19 +116,19 @@ def test_a_wheel_holds_what_was_compiled_for_its_machine(installed):
     assert tag != "py3-none-any"
 
 
-def test_without_a_compiler_a_wheel_is_for_any_machine(tmp_path):
+def test_without_a_compiler_a_wheel_is_platform_independent(tmp_path):
     wheel = built(tmp_path, CC="no-such-compiler")
     assert wheel.name.endswith("-py3-none-any.whl")
     assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".bin")]
 
 
-def test_the_image_compiles_as_an_installation_does():
+def test_the_image_and_the_installation_use_the_same_compiler_flags():
     flags = re.search(r'^FLAGS = "(.*?)"', (ROOT / "hatch_build.py").read_text(), re.MULTILINE).group(1)
     command = f"RUN cc {flags} -o serve/scoring/trees/traverse.bin serve/scoring/trees/traverse.c "
     assert command in (ROOT / "Dockerfile").read_text()
 
 
-def test_the_wheel_carries_its_configs(installed):
+def test_the_wheel_contains_the_configs(installed):
     assert (installed / "mlsys" / "conf" / "train.yaml").is_file()
     assert (installed / "mlsys" / "evaluation" / "templates" / "report.css").is_file()
     assert (installed / "serve" / "openapi.yaml").is_file()

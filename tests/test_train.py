@@ -1,4 +1,4 @@
-"""The entrypoint as its user sees it: exit codes, output, the run directory."""
+"""The entrypoint from the user's perspective: exit codes, output, the run directory."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def train(folder: Path, *arguments: str, **environment: str) -> subprocess.Compl
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory, crm):
-    """A folder with one finished run, and what it printed."""
+    """A folder with one finished run, and its output."""
     folder = tmp_path_factory.mktemp("workplace")
     cache = str(folder / "cache")
     done = train(folder, *crm.overrides, *SMALL, XDG_CACHE_HOME=cache, MLSYS__SEED="3")
@@ -58,14 +58,14 @@ def test_the_last_line_is_the_run_directory(workplace):
     assert (last / "manifest.json").is_file()
 
 
-def test_the_result_is_printed_beside_its_baselines(workplace):
+def test_metrics_are_printed_next_to_baselines(workplace):
     table = workplace[1].stdout
     assert "roc_auc" in table
     assert "activity" in table
     assert "Audit" in table
 
 
-def test_the_run_directory_holds_what_the_contract_names(run):
+def test_the_run_directory_has_the_files_of_the_contract(run):
     names = set(run.manifest.files)
     assert names >= FILES
     assert {name for name in names if name.startswith("plots/")} >= {"plots/pr.png", "plots/roc.png", "plots/gain.png"}
@@ -76,7 +76,7 @@ def test_the_run_directory_holds_what_the_contract_names(run):
     assert run.manifest.data_fingerprint
 
 
-def test_overrides_say_where_they_come_from(run):
+def test_overrides_have_their_source(run):
     sources = {entry["override"]: entry["source"] for entry in run.overrides}
     assert sources["seed=3"] == "environment MLSYS__SEED"
     assert sources["threads=1"] == "command line"
@@ -143,7 +143,7 @@ def test_a_wrong_config_is_exit_code_2_and_leaves_nothing(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_run_that_fails_says_so_and_is_recorded(tmp_path, crm):
+def test_a_failed_run_is_reported_and_recorded(tmp_path, crm):
     done = train(tmp_path, *crm.overrides, *SMALL, "data.horizon_days=1", "data.spine.every_days=300")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -154,7 +154,7 @@ def test_a_run_that_fails_says_so_and_is_recorded(tmp_path, crm):
     assert done.stderr.count(reason) == 1
 
 
-def test_strict_audit_fails_the_naive_way(tmp_path, crm):
+def test_a_strict_audit_fails_the_leaky_run(tmp_path, crm):
     arguments = ["experiment=naive_leaky", *crm.overrides[:2], "data.horizon_days=380", "audit.strict=true"]
     done = train(tmp_path, *arguments, "threads=1", "metrics.bootstrap_resamples=20", "model.n_estimators=20")
     assert done.returncode == 1, done.stderr
@@ -165,7 +165,7 @@ def test_strict_audit_fails_the_naive_way(tmp_path, crm):
 
 
 @pytest.mark.slow
-def test_the_first_run_of_a_newcomer_ends_with_a_clean_audit(tmp_path):
+def test_the_first_run_of_a_new_user_passes_the_audit(tmp_path):
     done = train(tmp_path, "tracking=none", XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     audit = Run.open(done.stdout.strip().splitlines()[-1]).audit
@@ -209,7 +209,7 @@ def test_a_grid_is_hydras_own_and_ends_with_its_directory(tmp_path, crm):
     assert sorted(row.model for row in list_runs(last)) == ["lightgbm", "xgboost"]
 
 
-def test_a_killed_run_is_no_run(tmp_path, crm):
+def test_a_killed_run_has_no_manifest(tmp_path, crm):
     slow = [*crm.overrides, "threads=1", "model.n_estimators=100000", "fit.early_stopping.enabled=false"]
     process = subprocess.Popen(
         [sys.executable, "-m", "mlsys.train", *slow], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -244,7 +244,7 @@ def test_metrics_are_valid_json_without_nan(run):
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in metrics.json"))
 
 
-def test_no_password_is_saved(tmp_path):
+def test_passwords_are_not_saved(tmp_path):
     password = "s3cret"
     done = train(tmp_path, "data=sql", f"data.url=postgres://ann:{password}@127.0.0.1:1/crm", *SMALL)
     assert done.returncode == 1
@@ -253,7 +253,7 @@ def test_no_password_is_saved(tmp_path):
 
 
 @pytest.mark.parametrize("overrides", [["model=null"], ["model=[1]", "seed=x"]])
-def test_an_option_that_is_no_name_is_explained(tmp_path, overrides):
+def test_an_option_that_is_not_a_name_is_explained(tmp_path, overrides):
     done = train(tmp_path, *overrides)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -261,7 +261,7 @@ def test_an_option_that_is_no_name_is_explained(tmp_path, overrides):
     assert ("seed\n" in done.stderr) == ("seed=x" in overrides)
 
 
-def test_a_run_directory_that_cannot_be_made_is_explained(tmp_path):
+def test_a_run_directory_that_cannot_be_created_is_explained(tmp_path):
     (tmp_path / "outputs").write_text("")
     done = train(tmp_path)
     assert done.returncode == 1
@@ -269,11 +269,11 @@ def test_a_run_directory_that_cannot_be_made_is_explained(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_finished_run_gets_no_line_of_another_runs_log(workplace, run, tmp_path):
+def test_a_finished_runs_log_is_not_extended_by_another_run(workplace, run, tmp_path):
     import shutil
 
     finished = shutil.copytree(run.path, tmp_path / "finished")
-    # New demo tables are made, and logged, before the run begins.
+    # New demo tables are generated, and logged, before the run starts.
     new = ["data.demo.events=300", f"data.cache_dir={tmp_path / 'cache'}", f"hydra.run.dir={finished}"]
     done = train(tmp_path, *new)
     assert done.returncode == 1
