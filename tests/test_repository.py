@@ -130,7 +130,7 @@ def test_the_image_and_the_installation_use_the_same_compiler_flags():
 
 def test_the_wheel_contains_the_configs(installed):
     assert (installed / "mlsys" / "conf" / "train.yaml").is_file()
-    assert (installed / "mlsys" / "evaluation" / "templates" / "report.css").is_file()
+    assert (installed / "mlsys" / "evaluation" / "report" / "templates" / "report.css").is_file()
     assert (installed / "serve" / "openapi.yaml").is_file()
     assert not (installed / "conf").exists()
     assert not (installed / "tests").exists()
