@@ -53,7 +53,7 @@ def test_a_run_that_cannot_be_compared_is_exit_code_1_and_still_shown(mlsys, wor
     write(work / "outputs" / "other", predictions(1.0), fingerprint="0" * 64)
     code, out, _ = mlsys("compare", "good", "poor", "other")
     assert code == 1
-    assert "C cannot be compared with A: other data" in out
+    assert "C cannot be compared with A: different data" in out
 
 
 def test_a_tampered_run_is_exit_code_1_and_named(mlsys, work):
