@@ -40,9 +40,9 @@ def compare(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare 2 to 20 runs: metrics, paired differences, settings and cost.
+    """Compare 2 to 20 runs.
 
-    Exit code 1 if a run that you name cannot be compared.
+    Shows metrics, paired differences, settings and cost. Exit code 1 if a run that you name cannot be compared.
 
     Example: mlsys compare outputs/DATE/TIME latest --html comparison.html
     """

@@ -18,7 +18,7 @@ from rich.table import Table
 
 PROGRESS_DELAY = 0.5  # seconds: quicker commands show no progress bar
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def print_json(value: object) -> None:

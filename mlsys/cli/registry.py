@@ -28,7 +28,7 @@ Registry = Annotated[
         "--registry",
         envvar="MLSYS_REGISTRY",
         metavar="LOCATION",
-        help="A folder, or mlflow:URI such as mlflow:http://HOST:5000; `mlflow` is short for mlflow:sqlite:///mlflow.db.",
+        help="The registry: a folder, or mlflow:URI such as mlflow:http://HOST:5000; `mlflow` is short for mlflow:sqlite:///mlflow.db.",
     ),
 ]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, recorded in the history.")]
@@ -148,11 +148,11 @@ def promote(
     registry: Registry = DEFAULT_LOCATION,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version the champion if it passes the gate; exit code 1 if it does not.
+    """Make a version the champion if it passes the gate.
 
-    The gate requires that the golden rows are reproduced, the audit is clean, task and label are the champion's, and
-    the metric is not worse on the test rows that both scored, by a paired interval. conf/gate.yaml has the settings; a
-    copy of it in the registry's folder takes precedence.
+    Exit code 1 if it does not. The gate requires that the golden rows are reproduced, the audit is clean, task and
+    label are the champion's, and the metric is not worse on the test rows that both scored, by a paired interval.
+    conf/gate.yaml has the settings; a copy of it in the registry's folder takes precedence.
 
     Example: mlsys registry promote conversion@1.1.0 --margin 0.01
     """
@@ -177,7 +177,9 @@ def promote(
 
 @app.command()
 def rollback(name: Name, reason: Reason = None, registry: Registry = DEFAULT_LOCATION, as_json: AsJson = False) -> None:
-    """Make the previous champion the champion again, without a gate; exit code 1 if there is none.
+    """Make the previous champion the champion again.
+
+    No gate applies. Exit code 1 if there is no previous champion.
 
     Example: mlsys registry rollback conversion --reason "complaints from sales"
     """
@@ -222,7 +224,7 @@ def alias(
 
 @app.command()
 def history(name: Name, registry: Registry = DEFAULT_LOCATION, as_json: AsJson = False) -> None:
-    """Print all changes to a model: what was changed, when, by whom and why.
+    """Print the change history of a model.
 
     Example: mlsys registry history conversion
     """
@@ -241,10 +243,11 @@ def verify(
     registry: Registry = DEFAULT_LOCATION,
     as_json: AsJson = False,
 ) -> None:
-    """Check for changed files, a truncated history, dangling aliases and partially added versions.
+    """Check models for damage.
 
-    Exit code 1 if anything is damaged. Leftovers of a killed command are listed too, but are not damage: the next
-    command that writes cleans them up.
+    Looks for changed files, a truncated history, dangling aliases and partially added versions. Exit code 1 if
+    anything is damaged. Leftovers of a killed command are listed too, but are not damage: the next command that
+    writes cleans them up.
 
     Example: mlsys registry verify
     """

@@ -55,7 +55,9 @@ def runs(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, newest first, and flag those that are incomplete, damaged or tampered with.
+    """List runs, newest first.
+
+    Runs that are incomplete, damaged or tampered with are flagged.
 
     Example: mlsys runs --where 'model=catboost and roc_auc>0.8' --sort -roc_auc
     """

@@ -36,10 +36,10 @@ def track(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds allowed per run and tracker.")] = 120.0,
     as_json: AsJson = False,
 ) -> None:
-    """Send finished runs to W&B or MLflow; idempotent: sending a run again updates it.
+    """Send finished runs to W&B or MLflow.
 
-    Uses the tracker settings that the run was trained with, or else those in conf/tracking. Exit code 1 if any run
-    could not be sent.
+    The command is idempotent: sending a run again updates it. It uses the tracker settings that the run was trained
+    with, or else those in conf/tracking. Exit code 1 if any run could not be sent.
 
     Example: mlsys track latest --to wandb
     """

@@ -284,8 +284,8 @@ def _data_rows(facts: RunFacts, entities: str, positives: str) -> Iterable[tuple
             yield name, count(facts.get(key))
     if as_ofs:
         yield "Test dates", ", ".join(as_ofs)
-    if facts.get("horizon_days"):
-        yield "Horizon", f"{counted(facts['horizon_days'], 'day')} after each date"
+    if horizon := facts.get("horizon_days"):
+        yield "Horizon", f"{counted(horizon, 'day')} after each date"
     if facts.get("data_end"):
         yield "Outcomes known until", _day(facts["data_end"])
     if facts.get("train_seconds") is not None:
