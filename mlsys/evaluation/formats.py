@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MISSING = "–"
+POINTS = " points"  # percentage points
 Numbers = Mapping[str, Any]  # content of metrics.json and similar files
 
 
@@ -83,6 +84,17 @@ def count(value: object) -> str:
     """
     number = as_float(value)
     return MISSING if number is None else f"{number:,.0f}"
+
+
+def range_text(low: str, high: str) -> str:
+    """Return two formatted differences as a range, with a common unit only once.
+
+    Examples
+    --------
+    >>> range_text("+0.010", "+0.020"), range_text("−1.2 points", "+3.0 points")
+    ('+0.010 to +0.020', '−1.2 to +3.0 points')
+    """
+    return f"{low.removesuffix(POINTS) if high.endswith(POINTS) else low} to {high}"
 
 
 def plain_number(value: float, decimals: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from mlsys.errors import ConfigError, Problem, closest
-from mlsys.evaluation.formats import MISSING, bounds, percent, plain_number
+from mlsys.evaluation.formats import MISSING, POINTS, bounds, percent, plain_number
 
 if TYPE_CHECKING:
     from mlsys.evaluation.ranking import FloatArray
@@ -147,7 +147,7 @@ class Metric:
         """
         if value is None or not math.isfinite(value):
             return MISSING
-        size = f"{abs(value) * 100:.1f} points" if self.kind == "rate" else self.write(abs(value))
+        size = f"{abs(value) * 100:.1f}{POINTS}" if self.kind == "rate" else self.write(abs(value))
         return f"{'−' if value < 0 else '+'}{size}"
 
 

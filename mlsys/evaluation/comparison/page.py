@@ -13,6 +13,7 @@ from mlsys.evaluation.comparison.wording import (
     bytes_text,
     caveats,
     difference,
+    difference_interval,
     findings,
     seconds_text,
     setting,
@@ -136,7 +137,7 @@ def _block(comparison: Comparison, name: str) -> Block:
             text.write(point(entry)),
             text.interval(entry),
             difference(name, run.difference.get(name)),
-            _difference_interval(name, run.difference.get(name)),
+            difference_interval(name, run.difference.get(name)),
             run.better(name),
             _scale(entry, *span) if span else {},
             _scale(run.difference.get(name), -widest, widest) | {"chance": 0.5}
@@ -146,11 +147,6 @@ def _block(comparison: Comparison, name: str) -> Block:
         for run, entry in zip(comparison.runs, entries, strict=True)
     ]
     return Block(text.title, text.explanation, tuple(cells))
-
-
-def _difference_interval(name: str, entry: object) -> str:
-    interval = bounds(entry)
-    return "" if interval is None else f"{difference(name, interval[0])} to {difference(name, interval[1])}"
 
 
 def _span(entries: Iterable[object]) -> tuple[float, float] | None:

@@ -14,17 +14,18 @@ from mlsys.evaluation.comparison.wording import (
     bytes_text,
     caveats,
     difference,
+    difference_interval,
     findings,
     seconds_text,
     setting,
 )
-from mlsys.evaluation.formats import bounds, percent, point
+from mlsys.evaluation.formats import percent, point
 from mlsys.evaluation.metric_table import METRICS, PREDICT_MS, find_metric
 
 MAX_SETTINGS = 30  # rows in the table of settings
 MAX_DETAILED = 3  # runs for which all metrics are shown; for more, only the headline metrics
 STYLES = {"better": "green", "worse": "red", "same": "dim", "": ""}
-VERDICTS = {"better": "better", "worse": "worse", "same": "no clear difference", "": ""}
+VERDICTS = {"better": "better", "worse": "worse", "same": "unclear", "": ""}
 
 
 def show(console: Console, comparison: Comparison, metrics: Sequence[str] | None = None) -> None:
@@ -101,8 +102,7 @@ def _numbers(comparison: Comparison, metrics: Sequence[str]) -> Table:
 
 def _cells(run: ComparedRun, name: str, title: str) -> tuple[str, ...]:
     text, entry, gap = find_metric(name), run.metrics.get(name), run.difference.get(name)
-    limits = bounds(gap)
-    interval = f"{difference(name, limits[0])} to {difference(name, limits[1])}" if limits else ""
+    interval = difference_interval(name, gap)
     shown = difference(name, gap) if gap and run.comparability.level != "reference" else ""
     return title, run.key, text.write(point(entry)), text.interval(entry), shown, interval, VERDICTS[run.better(name)]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlsys.evaluation.comparison.comparison import ComparedRun, Comparison
-from mlsys.evaluation.formats import MISSING, bounds, point
+from mlsys.evaluation.formats import MISSING, bounds, point, range_text
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.runs.config_diff import ABSENT
 from mlsys.text import is_or_are, joined
@@ -34,6 +34,18 @@ def difference(metric: str, entry: object) -> str:
     return find_metric(metric).difference(value)
 
 
+def difference_interval(metric: str, entry: object) -> str:
+    """Format the interval of a difference; an empty string if it has none.
+
+    Examples
+    --------
+    >>> difference_interval("precision@10", {"value": 0.01, "low": -0.012, "high": 0.03})
+    '−1.2 to +3.0 points'
+    """
+    interval = bounds(entry)
+    return range_text(difference(metric, interval[0]), difference(metric, interval[1])) if interval else ""
+
+
 def findings(comparison: Comparison) -> list[str]:
     """Return a sentence for each headline metric: which runs are better or worse than the reference."""
     return [sentence for name in comparison.headline if (sentence := _finding(comparison, name))]
@@ -49,8 +61,7 @@ def _finding(comparison: Comparison, name: str) -> str:
     parts = []
     for verdict, word in (("better", "is better"), ("worse", "is worse")):
         parts += [
-            f"{run.key} {word} ({difference(name, run.difference[name])}, {_between(run, name)})"
-            for run in verdicts.get(verdict, [])[:3]
+            f"{run.key} {word} ({_gap(run, name, comparison.confidence)})" for run in verdicts.get(verdict, [])[:3]
         ]
         more = len(verdicts.get(verdict, [])) - 3
         parts += [f"{more} more {is_or_are(more)} {verdict}"] if more > 0 else []
@@ -61,9 +72,9 @@ def _finding(comparison: Comparison, name: str) -> str:
     return f"{find_metric(name).title}: {'; '.join(parts)}."
 
 
-def _between(run: ComparedRun, name: str) -> str:
-    low, high = bounds(run.difference[name]) or (None, None)
-    return f"{difference(name, low)} to {difference(name, high)}"
+def _gap(run: ComparedRun, name: str, confidence: float) -> str:
+    entry = run.difference[name]
+    return f"difference {difference(name, entry)}, {confidence:.0%} interval {difference_interval(name, entry)}"
 
 
 def caveats(comparison: Comparison) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlsys.evaluation.formats import Numbers, bounds, point
+from mlsys.evaluation.formats import Numbers, bounds, point, range_text
 from mlsys.evaluation.metric_table import Metric, find_metric, headline_metrics, split_name
 
 
@@ -59,7 +59,7 @@ def headline_rows(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
 def difference_interval(metric: object, text: Metric) -> str:
     """Format the interval of a difference; an empty string if it has none."""
     interval = bounds(metric)
-    return f"{text.difference(interval[0])} to {text.difference(interval[1])}" if interval else ""
+    return range_text(text.difference(interval[0]), text.difference(interval[1])) if interval else ""
 
 
 def _scale(value: object, activity: object, chance: object) -> Mapping[str, float]:
