@@ -59,6 +59,13 @@ def test_fewer_folds_are_compared_partly():
     assert "160 rows that both scored, in 2 of 3 folds" in found.reasons[0]
 
 
+@pytest.mark.parametrize(("number", "rows"), [(1, "1 row"), (2, "2 rows")])
+def test_few_shared_rows(number, rows):
+    whole = predictions(1.0, as_ofs=(None,))
+    found = comparability(one(whole.iloc[:50]), one(whole.iloc[50 - number :]))
+    assert found.reasons[0].startswith(f"compared on {rows} that both scored, in 1 of 1 fold; own test rows: ")
+
+
 def test_held_out_rows_of_other_seeds_overlap_partly():
     whole = predictions(1.0, as_ofs=(None,))
     found = comparability(one(whole.iloc[:50]), one(whole.iloc[30:]))
