@@ -81,8 +81,8 @@ def test_replay_is_identical_unless_the_config_changed(mlsys, trained, tmp_path)
 
     code, out, err = mlsys("replay", trained)
     assert (code, out.strip()) == (0, "identical"), err
-    kept = tmp_path / "again"
-    code, out, _ = mlsys("replay", trained, "--keep", kept, "--json")
+    again = tmp_path / "again"
+    code, out, _ = mlsys("replay", trained, "--keep", again, "--json")
     assert json.loads(out) == {"identical": True, "differences": []}
     # Change the saved config and write a new manifest, as if the run had been trained that way: the replay must differ.
     from mlsys.runs import RunWriter

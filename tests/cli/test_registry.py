@@ -28,7 +28,7 @@ def work(tmp_path, monkeypatch, runs) -> Path:  # noqa: F811
 
 
 @pytest.fixture
-def kept(mlsys, work):
+def registered(mlsys, work):
     """Two versions, the first the champion."""
     mlsys("add", "first", "--name", "leads")
     mlsys("promote", "leads")
@@ -61,7 +61,7 @@ def test_latest_is_the_run_that_ended_last(mlsys, work):
     assert result["rise"] == {"part": "major", "reasons": ["the first version"]}
 
 
-def test_a_failed_gate_is_exit_code_1_with_the_reason(mlsys, kept):
+def test_a_failed_gate_is_exit_code_1_with_the_reason(mlsys, registered):
     mlsys("add", "poor", "--name", "leads")
     code, out, _ = mlsys("promote", "leads@2.0.0")
     assert code == 1
@@ -91,7 +91,7 @@ def test_a_failed_gate_is_exit_code_1_with_the_reason(mlsys, kept):
     assert "no previous champion" in err
 
 
-def test_metric_margin_and_the_registrys_own_gate(mlsys, kept):
+def test_metric_margin_and_the_registrys_own_gate(mlsys, registered):
     mlsys("add", "poor", "--name", "leads")
     code, _, err = mlsys("promote", "leads@2.0.0", "--metric", "rocauc")
     assert code == 2
@@ -100,13 +100,13 @@ def test_metric_margin_and_the_registrys_own_gate(mlsys, kept):
     assert code == 0
     assert "allowed is 9" in out
     gate = Path(__file__).parents[2] / "conf" / "gate.yaml"
-    (kept.parent / "gate.yaml").write_text(gate.read_text().replace("roc_auc  ", "brier  "))
+    (registered.parent / "gate.yaml").write_text(gate.read_text().replace("roc_auc  ", "brier  "))
     code, out, _ = mlsys("promote", "leads@1.1.0")
     assert code == 0
     assert "brier" in out
 
 
-def test_tables_and_json_agree(mlsys, kept):
+def test_tables_and_json_agree(mlsys, registered):
     mlsys("alias", "leads@1.1.0", "challenger", "--reason", "on trial")
     _, out, _ = mlsys("list")
     assert out.splitlines()[1].split()[:3] == ["leads", "1.1.0", "challenger"]
@@ -125,7 +125,7 @@ def test_tables_and_json_agree(mlsys, kept):
     assert "on trial" in out
 
 
-def test_aliases_are_set_and_removed(mlsys, kept):
+def test_aliases_are_set_and_removed(mlsys, registered):
     assert mlsys("alias", "leads", "next")[1] == "leads@next now points at 1.1.0.\n"
     assert mlsys("alias", "leads", "next")[1] == "leads@next already points at 1.1.0; nothing was changed.\n"
     assert mlsys("alias", "leads", "next", "--remove")[1] == "Removed leads@next; it pointed at 1.1.0.\n"
@@ -135,12 +135,12 @@ def test_aliases_are_set_and_removed(mlsys, kept):
     assert mlsys("rollback", "leads@1.0.0")[0] == 2
 
 
-def test_verify_is_exit_code_1_for_damage_alone(mlsys, kept):
+def test_verify_is_exit_code_1_for_damage_alone(mlsys, registered):
     assert mlsys("verify") == (0, "No damage found in 1 model in registry.\n", "")
-    shutil.copytree(kept / "versions" / "1.1.0", kept / ".adding-1.2.0")
+    shutil.copytree(registered / "versions" / "1.1.0", registered / ".adding-1.2.0")
     code, out, _ = mlsys("verify", "leads")
     assert (code, "unfinished" in out) == (0, True)
-    history = kept / "history.jsonl"
+    history = registered / "history.jsonl"
     history.write_bytes(history.read_bytes()[:-3])
     code, out, _ = mlsys("verify", "--json")
     assert code == 1

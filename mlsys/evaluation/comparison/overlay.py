@@ -79,7 +79,7 @@ def draw_overlays(comparison: Comparison) -> dict[str, bytes]:
     lines = [line for line in _lines(comparison) if line.folds]
     if not lines:
         return {}
-    draws: dict[str, Callable[[Figure], Words]] = {
+    plots: dict[str, Callable[[Figure], Words]] = {
         "gain": lambda figure: draw_gain(figure, lines),
         "pr": lambda figure: draw_precision_recall(figure, lines),
         "roc": lambda figure: draw_roc(figure, lines),
@@ -87,7 +87,7 @@ def draw_overlays(comparison: Comparison) -> dict[str, bytes]:
         "folds": lambda figure: draw_folds(figure, lines),
     }
     with house_style():
-        return {name: render_png(draw) for name, draw in draws.items()}
+        return {name: render_png(draw) for name, draw in plots.items()}
 
 
 def draw_gain(figure: Figure, lines: Sequence[Line]) -> Words:

@@ -119,11 +119,11 @@ def _settings(comparison: Comparison) -> Table:
 def _agreements(comparison: Comparison) -> Table:
     columns = ["", *(f"top {k} in common" for k in comparison.top_k), "rank correlation"]
     table = _table(f"Agreement with {comparison.reference.key}", *columns, right=columns[1:])
-    for (first, second), found in comparison.agreements.items():
+    for (first, second), pair in comparison.agreements.items():
         if first == 0:
-            correlation = "" if found.correlation is None else f"{found.correlation:.2f}"
-            shares = [f"{found.shared[k]:.0%} (chance {percent(found.chance[k])})" for k in comparison.top_k]
-            table.add_row(comparison.runs[second].key, *shares, correlation)
+            correlation = "" if pair.correlation is None else f"{pair.correlation:.2f}"
+            overlaps = [f"{pair.shared[k]:.0%} (chance {percent(pair.chance[k])})" for k in comparison.top_k]
+            table.add_row(comparison.runs[second].key, *overlaps, correlation)
     return table
 
 

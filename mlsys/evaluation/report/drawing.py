@@ -253,11 +253,11 @@ def draw_importances(figure: Figure, data: PlotData) -> Words:
         return _no_data(figure, "Importances", data, "This model has no feature importances.")
     order = np.argsort(-np.abs(values), kind="stable")[:MAX_FEATURES]
     names = [" ".join(str(name).split()) for name in table["feature"].iloc[order]]
-    shares = values[order] / total
-    draw_shares(figure, names, shares)
+    fractions = values[order] / total
+    draw_shares(figure, names, fractions)
     top = f"Top {len(names)} of " if len(values) > len(names) else ""
     title = f"{top}{counted(len(values), 'feature')}, by fraction of total importance"
-    listed = ", ".join(f"{name} {percent(float(share))}" for name, share in zip(names[:5], shares, strict=False))
+    listed = ", ".join(f"{name} {percent(float(part))}" for name, part in zip(names[:5], fractions, strict=False))
     return Words(title, f"{title}: {listed}.")
 
 
@@ -309,9 +309,9 @@ def _score_edges(data: PlotData, bins: int = 25) -> Floats:
 
 
 def _draw_distribution(axes: Axes, group: Floats, edges: Floats, colour: str, name: str, *, rug: bool) -> None:
-    shares = np.histogram(group, edges)[0] / group.size
-    axes.stairs(shares, edges, fill=True, color=colour, alpha=0.22)
-    axes.stairs(shares, edges, color=colour, linewidth=1.4)
+    fractions = np.histogram(group, edges)[0] / group.size
+    axes.stairs(fractions, edges, fill=True, color=colour, alpha=0.22)
+    axes.stairs(fractions, edges, color=colour, linewidth=1.4)
     axes.plot([], [], color=colour, linewidth=2, label=name)
     if rug and group.size <= MAX_RUG:
         ticks: dict[str, Any] = {"linewidth": 0, "marker": "|", "markersize": 7, "markeredgewidth": 0.8}
