@@ -170,7 +170,7 @@ def test_the_first_run_of_a_new_user_passes_the_audit(tmp_path):
     assert done.returncode == 0, done.stderr
     audit = Run.open(done.stdout.strip().splitlines()[-1]).audit
     assert {check["name"]: check["status"] for check in audit["checks"] if check["status"] != "pass"} == {}
-    assert "Audit pass" in done.stdout
+    assert "Leakage audit: pass" in done.stdout
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`mlsys compare`: runs side by side."""
+"""`mlsys compare`: compare runs."""
 
 from __future__ import annotations
 
@@ -18,27 +18,31 @@ if TYPE_CHECKING:
 def compare(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN…", help="Run directories, `latest`, or a folder of runs such as a sweep's."),
+        typer.Argument(metavar="RUN…", help="Run directories, `latest`, or a folder of runs such as a sweep."),
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="RUN", help="Compare with this run instead of the first.")] = None,
-    top: Annotated[int, typer.Option(min=1, max=20, help="Runs to take of a folder, the best first.")] = 10,
+    to: Annotated[
+        str | None, typer.Option(metavar="RUN", help="The run to compare with, instead of the first one.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, max=20, help="Number of runs to take from a folder, best first.")] = 10,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", help="Metrics to print, with commas between; files hold all of them.")
+        str | None, typer.Option("--metrics", help="Comma-separated metrics to print; files contain all metrics.")
     ] = None,
     bootstrap_resamples: Annotated[
-        int | None, typer.Option(min=0, help="Draws of the bootstrap; by default those of the run compared with.")
+        int | None, typer.Option(min=0, help="Number of bootstrap resamples; by default that of the run compared with.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page that holds everything.")] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a row for each metric and run.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a self-contained HTML page.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one row per metric and run.")] = None,
     wandb: Annotated[
-        str | None, typer.Option(metavar="ENTITY/PROJECT", help="Take the runs from W&B; RUN is an id or a name there.")
+        str | None, typer.Option(metavar="ENTITY/PROJECT", help="Read the runs from W&B; RUN is a W&B run id or name.")
     ] = None,
     mlflow: Annotated[
-        str | None, typer.Option(metavar="URI", help="Take the runs from MLflow; RUN is an id or a name there.")
+        str | None, typer.Option(metavar="URI", help="Read the runs from MLflow; RUN is an MLflow run id or name.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare 2 to 20 runs: metrics, paired differences, settings, cost; exit code 1 if one cannot be compared.
+    """Compare 2 to 20 runs.
+
+    Shows metrics, paired differences, settings and cost. Exit code 1 if a run that you name cannot be compared.
 
     Example: mlsys compare outputs/DATE/TIME latest --html comparison.html
     """
@@ -54,16 +58,16 @@ def compare(
         from mlsys.evaluation.comparison import gather
         from mlsys.runs.catalog.index import RunIndex
 
-        with progress_bar() as watch:
-            gathered = gather(names or [], to=to, top=top, index=RunIndex(watch=watch))
+        with progress_bar() as report_progress:
+            gathered = gather(names or [], to=to, top=top, index=RunIndex(watch=report_progress))
     comparison = compare_runs(gathered, bootstrap_resamples=bootstrap_resamples)
-    chosen = _checked(metrics, comparison)
-    _write(comparison, html, csv)  # first: whoever reads the table, such as `head`, may have seen enough of it
+    selected = _parse_metrics(metrics, comparison)
+    _write_files(comparison, html, csv)  # before printing: a reader of the pipe, such as `head`, may close it early
     if as_json:
         print_json(comparison.to_dict())
     else:
-        show(Console(), comparison, chosen)
-    if not comparison.is_whole:
+        show(Console(), comparison, selected)
+    if not comparison.is_complete:
         raise typer.Exit(1)
 
 
@@ -71,7 +75,7 @@ def _remote(wandb: str | None, mlflow: str | None) -> Remote | None:
     if wandb is not None and mlflow is not None:
         from mlsys.errors import ConfigError, Problem
 
-        problem = Problem("--wandb and --mlflow", "both", "one of them")
+        problem = Problem("--wandb, --mlflow", "both", "only one of them")
         raise ConfigError("The command", [problem], "Nothing was compared.")
     if wandb is not None:
         from mlsys.tracking.remote_wandb import WandbRemote
@@ -84,30 +88,30 @@ def _remote(wandb: str | None, mlflow: str | None) -> Remote | None:
     return None
 
 
-def _checked(metrics: str | None, comparison: Comparison) -> list[str] | None:
-    """Return the metrics asked for, once all of them are known."""
+def _parse_metrics(metrics: str | None, comparison: Comparison) -> list[str] | None:
+    """Return the requested metrics; raise if one is unknown."""
     from mlsys.errors import ConfigError, Problem, closest
 
-    asked = [name.strip() for name in metrics.split(",")] if metrics else []
-    unknown = [name for name in asked if name not in comparison.metrics]
+    requested = [name.strip() for name in metrics.split(",")] if metrics else []
+    unknown = [name for name in requested if name not in comparison.metrics]
     if unknown:
         allowed = ", ".join(comparison.metrics)
         problems = [Problem("--metrics", name, allowed, closest(name, comparison.metrics)) for name in unknown]
         raise ConfigError("The command", problems, "Nothing was written.")
-    return asked or None
+    return requested or None
 
 
-def _write(comparison: Comparison, html: Path | None, csv: Path | None) -> None:
+def _write_files(comparison: Comparison, html: Path | None, csv: Path | None) -> None:
     err = Console(stderr=True)
     if html is not None:
         from mlsys.evaluation.comparison.page import render_page
 
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(render_page(comparison), encoding="utf-8")
-        err.print(f"Written: {html}", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"Wrote {html}", highlight=False, markup=False, soft_wrap=True)
     if csv is not None:
         import pandas as pd
 
         csv.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(comparison.rows()).to_csv(csv, index=False)
-        err.print(f"Written: {csv}", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"Wrote {csv}", highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`mlsys config`: what the config may hold."""
+"""`mlsys config`: the config schema."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import typer
 
 from mlsys.cli.output import print_json
 
-app = typer.Typer(no_args_is_help=True, help="What the config may hold.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="Show the config schema.", rich_markup_mode=None)
 
 
 @app.callback()
 def group() -> None:
-    """Keep `schema` a subcommand even while it is the only one."""
+    """Make `schema` a subcommand even though it is the only one."""
 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of the config.
+    """Print the JSON Schema of the config.
 
     Example: mlsys config schema > schema.json
     """

@@ -1,4 +1,4 @@
-"""`mlsys data`: make, check and describe raw tables."""
+"""`mlsys data`: generate, validate and describe raw tables."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from mlsys.cli.output import AsJson, print_json, print_rows
 if TYPE_CHECKING:
     from mlsys.data.config import EventsData
 
-app = typer.Typer(no_args_is_help=True, help="Make, check and describe raw tables.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="Generate, validate and describe raw tables.", rich_markup_mode=None)
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="OVERRIDE…", help="As for training, e.g. data=hubspot data.dir=PATH.")
+    list[str] | None,
+    typer.Argument(metavar="OVERRIDE…", help="Config overrides as for training, e.g. data=hubspot data.dir=PATH."),
 ]
 ConfigDir = Annotated[
     Path | None,
     typer.Option(
-        help="A folder of further config options, as for training.", metavar="FOLDER", exists=True, file_okay=False
+        help="A folder with more config options, as for training.", metavar="FOLDER", exists=True, file_okay=False
     ),
 ]
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the three Parquet files.")],
-    events: Annotated[int, typer.Option(help="Usage rows, up to 100,000,000.")] = 40_000,
-    seed: Annotated[int, typer.Option(help="The same seed and size give the same bytes.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder to write the three Parquet files to.")],
+    events: Annotated[int, typer.Option(help="Number of usage rows, up to 100,000,000.")] = 40_000,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed and size give the same bytes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Generate synthetic tables.
+    """Generate synthetic raw tables.
 
     Example: mlsys data demo --out demo --events 1000000
     """
@@ -52,9 +53,9 @@ def demo(
 
 @app.command()
 def validate(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
-    """Check raw tables against their contracts.
+    """Validate raw tables against their contract.
 
-    Exit code 1 if a rule set to `error` is broken.
+    Exit code 1 if a rule set to `error` is violated.
 
     Example: mlsys data validate data=hubspot data.dir=PATH
     """
@@ -64,12 +65,12 @@ def validate(overrides: Overrides = None, config_dir: ConfigDir = None, as_json:
     config = _events_config(overrides, config_dir)
     checked = check_tables(config, check_source(config, ()))
     rows = [finding.to_dict() for finding in checked.findings]
-    print_rows(rows, as_json=as_json, empty="Every rule holds.")
+    print_rows(rows, as_json=as_json, empty="No violations.")
 
 
 @app.command()
 def describe(overrides: Overrides = None, config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
-    """Say what the columns hold, and what they are taken for.
+    """Describe the columns: their values and how they are used.
 
     Example: mlsys data describe data=table data.path=leads.csv data.target=won
     """
@@ -101,7 +102,5 @@ def _events_config(overrides: list[str] | None, config_dir: Path | None) -> Even
     config = compose_config(overrides or [], config_dir=config_dir).data
     if isinstance(config, TableData):
         problem = Problem("data", "table", "demo, hubspot or sql: a flat table has no contract", "demo")
-        raise ConfigError(
-            "The config", [problem], "`mlsys data describe` says what a flat table's columns are taken for."
-        )
+        raise ConfigError("The config", [problem], "`mlsys data describe` shows how a flat table's columns are used.")
     return with_demo(config)

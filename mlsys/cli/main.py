@@ -14,7 +14,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Honest experiments, fast. Training is `python -m mlsys.train`; this looks at what came out and what goes in.",
+    help="Inspect runs, data and models; version models and choose the one that is served. "
+    "To train a model, use `python -m mlsys.train`.",
 )
 app.command("runs")(runs.runs)
 app.command("compare")(compare.compare)
@@ -27,7 +28,7 @@ app.add_typer(registry.app, name="registry")
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 the answer is no, 2 wrong usage."""
+    """Run the command line; exit codes: 0 success, 1 the answer is no or the command failed, 2 wrong usage."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         app()

@@ -1,4 +1,4 @@
-"""How commands print: tables for people, JSON for programs."""
+"""Output of commands: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rich.measure import Measurement
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-SOON = 0.5  # seconds before a bar is worth showing
+PROGRESS_DELAY = 0.5  # seconds: quicker commands show no progress bar
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def print_json(value: object) -> None:
@@ -27,16 +27,16 @@ def print_json(value: object) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
-    """Print rows with the same keys.
+    """Print rows that have the same keys.
 
     Parameters
     ----------
     rows : sequence of mapping
-        One per line; the keys become column titles.
+        One per line of the table; the keys are the column titles.
     as_json : bool
-        Print JSON instead of a table.
+        Whether to print JSON instead of a table.
     empty : str
-        What to say where there is no row.
+        Message to print instead of an empty table.
     """
     if as_json:
         print_json(list(rows))
@@ -50,7 +50,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) 
         table.add_column(name, justify="right" if _is_number(rows, name) else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(escape(_text(value)) for value in row.values()))
-    # A line that runs over the terminal's edge can be read, and cut by programs; one that is folded by column cannot.
+    # Programs such as `cut` can handle a line longer than the terminal is wide, but not one folded within its columns.
     console.width = max(
         console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum
     )
@@ -59,19 +59,19 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) 
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function that shows what is being done and how far it is; on a terminal, and once it takes a while."""
+    """Yield a function that reports progress (description, done, total), shown on a terminal once it takes a while."""
     console = Console(stderr=True)
     start = time.monotonic()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def watch(what: str, done: int, total: int) -> None:
-            if what not in tasks and time.monotonic() - start > SOON:
-                tasks[what] = progress.add_task(what, total=total)
-            if what in tasks:
-                progress.update(tasks[what], completed=done, total=total)
+        def report_progress(description: str, done: int, total: int) -> None:
+            if description not in tasks and time.monotonic() - start > PROGRESS_DELAY:
+                tasks[description] = progress.add_task(description, total=total)
+            if description in tasks:
+                progress.update(tasks[description], completed=done, total=total)
 
-        yield watch
+        yield report_progress
 
 
 def _is_number(rows: Sequence[Mapping[str, Any]], name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`mlsys registry`: versions of models, and which of them is served."""
+"""`mlsys registry`: version models and choose the one that is served."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mlsys.cli.output import AsJson, print_json, print_rows
 from mlsys.errors import ConfigError, Problem, RegistryError
+from mlsys.text import counted
 
 if TYPE_CHECKING:
     from mlsys.registry.commands import Promoted
@@ -20,39 +21,39 @@ if TYPE_CHECKING:
     from mlsys.registry.names import Reference
     from mlsys.registry.store import RegistryStore
 
-app = typer.Typer(
-    no_args_is_help=True, help="Keep versions of models, and say which of them is served.", rich_markup_mode=None
-)
-Where = Annotated[
+app = typer.Typer(no_args_is_help=True, help="Version models; choose the one that is served.", rich_markup_mode=None)
+Registry = Annotated[
     str,
     typer.Option(
         "--registry",
         envvar="MLSYS_REGISTRY",
-        metavar="PLACE",
-        help="A folder, or mlflow:URI, such as mlflow:http://HOST:5000; `mlflow` is mlflow:sqlite:///mlflow.db.",
+        metavar="LOCATION",
+        help="The registry: a folder, or mlflow:URI such as mlflow:http://HOST:5000; `mlflow` is short for mlflow:sqlite:///mlflow.db.",
     ),
 ]
-Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, for the history.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, recorded in the history.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A registered model.")]
-Versioned = Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]", help="A version; NAME is the latest one.")]
-FOLDER = "registry"
+Versioned = Annotated[
+    str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]", help="A version; NAME alone is the latest one.")
+]
+DEFAULT_LOCATION = "registry"
 
 
 @app.command()
 def add(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or `latest`.")],
-    name: Annotated[str, typer.Option(metavar="NAME", help="The model that it is a version of; made if it is new.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="The model to add a version of; created if it is new.")],
     bump: Annotated[
-        str | None, typer.Option(metavar="major|minor|patch", help="Raise the version by this at least.")
+        str | None, typer.Option(metavar="major|minor|patch", help="The smallest version bump to make.")
     ] = None,
     reason: Reason = None,
-    registry: Where = FOLDER,
+    registry: Registry = DEFAULT_LOCATION,
     as_json: AsJson = False,
 ) -> None:
-    """Keep a copy of a run as the next version of a model.
+    """Add a copy of a run as the next version of a model.
 
-    major rises when the inputs change, minor when the config does, patch otherwise. A run that is a version already is
-    not added again.
+    The version gets a major bump when the model's inputs change, a minor one when the config does, and a patch
+    otherwise. A run is added only once.
 
     Example: mlsys registry add latest --name conversion
     """
@@ -60,7 +61,7 @@ def add(
     from mlsys.registry.names import PARTS
     from mlsys.runs import Run, find_run
 
-    part = next((each for each in PARTS if each == bump), None)
+    part = next((part for part in PARTS if part == bump), None)
     if bump is not None and part is None:
         raise ConfigError("The command", [Problem("--bump", bump, "major, minor, patch")], "Nothing was added.")
     opened = Run.open(find_run(run))
@@ -70,50 +71,52 @@ def add(
         print_json({"name": name, "version": added.version, "run": str(opened.path), "rise": rise})
         return
     if added.rise is None:
-        _say(f"{name} {added.version} is this run already: nothing was added.")
+        _print(f"{name} {added.version} is already this run; nothing was added.")
         return
-    _say(f"Added {name} {added.version} ({added.rise.part}: {_shortened(added.rise.reasons)}).")
-    _say(f"Next: mlsys registry promote {name}@{added.version}")
+    _print(f"Added {name} {added.version} ({added.rise.part}: {_shortened(added.rise.reasons)}).")
+    _print(f"Next: mlsys registry promote {name}@{added.version}")
 
 
 @app.command("list")
 def list_(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One model; without, all of them.")] = None,
-    registry: Where = FOLDER,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A registered model; by default all of them.")
+    ] = None,
+    registry: Registry = DEFAULT_LOCATION,
     as_json: AsJson = False,
 ) -> None:
-    """List versions, the latest first, with their aliases.
+    """List versions, latest first, with their aliases.
 
     Example: mlsys registry list
     """
     store = _store(registry)
     states, problems = [], []
-    for each in store.names() if name is None else [_bare(name)]:
+    for each in store.names() if name is None else [_model_name(name)]:
         try:
             states.append(store.state(each))
-        except RegistryError as error:  # one damaged model must not hide all others
+        except RegistryError as error:  # one damaged model must not hide the others
             problems.append(str(error))
-    rows = [row for state in states for row in _versions(state)]
+    rows = [row for state in states for row in _version_rows(state)]
     if as_json:
         print_json(rows)
     elif rows or not problems:
-        empty = f"No models in {store.where}: `mlsys registry add latest --name NAME` adds one."
-        print_rows([row | {"added": _moment(row["added"])} for row in rows], as_json=False, empty=empty)
+        empty = f"No models in {store.where}. Add one with `mlsys registry add latest --name NAME`."
+        print_rows([row | {"added": _seconds(row["added"])} for row in rows], as_json=False, empty=empty)
     if problems:
         raise RegistryError("\n".join(problems))
 
 
 @app.command()
-def show(reference: Versioned, registry: Where = FOLDER, as_json: AsJson = False) -> None:
-    """Show one version: where it is from, what was measured, what was done to it.
+def show(reference: Versioned, registry: Registry = DEFAULT_LOCATION, as_json: AsJson = False) -> None:
+    """Show a version: its run, metrics, audit and history.
 
     Example: mlsys registry show conversion@champion
     """
-    store, wanted = _store(registry), _reference(reference)
-    state = store.state(wanted.name)
-    version = state.version_of(wanted, state.latest)
+    store, parsed = _store(registry), _reference(reference)
+    state = store.state(parsed.name)
+    version = state.version_of(parsed, state.latest)
     with store.opened(state, version) as run:
-        found = {
+        details = {
             "name": state.name,
             "version": version,
             "aliases": state.aliases_of(version),
@@ -125,29 +128,31 @@ def show(reference: Versioned, registry: Where = FOLDER, as_json: AsJson = False
             "history": [entry.to_dict() for entry in state.entries if version in (entry.before, entry.after)],
         }
     if as_json:
-        print_json(found)
+        print_json(details)
         return
-    _facts(found)
-    print_rows([_line(entry) for entry in state.entries if version in (entry.before, entry.after)], **TABLE)
+    _print_details(details)
+    print_rows([_entry_row(entry) for entry in state.entries if version in (entry.before, entry.after)], **TABLE)
 
 
 @app.command()
 def promote(
     reference: Versioned,
     metric: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What must not be worse than the champion's.")
+        str | None, typer.Option(metavar="NAME", help="The metric that must not be worse than the champion's.")
     ] = None,
-    margin: Annotated[float | None, typer.Option(min=0, help="By how much it may be worse, in its own unit.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Promote whatever the gate finds; needs --reason.")] = False,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the history.")] = None,
-    registry: Where = FOLDER,
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="How much worse the metric may be, in its own unit.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Promote even if the gate fails; requires --reason.")] = False,
+    reason: Reason = None,
+    registry: Registry = DEFAULT_LOCATION,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version the champion if it passes the gate; exit code 1 if it does not.
+    """Make a version the champion if it passes the gate.
 
-    The gate: golden rows reproduced, audit clean, the champion's task and label, and on the test rows that both scored
-    a metric that is not worse, by a paired interval. conf/gate.yaml says what is asked for; a copy of it in the
-    registry's folder is read instead.
+    Exit code 1 if it does not. The gate requires that the golden rows are reproduced, the audit is clean, task and
+    label are the champion's, and the metric is not worse on the test rows that both scored, by a paired interval.
+    conf/gate.yaml has the settings; a copy of it in the registry's folder takes precedence.
 
     Example: mlsys registry promote conversion@1.1.0 --margin 0.01
     """
@@ -155,109 +160,122 @@ def promote(
     from mlsys.registry.settings import read_settings
 
     if force and not (reason or "").strip():
-        problem = Problem("--force", "no --reason", '--reason "TEXT", which the history keeps')
+        problem = Problem("--force", "no --reason", '--reason "TEXT", which is recorded in the history')
         raise ConfigError("The command", [problem], "Nothing was promoted.")
     folder = None if _is_mlflow(registry) else Path(registry)
     settings = read_settings(folder, {"metric": metric, "margin": margin})
-    wanted = _reference(reference)
-    done = commands.promote(_store(registry), wanted, settings, reason=reason, force=force)
+    parsed = _reference(reference)
+    done = commands.promote(_store(registry), parsed, settings, reason=reason, force=force)
     if as_json:
         verdict = None if done.verdict is None else done.verdict.to_dict()
-        print_json({"name": wanted.name, **asdict(done), "verdict": verdict, "entry": _entry(done.entry)})
+        print_json({"name": parsed.name, **asdict(done), "verdict": verdict, "entry": _entry(done.entry)})
     else:
-        _show_verdict(wanted, done)
+        _print_result(parsed.name, done)
     if not done.is_champion:
         raise typer.Exit(1)
 
 
 @app.command()
-def rollback(name: Name, reason: Reason = None, registry: Where = FOLDER, as_json: AsJson = False) -> None:
-    """Return to the previous champion, in one step and without a gate; exit code 1 if there was none.
+def rollback(name: Name, reason: Reason = None, registry: Registry = DEFAULT_LOCATION, as_json: AsJson = False) -> None:
+    """Make the previous champion the champion again.
+
+    No gate applies. Exit code 1 if there is no previous champion.
 
     Example: mlsys registry rollback conversion --reason "complaints from sales"
     """
     from mlsys.registry import commands
 
-    entry = commands.rollback(_store(registry), _bare(name), reason=reason)
-    _done(entry, f"The champion of {_bare(name)} is {entry.after} again, no longer {entry.before}.", as_json=as_json)
+    model = _model_name(name)
+    entry = commands.rollback(_store(registry), model, reason=reason)
+    _print_entry(
+        entry, f"Rolled back: {model} {entry.after} is the champion again, not {entry.before}.", as_json=as_json
+    )
 
 
 @app.command()
 def alias(
     reference: Versioned,
-    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="challenger, or any other; champion has its gate.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Let it stand for nothing.")] = False,
+    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="Such as challenger; use `promote` for champion.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the alias.")] = False,
     reason: Reason = None,
-    registry: Where = FOLDER,
+    registry: Registry = DEFAULT_LOCATION,
     as_json: AsJson = False,
 ) -> None:
-    """Let an alias stand for a version.
+    """Point an alias at a version.
 
     Example: mlsys registry alias conversion@1.1.0 challenger
     """
     from mlsys.registry import commands
 
-    store, wanted = _store(registry), _reference(reference)
+    store, parsed = _store(registry), _reference(reference)
+    full_alias = f"{parsed.name}@{alias}"
     if remove:
-        entry = commands.remove_alias(store, wanted.name, alias, reason=reason)
-        _done(entry, f"{wanted.name}@{alias} is gone; it was {entry.before}.", as_json=as_json)
+        entry = commands.remove_alias(store, parsed.name, alias, reason=reason)
+        _print_entry(entry, f"Removed {full_alias}; it pointed at {entry.before}.", as_json=as_json)
         return
-    found = commands.set_alias(store, wanted, alias, reason=reason)
-    what = "already: nothing was changed" if found is None else f"now, before {found.before or 'nothing'}"
-    version = store.state(wanted.name).aliases[alias] if found is None else found.after
-    _done(found, f"{wanted.name}@{alias} is {version} {what}.", as_json=as_json)
+    changed = commands.set_alias(store, parsed, alias, reason=reason)
+    if changed is None:
+        text = f"{full_alias} already points at {store.state(parsed.name).aliases[alias]}; nothing was changed."
+    else:
+        previous = f" (previously {changed.before})" if changed.before else ""
+        text = f"{full_alias} now points at {changed.after}{previous}."
+    _print_entry(changed, text, as_json=as_json)
 
 
 @app.command()
-def history(name: Name, registry: Where = FOLDER, as_json: AsJson = False) -> None:
-    """Print all that was done to a model: who, when, why, from, to.
+def history(name: Name, registry: Registry = DEFAULT_LOCATION, as_json: AsJson = False) -> None:
+    """Print the change history of a model.
 
     Example: mlsys registry history conversion
     """
-    state = _store(registry).state(_bare(name))
+    state = _store(registry).state(_model_name(name))
     if as_json:
         print_json([entry.to_dict() for entry in state.entries])
     else:
-        print_rows([_line(entry) for entry in state.entries], as_json=False, empty="Nothing was done yet.")
+        print_rows([_entry_row(entry) for entry in state.entries], as_json=False, empty="No changes yet.")
 
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One model; without, all of them.")] = None,
-    registry: Where = FOLDER,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A registered model; by default all of them.")
+    ] = None,
+    registry: Registry = DEFAULT_LOCATION,
     as_json: AsJson = False,
 ) -> None:
-    """Look for changed files, a torn history, dangling aliases, half-added versions; exit code 1 if there is damage.
+    """Check models for damage.
 
-    What a killed command left behind is shown, and is no damage: the next command that writes cleans it up.
+    Looks for changed files, a truncated history, dangling aliases and partially added versions. Exit code 1 if
+    anything is damaged. Leftovers of a killed command are listed too, but are not damage: the next command that
+    writes cleans them up.
 
     Example: mlsys registry verify
     """
     store = _store(registry)
-    names = store.names() if name is None else [_known(store, _bare(name))]
+    names = store.names() if name is None else [_existing(store, _model_name(name))]
     found = [finding for each in names for finding in store.findings(each)]
-    models = f"{len(names)} model{'s' if len(names) != 1 else ''}"
-    print_rows([asdict(finding) for finding in found], as_json=as_json, empty=f"No damage: {models} in {store.where}.")
+    empty = f"No damage found in {counted(len(names), 'model')} in {store.where}."
+    print_rows([asdict(finding) for finding in found], as_json=as_json, empty=empty)
     if any(finding.level == "damage" for finding in found):
         raise typer.Exit(1)
 
 
 TABLE: dict[str, Any] = {"as_json": False, "empty": ""}
-FEW = 3  # reasons in a line
+MAX_REASONS = 3  # in one line
 
 
-def _store(place: str) -> RegistryStore:
-    if _is_mlflow(place):
+def _store(location: str) -> RegistryStore:
+    if _is_mlflow(location):
         from mlsys.registry.mlflow_store import MlflowStore
 
-        return MlflowStore(place.removeprefix("mlflow").removeprefix(":") or "sqlite:///mlflow.db")
+        return MlflowStore(location.removeprefix("mlflow").removeprefix(":") or "sqlite:///mlflow.db")
     from mlsys.registry.folder_store import FolderStore
 
-    return FolderStore(Path(place))
+    return FolderStore(Path(location))
 
 
-def _is_mlflow(place: str) -> bool:
-    return place == "mlflow" or place.startswith("mlflow:")
+def _is_mlflow(location: str) -> bool:
+    return location == "mlflow" or location.startswith("mlflow:")
 
 
 def _reference(text: str) -> Reference:
@@ -266,44 +284,44 @@ def _reference(text: str) -> Reference:
     return Reference.parse(text)
 
 
-def _bare(text: str) -> str:
-    """Return a model's name; a version beside it would be passed over, and that is no command."""
+def _model_name(text: str) -> str:
+    """Return a model's name; raise if a version comes with it, since the command would ignore it."""
     reference = _reference(text)
     if str(reference) != reference.name:
         raise ConfigError("The command", [Problem("NAME", text, reference.name)], "Nothing was changed.")
     return reference.name
 
 
-def _known(store: RegistryStore, name: str) -> str:
+def _existing(store: RegistryStore, name: str) -> str:
     if name not in store.names():
-        store.state(name)  # which says what there is instead
+        store.state(name)  # raises, naming the closest match
     return name
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     Console().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _done(entry: Entry | None, text: str, *, as_json: bool) -> None:
+def _print_entry(entry: Entry | None, text: str, *, as_json: bool) -> None:
     if as_json:
         print_json(_entry(entry))
     else:
-        _say(text)
+        _print(text)
 
 
 def _entry(entry: Entry | None) -> dict[str, Any] | None:
     return None if entry is None else entry.to_dict()
 
 
-def _moment(time: str) -> str:
+def _seconds(time: str) -> str:
     return time[:19].replace("T", " ")
 
 
-def _line(entry: Entry) -> dict[str, Any]:
+def _entry_row(entry: Entry) -> dict[str, Any]:
     forced = "forced: " if entry.details.get("forced") else ""
     return {
         "number": entry.number,
-        "time": _moment(entry.time),
+        "time": _seconds(entry.time),
         "who": entry.who,
         "action": entry.action,
         "alias": entry.alias,
@@ -313,7 +331,7 @@ def _line(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _versions(state: State) -> Iterator[dict[str, Any]]:
+def _version_rows(state: State) -> Iterator[dict[str, Any]]:
     from mlsys.registry.names import Version
 
     for version in sorted(state.added, key=Version.parse, reverse=True):
@@ -330,33 +348,33 @@ def _versions(state: State) -> Iterator[dict[str, Any]]:
 
 
 def _shortened(reasons: tuple[str, ...]) -> str:
-    more = [f"and {len(reasons) - FEW} more"] if len(reasons) > FEW else []
-    return "; ".join([*reasons[:FEW], *more]) or "inputs and config are the same"
+    more = [f"and {len(reasons) - MAX_REASONS} more"] if len(reasons) > MAX_REASONS else []
+    return "; ".join([*reasons[:MAX_REASONS], *more]) or "inputs and config are the same"
 
 
-def _facts(found: dict[str, Any]) -> None:
-    _say(f"{found['name']} {found['version']}{''.join(f' @{alias}' for alias in found['aliases'])}")
-    numbers = {key: entry.get("value") for key, entry in found["metrics"].items() if "@" not in key}
+def _print_details(details: dict[str, Any]) -> None:
+    _print(f"{details['name']} {details['version']}{''.join(f' @{alias}' for alias in details['aliases'])}")
+    numbers = {key: entry.get("value") for key, entry in details["metrics"].items() if "@" not in key}
     metrics = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items() if value is not None)
     for title in ("path", "inputs", "audit"):
-        _say(f"  {title}: {found[title]}")
-    _say(f"  run: {found['added']['details'].get('run')}")
-    _say(f"  metrics: {metrics}")
+        _print(f"  {title}: {details[title]}")
+    _print(f"  run: {details['added']['details'].get('run')}")
+    _print(f"  metrics: {metrics}")
 
 
-def _show_verdict(wanted: Reference, done: Promoted) -> None:
+def _print_result(name: str, done: Promoted) -> None:
     if done.verdict is None:
-        _say(f"{wanted.name} {done.version} is the champion already: nothing was changed.")
+        _print(f"{name} {done.version} is already the champion; nothing was changed.")
         return
-    rows = [_check(check) for check in done.verdict.checks]
+    rows = [_check_row(check) for check in done.verdict.checks]
     print_rows(rows, **TABLE)
     if done.entry is None:
-        _say(f"Refused: {wanted.name} {done.version} does not pass. Nothing was changed; --force --reason overrules.")
+        _print(f"Not promoted: {name} {done.version} failed the gate. To override it, use --force --reason TEXT.")
     else:
-        before = f", no longer {done.entry.before}" if done.entry.before else ""
-        how = "" if done.verdict.passed else ", by force"
-        _say(f"The champion of {wanted.name} is {done.version}{before}{how}.")
+        replaced = f", replacing {done.entry.before}" if done.entry.before else ""
+        forced = "" if done.verdict.passed else " (forced)"
+        _print(f"{name} {done.version} is now the champion{replaced}{forced}.")
 
 
-def _check(check: GateCheck) -> dict[str, str]:
+def _check_row(check: GateCheck) -> dict[str, str]:
     return {"check": check.check, "": "passed" if check.passed else "FAILED", "found": check.message}

@@ -1,4 +1,4 @@
-"""`mlsys runs`, `show` and `replay`: what runs left behind."""
+"""`mlsys runs`, `mlsys show` and `mlsys replay`: list, show and repeat runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.markdown import Markdown
 from mlsys.cli.output import AsJson, print_json, print_rows, progress_bar
 from mlsys.errors import RunError
 from mlsys.launch import ENVIRONMENT_PREFIX, NO_TRACKING
+from mlsys.text import counted
 
 if TYPE_CHECKING:
     from mlsys.runs import RunRow
@@ -25,31 +26,38 @@ if TYPE_CHECKING:
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or `latest`.")]
 
 
-SHOWN = 50  # rows of a table, unless asked for more
-COLUMNS = ("status", "created", "model", "data", "sampler")  # then the headline metrics, and the audit
+DEFAULT_LIMIT = 50  # rows of a table
+COLUMNS = ("status", "created", "model", "data", "sampler")  # followed by the headline metrics and the audit
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where to look: a working folder, a sweep, any folder.")] = Path(),
+    folder: Annotated[
+        Path, typer.Argument(help="The folder to search: a working folder, a sweep or any other.")
+    ] = Path(),
     where: Annotated[
         str | None,
         typer.Option(
-            help="Only runs of which this holds: comparisons (= != < <= > >= ~) of columns, metrics and config keys "
-            "such as model.max_depth with values, joined by and, or, not, parentheses."
+            help="List only runs that match a condition: comparisons (= != < <= > >= ~) of columns, metrics or config "
+            "keys such as model.max_depth with values, combined with and, or, not and parentheses."
         ),
     ] = None,
     sort: Annotated[
-        str | None, typer.Option(help="Names to sort by, with commas between; -NAME is the highest first.")
+        str | None, typer.Option(help="Comma-separated names to sort by; -NAME sorts in descending order.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=0, help=f"Rows at most; 0 is all. A table has {SHOWN}, JSON all of them.")
+        int | None,
+        typer.Option(
+            min=0, help=f"Maximum number of rows, 0 for all; by default {DEFAULT_LIMIT} in a table, all as JSON."
+        ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every byte with the manifests; exit code 1 if any was changed.")
+        bool, typer.Option("--verify", help="Check every file against its manifest; exit code 1 if any was changed.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, the newest first, and mark those that are incomplete or were tampered with.
+    """List runs, newest first.
+
+    Runs that are incomplete, damaged or tampered with are flagged.
 
     Example: mlsys runs --where 'model=catboost and roc_auc>0.8' --sort -roc_auc
     """
@@ -58,55 +66,54 @@ def runs(
     from mlsys.runs.catalog.query import query_runs
 
     headline = headline_columns()
-    most = (None if as_json else SHOWN) if limit is None else limit or None
-    with progress_bar() as watch:
-        found = query_runs(
-            RunIndex(watch=watch), folder, where=where, sort=sort, limit=most, verify=verify, metrics=headline
-        )
+    max_rows = (None if as_json else DEFAULT_LIMIT) if limit is None else limit or None
+    with progress_bar() as report_progress:
+        index = RunIndex(watch=report_progress)
+        found = query_runs(index, folder, where=where, sort=sort, limit=max_rows, verify=verify, metrics=headline)
     base = folder.resolve()
     rows = [replace(row, path=folder / row.path.relative_to(base)) for row in found.rows]
     if as_json:
-        print_json([asdict(row) | _numbers(row, headline) for row in rows])
+        print_json([asdict(row) | _metric_values(row, headline) for row in rows])
     else:
-        print_rows(_table(rows, found.values, headline), as_json=False, empty=_none_found(folder, where))
+        print_rows(_table(rows, found.values, headline), as_json=False, empty=_no_runs_message(folder, where))
         if len(rows) < found.total:
-            sys.stderr.write(f"{len(rows):,} of {found.total:,} runs; --limit 0 lists all.\n")
+            sys.stderr.write(f"Showing {len(rows):,} of {counted(found.total, 'run')}; use --limit 0 to list all.\n")
     if verify and any(row.status in ("tampered", "damaged") for row in rows):
         raise typer.Exit(1)
 
 
-def _numbers(row: RunRow, headline: Sequence[str]) -> dict[str, float | None]:
+def _metric_values(row: RunRow, headline: Sequence[str]) -> dict[str, float | None]:
     return {name: row.metrics.get(name) for name in headline}
 
 
 def _table(
     rows: Sequence[RunRow], values: Sequence[Mapping[str, Any]], headline: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return what a table shows: the usual columns, those that were asked about, what is wrong, the path."""
-    asked = [
+    """Return the rows of the table: the usual columns, those named in --where and --sort, problems and the path."""
+    queried = [
         name for name in (values[0] if values else {}) if name not in (*COLUMNS, *headline, "audit", "path", "problem")
     ]
-    wrong = any(row.problem for row in rows)
+    has_problems = any(row.problem for row in rows)
     return [
         {name: getattr(row, name) for name in COLUMNS}
         | {"created": row.created[:19].replace("T", " ")}
-        | _numbers(row, headline)
+        | _metric_values(row, headline)
         | {"audit": row.audit}
-        | {name: own[name] for name in asked}
-        | ({"problem": row.problem} if wrong else {})
+        | {name: own[name] for name in queried}
+        | ({"problem": row.problem} if has_problems else {})
         | {"path": row.path}
         for row, own in zip(rows, values, strict=True)
     ]
 
 
-def _none_found(folder: Path, where: str | None) -> str:
+def _no_runs_message(folder: Path, where: str | None) -> str:
     if where:
-        return f"No run in {folder.resolve()} of which {where!r} holds."
-    return f"No runs in {folder.resolve()}: `make train` or `python -m mlsys.train` makes one."
+        return f"No runs in {folder.resolve()} match {where!r}."
+    return f"No runs in {folder.resolve()}. Train a model with `make train` or `python -m mlsys.train`."
 
 
 def show(run: RunName = "latest", as_json: AsJson = False) -> None:
-    """Print one run's card.
+    """Print the model card of a run.
 
     Example: mlsys show latest
     """
@@ -124,10 +131,12 @@ def show(run: RunName = "latest", as_json: AsJson = False) -> None:
 
 def replay(
     run: RunName = "latest",
-    keep: Annotated[Path | None, typer.Option(help="Keep the new run directory here.")] = None,
+    keep: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to keep the new run directory.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a saved config again and compare; exit code 1 if anything differs.
+    """Repeat a run from its saved config and compare the results.
+
+    Exit code 1 if anything differs.
 
     Example: mlsys replay latest
     """
@@ -137,7 +146,7 @@ def replay(
     original = Run.open(find_run(run), any_version=True)
     with tempfile.TemporaryDirectory(prefix="mlsys-replay-") as scratch:
         folder = keep or Path(scratch) / "run"
-        _train_again(original.path, folder)
+        _retrain(original.path, folder)
         found = differences(original, Run.open(folder))
     if as_json:
         print_json({"identical": not found, "differences": [asdict(difference) for difference in found]})
@@ -150,14 +159,14 @@ def replay(
         raise typer.Exit(1)
 
 
-def _train_again(original: Path, folder: Path) -> None:
-    # A process of its own, as the first time: nothing that this one has imported or set can matter.
+def _retrain(original: Path, folder: Path) -> None:
+    # In a process of its own, like the original run, so that nothing imported or set in this one can affect it.
     command = [sys.executable, "-m", "mlsys.train", "--config-dir", str(original), "--config-name", "config"]
     settings = [f"hydra.run.dir={folder}", "hydra.output_subdir=null", "hydra.job.name=train"]
-    # The saved config holds what the environment had set at that time; what it sets now is for other runs.
+    # The saved config already includes what the environment set then; what it sets now must not change the replay.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
-    environment[NO_TRACKING] = "1"  # a replay is no new experiment
+    environment[NO_TRACKING] = "1"  # a replay is not a new experiment
     done = subprocess.run([*command, *settings], capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0 and not (folder / "manifest.json").exists():
         reason = (done.stderr or done.stdout).strip()
-        raise RunError(f"The replay of {original} did not run through (exit code {done.returncode}):\n{reason}")
+        raise RunError(f"The replay of {original} failed with exit code {done.returncode}:\n{reason}")

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from mlsys.tracking.base import Receipt
     from mlsys.tracking.client import TrackingClient
 
-DEFAULT = "wandb"  # for runs that were not tracked
-# What a run directory may choose: it need not be one's own, and must not name what it likes.
-OURS = {f"mlsys.tracking.{name}" for name in ("WandbTracker", "MlflowTracker", "MultiTracker")}
+DEFAULT = "wandb"  # for runs that were trained without a tracker
+# The only classes that a run's config may name: the run may come from somebody else, so it must not choose freely.
+BUILT_IN = {f"mlsys.tracking.{name}" for name in ("WandbTracker", "MlflowTracker", "MultiTracker")}
 
 
 def track(
@@ -30,15 +30,16 @@ def track(
     to: Annotated[
         str | None,
         typer.Option(
-            help="wandb, mlflow, all, or another option of conf/tracking; without, what the run's config says."
+            help="wandb, mlflow, all, or another option in conf/tracking; by default the one in the run's config."
         ),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that one run may take in one tracker.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds allowed per run and tracker.")] = 120.0,
     as_json: AsJson = False,
 ) -> None:
-    """Send finished runs to W&B or MLflow, again or for the first time; a run is there once however often it is sent.
+    """Send finished runs to W&B or MLflow.
 
-    Settings are those that the run was trained with, or else those of conf/tracking. Exit code 1 if any was not sent.
+    The command is idempotent: sending a run again updates it. It uses the tracker settings that the run was trained
+    with, or else those in conf/tracking. Exit code 1 if any run could not be sent.
 
     Example: mlsys track latest --to wandb
     """
@@ -51,13 +52,13 @@ def track(
     ):
         for folder in progress.track(folders, description="runs"):
             rows += [_row(folder, name, receipt) for name, receipt in _send(sender, folder, to)]
-    print_rows(rows, as_json=as_json, empty="No finished run to send.")
+    print_rows(rows, as_json=as_json, empty="No finished runs to send.")
     if any(row["state"] == "failed" for row in rows):
         raise typer.Exit(1)
 
 
 def _send(sender: _Sender, folder: Path, to: str | None) -> Iterator[tuple[str, Receipt]]:
-    """Send a run everywhere; one that was changed goes nowhere, and does not keep others from going."""
+    """Send a run to all its trackers; a run that cannot be opened is reported as failed, and others still go on."""
     from mlsys.errors import RunError
     from mlsys.runs import Run
     from mlsys.tracking.base import Receipt
@@ -77,35 +78,35 @@ def _row(folder: Path, name: str, receipt: Receipt) -> dict[str, str]:
 
 
 class _Sender:
-    """One process for each tracker, as in training; here it may take longer."""
+    """Sends runs through one subprocess per tracker, as in training, with a timeout of its own."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self._followers: dict[Tracker, TrackingClient] = {}
+        self._clients: dict[Tracker, TrackingClient] = {}
 
     def __enter__(self) -> _Sender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for follower in self._followers.values():
-            follower.close()
+        for client in self._clients.values():
+            client.close()
 
     def send(self, tracker: Tracker, folder: Path) -> Receipt:
-        """Send one run; return what became of it."""
+        """Send one run and return its receipt."""
         from mlsys.tracking.client import TrackingClient
 
-        if tracker not in self._followers:
-            self._followers[tracker] = TrackingClient(replace(tracker, finish_timeout=self._timeout))  # type: ignore[type-var]
-        follower = self._followers[tracker]
-        follower.start(folder)
-        follower.finish(folder)
-        settled = follower.settle()
+        if tracker not in self._clients:
+            self._clients[tracker] = TrackingClient(replace(tracker, finish_timeout=self._timeout))  # type: ignore[type-var]
+        client = self._clients[tracker]
+        client.start(folder)
+        client.finish(folder)
+        settled = client.settle()
         assert settled is not None
         return settled[1]
 
 
 def _folders(name: str) -> list[Path]:
-    """Return the run directory of a name, or all finished ones below a folder."""
+    """Return the run directory with this name, or all finished ones below this folder."""
     from mlsys.errors import RunError
     from mlsys.runs import find_run
     from mlsys.runs.discover import run_folders
@@ -115,13 +116,13 @@ def _folders(name: str) -> list[Path]:
         if name != "latest" and folder.is_dir() and not (folder / MANIFEST).is_file():
             found = [run.resolve() for run in run_folders(folder) if (run / MANIFEST).is_file()]
             if not found:
-                raise RunError(f"{folder} holds no finished run. `mlsys runs` lists what there is.")
+                raise RunError(f"No finished runs in {folder}. `mlsys runs` lists the runs.")
             return found
     return [find_run(name)]
 
 
 def _trackers(run: Run, to: str | None) -> Iterator[Tracker]:
-    """Yield the trackers that a run is to be sent to, with the settings that it was trained with, if it had them."""
+    """Yield the trackers to send a run to, with the settings that it was trained with where it has any."""
     saved = {tracker.name: tracker for tracker in _saved(run)}
     for tracker in list(saved.values()) if saved and to is None else _configured(to):
         yield _online(saved.get(tracker.name, tracker))
@@ -130,7 +131,9 @@ def _trackers(run: Run, to: str | None) -> Iterator[Tracker]:
 def _saved(run: Run) -> Sequence[Tracker]:
     node = run.config.get("tracking") or {}
     nodes = [node, *(each for each in node.values() if isinstance(each, dict))]
-    if not {each.get("_target_") for each in nodes} <= OURS or "***" in str(node):  # a hidden password is given anew
+    if not {each.get("_target_") for each in nodes} <= BUILT_IN or "***" in str(
+        node
+    ):  # passwords are masked in saved configs
         return ()
     return _build(node)
 
@@ -150,7 +153,7 @@ def _build(node: Any) -> Sequence[Tracker]:  # noqa: ANN401 - a config node
 
 
 def _online(tracker: Tracker) -> Tracker:
-    """Return a tracker that does not go offline by itself: files to be sent later were no news."""
+    """Return the tracker in online mode: falling back to offline files would leave the run unsent."""
     from mlsys.tracking import WandbTracker
 
     if isinstance(tracker, WandbTracker) and tracker.mode is None and not os.environ.get("WANDB_MODE"):

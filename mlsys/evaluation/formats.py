@@ -1,4 +1,4 @@
-"""How numbers are written for people: one place, so that plots, card and report agree."""
+"""Number formats shared by plots, card and report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 MISSING = "–"
-Numbers = Mapping[str, Any]  # content of metrics.json and its like
+POINTS = " points"  # percentage points
+Numbers = Mapping[str, Any]  # content of metrics.json and similar files
 
 
 def as_float(value: object) -> float | None:
@@ -21,14 +22,14 @@ def as_float(value: object) -> float | None:
     if value is None or isinstance(value, str | bytes | Mapping):
         return None
     try:
-        number = float(value)  # type: ignore[arg-type]  # what float() refuses is caught here
+        number = float(value)  # type: ignore[arg-type]  # errors are caught below
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
 
 
 def point(value: object) -> float | None:
-    """Return the number in a metric, which is either a plain number or ``{"value", "low", "high"}``.
+    """Return the value of a metric, given as a plain number or as ``{"value", "low", "high"}``.
 
     Examples
     --------
@@ -39,7 +40,7 @@ def point(value: object) -> float | None:
 
 
 def bounds(value: object) -> tuple[float, float] | None:
-    """Return the interval in a metric, or None if it has none.
+    """Return the interval of a metric, or None if it has none.
 
     Examples
     --------
@@ -52,29 +53,29 @@ def bounds(value: object) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def percent(share: float | None) -> str:
-    """Write a share as a percentage with two significant digits.
+def percent(fraction: float | None) -> str:
+    """Format a fraction as a percentage with two significant digits.
 
     Parameters
     ----------
-    share : float or None
-        A fraction, 0 to 1.
+    fraction : float or None
+        From 0 to 1.
 
     Examples
     --------
     >>> percent(0.0024), percent(0.071), percent(0.71), percent(1.0), percent(None)
     ('0.24%', '7.1%', '71%', '100%', '–')
     """
-    if share is None or not math.isfinite(share):
+    if fraction is None or not math.isfinite(fraction):
         return MISSING
-    scaled = share * 100
+    scaled = fraction * 100
     if scaled != 0 and abs(scaled) < 1e-4:
         return "<0.0001%"
     return f"{scaled:.{0 if abs(scaled) >= 9.95 else _decimals(scaled)}f}%"
 
 
 def count(value: object) -> str:
-    """Write a count with thousands separated.
+    """Format a count with thousands separators.
 
     Examples
     --------
@@ -85,8 +86,19 @@ def count(value: object) -> str:
     return MISSING if number is None else f"{number:,.0f}"
 
 
+def range_text(low: str, high: str) -> str:
+    """Return two formatted differences as a range, with a common unit only once.
+
+    Examples
+    --------
+    >>> range_text("+0.010", "+0.020"), range_text("−1.2 points", "+3.0 points")
+    ('+0.010 to +0.020', '−1.2 to +3.0 points')
+    """
+    return f"{low.removesuffix(POINTS) if high.endswith(POINTS) else low} to {high}"
+
+
 def plain_number(value: float, decimals: int) -> str:
-    """Write a number with so many decimals, with more only where it would vanish otherwise.
+    """Format a number with this many decimals, or more where it would be rounded to zero.
 
     Examples
     --------
@@ -97,9 +109,9 @@ def plain_number(value: float, decimals: int) -> str:
 
 
 def _visible(value: float, places: int) -> bool:
-    return abs(value) < 1e-6 or abs(value) >= 10**-places  # what is smaller still is rounding error: a plain zero
+    return abs(value) < 1e-6 or abs(value) >= 10**-places  # below 1e-6 is rounding error, shown as a plain zero
 
 
 def _decimals(value: float) -> int:
-    """Return how many decimals show two significant digits of ``value``, six at most."""
+    """Return the number of decimals that show two significant digits of ``value``, at most six."""
     return 0 if value == 0 else min(6, max(0, 1 - math.floor(math.log10(abs(value)))))

@@ -1,7 +1,7 @@
-"""Every metric, one row each: how it is computed, which direction is better, how it is named and written.
+"""The table of metrics: how each is computed, which direction is better, its title and its number format.
 
-All other code takes its metrics from `METRICS`; to add one is to add a function and a row here (docs/extending.md).
-The module loads neither NumPy nor pandas, so that `mlsys runs` may import it.
+All other code takes its metrics from `METRICS`; to add a metric, add a function and a row here (docs/extending.md).
+The module imports neither NumPy nor pandas, so that `mlsys runs` starts fast.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from mlsys.errors import ConfigError, Problem, closest
-from mlsys.evaluation.formats import MISSING, bounds, percent, plain_number
+from mlsys.evaluation.formats import MISSING, POINTS, bounds, percent, plain_number
 
 if TYPE_CHECKING:
     from mlsys.evaluation.ranking import FloatArray
@@ -24,7 +24,7 @@ Needs = Literal["score", "probability", "value", "timing"]
 Kind = Literal["score", "rate", "times", "money", "milliseconds"]
 
 PREDICT_MS = "predict_ms"
-FALLBACK_OBJECTIVE = "log_loss"  # by which runs are sorted that have none of the metrics they were optimised for
+FALLBACK_OBJECTIVE = "log_loss"  # sorts runs that have none of the metrics they were optimised for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,31 +34,31 @@ class Metric:
     Attributes
     ----------
     name : str
-        Its key in ``metrics.json``; for a top-k metric the part in front of ``@k``.
+        Key in ``metrics.json``; for a top-k metric the part before ``@k``.
     compute : callable or None
         Takes a `mlsys.evaluation.weighted_metrics.Sample` (a top-k metric also k) and returns an ndarray of float64 of
-        shape (resamples,), NaN where undefined. None for what is timed rather than computed from predictions: such a
-        row is an objective, but not in ``metrics.json``, whose numbers must repeat.
+        shape (resamples,), NaN where undefined. None for a metric that is timed rather than computed from predictions:
+        it can be an objective, but is not in ``metrics.json``, whose bytes must be reproducible.
     group : {"ranking", "probabilities", "top_k", "cost"}
-        What it measures. A "top_k" row stands for one metric for each list length k.
+        What the metric measures. A "top_k" row defines one metric for each list length k.
     title : str
-        Its name in tables; may hold ``{k}``.
+        Name in tables; may contain ``{k}``.
     meaning : str
-        What it says, in one line without jargon; may hold ``{positives}`` and ``{k}``. The direction is added.
+        One-line explanation without jargon; may contain ``{positives}`` and ``{k}``. The direction is appended.
     needs : {"score", "probability", "value", "timing"}
-        What it is computed from. Scores that are no probabilities (the activity baseline) have no metric that needs
-        probabilities; where no revenue is known, metrics that need values are undefined.
+        Input of the metric. Metrics that need probabilities are left out for scores that are not probabilities (the
+        activity baseline); metrics that need values are undefined where no revenue is known.
     higher_is_better : bool
         False for losses, errors and costs.
     headline : bool
-        Whether it is among the few that people read first, in the card, the report, comparisons and `mlsys runs`.
+        Whether the metric is one of the few that the card, the report, comparisons and `mlsys runs` show first.
     kind : {"score", "rate", "times", "money", "milliseconds"}
-        Whether its values are written as plain numbers, shares, multiples, amounts or times.
+        Whether values are formatted as plain numbers, percentages, multiples, amounts or times.
     decimals : int
-        For scores: how many decimals to show, more only where the value would vanish otherwise.
+        Number of decimals of a score; more are shown where the value would be rounded to zero.
     grows_when_resampled : bool
-        Whether resampling rows can only increase it, as it adds noise: its intervals are shifted to have the value in
-        their middle, and end at 0.
+        Whether resampling rows can only increase the metric, because it adds noise: intervals are then shifted to be
+        centred on the value, and cut off at 0.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Metric:
 
     @property
     def pattern(self) -> str:
-        """Its name with ``@k`` where it takes one: how error messages list it.
+        """The name, with ``@k`` for a top-k metric, as error messages list it.
 
         Examples
         --------
@@ -86,7 +86,7 @@ class Metric:
 
     @property
     def in_a_sentence(self) -> str:
-        """The title as it stands amid other words.
+        """The title as written within a sentence.
 
         Examples
         --------
@@ -97,11 +97,11 @@ class Metric:
 
     @property
     def explanation(self) -> str:
-        """The meaning, with the direction where a lower value is better."""
+        """The meaning, with a note if lower values are better."""
         return self.meaning if self.higher_is_better else f"{self.meaning}; lower is better"
 
     def write(self, value: float | None) -> str:
-        """Write one value.
+        """Format a value.
 
         Examples
         --------
@@ -125,7 +125,7 @@ class Metric:
         return plain_number(value, self.decimals)
 
     def interval(self, entry: object) -> str:
-        """Write the interval of an entry of ``metrics.json``; an empty text if it has none.
+        """Format the interval of an entry of ``metrics.json``; an empty string if it has none.
 
         Examples
         --------
@@ -134,11 +134,11 @@ class Metric:
         >>> METRICS["roc_auc"].interval(0.5)
         ''
         """
-        ends = bounds(entry)
-        return f"{self.write(ends[0])} to {self.write(ends[1])}" if ends else ""
+        interval = bounds(entry)
+        return f"{self.write(interval[0])} to {self.write(interval[1])}" if interval else ""
 
     def difference(self, value: float | None) -> str:
-        """Write a difference of two values with its sign; shares in percentage points.
+        """Format the difference of two values with its sign; differences of percentages in percentage points.
 
         Examples
         --------
@@ -147,7 +147,7 @@ class Metric:
         """
         if value is None or not math.isfinite(value):
             return MISSING
-        size = f"{abs(value) * 100:.1f} points" if self.kind == "rate" else self.write(abs(value))
+        size = f"{abs(value) * 100:.1f}{POINTS}" if self.kind == "rate" else self.write(abs(value))
         return f"{'−' if value < 0 else '+'}{size}"
 
 
@@ -172,31 +172,31 @@ def brier(sample: Sample) -> FloatArray:
 
 
 def ece(sample: Sample) -> FloatArray:
-    """Compute the expected calibration error in ten bins of equal mass."""
+    """Compute the expected calibration error in ten equal-mass bins."""
     return sample.calibration_error
 
 
 def precision(sample: Sample, k: int) -> FloatArray:
-    """Compute the share of positives among the k rows ranked first."""
+    """Compute the fraction of positives among the k top-ranked rows."""
     return sample.ratio(sample.hits(k), sample.places(k))
 
 
 def recall(sample: Sample, k: int) -> FloatArray:
-    """Compute the share of all positives that are among the k rows ranked first; undefined without positives."""
+    """Compute the fraction of all positives that are among the k top-ranked rows; undefined without positives."""
     return sample.ratio(sample.hits(k), sample.total_hits)
 
 
 def lift(sample: Sample, k: int) -> FloatArray:
-    """Compute precision@k as a multiple of the share of positives among all rows; undefined without positives."""
+    """Compute precision@k divided by the fraction of positives among all rows; undefined without positives."""
     return sample.ratio(precision(sample, k) * sample.total, sample.total_hits)
 
 
 def revenue(sample: Sample, k: int) -> FloatArray:
-    """Compute the sum of the values of the positives among the k rows ranked first, in currency per month."""
+    """Compute the sum of the values of the positives among the k top-ranked rows, in currency per month."""
     return sample.revenue(k)
 
 
-# In the order of metrics.json and of all tables; top-k metrics follow the others there, for one k after another.
+# In the order of metrics.json and of all tables. Top-k metrics come last, grouped by k.
 ROWS: Sequence[Metric] = (
     Metric(
         name="roc_auc",
@@ -213,7 +213,7 @@ ROWS: Sequence[Metric] = (
         compute=average_precision,
         group="ranking",
         title="Average precision",
-        meaning="precision all the way down the ranking; rewards a good top",
+        meaning="precision averaged down the ranking; rewards a good top of the list",
         needs="score",
         higher_is_better=True,
         headline=True,
@@ -234,7 +234,7 @@ ROWS: Sequence[Metric] = (
         compute=brier,
         group="probabilities",
         title="Brier score",
-        meaning="squared error of the probabilities",
+        meaning="mean squared error of the probabilities",
         needs="probability",
         higher_is_better=False,
         decimals=4,
@@ -244,7 +244,7 @@ ROWS: Sequence[Metric] = (
         compute=ece,
         group="probabilities",
         title="Calibration error",
-        meaning="gap between predicted and observed rates",
+        meaning="average gap between predicted and observed rates",
         needs="probability",
         higher_is_better=False,
         decimals=4,
@@ -255,7 +255,7 @@ ROWS: Sequence[Metric] = (
         compute=precision,
         group="top_k",
         title="Precision@{k}",
-        meaning="share of {positives} among the {k} ranked first",
+        meaning="fraction of {positives} among the top {k}",
         needs="score",
         higher_is_better=True,
         headline=True,
@@ -266,7 +266,7 @@ ROWS: Sequence[Metric] = (
         compute=recall,
         group="top_k",
         title="Recall@{k}",
-        meaning="share of all {positives} that are among the {k} ranked first",
+        meaning="fraction of all {positives} found in the top {k}",
         needs="score",
         higher_is_better=True,
         kind="rate",
@@ -276,7 +276,7 @@ ROWS: Sequence[Metric] = (
         compute=lift,
         group="top_k",
         title="Lift@{k}",
-        meaning="precision@{k} as a multiple of picking at random",
+        meaning="precision@{k} relative to picking at random",
         needs="score",
         higher_is_better=True,
         kind="times",
@@ -286,7 +286,7 @@ ROWS: Sequence[Metric] = (
         compute=revenue,
         group="top_k",
         title="Revenue@{k}",
-        meaning="value (such as MRR) of the {positives} among the {k} ranked first",
+        meaning="total value (such as MRR) of the {positives} in the top {k}",
         needs="value",
         higher_is_better=True,
         kind="money",
@@ -306,7 +306,7 @@ METRICS = {metric.name: metric for metric in ROWS}
 
 
 def expanded(top_k: Sequence[int]) -> Iterator[tuple[str, Metric, int | None]]:
-    """Yield every metric of ``metrics.json`` in its order: full name, row, and k of a top-k metric.
+    """Yield the metrics of ``metrics.json`` in order: full name, row, and k of a top-k metric.
 
     Parameters
     ----------
@@ -336,17 +336,17 @@ def metric_names(top_k: Sequence[int]) -> tuple[str, ...]:
 
 
 def objective_names(top_k: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of everything that a search can optimise: all metrics, and what is timed."""
+    """Return the names of everything that a search can optimise: all metrics, and the prediction time."""
     return (*metric_names(top_k), *(metric.name for metric in METRICS.values() if metric.compute is None))
 
 
 def headline_metrics() -> list[Metric]:
-    """Return the rows that people read first, in the order of the table."""
+    """Return the metrics to show first, in the order of the table."""
     return [metric for metric in METRICS.values() if metric.headline]
 
 
 def headline_columns() -> tuple[str, ...]:
-    """Return the names of the headline metrics that every run has, whatever its list lengths k.
+    """Return the names of the headline metrics that do not depend on a list length k, so that every run has them.
 
     Examples
     --------
@@ -357,12 +357,12 @@ def headline_columns() -> tuple[str, ...]:
 
 
 def split_name(name: str) -> tuple[Metric, int | None]:
-    """Return the row of a metric and its k, None where it has none.
+    """Return the row of a metric, and its k or None.
 
     Raises
     ------
     ConfigError
-        If there is no metric of that name.
+        If there is no metric with this name.
 
     Examples
     --------
@@ -375,11 +375,11 @@ def split_name(name: str) -> tuple[Metric, int | None]:
         return metric, int(k) if at else None
     known = [metric.pattern for metric in METRICS.values()]
     problem = Problem("metric", name, ", ".join(known), closest(name, known))
-    raise ConfigError("The metric's name", [problem], "Use one of these names, with a number for k.")
+    raise ConfigError("The metric name", [problem], "Use one of these names, with a number for k.")
 
 
 def is_metric(name: str) -> bool:
-    """Return whether ``metrics.json`` can hold a metric of that name, for some list lengths k.
+    """Return whether ``metrics.json`` can contain a metric with this name, for some list lengths k.
 
     Examples
     --------
@@ -393,24 +393,24 @@ def is_metric(name: str) -> bool:
 
 
 def find_metric(name: str, positives: str = "converters") -> Metric:
-    """Return the row of a metric with the words filled in.
+    """Return the row of a metric with its placeholders filled in.
 
     Parameters
     ----------
     name : str
         A key of ``metrics.json``, such as ``"roc_auc"`` or ``"precision@10"``, or ``predict_ms``.
     positives : str
-        What the positive rows are called, in the plural.
+        Plural noun for the positive rows.
 
     Raises
     ------
     ConfigError
-        If there is no metric of that name.
+        If there is no metric with this name.
 
     Examples
     --------
     >>> find_metric("precision@10").meaning
-    'share of converters among the 10 ranked first'
+    'fraction of converters among the top 10'
     >>> find_metric("log_loss").higher_is_better
     False
     """
@@ -425,7 +425,7 @@ def greater_is_better(name: str) -> bool:
     Raises
     ------
     ConfigError
-        If there is no metric of that name.
+        If there is no metric with this name.
 
     Examples
     --------
@@ -435,12 +435,12 @@ def greater_is_better(name: str) -> bool:
     return split_name(name)[0].higher_is_better
 
 
-def table_place(name: str) -> tuple[int, int]:
-    """Return where a metric stands in tables: the place of its row, then its k.
+def table_order(name: str) -> tuple[int, int]:
+    """Return the sort key of a metric in tables: the position of its row, then its k.
 
     Examples
     --------
-    >>> sorted(["lift@5", "precision@50", "precision@5", "roc_auc"], key=table_place)
+    >>> sorted(["lift@5", "precision@50", "precision@5", "roc_auc"], key=table_order)
     ['roc_auc', 'precision@5', 'precision@50', 'lift@5']
     """
     metric, k = split_name(name)

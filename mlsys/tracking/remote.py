@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from mlsys.data.cache import default_folder
 from mlsys.errors import ConfigError, Problem, RunError, closest
-from mlsys.evaluation.comparison.candidates import MOST, Candidate, Gathered, LeftOut, candidate
+from mlsys.evaluation.comparison.candidates import MAX_RUNS, Candidate, Gathered, LeftOut, candidate
 from mlsys.evaluation.metric_table import FALLBACK_OBJECTIVE, PREDICT_MS, greater_is_better, is_metric
 from mlsys.runs import Run
 from mlsys.runs.files import MANIFEST
@@ -118,8 +118,8 @@ def gather_remote(
         chosen.add(name)
     if not names:
         chosen.add_best(top)
-    if len(chosen.runs) > MOST:
-        problem = Problem("RUN…", f"{len(chosen.runs)} runs", f"2 to {MOST}")
+    if len(chosen.runs) > MAX_RUNS:
+        problem = Problem("RUN…", f"{len(chosen.runs)} runs", f"2 to {MAX_RUNS}")
         raise ConfigError("The command", [problem], "Name fewer, or take fewer with --top.")
     if len(chosen.runs) < 2:
         named = ", ".join(run.name for run in known[:10]) or "none"

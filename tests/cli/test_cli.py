@@ -1,4 +1,4 @@
-"""Every command: what it prints, as a table and as JSON, and its exit code."""
+"""Every command: output as a table and as JSON, and exit code."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def test_runs_as_json(mlsys, trained):
     assert rows[0]["roc_auc"] > 0.4
 
 
-def test_no_runs_say_how_to_make_one(mlsys, tmp_path):
+def test_no_runs_suggest_training(mlsys, tmp_path):
     code, out, _ = mlsys("runs", tmp_path)
     assert code == 0
     assert "make train" in out
@@ -76,21 +76,23 @@ def test_an_unknown_run_is_one_clear_error(mlsys, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_replay_is_identical_then_sees_a_difference(mlsys, trained, tmp_path):
+def test_replay_is_identical_unless_the_config_changed(mlsys, trained, tmp_path):
     import shutil
 
     code, out, err = mlsys("replay", trained)
     assert (code, out.strip()) == (0, "identical"), err
-    kept = tmp_path / "again"
-    code, out, _ = mlsys("replay", trained, "--keep", kept, "--json")
+    again = tmp_path / "again"
+    code, out, _ = mlsys("replay", trained, "--keep", again, "--json")
     assert json.loads(out) == {"identical": True, "differences": []}
-    # Another seed in the saved config, sealed again as if it had been that run's own: the replay must not agree.
+    # Change the saved config and write a new manifest, as if the run had been trained that way: the replay must differ.
     from mlsys.runs import RunWriter
 
     changed = tmp_path / "changed"
     shutil.copytree(trained, changed)
     (changed / "manifest.json").unlink()
-    text = (changed / "config.yaml").read_text().replace("draws: 10\n", "draws: 11\n")
+    text = (changed / "config.yaml").read_text()
+    assert "bootstrap_resamples: 10\n" in text
+    text = text.replace("bootstrap_resamples: 10\n", "bootstrap_resamples: 11\n")
     (changed / "config.yaml").write_text(text)
     RunWriter(changed).finish(seed=0, threads=1)
     code, out, _ = mlsys("replay", changed)
@@ -128,7 +130,7 @@ def test_data_validate_lists_findings(mlsys, tmp_path):
     assert {"duplicate_ids", "non_positive_value"} <= {finding["rule"] for finding in json.loads(out)}
 
 
-def test_data_validate_with_an_option_of_ones_own(mlsys, tmp_path, crm):
+def test_data_validate_with_a_custom_option(mlsys, tmp_path, crm):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "ours.yaml").write_text(f"defaults: [hubspot, _self_]\ndir: {crm.folder}\n")
     code, out, err = mlsys("data", "validate", "data=ours", "--config-dir", tmp_path, "--json")
@@ -184,7 +186,9 @@ def test_every_command_has_help_with_an_example(mlsys, command):
     assert code == 0
     assert f"Example: mlsys {' '.join(command)}" in " ".join(out.split())
     example = next(line for line in out.splitlines() if "Example: mlsys" in line)
-    assert out.splitlines()[out.splitlines().index(example) + 1] == "", "an example that is folded cannot be copied"
+    assert out.splitlines()[out.splitlines().index(example) + 1] == "", (
+        "an example broken over two lines cannot be copied"
+    )
 
 
 def test_the_module_is_the_command():

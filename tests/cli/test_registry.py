@@ -1,4 +1,4 @@
-"""`mlsys registry`: what its commands print, as text and as JSON, and their exit codes."""
+"""`mlsys registry`: output as text and as JSON, and exit codes."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def work(tmp_path, monkeypatch, runs) -> Path:  # noqa: F811
 
 
 @pytest.fixture
-def kept(mlsys, work):
+def registered(mlsys, work):
     """Two versions, the first the champion."""
     mlsys("add", "first", "--name", "leads")
     mlsys("promote", "leads")
@@ -36,57 +36,62 @@ def kept(mlsys, work):
     return work / "registry" / "leads"
 
 
-def test_from_the_first_command_on(mlsys, work):
+def test_the_first_commands(mlsys, work):
     code, out, _ = mlsys("list")
-    assert (code, out) == (0, "No models in registry: `mlsys registry add latest --name NAME` adds one.\n")
+    assert (code, out) == (0, "No models in registry. Add one with `mlsys registry add latest --name NAME`.\n")
     code, out, _ = mlsys("add", "first", "--name", "leads")
     assert (code, out.splitlines()) == (
         0,
         ["Added leads 1.0.0 (major: the first version).", "Next: mlsys registry promote leads@1.0.0"],
     )
     code, out, _ = mlsys("add", "first", "--name", "leads")
-    assert (code, out) == (0, "leads 1.0.0 is this run already: nothing was added.\n")
+    assert (code, out) == (0, "leads 1.0.0 is already this run; nothing was added.\n")
     code, out, _ = mlsys("promote", "registry:leads@1.0.0")
     assert code == 0
     assert "There is none yet to be compared with." in out
-    assert out.endswith("The champion of leads is 1.0.0.\n")
+    assert out.endswith("leads 1.0.0 is now the champion.\n")
     code, out, _ = mlsys("promote", "leads")
-    assert (code, out) == (0, "leads 1.0.0 is the champion already: nothing was changed.\n")
+    assert (code, out) == (0, "leads 1.0.0 is already the champion; nothing was changed.\n")
 
 
 def test_latest_is_the_run_that_ended_last(mlsys, work):
     code, out, _ = mlsys("add", "latest", "--name", "leads", "--json")
-    said = json.loads(out)
-    assert (code, said["version"], Path(said["run"]).name) == (0, "1.0.0", "poor")
-    assert said["rise"] == {"part": "major", "reasons": ["the first version"]}
+    result = json.loads(out)
+    assert (code, result["version"], Path(result["run"]).name) == (0, "1.0.0", "poor")
+    assert result["rise"] == {"part": "major", "reasons": ["the first version"]}
 
 
-def test_a_refusal_is_exit_code_1_and_says_why(mlsys, kept):
+def test_a_failed_gate_is_exit_code_1_with_the_reason(mlsys, registered):
     mlsys("add", "poor", "--name", "leads")
     code, out, _ = mlsys("promote", "leads@2.0.0")
     assert code == 1
     assert "roc_auc         FAILED" in out
     assert "allowed is 0.02" in out
-    assert "Refused: leads 2.0.0 does not pass. Nothing was changed" in out
+    assert "Not promoted: leads 2.0.0 failed the gate." in out
     code, out, _ = mlsys("promote", "leads@2.0.0", "--json")
-    said = json.loads(out)
-    assert (code, said["entry"], said["verdict"]["passed"], said["verdict"]["champion"]) == (1, None, False, "1.0.0")
+    result = json.loads(out)
+    assert (code, result["entry"], result["verdict"]["passed"], result["verdict"]["champion"]) == (
+        1,
+        None,
+        False,
+        "1.0.0",
+    )
     code, _, err = mlsys("promote", "leads@2.0.0", "--force")
     assert code == 2
     assert "--reason" in err
     code, out, _ = mlsys("promote", "leads@2.0.0", "--force", "--reason", "seats are needed")
     assert code == 0
-    assert out.endswith("The champion of leads is 2.0.0, no longer 1.0.0, by force.\n")
+    assert out.endswith("leads 2.0.0 is now the champion, replacing 1.0.0 (forced).\n")
     code, out, _ = mlsys("history", "leads")
     assert "forced: seats are needed" in out
     code, out, _ = mlsys("rollback", "leads", "--reason", "no better")
-    assert (code, out) == (0, "The champion of leads is 1.0.0 again, no longer 2.0.0.\n")
+    assert (code, out) == (0, "Rolled back: leads 1.0.0 is the champion again, not 2.0.0.\n")
     code, _, err = mlsys("rollback", "leads")
     assert code == 1
     assert "no previous champion" in err
 
 
-def test_metric_margin_and_the_registrys_own_gate(mlsys, kept):
+def test_metric_margin_and_the_registrys_own_gate(mlsys, registered):
     mlsys("add", "poor", "--name", "leads")
     code, _, err = mlsys("promote", "leads@2.0.0", "--metric", "rocauc")
     assert code == 2
@@ -95,47 +100,47 @@ def test_metric_margin_and_the_registrys_own_gate(mlsys, kept):
     assert code == 0
     assert "allowed is 9" in out
     gate = Path(__file__).parents[2] / "conf" / "gate.yaml"
-    (kept.parent / "gate.yaml").write_text(gate.read_text().replace("roc_auc  ", "brier  "))
+    (registered.parent / "gate.yaml").write_text(gate.read_text().replace("roc_auc  ", "brier  "))
     code, out, _ = mlsys("promote", "leads@1.1.0")
     assert code == 0
     assert "brier" in out
 
 
-def test_tables_and_json_say_the_same(mlsys, kept):
-    mlsys("alias", "leads@1.1.0", "challenger", "--reason", "to be watched")
+def test_tables_and_json_agree(mlsys, registered):
+    mlsys("alias", "leads@1.1.0", "challenger", "--reason", "on trial")
     _, out, _ = mlsys("list")
     assert out.splitlines()[1].split()[:3] == ["leads", "1.1.0", "challenger"]
     rows = json.loads(mlsys("list", "leads", "--json")[1])
     assert [(row["version"], row["aliases"], row["reason"]) for row in rows] == [
         ("1.1.0", ["challenger"], "deeper trees"), ("1.0.0", ["champion"], None),
     ]  # fmt: skip
-    told = json.loads(mlsys("history", "leads", "--json")[1])
-    assert [(line["action"], line["from"], line["to"]) for line in told] == [
+    entries = json.loads(mlsys("history", "leads", "--json")[1])
+    assert [(line["action"], line["from"], line["to"]) for line in entries] == [
         ("add", None, "1.0.0"), ("promote", None, "1.0.0"), ("add", "1.0.0", "1.1.0"), ("alias", None, "1.1.0"),
     ]  # fmt: skip
     shown = json.loads(mlsys("show", "leads@challenger", "--json")[1])
     assert (shown["version"], shown["audit"], shown["inputs"]) == ("1.1.0", "pass", 2)
     _, out, _ = mlsys("show", "leads@challenger")
     assert "path: registry/leads/versions/1.1.0" in out
-    assert "to be watched" in out
+    assert "on trial" in out
 
 
-def test_aliases_come_and_go(mlsys, kept):
-    assert mlsys("alias", "leads", "next")[1] == "leads@next is 1.1.0 now, before nothing.\n"
-    assert mlsys("alias", "leads", "next")[1] == "leads@next is 1.1.0 already: nothing was changed.\n"
-    assert mlsys("alias", "leads", "next", "--remove")[1] == "leads@next is gone; it was 1.1.0.\n"
+def test_aliases_are_set_and_removed(mlsys, registered):
+    assert mlsys("alias", "leads", "next")[1] == "leads@next now points at 1.1.0.\n"
+    assert mlsys("alias", "leads", "next")[1] == "leads@next already points at 1.1.0; nothing was changed.\n"
+    assert mlsys("alias", "leads", "next", "--remove")[1] == "Removed leads@next; it pointed at 1.1.0.\n"
     code, _, err = mlsys("alias", "leads", "champion")
     assert code == 2
     assert "`mlsys registry promote` and `rollback` move this one" in err
     assert mlsys("rollback", "leads@1.0.0")[0] == 2
 
 
-def test_verify_is_exit_code_1_for_damage_alone(mlsys, kept):
-    assert mlsys("verify") == (0, "No damage: 1 model in registry.\n", "")
-    shutil.copytree(kept / "versions" / "1.1.0", kept / ".adding-1.2.0")
+def test_verify_is_exit_code_1_for_damage_alone(mlsys, registered):
+    assert mlsys("verify") == (0, "No damage found in 1 model in registry.\n", "")
+    shutil.copytree(registered / "versions" / "1.1.0", registered / ".adding-1.2.0")
     code, out, _ = mlsys("verify", "leads")
     assert (code, "unfinished" in out) == (0, True)
-    history = kept / "history.jsonl"
+    history = registered / "history.jsonl"
     history.write_bytes(history.read_bytes()[:-3])
     code, out, _ = mlsys("verify", "--json")
     assert code == 1
@@ -148,7 +153,7 @@ def test_verify_is_exit_code_1_for_damage_alone(mlsys, kept):
     assert "closest: leads" in err
 
 
-def test_the_place_can_be_named_and_a_missing_extra_is_said(mlsys, work, monkeypatch):
+def test_the_location_is_an_option_and_a_missing_extra_is_an_error(mlsys, work, monkeypatch):
     mlsys("add", "first", "--name", "leads", "--registry", "elsewhere")
     monkeypatch.setenv("MLSYS_REGISTRY", "elsewhere")
     assert "1.0.0" in mlsys("list")[1]

@@ -25,7 +25,7 @@ from mlsys.evaluation.metric_table import (
     is_metric,
     metric_names,
     objective_names,
-    table_place,
+    table_order,
 )
 from mlsys.evaluation.metrics import fold_metrics, measure
 from mlsys.evaluation.weighted_metrics import ScoredFold
@@ -60,7 +60,7 @@ def test_losses_and_costs_are_better_when_lower():
 )  # fmt: skip
 def test_an_unknown_name_is_an_error_with_the_closest_one(name, closest):
     assert not is_metric(name)
-    for ask in (greater_is_better, find_metric, table_place):
+    for ask in (greater_is_better, find_metric, table_order):
         with pytest.raises(ConfigError, match="allowed: roc_auc") as error:
             ask(name)
         assert error.value.problems[0].closest == closest
@@ -69,7 +69,7 @@ def test_an_unknown_name_is_an_error_with_the_closest_one(name, closest):
 def test_words_are_filled_in():
     row = find_metric("recall@20", "leads")
     assert (row.name, row.title) == ("recall@20", "Recall@20")
-    assert row.explanation == "share of all leads that are among the 20 ranked first"
+    assert row.explanation == "fraction of all leads found in the top 20"
     for name in objective_names(AT):
         assert "{" not in find_metric(name).title + find_metric(name).meaning
 
@@ -157,7 +157,7 @@ def test_an_added_metric_is_in_the_terminal(added, workplace):
     from mlsys.runs import Run
 
     run, text = Run.open(workplace[0] / "outputs" / "logistic"), io.StringIO()
-    show(Console(file=text, width=200), run.metrics, run.audit, run.threshold)
+    show(Console(file=text, width=200), run.metrics, run.audit, run.threshold, run.path)
     assert added.name in text.getvalue()
 
 

@@ -56,8 +56,8 @@ def test_numbers_alone_are_shown_and_not_compared(tmp_path):
     assert [candidate.name for candidate in gathered.candidates] == ["outputs/b", "outputs/a"]
     found = compare(gathered)
     assert found.runs[0].metrics["log_loss"] == {"value": 0.2, "low": 0.1, "high": 0.9}
-    assert found.runs[1].verdict.level == "no"
-    assert "not its predictions" in found.runs[1].verdict.reasons[0]
+    assert found.runs[1].comparability.level == "no"
+    assert "no predictions" in found.runs[1].comparability.reasons[0]
     assert (found.runs[1].candidate.fit_seconds, found.runs[1].candidate.predict_ms) == (2.0, 12.0)
     page = Page(render_page(found))
     assert page.open == []
@@ -147,7 +147,7 @@ def test_runs_from_mlflow(mlflow_uri, trials, tmp_path):
     )
     assert (good.numbers["seconds/fit"], good.numbers["predict_ms"]) == (2.0, 10.0)
     found = compare(gather_remote(remote, ["good", "poor"], cache=tmp_path))
-    assert [run.verdict.level for run in found.runs] == ["reference", "fully"]
+    assert [run.comparability.level for run in found.runs] == ["reference", "fully"]
     assert found.runs[1].better("roc_auc") == "worse"
 
 
@@ -189,7 +189,7 @@ def test_runs_from_wandb(wandb_server, pair, tmp_path):  # noqa: F811
     wandb_server.known.append(Known("x", "outputs/crashed", {}, {"log_loss": 0.1}, state="crashed"))
     wandb_server.known.append(replace(wandb_server.known[0], id="bare", name="outputs/bare", files={}))
     found = compare(gather_remote(WandbRemote("ann/leads"), ["good", "poor", "bare"], cache=tmp_path / "cache"))
-    assert [run.verdict.level for run in found.runs] == ["reference", "fully", "no"]
+    assert [run.comparability.level for run in found.runs] == ["reference", "fully", "no"]
     assert found.runs[1].better("roc_auc") == "worse"
     assert found.runs[2].metrics["roc_auc"] == found.runs[0].metrics["roc_auc"]
     gathered = gather_remote(WandbRemote("ann/leads"), [], cache=tmp_path / "cache")

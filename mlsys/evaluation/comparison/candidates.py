@@ -1,4 +1,4 @@
-"""Which runs are compared: what a user named, opened and checked, and what had to be left out."""
+"""The runs to compare: those that the user named, opened and checked, and those left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlsys.runs.catalog.index import RunIndex
 from mlsys.runs.discover import TRACES
 from mlsys.runs.files import MANIFEST
 
-MOST = 20
+MAX_RUNS = 20
 REFIT = "refit"
 PREDICTIONS = "predictions.parquet"
 
@@ -29,22 +29,22 @@ class Candidate:
     Attributes
     ----------
     name : str
-        The part of its path that tells it from the others.
+        Path relative to the common parent of the runs.
     path : str
-        Where it is: a run directory, or an address in W&B or MLflow.
+        Run directory, or address in W&B or MLflow.
     status : str
     config, metrics : mapping
-        The resolved config; the shape of metrics.json.
+        The resolved config and the content of metrics.json.
     predictions : DataFrame or None
-        Out-of-fold rows; None where only the numbers are known.
+        Out-of-fold predictions; None if only the metrics are known.
     fingerprint : str or None
-        Of the raw data.
+        Fingerprint of the raw data.
     fit_seconds, total_seconds : float or None
-        What all fits together, and the whole run, took.
+        Duration of all fits together, and of the whole run.
     predict_ms : float or None
-        Milliseconds that scoring 1,000 rows took.
+        Milliseconds to score 1,000 rows.
     model_bytes : int or None
-        Size of the saved model; None for a trial, which keeps none.
+        Size of the saved model; None for a trial, which saves no model.
     """
 
     name: str
@@ -68,7 +68,7 @@ class LeftOut:
     ----------
     path, reason : str
     named : bool
-        Whether it was asked for by name, rather than found in a sweep.
+        Whether the user named it, rather than a folder that contains it.
     """
 
     path: str
@@ -78,17 +78,17 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What there is to compare.
+    """The runs to compare.
 
     Attributes
     ----------
     candidates : list of Candidate
-        The one to compare with first.
+        The reference comes first.
     left_out : list of LeftOut
     sorted_by : str or None
-        The metric by which the first was found to be the best of a sweep; None where it was named.
-    tried : int
-        How many runs the first is the best of; 0 where it was named.
+        The metric by which the reference is the best of a folder; None if the reference was named.
+    selected_from : int
+        Number of runs that the reference is the best of; 0 if it was named.
     """
 
     candidates: list[Candidate]
@@ -105,34 +105,34 @@ def gather(
     Parameters
     ----------
     names : sequence of str
-        Run directories, ``latest``, and folders of runs such as a sweep's.
+        Run directories, ``latest``, and folders of runs such as a sweep.
     to : str, optional
-        The run to compare with; the first one if not given.
+        The reference; by default the first run.
     top : int
-        How many runs of a folder to take, the best first.
+        Number of runs to take from a folder, best first.
     root : Path
         The working folder.
     index : RunIndex, optional
-        For folders of runs.
+        Index of the runs below folders.
 
     Raises
     ------
     ConfigError
-        Where too few or too many are named.
+        If too few or too many runs are named.
     RunError
-        Where there is no such run, or fewer than two can be compared.
+        If a run is not found, or fewer than two can be compared.
     """
-    found = _Finder(root, index or RunIndex(), top)
+    collector = _Collector(root, index or RunIndex(), top)
     for name in names if to is None else [to, *names]:
-        found.add(name)
-    _check_number(found, names)
-    short = short_names([run.path for run in found.runs])
-    candidates = [candidate(run, name, root) for run, name in zip(found.runs, short, strict=True)]
-    return Gathered(candidates, found.left_out, found.sorted_by, found.selected_from)
+        collector.add(name)
+    _check_number(collector, names)
+    short = short_names([run.path for run in collector.runs])
+    candidates = [candidate(run, name, root) for run, name in zip(collector.runs, short, strict=True)]
+    return Gathered(candidates, collector.left_out, collector.sorted_by, collector.selected_from)
 
 
-class _Finder:
-    """Collects runs by name, each once."""
+class _Collector:
+    """Collects runs by name, without duplicates."""
 
     def __init__(self, root: Path, index: RunIndex, top: int) -> None:
         self.runs: list[Run] = []
@@ -148,22 +148,22 @@ class _Finder:
             return
         rows = self._index.rows(folder)
         if [row.path for row in rows] == [folder.resolve()] or (not rows and _has_traces(folder)):
-            self._leave_out(folder, f"incomplete: no {MANIFEST} (it was killed, or still runs)", named=True)
+            self._leave_out(folder, f"incomplete: no {MANIFEST} (killed or still running)", named=True)
         elif rows:
             self._add_folder(folder.resolve(), rows)
         else:
-            find_run(name, self._root)  # which says what there is instead
+            find_run(name, self._root)  # raises, naming the closest match
 
     def _bases(self) -> tuple[Path, ...]:
         return (self._root, self._root / "outputs", self._root / "multirun")
 
     def _add_folder(self, folder: Path, rows: Sequence[RunRow]) -> None:
-        """Take the best runs of a sweep, a grid or any folder, and say why others cannot be taken."""
+        """Take the best runs below a sweep, a grid or any folder, and record why others are left out."""
         refits = [row for row in rows if row.path.relative_to(folder).parts[0] == REFIT]
         usable = [row for row in rows if row.status in ("complete", "trial") and row not in refits]
         for row in rows:
             if row in refits:
-                self._leave_out(row.path, "the winner refitted, measured on later folds than the search's", named=False)
+                self._leave_out(row.path, "the refitted winner, evaluated on later folds than the search", named=False)
             elif row not in usable:
                 self._leave_out(row.path, _reason(row), named=False)
         metric = _objective(usable)
@@ -184,7 +184,7 @@ class _Finder:
             self._leave_out(path, str(error), named=named)
             return False
         if "metrics.json" not in run.manifest.files or PREDICTIONS not in run.manifest.files:
-            self._leave_out(path, f"{run.manifest.status}: it has no metrics", named=named)
+            self._leave_out(path, f"{run.manifest.status}: no metrics", named=named)
             return False
         self.runs.append(run)
         return True
@@ -194,7 +194,7 @@ class _Finder:
 
 
 def candidate(run: Run, name: str, root: Path) -> Candidate:
-    """Return what is compared of a run directory."""
+    """Return the candidate for a run directory."""
     timing = run.manifest.timing
     model = [entry.bytes for file, entry in run.manifest.files.items() if file.startswith("model/")]
     return Candidate(
@@ -213,13 +213,13 @@ def candidate(run: Run, name: str, root: Path) -> Candidate:
 
 
 def shown(path: Path, root: Path) -> str:
-    """Return a path as people type it: relative to the working folder where it lies below it."""
+    """Return a path as users type it: relative to the working folder if it is below it."""
     base = root.resolve()
     return str(path.relative_to(base)) if path.is_relative_to(base) and path != base else str(path)
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Return the ends of paths that tell them apart.
+    """Return the paths relative to their common parent.
 
     Examples
     --------
@@ -241,7 +241,7 @@ def _reason(row: RunRow) -> str:
 
 
 def _objective(rows: Sequence[RunRow]) -> str | None:
-    """Return the first metric that the runs were judged by; what is measured in seconds is in no metrics.json."""
+    """Return the first objective of the runs that is in metrics.json, which excludes timings."""
     for row in rows:
         names = [row.objective] if isinstance(row.objective, str) else row.objective or []
         for name in (*names, FALLBACK_OBJECTIVE):
@@ -259,14 +259,14 @@ def _best_first(rows: Sequence[RunRow], metric: str | None) -> Iterator[RunRow]:
     yield from (row for row in rows if value(row) is None)
 
 
-def _check_number(found: _Finder, names: Sequence[str]) -> None:
-    number = len(found.runs)
-    if number > MOST:
-        problem = Problem("RUN…", f"{number} runs", f"2 to {MOST}")
-        raise ConfigError("The command", [problem], "Name fewer, or take fewer of a folder with --top.")
-    if number < 2 and not found.left_out:
-        problem = Problem("RUN…", " ".join(names) or "nothing", f"2 to {MOST} different runs, or a folder of runs")
-        raise ConfigError("The command", [problem], "`mlsys runs` lists what there is.")
+def _check_number(collector: _Collector, names: Sequence[str]) -> None:
+    number = len(collector.runs)
+    if number > MAX_RUNS:
+        problem = Problem("RUN…", f"{number} runs", f"2 to {MAX_RUNS}")
+        raise ConfigError("The command", [problem], "Name fewer runs, or take fewer from a folder with --top.")
+    if number < 2 and not collector.left_out:
+        problem = Problem("RUN…", " ".join(names) or "nothing", f"2 to {MAX_RUNS} different runs, or a folder of runs")
+        raise ConfigError("The command", [problem], "`mlsys runs` lists the runs.")
     if number < 2:
-        reasons = "\n".join(f"  {left.path}: {left.reason}" for left in found.left_out)
-        raise RunError(f"Fewer than two runs can be compared; left out:\n{reasons}\n`mlsys runs` lists what there is.")
+        reasons = "\n".join(f"  {left.path}: {left.reason}" for left in collector.left_out)
+        raise RunError(f"Fewer than two runs can be compared. Left out:\n{reasons}\n`mlsys runs` lists the runs.")

@@ -1,4 +1,4 @@
-"""Runs side by side: metrics with intervals, paired differences, settings, and how far their rankings agree."""
+"""Comparison of runs: metrics with intervals, paired differences, settings, and agreement of the rankings."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mlsys.evaluation.comparison.comparability import Comparability, check_compa
 from mlsys.evaluation.comparison.overlap import Agreement, agreement
 from mlsys.evaluation.comparison.rows import Alignment, IntArray
 from mlsys.evaluation.formats import bounds, point
-from mlsys.evaluation.metric_table import greater_is_better, metric_names, split_name, table_place
+from mlsys.evaluation.metric_table import greater_is_better, metric_names, split_name, table_order
 from mlsys.evaluation.metrics import Entry, ScoreComparison, compare_scores
 from mlsys.runs.config_diff import differing_keys
 
-DEFAULT_RESAMPLES = 1000  # of the bootstrap, where the reference has none of its own
+DEFAULT_RESAMPLES = 1000  # of the bootstrap, if the config of the reference does not set it
 KEYS = string.ascii_uppercase
 
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """How metrics are measured: list lengths, and the bootstrap."""
+    """How to compute metrics: list lengths and bootstrap settings."""
 
     top_k: list[int]
     bootstrap_resamples: int
@@ -34,7 +34,7 @@ class MetricSettings:
     confidence: float
 
     def __call__(self, rows: pd.DataFrame, scores: Sequence[str]) -> dict[str, ScoreComparison]:
-        """Measure scores beside the first of them."""
+        """Compute the metrics of scores, and their differences from the first score."""
         return compare_scores(
             rows,
             scores,
@@ -47,37 +47,37 @@ class MetricSettings:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run beside the reference.
+    """One run, compared with the reference.
 
     Attributes
     ----------
     key : str
-        The letter that stands for it.
+        Letter that identifies the run.
     candidate : Candidate
-    verdict : Comparability
+    comparability : Comparability
     metrics : dict of str to {"value", "low", "high"}
-        On all rows that it scored: as it recorded them, and measured now where it did not.
+        Metrics on all its rows: as recorded, or computed now where not recorded.
     difference : dict of str to {"value", "low", "high"}
-        Its metrics minus the reference's on the rows that both scored; empty where they cannot be compared.
+        Its metrics minus the reference's, on the rows that both scored; empty if they cannot be compared.
     on_shared : dict of str to {"value", "low", "high"}
-        Its own metrics on those rows.
+        Its metrics on those rows.
     """
 
     key: str
     candidate: Candidate
-    verdict: Comparability
+    comparability: Comparability
     metrics: dict[str, Entry]
     difference: dict[str, Entry] = field(default_factory=dict)
     on_shared: dict[str, Entry] = field(default_factory=dict)
 
     def better(self, metric: str) -> str:
-        """Return whether it is better or worse than the reference, or cannot be told apart; empty if not compared."""
-        ends = bounds(self.difference.get(metric))
-        if self.verdict.level == "reference" or ends is None:
+        """Return "better", "worse" or "same" (no clear difference) relative to the reference; empty if not compared."""
+        interval = bounds(self.difference.get(metric))
+        if self.comparability.level == "reference" or interval is None:
             return ""
-        if ends[0] <= 0 <= ends[1]:
+        if interval[0] <= 0 <= interval[1]:
             return "same"
-        return "better" if (ends[0] > 0) == greater_is_better(metric) else "worse"
+        return "better" if (interval[0] > 0) == greater_is_better(metric) else "worse"
 
 
 @dataclass(frozen=True)
@@ -89,21 +89,24 @@ class Comparison:
     runs : list of ComparedRun
     left_out : list of LeftOut
     metrics : list of str
-        Of all runs, those that people look at first first.
+        Metrics of any run, headline metrics first.
     headline : list of str
-        The first of them.
+        Metrics to show first.
     settings : dict of str to list
         Config keys that differ, with each run's value.
     agreements : dict of (int, int) to Agreement
-        For each two runs that share rows and can be compared.
+        For each pair of runs that share rows and can be compared.
     top_k : list of int
         The list lengths k.
     common : dict of int to ndarray of int
-        For each run that can be compared, the rows that all such runs share; empty where there are none.
+        For each comparable run, the positions of the rows that all comparable runs share; empty if there are none.
     sorted_by : str or None
-    tried, draws : int
+        See `Gathered`.
+    selected_from : int
+        See `Gathered`.
+    bootstrap_resamples : int
     confidence : float
-        Share of the draws inside an interval.
+        Confidence level of the intervals.
     """
 
     runs: list[ComparedRun]
@@ -125,12 +128,13 @@ class Comparison:
         return self.runs[0]
 
     @property
-    def is_whole(self) -> bool:
-        """Whether every run that was named is compared."""
-        return all(run.verdict.level != "no" for run in self.runs) and not any(left.named for left in self.left_out)
+    def is_complete(self) -> bool:
+        """Whether all runs that the user named could be compared."""
+        comparable = all(run.comparability.level != "no" for run in self.runs)
+        return comparable and not any(left.named for left in self.left_out)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values, for JSON."""
+        """Return the comparison as plain values, for JSON."""
         return {
             "reference": self.reference.candidate.path,
             "runs": [_run_dict(run) for run in self.runs],
@@ -155,52 +159,52 @@ class Comparison:
             {"metric": metric, "run": run.key, "name": run.candidate.name, "path": run.candidate.path}
             | _ends(run.metrics.get(metric))
             | {f"difference{'_' if part else ''}{part}": value for part, value in _difference(run, metric).items()}
-            | {"verdict": run.better(metric), "comparable": run.verdict.level}
+            | {"verdict": run.better(metric), "comparable": run.comparability.level}
             for metric in self.metrics
             for run in self.runs
         ]
 
 
 def compare(gathered: Gathered, *, bootstrap_resamples: int | None = None) -> Comparison:
-    """Compare runs with the first of them.
+    """Compare runs with the first one.
 
     Parameters
     ----------
     gathered : Gathered
         At least two candidates.
     bootstrap_resamples : int, optional
-        Samples of the bootstrap clustered on entity; by default as many as the reference's own config says.
+        Number of resamples of the bootstrap clustered on entity; by default that of the reference's config.
     """
     candidates = gathered.candidates
-    measure = _measuring(candidates, bootstrap_resamples)
+    measure = _metric_settings(candidates, bootstrap_resamples)
     known = [index for index, candidate in enumerate(candidates) if candidate.predictions is not None]
-    place = {index: position for position, index in enumerate(known)}
+    positions = {index: position for position, index in enumerate(known)}
     frames = [frame for candidate in candidates if (frame := candidate.predictions) is not None]
     alignment = Alignment(frames) if len(frames) > 1 else None
-    verdicts = [check_comparable(candidates, index, alignment, place) for index in range(len(candidates))]
-    beside = _side_by_side(candidates, verdicts, measure)
+    checks = [check_comparable(candidates, index, alignment, positions) for index in range(len(candidates))]
+    paired = _paired_comparisons(candidates, checks, measure)
     runs = [
         ComparedRun(
             KEYS[index],
             candidate,
-            verdict,
-            _metrics(candidate, measure, beside.get(index) if verdict.level == "fully" else None),
-            beside[index].difference if index in beside else {},
-            beside[index].overall if index in beside else {},
+            check,
+            _metrics(candidate, measure, paired.get(index) if check.level == "fully" else None),
+            paired[index].difference if index in paired else {},
+            paired[index].overall if index in paired else {},
         )
-        for index, (candidate, verdict) in enumerate(zip(candidates, verdicts, strict=True))
+        for index, (candidate, check) in enumerate(zip(candidates, checks, strict=True))
     ]
     metrics = _ordered([name for run in runs for name in run.metrics], candidates[0].config)
-    usable = [index for index in known if verdicts[index].level != "no"]
+    usable = [index for index in known if checks[index].level != "no"]
     return Comparison(
         runs=runs,
         left_out=gathered.left_out,
         metrics=metrics,
         headline=_headline(metrics),
         settings=differing_keys([candidate.config for candidate in candidates]),
-        agreements=_agreements(candidates, usable, alignment, place, measure.top_k),
+        agreements=_agreements(candidates, usable, alignment, positions, measure.top_k),
         top_k=measure.top_k,
-        common=_common(usable, alignment, place),
+        common=_common(usable, alignment, positions),
         sorted_by=gathered.sorted_by,
         selected_from=gathered.selected_from,
         bootstrap_resamples=measure.bootstrap_resamples,
@@ -208,7 +212,7 @@ def compare(gathered: Gathered, *, bootstrap_resamples: int | None = None) -> Co
     )
 
 
-def _measuring(candidates: Sequence[Candidate], bootstrap_resamples: int | None) -> MetricSettings:
+def _metric_settings(candidates: Sequence[Candidate], bootstrap_resamples: int | None) -> MetricSettings:
     config = candidates[0].config
     options = config.get("metrics") or {}
     number = (
@@ -216,39 +220,39 @@ def _measuring(candidates: Sequence[Candidate], bootstrap_resamples: int | None)
         if bootstrap_resamples is None
         else bootstrap_resamples
     )
-    top_k = sorted({k for candidate in candidates for k in _at(candidate.metrics)})
+    top_k = sorted({k for candidate in candidates for k in _list_lengths(candidate.metrics)})
     return MetricSettings(top_k, number, int(config.get("seed") or 0), float(options.get("confidence") or 0.95))
 
 
-def _side_by_side(
-    candidates: Sequence[Candidate], verdicts: Sequence[Comparability], measure: MetricSettings
+def _paired_comparisons(
+    candidates: Sequence[Candidate], checks: Sequence[Comparability], measure: MetricSettings
 ) -> dict[int, ScoreComparison]:
-    """Measure each comparable run beside the reference; those that share the same rows with it in one go."""
+    """Compare each comparable run with the reference; runs that share the same rows with it are computed together."""
     reference = candidates[0].predictions
     groups: dict[bytes, list[int]] = {}
-    for index, verdict in enumerate(verdicts):
-        if verdict.shared is not None:
-            groups.setdefault(verdict.shared.first.tobytes(), []).append(index)
+    for index, check in enumerate(checks):
+        if check.shared is not None:
+            groups.setdefault(check.shared.first.tobytes(), []).append(index)
     found: dict[int, ScoreComparison] = {}
     for members in groups.values():
         assert reference is not None
-        rows = _scores(reference, candidates, verdicts, members)
+        rows = _scores(reference, candidates, checks, members)
         measured = measure(rows, ["0", *map(str, members)])
         found |= {index: measured[str(index)] for index in members}
     return found
 
 
 def _scores(
-    reference: pd.DataFrame, candidates: Sequence[Candidate], verdicts: Sequence[Comparability], members: Sequence[int]
+    reference: pd.DataFrame, candidates: Sequence[Candidate], checks: Sequence[Comparability], members: Sequence[int]
 ) -> pd.DataFrame:
-    """Return the rows that some runs share with the reference, with everybody's probability in a column of its own."""
-    first = verdicts[members[0]].shared
+    """Return the rows that some runs share with the reference, with one column of probabilities per run."""
+    first = checks[members[0]].shared
     assert first is not None
     columns = [name for name in ("id", "fold", "label", "value") if name in reference]
     rows = reference.iloc[first.first][columns].reset_index(drop=True)
     scores = {"0": reference["probability"].to_numpy()[first.first]}
     for index in members:
-        theirs, shared = candidates[index].predictions, verdicts[index].shared
+        theirs, shared = candidates[index].predictions, checks[index].shared
         assert theirs is not None
         assert shared is not None
         scores[str(index)] = theirs["probability"].to_numpy()[shared.second]
@@ -256,46 +260,46 @@ def _scores(
 
 
 def _metrics(candidate: Candidate, measure: MetricSettings, measured: ScoreComparison | None) -> dict[str, Entry]:
-    """Return what a run recorded, and what is missing there: intervals of a trial, the list lengths of others.
+    """Return the recorded metrics, plus missing ones: intervals of a trial, and list lengths that other runs have.
 
-    ``measured`` is what is known of all its rows already.
+    ``measured`` has the metrics on all rows if they were computed already.
     """
     overall: dict[str, Entry] = {name: _entry(value) for name, value in candidate.metrics.get("overall", {}).items()}
-    wanted = [name for name in metric_names(measure.top_k) if bounds(overall.get(name)) is None]
-    if candidate.predictions is None or not any(_can_be_measured(name, overall) for name in wanted):
+    missing = [name for name in metric_names(measure.top_k) if bounds(overall.get(name)) is None]
+    if candidate.predictions is None or not any(_can_be_measured(name, overall) for name in missing):
         return overall
     found = measured or measure(candidate.predictions, ["probability"])["probability"]
-    return overall | {name: found.overall[name] for name in wanted if name in found.overall}
+    return overall | {name: found.overall[name] for name in missing if name in found.overall}
 
 
 def _can_be_measured(name: str, overall: Mapping[str, Entry]) -> bool:
-    """Return whether measuring could add something: a metric that the run found undefined stays so."""
+    """Return whether a metric can be computed: one recorded as undefined stays undefined."""
     return name not in overall or point(overall[name]) is not None
 
 
 def _entry(value: object) -> Entry:
-    ends = bounds(value) or (None, None)
-    return {"value": point(value), "low": ends[0], "high": ends[1]}
+    low, high = bounds(value) or (None, None)
+    return {"value": point(value), "low": low, "high": high}
 
 
-def _at(metrics: Mapping[str, Any]) -> set[int]:
+def _list_lengths(metrics: Mapping[str, Any]) -> set[int]:
     return {k for name in metrics.get("overall", {}) if (k := split_name(name)[1]) is not None}
 
 
 def _ordered(names: Sequence[str], config: Mapping[str, Any]) -> list[str]:
-    """Order metrics: what was optimised first, then the headline metrics, both in the order of the table."""
+    """Sort metrics: objectives first, then headline metrics, then the rest in the order of the metric table."""
     objective = config.get("objective")
     first = [objective] if isinstance(objective, str) else list(objective or [])
 
-    def place(name: str) -> tuple[int, bool, tuple[int, int]]:
-        wanted = first.index(name) if name in first else len(first)
-        return wanted, not split_name(name)[0].headline, table_place(name)
+    def order(name: str) -> tuple[int, bool, tuple[int, int]]:
+        position = first.index(name) if name in first else len(first)
+        return position, not split_name(name)[0].headline, table_order(name)
 
-    return sorted(dict.fromkeys(names), key=place)
+    return sorted(dict.fromkeys(names), key=order)
 
 
 def _headline(metrics: Sequence[str]) -> list[str]:
-    """Return the metrics to show first: the objective and the headline metrics, of a top-k metric the first k."""
+    """Return the metrics to show first: objective and headline metrics; a top-k metric with its first k only."""
     chosen: dict[str, str] = {}
     for number, name in enumerate(metrics):
         row, _ = split_name(name)
@@ -308,14 +312,14 @@ def _agreements(
     candidates: Sequence[Candidate],
     usable: Sequence[int],
     alignment: Alignment | None,
-    place: Mapping[int, int],
+    positions: Mapping[int, int],
     top_k: Sequence[int],
 ) -> dict[tuple[int, int], Agreement]:
     found = {}
     for first, second in combinations(usable, 2):
         assert alignment is not None
         ours, theirs = candidates[first].predictions, candidates[second].predictions
-        shared = alignment.shared(place[first], place[second])
+        shared = alignment.shared(positions[first], positions[second])
         if not len(shared) or ours is None or theirs is None:
             continue
         fold = ours["fold"].to_numpy()[shared.first]
@@ -328,10 +332,10 @@ def _agreements(
     return found
 
 
-def _common(usable: Sequence[int], alignment: Alignment | None, place: Mapping[int, int]) -> dict[int, IntArray]:
+def _common(usable: Sequence[int], alignment: Alignment | None, positions: Mapping[int, int]) -> dict[int, IntArray]:
     if alignment is None or len(usable) < 2:
         return {}
-    rows = alignment.common([place[index] for index in usable])
+    rows = alignment.common([positions[index] for index in usable])
     return dict(zip(usable, rows, strict=True)) if len(rows[0]) else {}
 
 
@@ -343,10 +347,10 @@ def _run_dict(run: ComparedRun) -> dict[str, Any]:
         "path": candidate.path,
         "status": candidate.status,
         "choices": dict(candidate.config.get("choices") or {}),
-        "comparable": run.verdict.level,
-        "reasons": list(run.verdict.reasons),
+        "comparable": run.comparability.level,
+        "reasons": list(run.comparability.reasons),
         "rows": None if candidate.predictions is None else len(candidate.predictions),
-        "shared_rows": None if run.verdict.shared is None else len(run.verdict.shared),
+        "shared_rows": None if run.comparability.shared is None else len(run.comparability.shared),
         "metrics": run.metrics,
         "difference": run.difference,
         "on_shared_rows": run.on_shared,

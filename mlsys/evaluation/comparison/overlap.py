@@ -1,4 +1,4 @@
-"""How far two rankings of the same rows agree: the lists of the first k, and the whole order."""
+"""Agreement of two rankings of the same rows: overlap of the top k, and rank correlation."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two rankings agree, as means over the folds.
+    """Agreement of two rankings, as means over folds.
 
     Attributes
     ----------
     shared : dict of int to float
-        For each k, how many entities of the two lists of the first k are the same, as a share of k.
+        For each k, the fraction of the top k entities that both rankings have in common.
     jaccard : dict of int to float
-        The same as a share of all entities in either list.
+        For each k, the Jaccard index of the two top-k lists.
     chance : dict of int to float
-        The share that two random lists would have in common.
+        For each k, the expected value of ``shared`` for two random rankings.
     correlation : float or None
-        Spearman's rank correlation of all rows; None where a ranking is constant.
+        Spearman's rank correlation over all rows; None if a ranking is constant.
     """
 
     shared: dict[int, float]
@@ -40,19 +40,19 @@ def agreement(first: Sequence[FloatArray], second: Sequence[FloatArray], top_k: 
     Parameters
     ----------
     first, second : sequence of ndarray of float64, shape (rows,)
-        For each fold the scores of the same rows, highest first.
+        For each fold, the scores of the same rows; higher scores rank first.
     top_k : sequence of int
-        The list lengths k; one past the rows takes all of them.
+        The list lengths k; a k beyond the number of rows means all rows.
 
     Notes
     -----
-    Rows that tie at the end of a list are in it with a share, as in the metrics: the expectation over all orders of
-    tied rows, so that a constant score agrees with anything as chance does.
+    Rows tied at the end of a list count fractionally, as in the metrics: the expectation over all orders of tied rows,
+    so that a constant score agrees with any other as much as chance.
 
     Examples
     --------
     >>> import numpy as np
-    >>> found = agreement([np.array([0.9, 0.8, 0.1, 0.2])], [np.array([0.9, 0.1, 0.8, 0.2])], at=[2])
+    >>> found = agreement([np.array([0.9, 0.8, 0.1, 0.2])], [np.array([0.9, 0.1, 0.8, 0.2])], top_k=[2])
     >>> found.shared[2], found.chance[2], round(found.correlation, 2)
     (0.5, 0.5, 0.2)
     """
@@ -72,7 +72,7 @@ def agreement(first: Sequence[FloatArray], second: Sequence[FloatArray], top_k: 
 
 
 def _membership(scores: FloatArray, k: int) -> FloatArray:
-    """Return each row's share in the list of the first k, shape (rows,)."""
+    """Return the degree (0 to 1) to which each row is in the top k, shape (rows,)."""
     last = np.partition(scores, len(scores) - k)[len(scores) - k]
     above, tied = scores > last, scores == last
     member: FloatArray = above.astype(np.float64)

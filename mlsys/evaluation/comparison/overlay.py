@@ -1,4 +1,4 @@
-"""The plots of a comparison: every run's curve in one picture."""
+"""The plots of a comparison, with the curves of all runs overlaid."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ from mlsys.evaluation.report.curve_plots import (
     plot_precision_recall,
     plot_roc,
 )
+from mlsys.text import counted
 
-# Okabe and Ito's palette; line styles and markers differ as well. Later runs are grey: more lines cannot be told apart.
+# The Okabe-Ito palette, with different line styles and markers. Further runs are grey: more colours look too similar.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B07D00", "#4A9CC9", INK)
 STYLES: tuple[Any, ...] = ("-", DASHED, (0, (6, 1.5, 1, 1.5)), (0, (2, 1)), "-", DASHED, (0, (6, 1.5, 1, 1.5)))
 MARKERS = "osD^vPX"
@@ -42,7 +43,7 @@ OTHERS = "#B9C0C7"
 
 @dataclass(frozen=True)
 class Line:
-    """One run as the plots draw it."""
+    """The data and style of one run in the plots."""
 
     key: str
     label: str
@@ -54,7 +55,7 @@ class Line:
 
     @property
     def style(self) -> dict[str, Any]:
-        """Colour, line style and order."""
+        """Matplotlib line properties: colour, line style, label and drawing order."""
         if self.number >= len(COLOURS):
             return {"color": OTHERS, "linewidth": 0.9, "label": f"_{self.key}", "zorder": 2}
         width = 2.0 if self.number == 0 else 1.6
@@ -63,22 +64,22 @@ class Line:
 
     @property
     def series(self) -> Series:
-        """The run's line in a plot of curves."""
+        """The run as a line of a curve plot."""
         return Series(list(self.folds.values()), self.style)
 
 
 def draw_overlays(comparison: Comparison) -> dict[str, bytes]:
-    """Draw gain, precision and recall, ROC, calibration, and metrics by fold, with a line for each run.
+    """Draw gain, precision-recall, ROC and calibration curves and metrics by fold, with a line for each run.
 
     Returns
     -------
     dict of str to bytes
-        PNG files by name; none where no run has predictions to draw.
+        PNG files by name; empty if no run has predictions to draw.
     """
     lines = [line for line in _lines(comparison) if line.folds]
     if not lines:
         return {}
-    draws: dict[str, Callable[[Figure], Words]] = {
+    plots: dict[str, Callable[[Figure], Words]] = {
         "gain": lambda figure: draw_gain(figure, lines),
         "pr": lambda figure: draw_precision_recall(figure, lines),
         "roc": lambda figure: draw_roc(figure, lines),
@@ -86,15 +87,15 @@ def draw_overlays(comparison: Comparison) -> dict[str, bytes]:
         "folds": lambda figure: draw_folds(figure, lines),
     }
     with house_style():
-        return {name: render_png(draw) for name, draw in draws.items()}
+        return {name: render_png(draw) for name, draw in plots.items()}
 
 
 def draw_gain(figure: Figure, lines: Sequence[Line]) -> Words:
-    """Draw the share of positives caught against the share contacted."""
+    """Draw the fraction of positives found against the fraction of entities contacted."""
     axes = plot_gain(figure, [line.series for line in lines], entities="entities", positives="positives")
     _add_legend(figure, axes, lines)
-    top_k = np.asarray([0.1])
-    return _words("Gain: caught by the first 10%", lines, lambda ranking: float(ranking.gain_at(top_k)[0]), percent)
+    contacted = np.asarray([0.1])
+    return _words("Found in the top 10%", lines, lambda ranking: float(ranking.gain_at(contacted)[0]), percent)
 
 
 def draw_precision_recall(figure: Figure, lines: Sequence[Line]) -> Words:
@@ -110,7 +111,7 @@ def draw_roc(figure: Figure, lines: Sequence[Line]) -> Words:
 
 
 def draw_calibration(figure: Figure, lines: Sequence[Line]) -> Words:
-    """Draw observed against predicted rates, in bins of equally many expected positives."""
+    """Draw observed against predicted rates, in bins with the same expected number of positives."""
     named = [line for line in lines if line.number < len(COLOURS)]
     bins, intervals = calibration_bins(lines[0].outcome), len(named) <= 2
     curves = [reliability(line.probability, line.outcome, bins) for line in named]
@@ -124,7 +125,9 @@ def draw_calibration(figure: Figure, lines: Sequence[Line]) -> Words:
         f"{line.label} predicted {percent(curve.predicted[-1])}, observed {percent(curve.observed[-1])}"
         for line, curve in zip(named, curves, strict=True)
     )
-    return Words("Predicted and observed rates", f"Calibration plot of {len(named)} runs. Highest bin: {highest}.")
+    return Words(
+        "Predicted and observed rates", f"Calibration plot of {counted(len(named), 'run')}. Highest bin: {highest}."
+    )
 
 
 def draw_folds(figure: Figure, lines: Sequence[Line]) -> Words:
@@ -139,51 +142,51 @@ def draw_folds(figure: Figure, lines: Sequence[Line]) -> Words:
     upper.set_ylim(bottom=0)
     _add_legend(figure, upper, lines)
     title = _ahead(lines, names)
-    said = "; ".join(
+    values = "; ".join(
         f"{line.label} "
         + ", ".join(f"{name} {ranking.average_precision():.3f}" for name, ranking in line.folds.items())
         for line in lines
     )
-    return Words(title, f"Metrics by fold. {title}. Average precision: {said}.")
+    return Words(title, f"Metrics by fold. {title}. Average precision: {values}.")
 
 
 def _by_fold(line: Line, names: Sequence[str], metric: Callable[[Ranking], float]) -> FoldSeries:
     marker = MARKERS[line.number] if line.number < len(MARKERS) else ""
     return FoldSeries(
-        places=[names.index(name) for name in line.folds],
+        positions=[names.index(name) for name in line.folds],
         values=[metric(ranking) for ranking in line.folds.values()],
         style={**line.style, "marker": marker, "markersize": 4},
-        incomplete=[top_k for top_k, name in enumerate(line.folds) if name in line.incomplete] if marker else (),
+        incomplete=[index for index, name in enumerate(line.folds) if name in line.incomplete] if marker else (),
     )
 
 
 def _ahead(lines: Sequence[Line], names: Sequence[str]) -> str:
-    """Return which run is ahead in most of the folds that several runs have."""
+    """Describe which run is ahead in most of the folds that several runs have."""
     values = {
         name: {line.label: line.folds[name].average_precision() for line in lines if name in line.folds}
         for name in names
     }
-    first = [max(found, key=found.__getitem__) for found in values.values() if len(found) > 1]
-    if not first:
+    winners = [max(scores, key=scores.__getitem__) for scores in values.values() if len(scores) > 1]
+    if not winners:
         return "Average precision by fold"
-    most, wins = Counter(first).most_common(1)[0]
-    return f"Average precision: {most} ahead in {wins} of {len(first)} folds"
+    best, wins = Counter(winners).most_common(1)[0]
+    return f"Average precision: {best} ahead in {wins} of {counted(len(winners), 'fold')}"
 
 
 def _add_legend(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
-    """Name the lines from the first to the last, in whichever order they were drawn."""
+    """Add a legend in the order of the runs, regardless of the drawing order."""
     order = {line.label: line.number for line in lines}
     add_legend(figure, axes, order=lambda name: order.get(name, len(order)))
 
 
 def _words(
-    what: str, lines: Sequence[Line], metric: Callable[[Ranking], float], write: Callable[[float], str]
+    metric_name: str, lines: Sequence[Line], metric: Callable[[Ranking], float], write: Callable[[float], str]
 ) -> Words:
     values = {line.label: line.series.value(metric) for line in lines}
-    said = ", ".join(f"{label} {write(value)}" for label, value in values.items())
+    listed = ", ".join(f"{label} {write(value)}" for label, value in values.items())
     shown = ", ".join(f"{line.key} {write(values[line.label])}" for line in lines[:4])
     more = f" and {len(lines) - 4} more" if len(lines) > 4 else ""
-    return Words(f"{what}: {shown}{more}", f"{what}, mean over the folds: {said}.")
+    return Words(f"{metric_name}: {shown}{more}", f"{metric_name}, mean over folds: {listed}.")
 
 
 def _lines(comparison: Comparison) -> list[Line]:
@@ -212,12 +215,12 @@ def _line(key: str, name: str, number: int, rows: pd.DataFrame) -> Line:
     return Line(key, name, number, folds, frozenset(incomplete), *floats)
 
 
-def label(key: str, name: str, most: int = 14) -> str:
-    """Return what a run is called in a legend: its letter and the end of its name.
+def label(key: str, name: str, max_length: int = 14) -> str:
+    """Return the legend label of a run: its letter and the end of its name.
 
     Examples
     --------
     >>> label("A", "xgboost"), label("B", "2026-11-20/10-15-00-123456")
     ('A xgboost', 'B …-15-00-123456')
     """
-    return f"{key} {name}" if len(name) <= most else f"{key} …{name[-most + 1 :]}"
+    return f"{key} {name}" if len(name) <= max_length else f"{key} …{name[-max_length + 1 :]}"

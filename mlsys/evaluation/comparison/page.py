@@ -1,4 +1,4 @@
-"""The comparison as one HTML page that holds everything it shows and fetches nothing."""
+"""The comparison as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from mlsys.evaluation.comparison.wording import (
     bytes_text,
     caveats,
     difference,
-    in_short,
+    difference_interval,
+    findings,
     seconds_text,
     setting,
 )
@@ -21,21 +22,22 @@ from mlsys.evaluation.formats import MISSING, bounds, count, percent, point
 from mlsys.evaluation.metric_table import METRICS, PREDICT_MS, find_metric
 from mlsys.evaluation.report.pages import embed, templates
 from mlsys.evaluation.report.summary import fold_name
+from mlsys.text import counted
 
 CAPTIONS: Mapping[str, str] = {
-    "gain": "Read it upwards: contact this share of the list, and you reach that share of all positives. Means over "
-    "the folds.",
-    "pr": "The further down the list one goes, to the right, the fewer of those contacted convert.",
-    "roc": "The same rankings, free of how rare the outcome is. The diagonal is a coin toss.",
-    "calibration": "Probabilities that can be taken at their word lie on the diagonal. A hollow mark at the bottom is "
-    "a bin without a positive.",
-    "folds": "Every fold is a separate test. A hollow mark is a fold whose outcomes are not all known yet.",
+    "gain": "How many of all positives you reach (vertical) by working through the ranked list from the top "
+    "(horizontal). Means over folds.",
+    "pr": "Moving right reaches more of the positives, but a smaller fraction of the list so far is positive.",
+    "roc": "Quality of the rankings, regardless of how rare positives are. The diagonal is random guessing.",
+    "calibration": "Well-calibrated probabilities lie on the diagonal. A hollow marker at the bottom is a bin without "
+    "positives.",
+    "folds": "Each fold is a separate test. A hollow marker is a fold whose outcomes are not all known yet.",
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run's entry of one metric, as text; the scales place its numbers between 0 and 1 for drawing."""
+    """One metric of one run, as text; the scales have the same numbers scaled to 0 to 1, for drawing."""
 
     run: ComparedRun
     value: str
@@ -49,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """One metric of all runs."""
+    """One metric for all runs."""
 
     title: str
     meaning: str
@@ -58,7 +60,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Agreement of each two runs: text, and how dark its cell is."""
+    """Agreement of each pair of runs: text, and shading of the cell from 0 to 1."""
 
     title: str
     meaning: str
@@ -66,12 +68,12 @@ class Matrix:
 
 
 def render_page(comparison: Comparison) -> str:
-    """Write the page.
+    """Render the page.
 
     Returns
     -------
     str
-        An HTML document; its images are inside.
+        An HTML document with embedded images.
     """
     runs = comparison.runs
     pictures = {name: embed(name, data, CAPTIONS.get(name, "")) for name, data in draw_overlays(comparison).items()}
@@ -80,14 +82,14 @@ def render_page(comparison: Comparison) -> str:
         .get_template("comparison.html.j2")
         .render(
             comparison=comparison,
-            title=f"{len(runs)} runs compared",
+            title=f"Comparison of {counted(len(runs), 'run')}",
             pictures=pictures,
             colours=[COLOURS[number] if number < len(COLOURS) else OTHERS for number in range(len(runs))],
             levels=LEVELS,
             percentage=f"{comparison.confidence:.0%}",
-            short=in_short(comparison),
+            findings=findings(comparison),
             caveats=caveats(comparison),
-            chosen=[_choices(run, comparison) for run in runs],
+            options=[_choices(run, comparison) for run in runs],
             rows=[count(_rows(run)) for run in runs],
             rates=[_rates(run) for run in runs],
             headline=[_block(comparison, name) for name in comparison.headline],
@@ -103,11 +105,11 @@ def render_page(comparison: Comparison) -> str:
 
 
 def _choices(run: ComparedRun, comparison: Comparison) -> str:
-    """Return the config groups of a run that differ among the runs; its model where none does."""
+    """Return the options of the config groups that differ between runs, or the model if none does."""
     differ = [key.removeprefix("choices.") for key in comparison.settings if key.startswith("choices.")]
     choices = run.candidate.config.get("choices") or {}
-    named = {group: choices.get(group) for group in differ or ["model"]}
-    return ", ".join(f"{group}={option}" for group, option in named.items() if option) or MISSING
+    options = {group: choices.get(group) for group in differ or ["model"]}
+    return ", ".join(f"{group}={option}" for group, option in options.items() if option) or MISSING
 
 
 def _rows(run: ComparedRun) -> int | None:
@@ -115,7 +117,7 @@ def _rows(run: ComparedRun) -> int | None:
 
 
 def _rates(run: ComparedRun) -> Sequence[str]:
-    """Return the mean prediction, the share of positives and their ratio."""
+    """Return the mean prediction, the rate of positives, and their ratio."""
     rows = run.candidate.predictions
     if rows is None:
         return (MISSING, MISSING, MISSING)
@@ -135,7 +137,7 @@ def _block(comparison: Comparison, name: str) -> Block:
             text.write(point(entry)),
             text.interval(entry),
             difference(name, run.difference.get(name)),
-            _difference_interval(name, run.difference.get(name)),
+            difference_interval(name, run.difference.get(name)),
             run.better(name),
             _scale(entry, *span) if span else {},
             _scale(run.difference.get(name), -widest, widest) | {"chance": 0.5}
@@ -147,27 +149,22 @@ def _block(comparison: Comparison, name: str) -> Block:
     return Block(text.title, text.explanation, tuple(cells))
 
 
-def _difference_interval(name: str, entry: object) -> str:
-    ends = bounds(entry)
-    return "" if ends is None else f"{difference(name, ends[0])} to {difference(name, ends[1])}"
-
-
 def _span(entries: Iterable[object]) -> tuple[float, float] | None:
-    """Return the range that a picture of all runs has to cover."""
+    """Return the range of the values and intervals of all runs."""
     numbers = [number for entry in entries for number in (point(entry), *(bounds(entry) or ())) if number is not None]
     return (min(numbers), max(numbers)) if numbers and min(numbers) < max(numbers) else None
 
 
 def _scale(entry: object, low: float, high: float) -> dict[str, float]:
-    ends = bounds(entry) or (None, None)
-    named = {"value": point(entry), "low": ends[0], "high": ends[1]}
-    if named["value"] is None:
+    interval = bounds(entry) or (None, None)
+    numbers = {"value": point(entry), "low": interval[0], "high": interval[1]}
+    if numbers["value"] is None:
         return {}
-    return {name: (number - low) / (high - low) for name, number in named.items() if number is not None}
+    return {name: (number - low) / (high - low) for name, number in numbers.items() if number is not None}
 
 
 def _folds(comparison: Comparison) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield each fold of any run: its name, rows and positives, and every run's value of the first metric."""
+    """Yield each fold of any run: its name, rows and positives, and the first metric of every run."""
     if not comparison.metrics:
         return
     name = comparison.metrics[0]
@@ -177,23 +174,23 @@ def _folds(comparison: Comparison) -> Iterator[tuple[str, list[str], list[str]]]
         for run in comparison.runs
     ]
     for fold in sorted({fold for folds in by_run for fold in folds}):
-        facts: Mapping[str, Any] = next(folds[fold] for folds in by_run if fold in folds)
+        entry: Mapping[str, Any] = next(folds[fold] for folds in by_run if fold in folds)
         values = [text.write(point(folds[fold].get(name))) if fold in folds else MISSING for folds in by_run]
-        incomplete = [] if facts.get("label_complete", True) else ["incomplete"]
-        yield fold, [count(facts.get("rows")), count(facts.get("positives")), *incomplete], values
+        incomplete = [] if entry.get("label_complete", True) else ["incomplete"]
+        yield fold, [count(entry.get("rows")), count(entry.get("positives")), *incomplete], values
 
 
 def _matrices(comparison: Comparison) -> Iterator[Matrix]:
-    found = comparison.agreements
-    if not found:
+    agreements = comparison.agreements
+    if not agreements:
         return
     for k in comparison.top_k:
-        chance = next(iter(found.values())).chance[k]
-        meaning = f"Share of the {k} ranked first by one that the other ranks first too; by chance {percent(chance)}."
-        yield _matrix(comparison, f"The first {k}", meaning, {pair: each.shared[k] for pair, each in found.items()})
-    meaning = "Spearman's rank correlation of all rows that two runs share: 1 is the same order."
-    whole = {pair: each.correlation for pair, each in found.items()}
-    yield _matrix(comparison, "The whole order", meaning, whole, decimals=True)
+        chance = next(iter(agreements.values())).chance[k]
+        meaning = f"Fraction of the top {k} that two runs have in common; {percent(chance)} by chance."
+        yield _matrix(comparison, f"Top {k}", meaning, {pair: each.shared[k] for pair, each in agreements.items()})
+    meaning = "Spearman's rank correlation over all rows that two runs share; 1 is the same order."
+    correlations = {pair: each.correlation for pair, each in agreements.items()}
+    yield _matrix(comparison, "Rank correlation", meaning, correlations, decimals=True)
 
 
 def _matrix(

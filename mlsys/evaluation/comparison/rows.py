@@ -1,4 +1,4 @@
-"""Which rows two runs share: the same entity, scored at the same as-of."""
+"""Matching the rows of runs: the same entity at the same as-of."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ IntArray = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedRows:
     """Rows that two runs both scored.
 
     Attributes
     ----------
     first, second : ndarray of int, shape (rows,)
-        The positions of each shared row in the predictions of either run, in the order of the first.
+        Positions of the shared rows in the predictions of the two runs, in the order of the first run.
     """
 
     first: IntArray
@@ -32,13 +32,13 @@ class Shared:
 class Alignment:
     """The rows of several runs, matched by id and as-of.
 
-    An id that occurs several times at one as-of (a flat table with a column of ids) is matched in the order of the
-    rows, which `is_certain` tells.
+    If an id is repeated at one as-of, as in a flat table with an id column, its rows are matched in order, which
+    may be wrong; see `is_certain`.
 
     Parameters
     ----------
     predictions : sequence of DataFrame
-        With the columns id and as_of, NaT where there is no time.
+        Columns id and as_of; as_of is NaT if the split is not by time.
 
     Examples
     --------
@@ -59,30 +59,30 @@ class Alignment:
         repeated = keys.loc[keys["occurrence"] > 0, "run"].unique()
         self._repeated = {int(run) for run in repeated}
 
-    def shared(self, first: int, second: int) -> Shared:
+    def shared(self, first: int, second: int) -> SharedRows:
         """Return the rows that two runs share."""
         ours, theirs = self._codes[first], self._codes[second]
-        place = np.full(self._size, -1, dtype=np.intp)
-        place[theirs] = np.arange(len(theirs))
-        matched = place[ours]
+        positions = np.full(self._size, -1, dtype=np.intp)
+        positions[theirs] = np.arange(len(theirs))
+        matched = positions[ours]
         both = matched >= 0
-        return Shared(np.flatnonzero(both), matched[both])
+        return SharedRows(np.flatnonzero(both), matched[both])
 
     def is_certain(self, first: int, second: int) -> bool:
-        """Return whether each shared row is surely the same in both: no id is repeated, or all rows are alike."""
+        """Return whether the match is certain: no id is repeated, or both runs have the same rows in the same order."""
         if not self._repeated & {first, second}:
             return True
         return np.array_equal(self._codes[first], self._codes[second])
 
     def common(self, runs: Sequence[int]) -> list[IntArray]:
-        """Return the positions of the rows that all of some runs share, in each of them and in the same order."""
+        """Return the positions, in each of the runs, of the rows that all of them share, in the same order."""
         count = np.zeros(self._size, dtype=np.intp)
         for run in runs:
             count[self._codes[run]] += 1
-        wanted = np.flatnonzero(count == len(runs))
-        positions = []
+        shared = np.flatnonzero(count == len(runs))
+        common = []
         for run in runs:
-            place = np.full(self._size, -1, dtype=np.intp)
-            place[self._codes[run]] = np.arange(len(self._codes[run]))
-            positions.append(place[wanted])
-        return positions
+            positions = np.full(self._size, -1, dtype=np.intp)
+            positions[self._codes[run]] = np.arange(len(self._codes[run]))
+            common.append(positions[shared])
+        return common

@@ -1,4 +1,4 @@
-"""A comparison as people see it in a terminal."""
+"""The terminal output of a comparison."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from mlsys.evaluation.comparison.wording import (
     bytes_text,
     caveats,
     difference,
-    in_short,
+    difference_interval,
+    findings,
     seconds_text,
     setting,
 )
-from mlsys.evaluation.formats import bounds, percent, point
+from mlsys.evaluation.formats import percent, point
 from mlsys.evaluation.metric_table import METRICS, PREDICT_MS, find_metric
 
-SETTINGS = 30  # that differ, shown at most
-FEW = 3  # runs, of which all metrics are shown; of more only those that people look at first
+MAX_SETTINGS = 30  # rows in the table of settings
+MAX_DETAILED = 3  # runs for which all metrics are shown; for more, only the headline metrics
 STYLES = {"better": "green", "worse": "red", "same": "dim", "": ""}
-VERDICTS = {"better": "better", "worse": "worse", "same": "not told apart", "": ""}
+VERDICTS = {"better": "better", "worse": "worse", "same": "unclear", "": ""}
 
 
 def show(console: Console, comparison: Comparison, metrics: Sequence[str] | None = None) -> None:
-    """Print what a comparison found.
+    """Print a comparison.
 
     Parameters
     ----------
     console : rich Console
     comparison : Comparison
     metrics : sequence of str, optional
-        Which to show; by default all for up to three runs, else those that people look at first.
+        Metrics to show; by default all for up to three runs, else the headline metrics.
     """
-    chosen = metrics or (comparison.metrics if len(comparison.runs) <= FEW else comparison.headline)
+    chosen = metrics or (comparison.metrics if len(comparison.runs) <= MAX_DETAILED else comparison.headline)
     tables = [_runs(comparison), _numbers(comparison, chosen)]
     tables += [_settings(comparison)] if comparison.settings else []
     tables += [_agreements(comparison)] if comparison.agreements else []
     for table in tables:
-        # A line that runs over the edge can be read, one that is folded by column cannot.
+        # A line longer than the terminal is wide is easier to read than one folded within its columns.
         needed = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
         console.width = max(console.width, needed)
         console.print(table, soft_wrap=True)
         console.print()
-    for title, lines in (("In short", in_short(comparison)), ("Before you rely on it", caveats(comparison))):
+    for title, lines in (("In short", findings(comparison)), ("Before you rely on it", caveats(comparison))):
         if lines:
             console.print(title, style="bold")
         for line in lines:
@@ -66,16 +67,23 @@ def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def _runs(comparison: Comparison) -> Table:
-    order = f", the best by {comparison.sorted_by} first" if comparison.sorted_by else ""
-    table = _table(f"Runs{order}", "", "run", "compared", "fits", "run time", "1,000 rows", "model size", "path")
+    order = f", best {comparison.sorted_by} first" if comparison.sorted_by else ""
+    table = _table(f"Runs{order}", "", "run", "compared on", "fit time", "run time", "1,000 rows", "model size", "path")
     for run in comparison.runs:
-        one = run.candidate
+        candidate = run.candidate
         times = (
-            seconds_text(one.fit_seconds),
-            seconds_text(one.total_seconds),
-            METRICS[PREDICT_MS].write(one.predict_ms),
+            seconds_text(candidate.fit_seconds),
+            seconds_text(candidate.total_seconds),
+            METRICS[PREDICT_MS].write(candidate.predict_ms),
         )
-        cells = (run.key, one.name, LEVELS[run.verdict.level], *times, bytes_text(one.model_bytes), one.path)
+        cells = (
+            run.key,
+            candidate.name,
+            LEVELS[run.comparability.level],
+            *times,
+            bytes_text(candidate.model_bytes),
+            candidate.path,
+        )
         table.add_row(*map(_plain, cells))
     return table
 
@@ -84,7 +92,7 @@ def _numbers(comparison: Comparison, metrics: Sequence[str]) -> Table:
     key = comparison.reference.key
     interval = f"{comparison.confidence:.0%} interval"
     columns = ("metric", "", "value", interval, f"minus {key}", f"{interval} ", "")
-    table = _table("Numbers", *columns, right=("value", f"minus {key}"))
+    table = _table("Metrics", *columns, right=("value", f"minus {key}"))
     for name in metrics:
         for run in comparison.runs:
             title = name if run is comparison.reference else ""
@@ -94,29 +102,28 @@ def _numbers(comparison: Comparison, metrics: Sequence[str]) -> Table:
 
 def _cells(run: ComparedRun, name: str, title: str) -> tuple[str, ...]:
     text, entry, gap = find_metric(name), run.metrics.get(name), run.difference.get(name)
-    ends = bounds(gap)
-    interval = f"{difference(name, ends[0])} to {difference(name, ends[1])}" if ends else ""
-    shown = difference(name, gap) if gap and run.verdict.level != "reference" else ""
+    interval = difference_interval(name, gap)
+    shown = difference(name, gap) if gap and run.comparability.level != "reference" else ""
     return title, run.key, text.write(point(entry)), text.interval(entry), shown, interval, VERDICTS[run.better(name)]
 
 
 def _settings(comparison: Comparison) -> Table:
     table = _table("Settings that differ", "key", *(run.key for run in comparison.runs))
-    for key, values in list(comparison.settings.items())[:SETTINGS]:
+    for key, values in list(comparison.settings.items())[:MAX_SETTINGS]:
         table.add_row(_plain(key), *(_plain(setting(value)) for value in values))
-    if len(comparison.settings) > SETTINGS:
-        table.add_row(f"… and {len(comparison.settings) - SETTINGS} more: --html and --json have them all")
+    if len(comparison.settings) > MAX_SETTINGS:
+        table.add_row(f"… and {len(comparison.settings) - MAX_SETTINGS} more; use --html or --json to see all")
     return table
 
 
 def _agreements(comparison: Comparison) -> Table:
-    columns = ["", *(f"first {k} in common" for k in comparison.top_k), "rank correlation"]
+    columns = ["", *(f"top {k} in common" for k in comparison.top_k), "rank correlation"]
     table = _table(f"Agreement with {comparison.reference.key}", *columns, right=columns[1:])
-    for (first, second), found in comparison.agreements.items():
+    for (first, second), pair in comparison.agreements.items():
         if first == 0:
-            correlation = "" if found.correlation is None else f"{found.correlation:.2f}"
-            shares = [f"{found.shared[k]:.0%} (chance {percent(found.chance[k])})" for k in comparison.top_k]
-            table.add_row(comparison.runs[second].key, *shares, correlation)
+            correlation = "" if pair.correlation is None else f"{pair.correlation:.2f}"
+            overlaps = [f"{pair.shared[k]:.0%} (chance {percent(pair.chance[k])})" for k in comparison.top_k]
+            table.add_row(comparison.runs[second].key, *overlaps, correlation)
     return table
 
 

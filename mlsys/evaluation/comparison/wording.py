@@ -1,4 +1,4 @@
-"""What a comparison says, in words: the same on the terminal and on the page."""
+"""The sentences and number formats of a comparison, shared by the terminal and the page."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlsys.evaluation.comparison.comparison import ComparedRun, Comparison
-from mlsys.evaluation.formats import MISSING, bounds, point
+from mlsys.evaluation.formats import MISSING, bounds, point, range_text
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.runs.config_diff import ABSENT
+from mlsys.text import is_or_are, joined
 
 LEVELS: Mapping[str, str] = {
-    "reference": "compared with",
-    "fully": "on all rows",
-    "partly": "in part",
+    "reference": "reference",
+    "fully": "all rows",
+    "partly": "shared rows",
     "no": "not comparable",
 }
-ROUNDING = 1e-12  # smaller differences are sums in another order
+ROUNDING = 1e-12  # smaller differences are rounding errors
 
 
 def difference(metric: str, entry: object) -> str:
-    """Write a difference with its sign; what is only rounding has none.
+    """Format a difference with its sign; rounding errors as 0.
 
     Examples
     --------
@@ -33,12 +34,24 @@ def difference(metric: str, entry: object) -> str:
     return find_metric(metric).difference(value)
 
 
-def in_short(comparison: Comparison) -> list[str]:
-    """Return a sentence for each metric that matters most: who is better than the reference, who worse."""
-    return [sentence for name in comparison.headline if (sentence := _in_short(comparison, name))]
+def difference_interval(metric: str, entry: object) -> str:
+    """Format the interval of a difference; an empty string if it has none.
+
+    Examples
+    --------
+    >>> difference_interval("precision@10", {"value": 0.01, "low": -0.012, "high": 0.03})
+    '−1.2 to +3.0 points'
+    """
+    interval = bounds(entry)
+    return range_text(difference(metric, interval[0]), difference(metric, interval[1])) if interval else ""
 
 
-def _in_short(comparison: Comparison, name: str) -> str:
+def findings(comparison: Comparison) -> list[str]:
+    """Return a sentence for each headline metric: which runs are better or worse than the reference."""
+    return [sentence for name in comparison.headline if (sentence := _finding(comparison, name))]
+
+
+def _finding(comparison: Comparison, name: str) -> str:
     verdicts: dict[str, list[ComparedRun]] = {}
     for run in comparison.runs[1:]:
         if verdict := run.better(name):
@@ -48,74 +61,63 @@ def _in_short(comparison: Comparison, name: str) -> str:
     parts = []
     for verdict, word in (("better", "is better"), ("worse", "is worse")):
         parts += [
-            f"{run.key} {word} ({difference(name, run.difference[name])}, {_between(run, name)})"
-            for run in verdicts.get(verdict, [])[:3]
+            f"{run.key} {word} ({_gap(run, name, comparison.confidence)})" for run in verdicts.get(verdict, [])[:3]
         ]
         more = len(verdicts.get(verdict, [])) - 3
-        parts += [f"{more} more {'are' if more > 1 else 'is'} {verdict}"] if more > 0 else []
+        parts += [f"{more} more {is_or_are(more)} {verdict}"] if more > 0 else []
     same = [run.key for run in verdicts.get("same", [])]
     if same:
-        parts.append(f"{joined(same)} cannot be told apart from {comparison.reference.key}")
+        verb = "does" if len(same) == 1 else "do"
+        parts.append(f"{joined(same)} {verb} not clearly differ from {comparison.reference.key}")
     return f"{find_metric(name).title}: {'; '.join(parts)}."
 
 
-def _between(run: ComparedRun, name: str) -> str:
-    low, high = bounds(run.difference[name]) or (None, None)
-    return f"{difference(name, low)} to {difference(name, high)}"
+def _gap(run: ComparedRun, name: str, confidence: float) -> str:
+    entry = run.difference[name]
+    return f"difference {difference(name, entry)}, {confidence:.0%} interval {difference_interval(name, entry)}"
 
 
 def caveats(comparison: Comparison) -> list[str]:
-    """Return what to keep in mind before acting on the comparison."""
+    """Return the caveats to keep in mind before acting on the comparison."""
     return list(_caveats(comparison))
 
 
 def _caveats(comparison: Comparison) -> Iterator[str]:
     for reasons, runs in _by_reasons(comparison, ("no",)).items():
-        who, whose = joined(runs), "Its" if len(runs) == 1 else "Their"
+        whose = "its" if len(runs) == 1 else "their"
         yield (
-            f"{who} cannot be compared with {comparison.reference.key}: {reasons}. {whose} own numbers, settings and "
-            "costs are shown, but no difference."
+            f"{joined(runs)} cannot be compared with {comparison.reference.key}: {reasons}. Only {whose} own metrics, "
+            "settings and costs are shown."
         )
     for reasons, runs in _by_reasons(comparison, ("fully", "partly")).items():
         yield f"{joined(runs)}: {reasons}."
-    shares = {_confidence(run) for run in comparison.runs} - {None, comparison.confidence}
-    if shares:
-        others = " and ".join(f"{share:.0%}" for share in shares if share)
-        yield f"Some runs recorded intervals of {others}, which stand beside those of {comparison.confidence:.0%}."
-    compared = sum(run.verdict.level in ("fully", "partly") for run in comparison.runs)
+    levels = {_confidence(run) for run in comparison.runs} - {None, comparison.confidence}
+    if levels:
+        others = joined([f"{level:.0%}" for level in sorted(level for level in levels if level)])
+        yield f"Some runs recorded {others} intervals; all other intervals are {comparison.confidence:.0%}."
+    compared = sum(run.comparability.level in ("fully", "partly") for run in comparison.runs)
     if comparison.selected_from > 1 and comparison.sorted_by:
         name = find_metric(comparison.sorted_by).in_a_sentence
         yield (
-            f"The first is the best of {comparison.selected_from} runs by {name}, on the rows that chose it: its "
-            "lead is partly luck, and smaller on new data."
+            f"{comparison.reference.key} is the best of {comparison.selected_from} runs by {name} on these same rows: "
+            "part of its lead is luck, so expect a smaller one on new data."
         )
     if compared > 2:
         yield (
-            f"These are {compared} comparisons for each metric: of runs that are all alike, about one in twenty would "
-            "still look different."
+            f"These are {compared} comparisons per metric: even between equally good runs, about one in twenty shows a "
+            "clear difference by chance."
         )
     if compared and not comparison.bootstrap_resamples:
-        yield "There are no intervals, since the bootstrap has no draws: which differences are luck cannot be told."
+        yield "There are no intervals, because there are no bootstrap resamples: any difference may be due to chance."
 
 
 def _by_reasons(comparison: Comparison, levels: Sequence[str]) -> dict[str, list[str]]:
-    """Return the runs of some levels by what is said of them."""
+    """Group the runs with these levels by their reasons."""
     found: dict[str, list[str]] = {}
     for run in comparison.runs[1:]:
-        if run.verdict.level in levels and run.verdict.reasons:
-            found.setdefault("; ".join(run.verdict.reasons), []).append(run.key)
+        if run.comparability.level in levels and run.comparability.reasons:
+            found.setdefault("; ".join(run.comparability.reasons), []).append(run.key)
     return found
-
-
-def joined(words: Sequence[str]) -> str:
-    """Write a list as a sentence does.
-
-    Examples
-    --------
-    >>> joined(["A"]), joined(["A", "B", "C"])
-    ('A', 'A, B and C')
-    """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _confidence(run: ComparedRun) -> float | None:
@@ -124,7 +126,7 @@ def _confidence(run: ComparedRun) -> float | None:
 
 
 def setting(value: object) -> str:
-    """Write one value of a config.
+    """Format a config value.
 
     Examples
     --------
@@ -141,7 +143,7 @@ def setting(value: object) -> str:
 
 
 def seconds_text(value: float | None) -> str:
-    """Write a time.
+    """Format a duration.
 
     Examples
     --------
@@ -154,7 +156,7 @@ def seconds_text(value: float | None) -> str:
 
 
 def bytes_text(value: int | None) -> str:
-    """Write a size.
+    """Format a file size.
 
     Examples
     --------

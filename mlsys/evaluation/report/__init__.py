@@ -1,1 +1,1 @@
-"""What people read of a run: terminal, card, plots and the HTML report."""
+"""Presentation of a run: terminal summary, model card, plots and HTML report."""

@@ -1,4 +1,4 @@
-"""The model card: what a run found, as Markdown."""
+"""The model card: a run's results as Markdown."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def render_card(
     facts: RunFacts,
     top_leads: pd.DataFrame | None = None,
 ) -> str:
-    """Write the model card.
+    """Render the model card.
 
     Parameters
     ----------
     config : mapping
         The resolved config; ``choices`` (group to option) and ``seed`` are read.
     metrics, audit : mapping
-        The shapes of ``metrics.json`` (with ``versus_activity``) and ``audit.json``.
+        Content of ``metrics.json`` (including ``versus_activity``) and ``audit.json``.
     threshold : mapping or None
-        The operating threshold: threshold, method, parameters, precision, recall, ….
+        Content of ``threshold.json``.
     facts : RunFacts
-        What else is known of the run.
+        Other information about the run.
     top_leads : DataFrame, optional
-        Columns id, as_of, probability and label: the rows ranked first in the latest fold.
+        The top-ranked rows of the latest fold, with columns id, as_of, probability and label.
 
     Returns
     -------

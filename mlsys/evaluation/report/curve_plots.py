@@ -1,6 +1,6 @@
-"""Gain, precision-recall, ROC and calibration curves, and metrics by fold, of one model or of several runs.
+"""Gain, precision-recall, ROC and calibration curves, and metrics by fold, for one model or several runs.
 
-The report of a run and the comparison of runs draw with these; titles and descriptions are theirs.
+Shared by the report of a run and by the comparison of runs, which add titles and descriptions.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from mlsys.evaluation.report.canvas import (
 if TYPE_CHECKING:
     import pandas as pd
 
-GRID = np.linspace(0.0, 1.0, 501)  # every curve is drawn through these points, however many rows there are
-RARE = 0.05  # below this base rate, probabilities are drawn on a log scale
+GRID = np.linspace(0.0, 1.0, 501)  # x values of all curves, regardless of the number of rows
+RARE = 0.05  # base rate below which probabilities are drawn on a log scale
 FLOOR = 1e-6  # where a probability of zero is drawn on a log scale
-LEGEND_ROW = 0.055  # of the height: what each row of a legend after the first takes from the plot
+LEGEND_ROW = 0.055  # height of each legend row after the first, as a fraction of the figure
 AT_RANDOM: Mapping[str, Any] = {"color": CHANCE, "linewidth": 1.2, "linestyle": DOTTED, "zorder": 1}
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a plot: a ranking per fold, drawn as the mean of their curves, as overall metrics are means.
+    """One line of a plot: the mean curve of one ranking per fold, as overall metrics are means over folds.
 
     Attributes
     ----------
     rankings : sequence of Ranking
         At least one, each with both classes.
     style : mapping
-        Matplotlib's properties of the line, its label included.
+        Matplotlib line properties, including the label.
     show_folds : bool, default False
-        Whether each fold's own curve is drawn too, faintly.
+        Whether each fold's own curve is drawn as a faint line.
     """
 
     rankings: Sequence[Ranking]
@@ -57,12 +57,12 @@ class Series:
     show_folds: bool = False
 
     def mean(self, curve: Callable[[Ranking], Floats]) -> Floats:
-        """Return a curve's mean over the folds."""
+        """Return the mean of a curve over folds."""
         mean: Floats = np.mean([curve(ranking) for ranking in self.rankings], axis=0)
         return mean
 
     def value(self, metric: Callable[[Ranking], float]) -> float:
-        """Return a metric's mean over the folds."""
+        """Return the mean of a metric over folds."""
         return float(np.mean([metric(ranking) for ranking in self.rankings]))
 
 
@@ -74,9 +74,9 @@ class CalibrationSeries:
     ----------
     curve : Reliability
     colour, label, marker : str
-        As matplotlib takes them.
+        Matplotlib colour, legend label and marker.
     intervals : bool, default True
-        Whether the intervals of the observed rates are drawn.
+        Whether to draw the intervals of the observed rates.
     """
 
     curve: Reliability
@@ -92,19 +92,19 @@ class FoldSeries:
 
     Attributes
     ----------
-    places : sequence of int
+    positions : sequence of int
         Position of each value among the folds of the plot.
     values : sequence of float
         The metric in each of these folds.
     style : mapping
-        Matplotlib's properties of the line, marker and label included.
+        Matplotlib line properties, including marker and label.
     incomplete : sequence of int
-        Which of the values, by index, are of folds whose outcomes are not all known: they get a hollow marker.
+        Indices of the values of folds with incomplete outcomes, which get a hollow marker.
     incomplete_label : str
-        The legend's name for these; one that begins with an underscore is not shown.
+        Legend label of these; hidden if it starts with an underscore.
     """
 
-    places: Sequence[int]
+    positions: Sequence[int]
     values: Sequence[float]
     style: Mapping[str, Any]
     incomplete: Sequence[int] = ()
@@ -112,7 +112,7 @@ class FoldSeries:
 
 
 def fold_label(as_of: pd.Series[Any], number: object) -> str:
-    """Return what a fold is called: its as-of, or its number where its rows have none or several.
+    """Return the name of a fold: its as-of, or its number if its rows have none or several.
 
     Examples
     --------
@@ -125,16 +125,16 @@ def fold_label(as_of: pd.Series[Any], number: object) -> str:
 
 
 def plot_gain(figure: Figure, series: Sequence[Series], *, entities: str, positives: str) -> Axes:
-    """Plot the share of positives caught against the share of entities contacted.
+    """Plot the fraction of positives found against the fraction of entities contacted.
 
     Parameters
     ----------
     figure : Figure
     series : sequence of Series
     entities, positives : str
-        What all rows and the positive rows are called, in the plural.
+        Plural nouns for the rows and for the positive rows.
     """
-    axes = new_axes(figure, f"share of {entities} contacted, best first", f"share of {positives} caught")
+    axes = new_axes(figure, f"fraction of {entities} contacted, best first", f"fraction of {positives} found")
     _plot_means(axes, series, lambda ranking: ranking.gain_at(GRID))
     axes.plot([0, 1], [0, 1], label="at random", **AT_RANDOM)
     percent_axes(axes)
@@ -143,14 +143,14 @@ def plot_gain(figure: Figure, series: Sequence[Series], *, entities: str, positi
 
 def plot_precision_recall(figure: Figure, series: Sequence[Series], *, positives: str) -> Axes:
     """Plot precision against recall; precision at random is that of the first series."""
-    axes = new_axes(figure, f"recall: share of {positives} caught", "precision: share that is right")
+    axes = new_axes(figure, f"recall: fraction of {positives} found", "precision")
     means = _plot_means(axes, series, lambda ranking: ranking.precision_at(GRID))
     base = series[0].value(lambda ranking: ranking.base_rate)
-    rate = f" {percent(base)}" if len(series) <= 2 else ""  # a legend of more lines has no space for it
+    rate = f" {percent(base)}" if len(series) <= 2 else ""  # with more lines, the legend has no space for it
     axes.axhline(base, label=f"at random{rate}", **AT_RANDOM)
     percent_axes(axes)
-    # The mean curves must fit, but for the very first rows, which reach 100 % by luck alone; a fold's own curve may
-    # leave the plot at the top.
+    # Mean curves must fit, except for their first points, which can reach 100 % by luck; curves of single folds may be
+    # cut off at the top.
     highest = max(float(mean[GRID.size // 50 :].max()) for mean in means)
     headroom = 1.6 if any(each.show_folds for each in series) else 1.3
     axes.set_ylim(0, min(1.01, max(headroom * highest, 2 * base)))
@@ -167,7 +167,7 @@ def plot_roc(figure: Figure, series: Sequence[Series]) -> Axes:
 
 
 def calibration_bins(label: Floats) -> int:
-    """Return how many bins a calibration plot has: about six positives in each."""
+    """Return the number of bins of a calibration plot, with about six positives each."""
     return int(np.clip(label.sum() // 6, 4, 10))
 
 
@@ -179,7 +179,7 @@ def plot_calibration(figure: Figure, series: Sequence[CalibrationSeries], *, rar
     figure : Figure
     series : sequence of CalibrationSeries
     rare : bool
-        Whether positives are so rare that only a log scale shows anything.
+        Whether to use log scales, because positives are rare.
     """
     intervals = any(each.intervals for each in series)
     axes = new_axes(figure, "predicted probability", "observed rate" + ", with 95% interval" * intervals)
@@ -196,7 +196,7 @@ def plot_calibration(figure: Figure, series: Sequence[CalibrationSeries], *, rar
 
 
 def fold_axes(figure: Figure) -> tuple[Axes, Axes]:
-    """Return two axes, one above the other, for two metrics by fold."""
+    """Return two stacked axes for two metrics by fold."""
     upper, lower = (figure.add_axes((LEFT, bottom, RIGHT - LEFT, 0.24)) for bottom in (0.5, 0.15))
     upper.tick_params(labelbottom=False)
     return upper, lower
@@ -212,14 +212,14 @@ def plot_by_fold(axes: Axes, series: Sequence[FoldSeries], folds: Sequence[str],
     folds : sequence of str
         Names of the folds, from left to right.
     metric : str
-        What the y axis is called.
+        Label of the y axis.
     """
     for each in series:
-        axes.plot(each.places, each.values, **each.style)
+        axes.plot(each.positions, each.values, **each.style)
         if len(each.incomplete):
             hollow = {"label": each.incomplete_label, "linewidth": 0, "markerfacecolor": "white", "zorder": 30}
-            places, values = ([numbers[at] for at in each.incomplete] for numbers in (each.places, each.values))
-            axes.plot(places, values, **{**each.style, **hollow})
+            x, y = ([numbers[index] for index in each.incomplete] for numbers in (each.positions, each.values))
+            axes.plot(x, y, **{**each.style, **hollow})
     axes.set_xlim(-0.35, len(folds) - 0.65)
     step = -(-len(folds) // 6)
     axes.set_xticks(np.arange(len(folds))[::step], labels=fold_ticks(folds[::step]))
@@ -227,15 +227,15 @@ def plot_by_fold(axes: Axes, series: Sequence[FoldSeries], folds: Sequence[str],
 
 
 def add_legend(figure: Figure, axes: Axes, *, order: Callable[[str], int] | None = None) -> None:
-    """Name the lines above a plot, which makes room where their names take more than one row."""
+    """Add a legend above the plot, shrinking the plot if the legend takes more than one row."""
     rows = name_lines(figure, axes, order=order)
     if rows > 1:
-        place = axes.get_position()
-        axes.set_position((place.x0, place.y0, place.width, place.height - (rows - 1) * LEGEND_ROW))
+        box = axes.get_position()
+        axes.set_position((box.x0, box.y0, box.width, box.height - (rows - 1) * LEGEND_ROW))
 
 
 def _plot_means(axes: Axes, series: Sequence[Series], curve: Callable[[Ranking], Floats]) -> list[Floats]:
-    """Plot each series, and return its mean curve."""
+    """Plot each series; return their mean curves."""
     means = [each.mean(curve) for each in series]
     for each, mean in zip(series, means, strict=True):
         if each.show_folds and len(each.rankings) > 1:
@@ -246,20 +246,20 @@ def _plot_means(axes: Axes, series: Sequence[Series], curve: Callable[[Ranking],
 
 
 def _low_end(curves: Sequence[Reliability]) -> float:
-    """Return where a log axis starts: at half of the lowest value drawn."""
+    """Return the start of a log axis: half of the lowest value drawn."""
     drawn = np.concatenate([np.append(curve.predicted, curve.observed) for curve in curves])
     return float(max(FLOOR, 0.5 * drawn[drawn > 0].min(initial=1.0)))
 
 
 def _plot_reliability(axes: Axes, series: CalibrationSeries, low: float) -> None:
-    """Plot observed against predicted rates; what was never observed lies at ``low``, where a log scale starts."""
+    """Plot observed against predicted rates; bins without positives are drawn at ``low``, where a log scale starts."""
     curve, colour = series.curve, series.colour
     x = np.maximum(curve.predicted, low)
     if series.intervals:
         axes.vlines(x, np.maximum(curve.low, low), np.maximum(curve.high, low), color=colour, linewidth=1, alpha=0.45)
-    seen = (curve.observed > 0) | (low == 0)
+    has_positives = (curve.observed > 0) | (low == 0)
     style: dict[str, Any] = {"color": colour, "marker": series.marker, "markersize": 4}
-    axes.plot(x[seen], curve.observed[seen], linewidth=1.3, label=series.label, zorder=3, **style)
-    if not seen.all():  # on a log scale zero is nowhere: a hollow mark at the floor says "none seen"
-        floor = np.full(int((~seen).sum()), low)
-        axes.plot(x[~seen], floor, linewidth=0, markerfacecolor="white", clip_on=False, label="_none", **style)
+    axes.plot(x[has_positives], curve.observed[has_positives], linewidth=1.3, label=series.label, zorder=3, **style)
+    if not has_positives.all():  # a log scale has no zero: use a hollow marker at its start
+        floor = np.full(int((~has_positives).sum()), low)
+        axes.plot(x[~has_positives], floor, linewidth=0, markerfacecolor="white", clip_on=False, label="_none", **style)

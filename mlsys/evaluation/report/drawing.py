@@ -1,4 +1,4 @@
-"""What each plot of a run shows."""
+"""The individual plots of a run."""
 
 from __future__ import annotations
 
@@ -44,14 +44,15 @@ from mlsys.evaluation.report.curve_plots import (
     plot_precision_recall,
     plot_roc,
 )
+from mlsys.text import counted, joined
 
-CONTACTED = 0.1  # the share at which the gain is written out
-MOST_FEATURES, MOST_RUG = 20, 400
+CONTACTED = 0.1  # the fraction of entities at which the gain is annotated
+MAX_FEATURES, MAX_RUG = 20, 400
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold as the plots need it: its name, whether its outcomes are all known, and its two rankings."""
+    """One fold: its name, whether all its outcomes are known, and the rankings of the model and of the baseline."""
 
     name: str
     complete: bool
@@ -61,24 +62,24 @@ class Fold:
 
 @dataclass(frozen=True)
 class PlotData:
-    """All that the plots draw.
+    """The data of all plots.
 
     Attributes
     ----------
     folds : list of Fold
-        Those with both classes, in the order of their number.
+        Folds with both classes, in order.
     skipped : list of str
-        Names of the folds with one class only, which no curve can show.
+        Names of folds with only one class, for which no curve exists.
     score, probability, label : ndarray of float64, shape (n_rows,)
-        Pooled over the folds.
+        Pooled over folds.
     importances : DataFrame
         Columns feature and importance.
     metrics : mapping
-        The shape of ``metrics.json``.
+        Content of ``metrics.json``.
     threshold : float or None
-        The operating threshold, a probability.
+        The operating threshold (a probability).
     entities, positives : str
-        What all rows and the positive rows are called, in the plural.
+        Plural nouns for the rows and for the positive rows.
     """
 
     folds: list[Fold]
@@ -94,7 +95,7 @@ class PlotData:
 
     @property
     def rare(self) -> bool:
-        """Whether positives are so few that only a log scale shows anything."""
+        """Whether positives are so rare that probabilities need a log scale."""
         return bool(self.label.size) and float(self.label.mean()) < RARE
 
     @property
@@ -110,7 +111,7 @@ class PlotData:
 
     @property
     def curves(self) -> list[Series]:
-        """The lines of the plots: the model, each fold faintly, and the baseline."""
+        """The lines of the curve plots: the model, with faint lines for its folds, and the baseline."""
         name = "model" if len(self.folds) == 1 else f"model, mean of {len(self.folds)} folds"
         model = {"color": MODEL, "linewidth": 2, "label": name, "zorder": 4}
         activity = {"color": ACTIVITY, "linewidth": 1.5, "linestyle": DASHED, "label": "activity", "zorder": 3}
@@ -120,171 +121,171 @@ class PlotData:
         ]
 
     def headline(self, metric: str, compute: Callable[[Ranking], float]) -> str:
-        """Return the overall metric with its interval, or the folds' mean where the run has no such metric."""
+        """Format the overall metric with its interval, or the mean over folds if the run lacks the metric."""
         overall = (self.metrics.get("overall") or {}).get(metric)
         value, interval = point(overall), METRICS[metric].interval(overall)
         if value is None:
             value = float(np.mean([compute(ranking) for ranking in self.models]))
         return METRICS[metric].write(value) + (f" ({interval})" if interval else "")
 
-    def fold_words(self) -> str:
-        """Return how many folds are drawn, and which are not."""
-        text = "One fold." if len(self.folds) == 1 else f"Mean of {len(self.folds)} folds."
-        return text + (f" Not drawn, for want of a class: {', '.join(self.skipped)}." if self.skipped else "")
+    def fold_note(self) -> str:
+        """Describe which folds are drawn and which are not."""
+        text = f"Mean of {counted(len(self.folds), 'fold')}."
+        return text + (f" Not drawn, because there is only one class: {joined(self.skipped)}." if self.skipped else "")
 
 
-def draw_gain(figure: Figure, evidence: PlotData) -> Words:
-    """Draw the share of positives caught against the share of entities contacted."""
-    if not evidence.folds:
-        return _nothing(figure, "Gain", evidence)
-    axes = plot_gain(figure, evidence.curves, entities=evidence.entities, positives=evidence.positives)
+def draw_gain(figure: Figure, data: PlotData) -> Words:
+    """Draw the fraction of positives found against the fraction of entities contacted."""
+    if not data.folds:
+        return _no_data(figure, "Gain", data)
+    axes = plot_gain(figure, data.curves, entities=data.entities, positives=data.positives)
     add_legend(figure, axes)
-    at = np.asarray([CONTACTED])
-    caught, *others = (series.value(lambda ranking: float(ranking.gain_at(at)[0])) for series in evidence.curves)
+    contacted = np.asarray([CONTACTED])
+    found, *others = (series.value(lambda ranking: float(ranking.gain_at(contacted)[0])) for series in data.curves)
     versus = f", ranking by activity {percent(others[0])}" if others else ""
-    _mark(axes, CONTACTED, list(zip([caught, *others], (MODEL, ACTIVITY), strict=False)))
+    _annotate(axes, CONTACTED, list(zip([found, *others], (MODEL, ACTIVITY), strict=False)))
     return Words(
-        f"The first {percent(CONTACTED)} of {evidence.entities} hold {percent(caught)} of {evidence.positives}",
-        f"Gain curve. The {percent(CONTACTED)} of {evidence.entities} ranked first by the model hold {percent(caught)} "
-        f"of all {evidence.positives}{versus}, a random choice {percent(CONTACTED)}. {evidence.fold_words()}",
+        f"The top {percent(CONTACTED)} of {data.entities} include {percent(found)} of {data.positives}",
+        f"Gain curve. The top {percent(CONTACTED)} of {data.entities} ranked by the model include {percent(found)} "
+        f"of all {data.positives}{versus}, a random choice {percent(CONTACTED)}. {data.fold_note()}",
     )
 
 
-def draw_precision_recall(figure: Figure, evidence: PlotData) -> Words:
+def draw_precision_recall(figure: Figure, data: PlotData) -> Words:
     """Draw precision against recall."""
-    if not evidence.folds:
-        return _nothing(figure, "Precision and recall", evidence)
-    add_legend(figure, plot_precision_recall(figure, evidence.curves, positives=evidence.positives))
-    base = evidence.curves[0].value(lambda ranking: ranking.base_rate)
-    value = evidence.headline("average_precision", Ranking.average_precision)
+    if not data.folds:
+        return _no_data(figure, "Precision and recall", data)
+    add_legend(figure, plot_precision_recall(figure, data.curves, positives=data.positives))
+    base = data.curves[0].value(lambda ranking: ranking.base_rate)
+    value = data.headline("average_precision", Ranking.average_precision)
     return Words(
         f"Average precision {value}",
-        f"Precision-recall curve. Average precision {value}; precision at random {percent(base)}. "
-        f"{evidence.fold_words()}",
+        f"Precision-recall curve. Average precision {value}; precision at random {percent(base)}. {data.fold_note()}",
     )
 
 
-def draw_roc(figure: Figure, evidence: PlotData) -> Words:
+def draw_roc(figure: Figure, data: PlotData) -> Words:
     """Draw the true positive rate against the false positive rate."""
-    if not evidence.folds:
-        return _nothing(figure, "ROC", evidence)
-    add_legend(figure, plot_roc(figure, evidence.curves))
-    value = evidence.headline("roc_auc", Ranking.roc_auc)
-    return Words(f"ROC-AUC {value}", f"ROC curve. Area under it {value}; at random 0.5. {evidence.fold_words()}")
+    if not data.folds:
+        return _no_data(figure, "ROC", data)
+    add_legend(figure, plot_roc(figure, data.curves))
+    value = data.headline("roc_auc", Ranking.roc_auc)
+    return Words(f"ROC-AUC {value}", f"ROC curve. Area under the curve {value}; at random 0.5. {data.fold_note()}")
 
 
-def draw_calibration(figure: Figure, evidence: PlotData) -> Words:
+def draw_calibration(figure: Figure, data: PlotData) -> Words:
     """Draw observed against predicted rates, before and after calibration."""
-    if not evidence.label.any():
-        return _nothing(figure, "Calibration", evidence)
-    bins = calibration_bins(evidence.label)
-    after = reliability(evidence.probability, evidence.label, bins)
+    if not data.label.any():
+        return _no_data(figure, "Calibration", data)
+    bins = calibration_bins(data.label)
+    after = reliability(data.probability, data.label, bins)
     series = [CalibrationSeries(after, MODEL, "model", "o")]
-    if calibrated := _was_calibrated(evidence):
-        before = reliability(evidence.score, evidence.label, bins)
+    if calibrated := _was_calibrated(data):
+        before = reliability(data.score, data.label, bins)
         series = [
             CalibrationSeries(before, RAW, "before calibration", "s"),
             CalibrationSeries(after, MODEL, "after calibration", "o"),
         ]
-    add_legend(figure, plot_calibration(figure, series, rare=evidence.rare))
-    title = _calibration_title(evidence.metrics, calibrated)
+    add_legend(figure, plot_calibration(figure, series, rare=data.rare))
+    title = _calibration_title(data.metrics, calibrated)
     return Words(
         title,
-        f"Calibration plot of {after.rows.size} bins. {title}. Lowest bin: predicted {percent(after.predicted[0])}, "
-        f"observed {percent(after.observed[0])}. Highest bin: predicted {percent(after.predicted[-1])}, observed "
-        f"{percent(after.observed[-1])}.",
+        f"Calibration plot with {counted(after.rows.size, 'bin')}. {title}. Lowest bin: predicted "
+        f"{percent(after.predicted[0])}, observed {percent(after.observed[0])}. Highest bin: predicted "
+        f"{percent(after.predicted[-1])}, observed {percent(after.observed[-1])}.",
     )
 
 
-def draw_scores(figure: Figure, evidence: PlotData) -> Words:
-    """Draw how the probabilities are distributed in each class."""
-    if not evidence.label.size:
-        return _nothing(figure, "Scores", evidence)
-    axes = new_axes(figure, "predicted probability", "share of each group")
-    edges = _score_edges(evidence)
-    values = np.clip(evidence.probability, edges[0], edges[-1])
+def draw_scores(figure: Figure, data: PlotData) -> Words:
+    """Draw the distribution of the probabilities in each class."""
+    if not data.label.size:
+        return _no_data(figure, "Scores", data)
+    axes = new_axes(figure, "predicted probability", "fraction of each group")
+    edges = _score_edges(data)
+    values = np.clip(data.probability, edges[0], edges[-1])
     medians = {}
-    for positive, colour, name in ((False, CHANCE, "others"), (True, MODEL, evidence.positives)):
-        group = values[(evidence.label == 1) == positive]
+    for positive, colour, name in ((False, CHANCE, "others"), (True, MODEL, data.positives)):
+        group = values[(data.label == 1) == positive]
         medians[name] = percent(float(np.median(group))) if group.size else "none"
         if group.size:
             _draw_distribution(axes, group, edges, colour, f"{name} ({group.size:,})", rug=positive)
-    if evidence.rare:
+    if data.rare:
         log_axis(axes, "x", edges[0], edges[-1])
     else:
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PERCENT)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PERCENT)
-    if evidence.threshold is not None and edges[0] <= evidence.threshold <= edges[-1]:
-        axes.axvline(evidence.threshold, color=INK, linewidth=1, linestyle=DASHED, label="threshold")
+    if data.threshold is not None and edges[0] <= data.threshold <= edges[-1]:
+        axes.axvline(data.threshold, color=INK, linewidth=1, linestyle=DASHED, label="threshold")
     add_legend(figure, axes)
-    words = f"{medians[evidence.positives]} for {evidence.positives}, {medians['others']} for others"
-    return Words(f"Median {words}", f"Distribution of the predicted probability by outcome: median {words}.")
+    text = f"{medians[data.positives]} for {data.positives}, {medians['others']} for others"
+    return Words(f"Median {text}", f"Distribution of the predicted probability by outcome: median {text}.")
 
 
-def draw_folds(figure: Figure, evidence: PlotData) -> Words:
-    """Draw average precision and ROC-AUC fold by fold."""
-    if not evidence.folds:
-        return _nothing(figure, "Folds", evidence)
+def draw_folds(figure: Figure, data: PlotData) -> Words:
+    """Draw average precision and ROC-AUC by fold."""
+    if not data.folds:
+        return _no_data(figure, "Folds", data)
     upper, lower = fold_axes(figure)
-    chance = [ranking.base_rate for ranking in evidence.models]
-    ours, theirs = _draw_by_fold(upper, evidence, Ranking.average_precision, chance, "average precision")
-    _draw_by_fold(lower, evidence, Ranking.roc_auc, [0.5] * len(chance), "ROC-AUC")
+    chance = [ranking.base_rate for ranking in data.models]
+    ours, theirs = _draw_by_fold(upper, data, Ranking.average_precision, chance, "average precision")
+    _draw_by_fold(lower, data, Ranking.roc_auc, [0.5] * len(chance), "ROC-AUC")
     upper.set_ylim(bottom=0)
     add_legend(figure, upper)
     write = METRICS["average_precision"].write
     title = f"Average precision {write(min(ours))} to {write(max(ours))} by fold"
     if len(ours) == 1:
-        title = f"Average precision {write(ours[0])} in the one fold"
+        title = f"Average precision {write(ours[0])} in one fold"
     elif theirs:
         ahead = sum(our > their for our, their in zip(ours, theirs, strict=True))
         title = f"Average precision: ahead of activity in {ahead} of {len(ours)} folds"
-    values = ", ".join(f"{fold.name} {write(value)}" for fold, value in zip(evidence.folds, ours, strict=True))
+    values = ", ".join(f"{fold.name} {write(value)}" for fold, value in zip(data.folds, ours, strict=True))
     return Words(title, f"Metrics by fold. {title}. Average precision: {values}.")
 
 
-def draw_importances(figure: Figure, evidence: PlotData) -> Words:
-    """Draw the features that matter most, as shares of all importance."""
-    table = evidence.importances
+def draw_importances(figure: Figure, data: PlotData) -> Words:
+    """Draw the most important features, as fractions of the total importance."""
+    table = data.importances
     values = table["importance"].to_numpy(dtype=np.float64, na_value=0.0) if "importance" in table else np.empty(0)
     total = float(np.abs(values).sum())
     if not total:
-        return _nothing(figure, "Importances", evidence, "This model tells no feature importances.")
-    order = np.argsort(-np.abs(values), kind="stable")[:MOST_FEATURES]
+        return _no_data(figure, "Importances", data, "This model has no feature importances.")
+    order = np.argsort(-np.abs(values), kind="stable")[:MAX_FEATURES]
     names = [" ".join(str(name).split()) for name in table["feature"].iloc[order]]
-    shares = values[order] / total
-    draw_shares(figure, names, shares)
-    of_all = f"Top {len(names)} of {len(values)} features" if len(values) > len(names) else f"All {len(names)} features"
-    listed = ", ".join(f"{name} {percent(float(share))}" for name, share in zip(names[:5], shares, strict=False))
-    return Words(f"{of_all}, by share of importance", f"{of_all}, by share of all importance: first {listed}.")
+    fractions = values[order] / total
+    draw_shares(figure, names, fractions)
+    top = f"Top {len(names)} of " if len(values) > len(names) else ""
+    title = f"{top}{counted(len(values), 'feature')}, by fraction of total importance"
+    listed = ", ".join(f"{name} {percent(float(part))}" for name, part in zip(names[:5], fractions, strict=False))
+    return Words(title, f"{title}: {listed}.")
 
 
-def _nothing(figure: Figure, title: str, evidence: PlotData, reason: str = "") -> Words:
+def _no_data(figure: Figure, title: str, data: PlotData, reason: str = "") -> Words:
     return draw_no_data(
-        figure, title, reason or f"No fold holds both {evidence.positives} and others,\nso there is nothing to draw."
+        figure, title, reason or f"No fold has both {data.positives} and others,\nso there is nothing to plot."
     )
 
 
-def _mark(axes: Axes, x: float, marks: Sequence[tuple[float, str]]) -> None:
-    """Write values beside their curves at ``x``, keeping them apart where the curves meet."""
+def _annotate(axes: Axes, x: float, marks: Sequence[tuple[float, str]]) -> None:
+    """Annotate curves with their values at ``x``, keeping the labels apart where the curves meet."""
     heights = [value - 0.03 for value, _ in marks]
     if len(heights) == 2 and abs(heights[0] - heights[1]) < 0.09:
         middle, up = sum(heights) / 2, 0.045 if heights[0] >= heights[1] else -0.045
         heights = [middle + up, middle - up]
-    behind = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "boxstyle": "square,pad=0.15"}
+    box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "boxstyle": "square,pad=0.15"}
     for (value, colour), height in zip(marks, heights, strict=True):
         axes.plot([x], [value], marker="o", markersize=4.5, color=colour, markeredgecolor="white", zorder=5)
-        words = axes.text(x + 0.025, height, percent(value), color=colour, va="center", bbox=behind, zorder=5)
-        words.set_fontweight("bold")
+        text = axes.text(x + 0.025, height, percent(value), color=colour, va="center", bbox=box, zorder=5)
+        text.set_fontweight("bold")
 
 
-def _was_calibrated(evidence: PlotData) -> bool:
-    """Return whether the raw scores are probabilities that calibration changed."""
-    score = evidence.score
+def _was_calibrated(data: PlotData) -> bool:
+    """Return whether the raw scores are probabilities and calibration changed them."""
+    score = data.score
     if np.isnan(score).any() or score.min() < 0 or score.max() > 1:
         return False
-    return not np.allclose(score, evidence.probability, rtol=1e-3, atol=0)
+    return not np.allclose(score, data.probability, rtol=1e-3, atol=0)
 
 
 def _calibration_title(metrics: Mapping[str, Any], calibrated: bool) -> str:
@@ -299,39 +300,39 @@ def _calibration_title(metrics: Mapping[str, Any], calibrated: bool) -> str:
     )
 
 
-def _score_edges(evidence: PlotData, bins: int = 25) -> Floats:
-    if not evidence.rare:
+def _score_edges(data: PlotData, bins: int = 25) -> Floats:
+    if not data.rare:
         return np.linspace(0.0, 1.0, bins + 1)
-    probability = evidence.probability
+    probability = data.probability
     low = max(FLOOR, float(np.nanmin(probability)))
     return np.geomspace(low * 0.9, min(1.0, max(low, float(np.nanmax(probability))) * 1.1), bins + 1)
 
 
 def _draw_distribution(axes: Axes, group: Floats, edges: Floats, colour: str, name: str, *, rug: bool) -> None:
-    shares = np.histogram(group, edges)[0] / group.size
-    axes.stairs(shares, edges, fill=True, color=colour, alpha=0.22)
-    axes.stairs(shares, edges, color=colour, linewidth=1.4)
+    fractions = np.histogram(group, edges)[0] / group.size
+    axes.stairs(fractions, edges, fill=True, color=colour, alpha=0.22)
+    axes.stairs(fractions, edges, color=colour, linewidth=1.4)
     axes.plot([], [], color=colour, linewidth=2, label=name)
-    if rug and group.size <= MOST_RUG:
+    if rug and group.size <= MAX_RUG:
         ticks: dict[str, Any] = {"linewidth": 0, "marker": "|", "markersize": 7, "markeredgewidth": 0.8}
-        height = np.full(group.size, 0.025)  # of the axes, just above the line
+        height = np.full(group.size, 0.025)  # as a fraction of the axes: just above the x axis
         axes.plot(group, height, color=colour, transform=axes.get_xaxis_transform(), label="_rug", **ticks)
 
 
 def _draw_by_fold(
-    axes: Axes, evidence: PlotData, metric: Callable[[Ranking], float], chance: Sequence[float], name: str
+    axes: Axes, data: PlotData, metric: Callable[[Ranking], float], chance: Sequence[float], name: str
 ) -> tuple[list[float], list[float]]:
-    """Draw a metric of the model, the baseline and chance by fold; return the first two."""
-    places = range(len(evidence.folds))
-    ours, theirs = ([metric(ranking) for ranking in rankings] for rankings in (evidence.models, evidence.activities))
-    incomplete = [number for number, fold in enumerate(evidence.folds) if not fold.complete]
+    """Draw a metric of the model, the baseline and chance by fold; return the values of the first two."""
+    positions = range(len(data.folds))
+    ours, theirs = ([metric(ranking) for ranking in rankings] for rankings in (data.models, data.activities))
+    incomplete = [number for number, fold in enumerate(data.folds) if not fold.complete]
     activity = {"color": ACTIVITY, "linewidth": 1.2, "linestyle": DASHED, "marker": "s", "markersize": 4}
     model = {"color": MODEL, "linewidth": 1.6, "marker": "o", "markersize": 5, "zorder": 3, "label": "model"}
-    at_random = {**AT_RANDOM, "label": "at random", "marker": "_" if len(places) == 1 else ""}
+    at_random = {**AT_RANDOM, "label": "at random", "marker": "_" if len(positions) == 1 else ""}
     series = [
-        *([FoldSeries(places, theirs, activity | {"label": "activity"})] if theirs else []),
-        FoldSeries(places, ours, model, incomplete, "outcomes incomplete"),
-        FoldSeries(places, chance, at_random),
+        *([FoldSeries(positions, theirs, activity | {"label": "activity"})] if theirs else []),
+        FoldSeries(positions, ours, model, incomplete, "incomplete outcomes"),
+        FoldSeries(positions, chance, at_random),
     ]
-    plot_by_fold(axes, series, [fold.name for fold in evidence.folds], name)
+    plot_by_fold(axes, series, [fold.name for fold in data.folds], name)
     return ours, theirs

@@ -1,4 +1,4 @@
-"""The report: one HTML page that holds everything it shows and fetches nothing."""
+"""The report: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mlsys.evaluation.report.pages import embed, templates
 from mlsys.evaluation.report.summary import RunFacts, summarise
 
 CAPTIONS: Mapping[str, str] = {
-    "gain": "Read it upwards: contact this share of the list, and you reach that share of all who convert. The faint "
-    "lines are single folds.",
-    "pr": "The further down the list one goes, to the right, the fewer of those contacted convert.",
-    "roc": "The same ranking, free of how rare the outcome is. The diagonal is a coin toss.",
-    "calibration": "Probabilities that can be taken at their word lie on the diagonal. Each bin expects equally many "
-    "positives; a hollow mark at the bottom saw none.",
-    "scores": "How the probabilities spread in each group; the ticks at the bottom are single positives. The further "
-    "apart, the better the ranking.",
-    "folds": "Every fold is a separate test. A hollow mark is a fold whose outcomes are not all known yet.",
-    "importances": "How much the saved model uses each feature. That is use, not cause.",
+    "gain": "How many of all positives you reach (vertical) by working through the ranked list from the top "
+    "(horizontal). Faint lines are individual folds.",
+    "pr": "Moving right reaches more of the positives, but a smaller fraction of the list so far is positive.",
+    "roc": "Quality of the ranking, regardless of how rare positives are. The diagonal is random guessing.",
+    "calibration": "Well-calibrated probabilities lie on the diagonal. All bins have the same expected number of "
+    "positives; a hollow marker at the bottom is a bin without any.",
+    "scores": "Distribution of the probabilities in each group; ticks at the bottom are individual positives. The less "
+    "the groups overlap, the better the ranking.",
+    "folds": "Each fold is a separate test. A hollow marker is a fold whose outcomes are not all known yet.",
+    "importances": "How much the saved model relies on each feature. Importance does not imply causation.",
 }
 
 
@@ -35,19 +35,19 @@ def render_report(
     facts: RunFacts,
     top_leads: pd.DataFrame | None = None,
 ) -> str:
-    """Write the report.
+    """Render the report.
 
     Parameters
     ----------
     plots : mapping of str to Path
-        What `mlsys.evaluation.report.plots.write_plots` returned; a plot that is missing is left out.
+        PNG files as returned by `mlsys.evaluation.report.plots.write_plots`; missing plots are left out.
     config, metrics, audit, threshold, facts, top_leads
-        As for `mlsys.evaluation.report.card.render_card`.
+        See `mlsys.evaluation.report.card.render_card`.
 
     Returns
     -------
     str
-        An HTML document; its images are inside.
+        An HTML document with embedded images.
 
     Examples
     --------

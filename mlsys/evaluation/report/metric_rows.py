@@ -1,17 +1,17 @@
-"""The metrics of a run beside their baselines, as text."""
+"""The metrics of a run and its baselines, as text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlsys.evaluation.formats import Numbers, bounds, point
+from mlsys.evaluation.formats import Numbers, bounds, point, range_text
 from mlsys.evaluation.metric_table import Metric, find_metric, headline_metrics, split_name
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric beside its baselines, as text; ``scale`` places its numbers between 0 and 1 for drawing."""
+    """One metric and its baselines, as text; ``scale`` has the same numbers scaled to 0 to 1, for drawing."""
 
     name: str
     title: str
@@ -27,7 +27,7 @@ class MetricRow:
 
 
 def metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
-    """Yield a row for each metric; none for amounts where nothing says what a positive row is worth."""
+    """Yield a row for each metric; value metrics are left out where the value of a positive is unknown."""
     baselines = metrics.get("baselines") or {}
     activity, chance = (baselines.get(name) or {} for name in ("activity", "chance"))
     versus = metrics.get("versus_activity") or {}
@@ -51,23 +51,23 @@ def metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
 
 
 def headline_rows(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
-    """Return the numbers to read first; of a top-k metric that of the first k."""
-    first_of = {split_name(row.name)[0].name: row for row in reversed(rows)}
-    return tuple(first_of[metric.name] for metric in headline_metrics() if metric.name in first_of)
+    """Return the metrics to show first; a top-k metric with its first k only."""
+    first_rows = {split_name(row.name)[0].name: row for row in reversed(rows)}
+    return tuple(first_rows[metric.name] for metric in headline_metrics() if metric.name in first_rows)
 
 
 def difference_interval(metric: object, text: Metric) -> str:
-    """Return the interval of a difference, as text; empty where there is none."""
-    ends = bounds(metric)
-    return f"{text.difference(ends[0])} to {text.difference(ends[1])}" if ends else ""
+    """Format the interval of a difference; an empty string if it has none."""
+    interval = bounds(metric)
+    return range_text(text.difference(interval[0]), text.difference(interval[1])) if interval else ""
 
 
 def _scale(value: object, activity: object, chance: object) -> Mapping[str, float]:
-    """Place a metric, its interval and its baselines between 0 and 1; empty where there is nothing to compare."""
+    """Scale a metric, its interval and its baselines to 0 to 1; empty if they are all equal or missing."""
     low, high = bounds(value) or (None, None)
-    places = {"value": point(value), "low": low, "high": high, "activity": point(activity), "chance": point(chance)}
-    known = {name: place for name, place in places.items() if place is not None}
+    numbers = {"value": point(value), "low": low, "high": high, "activity": point(activity), "chance": point(chance)}
+    known = {name: number for name, number in numbers.items() if number is not None}
     bottom, top = min(known.values(), default=0.0), max(known.values(), default=0.0)
     if "value" not in known or top <= bottom:
         return {}
-    return {name: (place - bottom) / (top - bottom) for name, place in known.items()}
+    return {name: (number - bottom) / (top - bottom) for name, number in known.items()}

@@ -1,4 +1,4 @@
-"""What all pages and cards are made with: templates, and pictures that are inside their page."""
+"""Templates of pages and cards, and images embedded in a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a page embeds it."""
+    """An image to embed in a page."""
 
     source: str
     description: str
@@ -27,12 +27,12 @@ class Picture:
 
 
 def embed(name: str, png: bytes, caption: str = "") -> Picture:
-    """Return a picture for a page, described by the words in its file.
+    """Return an image for a page; its alternative text is the description stored in the PNG file.
 
     Parameters
     ----------
     name : str
-        What it is called where the file has no description.
+        The alternative text if the file has no description.
     png : bytes
     caption : str
     """
@@ -45,12 +45,12 @@ def embed(name: str, png: bytes, caption: str = "") -> Picture:
 
 @cache
 def templates(*folders: Path) -> jinja2.Environment:
-    """Return the environment of the templates: HTML is escaped by itself, Markdown by the filters md and code.
+    """Return the template environment: HTML is escaped automatically, Markdown with the filters md and code.
 
     Parameters
     ----------
     *folders : Path
-        Of templates that build on those here.
+        Folders with templates that extend the ones here.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
@@ -66,7 +66,7 @@ def templates(*folders: Path) -> jinja2.Environment:
 
 
 def escape_markdown(text: object) -> str:
-    r"""Make text mean itself in Markdown, table cells included.
+    r"""Escape text for Markdown, including table cells.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def escape_markdown(text: object) -> str:
 
 
 def code_span(text: object) -> str:
-    """Return an inline code span, whatever backticks and pipes the text holds.
+    """Return an inline code span; backticks and pipes in the text are handled.
 
     Examples
     --------

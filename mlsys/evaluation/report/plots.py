@@ -1,4 +1,4 @@
-"""The plots of a run, as small PNG files that repeat byte for byte."""
+"""The plots of a run, as small PNG files with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ def write_plots(
     entities: str = "accounts",
     positives: str = "converters",
 ) -> dict[str, Path]:
-    """Draw a run's plots.
+    """Write a run's plots.
 
     Parameters
     ----------
     folder : Path
-        Where the PNG files go; made if it is missing.
+        Folder for the PNG files; created if missing.
     predictions : DataFrame, shape (n_rows, ...)
         Out-of-fold rows with as_of (NaT where the split is not by time), fold, label (0/1), label_complete, score
-        (raw), probability (calibrated) and, optionally, activity (the baseline's score; all NaN means none).
+        (raw), probability (calibrated) and, optionally, activity (the baseline's score; all NaN if there is none).
     importances : DataFrame, shape (n_features, 2)
         Columns feature and importance, in any order and unit; may be empty.
     metrics : mapping
-        The shape of ``metrics.json``; what is missing there is left out of the plots.
+        Content of ``metrics.json``; missing metrics are left out of the plots.
     threshold : float, optional
-        The operating threshold, marked among the score distributions.
+        The operating threshold, marked in the score distribution.
     entities, positives : str
-        What all rows and the positive rows are called, in the plural.
+        Plural nouns for the rows and for the positive rows.
 
     Returns
     -------
     dict of str to Path
-        The files by the name of the plot, in the order in which a reader wants them.
+        The files by plot name, in reading order.
 
     Raises
     ------
@@ -79,11 +79,11 @@ def write_plots(
     missing = [name for name in COLUMNS if name not in predictions]
     if missing:
         raise DataError(
-            f"The plots need the prediction columns {', '.join(missing)}; found {', '.join(map(str, predictions))}. "
-            "Pass the out-of-fold predictions as predictions.parquet holds them."
+            f"Columns missing from the predictions: {', '.join(missing)}; found {', '.join(map(str, predictions))}. "
+            "Pass the content of predictions.parquet."
         )
     folds = [_fold(number, rows) for number, rows in predictions.groupby("fold", sort=True)]
-    evidence = PlotData(
+    data = PlotData(
         folds=[fold for fold in folds if fold.model.drawable],
         skipped=[fold.name for fold in folds if not fold.model.drawable],
         score=_floats(predictions["score"]),
@@ -99,12 +99,12 @@ def write_plots(
     files = {name: folder / f"{name}.png" for name in PLOTS}
     with house_style():
         for name, draw in PLOTS.items():
-            files[name].write_bytes(render_png(_with(evidence, draw)))
+            files[name].write_bytes(render_png(_bind(draw, data)))
     return files
 
 
-def _with(evidence: PlotData, draw: Callable[[Figure, PlotData], Words]) -> Callable[[Figure], Words]:
-    return lambda figure: draw(figure, evidence)
+def _bind(draw: Callable[[Figure, PlotData], Words], data: PlotData) -> Callable[[Figure], Words]:
+    return lambda figure: draw(figure, data)
 
 
 def _fold(number: object, rows: pd.DataFrame) -> Fold:
@@ -113,7 +113,7 @@ def _fold(number: object, rows: pd.DataFrame) -> Fold:
     return Fold(
         name=fold_label(rows["as_of"], number),
         complete=bool(rows["label_complete"].all()),
-        model=Ranking.of(_floats(rows["probability"]), label),  # not the raw score: metrics.json ranks by it too
+        model=Ranking.of(_floats(rows["probability"]), label),  # as in metrics.json, not the raw score
         activity=None if np.isnan(activity).all() else Ranking.of(activity, label),
     )
 

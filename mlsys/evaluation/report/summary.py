@@ -1,6 +1,6 @@
-"""What a run found, in sentences and tables that someone in sales operations can act on.
+"""The content of a run's card and report: sentences and tables that someone in sales operations can act on.
 
-The card (Markdown) and the report (HTML) only lay these out.
+The templates of the card (Markdown) and of the report (HTML) only lay it out.
 """
 
 from __future__ import annotations
@@ -16,33 +16,36 @@ from mlsys.evaluation.metric_table import find_metric
 from mlsys.evaluation.report.metric_rows import MetricRow, headline_rows, metric_rows
 from mlsys.evaluation.report.threshold_text import threshold_rows, threshold_text
 from mlsys.evaluation.report.verdict import verdict
+from mlsys.text import counted, joined
 
 
 class RunFacts(TypedDict, total=False):
-    """What the run knows beside its metrics; whatever is missing is left out of the card.
+    """Information about a run other than its metrics; missing keys are left out of the card.
 
     Attributes
     ----------
     name, run : str
-        What the run is called, and how to name it on the command line (default ``RUN``).
+        Title of the run, and its name on the command line (default ``RUN``).
     data, source, target : str
-        Name of the data; the folder, file or database that they came from; what is predicted, completing "It predicts
-        which accounts …".
+        Name of the data; the folder, file or database it was read from; the target, as the end of the sentence "This
+        model predicts which accounts …".
     entities_name, positives_name : str
-        Words for the rows and the positive rows, in the plural (default accounts, converters).
+        Plural nouns for the rows and for the positive rows (default accounts, converters).
     entities, rows, positives, training_rows, features : int
-        Entities scored; out-of-fold rows and the positives among them; rows and columns of the saved model's fit.
+        Number of entities scored; of out-of-fold rows and the positives among them; of training rows and features of
+        the saved model.
     as_ofs : sequence of str
-        The test dates; empty where the split is not by time.
+        The test dates; empty if the split is not by time.
     horizon_days : int or None
-        Days after the as-of in which the outcome counts.
+        Number of days after the as-of in which the outcome counts.
     data_end : str
         Day up to which outcomes are known.
     train_seconds : float
+        Run time.
     version, created, git : str
-        mlsys version, day, and commit of the run.
+        mlsys version, date and git commit of the run.
     contract : sequence of mapping
-        What the data contract found: table, rule, action, count, message.
+        Violations of the data contract: table, rule, action, count, message.
     """
 
     name: str
@@ -80,17 +83,17 @@ class FoldRow:
 
 @dataclass(frozen=True)
 class LeadRow:
-    """One of the entities ranked first, as text."""
+    """One of the top-ranked entities, as text; ``bar`` is its probability relative to the highest one."""
 
     id: str
     probability: str
-    share: float
+    bar: float
     outcome: str
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything that the card and the report say; text throughout, not yet escaped."""
+    """The content of the card and the report as plain text, not yet escaped."""
 
     title: str
     subtitle: str
@@ -128,7 +131,7 @@ def summarise(
     facts: RunFacts,
     top_leads: pd.DataFrame | None = None,
 ) -> Summary:
-    """Turn a run's numbers into what the card and the report say; see `mlsys.evaluation.report.card.render_card`."""
+    """Return the content of the card and the report; see `mlsys.evaluation.report.card.render_card`."""
     entities, positives = facts.get("entities_name", "accounts"), facts.get("positives_name", "converters")
     choices = _choices(config)
     folds = list(metrics.get("folds") or [])
@@ -140,7 +143,7 @@ def summarise(
     return Summary(
         title=facts.get("name") or _title(choices, facts),
         subtitle=_subtitle(facts),
-        purpose=_purpose(facts, choices, entities),
+        purpose=_purpose(facts, choices, entities, positives),
         verdict=tuple(verdict(config, metrics, entities, positives)),
         entities=entities,
         positives=positives,
@@ -169,14 +172,14 @@ def summarise(
 
 
 def fold_name(fold: Numbers, number: int) -> str:
-    """Return what a fold is called: its as-of, the span of them, or its number where there is no time.
+    """Return the name of a fold: its as-of, its range of as-ofs, or its number if the split is not by time.
 
     Parameters
     ----------
     fold : mapping
         An entry of ``folds`` in ``metrics.json``.
     number : int
-        Its place, in case it does not hold its own.
+        The number to use if the entry has none.
 
     Examples
     --------
@@ -207,24 +210,23 @@ def _subtitle(facts: RunFacts) -> str:
 
 
 def _choices(config: Numbers) -> dict[str, str]:
-    """Return what was chosen in each of our config groups; Hydra's own say nothing about the model."""
-    chosen = (config.get("choices") or {}).items()
-    return {str(group): str(option) for group, option in chosen if option and not str(group).startswith("hydra/")}
+    """Return the option of each config group, without Hydra's own groups."""
+    options = (config.get("choices") or {}).items()
+    return {str(group): str(option) for group, option in options if option and not str(group).startswith("hydra/")}
 
 
 def _seed(config: Numbers) -> list[str]:
     return [] if config.get("seed") is None else [f"seed={config['seed']}"]
 
 
-def _purpose(facts: RunFacts, choices: Mapping[str, str], entities: str) -> str:
+def _purpose(facts: RunFacts, choices: Mapping[str, str], entities: str, positives: str) -> str:
     horizon = facts.get("horizon_days")
-    target = facts.get("target") or (
-        f"have the outcome within {horizon} days" if horizon else f"are {facts.get('positives_name', 'converters')}"
-    )
-    method = choices.get("model", "the model")
+    default = f"have the outcome within {counted(horizon, 'day')}" if horizon else f"are {positives}"
+    target = facts.get("target") or default
+    purpose = f"This model predicts which {entities} {target.rstrip('.')}."
     sampler = choices.get("sampler", "none")
-    how = f"Behind it is {method}" + (f", fitted on rows resampled with {sampler}" if sampler != "none" else "")
-    return f"This model predicts which {entities} {target.rstrip('.')}. {how}."
+    resampled = f", trained on rows resampled with {sampler}" if sampler != "none" else ""
+    return f"{purpose} Estimator: {choices['model']}{resampled}." if "model" in choices else purpose
 
 
 def _all_complete(folds: Sequence[Numbers]) -> bool:
@@ -253,37 +255,37 @@ def _check(check: Numbers) -> Mapping[str, str]:
 
 def _audit(audit: Numbers, checks: Sequence[Mapping[str, str]]) -> str:
     if not checks:
-        return "The leakage audit did not run: do not trust the numbers yet."
-    applying = [check for check in checks if check["status"] != "pass" or check["value"] != MISSING]
-    passed = sum(check["status"] == "pass" for check in applying)
-    left_out = len(checks) - len(applying)
-    others = f" ({left_out} more {'does' if left_out == 1 else 'do'} not apply)" if left_out else ""
+        return "The leakage audit was not run: do not trust the metrics yet."
+    applicable = [check for check in checks if check["status"] != "pass" or check["value"] != MISSING]
+    passed = sum(check["status"] == "pass" for check in applicable)
+    others = len(checks) - len(applicable)
+    skipped = f" ({others} more {'does' if others == 1 else 'do'} not apply)" if others else ""
     meaning = {
-        "pass": "no sign that the model saw what it could not have known",
-        "warn": "read the warnings before trusting the numbers",
-        "fail": "the numbers are not to be trusted until the failures are explained",
+        "pass": "no sign that the model used information from the future or from the outcome",
+        "warn": "read the warnings before trusting the metrics",
+        "fail": "do not trust the metrics until the failures are explained",
     }
     status = str(audit.get("status") or "not run")
-    return f"{passed} of {len(applying)} checks passed{others}: {meaning.get(status, status)}."
+    return f"{passed} of {counted(len(applicable), 'check')} passed{skipped}: {meaning.get(status, status)}."
 
 
 def _data_rows(facts: RunFacts, entities: str, positives: str) -> Iterable[tuple[str, str]]:
     as_ofs = [_day(as_of) for as_of in facts.get("as_ofs") or []]
     if facts.get("data"):
-        yield "Data", " in ".join(part for part in (facts["data"], facts.get("source")) if part)
+        yield "Data", " from ".join(part for part in (facts["data"], facts.get("source")) if part)
     for key, name in (
         ("entities", f"{entities.capitalize()} scored"),
         ("rows", "Test rows"),
-        ("positives", f"{positives.capitalize()} among them"),
-        ("training_rows", "Rows that the saved model was fitted on"),
+        ("positives", f"{positives.capitalize()} in the test rows"),
+        ("training_rows", "Training rows of the saved model"),
         ("features", "Features"),
     ):
         if key in facts:
             yield name, count(facts.get(key))
     if as_ofs:
         yield "Test dates", ", ".join(as_ofs)
-    if facts.get("horizon_days"):
-        yield "Horizon", f"{facts['horizon_days']} days after each date"
+    if horizon := facts.get("horizon_days"):
+        yield "Horizon", f"{counted(horizon, 'day')} after each date"
     if facts.get("data_end"):
         yield "Outcomes known until", _day(facts["data_end"])
     if facts.get("train_seconds") is not None:
@@ -294,8 +296,8 @@ def _data_rows(facts: RunFacts, entities: str, positives: str) -> Iterable[tuple
 
 
 def _finding(finding: Numbers) -> Mapping[str, str]:
-    words = {name: str(finding.get(name) or MISSING) for name in ("table", "rule", "action", "message")}
-    return {**words, "count": count(finding.get("count"))}
+    texts = {name: str(finding.get(name) or MISSING) for name in ("table", "rule", "action", "message")}
+    return {**texts, "count": count(finding.get("count"))}
 
 
 def _leads(top_leads: pd.DataFrame | None, folds: Sequence[Numbers]) -> Iterable[LeadRow]:
@@ -320,23 +322,23 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, p
     for check in audit.get("checks") or []:
         if check.get("status") in ("fail", "warn"):
             name = str(check.get("name", "")).replace("_", " ")
-            yield f"The audit's check of {name} says {check['status']}: {check.get('message') or 'no message'}"
+            yield f"Audit check “{name}” ({check['status']}): {check.get('message') or 'no message'}"
     partial = [fold_name(fold, number) for number, fold in enumerate(folds) if not fold.get("label_complete", True)]
     if partial:
         yield (
-            f"Outcomes are incomplete in {', '.join(partial)}: the time in which they count reaches past the end of "
-            f"the data, so some {positives} are missing there. Such rows are never trained on."
+            f"Outcomes are incomplete in {joined(partial)}: the horizon extends past the end of the data, so not all "
+            f"{positives} are known yet. Incomplete rows are never used for training."
         )
     total = facts.get("positives", sum(int(fold.get("positives") or 0) for fold in folds))
     if folds and total < 100:
-        yield f"The test rows hold only {count(total)} {positives}: trust the intervals, not the third digit."
+        yield f"Few {positives} in the test rows ({count(total)}): rely on the intervals, not on small differences."
     yield (
-        f"It says which {entities} are likely {positives}, not which of them a call would persuade: that takes an "
-        "experiment in which some are left alone."
+        f"The model predicts which {entities} are likely {positives}, not which ones a call would persuade; finding "
+        "that out takes an experiment with a control group."
     )
-    yield "It knows the past only: compare the inputs of new data with reference.json before relying on it."
+    yield "The model has only seen past data: compare new inputs with reference.json before relying on it."
 
 
 def _commands(run: str) -> Iterable[tuple[str, str]]:
-    yield "Print this card", f"mlsys show {run}"
-    yield "Prove that the run can be repeated", f"mlsys replay {run}"
+    yield "Show this card", f"mlsys show {run}"
+    yield "Check that the run is reproducible", f"mlsys replay {run}"

@@ -1,4 +1,4 @@
-"""The result of a run as people see it in a terminal."""
+"""The terminal summary of a run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlsys.evaluation.metric_table import METRICS
+from mlsys.text import counted
 
 AUDIT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -22,21 +23,19 @@ def show(
     threshold: Mapping[str, Any],
     folder: Path,
 ) -> None:
-    """Print metrics beside their baselines, what the audit found, the operating threshold and the run directory.
+    """Print metrics with their baselines, the operating threshold, audit findings and the run directory.
 
     Parameters
     ----------
     console : rich Console
     metrics, audit, threshold : mapping
-        In the shapes of metrics.json, audit.json and threshold.json.
+        Content of metrics.json, audit.json and threshold.json.
     folder : Path
-        The run directory, printed last, on a line of its own.
+        The run directory, printed on the last line.
     """
     activity, chance = metrics["baselines"]["activity"], metrics["baselines"]["chance"]
-    folds = len(metrics["folds"])
-    table = Table(
-        title=f"Mean of {folds} fold{'s' if folds > 1 else ''}", title_justify="left", box=None, pad_edge=False
-    )
+    title = f"Mean of {counted(len(metrics['folds']), 'fold')}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("metric")
     table.add_column("value", justify="right", style="bold")
     table.add_column("interval", justify="right")
@@ -53,22 +52,22 @@ def show(
     console.print()
     before, after = (((metrics.get("calibration") or {}).get(when) or {}).get("ece") for when in ("before", "after"))
     if before is not None and number(before) != number(after):
-        console.print(f"{METRICS['ece'].title} {number(after)}, {number(before)} before calibration", highlight=False)
-    how = [threshold["method"], *(f"{name}={value:.6g}" for name, value in threshold.get("parameters", {}).items())]
-    console.print(f"Threshold {number(threshold['threshold'])} ({', '.join(how)})", highlight=False)
-    console.print(Text.assemble("Audit ", (audit["status"], AUDIT_STYLES[audit["status"]])))
-    found = Table.grid(padding=(0, 1))
+        console.print(f"{METRICS['ece'].title}: {number(after)} ({number(before)} before calibration)", highlight=False)
+    method = [threshold["method"], *(f"{name}={value:.6g}" for name, value in threshold.get("parameters", {}).items())]
+    console.print(f"Threshold: {number(threshold['threshold'])} ({', '.join(method)})", highlight=False)
+    console.print(Text.assemble("Leakage audit: ", (audit["status"], AUDIT_STYLES[audit["status"]])))
+    findings = Table.grid(padding=(0, 1))
     for check in audit["checks"]:
         if check["status"] != "pass":
             status = Text(f"  {check['status']}", AUDIT_STYLES[check["status"]])
-            found.add_row(status, Text(f"{check['name']}: {check['message']}"))
-    if found.row_count:
-        console.print(found)
+            findings.add_row(status, Text(f"{check['name']}: {check['message']}"))
+    if findings.row_count:
+        console.print(findings)
     console.print(str(folder), soft_wrap=True, highlight=False, markup=False)
 
 
 def number(value: float | None) -> str:
-    """Return a number with the digits that matter; empty for None.
+    """Format a number with three significant digits; an empty string for None.
 
     Examples
     --------
@@ -77,8 +76,8 @@ def number(value: float | None) -> str:
     """
     if value is None:
         return ""
-    if abs(value) < 1e-9:  # zero, but for rounding
+    if abs(value) < 1e-9:  # zero, except for rounding error
         return "0"
-    if abs(value) >= 100:  # revenue, not a share
+    if abs(value) >= 100:  # revenue, not a rate
         return f"{value:,.0f}"
     return f"{value:.3f}" if 0.1 <= abs(value) < 9.9995 else f"{value:#.3g}"

@@ -1,4 +1,4 @@
-"""The card of a trial: short, and written without what renders pages, which workers then need not load."""
+"""The card of a trial: short, and rendered without the template engine, so that workers need not import it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def trial_card(
     top_k: Sequence[int],
     pruned: PrunedError | None = None,
 ) -> str:
-    """Write the card of a trial: what it was judged on, and that it has no model.
+    """Render the card of a trial: its objectives by fold.
 
     Parameters
     ----------
@@ -24,11 +24,11 @@ def trial_card(
         The resolved config.
     objectives : sequence of str
     results : sequence of FoldResult
-        Of the folds that were fitted.
+        The folds that were evaluated.
     top_k : sequence of int
         The list lengths k of the top-k metrics.
     pruned : PrunedError, optional
-        Why the trial was given up.
+        Why the trial was pruned.
     """
     choices = config["choices"]
     rows = [
@@ -41,8 +41,8 @@ def trial_card(
         + " |\n"
         for number, as_of, values in rows
     )
-    end = f"Given up: {pruned}" if pruned else "Judged on every fold of the search."
+    outcome = f"Pruned: {pruned}" if pruned else "Evaluated on every fold of the search."
     return (
         f"# Trial {config['search']['trial']}: {choices.get('model', 'model')} on {config['data']['name']}\n\n"
-        f"{end} A trial keeps its numbers and no model; the sweep's `best` is a complete run.\n\n{head}{table}"
+        f"{outcome} A trial saves its metrics but no model; the sweep's `best` is a complete run.\n\n{head}{table}"
     )

@@ -1,12 +1,13 @@
-"""The verdict of a run, in sentences: how good it is, next to its baselines, and what the numbers leave open."""
+"""The main findings of a run in sentences: how good it is compared with its baselines, and how sure that is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mlsys.evaluation.formats import Numbers, as_float, bounds, count, point
+from mlsys.evaluation.formats import Numbers, as_float, bounds, point
 from mlsys.evaluation.metric_table import METRICS, Metric, find_metric, headline_metrics
 from mlsys.evaluation.report.metric_rows import difference_interval
+from mlsys.text import counted, joined
 
 
 def verdict(config: Numbers, metrics: Numbers, entities: str, positives: str) -> Iterable[str]:
@@ -17,78 +18,81 @@ def verdict(config: Numbers, metrics: Numbers, entities: str, positives: str) ->
     config, metrics : mapping
         Content of config.yaml and metrics.json.
     entities, positives : str
-        Words for the rows and the positive rows, in the plural.
+        Plural nouns for the rows and for the positive rows.
     """
-    yield from _measured(metrics, entities, positives)
-    yield from _calibrated(metrics)
-    yield from _searched(config)
+    yield from _performance(metrics, entities, positives)
+    yield from _calibration(metrics)
+    yield from _selection(config)
 
 
-def _measured(metrics: Numbers, entities: str, positives: str) -> Iterable[str]:
+def _performance(metrics: Numbers, entities: str, positives: str) -> Iterable[str]:
     folds: Sequence[Numbers] = metrics.get("folds") or []
     overall, baselines = metrics.get("overall") or {}, metrics.get("baselines") or {}
     activity, chance = (baselines.get(name) or {} for name in ("activity", "chance"))
-    tops = [name for name, value in overall.items() if name.startswith("precision@") and point(value) is not None]
-    top = next((name for name in tops if name.partition("@")[2].isdecimal()), None)
-    if top:
-        at_a_date = bool(folds) and all(fold.get("as_of") and not fold.get("as_of_last") for fold in folds)
-        who = f"{entities} that it ranks first{' on a test date' if at_a_date else ''}"
-        yield _top_k_sentence(top, overall, activity, chance, who, positives)
+    precisions = [name for name, value in overall.items() if name.startswith("precision@") and point(value) is not None]
+    first = next((name for name in precisions if name.partition("@")[2].isdecimal()), None)
+    if first:
+        by_date = bool(folds) and all(fold.get("as_of") and not fold.get("as_of_last") for fold in folds)
+        who = f"{entities}{' on a test date' if by_date else ''}"
+        yield _top_k_sentence(first, overall, activity, chance, who, positives)
     versus = metrics.get("versus_activity") or {}
     for name in (metric.name for metric in headline_metrics() if metric.group != "top_k"):
-        ends, text = bounds(versus.get(name)), find_metric(name, positives)
-        if ends is None:
+        interval, text = bounds(versus.get(name)), find_metric(name, positives)
+        if interval is None:
             continue
-        numbers = f"{text.write(point(overall.get(name)))} against {text.write(point(activity.get(name)))}"
+        values = f"{text.write(point(overall.get(name)))} vs {text.write(point(activity.get(name)))}"
         gap = f"{text.difference(point(versus[name]))}, 95% interval {difference_interval(versus[name], text)}"
-        yield f"{text.title}: {_comparison(ends, text)} ({numbers}; difference {gap})."
+        yield f"{text.title}: {_comparison(interval, text)} ({values}; difference {gap})."
     if not overall:
         yield "This run has no metrics."
     elif len(folds) == 1:
-        yield "All numbers come from one split, so nothing shows how much they vary over time."
+        yield "All metrics come from a single split, so they do not show how much performance varies over time."
 
 
-def _calibrated(metrics: Numbers) -> Iterable[str]:
-    """Say what calibration fixed, where the scores taken as probabilities were clearly further off."""
-    found = metrics.get("calibration") or {}
-    before, after = (as_float((found.get(when) or {}).get("ece")) for when in ("before", "after"))
+def _calibration(metrics: Numbers) -> Iterable[str]:
+    """Describe the effect of calibration, if it at least halved the calibration error."""
+    errors = metrics.get("calibration") or {}
+    before, after = (as_float((errors.get(when) or {}).get("ece")) for when in ("before", "after"))
     if before is None or after is None or before < 2 * after:
         return
     write = METRICS["ece"].write
-    yield f"Probabilities: as they came, the scores were off by {write(before)}; after calibration by {write(after)}."
+    yield f"Calibration reduced the calibration error from {write(before)} to {write(after)}."
 
 
-def _searched(config: Numbers) -> Iterable[str]:
-    """Say how many configurations this one was chosen from: the best of many is better than it will do."""
+def _selection(config: Numbers) -> Iterable[str]:
+    """Describe the search that selected this configuration: the best of many is better than it will do."""
     search = config.get("search") or {}
-    tried, objective = search.get("selected_from"), config.get("objective", [])
-    if not tried:
+    selected_from, objective = search.get("selected_from"), config.get("objective", [])
+    if not selected_from:
         return
     names = [objective] if isinstance(objective, str) else objective
-    by = " and ".join(find_metric(name).in_a_sentence for name in names)
-    yield f"Chosen from {count(tried)} configurations that a search tried, by {by} on {count(search['folds'])} folds."
+    metrics = joined([find_metric(name).in_a_sentence for name in names])
+    trials = counted(int(selected_from), "configuration")
+    yield f"Selected from {trials} tried in a search, by {metrics} on {counted(int(search['folds']), 'fold')}."
     if search.get("holdout_folds"):
-        yield f"The numbers here are of {count(search['holdout_folds'])} later folds, which the search did not see."
+        later = counted(int(search["holdout_folds"]), "later fold")
+        yield f"The metrics here are from {later} that the search did not use."
     else:
-        yield "The numbers here are of those same folds, so they flatter it: search.holdout_folds holds some out."
+        yield "The metrics here are from the same folds, so they are optimistic; search.holdout_folds holds folds out."
 
 
 def _top_k_sentence(name: str, overall: Numbers, activity: Numbers, chance: Numbers, who: str, positives: str) -> str:
-    k = name.partition("@")[2]
+    k = int(name.partition("@")[2])
 
-    def write(share: float) -> str:
-        size = share * int(k)
-        return f"{size:.2g}" if size < 1 else f"{size:.{1 if size < 10 else 0}f}"
+    def write(precision: float) -> str:
+        hits = precision * k
+        return f"{hits:.0f}" if hits >= 9.95 else f"{hits:.1f}" if hits >= 0.995 or not hits else f"{hits:.2g}"
 
-    ends, found = bounds(overall[name]), write(point(overall[name]) or 0.0)
-    interval = f" (95% interval {write(ends[0])} to {write(ends[1])})" if ends else ""
-    text = f"Of the {k} {who}, {found} are {positives} on average{interval}"
-    others = [(point(activity.get(name)), "ranking by activity"), (point(chance.get(name)), "picking at random")]
-    known = [f"{way} finds {write(share)}" for share, way in others if share is not None]
-    return f"{text}; {', '.join(known)}." if known else f"{text}."
+    interval = bounds(overall[name])
+    between = f" (95% interval {write(interval[0])} to {write(interval[1])})" if interval else ""
+    subject = f"The top {k} {who} include" if k > 1 else f"The top 1 of the {who} includes"
+    text = f"{subject} {write(point(overall[name]) or 0.0)} {positives} on average{between}"
+    baselines = [(point(activity.get(name)), "when ranked by activity"), (point(chance.get(name)), "at random")]
+    known = [f"{write(precision)} {how}" for precision, how in baselines if precision is not None]
+    return f"{text}, compared with {joined(known)}." if known else f"{text}."
 
 
-def _comparison(ends: tuple[float, float], metric: Metric) -> str:
-    if ends[0] <= 0 <= ends[1]:
-        return "cannot be told apart from ranking by activity"
-    return f"{'better' if (ends[0] > 0) == metric.higher_is_better else 'worse'} than ranking by activity"
+def _comparison(interval: tuple[float, float], metric: Metric) -> str:
+    if interval[0] <= 0 <= interval[1]:
+        return "no clear difference from ranking by activity"
+    return f"{'better' if (interval[0] > 0) == metric.higher_is_better else 'worse'} than ranking by activity"

@@ -1,4 +1,4 @@
-"""Run directories to compare: small, made up, and as whole as real ones."""
+"""Small synthetic run directories to compare."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AS_OFS = ("2020-02-24", "2020-03-23", "2020-04-27")
 
 
 def predictions(skill: float, *, as_ofs: tuple[str, ...] = AS_OFS, entities: int = 80, seed: int = 0) -> pd.DataFrame:
-    """Return rows whose outcomes are the same whatever the skill is; as_ofs of None are folds of a flat table."""
+    """Return predictions whose outcomes do not depend on the skill; an as-of of None is a fold of a flat table."""
     parts = []
     for fold, as_of in enumerate(as_ofs):
         outcomes = np.random.default_rng([7, *map(ord, str(as_of))])
@@ -37,7 +37,7 @@ def predictions(skill: float, *, as_ofs: tuple[str, ...] = AS_OFS, entities: int
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """Return a config; keys with dots reach inside."""
+    """Return a config with changes; keys with dots are nested."""
     made: dict[str, Any] = {
         "data": {"kind": "events", "name": "demo", "url": None, "horizon_days": 30, "outcome": {"time": "CLOSEDATE"}},
         "model": {"_target_": "xgboost.XGBClassifier", "max_depth": 3},

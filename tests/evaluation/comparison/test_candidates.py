@@ -18,7 +18,7 @@ def test_runs_by_path_and_latest(pair, index):
     assert {one.name for one in everything.candidates} == {"good", "poor"}
 
 
-def test_the_one_to_compare_with_comes_first(pair, index):
+def test_the_reference_comes_first(pair, index):
     found = gather(["good", "poor"], to="poor", root=pair, index=index)
     assert [one.name for one in found.candidates] == ["poor", "good"]
 
@@ -50,7 +50,7 @@ def test_a_sweep_is_its_trials_the_best_first(sweep, tmp_path, index):
     assert not any(left.named for left in found.left_out)
 
 
-def test_no_more_of_a_sweep_than_asked_for(sweep, tmp_path, index):
+def test_top_limits_the_runs_of_a_sweep(sweep, tmp_path, index):
     assert [one.name for one in gather([str(sweep)], top=2, root=tmp_path, index=index).candidates] == ["1", "2"]
 
 
@@ -61,7 +61,7 @@ def test_a_tampered_trial_is_named_and_the_next_one_taken(sweep, tmp_path, index
     assert any(left.path.endswith("sweep/1") and "predictions.parquet" in left.reason for left in found.left_out)
 
 
-def test_a_metric_that_is_better_high(tmp_path, write, index):
+def test_sorting_by_a_metric_where_higher_is_better(tmp_path, write, index):
     for number, skill in enumerate((0.5, 2.5)):
         write(tmp_path / "grid" / str(number), predictions(skill), objective=["average_precision", "predict_ms"])
     found = gather(["grid"], root=tmp_path, index=index)
@@ -90,7 +90,7 @@ def test_named_runs_that_are_tampered_or_incomplete_are_named(pair, tmp_path, in
     assert "incomplete" in killed.reason
 
 
-def test_too_few_are_wrong_usage_or_an_error_that_says_why(pair, tmp_path, index):
+def test_too_few_runs(pair, tmp_path, index):
     with pytest.raises(ConfigError, match="2 to 20 different runs"):
         gather(["good", "outputs/good"], root=pair, index=index)
     with pytest.raises(ConfigError, match="2 to 20 different runs"):
@@ -101,7 +101,7 @@ def test_too_few_are_wrong_usage_or_an_error_that_says_why(pair, tmp_path, index
         gather([str(pair / "outputs" / "good"), "killed"], root=tmp_path, index=index)
 
 
-def test_too_many_are_wrong_usage(tmp_path, write, index):
+def test_too_many_runs(tmp_path, write, index):
     rows = predictions(1.0, entities=20)
     for number in range(21):
         write(tmp_path / "a" / str(number), rows, **{"metrics.bootstrap_resamples": 0})
@@ -110,12 +110,12 @@ def test_too_many_are_wrong_usage(tmp_path, write, index):
     assert len(gather(["a"], top=20, root=tmp_path, index=index).candidates) == 20
 
 
-def test_an_unknown_run_names_the_nearest(pair, index):
+def test_an_unknown_run_suggests_the_closest(pair, index):
     with pytest.raises(RunError, match="outputs/good"):
         gather(["good", "outputs/goood"], root=pair, index=index)
 
 
-def test_a_failed_run_by_name_is_left_out(pair, tmp_path, write, index):
+def test_a_failed_run_is_left_out(pair, tmp_path, write, index):
     write(tmp_path / "failed", status="failed")
     found = gather([str(pair / "outputs/good"), str(pair / "outputs/poor"), "failed"], root=tmp_path, index=index)
-    assert [(left.named, left.reason) for left in found.left_out] == [(True, "failed: it has no metrics")]
+    assert [(left.named, left.reason) for left in found.left_out] == [(True, "failed: no metrics")]

@@ -1,4 +1,4 @@
-"""The comparison as a whole, its bootstrap against a slow and obvious loop."""
+"""The comparison as a whole; its bootstrap is checked against a slow and obvious loop."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mlsys.evaluation.comparison import compare, gather
 from mlsys.evaluation.comparison.terminal import show
-from mlsys.evaluation.comparison.wording import caveats, in_short
+from mlsys.evaluation.comparison.wording import caveats, findings
 from tests.evaluation.comparison.conftest import AS_OFS, predictions
 
 
@@ -24,7 +24,7 @@ def compared(pair, tmp_path_factory):
 
 
 def slowly(ours, theirs, score, *, bootstrap_resamples, seed):
-    """The paired bootstrap clustered on entity, one draw and one fold after another, rows really replicated."""
+    """The paired bootstrap clustered on entity, one resample and one fold at a time, with rows actually replicated."""
     ids = np.sort(ours["id"].unique())
     both = ours.merge(theirs[["id", "as_of", "probability"]], on=["id", "as_of"], suffixes=("", "_other"))
     picks = np.random.default_rng(seed).integers(0, len(ids), size=(bootstrap_resamples, len(ids)))
@@ -71,7 +71,7 @@ def test_differences_in_part_are_of_the_shared_rows(tmp_path, write, index):
     for as_of in AS_OFS[1:]:
         a, b = (rows[rows["as_of"] == as_of] for rows in (ours, theirs))
         expected.append(roc_auc_score(b["label"], b["probability"]) - roc_auc_score(a["label"], a["probability"]))
-    assert found.verdict.level == "partly"
+    assert found.comparability.level == "partly"
     assert found.difference["roc_auc"]["value"] == pytest.approx(np.mean(expected))
 
 
@@ -96,7 +96,7 @@ def test_trials_get_intervals_and_other_lengths_are_measured(tmp_path, write, in
     assert found.runs[0].metrics["roc_auc"] == recorded["roc_auc"]
 
 
-def test_settings_that_differ_and_only_those(compared):
+def test_only_differing_settings_are_listed(compared):
     assert list(compared.settings) == ["choices.model", "model._target_", "model.C"]
     assert compared.settings["model.C"] == ["(absent)", 1.0]
 
@@ -116,7 +116,7 @@ def test_twenty_runs(tmp_path, write, index):
     assert all(run.difference for run in found.runs[1:])
     text = io.StringIO()
     show(Console(file=text, width=80), found)
-    assert " more are worse" in text.getvalue() or "cannot be told apart" in text.getvalue()
+    assert " more are worse" in text.getvalue() or "not clearly differ" in text.getvalue()
 
 
 def test_runs_that_cannot_be_compared_still_show_their_own(tmp_path, write, index):
@@ -124,29 +124,29 @@ def test_runs_that_cannot_be_compared_still_show_their_own(tmp_path, write, inde
     write(tmp_path / "b", predictions(1.0), fingerprint="0" * 64)
     write(tmp_path / "c", predictions(1.0, as_ofs=(None, None)), fingerprint="0" * 64, **{"data.kind": "table"})
     found = compare(gather(["a", "b", "c"], root=tmp_path, index=index))
-    assert [run.verdict.level for run in found.runs] == ["reference", "no", "no"]
-    assert not found.is_whole
+    assert [run.comparability.level for run in found.runs] == ["reference", "no", "no"]
+    assert not found.is_complete
     assert all(run.metrics["roc_auc"]["value"] for run in found.runs)
     assert found.runs[1].difference == {}
-    assert in_short(found) == []
-    said = " ".join(caveats(found))
-    assert "B cannot be compared with A: other data: fingerprint" in said
-    assert "C cannot be compared with A: other data: a flat table" in said
+    assert findings(found) == []
+    text = " ".join(caveats(found))
+    assert "B cannot be compared with A: different data: fingerprint" in text
+    assert "C cannot be compared with A: different data: a flat table" in text
 
 
-def test_the_best_of_a_sweep_is_said_to_be_lucky(tmp_path, write, index):
+def test_the_best_of_a_sweep_comes_with_a_caveat(tmp_path, write, index):
     for number, skill in enumerate((2.0, 1.0, 0.5, 0.2)):
         write(tmp_path / "sweep" / str(number), predictions(skill), status="trial")
-    said = " ".join(caveats(compare(gather(["sweep"], root=tmp_path, index=index))))
-    assert "best of 4 runs by log loss" in said
-    assert "3 comparisons" in said
+    text = " ".join(caveats(compare(gather(["sweep"], root=tmp_path, index=index))))
+    assert "best of 4 runs by log loss" in text
+    assert "3 comparisons" in text
 
 
-def test_no_draws_leave_no_verdict(pair, index):
+def test_without_resamples_there_is_no_verdict(pair, index):
     found = compare(gather(["good", "poor"], root=pair, index=index), bootstrap_resamples=0)
     assert found.runs[1].difference["roc_auc"] | {"value": 0} == {"value": 0, "low": None, "high": None}
     assert found.runs[1].better("roc_auc") == ""
-    assert any("bootstrap has no draws" in each for each in caveats(found))
+    assert any("there are no bootstrap resamples" in each for each in caveats(found))
 
 
 def test_as_json_and_as_csv(compared):
@@ -168,19 +168,19 @@ def test_as_json_and_as_csv(compared):
 
 
 def test_on_the_terminal(compared):
-    text = io.StringIO()
-    show(Console(file=text, width=200), compared, ["roc_auc"])
-    said = text.getvalue()
+    buffer = io.StringIO()
+    show(Console(file=buffer, width=200), compared, ["roc_auc"])
+    text = buffer.getvalue()
     for part in (
         "minus A",
         "worse",
         "choices.model",
-        "first 5 in common",
-        "2.5 kB" if False else "2 kB",
+        "top 5 in common",
+        "2 kB",
         "ROC-AUC: B is worse",
     ):
-        assert part in said
-    assert "precision@5 " not in said
+        assert part in text
+    assert "precision@5 " not in text
 
 
 def test_objectives_come_first(tmp_path, write, index):

@@ -16,7 +16,7 @@ def html(pair, tmp_path_factory):
     return render_page(compare(gather(["good", "poor"], root=pair, index=RunIndex(tmp_path_factory.mktemp("i") / "i"))))
 
 
-def test_the_page_is_whole_and_fetches_nothing(html):
+def test_the_page_is_self_contained(html):
     page = Page(html)
     assert page.open == []
     assert all(link.startswith(("data:", "#")) for link in page.links)
@@ -26,7 +26,7 @@ def test_the_page_is_whole_and_fetches_nothing(html):
     assert len(html) < 400_000
 
 
-def test_the_page_is_sensible_to_a_screen_reader(html):
+def test_the_page_is_accessible(html):
     page = Page(html)
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
     assert levels.count(1) == 1
@@ -38,13 +38,20 @@ def test_the_page_is_sensible_to_a_screen_reader(html):
     assert {tag["aria-labelledby"] for _, tag in page.tags if "aria-labelledby" in tag} <= set(page.ids)
 
 
-def test_the_page_holds_what_was_found(html):
+def test_the_page_contains_the_results(html):
     text = " ".join(" ".join(Page(html).text).split())
-    for fact in ("2 runs compared", "ROC-AUC: B is worse", "model=logistic", "sklearn.Dummy", "10 ms", "incomplete"):
+    for fact in (
+        "Comparison of 2 runs",
+        "ROC-AUC: B is worse",
+        "model=logistic",
+        "sklearn.Dummy",
+        "10 ms",
+        "incomplete",
+    ):
         assert fact in text
 
 
-def test_the_page_repeats(html, pair, index):
+def test_the_page_is_reproducible(html, pair, index):
     assert render_page(compare(gather(["good", "poor"], root=pair, index=index))) == html
 
 
@@ -72,7 +79,7 @@ def test_markup_in_names_stays_text(tmp_path, write, index):
     assert "&lt;script&gt;" in html
 
 
-def test_nothing_to_draw_leaves_the_plots_out(tmp_path, write, index):
+def test_without_data_to_plot_there_are_no_plots(tmp_path, write, index):
     rows = predictions(1.0, as_ofs=(None,)).assign(label=0)
     for name in ("a", "b"):
         write(tmp_path / name, rows)

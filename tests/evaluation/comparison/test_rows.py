@@ -18,11 +18,11 @@ def test_rows_match_by_id_and_as_of():
     assert shared.second.tolist() == [2, 0]
 
 
-def test_ids_of_another_type_are_others():
+def test_ids_of_another_type_do_not_match():
     assert len(Alignment([frame([1, 2]), frame(["1", "2"])]).shared(0, 1)) == 0
 
 
-def test_a_repeated_id_is_certain_only_where_all_rows_are_alike():
+def test_a_repeated_id_is_certain_only_if_all_rows_are_equal():
     same = Alignment([frame([1, 1, 2], None), frame([1, 1, 2], None), frame([1, 2, 1], None), frame([1, 2], None)])
     assert same.is_certain(0, 1)
     assert not same.is_certain(0, 2)
@@ -35,7 +35,7 @@ def test_a_repeated_id_is_certain_only_where_all_rows_are_alike():
 def test_common_rows_are_those_of_all(ids):
     frames = [frame(each) for each in ids]
     common = Alignment(frames).common(range(len(ids)))
-    found = [[each[top_k] for top_k in where] for each, where in zip(ids, common, strict=True)]
+    found = [[each[position] for position in positions] for each, positions in zip(ids, common, strict=True)]
     assert all(each == found[0] for each in found)
     assert sorted(found[0]) == sorted(set.intersection(*map(set, ids)))
 

@@ -9,28 +9,27 @@ from mlsys.evaluation.report.card import render_card
 from mlsys.evaluation.report.pages import code_span, escape_markdown
 
 
-def test_the_card_says_what_a_reader_needs(run):
+def test_the_card_has_the_main_facts(run):
     card = render_card(**run)
     for fact in (
         "# Model card: catboost on hubspot",
         "predicts which accounts become a paying customer within 30 days.",
         "| ROC-AUC | 0.901 | 0.860 to 0.940 | 0.770 | 0.500 |",
-        "Of the 10 accounts that it ranks first on a test date, 0.67 are converters on average",
-        "(95% interval 0.33 to 1.3)",
-        "ranking by activity finds 1.0, picking at random finds 0.022",
+        "The top 10 accounts on a test date include 0.67 converters on average (95% interval 0.33 to 1.3), "
+        "compared with 1.0 when ranked by activity and 0.022 at random.",
         "ROC-AUC: better than ranking by activity",
-        "Average precision: cannot be told apart from ranking by activity",
-        "A probability of 2.1% or more counts as a yes. It was chosen so that about 50 in each fold reach it.",
-        "4.0% of them were converters: 19% of all converters",
+        "Average precision: no clear difference from ranking by activity (0.077 vs 0.070; ",
+        "A probability of 2.1% or more counts as positive. It was chosen to flag about the top 50 of each fold.",
+        "4.0% of them were converters, which is 19% of all converters.",
         "Leakage audit: **warn**. 1 of 2 checks passed",
         "| missingness | **warn** | EMPLOYEE_RANGE differs. |",
-        "Refitted on all complete rows; the numbers are the backtest's.",
+        "The metrics are from the backtest",
         r"| 2020-04-27\* | 400 | 6 |",
-        r"\* Outcomes incomplete: not all converters are known yet.",
-        "In the test rows with known outcomes 50 accounts a fold reached it",
-        "Probabilities: as they came, the scores were off by 0.0512; after calibration by 0.0010.",
+        r"\* Incomplete outcomes: not all converters are known yet.",
+        "On the test rows with known outcomes, an average of 50 accounts per fold reached it",
+        "Calibration reduced the calibration error from 0.0512 to 0.0010.",
         "Outcomes are incomplete in 2020-04-27",
-        "The test rows hold only 18 converters",
+        "Few converters in the test rows (18)",
         r"| customers | mrr | warn | 4 | MRR \<= 0 \| kept |",
         "`data=hubspot sampler=smotenc model=catboost seed=7`",
         "`mlsys replay outputs/2026-11-20/18-05-42`",
@@ -50,7 +49,7 @@ def test_every_table_is_well_formed(run):
 def test_a_narrow_terminal_cuts_no_fold(run):
     buffer = io.StringIO()
     Console(file=buffer, width=80).print(Markdown(render_card(**run)))
-    folds = buffer.getvalue().partition("Fold by fold")[2].partition("The operating threshold")[0]
+    folds = buffer.getvalue().partition("Metrics by fold")[2].partition("The operating threshold")[0]
     assert "…" not in folds
     assert "2020-02-24" in folds
 
@@ -59,12 +58,12 @@ def test_plain_words_keep_no_escapes(run):
     assert "with reference.json before" in render_card(**run)
 
 
-def test_what_calibration_left_alone_is_not_told(run):
+def test_a_small_effect_of_calibration_is_not_mentioned(run):
     run["metrics"]["calibration"] = {"before": {"ece": 0.001}, "after": {"ece": 0.0009}}
-    assert "after calibration" not in render_card(**run)
+    assert "Calibration reduced" not in render_card(**run)
 
 
-def test_a_value_that_nobody_knows_has_no_row(run):
+def test_an_undefined_value_metric_has_no_row(run):
     assert "Revenue" not in render_card(**run)
 
 
@@ -73,7 +72,7 @@ def test_folds_with_known_outcomes_have_no_footnote(run):
         fold["label_complete"] = True
     card = render_card(**run)
     assert "incomplete" not in card
-    assert "In the test rows 50 accounts" in card
+    assert "On the test rows, an average of 50 accounts" in card
 
 
 def test_a_check_that_does_not_apply_has_not_passed(run):
@@ -84,12 +83,12 @@ def test_a_check_that_does_not_apply_has_not_passed(run):
     assert "1 of 2 checks passed (1 more does not apply): read the warnings" in render_card(**run)
 
 
-def test_the_data_are_named_with_their_place(run):
+def test_the_data_source_is_named(run):
     run["facts"]["source"] = "/data/crm"
-    assert "| Data | hubspot in /data/crm |" in render_card(**run)
+    assert "| Data | hubspot from /data/crm |" in render_card(**run)
 
 
-def test_the_card_repeats(run):
+def test_the_card_is_reproducible(run):
     assert render_card(**run) == render_card(**run)
 
 
@@ -101,32 +100,32 @@ def test_a_worse_model_is_called_worse(run):
 def test_without_activity_its_column_is_gone(run):
     run["metrics"] |= {"baselines": {"chance": {"roc_auc": 0.5}, "activity": {}}, "versus_activity": {}}
     card = render_card(**run)
-    assert "| Metric | This model | 95% interval | Chance | What it says |" in card
+    assert "| Metric | This model | 95% interval | Chance | Meaning |" in card
     assert "activity" not in card.casefold()
 
 
-def test_a_split_without_time_is_told_by_fold_number(run):
+def test_folds_without_time_are_named_by_number(run):
     run["config"]["choices"]["split"] = "group_kfold"
     run["metrics"]["folds"] = [fold | {"as_of": None} for fold in run["metrics"]["folds"][:1]]
     card = render_card(**run)
     assert "| fold 0 | 400 | 6 |" in card
     assert "on a test date" not in card
-    assert "the backtest's" not in card
-    assert "All numbers come from one split" in card
+    assert "the backtest" not in card
+    assert "All metrics come from a single split" in card
 
 
 @pytest.mark.parametrize(
     ("threshold", "text"),
     [
         (None, "No threshold was chosen"),
-        ({"threshold": 0.5, "method": "f_beta", "parameters": {"beta": 2.0}}, "where F-beta is highest, with beta 2 "),
+        ({"threshold": 0.5, "method": "f_beta", "parameters": {"beta": 2.0}}, "to maximise F-beta with beta = 2 "),
         (
             {
                 "threshold": 0.5,
                 "method": "cost",
                 "parameters": {"false_negative": 20.0, "true_negative": 0.0, "elkan": 0.1},
             },
-            "where the total cost is lowest, with false negative 20.",
+            "to minimise the total cost, with false negative 20.",
         ),
         ({"threshold": 0.5, "method": "own", "parameters": {}}, "chosen by own. None of the test rows reached it."),
         ({"threshold": 0.5, "precision": 0.1, "recall": None}, "10% of them were converters."),
@@ -136,10 +135,10 @@ def test_the_threshold_is_explained(run, threshold, text):
     assert text in render_card(**run | {"threshold": threshold})
 
 
-def test_nearly_nothing_known_still_makes_a_card():
+def test_a_card_without_any_input():
     card = render_card(config={}, metrics={}, audit={}, threshold=None, facts={})
     assert card.startswith("# Model card: model\n")
-    assert "The leakage audit did not run" in card
+    assert "The leakage audit was not run" in card
     assert "`mlsys replay RUN`" in card
 
 

@@ -47,13 +47,13 @@ def test_a_line_is_the_mean_over_the_folds(plot):
     assert lines["a"] == pytest.approx(np.column_stack([GRID, expected]))
 
 
-def test_the_axes_use_the_words_for_entities_and_positives():
+def test_the_axes_use_the_nouns_for_entities_and_positives():
     axes = plot_gain(Figure(), [series()], entities="accounts", positives="converters")
-    assert axes.get_xlabel() == "share of accounts contacted, best first"
-    assert "share of converters caught" in [text.get_text() for text in axes.texts]
+    assert axes.get_xlabel() == "fraction of accounts contacted, best first"
+    assert "fraction of converters found" in [text.get_text() for text in axes.texts]
 
 
-def test_single_folds_are_drawn_only_where_asked_for():
+def test_single_folds_are_drawn_only_on_request():
     faint = [
         len([line for line in plot_roc(Figure(), [series(show_folds=show)]).get_lines() if line.get_alpha() == 0.28])
         for show in (True, False)
@@ -107,7 +107,7 @@ def test_folds_with_incomplete_outcomes_are_hollow():
     assert upper.get_lines()[1].get_markerfacecolor() == "white"
 
 
-def test_a_second_row_of_the_legend_takes_its_height_from_the_plot():
+def test_a_second_row_of_the_legend_shrinks_the_plot():
     heights = []
     for count in (2, 6):
         figure = Figure(figsize=(4.5, 3.3))

@@ -7,7 +7,7 @@ from mlsys.evaluation.report.plots import write_plots
 from tests.pages import Page, check_accessible
 
 
-def test_the_page_is_whole_and_fetches_nothing(plots, run):
+def test_the_page_is_self_contained(plots, run):
     html = render_report(plots=plots, **run)
     page = Page(html)
     assert page.open == []
@@ -18,20 +18,20 @@ def test_the_page_is_whole_and_fetches_nothing(plots, run):
     assert len(html) < 500_000
 
 
-def test_the_page_is_sensible_to_a_screen_reader(plots, run):
+def test_the_page_is_accessible(plots, run):
     page = Page(render_report(plots=plots, **run))
     check_accessible(page)
     assert len(page.all("table")) == 5
 
 
-def test_the_page_tells_light_from_dark_and_narrow_from_wide(run):
+def test_the_page_adapts_to_dark_mode_and_narrow_screens(run):
     html = render_report(plots={}, **run)
     assert "prefers-color-scheme: dark" in html
     assert "max-width: 560px" in html
     assert "width=device-width" in html
 
 
-def test_the_page_holds_the_numbers(plots, run):
+def test_the_page_contains_the_metrics(plots, run):
     text = " ".join(" ".join(Page(render_report(plots=plots, **run)).text).split())
     for fact in ("0.901", "0.860 to 0.940", "catboost on hubspot", "incomplete", "not yet", "mlsys replay outputs/"):
         assert fact in text
@@ -55,7 +55,7 @@ def test_markup_in_the_data_stays_text(tmp_path, predictions, run):
     assert "&lt;script&gt;" in html
 
 
-def test_the_page_repeats(plots, run):
+def test_the_page_is_reproducible(plots, run):
     assert render_report(plots=plots, **run) == render_report(plots=plots, **run)
 
 
@@ -65,7 +65,7 @@ def test_outcomes_of_leads_are_final_only_where_the_fold_is_complete(run):
     assert "not yet" not in render_report(plots={}, **run)
 
 
-def test_nearly_nothing_known_still_makes_a_page():
+def test_a_page_without_any_input():
     html = render_report(plots={}, config={}, metrics={}, audit={}, threshold=None, facts={})
     assert Page(html).open == []
     assert "None" not in html

@@ -37,36 +37,36 @@ def test_every_plot_is_a_small_png_with_a_description(plots):
             assert "Software" not in image.info
 
 
-def test_descriptions_say_what_the_plots_show(plots):
-    said = {name: description(path) for name, path in plots.items()}
-    assert "ROC-AUC" not in said["gain"]
-    assert "Area under it 0.901 (0.860 to 0.940)" in said["roc"]
-    assert "Calibration error 0.0512 before, 0.0010 after" in said["calibration"]
-    assert "2020-04-27" in said["folds"]
-    assert "Top 20 of 27 features" in said["importances"]
-    assert "users_email_63d" in said["importances"]
+def test_descriptions_contain_the_main_findings(plots):
+    text = {name: description(path) for name, path in plots.items()}
+    assert "ROC-AUC" not in text["gain"]
+    assert "Area under the curve 0.901 (0.860 to 0.940)" in text["roc"]
+    assert "Calibration error 0.0512 before, 0.0010 after" in text["calibration"]
+    assert "2020-04-27" in text["folds"]
+    assert "Top 20 of 27 features" in text["importances"]
+    assert "users_email_63d" in text["importances"]
 
 
-def test_the_bytes_repeat_whatever_the_users_style(tmp_path, plots, predictions, importances, run):
+def test_the_bytes_do_not_depend_on_the_users_style(tmp_path, plots, predictions, importances, run):
     with mpl.rc_context({"axes.facecolor": "red", "font.size": 20, "savefig.dpi": 40}):
         again = write_plots(tmp_path, predictions, importances, run["metrics"], threshold=0.02)
-        assert mpl.rcParams["font.size"] == 20, "the caller's style must come back"
+        assert mpl.rcParams["font.size"] == 20, "the caller's style must be restored"
     assert digests(again) == digests(plots)
 
 
-def test_another_label_is_another_picture(tmp_path, plots, predictions, importances, run):
+def test_other_labels_change_the_plots(tmp_path, plots, predictions, importances, run):
     label = predictions["label"].sample(frac=1, random_state=1).to_numpy()
     other = write_plots(tmp_path, predictions.assign(label=label), importances, run["metrics"], threshold=0.02)
     assert [name for name in plots if digests(other)[name] == digests(plots)[name]] == ["importances"]
 
 
-def test_words_for_rows_and_positives_are_used(tmp_path, predictions, importances):
+def test_the_nouns_for_rows_and_positives_are_used(tmp_path, predictions, importances):
     files = write_plots(tmp_path, predictions, importances, {}, entities="patients", positives="readmissions")
-    said = " ".join(map(description, files.values()))
-    assert "patients" in said
-    assert "readmissions" in said
-    assert "accounts" not in said
-    assert "converters" not in said
+    text = " ".join(map(description, files.values()))
+    assert "patients" in text
+    assert "readmissions" in text
+    assert "accounts" not in text
+    assert "converters" not in text
 
 
 CASES = {
@@ -78,7 +78,7 @@ CASES = {
     "only positives": lambda rows: rows.assign(label=1),
     "equal scores": lambda rows: rows.assign(score=0.002, probability=0.002),
     "zero scores": lambda rows: rows.assign(score=0.0, probability=0.0),
-    "scores that are no probabilities": lambda rows: rows.assign(score=np.log(rows["probability"] + 1e-9)),
+    "scores that are not probabilities": lambda rows: rows.assign(score=np.log(rows["probability"] + 1e-9)),
     "frequent positives": lambda rows: rows.assign(label=rows["id"] % 3 == 0, probability=rows["id"] / 401),
     "one row": lambda rows: rows.iloc[:1],
     "no rows": lambda rows: rows.iloc[:0],
@@ -86,7 +86,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("change", CASES.values(), ids=CASES)
-def test_odd_predictions_are_drawn(tmp_path, predictions, change):
+def test_edge_cases_of_predictions_are_drawn(tmp_path, predictions, change):
     files = write_plots(tmp_path, change(predictions), pd.DataFrame(), {})
     assert all(path.stat().st_size > 1_000 for path in files.values())
 
@@ -94,18 +94,18 @@ def test_odd_predictions_are_drawn(tmp_path, predictions, change):
 def test_a_fold_that_cannot_be_drawn_is_named(tmp_path, monkeypatch, predictions, importances):
     only(monkeypatch, "roc")
     rows = predictions.assign(label=predictions["label"].where(predictions["fold"] != 1, 0))
-    said = description(write_plots(tmp_path, rows, importances, {})["roc"])
-    assert "Not drawn, for want of a class: 2020-03-23" in said
-    assert "nothing to draw" in description(write_plots(tmp_path, rows.assign(label=0), importances, {})["roc"])
+    text = description(write_plots(tmp_path, rows, importances, {})["roc"])
+    assert "Not drawn, because there is only one class: 2020-03-23" in text
+    assert "nothing to plot" in description(write_plots(tmp_path, rows.assign(label=0), importances, {})["roc"])
 
 
-def test_raw_scores_that_are_no_probabilities_are_not_compared(tmp_path, monkeypatch, predictions, importances, run):
+def test_raw_scores_that_are_not_probabilities_are_not_compared(tmp_path, monkeypatch, predictions, importances, run):
     only(monkeypatch, "calibration")
     for score in (np.log(predictions["probability"] + 1e-9), predictions["probability"]):
-        said = description(
+        text = description(
             write_plots(tmp_path, predictions.assign(score=score), importances, run["metrics"])["calibration"]
         )
-        assert "Calibration error 0.0010. " in said
+        assert "Calibration error 0.0010. " in text
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_missing_metrics_are_left_out(tmp_path, monkeypatch, predictions, import
     only(monkeypatch, "roc", "calibration")
     files = write_plots(tmp_path, predictions, importances, metrics)
     assert "nan" not in description(files["calibration"])
-    assert "Area under it 0." in description(files["roc"])
+    assert "Area under the curve 0." in description(files["roc"])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_missing_metrics_are_left_out(tmp_path, monkeypatch, predictions, import
     ],
     ids=["none", "zero", "odd names and values"],
 )
-def test_odd_importances_are_drawn(tmp_path, monkeypatch, predictions, importances):
+def test_edge_cases_of_importances_are_drawn(tmp_path, monkeypatch, predictions, importances):
     only(monkeypatch, "importances")
     assert write_plots(tmp_path, predictions, importances, {})["importances"].stat().st_size > 1_000
 

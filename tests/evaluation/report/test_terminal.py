@@ -1,4 +1,4 @@
-"""What people see at the end of a run."""
+"""The terminal summary of a run."""
 
 import io
 from pathlib import Path
@@ -22,23 +22,23 @@ def cells(text, metric):
     return next(line.split() for line in text.splitlines() if line.startswith(metric))
 
 
-def test_metrics_stand_beside_their_intervals_and_baselines(run):
+def test_metrics_with_intervals_and_baselines(run):
     text = shown(run)
     assert text.splitlines()[0].strip() == "Mean of 3 folds"
     assert cells(text, "metric") == ["metric", "value", "interval", "activity", "chance"]
     assert cells(text, "roc_auc") == ["roc_auc", "0.901", "0.860", "–", "0.940", "0.770", "0.500"]
     assert cells(text, "log_loss") == ["log_loss", "0.0125", "0.0102", "–", "0.0148"]
-    assert "revenue@10" not in text  # undefined: no revenue is known
+    assert "revenue@10" not in text  # undefined: revenue is unknown
 
 
-def test_without_activity_there_is_no_column_of_it(run):
+def test_without_activity_there_is_no_activity_column(run):
     metrics = run["metrics"] | {"baselines": {"chance": {"roc_auc": {"value": 0.5}}, "activity": {}}}
     text = shown(run, metrics=metrics)
     assert cells(text, "metric") == ["metric", "value", "interval", "chance"]
     assert cells(text, "roc_auc")[-1] == "0.500"
 
 
-def test_without_draws_there_are_no_intervals(run):
+def test_without_resamples_there_are_no_intervals(run):
     overall = {"roc_auc": {"value": 0.9, "low": None, "high": None}}
     metrics = {"overall": overall, "folds": [{}], "baselines": {"chance": {}, "activity": {}}}
     text = shown(run, metrics=metrics)
@@ -52,9 +52,9 @@ def test_an_interval_that_begins_at_zero_is_shown(run):
     assert cells(shown(run, metrics=metrics), "precision@10") == ["precision@10", "0.100", "0", "–", "0.200"]
 
 
-def test_only_findings_of_the_audit_are_told(run):
+def test_only_failed_audit_checks_are_shown(run):
     text = shown(run)
-    assert "Audit warn" in text
+    assert "Leakage audit: warn" in text
     assert "warn missingness: EMPLOYEE_RANGE differs." in text
     assert "time_travel" not in text
 
@@ -68,7 +68,7 @@ def test_a_message_is_text_and_not_markup(run):
         "message": "users [28d] [/] is too good",
     }
     text = shown(run, audit={"status": "fail", "checks": [check]})
-    assert "Audit fail" in text
+    assert "Leakage audit: fail" in text
     assert "fail single_feature: users [28d] [/] is too good" in text
 
 
@@ -77,13 +77,13 @@ def test_the_run_directory_is_the_last_line(run):
 
 
 def test_the_threshold(run):
-    assert "Threshold 0.0213 (top_k, k=50)" in shown(run)
+    assert "Threshold: 0.0213 (top_k, k=50)" in shown(run)
 
 
-def test_what_calibration_mended_is_told(run):
-    mended = {"before": {"ece": 0.0619}, "after": {"ece": 0.0018}}
-    text = shown(run, metrics=run["metrics"] | {"calibration": mended})
-    assert "Calibration error 0.00180, 0.0619 before calibration" in text
+def test_the_effect_of_calibration_is_shown(run):
+    improved = {"before": {"ece": 0.0619}, "after": {"ece": 0.0018}}
+    text = shown(run, metrics=run["metrics"] | {"calibration": improved})
+    assert "Calibration error: 0.00180 (0.0619 before calibration)" in text
     same = {"before": {"ece": 0.001}, "after": {"ece": 0.001}}
     assert "before calibration" not in shown(run, metrics=run["metrics"] | {"calibration": same})
 
@@ -91,10 +91,10 @@ def test_what_calibration_mended_is_told(run):
 def test_a_long_finding_is_indented_under_its_own_name(run):
     check = {"name": "missingness", "status": "warn", "value": 1, "limit": 0, "message": "word " * 60}
     lines = shown(run, audit={"status": "warn", "checks": [check]}).splitlines()
-    told = lines[next(number for number, line in enumerate(lines) if "missingness:" in line) : -1]
-    assert len(told) > 2
-    assert all(len(line) <= 100 for line in told)
-    assert all(line.startswith("       word") for line in told[1:])
+    message = lines[next(number for number, line in enumerate(lines) if "missingness:" in line) : -1]
+    assert len(message) > 2
+    assert all(len(line) <= 100 for line in message)
+    assert all(line.startswith("       word") for line in message[1:])
 
 
 @pytest.mark.parametrize(
@@ -110,5 +110,5 @@ def test_a_long_finding_is_indented_under_its_own_name(run):
         (98765.4, "98,765"),
     ],
 )
-def test_numbers_show_the_digits_that_matter(value, text):
+def test_numbers_have_three_significant_digits(value, text):
     assert number(value) == text
