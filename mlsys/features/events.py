@@ -124,7 +124,7 @@ class Trend(EventBlock):
     def __post_init__(self) -> None:
         if self.recent >= self.before:
             raise ValueError(
-                f"recent={self.recent} must be less than before={self.before}: the recent days are part of the longer window"
+                f"recent={self.recent} must be less than before={self.before}, which includes the recent days"
             )
 
     @property
@@ -181,8 +181,8 @@ class Mix(EventBlock):
         parts = {product: history.sum(f"{self.kind}_{product}", self.days) for product in self.products}
         period = f"last {self.days} days"
         shares = [
-            Feature(f"{self.kind}_{product}_share", part / total.nullif(0), f"{product}: share of {self.kind}, {period}")
-            for product, part in parts.items()
+            Feature(f"{self.kind}_{name}_share", part / total.nullif(0), f"{name}: share of {self.kind}, {period}")
+            for name, part in parts.items()
         ]
         used = sum((part > 0).ifelse(1, 0) for part in parts.values())
         return [*shares, Feature("products_used", used, f"products with any {self.kind}, {period}", "products")]
@@ -209,9 +209,7 @@ class PerUser(EventBlock):
         """Return the block's only column."""
         ratio = history.sum(self.measure, self.days) / history.sum(self.users, self.days).nullif(0)
         return [
-            Feature(
-                f"{self.measure}_per_user", ratio, f"{self.measure} per user, last {self.days} days", self.measure
-            )
+            Feature(f"{self.measure}_per_user", ratio, f"{self.measure} per user, last {self.days} days", self.measure)
         ]
 
 

@@ -38,9 +38,9 @@ class EmployeeRange(EntityBlock):
         if size.type().is_numeric():
             return [Feature("employees", size, "employees", "people")]
         text = size.cast("string").replace(",", "")
-        bounds = [text.re_extract(form, 1).nullif("").cast("float64") for form in (FIRST_NUMBER, LAST_NUMBER)]
+        low, high = (text.re_extract(form, 1).nullif("").cast("float64") for form in (FIRST_NUMBER, LAST_NUMBER))
         return [
-            Feature("employees", (bounds[0] * bounds[1]).sqrt(), "employees: geometric midpoint of the range", "people"),
+            Feature("employees", (low * high).sqrt(), "employees: geometric midpoint of the range", "people"),
             Feature("employee_range", size.cast("string"), "employees: range as given"),
         ]
 
