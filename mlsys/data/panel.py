@@ -149,8 +149,9 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
         raise DataError("The panel has duplicate rows: a block's table must have at most one row per id and as_of_day.")
     if frame.empty:
         raise DataError(
-            f"The panel is empty: no entity exists and is unconverted at any of {counted(len(request.as_ofs), 'as-of')} "
-            f"from {request.as_ofs[0]} to {request.as_ofs[-1]}. Check data.entities, data.outcome.time and data.spine."
+            f"The panel is empty: no entity exists and is unconverted at any as-of from {request.as_ofs[0]} to "
+            f"{request.as_ofs[-1]} ({counted(len(request.as_ofs), 'as-of')}). Check data.entities, data.outcome.time and "
+            "data.spine."
         )
     return Panel(frame, tuple(infos))
 

@@ -228,9 +228,7 @@ def test_the_config_sets_the_folder_and_disables_the_cache(tmp_path):
 
 def test_a_cache_folder_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(
-        DataError, match=r"data\.cache_dir=.*file is a file; set it to a folder, or set data\.cache=false"
-    ):
+    with pytest.raises(DataError, match=r"data\.cache_dir=.*file is a file; set it to a folder, or set data\.cach"):
         get_or_make(config(tmp_path, cache_dir=tmp_path / "file"), {}, Maker())
 
 
