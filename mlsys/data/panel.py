@@ -150,8 +150,8 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
     if frame.empty:
         raise DataError(
             f"The panel is empty: no entity exists and is unconverted at any as-of from {request.as_ofs[0]} to "
-            f"{request.as_ofs[-1]} ({counted(len(request.as_ofs), 'as-of')}). Check data.entities, data.outcome.time and "
-            "data.spine."
+            f"{request.as_ofs[-1]} ({counted(len(request.as_ofs), 'as-of')}). Check data.entities, data.outcome.time "
+            "and data.spine."
         )
     return Panel(frame, tuple(infos))
 

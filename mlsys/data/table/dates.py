@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.data.table.values import Levels, as_levels, spaced
+from mlsys.data.table.values import Levels, as_levels, evenly_spaced
 from mlsys.errors import DataError
 from mlsys.text import counted
 
@@ -110,7 +110,7 @@ def find_format(levels: Levels, *, day_first: bool | None = None) -> DateFormat 
     >>> find_format(as_levels(pd.Series(["small", "large"]))) is None
     True
     """
-    sample = spaced(levels.values, 200)
+    sample = evenly_spaced(levels.values, 200)
     if 2 * sum(bool(_LOOKS_LIKE_ISO.fullmatch(text)) for text in sample) > len(sample):
         return _evaluated(levels, ISO)
     if 2 * sum(bool(_LOOKS_LIKE_DATE.fullmatch(text)) for text in sample) <= len(sample):
@@ -270,8 +270,8 @@ def _require_timestamps(series: pd.Series, timestamps: pd.Series[pd.Timestamp]) 
     invalid = series[timestamps.isna()]
     examples = f", such as {invalid.head(3).tolist()}, the first at row {invalid.index[0]}" if len(invalid) else ""
     raise DataError(
-        f"Time column {series.name!r}: no valid date in {len(invalid):,} of {counted(len(series), 'row')}{examples}. Every"
-        " row needs a date. Fix or remove these rows, use dates such as 2020-01-31, or set data.time to another column."
+        f"Time column {series.name!r}: no valid date in {len(invalid):,} of {counted(len(series), 'row')}{examples}."
+        " Every row needs a date. Fix or remove these rows, use dates such as 2020-01-31, or choose another data.time."
     )
 
 

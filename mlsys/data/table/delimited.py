@@ -85,8 +85,8 @@ def decode(data: bytes, file: Path) -> str:
     controls = sum(ord(char) < 32 and ord(char) not in _TEXT_CONTROLS for char in sample)
     if 200 * controls > len(sample):
         raise DataError(
-            f"{file} is not a text file (it starts with {data[:8]!r}). Export the table as CSV, TSV, JSON lines, Parquet,"
-            " DuckDB or SQLite."
+            f"{file} is not a text file (it starts with {data[:8]!r}). Export the table as CSV, TSV, JSON lines,"
+            " Parquet, DuckDB or SQLite."
         )
     return text
 
@@ -211,8 +211,8 @@ def _first_ragged(rows: list[tuple[int, list[str]]], width: int, delimiter: str,
     line, row = ragged[0]
     return DataError(
         f"{file}, line {line}: {counted(len(row), 'field')}, but the header has {width} ({len(ragged):,} of"
-        f" {counted(len(rows), 'row')} affected): {delimiter.join(row)[:80]!r}. Fix the rows, or quote text that contains"
-        f" {delimiter!r} or a line break with double quotes."
+        f" {counted(len(rows), 'row')} affected): {delimiter.join(row)[:80]!r}. Fix the rows, or quote text that"
+        f" contains {delimiter!r} or a line break with double quotes."
     )
 
 

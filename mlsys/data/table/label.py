@@ -120,8 +120,8 @@ def to_label(series: pd.Series, *, positive: str | int | float | bool | None = N
     if len(classes) < 2:
         shown = ", ".join(map(str, classes)) or "none"
         raise DataError(
-            f"Target {series.name!r} needs at least two classes, but has: {shown}. Set data.target to another column, or"
-            " add rows of another class."
+            f"Target {series.name!r} needs at least two classes, but has: {shown}. Set data.target to another column,"
+            " or add rows of another class."
         )
     chosen = _guess(classes, series.name) if positive is None else _find(classes, positive, series.name)
     if len(classes) > 2:

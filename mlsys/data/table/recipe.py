@@ -22,9 +22,7 @@ _VERSION = 1
 logger = logging.getLogger(__name__)
 
 _Feature: TypeAlias = "NDArray[np.float64] | pd.Series[str]"
-_Converted: TypeAlias = (
-    "tuple[list[_Feature], int]"  # the features, and the number of non-missing cells that could not be parsed
-)
+_Converted: TypeAlias = "tuple[list[_Feature], int]"  # the features, and the number of cells that do not parse
 
 
 @dataclass(frozen=True)
@@ -158,8 +156,8 @@ class TableRecipe:
         """
         if data.get("version") != _VERSION:
             raise DataError(
-                f"The table recipe has version {data.get('version')!r}, but this version of mlsys reads {_VERSION}. Train"
-                " again, or use the version of mlsys that wrote it."
+                f"The table recipe has version {data.get('version')!r}, but this version of mlsys reads {_VERSION}."
+                " Train again, or use the version of mlsys that wrote it."
             )
         try:
             return cls(tuple(_column_from_dict(column) for column in data["columns"]))

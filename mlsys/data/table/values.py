@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# Values that mean "missing" in any column, ignoring case and surrounding whitespace. "unknown", "other" and "missing" are
-# not among them: they are entered deliberately and stay levels (in a numeric column they do not parse anyway).
+# Values that mean "missing" in any column, ignoring case and surrounding whitespace. "unknown", "other" and "missing"
+# are not among them: they are entered deliberately and stay levels (in a numeric column they do not parse anyway).
 MISSING = frozenset(
     {
         "",
@@ -241,7 +241,7 @@ def _match_body(body: str, decimal: str) -> re.Match[str] | None:
 
 
 def evenly_spaced(values: pd.Series[str], size: int) -> list[str]:
-    """Return at most ``size`` evenly spaced values; deterministic."""
+    """Return at most ``size`` evenly evenly_spaced values; deterministic."""
     if len(values) <= size:
         return values.tolist()
     return values.iloc[np.linspace(0, len(values) - 1, size).astype(int)].tolist()
