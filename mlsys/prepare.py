@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from mlsys.components import Components
 from mlsys.config import TrainConfig, inspect, section
 from mlsys.data.config import DataConfig
-from mlsys.data.reader import KeptReader, Reader, open_data
+from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import objective_names
 from mlsys.pipeline.stopping import TREE_METRICS
@@ -98,7 +98,7 @@ def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem]
         if keep is None:
             return open_data(data, parts.blocks, threads=plain.get("threads"))
         key = json.dumps([data.model_dump(mode="json"), plain.get("features"), plain.get("threads")])
-        return keep(key, lambda: KeptReader(open_data(data, parts.blocks, threads=plain.get("threads"))))
+        return keep(key, lambda: CachedReader(open_data(data, parts.blocks, threads=plain.get("threads"))))
     except ConfigError as error:
         problems.extend(error.problems)
     except DataError:

@@ -1,1 +1,1 @@
-"""From raw tables to a panel: sources, contracts, spine, cache, the demo generator and flat tables."""
+"""Builds panels from raw tables: sources, contracts, spine, cache, synthetic demo data and flat tables."""

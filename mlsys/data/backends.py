@@ -1,4 +1,4 @@
-"""Where raw tables lie: a folder of files, a DuckDB or SQLite file, or a database server; each finds them by name."""
+"""Backends for raw tables, looked up by name: a folder of files, a DuckDB or SQLite file, or a database server."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ibis.common.exceptions import IbisError, TableNotFound
 from mlsys.data.config import EventsData, file_of
 from mlsys.data.expression_cache import repair_expression_cache
 from mlsys.errors import DataError, closest
+from mlsys.text import joined
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -30,35 +31,35 @@ READERS = {
     ".jsonl.gz": "read_json",
     ".ndjson": "read_json",
 }
-CONFIGURED = "Name the tables in the data config: data.entities.tables, data.outcome.table, data.events.table."
+TABLE_KEYS = "Set the table names with data.entities.tables, data.outcome.table and data.events.table."
 
 
 class Backend(Protocol):
-    """A place that holds raw tables.
+    """A source of raw tables.
 
     Attributes
     ----------
     connection : ibis backend
-        Where queries on them run.
+        The connection that runs queries on the tables.
     files : list of Path
-        The files that tables were read from so far; none for a server.
+        The files that tables have been read from so far; empty for a server.
     """
 
     connection: BaseBackend
     files: list[Path]
 
     def table(self, name: str) -> ir.Table:
-        """Return a table; DataError where there is none of that name or it cannot be read."""
+        """Return a table; raise DataError if it does not exist or cannot be read."""
         ...
 
 
 def open_backend(data: EventsData, *, threads: int | None = None) -> Backend:
-    """Open the folder, file or server that the data config names.
+    """Open the folder, file or server in the data config.
 
     Raises
     ------
     DataError
-        Where it is not there or cannot be opened.
+        If it does not exist or cannot be opened.
     """
     repair_expression_cache()
     location = _location(data)
@@ -68,35 +69,35 @@ def open_backend(data: EventsData, *, threads: int | None = None) -> Backend:
         siblings = [path.name for path in location.parent.iterdir()] if location.parent.is_dir() else []
         hint = closest(location.name, siblings)
         raise DataError(
-            f"{_named(data)} does not exist (looked in {Path.cwd()})."
+            f"Not found: {_named(data)} (relative to {Path.cwd()})."
             + (f" Closest: {location.parent / hint}." if hint else "")
-            + " Give the folder of the raw tables, or a DuckDB or SQLite file."
+            + " Set it to the folder of the raw tables, or to a DuckDB or SQLite file."
         )
-    # The panel's query joins in an order that is right for any table; DuckDB's reordering goes by sampled guesses, and
-    # a bad guess makes seconds into minutes.
+    # The panel's query already joins in a good order for any table. DuckDB reorders joins by sampled estimates, and a
+    # bad estimate turns seconds into minutes.
     settings: dict[str, Any] = {"disabled_optimizers": "join_order"} | ({"threads": threads} if threads else {})
     if location.is_dir():
         return Folder(location, ibis.duckdb.connect(**settings))
     with location.open("rb") as file:
         magic = file.read(16)
-    # DuckDB reads SQLite only by an extension that it downloads; Python needs nothing.
+    # DuckDB needs to download an extension to read SQLite; Python's standard library does not.
     if magic.startswith(b"SQLite format 3"):
         return SqliteFile(location, ibis.duckdb.connect(**settings))
     if magic[8:12] != b"DUCK":
         raise DataError(
-            f"{_named(data)} is a file, but neither a DuckDB nor an SQLite database. Give such a file or the folder of "
-            "the raw tables. A single flat table is read by data=table data.path=FILE data.target=COLUMN."
+            f"{_named(data)} is a file, but not a DuckDB or SQLite database. Use such a file, or the folder of the raw "
+            "tables. For a single flat table, use data=table data.path=FILE data.target=COLUMN."
         )
     try:
         return Database(ibis.duckdb.connect(location, read_only=True, **settings), [location])
     except duckdb.Error as error:
         raise DataError(
-            f"{_named(data)} cannot be opened: {error}. Close other programs that write to it, or copy it again."
+            f"Cannot open {_named(data)}: {error}. Close other programs that write to it, or copy the file again."
         ) from error
 
 
 class Folder:
-    """Files of one table each, read by DuckDB."""
+    """A folder with one file per table, read by DuckDB."""
 
     def __init__(self, folder: Path, connection: BaseBackend) -> None:
         self.folder = folder
@@ -104,7 +105,7 @@ class Folder:
         self.files: list[Path] = []
 
     def table(self, name: str) -> ir.Table:
-        """Return the table of the file ``name``, with or without its ending."""
+        """Return the table in the file ``name``, given with or without its extension."""
         path = self._path(name)
         self.files.append(path)
         if path.stat().st_size == 0:
@@ -113,32 +114,38 @@ class Folder:
         try:
             if reader == "read_parquet":
                 return self.connection.read_parquet(_literal(path), table_name=_view(name), hive_partitioning=False)
-            # Text is read once, as every query would parse it again. Types are inferred from the whole file: a sample
-            # would decide them by the luck of the order of rows.
-            packing = "gzip" if path.suffix == ".gz" else "auto"  # DuckDB looks for the ending before the first ?
+            # Load text files once, as every query would parse them again. Infer types from the whole file: with a
+            # sample, they would depend on the order of rows.
+            packing = "gzip" if path.suffix == ".gz" else "auto"  # DuckDB looks for the extension before the first "?"
             rows = f"SELECT * FROM {reader}(?, sample_size = -1, hive_partitioning = false, compression = '{packing}')"
             self.connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{_view(name)}" AS {rows}', [_literal(path)])
             return self.connection.table(_view(name))
         except (duckdb.Error, IbisError, UnicodeDecodeError) as error:
             kind = reader.removeprefix("read_").upper()
-            raise DataError(f"{path} cannot be read as {kind}: {error}\nWas it cut off? Export it again.") from error
+            raise DataError(
+                f"Cannot read {path} as {kind}: {error}\nIf the file is truncated, export it again."
+            ) from error
 
     def _path(self, name: str) -> Path:
         names = sorted(path.name for path in self.folder.iterdir() if path.is_file())
-        found = [name] if name in names else [name + suffix for suffix in READERS if name + suffix in names]
-        if len(found) == 1:
-            return self.folder / found[0]
-        what = f"has {', '.join(found)}: which one?" if found else "has no such table."
+        matches = [name] if name in names else [name + suffix for suffix in READERS if name + suffix in names]
+        if len(matches) == 1:
+            return self.folder / matches[0]
+        if matches:
+            raise DataError(
+                f"Table {name!r} is ambiguous: {self.folder} has {joined(matches)}. Add the file extension to the "
+                f"name. {TABLE_KEYS}"
+            )
         hint = closest(name, [file.split(".")[0] for file in names])
         raise DataError(
-            f"Table {name!r}: the folder {self.folder} {what}"
-            + (f" Closest: {hint!r}." if hint and not found else "")
-            + f" It may be a file ending in {', '.join(READERS)}. {CONFIGURED}"
+            f"Table {name!r} not found in folder {self.folder}."
+            + (f" Closest: {hint!r}." if hint else "")
+            + f" Expected a file with the extension {joined(list(READERS), 'or')}. {TABLE_KEYS}"
         )
 
 
 class Database:
-    """A DuckDB file or a database server; queries run there."""
+    """A DuckDB file or a database server, where queries run."""
 
     def __init__(self, connection: BaseBackend, files: list[Path]) -> None:
         self.connection = connection
@@ -154,16 +161,16 @@ class Database:
 
     def _names(self, schema: str) -> list[str]:
         if self.connection.name != "duckdb":
-            with contextlib.suppress(Exception):  # every backend has its own errors; it is only for the message
+            with contextlib.suppress(Exception):  # each backend has its own errors, and this only adds to a message
                 return [str(name) for name in self.connection.list_tables(database=schema or None)]
             return []
-        # Ibis 12 lists tables by a method that DuckDB 2 has no more.
+        # Ibis 12 lists tables with a method that DuckDB 2 has removed.
         query = "SELECT table_name FROM information_schema.tables WHERE table_schema = ?"
         return [name for (name,) in self.connection.con.execute(query, [schema or "main"]).fetchall()]
 
 
 class SqliteFile:
-    """An SQLite file, read into DuckDB."""
+    """An SQLite file, loaded into DuckDB."""
 
     def __init__(self, file: Path, connection: BaseBackend) -> None:
         self.file = file
@@ -172,7 +179,7 @@ class SqliteFile:
 
     def table(self, name: str) -> ir.Table:
         """Return a copy of the table."""
-        # Not create_table(obj=memtable): with DuckDB 2, Ibis 12 then drops a view without a name and fails.
+        # Not create_table(obj=memtable): with DuckDB 2, Ibis 12 then tries to drop an unnamed view and fails.
         self.connection.con.register(_view(name), self._read(name))
         return self.connection.table(_view(name))
 
@@ -181,20 +188,20 @@ class SqliteFile:
         try:
             with contextlib.closing(sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
                 kinds = "type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
-                names = [one for (one,) in connection.execute(f"SELECT name FROM sqlite_master WHERE {kinds}")]
+                names = [found for (found,) in connection.execute(f"SELECT name FROM sqlite_master WHERE {kinds}")]
                 if name not in names:
                     raise _no_table(name, names)
                 cursor = connection.execute(f"SELECT * FROM {quoted}")
                 columns = [column[0] for column in cursor.description]
                 rows = cursor.fetchall()
         except sqlite3.Error as error:
-            raise DataError(f"{self.file} cannot be read as an SQLite file: {error}. Copy it again.") from error
+            raise DataError(f"Cannot read {self.file} as an SQLite file: {error}. Copy the file again.") from error
         values = zip(*rows, strict=True) if rows else [() for _ in columns]
         return pa.table(dict(zip(columns, map(_array, values), strict=True)))
 
 
 def _literal(path: Path) -> str:
-    """Return the path as DuckDB's readers take it: they read ``[``, ``*`` and ``?`` as patterns, and ``~`` as home."""
+    """Return the path escaped for DuckDB's readers, which expand ``[``, ``*``, ``?`` and ``~``."""
     return re.sub(r"[\[*?]", r"[\g<0>]", str(path.absolute()))
 
 
@@ -202,12 +209,12 @@ def _array(values: Sequence[Any]) -> pa.Array:
     if any(value is not None for value in values):
         with contextlib.suppress(pa.ArrowInvalid, pa.ArrowTypeError):
             return pa.array(values)
-    # A column of nothing, or of several types, which SQLite allows.
+    # An empty column, or one with several types, which SQLite allows.
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _location(data: EventsData) -> Path | None:
-    """Return the folder or file, be it named by a path or by a URL; None for a server."""
+    """Return the folder or file, given by path or URL; None for a server."""
     if data.dir is not None:
         return Path(data.dir)
     path = file_of(str(data.url))
@@ -224,7 +231,7 @@ def _connect(url: str) -> BaseBackend:
     except Exception as error:
         scheme = url.partition("://")[0]
         raise DataError(
-            f"data.url: cannot connect to the {scheme!r} backend: {error}\n"
+            f"Cannot connect to the {scheme!r} backend (data.url): {error}\n"
             "Expected an Ibis URL such as duckdb://file.duckdb, sqlite://file.db, "
             "postgres://user:password@host:5432/database or pyspark://; servers need their extra "
             "(pip install 'mlsys[postgres]' or 'mlsys[spark]')."
@@ -234,12 +241,12 @@ def _connect(url: str) -> BaseBackend:
 def _no_table(name: str, names: Sequence[str]) -> DataError:
     hint = closest(name.rpartition(".")[2], names)
     return DataError(
-        f"Table {name!r} is not in the database; it has: {', '.join(sorted(names)) or 'no tables'}."
+        f"Table {name!r} not found in the database, which has: {', '.join(sorted(names)) or 'no tables'}."
         + (f" Closest: {hint!r}." if hint else "")
-        + f" {CONFIGURED}"
+        + f" {TABLE_KEYS}"
     )
 
 
 def _view(name: str) -> str:
-    """Return a name of letters, digits and _ for a view; different for different tables."""
+    """Return a unique view name for a table, of letters, digits and underscores only."""
     return "raw_" + "".join(char if char.isalnum() else f"_{ord(char)}_" for char in name)

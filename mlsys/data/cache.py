@@ -1,4 +1,4 @@
-"""Keeps panels on disk under a hash of everything that decides them."""
+"""Caches panels on disk under a hash of everything that determines them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 META = b"mlsys"
 COMPRESSION = "zstd"
 
-Kept = tuple[pa.Table, dict[str, Any]]
+CacheEntry = tuple[pa.Table, dict[str, Any]]
 
 
 def default_folder() -> Path:
@@ -32,23 +32,23 @@ def default_folder() -> Path:
 
 
 def code_version() -> str:
-    """Hash the code that decides a panel's values: the rooms ``data`` and ``features``, and their libraries."""
+    """Hash the code that determines a panel's values: the packages ``data`` and ``features``, and their libraries."""
     from importlib.metadata import version
 
-    rooms = [Path(__file__).parent, Path(__file__).parents[1] / "features"]
+    packages = [Path(__file__).parent, Path(__file__).parents[1] / "features"]
     digest = hashlib.sha256(f"{version('duckdb')} {version('ibis-framework')} {version('pandas')}".encode())
-    for file in sorted(path for room in rooms for path in room.rglob("*.py")):
+    for file in sorted(path for package in packages for path in package.rglob("*.py")):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 
 
 def hash_files(files: Iterable[Path]) -> str:
-    """Hash the names and contents of files.
+    """Hash files by name and content.
 
     Returns
     -------
     str
-        Hexadecimal SHA-256.
+        SHA-256, hexadecimal.
     """
     digest = hashlib.sha256()
     for path in files:
@@ -57,75 +57,75 @@ def hash_files(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def key_of(**parts: object) -> str:
-    """Hash whatever decides a panel.
+def cache_key(**parts: object) -> str:
+    """Hash the parts that determine a panel.
 
     Examples
     --------
-    >>> key_of(config={"a": 1}, data="x") == key_of(data="x", config={"a": 1})
+    >>> cache_key(config={"a": 1}, data="x") == cache_key(data="x", config={"a": 1})
     True
     """
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 class TableCache:
-    """A folder of Parquet files, one per key, each with a JSON note; safe with several processes, and bounded in size.
+    """A folder of Parquet files, one per key, each with JSON metadata; bounded in size and safe across processes.
 
     Parameters
     ----------
     folder : Path
-        Where the files are.
+        Where the files are stored.
     max_bytes : int
-        The least recently used files are removed beyond this.
+        Size limit; the least recently used files are removed first.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
 
-    def get_or_make(self, key: str, make: Callable[[], Kept]) -> Kept:
-        """Return what is kept under ``key``, else make and keep it.
+    def get_or_make(self, key: str, make: Callable[[], CacheEntry]) -> CacheEntry:
+        """Return the entry for ``key``; make and store it if there is none.
 
-        A second process that asks for the same key waits for the first instead of making it too. What cannot be kept (a
-        full disk) is returned all the same, with a warning.
+        A second process that requests the same key waits for the first instead of making the entry too. If the entry
+        cannot be stored (a full disk, say), it is still returned, with a warning.
         """
         with contextlib.ExitStack() as stack:
             if not self._lock(key, stack):
                 return make()
-            kept = self._read(key)
-            if kept is None:
-                kept = make()
-                self._write(key, *kept)
-        return kept
+            entry = self._read(key)
+            if entry is None:
+                entry = make()
+                self._write(key, *entry)
+        return entry
 
     def _lock(self, key: str, stack: contextlib.ExitStack) -> bool:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(self.folder / f"{key}.lock"))
-        except (OSError, NotImplementedError) as error:  # the latter where a file system knows no locks
-            logger.warning("panel cache: %s cannot be used (%s). data.cache=false says so for good", self.folder, error)
+        except (OSError, NotImplementedError) as error:  # NotImplementedError: the file system has no locks
+            logger.warning("panel cache: cannot use %s (%s); data.cache=false disables it", self.folder, error)
             return False
         return True
 
-    def _read(self, key: str) -> Kept | None:
+    def _read(self, key: str) -> CacheEntry | None:
         path = self._path(key)
         if not path.exists():
             return None
         try:
             table = pq.read_table(path, page_checksum_verification=True)
-            note = json.loads(table.schema.metadata[META])
+            metadata = json.loads(table.schema.metadata[META])
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            logger.warning("panel cache: %s is damaged (%s); it is made anew", path, error)
+            logger.warning("panel cache: %s is corrupt (%s); rebuilding it", path, error)
             return None
-        with contextlib.suppress(OSError):  # a read-only folder still serves
+        with contextlib.suppress(OSError):  # a read-only folder can still be read
             os.utime(path)
-        logger.info("panel from the cache: %s", path)
-        return table, note
+        logger.info("panel loaded from the cache: %s", path)
+        return table, metadata
 
-    def _write(self, key: str, table: pa.Table, note: dict[str, Any]) -> None:
+    def _write(self, key: str, table: pa.Table, metadata: dict[str, Any]) -> None:
         partial = self.folder / f"{key}.{os.getpid()}.partial"
-        metadata = {**(table.schema.metadata or {}), META: json.dumps(note).encode()}
-        table = table.replace_schema_metadata(metadata)
+        encoded = json.dumps(metadata).encode()
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), META: encoded})
         try:
             try:
                 pq.write_table(table, partial, compression=COMPRESSION, write_page_checksum=True)
@@ -134,7 +134,7 @@ class TableCache:
                 partial.unlink(missing_ok=True)
             self._evict(keep=self._path(key))
         except OSError as error:
-            logger.warning("panel cache: cannot keep the panel in %s (%s); going on without", self.folder, error)
+            logger.warning("panel cache: cannot store the panel in %s (%s); continuing without", self.folder, error)
 
     def _evict(self, keep: Path) -> None:
         total = 0
@@ -145,37 +145,37 @@ class TableCache:
                 path.with_suffix(".lock").unlink(missing_ok=True)
 
     def _files(self) -> Iterator[tuple[Path, float, int]]:
-        for pattern in ("*.parquet", "*.partial"):  # the latter are left by killed processes
+        for pattern in ("*.parquet", "*.partial"):  # killed processes leave *.partial
             for path in self.folder.glob(pattern):
                 with contextlib.suppress(FileNotFoundError):  # another process has just removed it
-                    state = path.stat()
-                    yield path, state.st_mtime, state.st_size
+                    status = path.stat()
+                    yield path, status.st_mtime, status.st_size
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.parquet"
 
 
-def get_or_make(data: CachedData, parts: Mapping[str, object], make: Callable[[], Kept]) -> Kept:
-    """Return a table and its note from the cache that the data config describes, else make (and keep) them.
+def get_or_make(data: CachedData, parts: Mapping[str, object], make: Callable[[], CacheEntry]) -> CacheEntry:
+    """Return a table and its metadata from the configured cache; make and store them if absent.
 
     Parameters
     ----------
     data : CachedData
-        The data config; with ``cache=false`` nothing is read or kept.
+        The data config; with ``cache=false`` nothing is read or stored.
     parts : mapping of str to object
-        Whatever decides the table, besides the code.
+        Everything that determines the table, besides the code.
     make : callable
-        Returns the table and a note that JSON can hold.
+        Returns the table and JSON-serializable metadata.
 
     Raises
     ------
     DataError
-        Where ``data.cache_dir`` is a file.
+        If ``data.cache_dir`` is a file.
     """
     if not data.cache:
         return make()
     root = data.cache_dir or default_folder()
     if root.is_file():
-        raise DataError(f"data.cache_dir={root} is a file; give a folder, or set data.cache=false.")
-    key = key_of(**parts, code=code_version())
+        raise DataError(f"data.cache_dir={root} is a file; set it to a folder, or set data.cache=false.")
+    key = cache_key(**parts, code=code_version())
     return TableCache(root / "panels", int(data.cache_gb * 1e9)).get_or_make(key, make)

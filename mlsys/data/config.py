@@ -1,4 +1,4 @@
-"""The data group of the config: where raw tables are and what their columns mean."""
+"""The data group of the config: the location of the raw tables and the meaning of their columns."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from pydantic import (
 Action = Literal["error", "drop", "warn"]
 
 
-# Names that canonical entities and events have beside attributes and measures.
+# Column names of canonical entities and events, besides attributes and measures.
 ENTITY_COLUMNS = frozenset({"id", "created_day", "outcome_day", "value", "source", "copy"})
 EVENT_COLUMNS = frozenset({"id", "known_day", "until_day", "as_of_day"})
 
 
-# URLs of these may name a local file; one without a scheme is a path.
+# URLs with these schemes can refer to a local file; a URL without a scheme is a path.
 FILE_SCHEMES = frozenset({"duckdb", "sqlite", "file", ""})
 
 
 class Section(BaseModel):
-    """A part of the config: every key is known and nothing is changed after the check."""
+    """A section of the config: unknown keys are rejected, and values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def measure_names(measures: Mapping[str, Collection[str]]) -> tuple[str, ...]:
-    """Return each ``kind_product``, then each kind, which stands for the total over its products.
+    """Return each ``kind_product``, then each kind, which is the total over its products.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def measure_names(measures: Mapping[str, Collection[str]]) -> tuple[str, ...]:
 
 
 def file_of(url: str) -> str | None:
-    """Return the path of the local file that a URL names; None for a server.
+    """Return the path of the local file that a URL refers to; None for a server.
 
     Examples
     --------
@@ -59,12 +59,12 @@ def file_of(url: str) -> str | None:
     """
     scheme, _, rest = url.rpartition("://")
     path = rest.partition("?")[0]
-    is_file = scheme in FILE_SCHEMES and path and not path.startswith(("md:", "motherduck:"))  # DuckDB's own servers
+    is_file = scheme in FILE_SCHEMES and path and not path.startswith(("md:", "motherduck:"))  # DuckDB's hosted service
     return path if is_file else None
 
 
 def absolute_url(url: str) -> str:
-    """Return the URL as it can be opened from any folder: the path of a local file becomes absolute.
+    """Return the URL with an absolute path if it refers to a local file, so that it works from any folder.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def absolute_url(url: str) -> str:
 
 
 class EntitiesConfig(Section):
-    """Who is scored."""
+    """The entities to score."""
 
     tables: Annotated[list[str], Field(min_length=1)]
     id: str
@@ -91,12 +91,12 @@ class EntitiesConfig(Section):
     def _free_names(cls, attributes: dict[str, str]) -> dict[str, str]:
         taken = sorted(name for name in attributes if name.casefold() in ENTITY_COLUMNS)
         if taken:
-            raise ValueError(f"an attribute cannot be called {', '.join(taken)}: give it another name before the colon")
+            raise ValueError(f"reserved attribute name: {', '.join(taken)}; rename the key before the colon")
         return attributes
 
 
 class OutcomeConfig(Section):
-    """What is predicted: when it happened and what it was worth (currency a month)."""
+    """The outcome to predict: when it happened and its value (currency per month)."""
 
     table: str
     id: str
@@ -105,14 +105,14 @@ class OutcomeConfig(Section):
 
 
 class ActivityConfig(Section):
-    """The ranking that any model has to beat: the largest value of one measure in the latest days."""
+    """The baseline ranking: the largest value of one measure in the last ``days`` days."""
 
     measure: str
     days: PositiveInt = 28
 
 
 class EventsConfig(Section):
-    """What entities did; a row is visible from its time plus ``available_after_days`` on."""
+    """The events of entities; a row is visible from its time plus ``available_after_days`` on."""
 
     table: str
     id: str
@@ -127,14 +127,14 @@ class EventsConfig(Section):
         names = [name.casefold() for name in measure_names(measures)]
         taken = sorted({name for name in names if names.count(name) > 1 or name in EVENT_COLUMNS})
         if taken:
-            raise ValueError(f"the name {', '.join(taken)} would stand for two columns: rename the kind or the product")
+            raise ValueError(f"duplicate or reserved measure name: {', '.join(taken)}; rename the kind or the product")
         return measures
 
 
 class SpineConfig(Section):
-    """The as-ofs: the given dates, and every ``every_days`` before the first of them, back to ``start``.
+    """The as-ofs: the given dates, plus every ``every_days`` before the first of them, back to ``start``.
 
-    Without dates the as-ofs run back from the last one whose label window lies within the data.
+    Without dates, the as-ofs run back from the last one whose label window lies within the data.
     """
 
     dates: list[date] = []
@@ -143,7 +143,7 @@ class SpineConfig(Section):
 
 
 class RulesConfig(Section):
-    """What to do with rows that break a rule: stop (error), leave them out (drop) or keep and say so (warn)."""
+    """The action for rows that break each rule: error (stop), drop (exclude the rows) or warn (keep the rows)."""
 
     missing_columns: Literal["error"] = "error"
     wrong_types: Action = "error"
@@ -157,14 +157,14 @@ class RulesConfig(Section):
 
 
 class DemoConfig(Section):
-    """How much look-alike data to generate."""
+    """The size and seed of the synthetic data."""
 
     events: PositiveInt = 12_000
     seed: NonNegativeInt = 0
 
 
 class CachedData(Section):
-    """What every kind of data has."""
+    """Settings common to all kinds of data: a name and the panel cache."""
 
     name: str
     cache: bool = True
@@ -173,7 +173,7 @@ class CachedData(Section):
 
 
 class EventsData(CachedData):
-    """Entities, their events and their outcomes, each in raw tables."""
+    """Raw tables of entities, their events and their outcomes."""
 
     kind: Literal["events"]
     dir: str | None = None
@@ -189,14 +189,14 @@ class EventsData(CachedData):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        given = [name for name in ("dir", "url", "demo") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of dir, url and demo says where the tables are, got {given or 'none'}")
+        sources = [name for name in ("dir", "url", "demo") if getattr(self, name) is not None]
+        if len(sources) != 1:
+            raise ValueError(f"set exactly one of dir, url and demo; got {', '.join(sources) or 'none'}")
         return self
 
     @property
     def measure_names(self) -> tuple[str, ...]:
-        """Names of the measures that blocks can use: each ``kind_product`` and each kind's total."""
+        """Names of the measures available to blocks: each ``kind_product`` and each kind's total."""
         return measure_names(self.events.measures)
 
 
@@ -215,7 +215,7 @@ class TableData(CachedData):
 
     @property
     def roles(self) -> dict[str, str]:
-        """Columns that are no features, by what they are."""
+        """Columns with a role, which are not features, by role."""
         roles = {"target": self.target, "id": self.id, "time": self.time, "group": self.group, "value": self.value}
         return {role: column for role, column in roles.items() if column}
 

@@ -1,8 +1,8 @@
-"""Checks raw tables against their contracts: says what is wrong, leaves out what the config wants left out.
+"""Checks raw tables against their contracts, reports violations and drops rows as configured.
 
 Each raw table has a pandera schema (:mod:`mlsys.data.schemas`) whose checks are the rules of :mod:`mlsys.data.rules`.
-Pandera's own ``validate`` runs a query for each check and brings whole columns into memory; here its lazy checks are
-counted together in one query for each table, and examples are fetched only of rules that are broken.
+Pandera's own ``validate`` runs one query per check and loads whole columns into memory. Here, one query per table
+counts the violations of all checks, and examples are fetched only for violated rules.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ from mlsys.data.rules import Role, Rule, RuleBook, make_rule_book, typed_table
 from mlsys.data.schemas import Contract, make_contracts
 from mlsys.data.sources import RawTables
 from mlsys.errors import ContractError, DataError, Problem, closest
+from mlsys.text import counted, joined
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 EXAMPLES = 3
-LONGEST = 40  # characters of a shown value
+MAX_LENGTH = 40  # characters shown of a value
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Rows of a table that break a rule.
+    """Rows of a table that violate a rule.
 
     Attributes
     ----------
     table : str
         Name of the table, or of several checked together.
     rule : str
-        As in ``data.rules``.
+        The rule's name in ``data.rules``.
     action : {"error", "drop", "warn"}
-        What was done.
+        The action taken.
     count : int
-        Rows.
+        Number of rows.
     message : str
-        One sentence for people: how many rows of what, examples, and what happens to them.
+        A sentence that describes the rows, gives examples and states what happens to them.
     """
 
     table: str
@@ -55,20 +56,20 @@ class Finding:
     message: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields, ready for JSON."""
+        """Return the fields as JSON-serializable values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class Checked:
-    """Raw tables that kept their contracts, or have been brought to do so.
+class CheckedTables:
+    """Raw tables that satisfy their contracts, after dropping rows as configured.
 
     Attributes
     ----------
     tables : RawTables
-        Without the rows that break a ``drop`` rule; ids, times, measures and values have types that can be cast.
+        The tables without rows that violate a ``drop`` rule; ids, times, measures and values are parsed.
     findings : tuple of Finding
-        What was wrong, by table and rule.
+        The violations, by table and rule.
     """
 
     tables: RawTables
@@ -76,31 +77,31 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class _Breach:
+class _ViolatedRule:
     contract: Contract
     rule: Rule
     count: int
     rows: str  # such as "3 rows without an id (…)"
 
 
-def check_tables(data: EventsData, raw: RawTables, *, today: date | None = None) -> Checked:
+def check_tables(data: EventsData, raw: RawTables, *, today: date | None = None) -> CheckedTables:
     r"""Check raw tables against all rules at once.
 
     Parameters
     ----------
     data : EventsData
-        What tables and columns mean, and the action for each rule.
+        The meaning of tables and columns, and the action for each rule.
     raw : RawTables
         As opened by :func:`mlsys.data.sources.open_tables`.
     today : date, optional
-        The last possible day where ``data.end`` is not given; today in UTC without.
+        The latest valid day if ``data.end`` is not set; today in UTC by default.
 
     Raises
     ------
     ContractError
-        Listing every missing column and every broken rule whose action is ``error``.
+        If columns are missing or rules with the action ``error`` are violated; all of them are listed.
     DataError
-        Where a table is empty, or has no rows left.
+        If a table is empty or has no rows left.
 
     Examples
     --------
@@ -117,23 +118,25 @@ def check_tables(data: EventsData, raw: RawTables, *, today: date | None = None)
     ...                "activity": {"measure": "visits"}}})
     >>> checked = check_tables(data, open_tables(data))
     >>> [finding.message for finding in checked.findings]
-    ['visits: 1 row whose id is in no entity table (id 7): left out.']
+    ['visits: 1 row whose id is in no entity table (id 7): dropped.']
     >>> checked.tables.events.count().to_pyarrow().as_py()
     1
     """
     book = make_rule_book(data, raw, today)
     contracts = make_contracts(book, raw)
     missing = [problem for contract in contracts for problem in _missing_columns(contract, data)]
-    counted = [(contract, *_count(contract)) for contract in contracts]
-    breaches = [breach for _, _, found in counted for breach in found]
-    findings = tuple(_finding(breach) for breach in breaches)
-    wrong = [(breach, finding) for breach, finding in zip(breaches, findings, strict=True) if finding.action == "error"]
-    if missing or wrong:
-        raise _contract_error(missing, wrong)
-    _require_rows(data, {contract.name: count for contract, count, _ in reversed(counted)})  # raw tables come first
-    for contract, count, found in counted:
-        _require_rows_left(contract, count, [breach for breach in found if breach.rule.removes])
-    return Checked(_mended(book, raw, [breach for breach in breaches if breach.rule.removes]), findings)
+    counts = [(contract, *_count(contract)) for contract in contracts]
+    violated = [violation for _, _, own in counts for violation in own]
+    findings = tuple(_finding(violation) for violation in violated)
+    pairs = zip(violated, findings, strict=True)
+    errors = [(violation, finding) for violation, finding in pairs if finding.action == "error"]
+    if missing or errors:
+        raise _contract_error(missing, errors)
+    _require_rows(data, {contract.name: count for contract, count, _ in reversed(counts)})  # raw tables come first
+    for contract, count, own in counts:
+        _require_rows_left(contract, count, [violation for violation in own if violation.rule.removes])
+    removing = [violation for violation in violated if violation.rule.removes]
+    return CheckedTables(_clean_tables(book, raw, removing), findings)
 
 
 def _missing_columns(contract: Contract, data: EventsData) -> list[Problem]:
@@ -143,123 +146,131 @@ def _missing_columns(contract: Contract, data: EventsData) -> list[Problem]:
         with config_context(validation_enabled=True, validation_depth="SCHEMA_ONLY", use_narwhals_backend=False):
             contract.schema.validate(contract.table, lazy=True)  # reads no rows
     except SchemaErrors as errors:
-        absent = {
+        missing = {
             str(error.failure_cases)
             for error in errors.schema_errors
             if error.reason_code is SchemaErrorReason.COLUMN_NOT_IN_DATAFRAME
         }
-        uses = [use for use in column_uses(data) if use.table == contract.name and use.column in absent]
+        uses = [use for use in column_uses(data) if use.table == contract.name and use.column in missing]
         return [Problem(f"data.{use.meaning}", use.column, allowed, closest(use.column, columns)) for use in uses]
     return []
 
 
-def _count(contract: Contract) -> tuple[int, list[_Breach]]:
-    """Return the number of rows, and the broken rules."""
+def _count(contract: Contract) -> tuple[int, list[_ViolatedRule]]:
+    """Return the number of rows and the violated rules."""
     table = contract.table
-    broken = {f"rule_{number}": ~check(table).check_output for number, check in enumerate(contract.schema.checks)}
-    rows = table.select(one=1, **broken)  # first as columns: an aggregate cannot hold a window function
-    sums = {name: rows[name].cast("int32").sum() for name in broken}
+    flags = {f"rule_{number}": ~check(table).check_output for number, check in enumerate(contract.schema.checks)}
+    rows = table.select(one=1, **flags)  # as columns first: an aggregate cannot contain a window function
+    sums = {name: rows[name].cast("int32").sum() for name in flags}
     result = rows.aggregate(all_rows=rows.count(), **sums).to_pyarrow().to_pylist()[0]
-    counts = [int(result[name] or 0) for name in broken]
-    found = [(rule, count) for rule, count in zip(contract.rules, counts, strict=True) if count]
-    breaches = [_Breach(contract, rule, count, _rows(contract, rule, count)) for rule, count in found]
-    return int(result["all_rows"]), breaches
+    counts = [int(result[name] or 0) for name in flags]
+    violated = [(rule, count) for rule, count in zip(contract.rules, counts, strict=True) if count]
+    return int(result["all_rows"]), [
+        _ViolatedRule(contract, rule, count, _rows(contract, rule, count)) for rule, count in violated
+    ]
 
 
-def _finding(breach: _Breach) -> Finding:
-    rule, name = breach.rule, breach.contract.name
-    what = "stopped" if rule.action == "error" else rule.consequence
-    return Finding(name, rule.name, rule.action, breach.count, f"{name}: {breach.rows}: {what}.")
+def _finding(violation: _ViolatedRule) -> Finding:
+    rule, name = violation.rule, violation.contract.name
+    consequence = "not allowed" if rule.action == "error" else rule.consequence
+    return Finding(name, rule.name, rule.action, violation.count, f"{name}: {violation.rows}: {consequence}.")
 
 
 def _rows(contract: Contract, rule: Rule, count: int) -> str:
     examples = "; ".join(_examples(contract, rule))
-    return (
-        f"{count:,} {'row' if count == 1 else 'rows'} {rule.rows} ({'such as ' if count > EXAMPLES else ''}{examples})"
-    )
+    return f"{counted(count, 'row')} {rule.rows} ({'such as ' if count > EXAMPLES else ''}{examples})"
 
 
 def _examples(contract: Contract, rule: Rule) -> list[str]:
-    """Describe the first rows by id; values travel as text, as Python has no date after the year 9999."""
+    """Describe the first violating rows by id; values are fetched as text, as Python has no dates after year 9999."""
     table = contract.table
-    shown = list(dict.fromkeys(column for part in rule.parts for column in part.columns))
+    shown = list(dict.fromkeys(column for violation in rule.violations for column in violation.columns))
     columns = {f"value_{number}": table[column].cast("string") for number, column in enumerate(shown)}
     key = table[contract.id] if contract.id in table.columns else ibis.null("string")
-    parts = {f"part_{number}": part.breaks(table).fill_null(False) for number, part in enumerate(rule.parts)}
-    rows = table.select(key=key, label=key.cast("string"), **columns, **parts)
-    rows = rows.filter(ibis.or_(*(rows[name] for name in parts)))
+    flags = {
+        f"violation_{number}": violation.breaks(table).fill_null(False)
+        for number, violation in enumerate(rule.violations)
+    }
+    rows = table.select(key=key, label=key.cast("string"), **columns, **flags)
+    rows = rows.filter(ibis.or_(*(rows[name] for name in flags)))
     rows = rows.order_by("key", *columns).limit(EXAMPLES).drop("key")
     return [_described(row, contract, rule, shown) for row in rows.to_pyarrow().to_pylist()]
 
 
 def _described(row: Mapping[str, Any], contract: Contract, rule: Rule, shown: Sequence[str]) -> str:
-    texts = {column for column in contract.table.columns if contract.table[column].type().is_string()}
-    broken = {column for number, part in enumerate(rule.parts) if row[f"part_{number}"] for column in part.columns}
+    text_columns = {column for column in contract.table.columns if contract.table[column].type().is_string()}
+    broken = {
+        column
+        for number, violation in enumerate(rule.violations)
+        if row[f"violation_{number}"]
+        for column in violation.columns
+    }
     cells = [
-        f"{column}={_shown(row[f'value_{number}'], column in texts)}"
+        f"{column}={_shown(row[f'value_{number}'], column in text_columns)}"
         for number, column in enumerate(shown)
         if column in broken - {contract.id}
     ]
-    label = "no id" if row["label"] is None else f"id {_shown(row['label'], contract.id in texts)}"
+    label = "no id" if row["label"] is None else f"id {_shown(row['label'], contract.id in text_columns)}"
     return f"{label}: {', '.join(cells)}" if cells else label
 
 
 def _shown(value: str | None, is_text: bool) -> str:
     if value is None:
-        return "nothing"
-    short = value if len(value) <= LONGEST else value[: LONGEST - 1] + "…"
+        return "null"
+    short = value if len(value) <= MAX_LENGTH else value[: MAX_LENGTH - 1] + "…"
     return repr(short) if is_text else short
 
 
-def _contract_error(missing: Sequence[Problem], wrong: Sequence[tuple[_Breach, Finding]]) -> ContractError:
-    broken = [
-        Problem(f"data.rules.{finding.rule} ({finding.table})", breach.rows, breach.rule.allowed)
-        for breach, finding in wrong
+def _contract_error(missing: Sequence[Problem], errors: Sequence[tuple[_ViolatedRule, Finding]]) -> ContractError:
+    problems = [
+        Problem(f"data.rules.{finding.rule} ({finding.table})", violation.rows, violation.rule.allowed)
+        for violation, finding in errors
     ]
-    rules = list(dict.fromkeys(finding.rule for _, finding in wrong))
-    advice = ["Name the columns in the data config as the tables spell them."] if missing else []
+    rules = list(dict.fromkeys(finding.rule for _, finding in errors))
+    advice = ["In the data config, spell the columns as the tables do."] if missing else []
     if rules:
-        named = " and ".join(f"data.rules.{rule}" for rule in rules)
-        advice.append(f"Mend the tables, or set {named} to drop (leave such rows out) or warn (keep them).")
-    return ContractError("The raw tables", [*missing, *broken], " ".join(advice))
+        keys = joined([f"data.rules.{rule}" for rule in rules])
+        advice.append(f"Fix the tables, or set {keys} to drop (exclude such rows) or warn (keep them).")
+    return ContractError("The raw tables", [*missing, *problems], " ".join(advice))
 
 
 def _require_rows(data: EventsData, rows: Mapping[str, int]) -> None:
-    needed = {"data.entities.tables": data.entities.tables, "data.events.table": [data.events.table]}
-    for key, tables in needed.items():
+    required = {"data.entities.tables": data.entities.tables, "data.events.table": [data.events.table]}
+    for key, tables in required.items():
         if not any(rows[table] for table in tables):
-            raise DataError(f"No rows in {', '.join(tables)}: fill the table, or name another in {key}.")
+            raise DataError(f"No rows in {', '.join(tables)}. Add rows, or choose another table with {key}.")
 
 
-def _require_rows_left(contract: Contract, rows: int, breaches: Sequence[_Breach]) -> None:
-    for role in dict.fromkeys(breach.rule.role for breach in breaches):
-        own = [breach for breach in breaches if breach.rule.role == role]
-        if sum(breach.count for breach in own) < rows:
+def _require_rows_left(contract: Contract, rows: int, violated: Sequence[_ViolatedRule]) -> None:
+    for role in dict.fromkeys(violation.rule.role for violation in violated):
+        own = [violation for violation in violated if violation.rule.role == role]
+        if sum(violation.count for violation in own) < rows:
             continue
         if _without(contract.table, own).count().to_pyarrow().as_py() == 0:
-            rules = " and ".join(f"data.rules.{breach.rule.name}" for breach in own)
-            found = "; ".join(breach.rows for breach in own)
+            keys = joined([f"data.rules.{violation.rule.name}" for violation in own])
+            dropped = "; ".join(violation.rows for violation in own)
             raise DataError(
-                f"No rows are left in table {contract.name} as {role} after {rules}: of {rows:,}, {found}. "
-                f"Mend the table, check what data.{role} says about its columns, or set {rules} to warn."
+                f"No rows left in table {contract.name} (used as {role}) after applying {keys}. Of "
+                f"{counted(rows, 'row')}: {dropped}. Fix the table, check its columns "
+                f"under data.{role}, or set {keys} to warn."
             )
 
 
-def _without(table: ir.Table, breaches: Sequence[_Breach]) -> ir.Table:
-    return table.filter(~ibis.or_(*(breach.rule.breaks(table) for breach in breaches))) if breaches else table
+def _without(table: ir.Table, violated: Sequence[_ViolatedRule]) -> ir.Table:
+    return table.filter(~ibis.or_(*(violation.rule.breaks(table) for violation in violated))) if violated else table
 
 
-def _mended(book: RuleBook, raw: RawTables, breaches: Sequence[_Breach]) -> RawTables:
+def _clean_tables(book: RuleBook, raw: RawTables, violated: Sequence[_ViolatedRule]) -> RawTables:
     data = book.data
 
-    def mend(name: str, table: ir.Table, *roles: Role) -> ir.Table:
-        own = [breach for breach in breaches if breach.contract.name == name and breach.rule.role in roles]
+    def clean(name: str, table: ir.Table, *roles: Role) -> ir.Table:
+        own = [violation for violation in violated if violation.contract.name == name and violation.rule.role in roles]
         kept = _without(table, own)
         return typed_table(book, raw, name, kept)
 
     return replace(
         raw,
-        entities={name: mend(name, table, "entities") for name, table in raw.entities.items()},
-        outcome=mend(data.outcome.table, raw.outcome, "entities", "outcome"),
-        events=mend(data.events.table, raw.events, "events"),
+        entities={name: clean(name, table, "entities") for name, table in raw.entities.items()},
+        outcome=clean(data.outcome.table, raw.outcome, "entities", "outcome"),
+        events=clean(data.events.table, raw.events, "events"),
     )

@@ -1,4 +1,4 @@
-"""Describes the columns of raw tables: what the config takes them for, and what is in them."""
+"""Describes the columns of raw tables: their use in the config and their contents."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from mlsys.data.sources import RawTables
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-SAMPLED = 200  # rows in which examples are looked for
+SAMPLED = 200  # rows to take examples from
 EXAMPLES = 3
-LONGEST = 40  # characters of a shown value
+MAX_LENGTH = 40  # characters shown of a value
 
 
 @dataclass(frozen=True)
 class ColumnSummary:
-    """One column of a raw table.
+    """Summary of one column of a raw table.
 
     Attributes
     ----------
     table, column : str
-        As named at the source.
+        Names of the table and the column at the source.
     meaning : str
-        What the config uses it for, such as ``outcome.time``; several with commas, empty for a column that is not used.
+        Uses of the column in the config, such as ``outcome.time``, separated by commas; empty if it is not used.
     type : str
         The Ibis type, such as ``int64`` or ``timestamp(6)``.
     rows : int
-        Of the table.
+        Number of rows in the table.
     missing : float
-        Share of rows that are null, blank text or not a number; NaN in an empty table.
+        Fraction of rows that are null, blank or NaN; NaN for an empty table.
     distinct : int
-        Number of different values that are not missing.
+        Number of distinct non-missing values.
     minimum, maximum : str or None
-        Smallest and largest value that is not missing, as text; None where there is none or the type has no order.
+        Smallest and largest non-missing values, as text; None if there are none or the type has no order.
     examples : tuple of str
-        Up to three different values from the first rows.
+        Up to three distinct values from the first rows.
     """
 
     table: str
@@ -55,19 +55,20 @@ class ColumnSummary:
     examples: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields, ready for JSON."""
+        """Return the fields as JSON-serializable values."""
         return asdict(self) | {"missing": None if self.rows == 0 else self.missing, "examples": list(self.examples)}
 
 
 def describe_tables(data: EventsData, raw: RawTables) -> list[ColumnSummary]:
-    r"""Describe every column of every raw table, used or not, in the order of the tables and their columns.
+    r"""Describe every column of every raw table, used or not, in table and column order.
 
     Parameters
     ----------
     data : EventsData
-        What the columns mean.
+        The meaning of the columns.
     raw : RawTables
-        As opened by :func:`mlsys.data.sources.open_tables`. Each table is read once, and its first rows for examples.
+        As opened by :func:`mlsys.data.sources.open_tables`. Each table is read once, and its first rows once more for
+        examples.
 
     Examples
     --------
@@ -101,12 +102,12 @@ def _summaries(name: str, table: ir.Table, meanings: dict[str, str]) -> list[Col
         aggregates[f"present_{number}"] = column.count()
         aggregates[f"distinct_{number}"] = column.nunique()
         if _is_ordered(column):
-            aggregates[f"minimum_{number}"] = column.min().cast("string")  # Python has no date after the year 9999
+            aggregates[f"minimum_{number}"] = column.min().cast("string")  # Python has no dates after year 9999
             aggregates[f"maximum_{number}"] = column.max().cast("string")
-    found = table.aggregate(all_rows=table.count(), **aggregates).to_pyarrow().to_pylist()[0]
+    result = table.aggregate(all_rows=table.count(), **aggregates).to_pyarrow().to_pylist()[0]
     texts = {f"text_{number}": column.cast("string") for number, column in enumerate(columns.values())}
     sample = table.select(**texts).limit(SAMPLED).to_pyarrow().to_pydict()
-    rows = int(found["all_rows"])
+    rows = int(result["all_rows"])
     return [
         ColumnSummary(
             table=name,
@@ -114,10 +115,10 @@ def _summaries(name: str, table: ir.Table, meanings: dict[str, str]) -> list[Col
             meaning=meanings[column],
             type=str(table[column].type()),
             rows=rows,
-            missing=(rows - found[f"present_{number}"]) / rows if rows else float("nan"),
-            distinct=int(found[f"distinct_{number}"]),
-            minimum=_short(found.get(f"minimum_{number}")),
-            maximum=_short(found.get(f"maximum_{number}")),
+            missing=(rows - result[f"present_{number}"]) / rows if rows else float("nan"),
+            distinct=int(result[f"distinct_{number}"]),
+            minimum=_short(result.get(f"minimum_{number}")),
+            maximum=_short(result.get(f"maximum_{number}")),
             examples=_examples(sample[f"text_{number}"]),
         )
         for number, column in enumerate(columns)
@@ -138,9 +139,9 @@ def _is_ordered(column: ir.Column) -> bool:
 
 
 def _examples(texts: list[str | None]) -> tuple[str, ...]:
-    different = dict.fromkeys(_short(text) for text in texts)
-    return tuple(text for text in different if text is not None)[:EXAMPLES]
+    distinct = dict.fromkeys(_short(text) for text in texts)
+    return tuple(text for text in distinct if text is not None)[:EXAMPLES]
 
 
 def _short(text: str | None) -> str | None:
-    return text if text is None or len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if text is None or len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + "…"

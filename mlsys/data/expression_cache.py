@@ -1,4 +1,4 @@
-"""Makes Ibis' cache of comparisons safe to use while Python collects garbage."""
+"""Makes Ibis's comparison cache safe under garbage collection."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from ibis.common.bases import Comparable
 
 
 def repair_expression_cache() -> None:
-    """Replace the finalizer with which Ibis 12 removes a dead expression from its cache of comparisons.
+    """Replace the finalizer that removes a dead expression from Ibis 12's comparison cache.
 
-    The cache maps the ids of two expressions to whether they are equal. Ibis' own finalizer takes for granted that
-    nothing else changes the cache meanwhile. The garbage collector breaks that: it may run in the middle, in any
-    thread, and finalize an expression that was compared with this one. The finalizer then fails with a KeyError, and
-    leaves results behind that are later taken for those of a new expression at the same address.
+    The cache maps the ids of two expressions to whether they are equal. Ibis's finalizer assumes that nothing else
+    changes the cache while it runs. Garbage collection violates that assumption: it can run at any point, in any
+    thread, and finalize an expression that was compared with this one. Ibis's finalizer then raises KeyError and
+    leaves stale results, which are later attributed to a new expression at the same address.
 
-    Call it before expressions are made; further calls change nothing.
+    Call it before creating expressions; repeated calls have no effect.
     """
     Comparable.__del__ = _forget
 
@@ -21,8 +21,8 @@ def repair_expression_cache() -> None:
 # The cache is a default argument, because at the interpreter's exit a module's globals may already be None.
 def _forget(self: Comparable, cache: dict[int, dict[int, bool]] = Comparable.__cache__) -> None:
     own = id(self)
-    # Each step is one operation of a dict, so whatever runs in between finds the cache whole. A partner's dict stays
-    # when it becomes empty, as its owner may be about to add to it; it goes with its owner.
+    # Each step is a single dict operation, so code that runs in between sees a consistent cache. A partner's dict is
+    # kept even if it becomes empty, because its owner may be about to add to it; it is removed with its owner.
     for partner in list(cache.pop(own, ())):
         results = cache.get(partner)
         if results is not None:

@@ -1,4 +1,4 @@
-"""One flat table as a panel: its columns are the features, each row is known when it is given."""
+"""Loads one flat table as a panel: its columns are the features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mlsys.data.cache import Kept, get_or_make, hash_files
+from mlsys.data.cache import CacheEntry, get_or_make, hash_files
 from mlsys.data.config import CachedData, TableData
 from mlsys.data.load import Loaded
 from mlsys.data.panel import KEYS, Panel
@@ -21,28 +21,29 @@ from mlsys.data.table import apply, infer_recipe, labelled_rows, read_table, to_
 from mlsys.data.table.recipe import ColumnReport, TableRecipe
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.features.base import FeatureInfo
+from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
 
 
 def load_table(data: TableData) -> Loaded:
-    """Read a flat table and decide what its columns are.
+    """Read a flat table and infer how to use its columns.
 
     Returns
     -------
     Loaded
-        The panel, whose ``as_of`` is the row's time or NaT, and the recipe that turns raw rows into its columns.
+        The panel, whose ``as_of`` is the row's time or NaT, and the recipe that converts raw rows into its columns.
 
     Raises
     ------
     ConfigError
-        Listing every configured column that the table does not have.
+        If the table lacks configured columns; all of them are listed.
     DataError
-        Where the table cannot be read, or has one class only.
+        If the table cannot be read or has only one class.
     """
     name, _, table_name = data.path.partition("::")
     file = Path(name)
-    identity = hash_files([file]) if file.is_file() else ""  # if there is no such file, reading it says so
+    identity = hash_files([file]) if file.is_file() else ""  # if the file does not exist, reading it raises
     config = data.model_dump(mode="json", exclude={*CachedData.model_fields, "path"})
     table, note = get_or_make(
         data, {"data": config, "table": table_name, "file": identity}, lambda: _make(data, file.name)
@@ -56,13 +57,13 @@ def load_table(data: TableData) -> Loaded:
 
 
 def describe_table(data: TableData) -> list[ColumnReport]:
-    """Read a flat table and say what each column is taken for, and why."""
+    """Read a flat table and return how each column is used, and why."""
     raw = read_table(data.path)
     _check_columns(data, list(raw.columns))
     return _infer(data, raw).report()
 
 
-def _make(data: TableData, file: str) -> Kept:
+def _make(data: TableData, file: str) -> CacheEntry:
     raw = read_table(data.path)
     _check_columns(data, list(raw.columns))
     labelled = labelled_rows(raw, data.target)
@@ -70,10 +71,10 @@ def _make(data: TableData, file: str) -> Kept:
     recipe = _infer(data, labelled)
     inputs = apply(recipe, labelled)
     frame = _frame(data, labelled, recipe, label, inputs)
-    named = [*data.roles.values(), *data.drop]
+    configured = [*data.roles.values(), *data.drop]
     note = {
-        "features": [asdict(info) for info in _infos(recipe, inputs)],
-        "findings": _findings(file, recipe, named, rows=len(labelled), unlabelled=len(raw) - len(labelled)),
+        "features": [asdict(info) for info in _feature_infos(recipe, inputs)],
+        "findings": _findings(file, recipe, configured, rows=len(labelled), unlabelled=len(raw) - len(labelled)),
         "facts": {"as_ofs": [], "entities": int(frame["group"].nunique()), "columns": len(raw.columns)},
         "positive": positive,
         "recipe": recipe.to_dict(),
@@ -89,16 +90,18 @@ def _infer(data: TableData, rows: pd.DataFrame) -> TableRecipe:
 
 
 def _findings(
-    file: str, recipe: TableRecipe, named: Collection[str], *, rows: int, unlabelled: int
+    file: str, recipe: TableRecipe, configured: Collection[str], *, rows: int, unlabelled: int
 ) -> list[dict[str, Any]]:
-    """Return what was left out without being asked to."""
-    dropped = [report for report in recipe.report() if report.done.startswith("dropped") and report.name not in named]
-    found: list[tuple[str, int, str]] = [(report.kind, rows, f"{report.name}: {report.done}") for report in dropped]
+    """Return the columns and rows that were dropped without being configured."""
+    dropped = [
+        report for report in recipe.report() if report.done.startswith("dropped") and report.name not in configured
+    ]
+    findings: list[tuple[str, int, str]] = [(report.kind, rows, f"{report.name}: {report.done}") for report in dropped]
     if unlabelled:
-        found.append(("missing_target", unlabelled, f"{unlabelled:,} rows without a target: left out"))
+        findings.append(("missing_target", unlabelled, f"{counted(unlabelled, 'row')} without a target: dropped"))
     return [
         {"table": file, "rule": rule, "action": "drop", "count": count, "message": message}
-        for rule, count, message in found
+        for rule, count, message in findings
     ]
 
 
@@ -109,7 +112,7 @@ def _frame(
     as_of = pd.Series(pd.NaT, index=rows)
     if recipe.time is not None:
         as_of = to_time(raw[data.time], recipe.time.date_format).set_axis(rows)
-    ids = _named(raw[data.id]) if data.id else pd.Series(rows)
+    ids = _identifiers(raw[data.id]) if data.id else pd.Series(rows)
     keys = pd.DataFrame(
         {
             "id": ids,
@@ -118,14 +121,14 @@ def _frame(
             "label_complete": True,
             "value": _value(data, raw, label),
             "activity": np.nan,
-            "group": _named(raw[data.group]) if data.group else ids,
+            "group": _identifiers(raw[data.group]) if data.group else ids,
         }
     )
     return pd.concat([keys, inputs.set_axis(rows)], axis="columns")
 
 
-def _named(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return ids or groups: as text where some are missing or of another type; a row without one stands for itself."""
+def _identifiers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return ids or groups, as text if some are missing or types differ; rows without one get a unique value."""
     column = column.reset_index(drop=True)
     if column.dtype != object and not column.isna().any():
         return column
@@ -139,7 +142,7 @@ def _value(data: TableData, raw: pd.DataFrame, label: NDArray[np.int8]) -> NDArr
     return np.where(label == 1, to_numbers(raw[data.value]), np.nan)
 
 
-def _infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInfo]:
+def _feature_infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInfo]:
     sources = {output: column for column in recipe.columns for output in column.outputs}
     infos = []
     for name in inputs.columns:
@@ -154,11 +157,11 @@ def _infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInfo]:
 
 
 def _check_columns(data: TableData, columns: list[str]) -> None:
-    wanted = [(f"data.{role}", name) for role, name in data.roles.items()]
-    wanted += [("data.drop", name) for name in data.drop]
+    configured = [(f"data.{role}", name) for role, name in data.roles.items()]
+    configured += [("data.drop", name) for name in data.drop]
     problems = [
         Problem(key, name, "a column of the table: " + ", ".join(columns[:40]), closest(name, columns))
-        for key, name in wanted
+        for key, name in configured
         if name not in columns
     ]
     if problems:

@@ -1,4 +1,4 @@
-"""From the data config to a panel: open, check, build, keep."""
+"""Loads the panel of event tables: open, check, build, cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from ibis.util import gen_name
 
-from mlsys.data.cache import default_folder, get_or_make, hash_files
+from mlsys.data.cache import CacheEntry, default_folder, get_or_make, hash_files
 from mlsys.data.config import CachedData, EventsData
 from mlsys.data.panel import Panel, PanelRequest, build_panel
 from mlsys.data.rules import last_possible_day
@@ -27,14 +27,15 @@ from mlsys.data.sources import (
     canonical_entities,
     canonical_events,
     column_problems,
-    day_begun,
     fingerprint,
+    floor_day,
     open_tables,
     raw_types,
 )
 from mlsys.data.spine import EPOCH, as_of_dates, to_day
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.features.base import Block, FeatureInfo, block_problems
+from mlsys.text import counted, is_or_are
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -44,24 +45,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """A panel and what it was made of.
+    """A panel and its provenance.
 
     Attributes
     ----------
     panel : Panel
     fingerprint : str
-        SHA-256 of the raw files, or of the panel where the tables are in a database server.
+        SHA-256 of the raw files, or of the panel if the tables are in a database server.
     findings : list of dict
-        What the contracts found: table, rule, action, count, message.
+        Violations of the data contracts: table, rule, action, count, message.
     facts : dict
-        Plain facts about the data: end, as-ofs, numbers of entities and events.
+        Summary of the data: end, as-ofs, number of entities and number of events.
     horizon_days : int
         Days after the as-of in which the outcome counts; 0 for a flat table.
     names : dict
-        What id, as_of, target and positive are called in the raw tables.
+        Names of id, as_of, target and positive in the raw tables.
     recipe : dict or None
-        What turns raw rows into the panel's columns, besides the config: of a flat table how each column is read, of
-        event tables as which type (:func:`mlsys.data.sources.raw_types`).
+        What turns raw rows into the panel's columns, besides the config: for a flat table, how each column is read; for
+        event tables, the type of each column (:func:`mlsys.data.sources.raw_types`).
     """
 
     panel: Panel
@@ -75,7 +76,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Source:
-    """The checked raw tables in canonical form, from which panels are built, and rebuilt by the audit."""
+    """The checked raw tables in canonical form, from which panels are built."""
 
     entities: ir.Table
     events: ir.Table
@@ -86,12 +87,12 @@ class Source:
 
 
 def check_source(data: EventsData, blocks: Sequence[Block], *, threads: int | None = None) -> RawTables:
-    """Open the tables and check names only: columns against the config, blocks against measures and attributes.
+    """Open the tables and check names only: the config's columns, and the blocks' measures and attributes.
 
     Raises
     ------
     ConfigError
-        Listing every name that is not there.
+        If names do not exist; all of them are listed.
     """
     raw = open_tables(data, threads=threads)
     problems = column_problems(data, raw)
@@ -107,7 +108,7 @@ def check_source(data: EventsData, blocks: Sequence[Block], *, threads: int | No
 
 
 def with_demo(data: EventsData) -> EventsData:
-    """Return the config with ``dir`` set to the generated tables, which are made if they are not there yet."""
+    """Return the config with ``dir`` set to the demo tables, which are generated if they do not exist yet."""
     if data.demo is None:
         return data
     from mlsys.data import demo
@@ -125,32 +126,34 @@ def with_demo(data: EventsData) -> EventsData:
                 )
                 demo.generate(folder, events=data.demo.events, seed=data.demo.seed)
     except OSError as error:
-        raise DataError(f"The demo tables cannot be written: {error}. Name another folder: data.cache_dir=…") from error
+        raise DataError(
+            f"Cannot write the demo tables: {error}. Choose another folder with data.cache_dir=…"
+        ) from error
     return data.model_copy(update={"dir": str(folder), "demo": None})
 
 
 def _remove_leftovers(root: Path, pattern: str) -> None:
-    """Remove what killed processes left of demo tables; a living one holds the lock of its folder."""
+    """Remove partial demo tables of killed processes; a running process holds its folder's lock."""
     for scratch in root.glob(pattern):
         with contextlib.suppress(Timeout), FileLock(root / f"{scratch.parent.name}.lock", timeout=0):
             shutil.rmtree(scratch, ignore_errors=True)
 
 
 def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Loaded:
-    """Return the panel of event data, from the cache where it holds it.
+    """Return the panel of event data, from the cache if possible.
 
     Parameters
     ----------
     data : EventsData
         The data config.
     blocks : sequence of Block
-        Feature blocks.
+        The feature blocks.
     raw : RawTables
         As opened by :func:`check_source`.
     """
-    print_of_files = fingerprint(raw)
+    files_hash = fingerprint(raw)
 
-    def make() -> tuple[pa.Table, dict[str, Any]]:
+    def make() -> CacheEntry:
         source, findings = open_source(data, raw)
         request = panel_request(data, blocks, source)
         panel = build_panel(source.entities, source.events, request)
@@ -166,10 +169,10 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
 
     config = data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo"})
     identities = [block_identity(block) for block in blocks]
-    if None in (print_of_files, *identities):
-        table, note = make()  # a server's tables, or code in no file: whether they have changed cannot be told
+    if None in (files_hash, *identities):
+        table, note = make()  # a database server, or code without a file: changes cannot be detected
     else:
-        table, note = get_or_make(data, {"data": config, "blocks": identities, "files": print_of_files}, make)
+        table, note = get_or_make(data, {"data": config, "blocks": identities, "files": files_hash}, make)
     for finding in note["findings"]:
         logger.warning("%s", finding["message"])
     frame = table.to_pandas()
@@ -180,70 +183,74 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
         "target": f"{data.outcome.time} within {data.horizon_days} days after the as-of",
         "positive": "converts",
     }
-    identity = print_of_files or fingerprint_of(frame)
+    identity = files_hash or frame_fingerprint(frame)
     return Loaded(panel, identity, note["findings"], note["facts"], data.horizon_days, names, note["recipe"])
 
 
 def block_identity(block: Block) -> str | None:
-    """Return what decides a block's columns: class, parameters, code; None where some code is in no file."""
+    """Return what determines a block's columns: class, parameters and code; None if its code is not in a file."""
     kind = type(block)
     try:
         code = hash_files([Path(inspect.getfile(base)) for base in kind.__mro__ if issubclass(base, Block)])
-    except (TypeError, OSError):  # typed at a prompt
+    except (TypeError, OSError):  # defined in an interactive session
         return None
     return f"{kind.__module__}.{kind.__qualname__} {sorted(vars(block).items())} {code}"
 
 
 def open_source(data: EventsData, raw: RawTables) -> tuple[Source, list[dict[str, Any]]]:
-    """Check the contracts and bring the tables into canonical form."""
-    from mlsys.data.contracts import check_tables  # a kept panel needs no pandera, which is slow to import
+    """Check the tables against their contracts and convert them to canonical form."""
+    from mlsys.data.contracts import check_tables  # pandera is slow to import, and a cached panel does not need it
 
     checked = check_tables(data, raw)
     entities = canonical_entities(data, checked.tables)
     events = canonical_events(data, checked.tables)
-    if raw.files:  # embedded: every query reads these, so they are computed once
-        # Names of their own, not overwrite=True, whose DROP statement Ibis 12 spells in a way that DuckDB 2 refuses.
+    if raw.files:  # embedded database: every query reads these tables, so compute them once
+        # Unique names instead of overwrite=True: DuckDB 2 rejects the DROP statement that Ibis 12 generates.
         entities = raw.connection.create_table(gen_name("entities"), entities, temp=True)
         events = raw.connection.create_table(gen_name("events"), events, temp=True)
     entity_count = entities.count().to_pyarrow().as_py()
     spans = events.aggregate(first=events.known_day.min(), count=events.count()).to_pyarrow().to_pylist()[0]
     if spans["first"] is None:
         raise DataError(
-            f"The table {data.events.table!r} holds no usable event: there is nothing to compute features from."
+            f"No usable events in table {data.events.table!r}, so there is nothing to compute features from. Check the "
+            "columns under data.events and the actions under data.rules."
         )
     source = Source(entities, events, spans["first"], _end(data, checked.tables), entity_count, spans["count"])
     return source, [finding.to_dict() for finding in checked.findings]
 
 
 def _end(data: EventsData, raw: RawTables) -> date:
-    """Return the day of the latest time in the tables, as what is known up to its first moment; never in the future."""
+    """Return the day of the latest time in the tables, but never a day in the future."""
     if data.end:
         return data.end
     times = (raw.events[data.events.time], raw.outcome[data.outcome.time])
-    latest = [day for time in times if (day := day_begun(time).max().to_pyarrow().as_py()) is not None]
+    latest = [day for time in times if (day := floor_day(time).max().to_pyarrow().as_py()) is not None]
     return EPOCH + timedelta(days=min(max(latest), to_day(last_possible_day(data))))
 
 
 def panel_request(data: EventsData, blocks: Sequence[Block], source: Source) -> PanelRequest:
-    """Return what to build from the data config: as-ofs, label window, blocks."""
+    """Return the request for the panel that the data config describes: as-ofs, label window and blocks."""
     first = EPOCH + timedelta(days=source.first_day)
     as_ofs = as_of_dates(data.spine, first=first, last=source.end, horizon_days=data.horizon_days)
     late = [str(day) for day in as_ofs if day > source.end]
     if late:
         logger.warning(
-            "as-ofs %s lie after the data's end %s: no outcome of theirs is known", ", ".join(late), source.end
+            "%s after the end of the data (%s), so their outcomes are unknown: %s",
+            f"{counted(len(late), 'as-of')} {is_or_are(len(late))}",
+            source.end,
+            ", ".join(late),
         )
     products = {kind: tuple(columns) for kind, columns in data.events.measures.items()}
     return PanelRequest(blocks, as_ofs, data.horizon_days, source.end, data.events.activity, products)
 
 
-def fingerprint_of(frame: pd.DataFrame) -> str:
-    """Hash a table's values.
+def frame_fingerprint(frame: pd.DataFrame) -> str:
+    """Hash the values of a data frame.
 
     Returns
     -------
     str
-        Hexadecimal SHA-256.
+        SHA-256, hexadecimal.
     """
     hashed = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     return hashlib.sha256(hashed.tobytes()).hexdigest()

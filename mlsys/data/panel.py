@@ -1,4 +1,4 @@
-"""The panel: the spine plus feature columns, each seeing only what its as-of could know."""
+"""Builds the panel: the spine plus feature columns, computed from what was known at each as-of."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from mlsys.features.base import (
     TableBlock,
     partial_aggregates,
 )
+from mlsys.text import counted
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -34,16 +35,17 @@ RESERVED = frozenset({*KEYS, "as_of_day"})
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows to learn from and to be measured on.
+    """Rows for training and evaluation.
 
     Attributes
     ----------
     frame : DataFrame
-        ``id``; ``as_of`` (datetime64, midnight UTC; NaT for a table without time); ``label`` (int8); ``label_complete``
-        (bool); ``value`` (float64, currency a month, where the label is 1); ``activity`` (float64, the baseline's
-        score); ``group`` (rows of one group never part); then the features: float64 or string.
+        ``id``; ``as_of`` (datetime64, midnight UTC; NaT for a table without a time column); ``label`` (int8);
+        ``label_complete`` (bool); ``value`` (float64, currency per month, NaN unless the label is 1); ``activity``
+        (float64, the baseline's score); ``group`` (splits keep rows of one group together); then the features: float64
+        or string.
     features : tuple of FeatureInfo
-        In column order.
+        The feature columns, in order.
     """
 
     frame: pd.DataFrame
@@ -62,7 +64,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class PanelRequest:
-    """What to build: blocks at as-ofs."""
+    """Specification of a panel to build."""
 
     blocks: Sequence[Block]
     as_ofs: Sequence[date]
@@ -73,23 +75,23 @@ class PanelRequest:
 
     @property
     def windows(self) -> list[int]:
-        """Lengths in days of all windows that blocks and the activity baseline look at."""
+        """Lengths, in days, of all windows used by blocks and the activity baseline."""
         blocks = [block for block in self.blocks if isinstance(block, EventBlock)]
         return sorted({days for block in blocks for days in block.windows} | {self.activity.days})
 
 
 @dataclass(frozen=True)
 class Times:
-    """As-ofs and the edges of the windows before them, as tables that a query reads.
+    """As-ofs and window edges, as tables that the panel's query reads.
 
     Attributes
     ----------
     cutoffs : ibis table
-        ``as_of_day``.
+        The as-ofs, in column ``as_of_day``.
     calendar : ibis table
-        ``day`` and ``until_day``, the edge up to which the day's events are summed.
+        One row per day, with ``day`` and ``until_day``, the edge of the cell that the day belongs to.
     first_edge : int or ibis scalar
-        The first of the days.
+        The first day of the calendar.
     """
 
     cutoffs: ir.Table
@@ -98,7 +100,7 @@ class Times:
 
     @classmethod
     def at(cls, as_ofs: Sequence[date], windows: Sequence[int]) -> Self:
-        """Return the tables, in memory, for as-ofs and window lengths in days."""
+        """Return in-memory tables for as-ofs and window lengths in days."""
         cutoffs, calendar = time_columns(as_ofs, windows)
         return cls(
             ibis.memtable(cutoffs, schema=dict.fromkeys(cutoffs, "int64")),
@@ -108,7 +110,7 @@ class Times:
 
 
 def time_columns(as_ofs: Sequence[date], windows: Sequence[int]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """Return the columns of :class:`Times`: of its cutoffs, and of its calendar.
+    """Return the columns of the cut-off table and of the calendar table of :class:`Times`.
 
     Examples
     --------
@@ -125,30 +127,31 @@ def time_columns(as_ofs: Sequence[date], windows: Sequence[int]) -> tuple[dict[s
 
 
 def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> Panel:
-    """Compute the panel in one query and bring it into memory, sorted by as-of and id.
+    """Compute the panel in one query and load it into memory, sorted by as-of and id.
 
     Parameters
     ----------
     entities, events : ibis table
-        In canonical form (:func:`mlsys.data.sources.canonical_entities`, ``canonical_events``).
+        Tables in canonical form (:func:`mlsys.data.sources.canonical_entities`, ``canonical_events``).
     request : PanelRequest
-        Blocks, as-ofs and label window.
+        The blocks, as-ofs and label window.
 
     Raises
     ------
     DataError
-        Where there is no eligible row.
+        If no row is eligible, or a block repeats rows.
     ConfigError
-        Where two blocks give the same column.
+        If two blocks give the same column.
     """
     table, infos = panel_query(entities, events, request, Times.at(request.as_ofs, request.windows))
     frame = _fetch(table, infos)
     if frame.duplicated(["id", "as_of"]).any():
-        raise DataError("The panel repeats rows: a block's table must give one row for an id and as_of_day at most.")
+        raise DataError("The panel has duplicate rows: a block's table must have at most one row per id and as_of_day.")
     if frame.empty:
         raise DataError(
-            f"The panel is empty: no entity exists and is still unconverted at any of the {len(request.as_ofs)} as-ofs "
-            f"from {request.as_ofs[0]} to {request.as_ofs[-1]}. Check data.entities, data.outcome.time and data.spine."
+            f"The panel is empty: no entity exists and is unconverted at any as-of from {request.as_ofs[0]} to "
+            f"{request.as_ofs[-1]} ({counted(len(request.as_ofs), 'as-of')}). Check data.entities, data.outcome.time "
+            "and data.spine."
         )
     return Panel(frame, tuple(infos))
 
@@ -156,20 +159,20 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
 def panel_query(
     entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times
 ) -> tuple[ir.Table, list[FeatureInfo]]:
-    """Return the panel as an expression, and what its feature columns are; nothing is run.
+    """Return the panel as an expression, and the metadata of its feature columns; runs no query.
 
     Parameters
     ----------
     entities, events, request
-        As for :func:`build_panel`.
+        See :func:`build_panel`.
     times : Times
-        The as-ofs as the query reads them; those of the request are not used.
+        The as-ofs that the query uses; those of the request are ignored.
     """
     spine = build_spine(entities, times.cutoffs, horizon_days=request.horizon_days, end=request.end)
     events = with_totals(events, request.products)
     table, infos = _event_columns(spine, events, request, times)
-    companies, more = _entity_columns(entities, request.blocks)
-    table, infos = table.left_join(companies, "id").drop("id_right"), infos + more
+    attributes, entity_infos = _entity_columns(entities, request.blocks)
+    table, infos = table.left_join(attributes, "id").drop("id_right"), infos + entity_infos
     for block in request.blocks:
         if isinstance(block, TableBlock):
             infos += block.infos
@@ -180,17 +183,17 @@ def panel_query(
 
 
 def input_columns(table: ir.Table, infos: Sequence[FeatureInfo]) -> dict[str, ir.Column]:
-    """Return the feature columns of a panel's expression in the types that a panel has: float64 or string."""
-    # Types are cast where the query runs: Ibis' own way to pandas takes longer than the query.
+    """Return the feature columns of a panel's expression with the panel's types: float64 or string."""
+    # Cast in the query: Ibis's own conversion to pandas takes longer than the query itself.
     return {info.name: _number(table[info.name]) if info.kind == "number" else table[info.name] for info in infos}
 
 
 def with_totals(events: ir.Table, products: dict[str, tuple[str, ...]]) -> ir.Table:
-    """Add each kind's total: the sum over products, but for users the largest, as one person uses several products."""
+    """Add each kind's total over products: the sum, but for users the maximum, as one person uses several products."""
     totals = {}
     for kind, names in products.items():
         columns = [events[f"{kind}_{name}"].fill_null(0) for name in names]
-        # Not all databases take the greatest of one.
+        # Not all databases accept GREATEST with a single argument.
         totals[kind] = ibis.greatest(*columns) if kind == "users" and len(columns) > 1 else sum(columns)
     return events.mutate(**totals)
 
@@ -198,7 +201,7 @@ def with_totals(events: ir.Table, products: dict[str, tuple[str, ...]]) -> ir.Ta
 def _event_columns(
     spine: ir.Table, events: ir.Table, request: PanelRequest, times: Times
 ) -> tuple[ir.Table, list[FeatureInfo]]:
-    """Return the spine with the event blocks' columns."""
+    """Return the spine with the columns of the event blocks."""
     blocks = [block for block in request.blocks if isinstance(block, EventBlock)]
     measures = measure_names(request.products)
     visible = _visible_cells(spine, events, times, measures)
@@ -213,8 +216,8 @@ def _event_columns(
 
 
 def _visible_cells(spine: ir.Table, events: ir.Table, times: Times, measures: Sequence[str]) -> ir.Table:
-    """Sum events up to cells (linear in events), then give each spine row the cells that end by its as-of."""
-    # Whatever was known before the first edge lies in one cell that only all-time aggregates reach.
+    """Aggregate events into cells (linear in events), then join each spine row with the cells that end by its as-of."""
+    # Events known before the first edge fall into one cell, which only all-time aggregates use.
     calendar = times.calendar
     dated = events.inner_join(calendar, ibis.greatest(events.known_day, times.first_edge) == calendar.day)
     partials: dict[str, ir.NumericValue] = {}
@@ -235,26 +238,28 @@ def _info(feature: Feature) -> FeatureInfo:
     kind = feature.expression.type()
     if not (kind.is_string() or kind.is_numeric() or kind.is_boolean() or kind.is_null()):
         problem = Problem("features.blocks", f"{feature.name} of type {kind}", "a number, a boolean or a string")
-        raise ConfigError("The feature set", [problem], "Make a number of it: a date, say, days before the as-of.")
+        raise ConfigError(
+            "The feature set", [problem], "Convert it to a number, such as a date to days before the as-of."
+        )
     return FeatureInfo(feature.name, "category" if kind.is_string() else "number", feature.description, feature.unit)
 
 
 def _check_names(names: Sequence[str]) -> None:
-    folded = [name.casefold() for name in names]  # as databases compare them
-    wrong = sorted({name for name in names if folded.count(name.casefold()) > 1 or name.casefold() in RESERVED})
-    if wrong:
-        allowed = "each column once, and none of " + ", ".join(sorted(RESERVED))
+    folded = [name.casefold() for name in names]  # databases compare names case-insensitively
+    invalid = sorted({name for name in names if folded.count(name.casefold()) > 1 or name.casefold() in RESERVED})
+    if invalid:
+        allowed = "unique column names other than " + ", ".join(sorted(RESERVED))
         raise ConfigError(
             "The feature set",
-            [Problem("features.blocks", name, allowed) for name in wrong],
-            "Rename the columns of a block or leave it out.",
+            [Problem("features.blocks", name, allowed) for name in invalid],
+            "Rename the columns, or remove one of the blocks.",
         )
 
 
 def _fetch(table: ir.Table, infos: Sequence[FeatureInfo]) -> pd.DataFrame:
     keys = {name: table[name] for name in ("id", "as_of_day", "label", "label_complete", "value")}
     rows = table.select(**keys, activity=_number(table.activity), **input_columns(table, infos)).to_pyarrow()
-    # Not by the database: each orders text in its own way.
+    # Sorted here because databases sort text differently.
     frame: pd.DataFrame = rows.sort_by([("as_of_day", "ascending"), ("id", "ascending")]).to_pandas()
     frame.insert(1, "as_of", pd.to_datetime(frame.pop("as_of_day"), unit="D").astype("datetime64[us]"))
     frame.insert(KEYS.index("group"), "group", frame["id"])
@@ -262,6 +267,6 @@ def _fetch(table: ir.Table, infos: Sequence[FeatureInfo]) -> pd.DataFrame:
 
 
 def _number(column: ir.Column) -> ir.FloatingColumn:
-    if column.type().is_boolean():  # PostgreSQL refuses to cast these
+    if column.type().is_boolean():  # PostgreSQL rejects this cast
         return ibis.cases((column, 1.0), (~column, 0.0))
     return column.cast("float64")

@@ -1,4 +1,4 @@
-"""Opens whatever the data group describes: event tables or a flat table."""
+"""Opens the data that the config describes: event tables or a flat table."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mlsys.features.base import Block
 
 
 class Reader(Protocol):
-    """Data that have been opened, and whose names have been checked."""
+    """Opened data whose names have been checked against the config."""
 
     def load(self) -> Loaded:
         """Return the panel."""
         ...
 
     def rebuild(self, loaded: Loaded) -> Rebuild | None:
-        """Return what rebuilds panel rows with an altered future; None where rows have no events."""
+        """Return an object that rebuilds panel rows with an altered future; None if rows have no events."""
         ...
 
     def forbidden(self) -> dict[str, str]:
-        """Return raw columns that no feature may be, and why."""
+        """Return the raw columns that must not be features, each with the reason."""
         ...
 
 
@@ -45,19 +45,19 @@ class EventsReader:
         return load_events(self.data, self.blocks, self.raw)
 
     def rebuild(self, loaded: Loaded) -> Rebuild | None:
-        """Return what rebuilds panel rows with an altered future."""
+        """Return an object that rebuilds panel rows with an altered future."""
         return Rebuild(self.data, self.raw, self.blocks, date.fromisoformat(loaded.facts["end"]))
 
     def forbidden(self) -> dict[str, str]:
-        """Return the columns of ids, outcomes and times."""
+        """Return the id, outcome and time columns."""
         data = self.data
-        named = {
+        columns = {
             data.entities.id: "the entity's id",
             data.outcome.id: "the entity's id",
             data.outcome.time: "the outcome's time",
             data.events.time: "the event's time",
         }
-        return named | ({data.outcome.value: "the outcome's value"} if data.outcome.value else {})
+        return columns | ({data.outcome.value: "the outcome's value"} if data.outcome.value else {})
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class TableReader:
         return {column: f"the table's {role}" for role, column in self.data.roles.items()}
 
 
-class KeptReader:
-    """Reads once and remembers, for a process that fits many models on the same data.
+class CachedReader:
+    """Reader that loads the panel once, for a process that fits many models on the same data.
 
     Parameters
     ----------
@@ -92,29 +92,29 @@ class KeptReader:
         self._loaded: Loaded | None = None
 
     def load(self) -> Loaded:
-        """Return the panel; the same object each time."""
+        """Return the panel, the same object on every call."""
         if self._loaded is None:
             self._loaded = self._reader.load()
         return self._loaded
 
     def rebuild(self, loaded: Loaded) -> Rebuild | None:
-        """Return what rebuilds panel rows with an altered future; None where rows have no events."""
+        """Return an object that rebuilds panel rows with an altered future; None if rows have no events."""
         return self._reader.rebuild(loaded)
 
     def forbidden(self) -> dict[str, str]:
-        """Return raw columns that no feature may be, and why."""
+        """Return the raw columns that must not be features, each with the reason."""
         return self._reader.forbidden()
 
 
 def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None) -> Reader:
-    """Open the tables and check every name in the config against them, before any row is read.
+    """Open the tables and check every name in the config against them before reading any row.
 
     Raises
     ------
     ConfigError
-        Listing every column, measure or attribute that is not there.
+        If columns, measures or attributes do not exist; all of them are listed.
     DataError
-        Where a table cannot be opened.
+        If a table cannot be opened.
     """
     if isinstance(data, TableData):
         if blocks:
@@ -122,7 +122,7 @@ def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None)
             raise ConfigError(
                 "The config",
                 [Problem("features", names, "none: a flat table's columns are the features", "none")],
-                "Give features=none with data=table.",
+                "Set features=none with data=table.",
             )
         return TableReader(data)
     if not blocks:
@@ -133,7 +133,7 @@ def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None)
                     "features", "no blocks", "at least one block, such as features=usage or features=minimal", "usage"
                 )
             ],
-            "Event tables have no columns of their own to learn from.",
+            "Event tables have no features of their own.",
         )
     data = with_demo(data)
     return EventsReader(data, blocks, check_source(data, blocks, threads=threads))

@@ -1,4 +1,4 @@
-"""Rebuilds panel rows with another future, for the audit: what lies after the as-of must not move a feature."""
+"""Rebuilds panel rows with an altered future, for the audit: events after the as-of must not change a feature."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 OUTCOME_COLUMNS = frozenset({"outcome_day", "value"})
 
-# Every measure x that is altered becomes 7 x + 13: its sums and maxima move, and so does whether it is above zero.
+# Altered measures x become 7 x + 13, which changes their sums and maxima, and whether they are above zero.
 FACTOR, SHIFT = 7, 13
-# Days after the as-of at which events are added; the first is the earliest that the as-of must not see.
+# Days after the as-of at which events are added; the first is the earliest day invisible to the as-of.
 ADDED_AFTER = (1, 7, 90)
 
 
 @dataclass(frozen=True)
 class Rebuild:
-    """What is needed to compute panel rows again from the raw tables.
+    """Recomputes panel rows from the raw tables.
 
-    The raw tables are read as the panel's were, but no rule is applied: both copies of a row are made from the same raw
-    rows, so what a rule would have dropped is in both.
+    The raw tables are parsed as for the panel, but no rule is applied: both copies of a row are made from the same raw
+    rows, so rows that a rule would have dropped are in both.
 
-    Entity blocks are not computed again: their columns are expressions over the entity's own row, of which only day and
-    value of the outcome can lie after an as-of. It is enough, and cheaper, to see whether they read these.
+    Entity blocks are not recomputed: their columns are expressions over the entity's own row, where only the outcome's
+    day and value can lie after an as-of. Checking whether the expressions read these is sufficient, and cheaper.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Rebuild:
     blocks : sequence of Block
         The panel's feature blocks.
     end : date
-        The data's end, as the panel was built with.
+        The end of the data that the panel was built with.
     """
 
     data: EventsData
@@ -60,70 +60,70 @@ class Rebuild:
     end: date
 
     def pairs(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Compute rows twice in one query: with the future as it was, and with another.
+        """Compute rows twice in one query: with the original future and with an altered one.
 
-        Each row becomes two made-up entities. The first is a copy. In the second, of all events that the as-of cannot
-        know some are removed, some are added and the others' measures change, and so do day and value of an outcome
-        after the as-of (from within the label window to outside or the other way round).
+        Each row becomes two artificial entities. The first is a copy. In the second, of the events after the as-of,
+        some are removed, some are added and the others' measures change. The day and value of an outcome after the
+        as-of change too (from inside the label window to outside, or the reverse).
 
         Parameters
         ----------
         rows : DataFrame of shape (n_rows, 2)
-            ``id`` and ``as_of`` (datetime64) of panel rows.
+            ``id`` and ``as_of`` (datetime64) of the panel rows.
 
         Returns
         -------
         kept, altered : DataFrame of shape (n_rows, n_columns)
-            The event and table blocks' columns of the two copies, float64 or string, in the order of ``rows``.
+            The columns of event and table blocks for both copies, float64 or string, in the order of ``rows``.
         """
         kept, altered = self._futures(rows, first_altered=len(rows))
         both = _Future(*(pa.concat_tables(pair) for pair in zip(kept, altered, strict=True)))
         features = self._features(both, pd.concat([rows, rows]), self._dated_blocks)
         return features.iloc[: len(rows)], features.iloc[len(rows) :].reset_index(drop=True)
 
-    def worlds(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Compute the columns of table blocks twice, in two worlds that share no entity; slower than :meth:`pairs`.
+    def isolated_pairs(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Compute the columns of table blocks in two separate queries that share no entity.
 
-        It shows what :meth:`pairs` cannot: a column that moves with what *other* entities do after the as-of.
+        Unlike :meth:`pairs`, it detects columns that depend on what *other* entities do after the as-of, but is slower.
 
         Parameters
         ----------
         rows : DataFrame of shape (n_rows, 2)
-            ``id`` and ``as_of`` of panel rows that all have the same as-of.
+            ``id`` and ``as_of`` of panel rows, all with the same as-of.
 
         Returns
         -------
         kept, altered : DataFrame of shape (n_rows, n_columns)
-            As of :meth:`pairs`.
+            See :meth:`pairs`.
         """
         kept, altered = self._futures(rows, first_altered=0)
         return self._features(kept, rows, self.table_blocks), self._features(altered, rows, self.table_blocks)
 
     @property
     def table_blocks(self) -> list[Block]:
-        """The blocks that join what they like."""
+        """The table blocks, which use arbitrary joins."""
         return [block for block in self.blocks if isinstance(block, TableBlock)]
 
     @property
     def snapshot_features(self) -> list[str]:
-        """Names of the features that come from attributes of the entity, which carry no time."""
+        """Names of the features computed from entity attributes, which have no time stamp."""
         return [feature.name for feature in self._entity_features]
 
     @property
     def features_by_attribute(self) -> dict[str, list[str]]:
-        """Names of the snapshot features by the attribute that they are computed from.
+        """Names of the snapshot features, by the attribute that they are computed from.
 
-        A feature of several attributes is listed under all their names, joined by commas.
+        A feature computed from several attributes is listed under their names, joined by commas.
         """
-        found: dict[str, list[str]] = {}
+        features: dict[str, list[str]] = {}
         for feature in self._entity_features:
-            read = sorted({field.name for field in feature.expression.op().find(ops.Field)})
-            found.setdefault(", ".join(read) or feature.name, []).append(feature.name)
-        return found
+            attributes = sorted({field.name for field in feature.expression.op().find(ops.Field)})
+            features.setdefault(", ".join(attributes) or feature.name, []).append(feature.name)
+        return features
 
     @property
     def outcome_readers(self) -> list[str]:
-        """Names of the entity features whose expression reads the outcome, be it that of other entities."""
+        """Names of the entity features whose expression reads an outcome, even that of another entity."""
         return [
             feature.name
             for feature in self._entity_features
@@ -151,14 +151,14 @@ class Rebuild:
         )
         copies = pd.DataFrame({"copy": np.arange(len(rows)), "id": rows["id"].to_numpy()})
         copies["as_of_day"] = (rows["as_of"].to_numpy() - np.datetime64(EPOCH)) // np.timedelta64(1, "D")
-        people = _two_entities(copies, entities, self.data.horizon_days, first_altered)
-        histories = _two_histories(copies, events, first_altered)
-        return _Future(people[0], histories[0]), _Future(people[1], histories[1])
+        entity_pair = _entity_pair(copies, entities, self.data.horizon_days, first_altered)
+        event_pair = _event_pair(copies, events, first_altered)
+        return _Future(entity_pair[0], event_pair[0]), _Future(entity_pair[1], event_pair[1])
 
     def _features(self, future: _Future, rows: pd.DataFrame, blocks: Sequence[Block]) -> pd.DataFrame:
         request = PanelRequest(
             blocks=blocks,
-            as_ofs=sorted(moment.date() for moment in rows["as_of"].drop_duplicates()),
+            as_ofs=sorted(as_of.date() for as_of in rows["as_of"].drop_duplicates()),
             horizon_days=self.data.horizon_days,
             end=self.end,
             activity=self.data.events.activity,
@@ -170,44 +170,44 @@ class Rebuild:
 
 
 class _Future(NamedTuple):
-    """Canonical tables of made-up entities."""
+    """Canonical tables of artificial entities."""
 
     entities: pa.Table
     events: pa.Table
 
 
 def _rows_of(ids: list[Any], table: ir.Table) -> pa.Table:
-    wanted = ibis.memtable(pa.table({"id": ids})).cast({"id": table.id.type()})
-    rows = table.semi_join(wanted, "id").to_pyarrow()
-    # Databases give rows in any order, but which events are removed must not depend on it.
+    requested = ibis.memtable(pa.table({"id": ids})).cast({"id": table.id.type()})
+    rows = table.semi_join(requested, "id").to_pyarrow()
+    # Databases return rows in any order, and which events are removed must not depend on it.
     return rows.sort_by([(name, "ascending") for name in rows.column_names])
 
 
-def _two_entities(
+def _entity_pair(
     copies: pd.DataFrame, entities: pa.Table, horizon_days: int, first_altered: int
 ) -> tuple[pa.Table, pa.Table]:
     kept = copies.merge(entities.to_pandas(), on="id", how="left")
     as_of, outcome = kept["as_of_day"], kept["outcome_day"]
-    # The panel has these rows, so the entities exist and have not converted, whatever an unchecked raw row says.
+    # These rows are in the panel, so the entities exist and have not converted, even if an unchecked raw row disagrees.
     kept["created_day"] = kept["created_day"].where(~(kept["created_day"] > as_of), as_of)
     kept["outcome_day"] = outcome.where(outcome > as_of)
-    soon, number = outcome <= as_of + horizon_days, kept["copy"]
+    converts, number = outcome <= as_of + horizon_days, kept["copy"]
     later = (as_of + horizon_days + 1 + number).where(number % 2 == 0)
     altered = kept.assign(
         copy=number + first_altered,
-        outcome_day=later.where(soon, as_of + 1 + number % horizon_days),
+        outcome_day=later.where(converts, as_of + 1 + number % horizon_days),
         value=kept["value"].fillna(0) * FACTOR + SHIFT,
     )
     return _arrow(kept, entities.schema), _arrow(altered, entities.schema)
 
 
-def _two_histories(copies: pd.DataFrame, events: pa.Table, first_altered: int) -> tuple[pa.Table, pa.Table]:
+def _event_pair(copies: pd.DataFrame, events: pa.Table, first_altered: int) -> tuple[pa.Table, pa.Table]:
     measures = [name for name in events.column_names if name not in ("id", "known_day")]
     kept = copies.merge(events.to_pandas(), on="id")
-    ahead = kept["known_day"] > kept["as_of_day"]
+    future = kept["known_day"] > kept["as_of_day"]
     altered = kept.copy()
-    altered.loc[ahead, measures] = altered.loc[ahead, measures].fillna(0) * FACTOR + SHIFT
-    altered = altered[~(ahead & (np.arange(len(kept)) % 3 == 0))]
+    altered.loc[future, measures] = altered.loc[future, measures].fillna(0) * FACTOR + SHIFT
+    altered = altered[~(future & (np.arange(len(kept)) % 3 == 0))]
     added = [
         copies.assign(known_day=copies["as_of_day"] + days, **dict.fromkeys(measures, SHIFT)) for days in ADDED_AFTER
     ]
@@ -217,6 +217,6 @@ def _two_histories(copies: pd.DataFrame, events: pa.Table, first_altered: int) -
 
 
 def _arrow(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
-    """Give the made-up entities' rows the types that the canonical table has."""
+    """Return the artificial entities' rows with the types of the canonical table."""
     schema = schema.set(schema.get_field_index("id"), pa.field("id", pa.int64()))
     return pa.Table.from_pandas(frame.assign(id=frame["copy"])[schema.names], schema=schema, preserve_index=False)

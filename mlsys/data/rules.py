@@ -1,4 +1,4 @@
-"""The rules that raw tables must keep, each as a predicate over rows: what breaks it, and what then happens."""
+"""The data rules for raw tables: which rows violate each rule, and what happens to them."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from mlsys.data.parse_columns import (
     ParsedColumn,
     column_uses,
     common_id_type,
-    read_id,
-    read_moment,
-    read_number,
+    parse_id,
+    parse_number,
+    parse_timestamp,
 )
 from mlsys.data.sources import RawTables
+from mlsys.text import joined
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 Role = Literal["entities", "outcome", "events"]
 
-EARLIEST = date(1990, 1, 1)  # older dates stand for "unknown": 1900-01-01, 1970-01-01 and the like
-NEVER_CONVERTED = "left out; such an account counts as never converted"
+EARLIEST = date(1990, 1, 1)  # older dates are placeholders for "unknown": 1900-01-01, 1970-01-01 and the like
+DROPPED = "dropped"
+NEVER_CONVERTED = "dropped; such an account counts as never converted"
 
 
 @dataclass(frozen=True)
 class Violation:
-    """One way to break a rule.
+    """One way to violate a rule.
 
     Attributes
     ----------
     columns : tuple of str
-        Shown in examples.
+        The columns to show in examples.
     breaks : callable
-        Takes the table, gives a boolean column; null counts as kept.
+        Maps the table to a boolean column that is true where rows violate the rule; null counts as false.
     """
 
     columns: tuple[str, ...]
@@ -54,19 +56,19 @@ class Rule:
     Attributes
     ----------
     name : str
-        As in the config.
+        The rule's name in the config.
     role : {"entities", "outcome", "events"}
-        The part that the table plays here: a row is left out of this part only.
+        The table's role in this check: a row is dropped from this role only.
     action : {"error", "drop", "warn"}
-        As configured.
+        The configured action.
     rows : str
-        Completes "3 rows …".
+        Description of the violating rows, to complete "3 rows …".
     allowed : str
-        What would have been right.
-    parts : tuple of Part
-        A row breaks the rule where it breaks any of them.
+        Description of valid values.
+    violations : tuple of Violation
+        Ways to violate the rule; any of them counts.
     dropped, kept : str
-        What happens to the rows on drop, on warn.
+        Description of what happens to the rows on drop and on warn.
     """
 
     name: str
@@ -74,39 +76,39 @@ class Rule:
     action: Action
     rows: str
     allowed: str
-    parts: tuple[Violation, ...]
-    dropped: str = "left out"
+    violations: tuple[Violation, ...]
+    dropped: str = DROPPED
     kept: str = "kept"
 
     def breaks(self, table: ir.Table) -> ir.BooleanColumn:
-        """Return where rows break the rule; never null."""
-        return ibis.or_(*(part.breaks(table).fill_null(False) for part in self.parts))
+        """Return whether each row violates the rule; never null."""
+        return ibis.or_(*(violation.breaks(table).fill_null(False) for violation in self.violations))
 
     @property
     def consequence(self) -> str:
-        """What happens to the rows."""
+        """Description of what happens to the rows."""
         return self.dropped if self.action == "drop" else self.kept
 
     @property
     def removes(self) -> bool:
-        """Whether rows are to be filtered out; of duplicates :mod:`mlsys.data.sources` keeps the best itself."""
+        """Whether to filter the rows out; :mod:`mlsys.data.sources` itself removes duplicate ids."""
         return self.action == "drop" and self.name != "duplicate_ids"
 
 
 @dataclass(frozen=True)
 class RuleBook:
-    """Makes the rules of each table from the config.
+    """The rules of each table, made from the config.
 
     Attributes
     ----------
     data : EventsData
         The data config.
     id_type : {"int64", "string"}
-        As what ids are compared.
+        The type in which ids are compared.
     entity_ids : ibis table or None
-        All known ids, in column ``id``; None where an entity table has no such column.
+        All known ids, in column ``id``; None if an entity table lacks its id column.
     latest : date
-        The last possible day.
+        The latest valid day.
     """
 
     data: EventsData
@@ -115,138 +117,146 @@ class RuleBook:
     latest: date
 
     def uses(self, table: str, columns: Collection[str]) -> list[ColumnUse]:
-        """Return the named columns that a table has; ids of entities that are outcomes too count once."""
+        """Return the configured columns that a table has; an id column of both entities and outcomes counts once."""
         data = self.data
         uses = [use for use in column_uses(data) if use.table == table and use.column in columns]
-        twice = table in data.entities.tables and data.outcome.id == data.entities.id
-        return [use for use in uses if not (twice and use.meaning == "outcome.id")]
+        shared_id = table in data.entities.tables and data.outcome.id == data.entities.id
+        return [use for use in uses if not (shared_id and use.meaning == "outcome.id")]
 
-    def read(self, use: ColumnUse, table: ir.Table) -> ParsedColumn | None:
-        """Read a column as what the config says it is; None for attributes, which may be anything."""
+    def parse(self, use: ColumnUse, table: ir.Table) -> ParsedColumn | None:
+        """Parse a column as the config defines it; None for attributes, which can have any type."""
         column = table[use.column]
         if use.key == "id":
-            return read_id(column, self.id_type)
+            return parse_id(column, self.id_type)
         if use.key in ("time", "created"):
-            return read_moment(column)
-        return None if use.key.startswith("attributes.") else read_number(column)
+            return parse_timestamp(column)
+        return None if use.key.startswith("attributes.") else parse_number(column)
 
     def typed(self, table: ir.Table, uses: Iterable[ColumnUse]) -> dict[str, ir.Column]:
-        """Return the columns as read, by their names."""
-        readings = {use.column: self.read(use, table) for use in uses}
-        return {column: reading.value for column, reading in readings.items() if reading is not None}
+        """Return the parsed columns by name."""
+        parsed = {use.column: self.parse(use, table) for use in uses}
+        return {name: column.value for name, column in parsed.items() if column is not None}
 
     def rules(self, table: str, columns: Collection[str]) -> tuple[Rule, ...]:
-        """Return the rules over single rows of a table that have something to check there."""
+        """Return the single-row rules that apply to a table."""
         uses = self.uses(table, columns)
         roles: list[Role] = ["entities", "outcome", "events"]
-        made = []
+        rules = []
         for role in roles:
             own = {use.key: use for use in uses if use.role == role}
-            made += [self._wrong_types(role, own), self._missing_ids(role, own), self._impossible_dates(role, own)]
+            rules += [self._wrong_types(role, own), self._missing_ids(role, own), self._impossible_dates(role, own)]
             if role == "outcome":
-                made += [self._non_positive_value(own), self._orphans(role, own)]
+                rules += [self._non_positive_value(own), self._orphans(role, own)]
             if role == "events":
-                made += [self._negative_counts(own), self._users_over_actions(own), self._orphans(role, own)]
-        return tuple(rule for rule in made if rule.parts)
+                rules += [self._negative_counts(own), self._users_over_actions(own), self._orphans(role, own)]
+        return tuple(rule for rule in rules if rule.violations)
 
     def repeated_ids(self) -> Rule:
-        """Return the rule that an id stands once in all entity tables together (columns: the id)."""
-        then = "left out; the most complete row of each id is kept"
-        rows, parts = "repeating an id", (_repeats(self.data.entities.id),)
+        """Return the rule that ids are unique across all entity tables (columns: the id)."""
+        consequence = "dropped; the most complete row of each id is kept"
+        rows, violations = "with a duplicate id", (_repeats(self.data.entities.id),)
         action = self.data.rules.duplicate_ids
-        return Rule("duplicate_ids", "entities", action, rows, "every id once", parts, dropped=then, kept=then)
+        return Rule(
+            "duplicate_ids",
+            "entities",
+            action,
+            rows,
+            "unique ids",
+            violations,
+            dropped=consequence,
+            kept=consequence,
+        )
 
     def repeated_events(self) -> Rule:
-        """Return the rule that an entity has one event row at a time (columns: id and time); only ever a warning."""
+        """Return the rule that events are unique by id and time (columns: id and time); its action is always warn."""
         events = self.data.events
-        parts = (_repeats(events.id, events.time),)
-        rows, allowed = "repeating an id and time", "one row for an id and time"
-        return Rule("duplicate_ids", "events", "warn", rows, allowed, parts, kept="kept and summed")
+        violations = (_repeats(events.id, events.time),)
+        rows, allowed = "with a duplicate id and time", "one row per id and time"
+        return Rule("duplicate_ids", "events", "warn", rows, allowed, violations, kept="kept and summed")
 
-    def _part(self, use: ColumnUse, breaks: Callable[[ParsedColumn], ir.BooleanColumn]) -> Violation:
+    def _violation(self, use: ColumnUse, breaks: Callable[[ParsedColumn], ir.BooleanColumn]) -> Violation:
         def predicate(table: ir.Table) -> ir.BooleanColumn:
-            reading = self.read(use, table)
-            assert reading is not None
-            return breaks(reading)
+            column = self.parse(use, table)
+            assert column is not None
+            return breaks(column)
 
         return Violation((use.column,), predicate)
 
     def _wrong_types(self, role: Role, uses: dict[str, ColumnUse]) -> Rule:
-        readable = [use for key, use in uses.items() if not key.startswith("attributes.")]
+        typed = [use for key, use in uses.items() if not key.startswith("attributes.")]
         return Rule(
             "wrong_types",
             role,
             self.data.rules.wrong_types,
             "with a value of the wrong type",
             "ids: whole numbers or text; times: dates, or text such as 2020-02-24; measures and values: numbers",
-            tuple(self._part(use, lambda reading: reading.unreadable) for use in readable),
-            dropped=NEVER_CONVERTED if role == "outcome" else "left out",
+            tuple(self._violation(use, lambda column: column.invalid) for use in typed),
+            dropped=NEVER_CONVERTED if role == "outcome" else DROPPED,
             kept="kept; such a value counts as missing",
         )
 
     def _missing_ids(self, role: Role, uses: dict[str, ColumnUse]) -> Rule:
-        parts = (self._part(uses["id"], lambda reading: reading.missing),) if "id" in uses else ()
+        violations = (self._violation(uses["id"], lambda column: column.missing),) if "id" in uses else ()
         action = self.data.rules.missing_ids
-        kept = "kept, but of no use: they belong to no entity"
-        return Rule("missing_ids", role, action, "without an id", "an id in every row", parts, kept=kept)
+        kept = "kept, but unused: without an id they belong to no entity"
+        return Rule("missing_ids", role, action, "without an id", "an id in every row", violations, kept=kept)
 
     def _impossible_dates(self, role: Role, uses: dict[str, ColumnUse]) -> Rule:
-        def impossible(reading: ParsedColumn) -> ir.BooleanColumn:
-            absent = [reading.missing] if role == "events" else []
-            return ibis.or_(*absent, *_outside(reading.value, EARLIEST, self.latest))
+        def impossible(column: ParsedColumn) -> ir.BooleanColumn:
+            missing = [column.missing] if role == "events" else []
+            return ibis.or_(*missing, *_outside(column.value, EARLIEST, self.latest))
 
-        by = f"{self.latest}" + (" (data.end)" if self.data.end else " (today)")
-        span = f"before {EARLIEST} or after {by}"
+        latest = f"{self.latest}" + (" (data.end)" if self.data.end else " (today)")
+        period = f"before {EARLIEST} or after {latest}"
         return Rule(
             "impossible_dates",
             role,
             self.data.rules.impossible_dates,
-            f"without a time or with one {span}" if role == "events" else f"with a time {span}",
-            f"times from {EARLIEST} to {by}" + (", in every row" if role == "events" else ""),
-            tuple(self._part(uses[key], impossible) for key in ("created", "time") if key in uses),
-            dropped=NEVER_CONVERTED if role == "outcome" else "left out",
+            f"without a time or with one {period}" if role == "events" else f"with a time {period}",
+            f"times from {EARLIEST} to {latest}" + (", in every row" if role == "events" else ""),
+            tuple(self._violation(uses[key], impossible) for key in ("created", "time") if key in uses),
+            dropped=NEVER_CONVERTED if role == "outcome" else DROPPED,
         )
 
     def _non_positive_value(self, uses: dict[str, ColumnUse]) -> Rule:
-        parts = (self._part(uses["value"], lambda reading: reading.value <= 0),) if "value" in uses else ()
+        violations = (self._violation(uses["value"], lambda column: column.value <= 0),) if "value" in uses else ()
         return Rule(
             "non_positive_value",
             "outcome",
             self.data.rules.non_positive_value,
             "with a value of 0 or less",
             "a value above 0, or none",
-            parts,
+            violations,
             dropped=NEVER_CONVERTED,
-            kept="kept; revenue counts as missing",
+            kept="kept; their revenue counts as missing",
         )
 
     def _orphans(self, role: Role, uses: dict[str, ColumnUse]) -> Rule:
         known = self.entity_ids
-        parts: tuple[Violation, ...] = ()
+        violations: tuple[Violation, ...] = ()
         if "id" in uses and known is not None:
             ids = known.id
-            parts = (self._part(uses["id"], lambda reading: reading.value.notnull() & ~reading.value.isin(ids)),)
-        where = "an id of " + ", ".join(self.data.entities.tables)
+            violations = (self._violation(uses["id"], lambda column: column.value.notnull() & ~column.value.isin(ids)),)
+        allowed = "an id of " + joined(self.data.entities.tables, "or")
         action = self.data.rules.orphan_events
-        return Rule(
-            "orphan_events", role, action, "whose id is in no entity table", where, parts, kept="kept, but of no use"
-        )
+        rows = "whose id is in no entity table"
+        return Rule("orphan_events", role, action, rows, allowed, violations, kept="kept, but unused")
 
     def _negative_counts(self, uses: dict[str, ColumnUse]) -> Rule:
         measures = [use for key, use in uses.items() if key.startswith("measures.")]
-        parts = tuple(self._part(use, lambda reading: reading.value < 0) for use in measures)
+        violations = tuple(self._violation(use, lambda column: column.value < 0) for use in measures)
         action = self.data.rules.negative_counts
-        return Rule("negative_counts", "events", action, "with a negative count", "counts of 0 or more", parts)
+        return Rule("negative_counts", "events", action, "with a negative count", "counts of 0 or more", violations)
 
     def _users_over_actions(self, uses: dict[str, ColumnUse]) -> Rule:
-        parts = []
+        violations = []
         for product in self.data.events.measures.get("users", {}):
             users, actions = uses.get(f"measures.users.{product}"), uses.get(f"measures.actions.{product}")
             if users and actions:
-                parts.append(Violation((users.column, actions.column), _larger(users.column, actions.column)))
+                violations.append(Violation((users.column, actions.column), _larger(users.column, actions.column)))
         action = self.data.rules.users_over_actions
-        allowed = "at least one action by each user"
-        return Rule("users_over_actions", "events", action, "with more users than actions", allowed, tuple(parts))
+        allowed = "at least one action per user"
+        return Rule("users_over_actions", "events", action, "with more users than actions", allowed, tuple(violations))
 
 
 def make_rule_book(data: EventsData, raw: RawTables, today: date | None = None) -> RuleBook:
@@ -256,16 +266,16 @@ def make_rule_book(data: EventsData, raw: RawTables, today: date | None = None) 
     id_type = common_id_type([table[column] for table, column in everywhere if column in table.columns])
     known = None
     if all(column in table.columns for table, column in named):
-        tables = [table.select(id=read_id(table[column], id_type).value) for table, column in named]
-        everyone = ibis.union(*tables) if len(tables) > 1 else tables[0]
-        known = everyone.filter(everyone.id.notnull())
+        tables = [table.select(id=parse_id(table[column], id_type).value) for table, column in named]
+        ids = ibis.union(*tables) if len(tables) > 1 else tables[0]
+        known = ids.filter(ids.id.notnull())
     return RuleBook(data, id_type, known, last_possible_day(data, today))
 
 
 def typed_tables(data: EventsData, raw: RawTables) -> RawTables:
-    """Return the raw tables with every column read as what the config says it is, and no rule applied.
+    """Return the raw tables with every column parsed as the config defines it, without applying rules.
 
-    What cannot be read is missing. It needs no pandera, which is slow to import.
+    Values that cannot be parsed become missing. Does not import pandera, which is slow to import.
     """
     book = make_rule_book(data, raw)
     return replace(
@@ -277,14 +287,14 @@ def typed_tables(data: EventsData, raw: RawTables) -> RawTables:
 
 
 def typed_table(book: RuleBook, raw: RawTables, name: str, rows: ir.Table) -> ir.Table:
-    """Return rows of the raw table ``name`` with every column read as what the config says it is."""
-    columns = book.typed(rows, book.uses(name, rows.columns)) | _alike(book.data, raw, rows, name)
+    """Return rows of the raw table ``name`` with every column parsed as the config defines it."""
+    columns = book.typed(rows, book.uses(name, rows.columns)) | _unified_attributes(book.data, raw, rows, name)
     changed = {column: value for column, value in columns.items() if not value.equals(rows[column])}
     return rows.mutate(**changed) if changed else rows
 
 
-def _alike(data: EventsData, raw: RawTables, table: ir.Table, name: str) -> dict[str, ir.Column]:
-    """Give an attribute one type in all entity tables: one of few values or none may be read as another type."""
+def _unified_attributes(data: EventsData, raw: RawTables, table: ir.Table, name: str) -> dict[str, ir.Column]:
+    """Cast attributes to one type across entity tables, as a column with few or no values may be typed differently."""
     columns = {}
     for column in data.entities.attributes.values() if name in raw.entities else ():
         types = {one[column].type() for one in raw.entities.values() if column in one.columns}
@@ -300,7 +310,7 @@ def last_possible_day(data: EventsData, today: date | None = None) -> date:
 
 
 def _larger(left: str, right: str) -> Callable[[ir.Table], ir.BooleanColumn]:
-    return lambda table: read_number(table[left]).value > read_number(table[right]).value
+    return lambda table: parse_number(table[left]).value > parse_number(table[right]).value
 
 
 def _repeats(*columns: str) -> Violation:
@@ -312,11 +322,11 @@ def _repeats(*columns: str) -> Violation:
     return Violation(columns, breaks)
 
 
-def _outside(moment: ir.Column, first: date, last: date) -> tuple[ir.BooleanColumn, ir.BooleanColumn]:
+def _outside(time: ir.Column, first: date, last: date) -> tuple[ir.BooleanColumn, ir.BooleanColumn]:
     after = last + timedelta(days=1)
-    if moment.type().is_date():
-        return moment < ibis.literal(first), moment >= ibis.literal(after)
+    if time.type().is_date():
+        return time < ibis.literal(first), time >= ibis.literal(after)
     low, high = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (first, after))
-    if moment.type().timezone is None:
+    if time.type().timezone is None:
         low, high = low.replace(tzinfo=None), high.replace(tzinfo=None)
-    return moment < ibis.literal(low), moment >= ibis.literal(high)
+    return time < ibis.literal(low), time >= ibis.literal(high)

@@ -1,4 +1,4 @@
-"""The contracts of the raw tables as pandera schemas: the columns that the config names, and a check for each rule."""
+"""The contracts of the raw tables as pandera schemas: the configured columns, and one check per rule."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contract:
-    """What a table has to keep.
+    """A contract: the columns and rules that a table must satisfy.
 
     Attributes
     ----------
     name : str
-        Of the table, or of several together.
+        Name of the table, or of several tables checked together.
     table : ibis table
         The rows to check.
     id : str
-        The column that names a row in examples.
+        The column that identifies rows in examples.
     schema : pandera DataFrameSchema
-        Columns, and one check for each of ``rules``, in their order. It prints, and validates other tables by itself.
+        The columns, and one check per rule, in the order of ``rules``. Usable on its own to validate other tables.
     rules : tuple of Rule
-        What the checks mean.
+        The rules behind the checks.
     """
 
     name: str
@@ -43,29 +43,31 @@ class Contract:
 
 
 def make_contracts(book: RuleBook, raw: RawTables) -> list[Contract]:
-    """Return the contract of each raw table, of all entity ids together, and of the events' ids and times.
+    """Return the contracts of each raw table, of all entity ids together, and of the events' ids and times.
 
     See Also
     --------
-    mlsys.data.contracts.check_tables : checks tables by them, with an example.
+    mlsys.data.contracts.check_tables : checks tables against their contracts; has an example.
     """
     data = book.data
-    made = []
+    contracts = []
     for name, table in raw.by_name(data).items():
         rules = book.rules(name, table.columns)
         id_column = next(use.column for use in column_uses(data) if use.table == name and use.key == "id")
-        made.append(Contract(name, table, id_column, _schema(name, _columns(data, raw, name), rules), rules))
+        contracts.append(Contract(name, table, id_column, _schema(name, _columns(data, raw, name), rules), rules))
     if book.entity_ids is not None:
         ids = book.entity_ids.rename({data.entities.id: "id"})
-        made.append(_of_keys(", ".join(raw.entities), ids, book.repeated_ids()))
+        contracts.append(_key_contract(", ".join(raw.entities), ids, book.repeated_ids()))
     events = data.events
     if {events.id, events.time} <= set(raw.events.columns):
         uses = [use for use in book.uses(events.table, raw.events.columns) if use.key in ("id", "time")]
-        made.append(_of_keys(events.table, raw.events.select(**book.typed(raw.events, uses)), book.repeated_events()))
-    return made
+        contracts.append(
+            _key_contract(events.table, raw.events.select(**book.typed(raw.events, uses)), book.repeated_events())
+        )
+    return contracts
 
 
-def _of_keys(name: str, keys: ir.Table, rule: Rule) -> Contract:
+def _key_contract(name: str, keys: ir.Table, rule: Rule) -> Contract:
     columns = {column: Column(name=column) for column in keys.columns}
     return Contract(name, keys, keys.columns[0], _schema(name, columns, [rule]), (rule,))
 
@@ -78,19 +80,19 @@ def _schema(name: str, columns: Mapping[str, Column], rules: Sequence[Rule]) -> 
 
 
 def _columns(data: EventsData, raw: RawTables, table: str) -> dict[str, Column]:
-    """Describe the named columns, without types: pandera knows no uuid or array, and wrong_types counts rows anyway."""
-    of_entities = {column for entities in raw.entities.values() for column in entities.columns}
+    """Return the configured columns, untyped: pandera lacks uuid and array types, and wrong_types checks each row."""
+    entity_columns = {column for entities in raw.entities.values() for column in entities.columns}
     columns: dict[str, Column] = {}
     for use in (use for use in column_uses(data) if use.table == table):
-        # An attribute may be in one entity table only; where it is in none, the first is to blame.
+        # An attribute needs to be in one entity table only; if it is in none, it is reported for the first.
         optional = use.role == "entities" and use.key != "id"
-        required = not optional or (use.column not in of_entities and table == data.entities.tables[0])
+        required = not optional or (use.column not in entity_columns and table == data.entities.tables[0])
         nullable = use.key != "id" and use.meaning != "events.time"
-        before = columns.get(use.column)
+        previous = columns.get(use.column)
         columns[use.column] = Column(
             name=use.column,
-            nullable=nullable and (before is None or before.nullable),
-            required=required or (before is not None and before.required),
-            description=use.meaning if before is None else f"{before.description}, {use.meaning}",
+            nullable=nullable and (previous is None or previous.nullable),
+            required=required or (previous is not None and previous.required),
+            description=use.meaning if previous is None else f"{previous.description}, {use.meaning}",
         )
     return columns

@@ -1,4 +1,4 @@
-"""Opens raw tables through Ibis and gives them the names that the rest of mlsys uses."""
+"""Opens raw tables through Ibis and converts them to canonical tables of entities and events."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RawTables:
-    """The tables as they lie at the source, before any rule is applied.
+    """The tables as they are at the source, before any rule is applied.
 
     Attributes
     ----------
     connection : ibis backend
-        Where their queries run.
+        The connection that runs queries on the tables.
     entities : dict of str to ibis table
-        By table name; their rows together are all entities.
+        Entity tables by name; together, their rows are all entities.
     outcome, events : ibis table
-        As configured; ``outcome`` may also be one of ``entities``.
+        The outcome and event tables; ``outcome`` may also be one of ``entities``.
     files : tuple of Path
-        The files that they were read from; empty for a database server.
+        The files that the tables were read from; empty for a database server.
     """
 
     connection: BaseBackend
@@ -42,55 +42,55 @@ class RawTables:
     files: tuple[Path, ...] = ()
 
     def by_name(self, data: EventsData) -> dict[str, ir.Table]:
-        """Return every distinct table by its configured name."""
+        """Return each distinct table by its configured name."""
         return {**self.entities, data.outcome.table: self.outcome, data.events.table: self.events}
 
 
 def open_tables(data: EventsData, *, threads: int | None = None) -> RawTables:
-    """Open the configured tables; files of text and SQLite files are read at once, others where they are queried.
+    """Open the configured tables; text files and SQLite files are read immediately, others when queried.
 
     Raises
     ------
     DataError
-        Where a file or table is missing or cannot be opened.
+        If a file or table does not exist or cannot be opened.
     """
-    store = open_backend(data, threads=threads)
-    entities = {name: store.table(name) for name in data.entities.tables}
+    backend = open_backend(data, threads=threads)
+    entities = {name: backend.table(name) for name in data.entities.tables}
     outcome = entities.get(data.outcome.table)
     return RawTables(
-        connection=store.connection,
+        connection=backend.connection,
         entities=entities,
-        outcome=store.table(data.outcome.table) if outcome is None else outcome,
-        events=store.table(data.events.table),
-        files=tuple(dict.fromkeys(store.files)),
+        outcome=backend.table(data.outcome.table) if outcome is None else outcome,
+        events=backend.table(data.events.table),
+        files=tuple(dict.fromkeys(backend.files)),
     )
 
 
 def column_problems(data: EventsData, raw: RawTables) -> list[Problem]:
-    """Compare the columns that the config names with those that the tables have; reads no rows.
+    """Return one problem per configured column that its table lacks, without reading rows.
 
-    An attribute, or the time of creation, may be in some entity tables only; every other column must be in its table.
+    An attribute or the creation time may be missing from some entity tables; every other column must be in its table.
     """
     tables = raw.by_name(data)
     problems: dict[tuple[str, ...], Problem] = {}
     for use in column_uses(data):
-        anywhere = use.role == "entities" and use.key != "id"
-        places = list(raw.entities) if anywhere else [use.table]
-        columns = sorted({column for name in places for column in tables[name].columns})
+        optional = use.role == "entities" and use.key != "id"
+        searched = list(raw.entities) if optional else [use.table]
+        columns = sorted({column for name in searched for column in tables[name].columns})
         if use.column not in columns:
-            allowed = f"a column of {', '.join(places)}: {', '.join(columns)}"
+            allowed = f"a column of {', '.join(searched)}: {', '.join(columns)}"
             problem = Problem(f"data.{use.meaning}", use.column, allowed, closest(use.column, columns))
-            problems.setdefault((use.meaning, *places), problem)
+            problems.setdefault((use.meaning, *searched), problem)
     return list(problems.values())
 
 
 def fingerprint(raw: RawTables) -> str | None:
-    """Hash the source files' contents; None where the tables live in a database server.
+    """Hash the source files; None if the tables are in a database server.
 
     Returns
     -------
     str or None
-        Hexadecimal SHA-256.
+        SHA-256, hexadecimal.
     """
     return hash_files(raw.files) if raw.files else None
 
@@ -98,8 +98,8 @@ def fingerprint(raw: RawTables) -> str | None:
 def canonical_entities(data: EventsData, raw: RawTables) -> ir.Table:
     """Return one row per entity: id, created_day, outcome_day, value and the configured attributes.
 
-    Days are whole days since 1970-01-01, rounded up, so that a moment counts from the next midnight on.
-    Of rows with the same id the most complete one is kept.
+    Days are whole days since 1970-01-01, rounded up, so that a time counts from the next midnight on.
+    Of rows with the same id, the most complete one is kept.
     """
     attributes = data.entities.attributes
     parts = []
@@ -124,14 +124,14 @@ def canonical_entities(data: EventsData, raw: RawTables) -> ir.Table:
         )
         for table, columns in zip(raw.entities.values(), parts, strict=True)
     ]
-    everyone = ibis.union(*tables) if len(tables) > 1 else tables[0]
-    entities = _most_complete(everyone.filter(everyone.id.notnull()), [*attributes, "created_day"])
+    rows = ibis.union(*tables) if len(tables) > 1 else tables[0]
+    entities = _most_complete(rows.filter(rows.id.notnull()), [*attributes, "created_day"])
     outcomes = _first_outcomes(data.outcome, raw.outcome, entities.id.type())
     return entities.left_join(outcomes, "id").drop("id_right").drop("source")
 
 
 def canonical_events(data: EventsData, raw: RawTables) -> ir.Table:
-    """Return the events: id, known_day (when they can be known) and one column ``kind_product`` per measure."""
+    """Return the events: id, known_day (the day they become known) and one column ``kind_product`` per measure."""
     table = raw.events
     measures = {
         f"{kind}_{name}": table[column].cast("int64" if table[column].type().is_integer() else "float64")
@@ -146,15 +146,15 @@ def canonical_events(data: EventsData, raw: RawTables) -> ir.Table:
 
 
 def raw_types(data: EventsData, entities: ir.Table, events: ir.Table) -> dict[str, dict[str, str]]:
-    """Return as which Ibis type each raw column enters the features, by the names of the raw columns.
+    """Return the Ibis type as which each raw column enters the features, by the raw column's name.
 
-    Another raw table has the same features only where its columns are read as the same types.
+    Another raw table gives the same features only if its columns are read as the same types.
 
     Parameters
     ----------
     data : EventsData
     entities, events : ibis table
-        In canonical form.
+        Tables in canonical form.
     """
     times = {data.events.time: "timestamp"}
     created = {data.entities.created: "timestamp"} if data.entities.created else {}
@@ -170,18 +170,18 @@ def raw_types(data: EventsData, entities: ir.Table, events: ir.Table) -> dict[st
     }
 
 
-def day_number(moment: ir.Column) -> ir.IntegerColumn:
-    """Return whole days since 1970-01-01, rounded up: the first midnight (UTC) at which the moment is past."""
-    if moment.type().is_date():
-        return day_begun(moment)
-    stamp = moment.cast("timestamp")
-    # Not a cast of the comparison to a number: PostgreSQL refuses it.
-    return day_begun(moment) + (stamp > stamp.date().cast("timestamp")).ifelse(1, 0)
+def day_number(time: ir.Column) -> ir.IntegerColumn:
+    """Return whole days since 1970-01-01, rounded up: the first midnight (UTC) at or after the time."""
+    if time.type().is_date():
+        return floor_day(time)
+    stamp = time.cast("timestamp")
+    # Not a cast of the comparison to a number, which PostgreSQL rejects.
+    return floor_day(time) + (stamp > stamp.date().cast("timestamp")).ifelse(1, 0)
 
 
-def day_begun(moment: ir.Column) -> ir.IntegerColumn:
-    """Return whole days since 1970-01-01, rounded down: the last midnight (UTC) up to the moment."""
-    day = moment if moment.type().is_date() else moment.cast("timestamp").date()
+def floor_day(time: ir.Column) -> ir.IntegerColumn:
+    """Return whole days since 1970-01-01, rounded down: the last midnight (UTC) at or before the time."""
+    day = time if time.type().is_date() else time.cast("timestamp").date()
     return day.epoch_days().cast("int64")
 
 

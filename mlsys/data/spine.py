@@ -1,4 +1,4 @@
-"""The spine: one row per eligible entity and as-of, with its label."""
+"""Builds the spine: one row per eligible entity and as-of, with its label."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import ibis
 
 from mlsys.data.config import SpineConfig
 from mlsys.errors import DataError
+from mlsys.text import counted
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 EPOCH = date(1970, 1, 1)
 
 
-def to_day(moment: date) -> int:
+def to_day(day: date) -> int:
     """Return a date as days since 1970-01-01.
 
     Examples
@@ -25,7 +26,7 @@ def to_day(moment: date) -> int:
     >>> to_day(date(2020, 2, 24))
     18316
     """
-    return (moment - EPOCH).days
+    return (day - EPOCH).days
 
 
 def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: int) -> list[date]:
@@ -34,18 +35,18 @@ def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: i
     Parameters
     ----------
     config : SpineConfig
-        Explicit dates, the step and where to start.
+        Explicit dates, the step and the start.
     first : date
-        When the first event could be known; as-ofs before one step later see nothing worth learning from.
+        The day on which the first event becomes known. By default, as-ofs start one step later.
     last : date
-        The data's end.
+        The last day of the data.
     horizon_days : int
         Days after the as-of in which the outcome counts.
 
     Raises
     ------
     DataError
-        Where the data span leaves no as-of.
+        If the data leave no room for an as-of.
 
     Examples
     --------
@@ -55,16 +56,17 @@ def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: i
     """
     step = timedelta(days=config.every_days)
     start = config.start or first + step
-    given = sorted(set(config.dates))
-    newest = given[0] if given else last - timedelta(days=horizon_days) + step
-    before = []
+    explicit = sorted(set(config.dates))
+    newest = explicit[0] if explicit else last - timedelta(days=horizon_days) + step
+    earlier = []
     while (newest := newest - step) >= start:
-        before.append(newest)
-    dates = [*reversed(before), *given]
+        earlier.append(newest)
+    dates = [*reversed(earlier), *explicit]
     if not dates:
         raise DataError(
-            f"No as-of fits: the data run from {first} to {last}, the first as-of may be {start} and the label window "
-            f"takes {horizon_days} days. Set data.spine.start, data.spine.dates or a shorter data.horizon_days."
+            f"No as-of fits: the data run from {first} to {last}, the first possible as-of is {start} and the label "
+            f"window is {counted(horizon_days, 'day')}. Set data.spine.start, data.spine.dates or a shorter "
+            "data.horizon_days."
         )
     return dates
 
@@ -72,17 +74,17 @@ def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: i
 def build_spine(entities: ir.Table, as_ofs: Sequence[date] | ir.Table, *, horizon_days: int, end: date) -> ir.Table:
     """Return id, as_of_day, label, label_complete and value, one row per eligible entity and as-of.
 
-    The as-ofs may be a table with the column ``as_of_day``.
+    The as-ofs may also be a table with the column ``as_of_day``.
 
-    An entity is eligible when it exists and has not converted by the as-of. The label is 1 where the outcome falls in
-    (as_of, as_of + horizon]; it is complete where that window ends by ``end``.
+    An entity is eligible if it exists and has not converted by the as-of. The label is 1 if the outcome falls in
+    (as_of, as_of + horizon]; it is complete if that window ends by ``end``.
     """
     if isinstance(as_ofs, Sequence):
         as_ofs = ibis.memtable({"as_of_day": [to_day(day) for day in as_ofs]}, schema={"as_of_day": "int64"})
     rows = entities.cross_join(as_ofs)
     exists = rows.created_day.isnull() | (rows.created_day <= rows.as_of_day)
-    waiting = rows.outcome_day.isnull() | (rows.outcome_day > rows.as_of_day)
-    rows = rows.filter(exists & waiting)
+    unconverted = rows.outcome_day.isnull() | (rows.outcome_day > rows.as_of_day)
+    rows = rows.filter(exists & unconverted)
     converts = (rows.outcome_day <= rows.as_of_day + horizon_days).fill_null(False)
     return rows.select(
         "id",

@@ -1,4 +1,4 @@
-"""Feature blocks: point-in-time Ibis expressions, one class each, composed in conf/features."""
+"""Feature blocks: classes that return point-in-time Ibis expressions; conf/features combines them."""
 
 from mlsys.features.base import (
     Block,

@@ -1,8 +1,8 @@
-"""What a feature block is, and the point-in-time view of events that it works on.
+"""The interface of feature blocks, and the point-in-time view of the events that they aggregate.
 
-Events are first summed up per entity and *cell* (the days between two neighbouring cut-offs or window edges), then the
-cells that an as-of can see are combined. The first step is linear in events, the second does not depend on how many
-there were.
+Events are first aggregated per entity and *cell* (the days between two adjacent as-ofs or window edges); then the cells
+visible at each as-of are combined. The cost of the first step is linear in the number of events; the cost of the second
+does not depend on it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Feature:
-    """A named column of the panel.
+    """A feature column of the panel.
 
     Attributes
     ----------
     name : str
         Column name.
     expression : ibis value
-        Number or string; booleans become 0 and 1.
+        Numeric or string; booleans become 0 and 1.
     description : str
-        For people: what it counts, over which time.
+        What the feature measures and over which period.
     unit : str or None
-        Such as ``"days"`` or ``"actions"``.
+        The unit, such as ``"days"`` or ``"actions"``.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What is known of a panel column besides its values: goes into schema.json."""
+    """Metadata of a panel column, as written to schema.json."""
 
     name: str
     kind: Literal["number", "category"]
@@ -51,16 +51,16 @@ class FeatureInfo:
 
 
 class History:
-    """The events that each (entity, as-of) can see, to be aggregated by event blocks.
+    """The events visible to each (entity, as-of), for event blocks to aggregate.
 
     Parameters
     ----------
     cells : ibis table
         One row per entity, as-of and visible cell, with ``as_of_day``, ``until_day`` and the cell's partial aggregates.
     measures : sequence of str
-        The measures that the data have.
+        Names of the measures in the data.
     windows : sequence of int
-        Declared window lengths in days; only these have exact edges.
+        Declared window lengths in days. Only these have exact edges.
     """
 
     def __init__(self, cells: ir.Table, measures: Sequence[str], windows: Sequence[int]) -> None:
@@ -69,30 +69,30 @@ class History:
         self.measures = tuple(measures)
 
     def sum(self, measure: str, days: int | None = None) -> ir.NumericValue:
-        """Total of a measure over the latest ``days`` (all time without); 0 where there was nothing."""
+        """Return the total of a measure over the last ``days`` days (all time if None); 0 without events."""
         return self._column(measure, "sum").sum(where=self._within(days)).fill_null(0)
 
     def max(self, measure: str, days: int | None = None) -> ir.NumericValue:
-        """Largest single event row of a measure in the latest ``days``; 0 where there was nothing."""
+        """Return the largest value of a measure in one event row in the last ``days`` days; 0 without events."""
         return self._column(measure, "max").max(where=self._within(days)).fill_null(0)
 
     def active(self, measure: str, days: int | None = None) -> ir.NumericValue:
-        """Count the event rows in the latest ``days`` in which the measure is above zero."""
+        """Return the number of event rows in the last ``days`` days where the measure is above zero."""
         return self._column(measure, "active").sum(where=self._within(days)).fill_null(0)
 
     def days_since_last(self, measure: str) -> ir.NumericValue:
-        """Days from when the last row with the measure above zero became known; null where there is none."""
+        """Return the days since the last row where the measure is above zero became known; null without one."""
         return self._cells.as_of_day.max() - self._column(measure, "last").max()
 
     def days_since_first(self, measure: str) -> ir.NumericValue:
-        """Days from when the first row with the measure above zero became known; null where there is none."""
+        """Return the days since the first row where the measure is above zero became known; null without one."""
         return self._cells.as_of_day.max() - self._column(measure, "first").min()
 
     def _within(self, days: int | None) -> ir.BooleanValue | None:
         if days is None:
             return None
         if days not in self._windows:
-            raise ValueError(f"a window of {days} days is used but not declared: add {days} to the block's `windows`")
+            raise ValueError(f"a window of {days} days is used but not declared; add {days} to the block's `windows`")
         return self._cells.until_day > self._cells.as_of_day - days
 
     def _column(self, measure: str, aggregate: str) -> ir.NumericColumn:
@@ -100,9 +100,9 @@ class History:
 
 
 def partial_aggregates(events: ir.Table, measure: str) -> dict[str, ir.NumericValue]:
-    """Return what a cell keeps of one measure, so that :class:`History` can combine cells exactly."""
+    """Return the aggregates of one measure that each cell holds, from which :class:`History` combines cells exactly."""
     value, day = events[measure], events.known_day
-    # As float64, in which counts below 2**53 add up exactly; databases add up wide integers slowly.
+    # Counts below 2**53 sum exactly as float64, and databases sum wide integers slowly.
     return {
         f"{measure}__sum": value.sum().cast("float64"),
         f"{measure}__max": value.max(),
@@ -113,12 +113,12 @@ def partial_aggregates(events: ir.Table, measure: str) -> dict[str, ir.NumericVa
 
 
 class EventBlock(ABC):
-    """Features that sum up visible events.
+    """A block of features aggregated from visible events.
 
     Attributes
     ----------
     windows : tuple of int
-        Every window length in days that :meth:`features` asks :class:`History` for.
+        Every window length, in days, that :meth:`features` passes to :class:`History`.
     """
 
     windows: Sequence[int] = ()
@@ -128,12 +128,12 @@ class EventBlock(ABC):
         """Return the block's columns."""
 
     def required_measures(self) -> Sequence[str]:
-        """Return the measures that the block needs; checked against the config before any data is read."""
+        """Return the measures that the block requires; they are checked against the config before data are read."""
         return ()
 
 
 class EntityBlock(ABC):
-    """Features that come from what is known of the entity itself.
+    """A block of features computed from attributes of the entity.
 
     Attributes
     ----------
@@ -145,27 +145,27 @@ class EntityBlock(ABC):
 
     @abstractmethod
     def features(self, entity: ir.Table) -> list[Feature]:
-        """Return the block's columns, computed from the entity's attributes."""
+        """Return the block's columns."""
 
 
 class TableBlock(ABC):
-    """The door for anything else: joins what it likes, and answers for its own point-in-time correctness.
+    """A block that computes its columns with arbitrary joins and is itself responsible for point-in-time correctness.
 
-    The audit rebuilds rows with altered future events, so a block that looks ahead is found out.
+    The audit rebuilds rows with altered future events, which exposes a block that looks ahead.
     """
 
     infos: ClassVar[Sequence[FeatureInfo]]
 
     @abstractmethod
     def table(self, spine: ir.Table, events: ir.Table) -> ir.Table:
-        """Return id, as_of_day and the columns named in ``infos``, one row per spine row that has any."""
+        """Return id, as_of_day and the columns named in ``infos``, with at most one row per spine row."""
 
 
 Block = EventBlock | EntityBlock | TableBlock
 
 
 def block_problems(blocks: Sequence[Block], measures: Sequence[str], attributes: Sequence[str]) -> list[Problem]:
-    """Return every measure and attribute that blocks need and the data do not have."""
+    """Return one problem for each measure or attribute that a block requires and the data lack."""
     problems = []
     for block in blocks:
         where = f"features.blocks: {type(block).__name__}"
@@ -180,5 +180,5 @@ def block_problems(blocks: Sequence[Block], measures: Sequence[str], attributes:
 
 def _missing(where: str, kind: str, name: str, allowed: Sequence[str]) -> Problem:
     return Problem(
-        where, f"{kind} {name}", ", ".join(allowed) or f"(the data config names no {kind}s)", closest(name, allowed)
+        where, f"{kind} {name}", ", ".join(allowed) or f"(the data config defines no {kind}s)", closest(name, allowed)
     )

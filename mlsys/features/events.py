@@ -1,4 +1,4 @@
-"""Blocks that sum up what an entity did before the as-of."""
+"""Feature blocks that aggregate an entity's events before the as-of."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 Names = Annotated[Sequence[str], Field(min_length=1)]
 
-AGGREGATES = {"sum": "total", "max": "largest single row", "active": "rows above zero"}
+AGGREGATES = {"sum": "total", "max": "largest value in one row", "active": "rows above zero"}
 
 
 @dataclass(frozen=True)
 class Windows(EventBlock):
-    """Totals and peaks of measures over the latest days.
+    """Aggregates of measures over windows that end at the as-of.
 
     Parameters
     ----------
     measures : sequence of str
-        Measures: a kind's total such as ``actions`` or one product's such as ``actions_deals``.
+        The measures to aggregate: a total such as ``actions`` or one product such as ``actions_deals``.
     windows : sequence of int
         Window lengths in days.
     aggregates : sequence of str
-        Of ``sum``, ``max`` and ``active`` (rows above zero).
+        Any of ``sum``, ``max`` and ``active`` (the number of rows above zero).
     all_time : bool
-        Whether to add the same over all time before the as-of.
+        Whether to also aggregate over all time before the as-of.
     """
 
     measures: Names
@@ -41,18 +41,18 @@ class Windows(EventBlock):
     all_time: bool = True
 
     def required_measures(self) -> Sequence[str]:
-        """Return the measures of ``of``."""
+        """Return the block's measures."""
         return self.measures
 
     def features(self, history: History) -> list[Feature]:
         """Return one column per measure, aggregate and window."""
         spans: list[int | None] = [*self.windows, *([None] if self.all_time else [])]
-        words = {days: f"latest {days} days" if days else "all time before the as-of" for days in spans}
+        periods = {days: f"last {days} days" if days else "all time before the as-of" for days in spans}
         return [
             Feature(
                 name=f"{measure}_{aggregate}_{f'{days}d' if days else 'all'}",
                 expression=getattr(history, aggregate)(measure, days),
-                description=f"{measure}: {AGGREGATES[aggregate]}, {words[days]}",
+                description=f"{measure}: {AGGREGATES[aggregate]}, {periods[days]}",
                 unit="rows" if aggregate == "active" else measure.split("_")[0],
             )
             for measure in self.measures
@@ -63,12 +63,12 @@ class Windows(EventBlock):
 
 @dataclass(frozen=True)
 class Recency(EventBlock):
-    """Days since each measure was last above zero; missing where it never was."""
+    """Days since each measure was last above zero; missing if it never was."""
 
     measures: Names
 
     def required_measures(self) -> Sequence[str]:
-        """Return the measures of ``of``."""
+        """Return the block's measures."""
         return self.measures
 
     def features(self, history: History) -> list[Feature]:
@@ -83,16 +83,16 @@ class Recency(EventBlock):
 
 @dataclass(frozen=True)
 class Tenure(EventBlock):
-    """Days since a measure was first above zero; missing where it never was."""
+    """Days since a measure was first above zero; missing if it never was."""
 
     measure: str = "actions"
 
     def required_measures(self) -> Sequence[str]:
-        """Return the one measure."""
+        """Return the block's measure."""
         return (self.measure,)
 
     def features(self, history: History) -> list[Feature]:
-        """Return the one column."""
+        """Return the block's only column."""
         return [
             Feature(
                 "tenure",
@@ -105,14 +105,16 @@ class Tenure(EventBlock):
 
 @dataclass(frozen=True)
 class Trend(EventBlock):
-    """Growth: log of the latest days' total over that of the days before, scaled to as many days, each plus one.
+    """Log growth of measures: log1p of the recent total minus log1p of the earlier total.
+
+    The earlier total is scaled to the length of the recent period.
 
     Parameters
     ----------
     measures : sequence of str
-        Measures.
+        The measures to compare.
     recent, before : int
-        Days: the latest ``recent`` days are compared with the rest of the latest ``before`` days.
+        Window lengths in days: the last ``recent`` days are compared with the rest of the last ``before`` days.
     """
 
     measures: Names
@@ -122,16 +124,16 @@ class Trend(EventBlock):
     def __post_init__(self) -> None:
         if self.recent >= self.before:
             raise ValueError(
-                f"recent={self.recent} must be fewer days than before={self.before}, of which it is a part"
+                f"recent={self.recent} must be less than before={self.before}, which includes the recent days"
             )
 
     @property
     def windows(self) -> Sequence[int]:  # type: ignore[override]
-        """The two windows."""
+        """The block's two window lengths."""
         return (self.recent, self.before)
 
     def required_measures(self) -> Sequence[str]:
-        """Return the measures of ``of``."""
+        """Return the block's measures."""
         return self.measures
 
     def features(self, history: History) -> list[Feature]:
@@ -141,23 +143,23 @@ class Trend(EventBlock):
         for name in self.measures:
             recent, both = history.sum(name, self.recent), history.sum(name, self.before)
             growth = _log1p(recent) - _log1p((both - recent) * scale)
-            words = f"{name}: log growth, latest {self.recent} days against the {self.before - self.recent} before"
-            columns.append(Feature(f"{name}_trend", growth, words))
+            description = f"{name}: log growth, last {self.recent} days vs. the {self.before - self.recent} days before"
+            columns.append(Feature(f"{name}_trend", growth, description))
         return columns
 
 
 @dataclass(frozen=True)
 class Mix(EventBlock):
-    """Each product's share of a kind's total, and how many products were used.
+    """Each product's share of a total, and the number of products used.
 
     Parameters
     ----------
     kind : str
-        The total, such as ``actions``.
+        The kind of count, such as ``actions``.
     products : sequence of str
-        Its parts, such as ``deals`` for the measure ``actions_deals``.
+        The products of that kind, such as ``deals`` for the measure ``actions_deals``.
     days : int
-        Window length.
+        Window length in days.
     """
 
     kind: str
@@ -166,29 +168,29 @@ class Mix(EventBlock):
 
     @property
     def windows(self) -> Sequence[int]:  # type: ignore[override]
-        """The one window."""
+        """The block's window length."""
         return (self.days,)
 
     def required_measures(self) -> Sequence[str]:
-        """Return the total and its parts."""
+        """Return the total and its products' measures."""
         return (self.kind, *(f"{self.kind}_{product}" for product in self.products))
 
     def features(self, history: History) -> list[Feature]:
-        """Return a share per product and the number of products used."""
+        """Return each product's share and the number of products used."""
         total = history.sum(self.kind, self.days)
         parts = {product: history.sum(f"{self.kind}_{product}", self.days) for product in self.products}
-        span = f"latest {self.days} days"
+        period = f"last {self.days} days"
         shares = [
-            Feature(f"{self.kind}_{product}_share", part / total.nullif(0), f"{product}: share of {self.kind}, {span}")
-            for product, part in parts.items()
+            Feature(f"{self.kind}_{name}_share", part / total.nullif(0), f"{name}: share of {self.kind}, {period}")
+            for name, part in parts.items()
         ]
         used = sum((part > 0).ifelse(1, 0) for part in parts.values())
-        return [*shares, Feature("products_used", used, f"products with any {self.kind}, {span}", "products")]
+        return [*shares, Feature("products_used", used, f"products with any {self.kind}, {period}", "products")]
 
 
 @dataclass(frozen=True)
 class PerUser(EventBlock):
-    """How intensely each user works: a kind's total per summed user count; missing where there was no user."""
+    """Intensity of use: a measure's total divided by the summed user counts; missing without users."""
 
     measure: str = "actions"
     users: str = "users"
@@ -196,7 +198,7 @@ class PerUser(EventBlock):
 
     @property
     def windows(self) -> Sequence[int]:  # type: ignore[override]
-        """The one window."""
+        """The block's window length."""
         return (self.days,)
 
     def required_measures(self) -> Sequence[str]:
@@ -204,15 +206,13 @@ class PerUser(EventBlock):
         return (self.measure, self.users)
 
     def features(self, history: History) -> list[Feature]:
-        """Return the one column."""
+        """Return the block's only column."""
         ratio = history.sum(self.measure, self.days) / history.sum(self.users, self.days).nullif(0)
         return [
-            Feature(
-                f"{self.measure}_per_user", ratio, f"{self.measure} per user, latest {self.days} days", self.measure
-            )
+            Feature(f"{self.measure}_per_user", ratio, f"{self.measure} per user, last {self.days} days", self.measure)
         ]
 
 
 def _log1p(total: ir.NumericValue) -> ir.NumericValue:
-    # Negative counts may have been kept (data.rules.negative_counts=warn), and a database stops at the log of one.
+    # Negative counts may be present (data.rules.negative_counts=warn), and databases fail on the log of one.
     return (ibis.greatest(total, 0) + 1.0).log()

@@ -1,4 +1,4 @@
-"""Features of the company behind an account: size, web rank and industry."""
+"""Feature blocks for the company behind an account: size, web rank and industry."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ FIRST_NUMBER, LAST_NUMBER = "^[^0-9]*([0-9]+)", "([0-9]+)[^0-9]*$"
 
 @dataclass(frozen=True)
 class EmployeeRange(EntityBlock):
-    """A size such as ``51 to 200``, ``10,001 or more`` or ``1``, as an ordered midpoint and as a category.
+    """A company size such as ``51 to 200``, ``10,001 or more`` or ``1``, as a numeric midpoint and as a category.
 
-    The midpoint is geometric, because sizes spread over orders of magnitude; an open range counts as the end it has.
+    The midpoint is geometric because sizes span orders of magnitude. An open range takes the bound it has.
     """
 
     attribute: str = "employee_range"
 
     @property
     def attributes(self) -> Sequence[str]:  # type: ignore[override]
-        """The one attribute."""
+        """The block's attribute."""
         return (self.attribute,)
 
     def features(self, entity: ir.Table) -> list[Feature]:
-        """Return the midpoint and the category; only the number where the attribute is one."""
-        given = entity[self.attribute]
-        if given.type().is_numeric():
-            return [Feature("employees", given, "employees", "people")]
-        text = given.cast("string").replace(",", "")
-        ends = [text.re_extract(form, 1).nullif("").cast("float64") for form in (FIRST_NUMBER, LAST_NUMBER)]
+        """Return the midpoint and the category, or only the number if the attribute is numeric."""
+        size = entity[self.attribute]
+        if size.type().is_numeric():
+            return [Feature("employees", size, "employees", "people")]
+        text = size.cast("string").replace(",", "")
+        low, high = (text.re_extract(form, 1).nullif("").cast("float64") for form in (FIRST_NUMBER, LAST_NUMBER))
         return [
-            Feature("employees", (ends[0] * ends[1]).sqrt(), "employees: geometric midpoint of the range", "people"),
-            Feature("employee_range", given.cast("string"), "employees: range as given"),
+            Feature("employees", (low * high).sqrt(), "employees: geometric midpoint of the range", "people"),
+            Feature("employee_range", size.cast("string"), "employees: range as given"),
         ]
 
 
 @dataclass(frozen=True)
 class WebRank(EntityBlock):
-    """Log of a web-traffic rank, with a flag where the site is unranked.
+    """Log10 of a web-traffic rank, with a flag for unranked sites.
 
     Parameters
     ----------
     attribute : str
-        The rank; 1 is the most visited site.
+        Name of the attribute that holds the rank; 1 is the most visited site.
     unranked : int
-        The value that stands for "no rank", and from which on ranks mean the same.
+        Ranks from this value on mean "unranked".
     """
 
     attribute: str = "alexa_rank"
@@ -62,23 +62,23 @@ class WebRank(EntityBlock):
 
     @property
     def attributes(self) -> Sequence[str]:  # type: ignore[override]
-        """The one attribute."""
+        """The block's attribute."""
         return (self.attribute,)
 
     def features(self, entity: ir.Table) -> list[Feature]:
-        """Return the log rank (missing where unranked) and the flag (missing where the rank is)."""
+        """Return the log rank (missing if unranked) and the flag (missing if the rank is missing)."""
         rank = _number(entity[self.attribute])
         ranked = (rank > 0) & (rank < self.unranked)
         log_rank = ranked.ifelse(rank, ibis.null("float64")).log10()
         unranked = rank.isnull().ifelse(ibis.null("float64"), ranked.ifelse(0.0, 1.0))
         return [
-            Feature("web_rank_log10", log_rank, "web traffic rank, log10; missing where unranked"),
-            Feature("web_unranked", unranked, "1 where the site has no traffic rank"),
+            Feature("web_rank_log10", log_rank, "web traffic rank, log10; missing if unranked"),
+            Feature("web_unranked", unranked, "1 if the site has no traffic rank"),
         ]
 
 
-# Substrings of an industry's name (lower case; "_", "-" and runs of blanks as one blank) in the order in which they are
-# tried: the special before the general, so that "hospitality" is not a "hospital" nor a "newspaper" made of "paper".
+# Substrings of an industry's name (lower case, with runs of "_", "-" and spaces as one space), tried in this order:
+# specific before general, so that "hospitality" does not match "hospital", nor "newspaper" "paper".
 SECTORS: Mapping[str, Sequence[str]] = {
     "public and non-profit": ("non profit", "nonprofit", "government", "public admin", "public policy", "public safety",
                               "charit", "civic", "religio", "philanthrop", "political", "military", "judiciary",
@@ -109,17 +109,17 @@ SECTORS: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class Industry(EntityBlock):
-    """An industry's name from any naming scheme, brought to about a dozen sectors.
+    """An industry's name from any naming scheme, mapped to about a dozen sectors.
 
-    ``COMPUTER_SOFTWARE`` and ``Technology - Software`` are both ``technology``. A name that matches no sector is
-    ``other``; an empty one stays missing.
+    ``COMPUTER_SOFTWARE`` and ``Technology - Software`` are both ``technology``. A name that matches no sector becomes
+    ``other``; a missing name stays missing.
 
     Parameters
     ----------
     attribute : str
-        The industry's name.
+        Name of the attribute that holds the industry.
     sectors : mapping of str to sequence of str
-        Sector to the substrings that tell it; the first that matches wins.
+        Substrings that identify each sector; the first match wins.
     """
 
     attribute: str = "industry"
@@ -127,11 +127,11 @@ class Industry(EntityBlock):
 
     @property
     def attributes(self) -> Sequence[str]:  # type: ignore[override]
-        """The one attribute."""
+        """The block's attribute."""
         return (self.attribute,)
 
     def features(self, entity: ir.Table) -> list[Feature]:
-        """Return the sector."""
+        """Return the sector as a category."""
         name = entity[self.attribute].cast("string").lower().re_replace("[ _-]+", " ")
         branches = [
             (ibis.or_(*(name.contains(part) for part in parts)), ibis.literal(sector))
@@ -142,7 +142,7 @@ class Industry(EntityBlock):
 
 
 def _number(column: ir.Column) -> ir.NumericColumn:
-    if column.type().is_string():  # a database stops at text that is no number
+    if column.type().is_string():  # databases fail on text that is not a number
         text = column.strip()
         column = text.re_search(NUMBER).ifelse(text, ibis.null("string"))
     return column.cast("float64")

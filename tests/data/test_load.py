@@ -1,4 +1,4 @@
-"""From the config to the panel: what is read, what is kept, what is said."""
+"""Loading event data: panels, caching, demo tables and log messages."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 from filelock import FileLock
 
 from mlsys.data import load
-from mlsys.data.cache import key_of
+from mlsys.data.cache import cache_key
 from mlsys.data.contracts import check_tables
-from mlsys.data.load import block_identity, check_source, fingerprint_of, load_events, open_source, with_demo
+from mlsys.data.load import block_identity, check_source, frame_fingerprint, load_events, open_source, with_demo
 from mlsys.errors import ConfigError, ContractError, DataError
 from mlsys.features import EventBlock, Feature, Industry, Windows
 
@@ -43,7 +43,7 @@ def end_of(data):
 
 @pytest.fixture
 def copy(crm, tmp_path):
-    """A copy of the CRM that a test may change."""
+    """A copy of the CRM that a test can modify."""
     folder = tmp_path / "crm"
     shutil.copytree(crm.folder, folder)
     return folder
@@ -56,48 +56,48 @@ def edit(folder, table, change):
 
 @pytest.fixture
 def builds(monkeypatch):
-    """Count how often the raw tables are read."""
+    """Record the calls that read the raw tables."""
     calls = []
     opened = open_source
     monkeypatch.setattr(load, "open_source", lambda data, raw: calls.append(data) or opened(data, raw))
     return calls
 
 
-def test_the_panel_and_what_it_was_made_of(crm):
-    found = loaded(crm.data(cache=False))
-    assert found.horizon_days == 30
-    assert found.facts["entities"] == 300
-    assert found.facts["events"] == len(crm.frames["usage_actions"])
-    as_ofs = found.panel.frame["as_of"].dt.strftime("%Y-%m-%d").unique().tolist()
-    assert found.facts["as_ofs"] == as_ofs
+def test_the_panel_and_its_provenance(crm):
+    result = loaded(crm.data(cache=False))
+    assert result.horizon_days == 30
+    assert result.facts["entities"] == 300
+    assert result.facts["events"] == len(crm.frames["usage_actions"])
+    as_ofs = result.panel.frame["as_of"].dt.strftime("%Y-%m-%d").unique().tolist()
+    assert result.facts["as_ofs"] == as_ofs
     last = crm.frames["customers"]["CLOSEDATE"].max()
-    assert found.facts["end"] == last
+    assert result.facts["end"] == last
     assert pd.Timestamp(as_ofs[-1]) + pd.Timedelta(days=30) == pd.Timestamp(last)
-    assert found.panel.frame["label_complete"].all()
-    assert {(finding["rule"], finding["count"]) for finding in found.findings} == {
+    assert result.panel.frame["label_complete"].all()
+    assert {(finding["rule"], finding["count"]) for finding in result.findings} == {
         *(("non_positive_value", 1), ("duplicate_ids", 1))
     }
-    assert found.names == {
+    assert result.names == {
         "id": "id",
         "as_of": "as_of",
         "target": "CLOSEDATE within 30 days after the as-of",
         "positive": "converts",
     }
     counts = dict.fromkeys([name for name in crm.frames["usage_actions"] if name.startswith(("ACT", "USERS"))], "int64")
-    assert found.recipe == {
+    assert result.recipe == {
         "entities": {"id": "int64", "ALEXA_RANK": "int64", "EMPLOYEE_RANGE": "string", "INDUSTRY": "string"},
         "events": {"id": "int64", "WHEN_TIMESTAMP": "timestamp", **counts},
     }
 
 
-def test_a_panel_from_the_cache_is_the_panel(crm, tmp_path, builds, caplog):
+def test_a_cached_panel_equals_a_fresh_one(crm, tmp_path, builds, caplog):
     data = crm.data(cache_dir=tmp_path)
     fresh = loaded(data)
     assert "customers: 1 row with a value of 0 or less" in caplog.text
     caplog.clear()
     kept = loaded(data)
     assert len(builds) == 1
-    assert "customers: 1 row with a value of 0 or less" in caplog.text  # said every time
+    assert "customers: 1 row with a value of 0 or less" in caplog.text  # logged every time
     pd.testing.assert_frame_equal(fresh.panel.frame, kept.panel.frame, check_exact=True)
     assert fresh.panel.frame.dtypes.equals(kept.panel.frame.dtypes)
     assert fresh.panel.features == kept.panel.features
@@ -106,14 +106,14 @@ def test_a_panel_from_the_cache_is_the_panel(crm, tmp_path, builds, caplog):
     pd.testing.assert_frame_equal(without.panel.frame, kept.panel.frame, check_exact=True)
 
 
-def test_only_what_decides_the_panel_decides_what_is_found(crm, copy, monkeypatch):
-    asked = []
-    kept = (pa.table({"id": [1]}), {"features": [], "findings": [], "facts": {}, "recipe": {}})
-    monkeypatch.setattr(load, "get_or_make", lambda data, parts, make: asked.append(key_of(**parts)) or kept)
+def test_the_cache_key_covers_exactly_what_determines_the_panel(crm, copy, monkeypatch):
+    keys = []
+    entry = (pa.table({"id": [1]}), {"features": [], "findings": [], "facts": {}, "recipe": {}})
+    monkeypatch.setattr(load, "get_or_make", lambda data, parts, make: keys.append(cache_key(**parts)) or entry)
 
     def key(blocks=BLOCKS, **changes):
         loaded(crm.data(**changes), blocks)
-        return asked[-1]
+        return keys[-1]
 
     here = key()
     assert key(dir=str(copy), name="other", cache_gb=1.0, cache_dir="elsewhere") == here  # the same bytes elsewhere
@@ -127,7 +127,7 @@ def test_only_what_decides_the_panel_decides_what_is_found(crm, copy, monkeypatc
 
 
 class Bare(EventBlock):
-    """A block that is no dataclass."""
+    """A block that is not a dataclass."""
 
     def __init__(self, days):
         self.days = days
@@ -136,7 +136,7 @@ class Bare(EventBlock):
         return [Feature("n", history.sum("actions"), f"{self.days}")]
 
 
-def test_a_block_is_known_by_its_class_parameters_and_code(tmp_path, monkeypatch):
+def test_block_identity_covers_class_parameters_and_code(tmp_path, monkeypatch):
     assert block_identity(Bare(1)) == block_identity(Bare(1))
     assert block_identity(Bare(1)) != block_identity(Bare(2))
     assert "Bare" in block_identity(Bare(1))
@@ -148,11 +148,11 @@ def test_a_block_is_known_by_its_class_parameters_and_code(tmp_path, monkeypatch
     source.write_text("changed")
     file_of = inspect.getfile
     monkeypatch.setattr("inspect.getfile", lambda kind: str(source) if kind is Bare else file_of(kind))
-    assert block_identity(child(1)) != before  # what it inherits counts too
+    assert block_identity(child(1)) != before  # code of base classes counts too
 
 
-def test_a_block_typed_at_a_prompt_is_never_looked_up(crm, tmp_path, builds):
-    typed = type("Typed", (Bare,), {"__module__": "builtins"})  # of no file, as at a prompt
+def test_panels_of_interactively_defined_blocks_are_not_cached(crm, tmp_path, builds):
+    typed = type("Typed", (Bare,), {"__module__": "builtins"})  # without a file, as in an interactive session
     assert block_identity(typed(1)) is None
     loaded(crm.data(cache_dir=tmp_path), [typed(1)])
     assert len(builds) == 1
@@ -162,10 +162,10 @@ def test_a_block_typed_at_a_prompt_is_never_looked_up(crm, tmp_path, builds):
 def test_the_panel_does_not_depend_on_the_number_of_threads(crm):
     one, many = (loaded(crm.data(cache=False), threads=threads).panel.frame for threads in (1, 4))
     pd.testing.assert_frame_equal(one, many, check_exact=True)
-    assert fingerprint_of(one) == fingerprint_of(many)
+    assert frame_fingerprint(one) == frame_fingerprint(many)
 
 
-def test_all_wrong_names_are_listed_before_a_row_is_read(crm):
+def test_all_wrong_names_are_listed_together(crm):
     data = crm.data()
     outcome = data.outcome.model_copy(update={"value": "MMR"})
     events = data.events.model_copy(update={"activity": data.events.activity.model_copy(update={"measure": "user"})})
@@ -184,20 +184,20 @@ def test_all_wrong_names_are_listed_before_a_row_is_read(crm):
     ("closed", "end"),
     [("2020-03-20 00:00:00", "2020-03-20"), ("2020-03-20 17:00:00", "2020-03-20"), ("2020-02-24", "2020-02-24")],
 )
-def test_the_data_end_with_the_day_of_the_latest_time(crm, copy, closed, end):
+def test_the_end_is_the_day_of_the_latest_time(crm, copy, closed, end):
     edit(copy, "customers", lambda rows: rows.assign(CLOSEDATE=[closed] + [rows["CLOSEDATE"].min()] * (len(rows) - 1)))
     assert end_of(crm.data(dir=str(copy))) == end  # the last week begins on 2020-02-24
 
 
-def test_an_end_may_be_given(crm, copy):
-    found = loaded(crm.data(dir=str(copy), cache=False, end="2019-12-31"))
-    assert found.facts["end"] == "2019-12-31"
-    assert found.facts["as_ofs"][-1] == "2019-12-01"
+def test_a_configured_end(crm, copy):
+    result = loaded(crm.data(dir=str(copy), cache=False, end="2019-12-31"))
+    assert result.facts["end"] == "2019-12-31"
+    assert result.facts["as_ofs"][-1] == "2019-12-01"
     later = crm.frames["customers"]["CLOSEDATE"] > "2019-12-31"
-    assert ("impossible_dates", int(later.sum())) in {(one["rule"], one["count"]) for one in found.findings}
+    assert ("impossible_dates", int(later.sum())) in {(one["rule"], one["count"]) for one in result.findings}
 
 
-def test_the_future_does_not_move_the_end_even_where_it_is_kept(crm, copy):
+def test_future_dates_do_not_change_the_end(crm, copy):
     edit(copy, "customers", lambda rows: rows.assign(CLOSEDATE=["9999-01-01", *rows["CLOSEDATE"][1:]]))
     today = datetime.now(tz=UTC).date().isoformat()
     assert end_of(crm.data(dir=str(copy), rules={"impossible_dates": "warn"})) == today
@@ -206,31 +206,32 @@ def test_the_future_does_not_move_the_end_even_where_it_is_kept(crm, copy):
         end_of(crm.data(dir=str(copy), rules={"impossible_dates": "error"}))
 
 
-def test_an_as_of_after_the_data_end_is_said_and_flagged(crm, caplog):
-    found = loaded(crm.data(cache=False, spine={"dates": ["2019-12-01", "2030-01-01"], "every_days": 400}))
-    assert "as-ofs 2030-01-01 lie after the data's end" in caplog.text
-    late = found.panel.frame[found.panel.frame["as_of"] == "2030-01-01"]
+def test_as_ofs_after_the_end_are_logged_and_flagged(crm, caplog):
+    result = loaded(crm.data(cache=False, spine={"dates": ["2019-12-01", "2030-01-01"], "every_days": 400}))
+    assert "1 as-of is after the end of the data" in caplog.text
+    assert "so their outcomes are unknown: 2030-01-01" in caplog.text
+    late = result.panel.frame[result.panel.frame["as_of"] == "2030-01-01"]
     assert not late["label_complete"].any()
     assert late["label"].sum() == 0
 
 
 def test_nobody_converts(crm, copy):
     edit(copy, "customers", lambda rows: rows.iloc[:0])
-    found = loaded(crm.data(dir=str(copy), cache=False))
-    assert found.panel.frame["label"].sum() == 0
-    assert found.panel.frame["value"].isna().all()
+    result = loaded(crm.data(dir=str(copy), cache=False))
+    assert result.panel.frame["label"].sum() == 0
+    assert result.panel.frame["value"].isna().all()
 
 
 def test_everybody_converts_at_once(crm, copy):
     edit(copy, "customers", lambda rows: rows.assign(CLOSEDATE="2019-06-20"))
     edit(copy, "noncustomers", lambda rows: rows.iloc[:0])
-    found = loaded(crm.data(dir=str(copy), cache=False, spine={"dates": ["2019-06-01"]}))
-    assert found.panel.frame.groupby("as_of")["label"].mean()["2019-06-01"] == 1.0
+    result = loaded(crm.data(dir=str(copy), cache=False, spine={"dates": ["2019-06-01"]}))
+    assert result.panel.frame.groupby("as_of")["label"].mean()["2019-06-01"] == 1.0
     with pytest.raises(DataError, match="The panel is empty: no entity exists and is still unconverted"):
         loaded(crm.data(dir=str(copy), cache=False, spine={"dates": ["2019-12-01"], "start": "2019-12-01"}))
 
 
-def test_a_column_of_nothing_counts_as_nothing(crm, copy, usage_blocks):
+def test_empty_columns(crm, copy, usage_blocks):
     edit(copy, "usage_actions", lambda usage: usage.assign(USERS_EMAIL=None))
     edit(copy, "noncustomers", lambda rows: rows.assign(INDUSTRY=None, ALEXA_RANK=None))
     edit(copy, "customers", lambda rows: rows.assign(INDUSTRY=None, ALEXA_RANK=None, MRR=None))
@@ -245,7 +246,7 @@ def test_a_column_of_nothing_counts_as_nothing(crm, copy, usage_blocks):
     [("usage_actions", "No rows in usage_actions"), ("customers noncustomers", "No rows in customers, noncustomers")],
 )
 @pytest.mark.parametrize("header", [True, False])
-def test_a_table_of_a_header_or_less(crm, copy, table, message, header):
+def test_tables_without_rows(crm, copy, table, message, header):
     for name in table.split():
         path = copy / f"{name}.csv"
         path.write_text(path.read_text().splitlines()[0] + "\n" if header else "")
@@ -253,12 +254,14 @@ def test_a_table_of_a_header_or_less(crm, copy, table, message, header):
         loaded(crm.data(dir=str(copy), cache=False, rules={"orphan_events": "warn"}))
 
 
-def test_events_that_all_belong_to_nobody(crm, copy):
+def test_events_without_entities(crm, copy):
     edit(copy, "usage_actions", lambda usage: usage.assign(id=usage["id"] + 10_000))
-    with pytest.raises(DataError, match=r"No rows are left in table usage_actions as events after data\.rules\.orphan"):
+    with pytest.raises(
+        DataError, match=r"No rows left in table usage_actions \(used as events\) after applying data\.rules\.orphan"
+    ):
         loaded(crm.data(dir=str(copy), cache=False))
-    found = loaded(crm.data(dir=str(copy), cache=False, rules={"orphan_events": "warn"}))
-    assert (found.panel.inputs[["actions_sum_28d", "users_max_all"]] == 0).all(axis=None)
+    result = loaded(crm.data(dir=str(copy), cache=False, rules={"orphan_events": "warn"}))
+    assert (result.panel.inputs[["actions_sum_28d", "users_max_all"]] == 0).all(axis=None)
 
 
 def test_one_account_with_one_event(crm, copy):
@@ -277,12 +280,12 @@ def test_a_panel_from_a_server_is_fingerprinted_by_its_values(crm, tmp_path, mon
             connection.sql(f"CREATE TABLE {name} AS SELECT * FROM '{crm.folder / name}.csv'")
     monkeypatch.setattr(load, "fingerprint", lambda raw: None)
     data = crm.data(dir=None, url=f"duckdb://{tmp_path / 'crm.duckdb'}", cache_dir=tmp_path / "cache")
-    found = loaded(data)
-    assert found.fingerprint == fingerprint_of(found.panel.frame)
-    assert not (tmp_path / "cache").exists()  # whether its tables have changed cannot be told
+    result = loaded(data)
+    assert result.fingerprint == frame_fingerprint(result.panel.frame)
+    assert not (tmp_path / "cache").exists()  # changes to its tables cannot be detected
 
 
-def test_the_contracts_are_those_of_the_data(crm, copy):
+def test_the_contracts_follow_the_config(crm, copy):
     edit(copy, "usage_actions", lambda usage: usage.assign(USERS_EMAIL=-usage["USERS_EMAIL"] - 1))
     data = crm.data(dir=str(copy), cache=False)
     raw = check_source(data, BLOCKS)
@@ -296,12 +299,12 @@ def test_demo_tables_are_generated_once(crm, tmp_path, monkeypatch, caplog):
         first = with_demo(data)
         second = with_demo(data)
     assert first.dir == second.dir
-    assert caplog.text.count("generating demo data (synthetic") == 1
+    assert caplog.text.count("generating synthetic demo data") == 1
     assert loaded(first).panel.frame["label"].sum() > 0
     assert with_demo(crm.data()).dir == str(crm.folder)
 
 
-def test_what_a_killed_generation_left_is_removed_unless_a_living_one_writes_it(crm, tmp_path):
+def test_partial_demo_tables_of_killed_processes_are_removed(crm, tmp_path):
     data = crm.data(dir=None, demo={"events": 2_000}, cache_dir=tmp_path)
     folder = Path(with_demo(data).dir)
     tables = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -318,7 +321,7 @@ def test_what_a_killed_generation_left_is_removed_unless_a_living_one_writes_it(
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == tables
 
 
-def test_demo_tables_that_cannot_be_written_say_what_to_do(crm, tmp_path):
+def test_demo_tables_that_cannot_be_written(crm, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"The demo tables cannot be written: .* data\.cache_dir=…"):
+    with pytest.raises(DataError, match=r"Cannot write the demo tables: .* data\.cache_dir"):
         with_demo(crm.data(dir=None, demo={}, cache_dir=tmp_path / "file"))

@@ -7,9 +7,9 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from mlsys.data.parse_columns import common_id_type, read_id, read_moment, read_number
+from mlsys.data.parse_columns import common_id_type, parse_id, parse_number, parse_timestamp
 
-UNREADABLE = object()
+INVALID = object()
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +24,17 @@ def column():
     return make
 
 
-def cells(column, read):
-    """Return each cell's value, None where it is missing, UNREADABLE where it cannot be read."""
-    reading = read(column)
+def cells(column, parse):
+    """Return each cell's value, None if it is missing, INVALID if it does not parse."""
+    parsed = parse(column)
     (table,) = column.op().relations
-    table = table.to_expr().select(missing=reading.missing, wrong=reading.unreadable, value=reading.value)
-    found = []
+    table = table.to_expr().select(missing=parsed.missing, invalid=parsed.invalid, value=parsed.value)
+    values = []
     for row in table.to_pyarrow().to_pylist():
-        assert not (row["missing"] and row["wrong"])
-        assert (row["value"] is None) == (row["missing"] or row["wrong"])
-        found.append(UNREADABLE if row["wrong"] else row["value"])
-    return found
+        assert not (row["missing"] and row["invalid"])
+        assert (row["value"] is None) == (row["missing"] or row["invalid"])
+        values.append(INVALID if row["invalid"] else row["value"])
+    return values
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,15 @@ def cells(column, read):
         (".5", 0.5),
         ("", None),
         ("  ", None),
-        ("1,000", UNREADABLE),
-        ("1_000", UNREADABLE),
-        ("nan", UNREADABLE),
-        ("0x1F", UNREADABLE),
-        ("n/a", UNREADABLE),
+        ("1,000", INVALID),
+        ("1_000", INVALID),
+        ("nan", INVALID),
+        ("0x1F", INVALID),
+        ("n/a", INVALID),
     ],
 )
 def test_numbers_in_text(column, text, value):
-    assert cells(column([text]), read_number) == [value]
+    assert cells(column([text]), parse_number) == [value]
 
 
 @pytest.mark.parametrize(
@@ -63,39 +63,39 @@ def test_numbers_in_text(column, text, value):
         (" 2020-02-24 08:30 ", datetime(2020, 2, 24, 8, 30)),
         ("2020-02-24T08:30:15.25Z", datetime(2020, 2, 24, 8, 30, 15, 250_000)),
         ("2020-02-24T23:30:00-05:00", datetime(2020, 2, 25, 4, 30)),
-        ("2020-02-30", UNREADABLE),
-        ("24.02.2020", UNREADABLE),
-        ("1582502400", UNREADABLE),
-        ("infinity", UNREADABLE),
+        ("2020-02-30", INVALID),
+        ("24.02.2020", INVALID),
+        ("1582502400", INVALID),
+        ("infinity", INVALID),
         (" ", None),
     ],
 )
-def test_moments_in_text(column, text, value):
-    assert cells(column([text]), read_moment) == [value]
+def test_timestamps_in_text(column, text, value):
+    assert cells(column([text]), parse_timestamp) == [value]
 
 
-def test_columns_that_are_right_stay_as_they_are(column):
+def test_valid_columns_are_unchanged(column):
     numbers, days = column([1, None]), column([datetime(2020, 2, 24), None])
-    assert read_number(numbers).value is numbers
-    assert read_id(numbers, "int64").value.equals(numbers)
-    assert read_moment(days).value is days
-    assert cells(days, read_moment) == [datetime(2020, 2, 24), None]
+    assert parse_number(numbers).value is numbers
+    assert parse_id(numbers, "int64").value.equals(numbers)
+    assert parse_timestamp(days).value is days
+    assert cells(days, parse_timestamp) == [datetime(2020, 2, 24), None]
 
 
-def test_other_numbers(column):
-    assert cells(column([True, False, None]), read_number) == [1, 0, None]
-    assert cells(column([Decimal("1.25"), None]), read_number) == [1.25, None]
-    assert cells(column([1.5, float("nan"), float("-inf")]), read_number) == [1.5, None, UNREADABLE]
-    assert cells(column([datetime(2020, 2, 24), None]), read_number) == [UNREADABLE, None]
+def test_other_numeric_types(column):
+    assert cells(column([True, False, None]), parse_number) == [1, 0, None]
+    assert cells(column([Decimal("1.25"), None]), parse_number) == [1.25, None]
+    assert cells(column([1.5, float("nan"), float("-inf")]), parse_number) == [1.5, None, INVALID]
+    assert cells(column([datetime(2020, 2, 24), None]), parse_number) == [INVALID, None]
 
 
 def test_ids(column):
-    as_text, as_number = partial(read_id, id_type="string"), partial(read_id, id_type="int64")
+    as_text, as_number = partial(parse_id, id_type="string"), partial(parse_id, id_type="int64")
     assert cells(column([7, None], pa.int32()), as_text) == ["7", None]
     assert cells(column([" a1 ", "", None]), as_text) == ["a1", None, None]
-    assert cells(column(["7", "07", "a1"]), as_number) == [7, UNREADABLE, UNREADABLE]
-    assert cells(column([7.0, 7.5, float("nan"), 1e30]), as_number) == [7, UNREADABLE, None, UNREADABLE]
-    assert cells(column([True]), as_number) == [UNREADABLE]
+    assert cells(column(["7", "07", "a1"]), as_number) == [7, INVALID, INVALID]
+    assert cells(column([7.0, 7.5, float("nan"), 1e30]), as_number) == [7, INVALID, None, INVALID]
+    assert cells(column([True]), as_number) == [INVALID]
 
 
 @pytest.mark.parametrize(
@@ -112,5 +112,5 @@ def test_ids_are_text_unless_all_are_whole_numbers(column, columns, kind):
     assert common_id_type([column(values) for values in columns]) == kind
 
 
-def test_ids_of_an_empty_text_column_do_not_decide(column):
+def test_empty_text_columns_do_not_affect_the_id_type(column):
     assert common_id_type([column([1]), column([], pa.string())]) == "int64"

@@ -1,4 +1,4 @@
-"""Whatever the data group describes is opened, checked by name and loaded the same way."""
+"""Event tables and flat tables are opened, checked and loaded through the same interface."""
 
 import pandas as pd
 import pytest
@@ -63,19 +63,19 @@ def test_a_flat_table(table):
     }
 
 
-def test_blocks_and_flat_tables_do_not_go_together(crm, table):
+def test_flat_tables_reject_blocks_and_event_tables_require_them(crm, table):
     with pytest.raises(
-        ConfigError, match=r"(?s)features\n +got: +Windows\n.*closest: none.*Give features=none with data"
+        ConfigError, match=r"(?s)features\n +got: +Windows\n.*closest: none.*Set features=none with data"
     ):
         open_data(table, BLOCKS, threads=1)
     with pytest.raises(
-        ConfigError, match=r"(?s)features\n +got: +no blocks.*closest: usage\nEvent tables have no columns"
+        ConfigError, match=r"(?s)features\n +got: +no blocks.*closest: usage\nEvent tables have no features"
     ):
         open_data(crm.data(), [], threads=1)
 
 
-def test_what_is_not_there_is_said_when_it_is_opened(crm, tmp_path):
-    with pytest.raises(DataError, match="does not exist"):
+def test_missing_sources_and_names_are_errors_on_opening(crm, tmp_path):
+    with pytest.raises(DataError, match="Not found: data.dir="):
         open_data(crm.data(dir=str(tmp_path / "none")), BLOCKS, threads=1)
     with pytest.raises(ConfigError, match=r"measure actoins"):
         open_data(crm.data(), [Windows(measures=["actoins"])], threads=1)

@@ -1,4 +1,4 @@
-"""What lies after the as-of is altered, what lies before is not."""
+"""Rebuilding alters data after the as-of and nothing before it."""
 
 import numpy as np
 import pandas as pd
@@ -33,11 +33,11 @@ EVENTS = pa.table(
 
 @pytest.fixture
 def histories():
-    kept, altered = rebuild._two_histories(COPIES, EVENTS, first_altered=4)
+    kept, altered = rebuild._event_pair(COPIES, EVENTS, first_altered=4)
     return kept.to_pandas(), altered.to_pandas()
 
 
-def of(events, copy):
+def events_of(events, copy):
     return events[events["id"] == copy].sort_values("known_day")
 
 
@@ -46,20 +46,21 @@ def test_visible_events_stay_as_they_are(histories, copy):
     kept, altered = histories
     as_of = COPIES["as_of_day"][copy]
     seen = [
-        rows[rows["known_day"] <= as_of][["known_day", "actions"]] for rows in (of(kept, copy), of(altered, copy + 4))
+        rows[rows["known_day"] <= as_of][["known_day", "actions"]]
+        for rows in (events_of(kept, copy), events_of(altered, copy + 4))
     ]
     pd.testing.assert_frame_equal(*(rows.reset_index(drop=True) for rows in seen), check_dtype=False)
 
 
 def test_the_kept_copy_has_all_events(histories):
     kept, _ = histories
-    assert [len(of(kept, copy)) for copy in range(4)] == [8, 8, 1, 0]
+    assert [len(events_of(kept, copy)) for copy in range(4)] == [8, 8, 1, 0]
 
 
 def test_later_events_are_changed_removed_and_added(histories):
     kept, altered = histories
-    before = of(kept, 0).query("known_day > @DAY")
-    after = of(altered, 4).query("known_day > @DAY")
+    before = events_of(kept, 0).query("known_day > @DAY")
+    after = events_of(altered, 4).query("known_day > @DAY")
     added = after[after["known_day"].isin([DAY + days for days in rebuild.ADDED_AFTER])]
     assert len(added) >= 3
     assert (after["actions"] >= 13).all()  # 7 x + 13, or 13
@@ -70,11 +71,11 @@ def test_later_events_are_changed_removed_and_added(histories):
 
 
 def test_an_entity_without_later_events_gets_some(histories):
-    assert len(of(histories[1], 7)) == len(rebuild.ADDED_AFTER)
+    assert len(events_of(histories[1], 7)) == len(rebuild.ADDED_AFTER)
 
 
-def test_outcomes_change_sides_and_the_entities_stay_eligible():
-    kept, altered = (table.to_pandas() for table in rebuild._two_entities(COPIES, ENTITIES, HORIZON, first_altered=4))
+def test_outcomes_flip_and_entities_stay_eligible():
+    kept, altered = (table.to_pandas() for table in rebuild._entity_pair(COPIES, ENTITIES, HORIZON, first_altered=4))
     as_of = COPIES["as_of_day"].to_numpy()
     for rows in (kept, altered):
         assert not (rows["created_day"].to_numpy() > as_of).any()
@@ -86,21 +87,21 @@ def test_outcomes_change_sides_and_the_entities_stay_eligible():
     assert altered["id"].tolist() == [4, 5, 6, 7]
 
 
-def test_attributes_and_types_stay():
-    kept, altered = rebuild._two_entities(COPIES, ENTITIES, HORIZON, first_altered=4)
+def test_attributes_and_types_are_unchanged():
+    kept, altered = rebuild._entity_pair(COPIES, ENTITIES, HORIZON, first_altered=4)
     assert kept["size"].to_pylist() == altered["size"].to_pylist() == [5, 5, None, 7]
     assert kept.schema == altered.schema == ENTITIES.schema.set(0, pa.field("id", pa.int64()))
 
 
-def test_a_row_that_the_rules_have_mended_is_still_eligible():
-    outcome = pa.array([DAY - 5, None, None], pa.int64())  # before the as-of, but the panel has the row
+def test_rows_changed_by_rules_stay_eligible():
+    outcome = pa.array([DAY - 5, None, None], pa.int64())  # before the as-of, although the row is in the panel
     entities = ENTITIES.set_column(3, "outcome_day", outcome)
-    kept, _ = rebuild._two_entities(COPIES, entities, HORIZON, first_altered=4)
+    kept, _ = rebuild._entity_pair(COPIES, entities, HORIZON, first_altered=4)
     assert np.isnan(kept.to_pandas()["outcome_day"]).all()
 
 
 def texts(frame, column, text):
-    """Put a text that no rule can read into every fifth row."""
+    """Put text that does not parse into every fifth row."""
     values = frame[column].astype(str)
     return frame.assign(**{column: values.where(np.arange(len(frame)) % 5 > 0, text)})
 
@@ -112,10 +113,10 @@ def texts(frame, column, text):
         ("customers", "CLOSEDATE", "soon"),
         ("usage_actions", "WHEN_TIMESTAMP", "soon"),
         ("usage_actions", "ACTIONS_EMAIL", "many"),
-        ("noncustomers", "id", "x1"),  # then ids are numbers in one table and text in another
+        ("noncustomers", "id", "x1"),  # ids are then numeric in one table and text in the other
     ],
 )
-def test_raw_columns_are_read_as_the_panels_were(crm, tmp_path, table, column, text, action):
+def test_raw_columns_are_parsed_as_for_the_panel(crm, tmp_path, table, column, text, action):
     frames = crm.frames | {table: texts(crm.frames[table], column, text)}
     for name, frame in frames.items():
         frame.to_csv(tmp_path / f"{name}.csv", index=False)
@@ -127,11 +128,11 @@ def test_raw_columns_are_read_as_the_panels_were(crm, tmp_path, table, column, t
     rows = panel.panel.frame[["id", "as_of"]].iloc[::200].reset_index(drop=True)
     kept, altered = made.pairs(rows)
     pd.testing.assert_frame_equal(kept, altered)
-    if action == "warn":  # the rows that are left out of the panel are in both copies
+    if action == "warn":  # with drop, both copies have rows that the panel lacks
         pd.testing.assert_frame_equal(kept, panel.panel.inputs.iloc[::200].reset_index(drop=True), check_dtype=False)
 
 
-def test_snapshot_features_are_known_by_their_attributes(crm):
+def test_snapshot_features_by_attribute(crm):
     reader = open_data(
         crm.data(cache=False), [Windows(["actions"], [28]), WebRank(), EmployeeRange(), Industry()], threads=1
     )

@@ -1,4 +1,4 @@
-"""Names of columns checked before rows are read, and raw tables brought into canonical form."""
+"""Column names are checked before rows are read, and raw tables are converted to canonical form."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -12,15 +12,15 @@ from mlsys.data.sources import (
     canonical_entities,
     canonical_events,
     column_problems,
-    day_begun,
     day_number,
     fingerprint,
+    floor_day,
     open_tables,
 )
 
 
 def raw_of(**tables):
-    """Return raw tables in memory: accounts…, orders, visits."""
+    """Return raw tables in memory: entity tables, orders and visits."""
     connection = ibis.duckdb.connect()
     for name, rows in tables.items():
         connection.con.register(name, rows if isinstance(rows, pa.Table) else pa.table(rows))
@@ -34,8 +34,8 @@ VISITS = {"id": [1], "at": [datetime(2020, 1, 1)], "a_x": [1], "a_y": [2], "u_x"
 
 
 def shop(tables=("accounts",), attributes=None, created=None, measures=None, **changes):
-    """Return the config of these entity tables."""
-    given = {
+    """Return a config for the given entity tables."""
+    settings = {
         "kind": "events",
         "name": "shop",
         "dir": ".",
@@ -52,10 +52,10 @@ def shop(tables=("accounts",), attributes=None, created=None, measures=None, **c
             "activity": {"measure": "users"},
         },
     }
-    return EventsData.model_validate(given | changes)
+    return EventsData.model_validate(settings | changes)
 
 
-MOMENTS = [
+TIMES = [
     (date(2020, 2, 29), 18321, 18321),
     (datetime(2020, 2, 29), 18321, 18321),
     (datetime(2020, 2, 29, 0, 0, 0, 1), 18322, 18321),
@@ -67,18 +67,18 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("moment", "rounded_up", "begun"), MOMENTS, ids=lambda value: str(value))
-def test_a_moment_counts_from_the_next_midnight_in_utc(moment, rounded_up, begun):
-    with_zone = isinstance(moment, datetime) and moment.tzinfo
-    kind = pa.date32() if type(moment) is date else pa.timestamp("us", tz="Europe/Berlin" if with_zone else None)
+@pytest.mark.parametrize(("time", "rounded_up", "rounded_down"), TIMES, ids=lambda value: str(value))
+def test_times_are_rounded_to_days_in_utc(time, rounded_up, rounded_down):
+    with_zone = isinstance(time, datetime) and time.tzinfo
+    kind = pa.date32() if type(time) is date else pa.timestamp("us", tz="Europe/Berlin" if with_zone else None)
     if with_zone:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)  # as which Arrow takes what goes into such a column
-    rows = ibis.memtable(pa.table({"at": pa.array([moment, None], kind)}))
+        time = time.astimezone(UTC).replace(tzinfo=None)  # Arrow expects naive UTC values for such a column
+    rows = ibis.memtable(pa.table({"at": pa.array([time, None], kind)}))
     assert day_number(rows["at"]).to_pyarrow().to_pylist() == [rounded_up, None]
-    assert day_begun(rows["at"]).to_pyarrow().to_pylist() == [begun, None]
+    assert floor_day(rows["at"]).to_pyarrow().to_pylist() == [rounded_down, None]
 
 
-def test_entities_of_all_tables_become_one_table():
+def test_entity_tables_are_combined():
     raw = raw_of(
         paying={"id": [1, 2], "SIZE": ["a ", ""], "JOINED": [date(2020, 1, 1), None]},
         free={"id": [3, None], "KIND": [1.5, 2.5]},
@@ -94,14 +94,14 @@ def test_entities_of_all_tables_become_one_table():
     ]
 
 
-def test_of_rows_with_one_id_the_most_complete_is_kept():
+def test_the_most_complete_row_of_each_id_is_kept():
     accounts = {"id": [1, 1, 2, 2, 2], "A": ["x", None, None, "y", "y"], "B": [None, None, "z", "w", "v"]}
     raw = raw_of(accounts=accounts, orders=ORDERS, visits=VISITS)
     found = canonical_entities(shop(attributes={"a": "A", "b": "B"}), raw).order_by("id").to_pyarrow().to_pylist()
     assert [(row["id"], row["a"], row["b"]) for row in found] == [(1, "x", None), (2, "y", "v")]
 
 
-def test_without_attributes_or_value_there_are_ids_and_days():
+def test_entities_without_attributes_or_value():
     raw = raw_of(accounts={"id": ["b", "a"]}, orders=ORDERS | {"id": ["a"]}, visits=VISITS | {"id": ["a"]})
     outcome = {"table": "orders", "id": "id", "time": "at"}
     found = canonical_entities(shop(outcome=outcome), raw).order_by("id").to_pyarrow().to_pylist()
@@ -109,7 +109,7 @@ def test_without_attributes_or_value_there_are_ids_and_days():
     assert [row["value"] for row in found] == [None, None]
 
 
-def test_events_are_known_after_their_delay_and_counts_keep_their_type():
+def test_known_days_and_types_of_events():
     visits = pa.table(
         {
             "id": [1, 1, None, 1],
@@ -136,7 +136,7 @@ def test_events_are_known_after_their_delay_and_counts_keep_their_type():
     ]
 
 
-def test_every_missing_column_is_named_with_the_closest():
+def test_missing_columns_are_listed_with_the_closest_match():
     raw = raw_of(
         paying={"ID": [1], "Size": ["a"]},
         free={"id": [2], "KIND": ["b"]},
@@ -156,7 +156,7 @@ def test_every_missing_column_is_named_with_the_closest():
     assert problems["data.outcome.time"].got == "at"
 
 
-def test_tables_are_opened_once_and_their_files_remembered(crm):
+def test_open_tables(crm):
     data = crm.data()
     raw = open_tables(data, threads=1)
     assert raw.outcome is raw.entities["customers"]
@@ -166,7 +166,7 @@ def test_tables_are_opened_once_and_their_files_remembered(crm):
     raw.connection.disconnect()
 
 
-def test_the_fingerprint_changes_with_any_byte_and_is_none_for_a_server(crm, tmp_path):
+def test_fingerprint(crm, tmp_path):
     for file in crm.folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     here, copy = (fingerprint(open_tables(crm.data(dir=str(folder)))) for folder in (crm.folder, tmp_path))
@@ -180,20 +180,20 @@ def test_the_fingerprint_changes_with_any_byte_and_is_none_for_a_server(crm, tmp
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"attributes": {"value": "SIZE"}}, "an attribute cannot be called value"),
-        ({"attributes": {"ID": "SIZE"}}, "an attribute cannot be called ID"),
-        ({"measures": {"a": {"b_c": "x"}, "a_b": {"c": "y"}}}, "the name a_b_c would stand for two columns"),
-        ({"measures": {"known": {"day": "x"}}}, "the name known_day would stand for two columns"),
+        ({"attributes": {"value": "SIZE"}}, "reserved attribute name: value"),
+        ({"attributes": {"ID": "SIZE"}}, "reserved attribute name: ID"),
+        ({"measures": {"a": {"b_c": "x"}, "a_b": {"c": "y"}}}, "duplicate or reserved measure name: a_b_c"),
+        ({"measures": {"known": {"day": "x"}}}, "duplicate or reserved measure name: known_day"),
         ({"measures": {"users": {}}}, "at least 1 item"),
         ({"measures": {}}, "at least 1 item"),
     ],
 )
-def test_names_that_would_hide_a_column_are_refused(changes, message):
+def test_duplicate_and_reserved_names_are_rejected(changes, message):
     with pytest.raises(ValueError, match=message):
         shop(**changes)
 
 
 @pytest.mark.parametrize("given", [{}, {"dir": ".", "url": "duckdb://x"}, {"url": "duckdb://x", "demo": {}}])
-def test_the_tables_lie_in_exactly_one_place(given):
-    with pytest.raises(ValueError, match="exactly one of dir, url and demo says where the tables are"):
+def test_exactly_one_source_is_required(given):
+    with pytest.raises(ValueError, match="set exactly one of dir, url and demo; got (none|dir, url|url, demo)"):
         shop(**({"dir": None} | given))

@@ -1,4 +1,4 @@
-"""Who is a row, when, and with which label."""
+"""Eligibility, labels and as-ofs of the spine."""
 
 from datetime import date
 
@@ -17,7 +17,7 @@ VISITS = VISITS.assign(u_x=1.0, u_y=0.0)
 
 @pytest.fixture
 def spine_of(panel_of):
-    """Return a maker of the rows of accounts 1, 2, … with the given times of outcome and creation."""
+    """Return a function that builds the rows of accounts 1, 2, … with the given outcome and creation times."""
 
     def build(as_ofs, outcomes, *, joined=None, worth=10.0, **changes):
         ids = range(1, len(outcomes) + 1)
@@ -34,7 +34,7 @@ def labels(frame, as_of="2020-02-01"):
     return frame[frame["as_of"] == as_of].set_index("id")["label"].to_dict()
 
 
-def test_the_label_window_opens_after_the_as_of_and_closes_with_the_horizon(spine_of):
+def test_label_window_boundaries(spine_of):
     outcomes = [
         *("2020-01-31", "2020-02-01", "2020-02-02", "2020-03-02", "2020-03-03", None),
         *("2020-02-01 00:00:01", "2020-03-02 00:00:01", "2020-01-31 23:59"),
@@ -45,26 +45,26 @@ def test_the_label_window_opens_after_the_as_of_and_closes_with_the_horizon(spin
     assert frame["label"].dtype == "int8"
 
 
-def test_a_date_counts_as_its_first_moment(panel_of):
+def test_a_date_counts_as_its_midnight(panel_of):
     orders = pd.DataFrame({"id": [1, 2, 3], "at": [date(2020, 2, 1), date(2020, 2, 2), date(2020, 3, 3)], "worth": 1.0})
     accounts = pd.DataFrame({"id": [1, 2, 3]})
     assert labels(panel_of(BLOCKS, ["2020-02-01"], VISITS, accounts, orders).frame) == {2: 1, 3: 0}
 
 
-def test_an_account_is_a_row_until_it_converts(spine_of):
+def test_accounts_are_eligible_until_they_convert(spine_of):
     frame = spine_of(["2020-01-01", "2020-02-01", "2020-03-01"], ["2020-02-15", None])
     rows = list(zip(frame["as_of"].dt.strftime("%m"), frame["id"], frame["label"], strict=True))
     assert rows == [("01", 1, 0), ("01", 2, 0), ("02", 1, 1), ("02", 2, 0), ("03", 2, 0)]
 
 
-def test_an_account_is_a_row_from_its_creation_on(spine_of):
+def test_accounts_are_eligible_from_their_creation(spine_of):
     joined = ["2020-01-31 15:00", "2020-02-01", "2020-02-01 00:01", None, "2020-03-01"]
     frame = spine_of(["2020-02-01", "2020-03-01"], [None] * 5, joined=joined)
-    assert sorted(labels(frame)) == [1, 2, 4]  # without a time it has always been there
+    assert sorted(labels(frame)) == [1, 2, 4]  # without a creation time, an account always exists
     assert sorted(labels(frame, "2020-03-01")) == [1, 2, 3, 4, 5]
 
 
-def test_a_label_is_complete_when_its_window_ends_within_the_data(spine_of):
+def test_labels_are_complete_if_the_window_ends_within_the_data(spine_of):
     frame = spine_of(["2020-01-01", "2020-01-31", "2020-02-01"], [None, "2020-02-10"], end="2020-03-01")
     complete = frame.groupby(frame["as_of"].dt.strftime("%m-%d"))["label_complete"].agg(["all", "any"])
     assert complete.to_dict("index") == {
@@ -72,13 +72,13 @@ def test_a_label_is_complete_when_its_window_ends_within_the_data(spine_of):
         "01-31": {"all": True, "any": True},  # 30 days later is the last day
         "02-01": {"all": False, "any": False},
     }
-    assert labels(frame) == {1: 0, 2: 1}  # what is known of an open window is kept, and flagged
+    assert labels(frame) == {1: 0, 2: 1}  # labels of open windows are kept and flagged
 
 
-def test_value_stands_where_the_label_is_one(spine_of):
+def test_positive_rows_have_a_value(spine_of):
     frame = spine_of(["2020-02-01", "2019-12-01"], ["2020-02-15", "2020-02-15", None], worth=[99.5, -5.0, 7.0])
     value = frame.set_index(["as_of", "id"])["value"]
-    assert value.dropna().to_dict() == {(pd.Timestamp("2020-02-01"), 1): 99.5}  # not positive is not known
+    assert value.dropna().to_dict() == {(pd.Timestamp("2020-02-01"), 1): 99.5}  # a non-positive value is unknown
     assert value.dtype == "float64"
 
 
@@ -90,22 +90,22 @@ def test_the_first_of_several_outcomes_counts(panel_of):
     assert frame["value"].dropna().tolist() == [3.0]
 
 
-def test_outcomes_of_strangers_and_rows_without_id_are_nobodys(panel_of):
+def test_outcomes_of_unknown_or_missing_ids_are_ignored(panel_of):
     orders = pd.DataFrame({"id": [8, None], "at": pd.to_datetime(["2020-02-10"] * 2).as_unit("us"), "worth": 1.0})
     accounts = pd.DataFrame({"id": [1, None]}).astype("Int64")
     frame = panel_of(BLOCKS, ["2020-02-01"], VISITS, accounts, orders.astype({"id": "Int64"})).frame
     assert labels(frame) == {1: 0}
 
 
-def test_rows_come_by_as_of_then_id(spine_of):
+def test_rows_are_sorted_by_as_of_and_id(spine_of):
     frame = spine_of(["2020-03-01", "2020-02-01"], [None] * 4)
     assert frame["as_of"].is_monotonic_increasing
     assert frame.groupby("as_of")["id"].apply(list).tolist() == [[1, 2, 3, 4]] * 2
 
 
-def test_no_row_is_an_error_that_says_where_to_look(spine_of):
+def test_a_panel_without_rows_is_an_error(spine_of):
     with pytest.raises(
-        DataError, match=r"no entity exists and is still unconverted at any of the 1 as-ofs from 2020-02"
+        DataError, match=r"no entity exists and is unconverted at any as-of from 2020-02-01 to 2020-02-01 \(1 as-of\)"
     ):
         spine_of(["2020-02-01"], ["2020-01-01"])
 
@@ -120,13 +120,13 @@ def dates(config=None, *, first="2019-01-14", last="2020-08-18", horizon_days=30
     return [str(day) for day in found]
 
 
-def test_without_dates_the_last_as_of_is_the_last_whose_window_lies_within_the_data():
+def test_the_default_last_as_of_has_a_complete_window():
     found = dates({"every_days": 100})
     assert found == ["2019-06-15", "2019-09-23", "2020-01-01", "2020-04-10", "2020-07-19"]
     assert to_day(date(2020, 7, 19)) + 30 == to_day(date(2020, 8, 18))
 
 
-def test_given_dates_are_kept_and_earlier_ones_added_in_steps():
+def test_explicit_dates_are_kept_and_earlier_ones_added():
     found = dates({"dates": ["2020-07-27", "2020-02-24", "2020-02-24"], "every_days": 90})
     assert found == ["2019-05-30", "2019-08-28", "2019-11-26", "2020-02-24", "2020-07-27"]
 
@@ -137,14 +137,17 @@ def test_start_moves_the_first_as_of():
     assert dates({"dates": ["2020-02-24"], "start": "2021-01-01"}) == ["2020-02-24"]
 
 
-def test_the_first_as_of_has_a_step_of_events_behind_it():
+def test_the_first_as_of_is_one_step_after_the_first_event():
     assert dates({"every_days": 28}, first="2020-06-21", last="2020-08-18") == ["2020-07-19"]
     with pytest.raises(
-        DataError, match=r"No as-of fits: the data run from 2020-06-22 to 2020-08-18, .* may be 2020-07-20"
+        DataError,
+        match=r"No as-of fits: the data run from 2020-06-22 to 2020-08-18, .* first possible as-of is 2020-07-20",
     ):
         dates({"every_days": 28}, first="2020-06-22", last="2020-08-18")
 
 
-def test_too_short_data_say_what_to_change():
-    with pytest.raises(DataError, match=r"takes 30 days\. Set data\.spine\.start, data\.spine\.dates or a shorter"):
+def test_data_that_are_too_short():
+    with pytest.raises(
+        DataError, match=r"label window is 30 days\. Set data\.spine\.start, data\.spine\.dates or a shorter"
+    ):
         dates(first="2020-08-01", last="2020-08-18")

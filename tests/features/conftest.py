@@ -1,4 +1,4 @@
-"""Random histories, and every event block."""
+"""Random event histories, and one of each event block."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def event_blocks():
 
 @pytest.fixture(scope="session")
 def histories():
-    """Events of 30 entities: at any time of day or at midnight, several on one day, missing and negative counts."""
+    """Events of 30 entities, at midnight or any other time, some on the same day, with missing and negative counts."""
     rng = np.random.default_rng(3)
     size = 600
     day = pd.Timestamp("2020-03-01") - pd.to_timedelta(rng.integers(-40, 160, size), "D")
@@ -36,7 +36,7 @@ def histories():
 
 @pytest.fixture
 def event():
-    """Return a maker of one event row."""
+    """Return a function that makes one event row."""
 
     def make(at, entity=1, a_x=1.0, a_y=0.0, u_x=1.0, u_y=0.0):
         stamp = pd.Series(pd.Timestamp(at)).dt.as_unit("us")

@@ -1,4 +1,4 @@
-"""What blocks of one's own can rely on."""
+"""The contract that custom blocks can rely on."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ AS_OF = ["2020-02-01"]
 
 @dataclass(frozen=True)
 class Share(EventBlock):
-    """The share of the latest week in the latest ``days``."""
+    """The last week's share of the total over the last ``days`` days."""
 
     days: int = 28
     name: str = "week_share"
@@ -36,12 +36,12 @@ class Share(EventBlock):
     def features(self, history):
         assert history.measures == ("actions_x", "actions_y", "users_x", "users_y", "actions", "users")
         share = history.sum("actions", 7) / history.sum("actions", self.days).nullif(0)
-        return [Feature(self.name, share, "latest week's share"), Feature("any", history.sum("actions") > 0, "any")]
+        return [Feature(self.name, share, "last week's share"), Feature("any", history.sum("actions") > 0, "any")]
 
 
 @dataclass(frozen=True)
 class Given(EntityBlock):
-    """An attribute as it is."""
+    """An attribute, unchanged."""
 
     attribute: str
     name: str = "given"
@@ -56,7 +56,7 @@ class Given(EntityBlock):
 
 @dataclass(frozen=True)
 class Joined(TableBlock):
-    """A number per row, some rows several times."""
+    """One number per spine row, repeated ``copies`` times."""
 
     copies: int = 1
     infos = (FeatureInfo("joined", "number", "id times two"),)
@@ -67,7 +67,7 @@ class Joined(TableBlock):
         return ibis.union(*[rows] * self.copies) if self.copies > 1 else rows
 
 
-def test_an_event_block_of_ones_own(panel_of, event):
+def test_custom_event_block(panel_of, event):
     events = pd.concat([event("2020-01-22", a_x=2.0), event("2020-01-03", a_x=6.0)])
     panel = panel_of([Share()], AS_OF, events, pd.DataFrame({"id": [1, 2]}))
     assert panel.frame["week_share"].tolist() == [pytest.approx(0.25), pytest.approx(float("nan"), nan_ok=True)]
@@ -75,8 +75,8 @@ def test_an_event_block_of_ones_own(panel_of, event):
     assert panel.frame["any"].dtype == "float64"
 
 
-def test_a_window_that_was_not_declared_is_an_error_and_not_a_guess(panel_of, event):
-    with pytest.raises(ValueError, match=r"a window of 30 days is used but not declared: add 30 to .*`windows`"):
+def test_an_undeclared_window_is_an_error(panel_of, event):
+    with pytest.raises(ValueError, match=r"a window of 30 days is used but not declared; add 30 to .*`windows`"):
         panel_of([Share(days=30)], AS_OF, event("2020-01-22"))
 
 
@@ -90,7 +90,7 @@ def test_numbers_booleans_and_texts_become_columns(panel_of, event):
     assert panel.frame["size_"].tolist() == [1, 2, 3]
 
 
-def test_a_column_of_another_type_says_so(panel_of, event):
+def test_a_column_of_an_unsupported_type_is_an_error(panel_of, event):
     accounts = pd.DataFrame({"id": [1], "since": pd.to_datetime(["2019-01-01"])})
     with pytest.raises(ConfigError, match=r"given of type timestamp[^\n]*\n[^\n]*a number, a boolean or a string"):
         panel_of([Given("since")], AS_OF, event("2020-01-22"), accounts)
@@ -110,27 +110,27 @@ def test_a_column_of_another_type_says_so(panel_of, event):
         [Given("size", "id")],
     ],
 )
-def test_a_column_stands_for_one_thing(panel_of, event, blocks):
-    with pytest.raises(ConfigError, match="each column once, and none of activity, as_of, as_of_day, group, id"):
+def test_duplicate_and_reserved_column_names_are_errors(panel_of, event, blocks):
+    with pytest.raises(ConfigError, match="unique column names other than activity, as_of, as_of_day, group, id"):
         panel_of(blocks, AS_OF, event("2020-01-22"), pd.DataFrame({"id": [1], "size": [2]}))
 
 
-def test_a_block_may_join_what_it_likes_but_once_for_a_row(panel_of, event):
+def test_a_table_block_may_not_repeat_rows(panel_of, event):
     events = pd.concat([event("2020-01-22", entity=number) for number in (1, 2)])
     panel = panel_of([Joined(), Recency(measures=["actions"])], AS_OF, events)
     assert panel.names == ["actions_recency", "joined"]
     assert panel.frame["joined"].tolist() == [2.0, 4.0]
-    with pytest.raises(DataError, match="one row for an id and as_of_day at most"):
+    with pytest.raises(DataError, match="at most one row per id and as_of_day"):
         panel_of([Joined(copies=2)], AS_OF, events)
 
 
-def test_a_panel_may_have_no_event_block(panel_of, event):
+def test_a_panel_without_event_blocks(panel_of, event):
     panel = panel_of([Given("size")], AS_OF, event("2020-01-22", u_x=4.0), pd.DataFrame({"id": [1], "size": [2]}))
     assert panel.names == ["given"]
     assert panel.frame["activity"].tolist() == [4.0]
 
 
-def test_all_that_blocks_miss_is_listed_with_the_closest_name():
+def test_all_missing_names_are_listed_with_the_closest_match():
     blocks = [Windows(measures=["action", "users"]), Recency(measures=["actions_mail"]), WebRank("alexa")]
     problems = block_problems(blocks, ["actions", "users", "actions_email"], ["alexa_rank"])
     assert [(problem.where, problem.got, problem.closest) for problem in problems] == [
@@ -138,5 +138,5 @@ def test_all_that_blocks_miss_is_listed_with_the_closest_name():
         ("features.blocks: Recency", "measure actions_mail", "actions_email"),
         ("features.blocks: WebRank", "attribute alexa", "alexa_rank"),
     ]
-    assert block_problems([WebRank()], [], [])[0].allowed == "(the data config names no attributes)"
+    assert block_problems([WebRank()], [], [])[0].allowed == "(the data config defines no attributes)"
     assert block_problems([Joined()], [], []) == []

@@ -1,4 +1,4 @@
-"""Event blocks against a slow, obvious program, and the edges of what they see."""
+"""Event blocks, compared with a slow reference implementation, and the boundaries of their windows."""
 
 import math
 from datetime import datetime, timedelta
@@ -10,17 +10,17 @@ from pydantic import ValidationError
 
 from mlsys.features import Mix, PerUser, Recency, Tenure, Trend, Windows
 
-AS_OFS = ["2020-02-02", "2020-02-03", "2020-03-01"]  # two neighbours, whose windows overlap almost whole
+AS_OFS = ["2020-02-02", "2020-02-03", "2020-03-01"]  # two adjacent dates, whose windows overlap almost completely
 MEASURES = {"actions_x": "a_x", "actions_y": "a_y", "users_x": "u_x", "users_y": "u_y"}
 
 
 def number(cell):
-    """Return a cell as a float, None where it is missing."""
+    """Return a cell as a float; None if it is missing."""
     return None if cell is None or math.isnan(cell) else float(cell)
 
 
 def seen(events, entity, as_of, after_days):
-    """Return the visible events of an entity: when each became known (to the next midnight), and its measures."""
+    """Return an entity's visible events: when each became known, and its measures."""
     rows = []
     for row in events.to_dict("records"):
         known = row["at"].to_pydatetime() + timedelta(days=after_days)
@@ -34,13 +34,13 @@ def seen(events, entity, as_of, after_days):
 
 
 def values(rows, measure, as_of, days):
-    """Return a measure's values of the rows that became known in the latest days."""
+    """Return a measure's values in the rows that became known in the last ``days`` days."""
     since = as_of - timedelta(days=days) if days else datetime.min
     return [row[measure] for known, row in rows if known > since and row[measure] is not None]
 
 
-def total(*given):
-    return float(sum(values(*given)))
+def total(*arguments):
+    return float(sum(values(*arguments)))
 
 
 def midnight(moment):
@@ -53,43 +53,43 @@ def growth(recent, before):
 
 
 def row_of(events, entity, as_of, after_days):
-    """Return the columns that the fixture ``event_blocks`` must give for one entity and as-of."""
+    """Return the columns expected of the fixture ``event_blocks`` for one entity and as-of."""
     rows = seen(events, entity, as_of, after_days)
-    found = {}
+    expected = {}
     for name in ("actions", "users", "actions_x"):
-        for days, word in ((7, "7d"), (28, "28d"), (None, "all")):
+        for days, suffix in ((7, "7d"), (28, "28d"), (None, "all")):
             inside = values(rows, name, as_of, days)
-            found[f"{name}_sum_{word}"] = float(sum(inside))
-            found[f"{name}_max_{word}"] = max(inside, default=0.0)
-            found[f"{name}_active_{word}"] = float(sum(value > 0 for value in inside))
+            expected[f"{name}_sum_{suffix}"] = float(sum(inside))
+            expected[f"{name}_max_{suffix}"] = max(inside, default=0.0)
+            expected[f"{name}_active_{suffix}"] = float(sum(value > 0 for value in inside))
     for name in ("users", "actions_y"):
         known = [midnight(moment) for moment, row in rows if (row[name] or 0) > 0]
-        found[f"{name}_recency"] = (as_of - max(known)).days if known else math.nan
+        expected[f"{name}_recency"] = (as_of - max(known)).days if known else math.nan
     first = [midnight(moment) for moment, row in rows if row["actions"] > 0]
-    found["tenure"] = (as_of - min(first)).days if first else math.nan
+    expected["tenure"] = (as_of - min(first)).days if first else math.nan
     for name in ("actions", "users_y"):
         recent, both = total(rows, name, as_of, 14), total(rows, name, as_of, 42)
-        found[f"{name}_trend"] = growth(recent, (both - recent) / 2)
+        expected[f"{name}_trend"] = growth(recent, (both - recent) / 2)
     everything = total(rows, "actions", as_of, 56)
     parts = {name: total(rows, f"actions_{name}", as_of, 56) for name in "xy"}
     for name, part in parts.items():
-        found[f"actions_{name}_share"] = part / everything if everything else math.nan
-    found["products_used"] = float(sum(part > 0 for part in parts.values()))
+        expected[f"actions_{name}_share"] = part / everything if everything else math.nan
+    expected["products_used"] = float(sum(part > 0 for part in parts.values()))
     users = total(rows, "users", as_of, 28)
-    found["actions_per_user"] = total(rows, "actions", as_of, 28) / users if users else math.nan
-    return found
+    expected["actions_per_user"] = total(rows, "actions", as_of, 28) / users if users else math.nan
+    return expected
 
 
 @pytest.mark.parametrize("after_days", [0, 7])
-def test_every_block_gives_the_numbers_of_the_obvious_program(panel_of, event_blocks, histories, after_days):
-    everyone = pd.DataFrame({"id": [*range(1, 31), 99]})  # the last has no event at all
+def test_blocks_agree_with_the_reference_implementation(panel_of, event_blocks, histories, after_days):
+    everyone = pd.DataFrame({"id": [*range(1, 31), 99]})  # the last one has no events
     panel = panel_of(event_blocks, AS_OFS, histories, everyone, available_after_days=after_days)
     keys = panel.frame[["id", "as_of"]].itertuples(index=False)
     expected = pd.DataFrame([row_of(histories, key.id, key.as_of.to_pydatetime(), after_days) for key in keys])
     assert len(expected) == 31 * 3
     pd.testing.assert_frame_equal(panel.inputs[expected.columns], expected.astype("float64"), rtol=1e-12)
     assert set(panel.names) == set(expected.columns)
-    # The data have what the test is about.
+    # The generated data contain the cases under test.
     assert histories["a_x"].isna().any()
     assert (histories["a_x"] < 0).any()
     assert panel.inputs["tenure"].isna().any()
@@ -100,12 +100,12 @@ EDGES = {
         ("2020-02-01 00:00", True),  # known exactly at the as-of
         ("2020-02-01 00:00:00.000001", False),
         ("2020-02-20 00:00", False),
-        ("2020-01-04 00:00", False),  # known exactly 28 days before: just out of the window
+        ("2020-01-04 00:00", False),  # known exactly 28 days earlier: just outside the window
         ("2020-01-04 00:00:00.000001", True),
         ("2020-01-05 00:00", True),
     ],
     7: [
-        ("2020-01-25 00:00", True),  # stamped at its week's start, known when the week is over
+        ("2020-01-25 00:00", True),  # stamped at the start of its week, known when the week is over
         ("2020-01-25 00:01", False),
         ("2020-01-26 00:00", False),
         ("2019-12-28 00:00", False),
@@ -127,7 +127,7 @@ def test_a_window_holds_what_became_known_after_its_start_and_by_the_as_of(panel
     assert (frame["activity"] / 2).to_dict() == counted.to_dict()
 
 
-def test_what_lies_before_every_window_counts_for_all_time_only(panel_of, event):
+def test_events_before_every_window_count_only_towards_all_time(panel_of, event):
     blocks = [Windows(measures=["actions"], windows=[7]), Recency(measures=["actions"]), Tenure()]
     events = pd.concat([event("2001-01-01", a_x=5.0), event("2020-01-30", a_x=2.0)])
     row = panel_of(blocks, ["2020-02-01"], events, available_after_days=0).inputs.iloc[0]
@@ -145,7 +145,7 @@ def test_users_of_several_products_are_counted_once_and_actions_added(panel_of, 
     assert row["users_sum_7d"] == 3
 
 
-def test_nothing_and_missing_counts_are_told_apart_from_zero_where_it_matters(panel_of, event):
+def test_missing_counts_differ_from_zero_where_it_matters(panel_of, event):
     events = pd.concat([event("2020-01-20", entity=1, a_x=np.nan, a_y=np.nan), event("2020-01-20", entity=2, a_x=0.0)])
     everyone = pd.DataFrame({"id": [1, 2, 3]})
     blocks = [
@@ -161,7 +161,7 @@ def test_nothing_and_missing_counts_are_told_apart_from_zero_where_it_matters(pa
     assert frame["products_used"].tolist() == [0, 0, 0]
 
 
-def test_negative_counts_that_were_kept_break_nothing(panel_of, event):
+def test_negative_counts_are_handled(panel_of, event):
     events = pd.concat([event("2020-01-20", a_x=-50.0), event("2019-12-20", a_x=-70.0)])
     row = panel_of([Trend(measures=["actions"]), Windows(measures=["actions"])], ["2020-02-01"], events).inputs.iloc[0]
     assert row["actions_trend"] == 0
@@ -188,10 +188,10 @@ def test_one_product_alone_is_its_kinds_total(panel_of, event):
 
 def test_columns_carry_what_people_need_to_read_them(panel_of, event, event_blocks):
     features = {info.name: info for info in panel_of(event_blocks, ["2020-02-01"], event("2020-01-01")).features}
-    assert features["actions_sum_28d"].description == "actions: total, latest 28 days"
+    assert features["actions_sum_28d"].description == "actions: total, last 28 days"
     assert features["actions_sum_28d"].unit == "actions"
     assert features["users_active_all"].unit == "rows"
-    assert features["users_max_all"].description == "users: largest single row, all time before the as-of"
+    assert features["users_max_all"].description == "users: largest value in one row, all time before the as-of"
     assert features["tenure"].unit == "days"
     assert {info.kind for info in features.values()} == {"number"}
 
@@ -199,15 +199,15 @@ def test_columns_carry_what_people_need_to_read_them(panel_of, event, event_bloc
 @pytest.mark.parametrize(
     ("block", "arguments", "message"),
     [
-        (Windows, {"of": ["actions"], "aggregates": ["median"]}, "'sum', 'max' or 'active'"),
-        (Windows, {"of": ["actions"], "windows": [0]}, "greater than 0"),
-        (Windows, {"of": []}, "at least 1 item"),
-        (Windows, {"of": "actions"}, "sequence"),
-        (Trend, {"of": ["actions"], "recent": 28, "before": 28}, "recent=28 must be fewer days than before=28"),
+        (Windows, {"measures": ["actions"], "aggregates": ["median"]}, "'sum', 'max' or 'active'"),
+        (Windows, {"measures": ["actions"], "windows": [0]}, "greater than 0"),
+        (Windows, {"measures": []}, "at least 1 item"),
+        (Windows, {"measures": "actions"}, "sequence"),
+        (Trend, {"measures": ["actions"], "recent": 28, "before": 28}, "recent=28 must be less than before=28"),
         (Mix, {"kind": "actions", "products": []}, "at least 1 item"),
         (PerUser, {"days": -1}, "greater than 0"),
     ],
 )
-def test_arguments_that_cannot_be_are_refused_at_once(block, arguments, message):
+def test_invalid_arguments_are_rejected(block, arguments, message):
     with pytest.raises(ValidationError, match=message):
         block(**arguments)

@@ -1,4 +1,4 @@
-"""Company features on every spelling that the real tables have."""
+"""Company features for every spelling in the real tables."""
 
 import math
 from pathlib import Path
@@ -59,30 +59,30 @@ def industries(names):
 
 
 @pytest.mark.parametrize("sector", SECTORS)
-def test_both_naming_schemes_of_an_industry_meet_in_one_sector(sector):
+def test_both_naming_schemes_map_to_the_same_sector(sector):
     assert dict.fromkeys(SECTORS[sector], sector) == dict(
         zip(SECTORS[sector], industries(SECTORS[sector]), strict=True)
     )
 
 
-def test_an_unknown_industry_is_missing_and_not_other():
+def test_a_missing_industry_is_missing_not_other():
     assert industries(["Retail", None]) == ["retail and consumer", None]
 
 
-def test_the_demo_industries_all_have_a_sector():
+def test_every_demo_industry_has_a_sector():
     found = dict(zip(INDUSTRIES, industries(list(INDUSTRIES)), strict=True))
     assert [name for name, sector in found.items() if sector == "other"] == ["Other"]
     assert len(set(found.values())) == 13
 
 
-def test_sectors_can_be_ones_own():
+def test_custom_sectors():
     block = Industry(attribute="branche", sectors={"food": ["bäck", "imbiss"]})
     assert columns_of(block, pa.string(), ["Bäckerei", "Schlosserei"])["industry"] == ["food", "other"]
 
 
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real tables are not at {REAL}")
-def test_of_the_real_industries_few_find_no_sector():
+def test_few_real_industries_have_no_sector():
     tables = [pd.read_csv(REAL / f"{name}.csv", dtype=str) for name in ("customers", "noncustomers")]
     names = pd.concat([table["INDUSTRY"] for table in tables]).dropna()
     sectors = pd.Series(industries(names.tolist()))
@@ -108,20 +108,20 @@ def test_of_the_real_industries_few_find_no_sector():
         (None, None),
     ],
 )
-def test_sizes_in_any_spelling_become_a_midpoint_and_stay_a_category(text, employees):
+def test_sizes_become_a_midpoint_and_a_category(text, employees):
     found = columns_of(EmployeeRange(), pa.string(), [text])
     assert found["employees"] == [pytest.approx(employees, rel=1e-12) if employees else employees]
     assert found["employee_range"] == [text]
 
 
-def test_midpoints_are_in_the_order_of_the_ranges():
+def test_midpoints_follow_the_order_of_the_ranges():
     ranges = ["1", "2 to 5", "6 to 10", "11 to 25", "26 to 50", "51 to 200", "201 to 1000", "1001 to 10000"]
     midpoints = columns_of(EmployeeRange(), pa.string(), [*ranges, "10,001 or more"])["employees"]
     assert midpoints == sorted(midpoints)
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.float64()])
-def test_a_size_that_is_a_number_stays_one(kind):
+def test_a_numeric_size_stays_a_number(kind):
     assert columns_of(EmployeeRange("staff"), kind, [5, None]) == {"employees": [5, None]}
 
 
@@ -133,7 +133,7 @@ def test_a_size_that_is_a_number_stays_one(kind):
         (pa.string(), ["1", " 1000", "16000001", "99000000", "0", "-3", "unknown"]),
     ],
 )
-def test_ranks_are_logged_and_no_rank_is_flagged(kind, ranks):
+def test_log_rank_and_unranked_flag(kind, ranks):
     found = columns_of(WebRank(), kind, ranks)
     assert found["web_rank_log10"] == [0, 3, None, None, None, None, None]
     assert found["web_unranked"] == [0, 0, 1, 1, 1, 1, None]
@@ -141,7 +141,7 @@ def test_ranks_are_logged_and_no_rank_is_flagged(kind, ranks):
 
 @pytest.mark.parametrize("block", [EmployeeRange(), WebRank(), Industry()])
 @pytest.mark.parametrize("kind", [pa.string(), pa.int64()])
-def test_an_attribute_that_is_never_known_gives_missing_columns(block, kind):
+def test_an_empty_attribute_gives_missing_values(block, kind):
     for values in columns_of(block, kind, [None, None]).values():
         assert values == [None, None]
 

@@ -1,4 +1,4 @@
-"""Nothing that an as-of cannot know moves a feature, and nobody's row depends on anybody else."""
+"""Features ignore events after the as-of, and rows do not depend on other entities."""
 
 import pandas as pd
 import pytest
@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 from mlsys.features import EmployeeRange, Industry, WebRank, WholeHistory
 
 AS_OF = pd.Timestamp("2020-03-02")
-LATER = AS_OF + pd.Timedelta(days=9)  # a second as-of in the same panel, whose rows see more
+LATER = AS_OF + pd.Timedelta(days=9)  # a second as-of in the same panel, at which more events are visible
 AFTER_DAYS = 7
 MEASURES = ["a_x", "a_y", "u_x", "u_y"]
 
-# A failure is shown as drawn: shrinking it would build hundreds of panels.
+# No shrinking: it would build hundreds of panels.
 fast = settings(max_examples=5, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 count = st.none() | st.integers(0, 40)
 minutes = st.sampled_from([0, 0, 1, 600, 1439])
 
 
 def events_of(days_before):
-    """Draw event rows of sixteen entities, so many days before the as-of in which they become known."""
+    """Draw event rows of sixteen entities; ``days_before`` is the days from becoming known to the as-of."""
     known = st.tuples(days_before, minutes).map(lambda back: AS_OF - pd.Timedelta(days=back[0], minutes=-back[1]))
     row = st.tuples(st.integers(1, 16), known, count, count, count, count)
     return st.lists(row, min_size=10, max_size=100).map(frame_of)
@@ -58,10 +58,10 @@ def blocks(event_blocks):
 
 @pytest.fixture(scope="session")
 def rows(panel_of, blocks):
-    """Return the rows of both as-ofs: keys and features, by id and as-of."""
+    """Return a function that builds the panel rows of both as-ofs, indexed by id and as-of."""
 
     def build(events, ids=range(1, 17), *, extra=()):
-        as_ofs = [str(moment.date()) for moment in (AS_OF, LATER)]
+        as_ofs = [str(as_of.date()) for as_of in (AS_OF, LATER)]
         frame = panel_of([*blocks, *extra], as_ofs, events, companies(ids), available_after_days=AFTER_DAYS).frame
         return frame.drop(columns="group").set_index(["id", "as_of"])
 
@@ -72,8 +72,8 @@ def rows(panel_of, blocks):
 @given(
     events=visible_or_not, added=invisible, removed=st.sets(st.integers(0, 100)), factor=st.sampled_from([-3, 0, 1000])
 )
-def test_no_event_that_is_not_yet_visible_moves_a_feature(rows, events, added, removed, factor):
-    # Entity n keeps its history; entity n + 100 gets the same with another future.
+def test_invisible_events_do_not_change_features(rows, events, added, removed, factor):
+    # Entity n keeps its history; entity n + 100 gets the same history with a different future.
     unseen = known(events) > AS_OF
     other = events.copy()
     other.loc[unseen, MEASURES] = other.loc[unseen, MEASURES].fillna(1) * factor + 7
@@ -88,7 +88,7 @@ def test_no_event_that_is_not_yet_visible_moves_a_feature(rows, events, added, r
     pd.testing.assert_frame_equal(at_the_as_of.loc[:16], altered)
 
 
-def test_a_feature_that_looks_ahead_would_be_found(rows, event):
+def test_a_feature_that_looks_ahead_would_be_detected(rows, event):
     later = event("2020-04-01", entity=101, a_x=9.0)
     frame = rows(later, [1, 101], extra=[WholeHistory(measures=["actions"])]).xs(AS_OF, level="as_of")
     assert frame["actions_ever"].fillna(0).tolist() == [0.0, 9.0]
@@ -96,7 +96,7 @@ def test_a_feature_that_looks_ahead_would_be_found(rows, event):
 
 @fast
 @given(events=visible_or_not, others=visible_or_not, kept=st.integers(1, 16), seed=st.integers(0, 2**32 - 1))
-def test_a_row_depends_neither_on_other_entities_nor_on_the_order_of_rows(rows, events, others, kept, seed):
+def test_rows_do_not_depend_on_other_entities_or_on_row_order(rows, events, others, kept, seed):
     own = events["id"] == kept
     alone = rows(events[own], [kept])
     strangers = others.assign(id=others["id"] + 50)
@@ -106,14 +106,14 @@ def test_a_row_depends_neither_on_other_entities_nor_on_the_order_of_rows(rows, 
     pd.testing.assert_frame_equal(frame.loc[[kept]], alone)
 
 
-def test_an_as_of_sees_the_same_whatever_other_as_ofs_there_are(panel_of, event_blocks, histories):
+def test_rows_do_not_depend_on_other_as_ofs(panel_of, event_blocks, histories):
     alone = panel_of(event_blocks, ["2020-02-03"], histories).frame
     with_others = panel_of(event_blocks, ["2020-01-06", "2020-02-01", "2020-02-03", "2020-03-02"], histories).frame
     among = with_others[with_others["as_of"] == "2020-02-03"].reset_index(drop=True)
     pd.testing.assert_frame_equal(among.drop(columns="label_complete"), alone.drop(columns="label_complete"))
 
 
-def test_which_of_two_like_rows_of_one_id_is_kept_does_not_depend_on_their_order(panel_of, event):
+def test_deduplication_does_not_depend_on_row_order(panel_of, event):
     accounts = pd.DataFrame(
         {
             "id": [1, 1, 1, 2, 2],

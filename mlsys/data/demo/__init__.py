@@ -1,6 +1,6 @@
-"""Synthetic data of a freemium CRM: simulated accounts, their weekly usage, and who became a customer.
+"""Synthetic data of a freemium CRM: simulated accounts, their weekly usage and their conversions.
 
-No row comes from a real account. Shares and spreads were chosen so that the tables resemble a real snapshot.
+No row comes from a real account. The distributions were chosen to resemble a real snapshot.
 
 Examples
 --------

@@ -1,8 +1,8 @@
-"""The simulated process: companies try a free product, use it week by week, and some convert.
+"""Simulates the process: companies try a free product, use it week by week, and some convert.
 
-Usage comes before the outcome: every account first gets a trial history, which drives a weekly hazard of converting;
-accounts that convert go on with the heavier usage of a customer. A model can therefore learn only from what was visible
-in time, and summing an account's whole history leaks the outcome.
+Usage precedes the outcome: every account first gets a trial history, which drives a weekly hazard of conversion.
+Accounts that convert then have the heavier usage of a customer. So only usage before the conversion is predictive, and
+summing an account's whole history leaks the outcome.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
 PRODUCTS = ("CRM_CONTACTS", "CRM_COMPANIES", "CRM_DEALS", "EMAIL")
-BLOCK = 2_000  # accounts that share one random stream; changing it changes every byte
-WEEKS = 82  # in the tables; the last week starts on 2020-07-27
+BLOCK = 2_000  # accounts per random stream; changing it changes all data
+WEEKS = 82  # weeks in the tables; the last one starts on 2020-07-27
 
-_SIMULATED_WEEKS = 86  # usage of August 2020 brings customers, but is no longer in the tables
-_HOLIDAY_WEEKS = (50, 51)  # those that start on 2019-12-23 and 2019-12-30
+_SIMULATED_WEEKS = 86  # usage in August 2020 leads to conversions, but is not in the tables
+_HOLIDAY_WEEKS = (50, 51)  # the weeks of 2019-12-23 and 2019-12-30
 _FIRST_CLOSE, _LAST_CLOSE = 8, 589  # days after the first Monday: 2019-01-15 and 2020-08-18
 
-# Per product: log odds of use in an active week, share of the team that uses it, log of actions per user, its spread.
+# Per product: log odds of use in an active week, fraction of the team that uses it, mean and standard deviation of the
+# log of actions per user.
 _USE_LOG_ODDS = np.array([2.7, -0.7, -0.6, -2.3], np.float32)
-_TEAM_SHARE = np.array([1, 0.8, 0.9, 0.45], np.float32)
+_TEAM_FRACTION = np.array([1, 0.8, 0.9, 0.45], np.float32)
 _LOG_ACTIONS = np.array([1.9, 1.4, 1.9, 0.8], np.float32)
 _LOG_ACTIONS_SPREAD = np.array([1.6, 1.6, 1.5, 0.9], np.float32)
 
 # By employee range, from one person to more than 10,000.
 EMPLOYEE_WEIGHTS = (0.13, 0.23, 0.205, 0.08, 0.12, 0.085, 0.07, 0.07, 0.01)
-_RANKED = (0.06, 0.17, 0.36, 0.42, 0.5, 0.63, 0.78, 0.78, 0.82)  # share with a web rank
+_RANKED = (0.06, 0.17, 0.36, 0.42, 0.5, 0.63, 0.78, 0.78, 0.82)  # fraction with a web rank
 
 
 @dataclass(frozen=True)
 class Companies:
-    """The companies behind a block of accounts; arrays have shape (accounts,) unless noted.
+    """The companies behind a block of accounts; arrays have shape (n_accounts,) unless noted.
 
     Attributes
     ----------
@@ -49,13 +50,13 @@ class Companies:
     ranked : bool array
         Whether the company's site has a web rank.
     propensity : float array
-        How well the product fits the company, standard normal; latent, in no table.
+        How well the product fits the company, standard normal. Latent: not in any table.
     team : float array
-        Users that the trial can win, at least 1.
+        Number of potential users of the trial, at least 1.
     affinity : float array of shape (products, accounts)
-        Probability that an active week touches the product.
+        Probability that the product is used in an active week.
     intensity : float array
-        Log of actions per user, added to the product's own.
+        Company effect on the log of actions per user, added to the product's mean.
     """
 
     size: Ints
@@ -68,16 +69,16 @@ class Companies:
 
 @dataclass(frozen=True)
 class Usage:
-    """Account-weeks, sorted by account, then week; all arrays have one entry per row.
+    """Account-weeks, sorted by account and week; arrays have one entry per row.
 
     Attributes
     ----------
     account : int array
-        Position of the account in its block.
+        Index of the account in its block.
     week : int array
-        Weeks since the first Monday.
+        Number of weeks since the first Monday.
     counts : int array of shape (2, products, rows)
-        Actions, then users.
+        Number of actions and of users.
     """
 
     account: Ints
@@ -85,11 +86,11 @@ class Usage:
     counts: NDArray[np.int32]
 
     def where(self, keep: Bools) -> Usage:
-        """Return the rows to keep."""
+        """Return the rows selected by the mask."""
         return Usage(self.account[keep], self.week[keep], self.counts[:, :, keep])
 
     def merged(self, other: Usage) -> Usage:
-        """Return the rows of both, sorted."""
+        """Return the sorted union of both row sets."""
         account, week = np.concatenate([self.account, other.account]), np.concatenate([self.week, other.week])
         order = np.argsort(account * WEEKS + week, kind="stable")
         counts = np.concatenate([self.counts, other.counts], axis=2)
@@ -106,7 +107,7 @@ class Simulation:
     close : int array of shape (accounts,)
         Day on which the account converted, counted from the first Monday; -1 if it never did.
     usage : Usage
-        Trial usage up to that day, a customer's usage after it.
+        Trial usage up to that day, customer usage after it.
     """
 
     companies: Companies
@@ -122,7 +123,7 @@ def simulate(rng: np.random.Generator, *, every_size: bool) -> Simulation:
     rng : Generator
         The block's random stream.
     every_size : bool
-        Whether the first accounts take each employee range once, so that none is absent from a small table.
+        Whether the first accounts cover each employee range once, so that small tables have all ranges.
     """
     companies = _draw_companies(rng)
     if every_size:
@@ -136,7 +137,7 @@ def simulate(rng: np.random.Generator, *, every_size: bool) -> Simulation:
 
 
 def uniform(rng: np.random.Generator, *shape: int) -> Floats:
-    """Draw from 0 to 1, float32."""
+    """Draw from the uniform distribution on [0, 1), float32."""
     return rng.random(shape, dtype=np.float32)
 
 
@@ -157,9 +158,9 @@ def _draw_companies(rng: np.random.Generator) -> Companies:
 
 
 def _simulate_trial(rng: np.random.Generator, companies: Companies) -> Usage:
-    """Simulate the free product: many never use it, most of the others drop it within weeks, some grow a team on it."""
+    """Simulate free usage: many accounts never start, most others stop within weeks, and some grow a team."""
     propensity = companies.propensity
-    signup = np.floor(rng.uniform(-22, _SIMULATED_WEEKS, BLOCK)).astype(np.int64)  # some before the data start
+    signup = np.floor(rng.uniform(-22, _SIMULATED_WEEKS, BLOCK)).astype(np.int64)  # some sign up before the data start
     length = np.exp(0.7 + 1.0 * propensity + 1.8 * normal(rng, BLOCK))
     unused = uniform(rng, BLOCK) < sigmoid(-1.5 - 0.4 * propensity)
     account, step = _ragged(np.where(unused, 0, 1 + np.minimum(length, 100)).astype(np.int64))
@@ -180,7 +181,7 @@ def _simulate_trial(rng: np.random.Generator, companies: Companies) -> Usage:
 
 
 def _simulate_paid_usage(rng: np.random.Generator, companies: Companies, close: Ints) -> Usage:
-    """Simulate customers from the week after they close: more people, nearly every week, for longer."""
+    """Simulate usage after conversion, from the following week: more users, nearly every week, for longer."""
     first = np.where(close >= 0, np.minimum(close // 7 + 1, WEEKS), WEEKS)
     last = np.minimum(WEEKS, first + rng.exponential(150, BLOCK)).astype(np.int64)
     account, step = _ragged(last - first)
@@ -195,7 +196,7 @@ def _simulate_paid_usage(rng: np.random.Generator, companies: Companies, close: 
 def _simulate_usage(
     rng: np.random.Generator, companies: Companies, account: Ints, week: Ints, team: Floats, active: Floats
 ) -> Usage:
-    """Draw users and actions per product for account-weeks with a given team and probability of any action."""
+    """Draw users and actions per product for account-weeks, given team size and probability of any activity."""
     holiday = np.isin(week, _HOLIDAY_WEEKS)
     present = ~holiday | (uniform(rng, account.size) < 0.85)
     account, week, holiday = account[present], week[present], holiday[present]
@@ -205,8 +206,8 @@ def _simulate_usage(
     product, position = np.nonzero(uniform(rng, len(PRODUCTS), busy.size) < companies.affinity[:, account[busy]])
     row = busy[position]
     people = team * np.exp(0.25 * normal(rng, account.size))
-    share = _TEAM_SHARE[product] * (1 - 0.5 * uniform(rng, row.size))
-    users = np.maximum(1, np.rint(people[row] * share))
+    fraction = _TEAM_FRACTION[product] * (1 - 0.5 * uniform(rng, row.size))
+    users = np.maximum(1, np.rint(people[row] * fraction))
     log_actions = _LOG_ACTIONS[product] + _LOG_ACTIONS_SPREAD[product] * normal(rng, row.size)
     per_user = np.exp(np.minimum(log_actions + companies.intensity[account[row]], 6.5) - holiday[row])
 
@@ -219,9 +220,9 @@ def _simulate_usage(
 def _draw_close(rng: np.random.Generator, companies: Companies, trial: Usage) -> Ints:
     """Draw the day on which each account converts, counted from the first Monday; -1 if it never does.
 
-    The weekly hazard rises with the team of the latest four weeks, its growth over the four before, and the number of
-    products in use; slightly with the company's size and web rank, and by chance. A few accounts convert whatever
-    their usage.
+    The weekly hazard increases with the team size of the last four weeks, its growth over the four weeks before and the
+    number of products in use; slightly with the company's size and web rank; and with random noise. A few accounts
+    convert regardless of usage.
     """
     users = np.asarray(trial.counts[1].max(axis=0), np.float32)
     products = np.asarray((trial.counts[1] > 0).sum(axis=0), np.float32)
@@ -233,7 +234,7 @@ def _draw_close(rng: np.random.Generator, companies: Companies, trial: Usage) ->
     score = 1.6 * np.log1p(recent) + 0.4 * growth + 0.25 * breadth + company[trial.account]
     hazard = np.minimum(0.08, 0.0005 * np.exp(score)) * (recent > 0)
     won = uniform(rng, hazard.size) < hazard
-    # Sales take time: the contract is signed some days after the week that decided it.
+    # Sales take time: contracts are signed some days after the week that triggered them.
     day = 7 * trial.week + 4 + rng.exponential(28, hazard.size).astype(np.int64)
 
     close = np.full(BLOCK, np.iinfo(np.int64).max)
@@ -244,7 +245,7 @@ def _draw_close(rng: np.random.Generator, companies: Companies, trial: Usage) ->
 
 
 def _recent_maximum(values: Floats, usage: Usage, *, weeks: int, skip: int = 0) -> Floats:
-    """Return the maximum over an account's rows that are ``skip`` to ``weeks - 1`` weeks old, 0 if there are none."""
+    """Return the maximum over an account's rows that are ``skip`` to ``weeks - 1`` weeks old; 0 without such rows."""
     latest = np.zeros_like(values) if skip else values.copy()
     for back in range(1, weeks):
         age = usage.week[back:] - usage.week[:-back]
@@ -254,6 +255,6 @@ def _recent_maximum(values: Floats, usage: Usage, *, weeks: int, skip: int = 0) 
 
 
 def _ragged(lengths: Ints) -> tuple[Ints, Ints]:
-    """Lay out ``lengths[i]`` rows for each i; return the i of each row and its number within that i."""
+    """Expand to ``lengths[i]`` rows per index i; return each row's index i and its position within i."""
     owner = np.repeat(np.arange(lengths.size), lengths)
     return owner, np.arange(owner.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -1,6 +1,6 @@
-"""The raw tables of the simulated accounts, with the gaps and errors that an export of a CRM has.
+"""Makes the raw tables of the simulated accounts, with the gaps and errors of a CRM export.
 
-Which fields are empty is independent of the outcome.
+Missingness is independent of the outcome.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _EMPLOYEE_RANGES = (
     *("1", "2 to 5", "6 to 10", "11 to 25", "26 to 50"),
     *("51 to 200", "201 to 1000", "1001 to 10000", "10,001 or more"),
 )
-# Two naming schemes meet in one column: a form's fixed list, and free text. The number is a weight.
+# The column mixes two naming schemes: a form's fixed list, and free text. The numbers are weights.
 INDUSTRIES = {
     "COMPUTER_SOFTWARE": 170, "MARKETING_AND_ADVERTISING": 60, "HIGHER_EDUCATION": 55,
     "INFORMATION_TECHNOLOGY_AND_SERVICES": 45, "REAL_ESTATE": 30, "CONSUMER_SERVICES": 20, "FINANCIAL_SERVICES": 20,
@@ -34,7 +34,7 @@ INDUSTRIES = {
     "Recruiting/Staffing": 3, "SaaS": 2, "real estate": 1,
 }  # fmt: skip
 _INDUSTRY_WEIGHTS = np.array(list(INDUSTRIES.values())) / sum(INDUSTRIES.values())
-# Share of accounts without the field.
+# Fraction of accounts without the field.
 _NO_RANK, _NO_EMPLOYEE_RANGE, _NO_INDUSTRY = 0.022, 0.10, 0.74
 
 CUSTOMERS, NONCUSTOMERS, USAGE = "customers.parquet", "noncustomers.parquet", "usage_actions.parquet"
@@ -64,7 +64,7 @@ class Block:
     accounts : int
         Number of accounts.
     tables : dict of str to pyarrow Table
-        By file name.
+        The tables, by file name.
     """
 
     accounts: int
@@ -77,11 +77,11 @@ def make_block(seed: int, index: int, events: int) -> Block:
     Parameters
     ----------
     seed : int
-        Of the data set.
+        Seed of the data set.
     index : int
-        From 0. The first block has every spelling and every kind of error, however few rows are wanted.
+        Index of the block, from 0. The first block has every spelling and kind of error, even for few rows.
     events : int
-        Usage rows wanted: the block is cut after the account that reaches them.
+        Number of usage rows requested: the block is cut after the account that reaches it.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
     simulation = simulate(rng, every_size=index == 0)
@@ -100,14 +100,14 @@ def make_block(seed: int, index: int, events: int) -> Block:
 def _account_tables(
     rng: np.random.Generator, companies: Companies, close: Ints, first: int, accounts: int
 ) -> dict[str, pa.Table]:
-    """Return customers and noncustomers; ``first`` is the id of the block's first account."""
+    """Return the tables customers and noncustomers; ``first`` is the id of the block's first account."""
     paying = close >= 0
     rank = np.where(companies.ranked, 13 + 12e6 * uniform(rng, BLOCK) ** 3.3, _UNRANKED).astype(np.int64)
     industry = rng.choice(len(INDUSTRIES), BLOCK, p=_INDUSTRY_WEIGHTS)
     number = first + np.arange(BLOCK)
-    spared = number <= len(_EMPLOYEE_RANGES)  # they show every spelling, and some appear twice
-    no_rank = ~spared & (uniform(rng, BLOCK) < _NO_RANK)
-    no_size = ~spared & (uniform(rng, BLOCK) < _NO_EMPLOYEE_RANGE)
+    complete = number <= len(_EMPLOYEE_RANGES)  # these show every spelling, and some appear twice
+    no_rank = ~complete & (uniform(rng, BLOCK) < _NO_RANK)
+    no_size = ~complete & (uniform(rng, BLOCK) < _NO_EMPLOYEE_RANGE)
     no_industry = uniform(rng, BLOCK) < _NO_INDUSTRY
     everyone = pa.table(
         {
@@ -129,12 +129,12 @@ def _account_tables(
 
 
 def _draw_revenue(rng: np.random.Generator, companies: Companies, paying: Bools, *, with_refund: bool) -> Floats:
-    """Draw each account's revenue a month if it paid; a few refunds make it zero or negative."""
+    """Draw each account's monthly revenue if it paid; a few refunds make it zero or negative."""
     revenue = 150 * companies.team**0.4 * np.exp(0.08 * companies.size + 0.6 * normal(rng, BLOCK))
     refunded = uniform(rng, BLOCK) < 0.02
     refunded[np.argmax(paying)] |= with_refund  # the first customer, so that there is one
     revenue = np.clip(revenue, 32, 10_000) * np.where(refunded, rng.choice([0, -1], BLOCK), 1)
-    return np.asarray(revenue.round(2) + 0.0)  # a refund of nothing is 0, not -0
+    return np.asarray(revenue.round(2) + 0.0)  # + 0.0 turns -0 into 0
 
 
 def _usage_table(usage: Usage, first: int) -> pa.Table:
@@ -147,7 +147,7 @@ def _usage_table(usage: Usage, first: int) -> pa.Table:
 
 
 def _with_duplicates(free: pa.Table) -> pa.Table:
-    """Repeat three accounts with fewer fields: before the full row, after it, and before it."""
+    """Duplicate three accounts with fewer fields: before the full row, after it and before it."""
     bare = free.slice(0, 3)
     for column in ("ALEXA_RANK", "INDUSTRY"):
         position = bare.schema.get_field_index(column)
@@ -156,7 +156,7 @@ def _with_duplicates(free: pa.Table) -> pa.Table:
 
 
 def _inject_bad_counts(usage: Usage) -> None:
-    """Let three rows report more users of contacts than actions on them."""
+    """Make three rows report more users of contacts than actions on contacts."""
     actions, users = usage.counts[:, 0]
     rows = np.flatnonzero((users > 0) & (actions < 5))[:3]
     users[rows] = actions[rows] + 1

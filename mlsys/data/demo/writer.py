@@ -1,4 +1,4 @@
-"""Writes the synthetic tables, block after block, as Parquet files."""
+"""Writes the synthetic tables to Parquet files, block by block."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ import pyarrow.parquet as pq
 from mlsys.data.demo.process import BLOCK
 from mlsys.data.demo.tables import CUSTOMERS, SCHEMAS, USAGE, Block, make_block
 from mlsys.errors import ConfigError, Problem
+from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
 
-SCRATCH = ".demo-"  # prefix of the folders of unfinished tables
-MIN_EVENTS = 2_000  # with fewer, some seeds would have hardly any customers
+SCRATCH = ".demo-"  # prefix of folders for unfinished tables
+MIN_EVENTS = 2_000  # with fewer, some seeds would yield hardly any customers
 
 _ROW_GROUP = 1 << 18  # rows
 
 
 @dataclass(frozen=True)
 class DemoSummary:
-    """What `generate` wrote.
+    """Summary of the tables that `generate` wrote.
 
     Attributes
     ----------
     accounts : int
-        Different ids, customers included.
+        Number of accounts, including customers.
     customers : int
-        Accounts that converted by 2020-08-18.
+        Number of accounts that converted by 2020-08-18.
     events : int
-        Usage rows: one per account and week with a row.
+        Number of usage rows, at most one per account and week.
     files : tuple of Path
-        customers.parquet, noncustomers.parquet and usage_actions.parquet.
+        Paths of customers.parquet, noncustomers.parquet and usage_actions.parquet.
     """
 
     accounts: int
@@ -54,35 +55,35 @@ def generate(
     chunk_accounts: int = 20_000,
     progress: Callable[[int], None] | None = None,
 ) -> DemoSummary:
-    """Simulate accounts until they have the wanted number of usage rows, and write the three tables as Parquet.
+    """Simulate accounts up to the requested number of usage rows, and write the three tables as Parquet.
 
-    Memory does not grow with ``events``. The same seed and events give the same bytes (with the same library versions,
-    on the same kind of machine), and a larger table starts with the accounts of a smaller one. The files are renamed
-    into place once all three are complete, usage_actions.parquet last. A killed run can leave a folder ``.demo-*``;
-    in the cache, the next run that uses demo tables removes it.
+    Memory use does not grow with ``events``. The same seed and number of events give the same bytes (with the same
+    library versions and kind of machine), and a larger table starts with the accounts of a smaller one. The files are
+    renamed into place once all three are complete, usage_actions.parquet last. A killed process can leave a folder
+    ``.demo-*``; in the cache, the next run that uses demo tables removes it.
 
     Parameters
     ----------
     folder : Path
-        Where the tables go; created if it does not exist. Earlier tables in it are replaced.
+        Output folder; created if it does not exist. Existing tables are replaced.
     events : int
-        Usage rows wanted, at least 2,000. The last account is kept whole, so up to 81 more may be written.
+        Number of usage rows requested, at least 2,000. The last account is kept whole, so there may be up to 81 more.
     seed : int
-        Not negative.
+        Random seed, at least 0.
     chunk_accounts : int
-        Accounts held in memory between two writes (in whole blocks of 2,000); does not change the files.
+        Number of accounts in memory between writes (in whole blocks of 2,000); does not affect the files.
     progress : callable, optional
-        Called after each chunk with the usage rows written so far.
+        Called after each chunk with the number of usage rows written so far.
 
     Returns
     -------
     DemoSummary
-        Counts, and where the files are.
+        Counts, and the paths of the files.
 
     Raises
     ------
     ConfigError
-        When ``events``, ``seed`` or ``chunk_accounts`` is too small.
+        If ``events``, ``seed`` or ``chunk_accounts`` is too small.
 
     Examples
     --------
@@ -102,25 +103,27 @@ def generate(
                     progress(tables.rows[USAGE])
         files = tuple((Path(scratch) / name).replace(folder / name) for name in SCHEMAS)
     summary = DemoSummary(tables.accounts, tables.rows[CUSTOMERS], tables.rows[USAGE], files)
-    logger.info("demo data: %s accounts, %s customers", f"{summary.accounts:,}", f"{summary.customers:,}")
+    logger.info("demo data: %s, %s", counted(summary.accounts, "account"), counted(summary.customers, "customer"))
     return summary
 
 
 def _check(events: int, seed: int, chunk_accounts: int) -> None:
-    least = {"events": (events, MIN_EVENTS), "seed": (seed, 0), "chunk_accounts": (chunk_accounts, 1)}
+    minimums = {"events": (events, MIN_EVENTS), "seed": (seed, 0), "chunk_accounts": (chunk_accounts, 1)}
     problems = [
-        Problem(name, f"{got:,}", f"a whole number from {allowed:,}")
-        for name, (got, allowed) in least.items()
-        if got < allowed
+        Problem(name, f"{got:,}", f"a whole number from {minimum:,}")
+        for name, (got, minimum) in minimums.items()
+        if got < minimum
     ]
     if problems:
         raise ConfigError(
-            "The size of the demo data", problems, "Raise what is too small; 40,000 events are the default."
+            "The size of the demo data",
+            problems,
+            "Increase the values that are too small; the default is 40,000 events.",
         )
 
 
 def _blocks(events: int, seed: int) -> Iterator[Block]:
-    """Make block after block until there are ``events`` usage rows; the last block is cut there."""
+    """Yield blocks until there are ``events`` usage rows; the last block is cut there."""
     for index in itertools.count():
         block = make_block(seed, index, events)
         yield block
@@ -135,7 +138,7 @@ def _batched(blocks: Iterator[Block], size: int) -> Iterator[list[Block]]:
 
 
 class _TableWriter:
-    """The three open files; row groups have a fixed number of rows, however many arrive at a time."""
+    """The three open files; row groups have a fixed number of rows, regardless of how many are written at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.accounts = 0
@@ -149,7 +152,7 @@ class _TableWriter:
     def __exit__(self, kind: object, *_: object) -> None:
         for name, writer in self._writers.items():
             if kind is None:
-                self._flush(name, least=1)
+                self._flush(name, min_rows=1)
             writer.close()
 
     def write(self, blocks: Sequence[Block]) -> None:
@@ -158,11 +161,11 @@ class _TableWriter:
         for name in SCHEMAS:
             new = [block.tables[name] for block in blocks]
             self.rows[name] += sum(table.num_rows for table in new)
-            # One chunk, so that the file's pages cannot depend on where the chunks end.
+            # A single chunk, so that the file's pages do not depend on chunk boundaries.
             self._pending[name] = pa.concat_tables([self._pending[name], *new]).combine_chunks()
-            self._flush(name, least=_ROW_GROUP)
+            self._flush(name, min_rows=_ROW_GROUP)
 
-    def _flush(self, name: str, least: int) -> None:
-        while self._pending[name].num_rows >= least:
+    def _flush(self, name: str, min_rows: int) -> None:
+        while self._pending[name].num_rows >= min_rows:
             self._writers[name].write_table(self._pending[name].slice(0, _ROW_GROUP))
             self._pending[name] = self._pending[name].slice(_ROW_GROUP)

@@ -1,4 +1,4 @@
-"""One flat table with a target column: reads any file, says what its columns are, and makes model inputs of them.
+"""One flat table with a target column: reads any file, infers column kinds and makes model inputs.
 
 Examples
 --------

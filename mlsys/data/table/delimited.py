@@ -1,4 +1,4 @@
-"""Delimited text: finds out encoding and delimiter, and reads every field as text."""
+"""Reads delimited text: detects encoding and delimiter, and keeps every field as text."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ import pyarrow.csv
 
 from mlsys.data.table.values import text_series
 from mlsys.errors import DataError
+from mlsys.text import counted
 
 DELIMITERS = (",", ";", "\t", "|")
 
 _SAMPLE_CHARS = 1 << 20
 _SAMPLE_ROWS = 200
-_BLOCK = 1 << 24  # bytes; a single row may not be longer for the fast parser
-_END = "\x00end"  # put after the last line: if it does not come back as a row, a quote was left open
+_BLOCK = 1 << 24  # bytes; the longest row that the fast parser accepts
+_END = "\x00end"  # appended as the last row: if it is not parsed as one, a quote is unclosed
 _TEXT_CONTROLS = frozenset(map(ord, "\t\n\r\f\x1a"))
 logger = logging.getLogger(__name__)
 
@@ -34,9 +35,9 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
     Parameters
     ----------
     data : bytes
-        The unpacked content.
+        The uncompressed content.
     file : Path
-        Where it comes from, for messages.
+        The source file, for messages.
 
     Returns
     -------
@@ -45,7 +46,7 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If it is not text, is blank, or a row has another number of fields than the header.
+        If the content is not text or is blank, or if a row and the header differ in their number of fields.
 
     Examples
     --------
@@ -55,24 +56,24 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
     text = decode(data, file)
     hint, text = _excel_hint(text)
     if not text.strip():
-        raise DataError(f"{file} holds blank lines only. Export it again.")
+        raise DataError(f"{file} has only blank lines. Export it again.")
     delimiter = hint or sniff_delimiter(text)
     names, skip = _header(text, delimiter, file)
     frame = _parse_fast(text, delimiter, len(names), skip)
     if frame is None:
         frame = _parse_slowly(text, delimiter, len(names), file)
     if frame.shape[1] == len(names) + 1:
-        names = ["row", *names]  # R writes row names without a name for them
+        names = ["row", *names]  # R writes row names without a header
     return _without_unnamed(frame.set_axis(names, axis="columns"), file)
 
 
 def decode(data: bytes, file: Path) -> str:
-    r"""Turn bytes into text: UTF-8 or UTF-16 with or without a byte-order mark, else Windows Latin-1, which is logged.
+    r"""Decode text: UTF-8 or UTF-16, with or without a byte-order mark, else Windows-1252 or Latin-1, which is logged.
 
     Raises
     ------
     DataError
-        If it is not text at all.
+        If the data are not text.
 
     Examples
     --------
@@ -84,8 +85,8 @@ def decode(data: bytes, file: Path) -> str:
     controls = sum(ord(char) < 32 and ord(char) not in _TEXT_CONTROLS for char in sample)
     if 200 * controls > len(sample):
         raise DataError(
-            f"{file} is not text (it starts with {data[:8]!r}). Tables are read from CSV, TSV, JSON lines, Parquet,"
-            " DuckDB and SQLite files: export it as one of them."
+            f"{file} is not a text file (it starts with {data[:8]!r}). Export the table as CSV, TSV, JSON lines,"
+            " Parquet, DuckDB or SQLite."
         )
     return text
 
@@ -114,14 +115,14 @@ def _decoded(data: bytes, file: Path) -> str:
 
 
 def _excel_hint(text: str) -> tuple[str, str]:
-    """Take off a first line such as ``sep=;``, which spreadsheets write and read."""
+    """Split off a first line such as ``sep=;``, which spreadsheets write; return its delimiter and the rest."""
     first, _, rest = text.partition("\n")
     first = first.strip().lower()
     return (first[4], rest) if len(first) == 5 and first.startswith("sep=") else ("", text)
 
 
 def sniff_delimiter(text: str) -> str:
-    r"""Find the delimiter that gives the rows one common width: that of the header where one does.
+    r"""Return the delimiter that splits most rows into the same number of fields, preferably that of the header.
 
     Examples
     --------
@@ -134,15 +135,15 @@ def sniff_delimiter(text: str) -> str:
     scores = {}
     for delimiter in DELIMITERS:
         widths = [len(row) for _, row in itertools.islice(_rows(sample, delimiter), _SAMPLE_ROWS)]
-        width, agreeing = Counter(widths[1:] or widths).most_common(1)[0]
-        heads = widths[0] > 1 and widths[0] in (width - 1, width)
-        scores[delimiter] = (heads, agreeing / len(widths) if width > 1 or heads else 0.0, width)
+        width, matching = Counter(widths[1:] or widths).most_common(1)[0]
+        has_header = widths[0] > 1 and widths[0] in (width - 1, width)
+        scores[delimiter] = (has_header, matching / len(widths) if width > 1 or has_header else 0.0, width)
     best = max(DELIMITERS, key=lambda delimiter: scores[delimiter])
     return best if scores[best][0] or scores[best][1] > 0.9 else ","
 
 
 def _rows(text: str, delimiter: str, quoting: int = csv.QUOTE_MINIMAL) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not blank with the number of its last line."""
+    """Yield each non-blank row with the number of its last line."""
     limit = csv.field_size_limit(len(text) + 1)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, quoting=quoting)  # type: ignore[arg-type]
@@ -152,7 +153,7 @@ def _rows(text: str, delimiter: str, quoting: int = csv.QUOTE_MINIMAL) -> Iterat
 
 
 def _header(text: str, delimiter: str, file: Path) -> tuple[list[str], int]:
-    """Return the column names and the number of the line on which they end."""
+    """Return the column names and the number of the header's last line."""
     line, names = next(_rows(f"{text}\n{_END}", delimiter))
     if _END in names[-1]:
         raise _open_quote(file)
@@ -160,7 +161,7 @@ def _header(text: str, delimiter: str, file: Path) -> tuple[list[str], int]:
 
 
 def _parse_fast(text: str, delimiter: str, width: int, skip: int) -> pd.DataFrame | None:
-    """Read all rows with Arrow; None if any row or the quoting is unusual."""
+    """Parse all rows with Arrow; None if a row or the quoting is irregular."""
     names = [str(position) for position in range(width)]
     end = f"\n{_END}{delimiter * (width - 1)}"
     try:
@@ -181,70 +182,72 @@ def _parse_fast(text: str, delimiter: str, width: int, skip: int) -> pd.DataFram
 
 
 def _parse_slowly(text: str, delimiter: str, width: int, file: Path) -> pd.DataFrame:
-    """Read rows one by one, forgiving what can be: blanks before quotes, stray quotes, empty fields at the end."""
+    """Parse row by row, tolerating spaces before quotes, stray quotes and empty trailing fields."""
     problems = []
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
-        found = list(_rows(f"{text}\n{_END}", delimiter, quoting))
-        rows, (_, end) = found[1:-1], found[-1]
-        named = width > 1 and all(len(row) == width + 1 and row[-1].strip() for _, row in rows)
-        wide = width + 1 if rows and named else width
-        problem = _first_ragged(rows, wide, delimiter, file) if end == [_END] else _open_quote(file)
+        parsed = list(_rows(f"{text}\n{_END}", delimiter, quoting))
+        rows, (_, end) = parsed[1:-1], parsed[-1]
+        has_row_names = width > 1 and all(len(row) == width + 1 and row[-1].strip() for _, row in rows)
+        fields = width + 1 if rows and has_row_names else width
+        problem = _first_ragged(rows, fields, delimiter, file) if end == [_END] else _open_quote(file)
         if problem is None:
             if quoting == csv.QUOTE_NONE:
-                logger.warning("%s has quotes that do not pair: they are read as ordinary characters", file)
-            return pd.DataFrame({field: text_series([row[field] or None for _, row in rows]) for field in range(wide)})
+                logger.warning("%s has unbalanced quotes; they are read as ordinary characters", file)
+            return pd.DataFrame(
+                {field: text_series([row[field] or None for _, row in rows]) for field in range(fields)}
+            )
         problems.append(problem)
     raise problems[0]
 
 
 def _open_quote(file: Path) -> DataError:
-    return DataError(f"{file}: a double quote is opened and never closed. Mend it, or export the file again.")
+    return DataError(f"{file}: unclosed double quote. Fix it, or export the file again.")
 
 
 def _first_ragged(rows: list[tuple[int, list[str]]], width: int, delimiter: str, file: Path) -> DataError | None:
-    wrong = [(line, row) for line, row in rows if len(row) < width or any(field.strip() for field in row[width:])]
-    if not wrong:
+    ragged = [(line, row) for line, row in rows if len(row) < width or any(field.strip() for field in row[width:])]
+    if not ragged:
         return None
-    line, row = wrong[0]
+    line, row = ragged[0]
     return DataError(
-        f"{file}, line {line}: {len(row)} fields, but the header has {width} ({len(wrong):,} of {len(rows):,} rows are"
-        f" like that): {delimiter.join(row)[:80]!r}. Mend the rows, or put text that holds {delimiter!r} or a line"
-        " break in double quotes."
+        f"{file}, line {line}: {counted(len(row), 'field')}, but the header has {width} ({len(ragged):,} of"
+        f" {counted(len(rows), 'row')} affected): {delimiter.join(row)[:80]!r}. Fix the rows, or quote text that"
+        f" contains {delimiter!r} or a line break with double quotes."
     )
 
 
 def _without_unnamed(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Drop empty columns without a name (a delimiter at the end of each line) and name the others by their position."""
+    """Drop empty unnamed columns (from trailing delimiters) and name other unnamed columns by position."""
     unnamed = [position for position, name in enumerate(frame.columns) if not str(name).strip()]
     empty = [position for position in unnamed if frame.iloc[:, position].isna().all()]
     names = [f"column_{position + 1}" if position in unnamed else name for position, name in enumerate(frame.columns)]
     if len(unnamed) > len(empty):
-        logger.warning("%s has columns without a name, now column_N by position", file)
+        logger.warning("%s has unnamed columns; they are named column_N by position", file)
     kept = [position for position in range(len(names)) if position not in empty]
     return frame.set_axis(names, axis="columns").iloc[:, kept]
 
 
 def unique_names(names: list[str], file: Path) -> list[str]:
-    r"""Return the column names without blanks around or inside lines.
+    r"""Return the column names with normalized whitespace.
 
     Raises
     ------
     DataError
-        If a name stands twice.
+        If a name is repeated.
 
     Examples
     --------
     >>> unique_names([" size", "of\nstaff "], Path("leads.csv"))
     ['size', 'of staff']
     """
-    clean = [" ".join(name.replace("\ufeff", "").split()) for name in names]
-    repeated = [f"{name} (columns {_positions(clean, name)})" for name, count in Counter(clean).items() if count > 1]
+    names = [" ".join(name.replace("\ufeff", "").split()) for name in names]
+    repeated = [f"{name} (columns {_positions(names, name)})" for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(
-            f"{file}: column names stand more than once: {', '.join(repeated)}. Rename them in the first line; if that"
-            " line holds values, the file has no header: add one."
+            f"{file}: duplicate column names: {', '.join(repeated)}. Rename them in the header; if the first line has"
+            " values, add a header."
         )
-    return clean
+    return names
 
 
 def _positions(names: list[str], name: str) -> str:

@@ -1,8 +1,7 @@
-"""Says what each column of a flat table is, and writes that down as a recipe.
+"""Infers the kind of each column of a flat table, and returns the result as a recipe.
 
-Everything here looks at column names and feature values only, never at the target, so nothing of the answer can leak
-through it. What depends on how often a level occurs (rare levels, target statistics) is left to the encoder, which is
-fitted on training rows alone.
+Inference uses only column names and feature values, never the target, so it cannot leak the label. Steps that depend on
+level frequencies or target statistics are left to the encoder, which is fitted on training rows only.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from mlsys.data.table.values import decimal_vote
 from mlsys.errors import DataError, closest
 
 _ROLES: dict[str, tuple[ColumnKind, str]] = {
-    "target": ("target", "it is what is predicted"),
-    "id": ("id", "it names the rows"),
-    "time": ("time", "it says when each row stands"),
-    "group": ("group", "it keeps rows together in a split"),
+    "target": ("target", "it is the target"),
+    "id": ("id", "it identifies rows"),
+    "time": ("time", "it is the time of each row"),
+    "group": ("group", "it keeps rows together in splits"),
 }
-_AWKWARD = str.maketrans(dict.fromkeys('[]<>{}:,"', "_"))  # XGBoost and LightGBM refuse these in a column's name
+_UNSAFE = str.maketrans(dict.fromkeys('[]<>{}:,"', "_"))  # XGBoost and LightGBM reject these in column names
 
 
 def infer_types(
@@ -37,15 +36,15 @@ def infer_types(
     drop: Sequence[str] = (),
     max_categories: int = 50,
 ) -> tuple[pd.DataFrame, list[ColumnReport]]:
-    """Turn a flat table into model inputs: `infer_recipe`, then `apply`.
+    """Convert a flat table to model inputs: `infer_recipe`, then `apply`.
 
     Returns
     -------
     features : DataFrame, shape (n_rows, n_features)
-        float64 and str columns with the index of ``frame``; the target, id, time, group and dropped columns are not
-        in it.
+        Model inputs as float64 and str columns, with the index of ``frame``; without the target, id, time, group and
+        dropped columns.
     reports : list of ColumnReport
-        What was made of every column of ``frame``.
+        A report on each column of ``frame``.
 
     Examples
     --------
@@ -71,7 +70,7 @@ def infer_recipe(
     max_categories: int = 50,
     reserved: Sequence[str] = (),
 ) -> TableRecipe:
-    """Decide for each column what it is and how it becomes model inputs.
+    """Infer the kind of each column and how it becomes model inputs.
 
     The first of these that fits (see `mlsys.data.table.column_kinds`):
 
@@ -87,16 +86,16 @@ def infer_recipe(
     Parameters
     ----------
     frame : DataFrame, shape (n_rows, n_columns)
-        As from `read_table`.
+        A raw table, as returned by `read_table`.
     target, id, time, group : str
-        Columns with a role; none of them is a model input.
+        Columns with a role, which are not model inputs.
     drop : sequence of str
-        Columns to leave out.
+        Columns to exclude.
     max_categories : int
-        Above this many levels a category is reported as one of high cardinality, and a column that is named like an id
-        may be the id of something with several rows, which is dropped.
+        With more levels, a category is reported as high-cardinality, and a column named like an id may count as the
+        id of an entity with several rows, which is dropped.
     reserved : sequence of str
-        Names that no model input may have; a column of that name goes in as name_2.
+        Names that model inputs must not have; a column with such a name becomes name_2.
 
     Returns
     -------
@@ -105,8 +104,8 @@ def infer_recipe(
     Raises
     ------
     DataError
-        If a named column is absent, names repeat, there are no rows, a time cannot be read, or nothing is left to
-        learn from.
+        If a configured column does not exist, names repeat, there are no rows, a time does not parse, or no column is
+        left as a model input.
 
     Examples
     --------
@@ -117,15 +116,15 @@ def infer_recipe(
     frame = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     roles = {"target": target, "id": id, "time": time, "group": group}
     _check(frame, roles, drop)
-    named = {column: role for role, column in reversed(roles.items()) if column is not None}
+    role_of = {column: role for role, column in reversed(roles.items()) if column is not None}
     columns = [Column(name, frame[name]) for name in frame.columns]
-    free = [column for column in columns if column.name not in named]
+    free = [column for column in columns if column.name not in role_of]
     context = _context(free, None if time is None else frame[time], drop, max_categories)
     recipes = [
-        _with_role(column, named[column.name], context) if column.name in named else inferred(column, context)
+        _with_role(column, role_of[column.name], context) if column.name in role_of else inferred(column, context)
         for column in columns
     ]
-    _check_something_left(recipes)
+    _require_inputs(recipes)
     return TableRecipe(_with_outputs(recipes, reserved))
 
 
@@ -134,15 +133,15 @@ def _check(frame: pd.DataFrame, roles: dict[str, str | None], drop: Sequence[str
     repeated = frame.columns[frame.columns.duplicated()].unique().tolist()
     if repeated:
         raise DataError(
-            f"columns stand more than once in the table: {', '.join(repeated)}. Rename or remove one of each."
+            f"The table has duplicate column names: {', '.join(repeated)}. Rename or remove the duplicates."
         )
-    wanted = [(f"data.{role}", name) for role, name in roles.items() if name is not None]
-    wanted += [("data.drop", name) for name in drop]
-    absent = [f"  {key}={name}{_near(name, names)}" for key, name in wanted if name not in names]
-    if absent:
-        raise DataError("\n".join(["the table has no such columns:", *absent, f"It has: {', '.join(names)}."]))
+    configured = [(f"data.{role}", name) for role, name in roles.items() if name is not None]
+    configured += [("data.drop", name) for name in drop]
+    missing = [f"  {key}={name}{_near(name, names)}" for key, name in configured if name not in names]
+    if missing:
+        raise DataError("\n".join(["Columns not found:", *missing, f"The table has: {', '.join(names)}."]))
     if frame.empty:
-        raise DataError("the table has no rows, so nothing can be said about its columns. Check data.path.")
+        raise DataError("The table has no rows. Check data.path.")
 
 
 def _near(name: str, names: Sequence[str]) -> str:
@@ -151,11 +150,11 @@ def _near(name: str, names: Sequence[str]) -> str:
 
 
 def _context(columns: Sequence[Column], times: pd.Series | None, drop: Sequence[str], max_categories: int) -> Context:
-    """Learn from columns that leave no doubt how to read those that do."""
-    texts = [column.levels for column in columns if not column.is_number and not column.is_moment]
+    """Infer from unambiguous columns how to parse ambiguous ones."""
+    texts = [column.levels for column in columns if not column.is_number and not column.is_datetime]
     decimals = [decimal_vote(levels.values, sample=200) for levels in texts]
-    formats = [found for levels in texts if (found := find_format(levels)) and 2 * found.rows > levels.filled]
-    orders = [found.day_first for found in formats if not found.ambiguous]
+    formats = [form for levels in texts if (form := find_format(levels)) and 2 * form.rows > levels.filled]
+    orders = [form.day_first for form in formats if not form.ambiguous]
     day_first = None if orders.count(True) == orders.count(False) else orders.count(True) > orders.count(False)
     decimal = "," if decimals.count(",") > decimals.count(".") else None
     row_times = None if times is None else to_time(times, time_format(times, day_first=day_first))
@@ -163,29 +162,29 @@ def _context(columns: Sequence[Column], times: pd.Series | None, drop: Sequence[
 
 
 def _with_role(column: Column, role: str, context: Context) -> ColumnRecipe:
-    kind, why = _ROLES[role]
+    kind, explanation = _ROLES[role]
     pattern = time_format(column.series, day_first=context.day_first) if role == "time" else ""
-    return dataclasses.replace(column.dropped(kind, f"named by data.{role}", why), date_format=pattern)
+    return dataclasses.replace(column.dropped(kind, f"set by data.{role}", explanation), date_format=pattern)
 
 
-def _check_something_left(recipes: Sequence[ColumnRecipe]) -> None:
+def _require_inputs(recipes: Sequence[ColumnRecipe]) -> None:
     if not any(recipe.parts for recipe in recipes):
-        lines = [f"  {recipe.name}: {recipe.reason}, so dropped: {recipe.dropped}" for recipe in recipes]
-        advice = "Add columns that describe the rows, or name fewer in data.drop."
-        raise DataError("\n".join(["the table leaves the model nothing to learn from:", *lines, advice]))
+        lines = [f"  {recipe.name}: {recipe.reason}; dropped: {recipe.dropped}" for recipe in recipes]
+        advice = "Add columns that describe the rows, or remove columns from data.drop."
+        raise DataError("\n".join(["The table has no usable features:", *lines, advice]))
 
 
 def _with_outputs(recipes: Sequence[ColumnRecipe], reserved: Sequence[str]) -> tuple[ColumnRecipe, ...]:
-    """Name the model inputs: a column's own name for its value, column_part for what is derived of it, none twice."""
-    raw = {recipe.name.translate(_AWKWARD) for recipe in recipes}
+    """Set unique names of model inputs: the column's name for its value, else column_part."""
+    raw = {recipe.name.translate(_UNSAFE) for recipe in recipes}
     used = set(reserved)
     named = []
     for recipe in recipes:
-        base = recipe.name.translate(_AWKWARD)
-        whole = recipe.parts in {("value",), ("filled",)}
+        base = recipe.name.translate(_UNSAFE)
+        keeps_name = recipe.parts in {("value",), ("filled",)}
         outputs = []
         for part in recipe.parts:
-            name = _unused(base, used) if whole else _unused(f"{base}_{part}", used | raw)
+            name = _unused(base, used) if keeps_name else _unused(f"{base}_{part}", used | raw)
             used.add(name)
             outputs.append(name)
         named.append(dataclasses.replace(recipe, outputs=tuple(outputs)))

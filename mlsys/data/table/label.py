@@ -1,4 +1,4 @@
-"""The target column: which of its classes is the one to predict, as 0 and 1."""
+"""Converts the target column to labels 0 and 1."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from mlsys.data.table.values import FALSE_WORDS, MISSING_TARGET, TRUE_WORDS, as_levels
 from mlsys.errors import DataError, closest
+from mlsys.text import counted
 
-# Classes that mean "it happened" in tables of this kind; used only where exactly one of two classes is among them.
-_HAPPENED = frozenset(
+# Class names that mean "it happened"; used only if exactly one of two classes is among them.
+_POSITIVE_NAMES = frozenset(
     {"won", "win", "converted", "success", "successful", "positive", "pos", "+", "churned", "churn", "exited", "fraud"}
     | {"default", "defaulted", "spam", "bought", "purchased", "subscribed", "accepted"}
 )
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Class:
-    name: str  # as most rows spell it
+    name: str  # the most common spelling
     rows: int
     codes: tuple[int, ...]
     spellings: tuple[str, ...]
@@ -33,22 +34,24 @@ class _Class:
 
 
 def labelled_rows(frame: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Return the rows whose target is known; how many are left out is logged as a warning.
+    """Return the rows that have a target; the number of rows dropped is logged as a warning.
 
     Parameters
     ----------
     frame : DataFrame, shape (n_rows, n_columns)
+        The raw table.
     target : str
+        Name of the target column.
 
     Returns
     -------
     DataFrame, shape (n_labelled, n_columns)
-        With the index of the kept rows.
+        The kept rows, with their index.
 
     Raises
     ------
     DataError
-        If the column is absent or no row has a target.
+        If the column does not exist or no row has a target.
 
     Examples
     --------
@@ -59,46 +62,48 @@ def labelled_rows(frame: pd.DataFrame, target: str) -> pd.DataFrame:
         names = [str(name) for name in frame.columns]
         near = closest(target, names)
         raise DataError(
-            f"data.target={target}: the table has no such column"
+            f"Column not found: data.target={target}"
             + (f" (closest: {near})" if near else "")
-            + f". It has: {', '.join(names)}."
+            + f". The table has: {', '.join(names)}."
         )
     known = as_levels(frame[target], MISSING_TARGET).codes >= 0
     if not known.any():
         raise DataError(
-            f"data.target={target}: all {len(frame):,} rows are empty there. Name another column, or fill it in."
+            f"Target column {target!r} is empty in all {len(frame):,} rows. Set data.target to another column, or fill"
+            " this one."
         )
     if not known.all():
-        logger.warning("%s of %s rows have no %s and are left out", f"{(~known).sum():,}", f"{len(frame):,}", target)
+        dropped = f"{(~known).sum():,} of {counted(len(frame), 'row')}"
+        logger.warning("dropping %s without a value in target column %s", dropped, target)
     return frame[known]
 
 
 def to_label(series: pd.Series, *, positive: str | int | float | bool | None = None) -> tuple[NDArray[np.int8], str]:
-    """Turn the target column into 0 and 1.
+    """Convert the target column to 0 and 1.
 
-    Classes that differ only by blanks, case or number format ("1", 1, 1.0) are one. ``positive`` is looked for in any
-    of their spellings, then as a number, then (for true and false) by its meaning.
+    Classes that differ only by whitespace, case or number format ("1", 1, 1.0) are merged. ``positive`` is matched
+    against any spelling of a class, then as a number, then (for true and false) by meaning.
 
     Parameters
     ----------
     series : Series, shape (n_rows,)
-        Without gaps; see `labelled_rows`.
+        The target, without missing values; see `labelled_rows`.
     positive : str, int, float or bool, optional
-        The class to predict; all others together are the negative one. Without it, of two classes the one that means
-        yes (1, true, yes, won, churned, …) is taken, else the rarer one, which is logged.
+        The class to predict; all others are negative. By default, with two classes, the one that means yes (1, true,
+        yes, won, churned, …), else the rarer one, which is logged.
 
     Returns
     -------
     labels : array of int8, shape (n_rows,)
         1 for the positive class, else 0.
     name : str
-        The positive class as most rows spell it.
+        The positive class in its most common spelling.
 
     Raises
     ------
     DataError
-        If a cell is empty, there is only one class, ``positive`` is not a class, or there are more than two and none is
-        named.
+        If a cell is empty, if there is only one class, if ``positive`` is not a class, or if it is not given and there
+        are more than two classes.
 
     Examples
     --------
@@ -109,17 +114,19 @@ def to_label(series: pd.Series, *, positive: str | int | float | bool | None = N
     """
     levels = as_levels(series, MISSING_TARGET)
     if levels.filled < levels.rows:
-        gaps = f"{levels.rows - levels.filled:,} of {levels.rows:,} rows"
-        raise DataError(f"target {series.name!r}: {gaps} are empty. Leave them out first (labelled_rows).")
+        empty = f"{levels.rows - levels.filled:,} of {counted(levels.rows, 'row')}"
+        raise DataError(f"Target {series.name!r} is empty in {empty}. Drop these rows first (labelled_rows).")
     classes = _classes(levels.values.tolist(), levels.counts.tolist())
     if len(classes) < 2:
         shown = ", ".join(map(str, classes)) or "none"
         raise DataError(
-            f"target {series.name!r} has only one class: {shown}. Two are needed: name another column, or add rows."
+            f"Target {series.name!r} needs at least two classes, but has: {shown}. Set data.target to another column,"
+            " or add rows of another class."
         )
     chosen = _guess(classes, series.name) if positive is None else _find(classes, positive, series.name)
     if len(classes) > 2:
-        logger.warning("target %r: %s against the %s other classes together", series.name, chosen, len(classes) - 1)
+        others = counted(len(classes) - 1, "other class", "other classes")
+        logger.warning("target %r: %s is positive, the %s are negative", series.name, chosen, others)
     return np.isin(levels.codes, chosen.codes).astype(np.int8), chosen.name
 
 
@@ -145,16 +152,16 @@ def _as_number(text: str) -> float | None:
 
 def _guess(classes: Sequence[_Class], column: object) -> _Class:
     if len(classes) > 2:
-        hint = " It looks like a quantity: only classes can be predicted." if len(classes) > 50 else ""
-        raise DataError(f"target {column!r} has {_shown(classes)}.{hint} Say which one to predict: data.positive=…")
-    happened = [each for each in classes if each.name.casefold() in _HAPPENED]
+        hint = " It looks numeric, but only classes can be predicted." if len(classes) > 50 else ""
+        raise DataError(f"Target {column!r} has {_shown(classes)}.{hint} Set data.positive to the class to predict.")
+    positive = [each for each in classes if each.name.casefold() in _POSITIVE_NAMES]
     if {_meaning(each.name) for each in classes} == {True, False} or {each.name for each in classes} == {"-1", "1"}:
-        happened = [each for each in classes if _meaning(each.name)]
-    if len(happened) == 1:
-        return happened[0]
+        positive = [each for each in classes if _meaning(each.name)]
+    if len(positive) == 1:
+        return positive[0]
     rarer = min(classes, key=lambda each: each.rows)
     logger.warning(
-        "target %r: predicting the rarer class, %s of %s; data.positive=… says otherwise",
+        "target %r: predicting the rarer class, %s of %s; set data.positive to choose another",
         column,
         rarer,
         _shown(classes),
@@ -163,21 +170,21 @@ def _guess(classes: Sequence[_Class], column: object) -> _Class:
 
 
 def _find(classes: Sequence[_Class], positive: str | int | float | bool, column: object) -> _Class:
-    wanted = " ".join(str(positive).split())
-    number = None if isinstance(positive, bool) else _as_number(wanted)
-    ways: tuple[Callable[[_Class], bool], ...] = (
-        lambda each: wanted.casefold() in map(str.casefold, each.spellings),
+    requested = " ".join(str(positive).split())
+    number = None if isinstance(positive, bool) else _as_number(requested)
+    matchers: tuple[Callable[[_Class], bool], ...] = (
+        lambda each: requested.casefold() in map(str.casefold, each.spellings),
         lambda each: number is not None and _as_number(each.name) == number,
         lambda each: isinstance(positive, bool) and _meaning(each.name) is positive,
     )
-    for way in ways:
-        if len(found := [each for each in classes if way(each)]) == 1:
-            return found[0]
-    near = closest(wanted, [each.name for each in classes])
+    for matches in matchers:
+        if len(matching := [each for each in classes if matches(each)]) == 1:
+            return matching[0]
+    near = closest(requested, [each.name for each in classes])
     raise DataError(
-        f"data.positive={positive}: target {column!r} has no such class"
+        f"Class not found in target {column!r}: data.positive={positive}"
         + (f" (closest: {near})" if near else "")
-        + f". It has {_shown(classes)}."
+        + f". The target has {_shown(classes)}."
     )
 
 
@@ -189,4 +196,4 @@ def _meaning(name: str) -> bool | None:
 def _shown(classes: Sequence[_Class]) -> str:
     common = sorted(classes, key=lambda each: -each.rows)
     rest = f" and {len(common) - 10} more" if len(common) > 10 else ""
-    return f"{len(common)} classes: {', '.join(map(str, common[:10]))}{rest}"
+    return f"{counted(len(common), 'class', 'classes')}: {', '.join(map(str, common[:10]))}{rest}"

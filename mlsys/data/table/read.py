@@ -1,4 +1,4 @@
-"""Reads one flat table from a file of any common format."""
+"""Reads one flat table from a file in any common format."""
 
 from __future__ import annotations
 
@@ -20,33 +20,35 @@ import pyarrow as pa
 from mlsys.data.table.delimited import decode, read_delimited, unique_names
 from mlsys.data.table.values import text_series
 from mlsys.errors import DataError, closest
+from mlsys.text import counted
 
 _JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    r"""Read a flat table; what it is is told from its content more than from its name.
+    r"""Read a flat table; the format is detected from the content rather than the file name.
 
-    Delimited text (comma, semicolon, tab or bar; UTF-8, UTF-16 or Windows Latin-1; plain or compressed with gzip, bzip2
-    or xz), JSON (a list of records, or one record a line), Parquet, or a table of a DuckDB or SQLite file.
+    Reads delimited text (comma, semicolon, tab or pipe; UTF-8, UTF-16, Windows-1252 or Latin-1; optionally compressed
+    with gzip, bzip2 or xz), JSON (a list of records, or one record per line), Parquet, and tables of DuckDB and SQLite
+    files.
 
     Parameters
     ----------
     path : Path or str
-        The file; ``file.duckdb::table`` names a table in a database with several.
+        The file; ``file.duckdb::table`` selects a table in a database with several.
 
     Returns
     -------
     DataFrame, shape (n_rows, n_columns)
-        Delimited text comes as str columns, so that no leading zero or decimal comma is lost (`infer_types` reads
-        numbers and dates); other formats keep their types. Empty fields are missing. Column names have no blanks around
-        them.
+        Delimited text gives str columns, so that leading zeros and decimal commas are preserved (`infer_types` parses
+        numbers and dates); other formats keep their types. Empty fields are missing. Whitespace around column names is
+        removed.
 
     Raises
     ------
     DataError
-        If the file is absent, empty, has no rows, repeats a column name, is not a table, or a row has another number of
-        fields.
+        If the file does not exist, is empty, is not a table, has no rows, repeats a column name, or has rows with
+        different numbers of fields.
 
     Examples
     --------
@@ -59,32 +61,32 @@ def read_table(path: Path | str) -> pd.DataFrame:
     """
     name, _, table = str(path).partition("::")
     file = Path(name)
-    _demand_file(file)
+    _require_file(file)
     with file.open("rb") as stream:
         magic = stream.read(16)
     frame = _reader(file, magic, table)()
     names = unique_names([str(column) for column in frame.columns], file)
     if frame.empty:
-        raise DataError(f"{path} has a header ({', '.join(names)}) but no rows. Was it cut off? Export it again.")
+        raise DataError(f"{path} has a header ({', '.join(names)}) but no rows. If it is truncated, export it again.")
     return frame.set_axis(names, axis="columns")
 
 
-def _demand_file(file: Path) -> None:
+def _require_file(file: Path) -> None:
     if file.is_file():
         if file.stat().st_size == 0:
             raise DataError(f"{file} is empty (0 bytes). Export it again.")
         return
     if file.is_dir():
-        inside = ", ".join(sorted(child.name for child in file.iterdir())[:10]) or "nothing"
-        raise DataError(f"{file} is a folder. Name one file in it; it holds: {inside}.")
+        inside = ", ".join(sorted(child.name for child in file.iterdir())[:10]) or "it is empty"
+        raise DataError(f"{file} is a folder. Choose a file in it: {inside}.")
     if not file.parent.is_dir():
         raise DataError(
-            f"{file}: there is no folder {file.parent}. Check data.path (relative to where you run the command)."
+            f"Not found: {file} (no folder {file.parent}). Check data.path, which is relative to the working directory."
         )
     siblings = sorted(child.name for child in file.parent.iterdir() if child.is_file())
     near = closest(file.name, siblings)
-    shown = f" (closest: {near})" if near else f"; it holds: {', '.join(siblings[:10]) or 'no files'}"
-    raise DataError(f"{file}: there is no such file in that folder{shown}. Check data.path.")
+    hint = f"closest: {near}" if near else f"the folder has: {', '.join(siblings[:10]) or 'no files'}"
+    raise DataError(f"Not found: {file} ({hint}). Check data.path.")
 
 
 def _reader(file: Path, magic: bytes, table: str) -> Callable[[], pd.DataFrame]:
@@ -93,18 +95,18 @@ def _reader(file: Path, magic: bytes, table: str) -> Callable[[], pd.DataFrame]:
     if magic[8:12] == b"DUCK":
         return lambda: _read_duckdb(file, table)
     if table:
-        raise DataError(f"{file} is not a DuckDB or SQLite file, so it has no table {table!r}. Leave ::{table} out.")
+        raise DataError(f"{file} is not a DuckDB or SQLite file, so it has no table {table!r}. Remove ::{table}.")
     if magic.startswith(b"PAR1"):
         return lambda: _read_parquet(file)
     if magic.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        raise DataError(f"{file} is a spreadsheet or an archive. Save the sheet as CSV, or unpack it first.")
-    data = _unpacked(file)
+        raise DataError(f"{file} is a spreadsheet or an archive. Save the sheet as CSV, or extract the archive.")
+    data = _decompressed(file)
     if _JSON_SUFFIXES.isdisjoint(file.suffixes[-2:]):
         return lambda: read_delimited(data, file)
     return lambda: _read_json(data, file)
 
 
-def _unpacked(file: Path) -> bytes:
+def _decompressed(file: Path) -> bytes:
     data = file.read_bytes()
     openers = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\x00": lzma.decompress}
     for magic, unpack in openers.items():
@@ -112,7 +114,7 @@ def _unpacked(file: Path) -> bytes:
             try:
                 return unpack(data)
             except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-                raise DataError(f"{file} cannot be unpacked ({error}). Was it cut off? Copy it again.") from error
+                raise DataError(f"Cannot decompress {file}: {error}. If it is truncated, copy it again.") from error
     return data
 
 
@@ -120,22 +122,20 @@ def _read_parquet(file: Path) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(file)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            f"{file} starts like Parquet but cannot be read ({error}). Was it cut off? Copy it again."
-        ) from error
+        raise DataError(f"Cannot read {file} as Parquet: {error}. If it is truncated, copy it again.") from error
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
 
 
 def _read_json(data: bytes, file: Path) -> pd.DataFrame:
     records = _json_records(decode(data, file), file)
-    odd = [record for record in records if not isinstance(record, dict)]
-    if odd or not records:
-        held = f"{odd[0]!r:.60} where a record was expected" if odd else "no records"
-        raise DataError(f"{file} holds {held}: give one JSON object a line, or a list of objects.")
+    invalid = [record for record in records if not isinstance(record, dict)]
+    if invalid or not records:
+        reason = f"{invalid[0]!r:.60} is not a record" if invalid else "no records"
+        raise DataError(f"{file}: {reason}. Expected one JSON object per line, or a list of objects.")
     flat = [_flat(record) for record in records]
     try:
         return pd.DataFrame(flat)
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can write and UTF-8 cannot
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can represent but UTF-8 cannot
         names = dict.fromkeys(name for record in flat for name in record)
         return pd.DataFrame({name: text_series([_text(record.get(name)) for record in flat]) for name in names})
 
@@ -150,7 +150,7 @@ def _json_records(text: str, file: Path) -> list[Any]:
     columns = list(whole.values())
     if len(columns) == 1 and isinstance(columns[0], list):  # {"data": [...]}
         return columns[0]
-    if all(isinstance(column, dict) for column in columns):  # {"column": {"row": value}}, as pandas writes it
+    if all(isinstance(column, dict) for column in columns):  # {"column": {"row": value}}, the default of pandas
         rows = dict.fromkeys(row for column in columns for row in column)
         return [{name: column.get(row) for name, column in whole.items()} for row in rows]
     return [whole]
@@ -163,13 +163,13 @@ def _json_lines(text: str, file: Path) -> list[Any]:
             try:
                 records.append(json.loads(line))
             except ValueError as error:
-                wrong = f"not valid JSON ({error}): {line[:60]!r}"
-                raise DataError(f"{file}, line {number}: {wrong}. Give one object a line.") from error
+                reason = f"invalid JSON ({error}): {line[:60]!r}"
+                raise DataError(f"{file}, line {number}: {reason}. Expected one object per line.") from error
     return records
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    """Lift the fields of nested objects to the top, as outer.inner; lists stay, as text."""
+    """Flatten nested objects to fields such as outer.inner; lists are kept as JSON text."""
     flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, dict):
@@ -195,7 +195,7 @@ def _read_duckdb(file: Path, table: str) -> pd.DataFrame:
             return frame
     except duckdb.Error as error:
         raise DataError(
-            f"{file} cannot be read as a DuckDB file: {error}. Close other programs that write to it."
+            f"Cannot read {file} as a DuckDB file: {error}. Close other programs that write to it."
         ) from error
 
 
@@ -209,7 +209,7 @@ def _read_sqlite(file: Path, table: str) -> pd.DataFrame:
             cursor = connection.execute(f"SELECT * FROM {_quoted(_choose(file, table, names))}")
             return pd.DataFrame(cursor.fetchall(), columns=[column[0] for column in cursor.description])
     except sqlite3.Error as error:
-        raise DataError(f"{file} cannot be read as an SQLite file: {error}. Copy it again.") from error
+        raise DataError(f"Cannot read {file} as an SQLite file: {error}. Copy it again.") from error
 
 
 def _choose(file: Path, table: str, names: list[str]) -> str:
@@ -218,9 +218,13 @@ def _choose(file: Path, table: str, names: list[str]) -> str:
     if not table and len(names) == 1:
         return names[0]
     near = closest(table, names)
-    what = f"has no table {table!r}" + (f" (closest: {near})" if near else "") if table else f"has {len(names)} tables"
-    example = f" Name one: {file}::{near or names[0]}" if names else ""
-    raise DataError(f"{file} {what}: {', '.join(names) or 'none'}.{example}")
+    reason = (
+        f"has no table {table!r}" + (f" (closest: {near})" if near else "")
+        if table
+        else f"has {counted(len(names), 'table')}"
+    )
+    example = f" Choose one, such as {file}::{near or names[0]}." if names else ""
+    raise DataError(f"{file} {reason}. Tables: {', '.join(names) or 'none'}.{example}")
 
 
 def _quoted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""How raw columns become model inputs: a recipe that is written down once and applied to any later rows."""
+"""The table recipe: how raw columns become model inputs. It is inferred once and applied to any later rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.data.table.dates import as_moments, date_part, to_time
+from mlsys.data.table.dates import as_timestamps, date_part, to_time
 from mlsys.data.table.values import as_levels, parse_numbers, parse_words
 from mlsys.errors import DataError, closest
 
@@ -22,22 +22,23 @@ _VERSION = 1
 logger = logging.getLogger(__name__)
 
 _Feature: TypeAlias = "NDArray[np.float64] | pd.Series[str]"
-_Converted: TypeAlias = "tuple[list[_Feature], int]"  # the parts, and how many filled cells could not be read
+_Converted: TypeAlias = "tuple[list[_Feature], int]"  # the features, and the number of cells that do not parse
 
 
 @dataclass(frozen=True)
 class ColumnReport:
-    """What was made of one column, for people.
+    """Human-readable report on how one column is used.
 
     Attributes
     ----------
     name : str
+        Name of the column.
     kind : str
         "number", "boolean", "category", "date", "text", "id", "constant", "target", "group" or "time".
     reason : str
-        Why it is taken for that.
+        Reason for the kind.
     done : str
-        What the model sees of it: "used", "used as …" or "dropped: …".
+        How the column is used: "used", "used as …" or "dropped: …".
     """
 
     name: str
@@ -53,26 +54,26 @@ class ColumnRecipe:
     Attributes
     ----------
     name : str
-        The column in the raw table.
+        Name of the column in the raw table.
     kind : str
-        As in `ColumnReport`.
+        See `ColumnReport`.
     reason : str
-        Why it is taken for that.
+        Reason for the kind.
     dropped : str
-        Why the model does not see it; empty if it does.
+        Reason for dropping the column; empty if it is used.
     parts : tuple of str
-        What is taken from it: "value", or "filled" (1 where there is any value), "day", "age_days", "month", "weekday"
-        and "hour" of a date, "length" and "words" of a text.
+        Parts of the column to use: "value"; "filled" (1 if the cell has any value); "day", "age_days", "month",
+        "weekday" and "hour" of a date; "length" and "words" of a text.
     outputs : tuple of str
-        The names of those parts among the model inputs.
+        Names of those parts among the model inputs.
     decimal, unit : str
-        How numbers are written.
+        Decimal mark and unit of numbers.
     true, false : tuple of str
-        Case-folded words of a boolean.
+        Case-folded words for the values of a boolean.
     date_format : str
         A strptime format, or "ISO8601".
     fold_case : bool
-        Whether levels that differ only by case are one; they are then written in lower case.
+        Whether to convert levels to lower case, which merges those that differ only by case.
     """
 
     name: str
@@ -90,7 +91,7 @@ class ColumnRecipe:
 
     @property
     def report(self) -> ColumnReport:
-        """The same for people."""
+        """Report on how the column is used."""
         same_name = self.outputs == (self.name,)
         done = (
             f"dropped: {self.dropped}"
@@ -104,12 +105,12 @@ class ColumnRecipe:
 
 @dataclass(frozen=True)
 class TableRecipe:
-    """How a raw flat table becomes model inputs; applying it looks at one row at a time and never at the target.
+    """How a raw flat table becomes model inputs. Each row is converted on its own, without the target.
 
     Attributes
     ----------
     columns : tuple of ColumnRecipe
-        Every column of the raw table, in its order.
+        The recipes of all columns of the raw table, in order.
 
     Examples
     --------
@@ -127,42 +128,42 @@ class TableRecipe:
 
     @property
     def time(self) -> ColumnRecipe | None:
-        """The column that says when each row stands, if there is one."""
+        """The time column, if there is one."""
         return next((column for column in self.columns if column.kind == "time"), None)
 
     @property
-    def needed(self) -> tuple[str, ...]:
-        """The raw columns without which the model inputs cannot be made."""
-        ages = any("age_days" in column.parts for column in self.columns)
-        return tuple(column.name for column in self.columns if column.outputs or (ages and column.kind == "time"))
+    def required(self) -> tuple[str, ...]:
+        """Names of the raw columns required to make the model inputs."""
+        has_ages = any("age_days" in column.parts for column in self.columns)
+        return tuple(column.name for column in self.columns if column.outputs or (has_ages and column.kind == "time"))
 
     def report(self) -> list[ColumnReport]:
-        """Return what was made of each column, in the order of the raw table."""
+        """Return a report on each column, in the order of the raw table."""
         return [column.report for column in self.columns]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON; what a column leaves at its default is left out."""
+        """Return JSON-serializable data, without fields that have their default values."""
         return {"version": _VERSION, "columns": [_column_to_dict(column) for column in self.columns]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TableRecipe:
-        """Read back what `to_dict` wrote.
+        """Create a recipe from the output of `to_dict`.
 
         Raises
         ------
         DataError
-            If it is of another version or has been altered into something else.
+            If the version differs or the data are invalid.
         """
         if data.get("version") != _VERSION:
             raise DataError(
-                f"the table recipe has version {data.get('version')!r}, this mlsys reads version {_VERSION}: train"
-                " again, or use the mlsys that wrote it."
+                f"The table recipe has version {data.get('version')!r}, but this version of mlsys reads {_VERSION}."
+                " Train again, or use the version of mlsys that wrote it."
             )
         try:
             return cls(tuple(_column_from_dict(column) for column in data["columns"]))
         except (KeyError, TypeError) as error:
             raise DataError(
-                f"the table recipe is damaged ({error}): take it from an unaltered run, or train again."
+                f"The table recipe is corrupt ({error}). Restore it from an intact run, or train again."
             ) from error
 
 
@@ -180,26 +181,27 @@ def _column_from_dict(data: Mapping[str, Any]) -> ColumnRecipe:
 
 
 def apply(recipe: TableRecipe, frame: pd.DataFrame) -> pd.DataFrame:
-    """Turn raw rows into model inputs, exactly as for the rows that the recipe was made from.
+    """Convert raw rows into model inputs, exactly as for the rows that the recipe was inferred from.
 
-    Filled cells that cannot be read the recipe's way become missing, and a warning counts them. Columns that the recipe
-    does not use may be absent.
+    Values that do not parse as the recipe requires become missing; a warning gives their number. Columns that the
+    recipe does not use may be missing.
 
     Parameters
     ----------
     recipe : TableRecipe
+        How to convert the columns.
     frame : DataFrame, shape (n_rows, n_columns)
         Raw rows.
 
     Returns
     -------
     DataFrame, shape (n_rows, len(recipe.features))
-        float64 for numbers, booleans, dates and texts; str with missing cells for categories. The index is kept.
+        Model inputs with the index of ``frame``: float64 for numbers, booleans, dates and text, str for categories.
 
     Raises
     ------
     DataError
-        If a needed column is absent, or the time column is needed and cannot be read.
+        If a required column is missing, or the time column is required and cannot be parsed.
 
     Examples
     --------
@@ -208,17 +210,17 @@ def apply(recipe: TableRecipe, frame: pd.DataFrame) -> pd.DataFrame:
     {'size': [1000.5, nan]}
     """
     frame = frame.set_axis([str(name) for name in frame.columns], axis="columns")
-    _demand_columns(recipe, frame)
-    clock = recipe.time
-    ages = clock is not None and clock.name in recipe.needed
-    row_times = to_time(frame[clock.name], clock.date_format) if clock is not None and ages and len(frame) else None
+    _require_columns(recipe, frame)
+    time = recipe.time
+    has_ages = time is not None and time.name in recipe.required
+    row_times = to_time(frame[time.name], time.date_format) if time is not None and has_ages and len(frame) else None
     data: dict[str, _Feature] = {}
-    unread: dict[str, int] = {}
+    invalid: dict[str, int] = {}
     for column in recipe.columns:
         if column.outputs:
-            values, unread[column.name] = _converted(column, frame[column.name], row_times)
+            values, invalid[column.name] = _converted(column, frame[column.name], row_times)
             data.update(zip(column.outputs, values, strict=True))
-    _warn_unread(unread, len(frame))
+    _warn_invalid(invalid, len(frame))
     return pd.DataFrame(data, index=frame.index)
 
 
@@ -233,13 +235,13 @@ def _converted(column: ColumnRecipe, series: pd.Series, row_times: pd.Series[pd.
             words = parse_words(levels.values, column.true, column.false)
             return [levels.spread(words)], levels.count(np.isnan(words))
         case "date":
-            moments, unread = as_moments(series, column.date_format)
-            times = moments if row_times is None else row_times  # only for a table without rows
-            return [date_part(moments, part, times) for part in column.parts], unread
+            times, invalid = as_timestamps(series, column.date_format)
+            reference = times if row_times is None else row_times  # None only for a table without rows
+            return [date_part(times, part, reference) for part in column.parts], invalid
         case "text":
             levels = as_levels(series)
-            measures = {"length": levels.values.str.len(), "words": levels.values.str.count(" ") + 1}
-            return [levels.spread(measures[part].to_numpy().astype(np.float64)) for part in column.parts], 0
+            parts = {"length": levels.values.str.len(), "words": levels.values.str.count(" ") + 1}
+            return [levels.spread(parts[part].to_numpy().astype(np.float64)) for part in column.parts], 0
         case _:
             levels = as_levels(series)
             names = levels.values.str.lower() if column.fold_case else levels.values
@@ -254,32 +256,32 @@ def _numbers(column: ColumnRecipe, series: pd.Series) -> _Converted:
         infinite = np.isinf(numbers)
         numbers[infinite] = np.nan
         return [numbers], int(infinite.sum())
-    if series.dtype == object and column.decimal == ",":  # typed numbers between texts have a point
+    if series.dtype == object and column.decimal == ",":  # numbers among text cells have a decimal point
         series = series.map(lambda cell: str(cell).replace(".", ",") if isinstance(cell, float) else cell)
     levels = as_levels(series)
     parsed = parse_numbers(levels.values, decimal=column.decimal, unit=column.unit)
     return [levels.spread(parsed)], levels.count(np.isnan(parsed))
 
 
-def _demand_columns(recipe: TableRecipe, frame: pd.DataFrame) -> None:
-    repeated = sorted(set(frame.columns[frame.columns.duplicated()]) & set(recipe.needed))
+def _require_columns(recipe: TableRecipe, frame: pd.DataFrame) -> None:
+    repeated = sorted(set(frame.columns[frame.columns.duplicated()]) & set(recipe.required))
     if repeated:
-        raise DataError(f"columns stand more than once in the rows: {', '.join(repeated)}. Remove one of each.")
+        raise DataError(f"The rows have duplicate columns: {', '.join(repeated)}. Remove the duplicates.")
     known = {column.name for column in recipe.columns}
     extra = [str(name) for name in frame.columns if name not in known]
-    missing = [name for name in recipe.needed if name not in frame.columns]
+    missing = [name for name in recipe.required if name not in frame.columns]
     if missing:
         lines = [f"  - {name}" + (f" (closest: {near})" if (near := closest(name, extra)) else "") for name in missing]
         lines += [f"  + {name}" for name in extra]
         raise DataError(
-            "\n".join(["the rows do not have the columns that the model was trained on (- absent, + unknown):", *lines])
-            + "\nGive the columns their training names; a column without values may be all empty, but must be there."
+            "\n".join(["The rows lack columns that the model was trained on (- missing, + unknown):", *lines])
+            + "\nUse the column names from training. A column may be empty, but it must exist."
         )
     if extra:
-        logger.warning("columns that the recipe does not know are left out: %s", ", ".join(extra))
+        logger.warning("dropping columns that are not in the recipe: %s", ", ".join(extra))
 
 
-def _warn_unread(unread: Mapping[str, int], rows: int) -> None:
-    shown = [f"{name} ({count:,} of {rows:,})" for name, count in unread.items() if count]
+def _warn_invalid(invalid: Mapping[str, int], rows: int) -> None:
+    shown = [f"{name} ({count:,} of {rows:,})" for name, count in invalid.items() if count]
     if shown:
-        logger.warning("values that do not read as their column's kind are missing now: %s", ", ".join(shown))
+        logger.warning("values that do not parse as their column's kind are treated as missing: %s", ", ".join(shown))

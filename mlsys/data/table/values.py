@@ -1,4 +1,4 @@
-"""The cells of a column as text: blanks, missing marks, yes/no words, numbers; worked out once per distinct value."""
+"""Parses the cells of a column as text: missing values, yes/no words and numbers, once per distinct value."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# Marks that mean "not known" in any column, once case and blanks are gone. "unknown", "other" and "missing" are not
-# among them: people enter those on purpose, so they stay levels (a column of numbers cannot read them anyway).
+# Values that mean "missing" in any column, ignoring case and surrounding whitespace. "unknown", "other" and "missing"
+# are not among them: they are entered deliberately and stay levels (in a numeric column they do not parse anyway).
 MISSING = frozenset(
     {
         "",
@@ -35,14 +35,14 @@ MISSING = frozenset(
     }
     | {"?", "-", "--", "---", "–", "—", ".", "\\n", "#div/0!", "#value!", "#ref!", "#name?", "#num!"}
 )
-# A target's classes are few and chosen: "-" beside "+" or "none" beside "some" are classes there, not gaps.
+# A target's classes are few and deliberate: "-" next to "+", or "none" next to "some", is a class and not missing.
 MISSING_TARGET = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "(null)", "#null!", "\\n"])
 
 TRUE_WORDS = ("true", "t", "yes", "y", "on", "ja", "oui", "1", "1.0")
 FALSE_WORDS = ("false", "f", "no", "n", "off", "nein", "non", "0", "0.0")
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\x00"))
-_TIDY = r"[!-~]+(?: [!-~]+)*$"
+_CLEAN = r"[!-~]+(?: [!-~]+)*$"
 _CURRENCY = r"(?:US\$|R\$|[$€£¥₹₽₩₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|BRL|kr\.?|zł)"
 _NUMBER = re.compile(
     rf"(?P<sign>[-+−]?) ?(?P<open>\(?) ?(?:{_CURRENCY})? ?(?P<inner>[-+−]?) ?"
@@ -60,16 +60,16 @@ _UNIT = re.compile(r".*[0-9.] ?(?P<unit>[a-zA-Zµ°²³/]{1,8})")
 
 @dataclass(frozen=True)
 class Levels:
-    """A column's distinct values as clean text, and which row holds which.
+    """A column's distinct values as clean text, and the value of each row.
 
     Attributes
     ----------
     codes : array of int, shape (n_rows,)
-        Position in ``values``; -1 where the cell is missing.
+        Index into ``values``; -1 if the cell is missing.
     values : Series of str, shape (n_levels,)
-        Distinct, without blanks around them, in order of appearance.
+        Distinct values in order of appearance, without surrounding whitespace.
     counts : array of int, shape (n_levels,)
-        How many rows hold each value.
+        Number of rows with each value.
     """
 
     codes: NDArray[np.intp]
@@ -78,36 +78,36 @@ class Levels:
 
     @property
     def rows(self) -> int:
-        """Number of rows, missing ones included."""
+        """Number of rows, including missing ones."""
         return len(self.codes)
 
     @property
     def filled(self) -> int:
-        """Number of rows that are not missing."""
+        """Number of rows with a value."""
         return int(self.counts.sum())
 
     def spread(self, per_value: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give each row the number of its value; NaN where the cell is missing."""
+        """Expand numbers per distinct value to rows; NaN where the cell is missing."""
         return np.append(per_value, np.nan)[self.codes]
 
     def count(self, mask: NDArray[np.bool_]) -> int:
-        """Return how many rows hold a value that ``mask`` picks."""
+        """Return the number of rows whose value is selected by ``mask``."""
         return int(self.counts[mask].sum())
 
 
 def as_levels(series: pd.Series, missing: Collection[str] = MISSING) -> Levels:
-    r"""Reduce a column to its distinct clean texts.
+    r"""Reduce a column to its distinct values as clean text.
 
-    Blanks at both ends (non-breaking ones too), doubled blanks inside and invisible characters go; texts that then
-    equal a mark in ``missing``, whatever their case, are missing. Whole floats read as integers, so that a code is "7"
-    whether it came from a CSV or, with gaps, from Parquet.
+    Leading, trailing and repeated whitespace (including non-breaking spaces) and invisible characters are removed.
+    Text that then matches an entry of ``missing``, ignoring case, is missing. Whole floats become integers, so that a
+    code is "7" whether it comes from CSV or from a Parquet column with missing values.
 
     Parameters
     ----------
     series : Series, shape (n_rows,)
-        Of any dtype.
+        A column of any dtype.
     missing : collection of str
-        Case-folded marks of a missing cell.
+        Lower-case values that mean "missing".
 
     Returns
     -------
@@ -121,9 +121,8 @@ def as_levels(series: pd.Series, missing: Collection[str] = MISSING) -> Levels:
     """
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.dtype.categories.dtype)
-    if (
-        series.dtype == object
-    ):  # equal objects of different types (1, True, 1.0) must not share a value: text comes first
+    if series.dtype == object:
+        # Convert to text first: equal objects of different types (1, True, 1.0) must not share a value.
         series = text_series([None if gap else _cell(value) for value, gap in zip(series, series.isna(), strict=True)])
     raw_codes, raw = pd.factorize(series)
     texts = _clean(text_series([*map(_cell, raw)] if not isinstance(series.dtype, pd.StringDtype) else raw))
@@ -133,7 +132,7 @@ def as_levels(series: pd.Series, missing: Collection[str] = MISSING) -> Levels:
 
 
 def text_series(values: Sequence[str | None] | pd.Index) -> pd.Series[str]:
-    """Build a str column; characters that UTF-8 cannot hold (lone surrogates) become question marks."""
+    """Return a str column; characters that UTF-8 cannot encode (lone surrogates) become question marks."""
     try:
         return pd.Series(values, dtype="str")
     except UnicodeEncodeError:
@@ -141,7 +140,7 @@ def text_series(values: Sequence[str | None] | pd.Index) -> pd.Series[str]:
 
 
 def _clean(texts: pd.Series[str]) -> pd.Series[str]:
-    dirty = ~texts.str.match(_TIDY)  # most columns have nothing to clean, and finding that out is fast
+    dirty = ~texts.str.match(_CLEAN)  # fast, and most columns have nothing to clean
     if dirty.any():
         cleaned = [" ".join(text.translate(_INVISIBLE).split()) for text in texts[dirty]]
         texts = texts.copy()
@@ -166,17 +165,20 @@ def _cell(value: object) -> str:
 
 
 def parse_numbers(values: pd.Series[str], *, decimal: str = ".", unit: str = "") -> NDArray[np.float64]:
-    """Read texts as numbers; NaN where a text is not one.
+    """Parse text as numbers; NaN where the text is not a number.
 
-    Knows thousands separators (comma or point, blank, apostrophe; Indian grouping too), currency signs, percent signs
-    (12% is 0.12), negatives in parentheses or with a trailing minus, and exponents. Infinities are not numbers here.
+    Supports thousands separators (comma or point, space, apostrophe; also Indian grouping), currency symbols, percent
+    signs (12% is 0.12), negative numbers in parentheses or with a trailing minus, and exponents. Infinity is not a
+    number.
 
     Parameters
     ----------
     values : Series of str, shape (n,)
+        Text to parse.
     decimal : "." or ","
+        Decimal mark.
     unit : str
-        A unit that may follow the number, in any case, such as "kg".
+        Unit that may follow a number, such as "kg"; case is ignored.
 
     Returns
     -------
@@ -191,7 +193,7 @@ def parse_numbers(values: pd.Series[str], *, decimal: str = ".", unit: str = "")
     """
     plain = values.where(~values.str.contains(".", regex=False)) if decimal == "," else values
     numbers = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-    unusual = np.isnan(numbers)  # the fast parser above took the ordinary ones
+    unusual = np.isnan(numbers)  # the fast parser above has parsed ordinary numbers
     numbers[unusual] = [_number(text, decimal, unit) for text in values[unusual].tolist()]
     numbers[np.isinf(numbers)] = np.nan
     return numbers
@@ -200,26 +202,26 @@ def parse_numbers(values: pd.Series[str], *, decimal: str = ".", unit: str = "")
 def _number(text: str, decimal: str, unit: str) -> float:
     if unit and text.casefold().endswith(unit.casefold()):
         text = text[: -len(unit)].rstrip()
-    found = _NUMBER.fullmatch(text)
-    if not found or bool(found["open"]) != bool(found["close"]):
+    match = _NUMBER.fullmatch(text)
+    if not match or bool(match["open"]) != bool(match["close"]):
         return np.nan
-    body = _grammatical(found["body"], decimal)
-    signs = found["sign"] + found["inner"] + found["after"] + found["open"]
+    body = _match_body(match["body"], decimal)
+    signs = match["sign"] + match["inner"] + match["after"] + match["open"]
     if not body or len(signs) > 1:
         return np.nan
-    number = float(body[0].translate(_GROUPING) + (found["exponent"] or ""))
-    return (-number if signs in {"-", "−", "("} else number) / (100 if found["percent"] else 1)
+    number = float(body[0].translate(_GROUPING) + (match["exponent"] or ""))
+    return (-number if signs in {"-", "−", "("} else number) / (100 if match["percent"] else 1)
 
 
 def decimal_vote(values: pd.Series[str], *, sample: int = 2_000) -> str | None:
-    """Tell which decimal mark the numbers in a column use; None if nothing in it decides ("1,234" can be either).
+    """Return the decimal mark of the numbers in a column; None if all of them are ambiguous, such as "1,234".
 
     Examples
     --------
     >>> [decimal_vote(pd.Series(texts)) for texts in (["1.234", "2,5"], ["1,234.0"], ["1,234"])]
     [',', '.', None]
     """
-    votes = [vote for text in spaced(values, sample) if (vote := _vote(text))]
+    votes = [vote for text in evenly_spaced(values, sample) if (vote := _vote(text))]
     commas = votes.count(",")
     if not votes or (commas == 0 and "." not in votes):
         return None
@@ -227,40 +229,40 @@ def decimal_vote(values: pd.Series[str], *, sample: int = 2_000) -> str | None:
 
 
 def _vote(text: str) -> str | None:
-    found = _NUMBER.fullmatch(text)
-    if not found or not ("," in found["body"] or "." in found["body"]):
+    match = _NUMBER.fullmatch(text)
+    if not match or not ("," in match["body"] or "." in match["body"]):
         return None
-    fits = [mark for mark in ",." if _grammatical(found["body"], mark)]
-    return fits[0] if len(fits) == 1 else None
+    possible = [mark for mark in ",." if _match_body(match["body"], mark)]
+    return possible[0] if len(possible) == 1 else None
 
 
-def _grammatical(body: str, decimal: str) -> re.Match[str] | None:
+def _match_body(body: str, decimal: str) -> re.Match[str] | None:
     return _BODY.fullmatch(body.translate(_SWAP) if decimal == "," else body)
 
 
-def spaced(values: pd.Series[str], size: int) -> list[str]:
-    """Take at most ``size`` values evenly spaced, the same ones every time."""
+def evenly_spaced(values: pd.Series[str], size: int) -> list[str]:
+    """Return at most ``size`` evenly evenly_spaced values; deterministic."""
     if len(values) <= size:
         return values.tolist()
     return values.iloc[np.linspace(0, len(values) - 1, size).astype(int)].tolist()
 
 
 def common_unit(values: pd.Series[str], *, sample: int = 500) -> str:
-    """Return the unit that follows nearly every number in a column, in lower case; "" if there is none.
+    """Return the unit, in lower case, that follows nearly all numbers in a column; "" if there is none.
 
     Examples
     --------
     >>> common_unit(pd.Series(["12 kg", "7.5 KG", "80kg"])), common_unit(pd.Series(["10a", "11b"]))
     ('kg', '')
     """
-    texts = spaced(values, sample)
+    texts = evenly_spaced(values, sample)
     units = [found["unit"].casefold() if (found := _UNIT.fullmatch(text)) else "" for text in texts]
     top = max(sorted(set(units)), key=units.count, default="")
     return top if units.count(top) >= 0.95 * len(units) else ""
 
 
 def parse_words(values: pd.Series[str], true: Collection[str], false: Collection[str]) -> NDArray[np.float64]:
-    """Read yes/no words, whatever their case, as 1.0 and 0.0; NaN for any other.
+    """Parse yes/no words, ignoring case, as 1.0 and 0.0; NaN for other text.
 
     Examples
     --------
@@ -272,12 +274,12 @@ def parse_words(values: pd.Series[str], true: Collection[str], false: Collection
 
 
 def to_numbers(series: pd.Series) -> NDArray[np.float64]:
-    """Read a column that is known to hold numbers, such as what a row is worth; NaN where a cell is not a number.
+    """Parse a column that is known to be numeric, such as the revenue column; NaN where a cell is not a number.
 
     Parameters
     ----------
     series : Series, shape (n_rows,)
-        Numbers, or text in any of the ways that `parse_numbers` knows.
+        Numbers, or text in any form that `parse_numbers` supports.
 
     Returns
     -------

@@ -64,7 +64,7 @@ def _moved_by_others(subject: AuditSubject, rebuild: Rebuild, rows: pd.DataFrame
         return []
     as_of = rows["as_of"].mode().iloc[0]
     same = np.flatnonzero((subject.panel.frame["as_of"] == as_of).to_numpy())
-    return _moved(*rebuild.worlds(_sample(subject, sample, same)))
+    return _moved(*rebuild.isolated_pairs(_sample(subject, sample, same)))
 
 
 def _sample(subject: AuditSubject, size: int, among: Rows) -> pd.DataFrame:

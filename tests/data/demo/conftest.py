@@ -1,4 +1,4 @@
-"""Synthetic tables that the tests of this folder share."""
+"""Synthetic tables shared by the tests in this folder."""
 
 from __future__ import annotations
 

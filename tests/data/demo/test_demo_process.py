@@ -1,4 +1,4 @@
-"""The simulated process is worth learning, and its whole history leaks the outcome."""
+"""The simulated process is predictable, and the whole history leaks the outcome."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def most_users(usage: pa.Table) -> np.ndarray:
 
 
 def rank_auc(score: np.ndarray, label: np.ndarray) -> float:
-    """The share of (positive, negative) pairs ranked the right way, ties counting half."""
+    """Return the fraction of (positive, negative) pairs that are ranked correctly, with ties counting half."""
     order = np.sort(score[~label])
     below, upto = (np.searchsorted(order, score[label], side) for side in ("left", "right"))
     return float((below + upto).mean() / 2 / order.size)
 
 
-def test_stamps_are_mondays_and_outcomes_days_of_the_period(tables: dict[str, pa.Table]) -> None:
+def test_time_range(tables: dict[str, pa.Table]) -> None:
     stamps = np.unique(column(tables["usage_actions"], "WHEN_TIMESTAMP")).astype("datetime64[D]")
     assert stamps.tolist() == np.arange("2019-01-07", "2020-07-28", 7, dtype="datetime64[D]").tolist()
     close = column(tables["customers"], "CLOSEDATE")
@@ -39,7 +39,7 @@ def test_usage_falls_over_the_holidays(tables: dict[str, pa.Table]) -> None:
     assert actions[dip].sum() / 2 < 0.8 * actions[near].sum() / 4
 
 
-def test_accounts_convert_as_often_as_a_freemium_product_sees(made: DemoSummary, tables: dict[str, pa.Table]) -> None:
+def test_conversion_rate(made: DemoSummary, tables: dict[str, pa.Table]) -> None:
     assert 0.03 < made.customers / made.accounts < 0.05
     close = column(tables["customers"], "CLOSEDATE")
     for start in np.arange("2020-02-24", "2020-07-20", 28, dtype="datetime64[D]"):
@@ -47,14 +47,14 @@ def test_accounts_convert_as_often_as_a_freemium_product_sees(made: DemoSummary,
         assert window.sum() >= 10
 
 
-def test_some_accounts_have_no_usage_and_most_little(made: DemoSummary, tables: dict[str, pa.Table]) -> None:
+def test_usage_per_account(made: DemoSummary, tables: dict[str, pa.Table]) -> None:
     rows = np.bincount(column(tables["usage_actions"], "id"), minlength=made.accounts + 1)[1:]
     assert 0.2 < (rows == 0).mean() < 0.45
     assert np.median(rows) <= 2
     assert rows.max() > 60
 
 
-def test_team_adoption_known_in_time_predicts_conversion(made: DemoSummary, tables: dict[str, pa.Table]) -> None:
+def test_visible_team_size_predicts_conversion(made: DemoSummary, tables: dict[str, pa.Table]) -> None:
     usage, close = tables["usage_actions"], np.full(made.accounts + 1, np.datetime64("2100-01-01"))
     close[column(tables["customers"], "id")] = column(tables["customers"], "CLOSEDATE")
     age = np.datetime64("2020-04-27") - column(usage, "WHEN_TIMESTAMP").astype("datetime64[D]")

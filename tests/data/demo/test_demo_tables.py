@@ -1,4 +1,4 @@
-"""The synthetic tables have the types, gaps and errors of an export."""
+"""The synthetic tables have the types, gaps and errors of a CRM export."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def column(table: pa.Table, name: str) -> np.ndarray:
     return table[name].to_numpy()
 
 
-def test_types_are_those_of_the_contract(tables: dict[str, pa.Table]) -> None:
+def test_types(tables: dict[str, pa.Table]) -> None:
     firmographics = [("ALEXA_RANK", "int64"), ("EMPLOYEE_RANGE", "string"), ("INDUSTRY", "string"), ("id", "int64")]
     counts = [(f"{kind}_{product}", "int64") for kind in ("ACTIONS", "USERS") for product in PRODUCTS]
     expected = {
@@ -40,20 +40,20 @@ def test_types_are_those_of_the_contract(tables: dict[str, pa.Table]) -> None:
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real tables are not at {REAL}")
 @pytest.mark.parametrize("name", TABLES)
-def test_types_are_those_that_duckdb_reads_from_the_real_files(made: DemoSummary, name: str) -> None:
+def test_types_match_the_real_files(made: DemoSummary, name: str) -> None:
     def types(path: Path) -> list[tuple[str, str]]:
         return [row[:2] for row in duckdb.sql(f"describe select * from '{path}'").fetchall()]
 
     assert types(made.files[TABLES.index(name)]) == types(REAL / f"{name}.csv")
 
 
-def test_an_account_has_one_row_a_week(tables: dict[str, pa.Table]) -> None:
+def test_one_row_per_account_and_week(tables: dict[str, pa.Table]) -> None:
     usage = tables["usage_actions"]
     assert usage.group_by(["id", "WHEN_TIMESTAMP"]).aggregate([]).num_rows == usage.num_rows
 
 
 @pytest.mark.parametrize("seed", [0, 69, 92])  # 69 and 92 draw no account of the rarest employee range
-def test_every_kind_of_error_is_there_in_the_smallest_tables(tmp_path: Path, seed: int) -> None:
+def test_the_smallest_tables_have_every_kind_of_error(tmp_path: Path, seed: int) -> None:
     customers, free, usage = (pq.read_table(path) for path in generate(tmp_path, events=MIN_EVENTS, seed=seed).files)
     assert 1 <= (column(customers, "MRR") <= 0).sum() < 0.2 * customers.num_rows
     both = pa.concat_tables([customers.select(free.schema.names), free])
@@ -69,7 +69,7 @@ def test_every_kind_of_error_is_there_in_the_smallest_tables(tmp_path: Path, see
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_three_free_accounts_appear_twice_once_with_fewer_fields(tmp_path: Path, seed: int) -> None:
+def test_three_free_accounts_are_duplicated_with_fewer_fields(tmp_path: Path, seed: int) -> None:
     free = pq.read_table(generate(tmp_path, events=MIN_EVENTS, seed=seed).files[1]).to_pylist()
     by_id: dict[int, list[dict[str, object]]] = {}
     for row in free:
@@ -81,10 +81,8 @@ def test_three_free_accounts_appear_twice_once_with_fewer_fields(tmp_path: Path,
     assert all(first != second for first, second in filled)
 
 
-@pytest.mark.parametrize(("name", "share"), [("ALEXA_RANK", 0.022), ("EMPLOYEE_RANGE", 0.1), ("INDUSTRY", 0.74)])
-def test_what_is_known_of_an_account_does_not_depend_on_its_outcome(
-    tables: dict[str, pa.Table], name: str, share: float
-) -> None:
+@pytest.mark.parametrize(("name", "fraction"), [("ALEXA_RANK", 0.022), ("EMPLOYEE_RANGE", 0.1), ("INDUSTRY", 0.74)])
+def test_missingness_does_not_depend_on_the_outcome(tables: dict[str, pa.Table], name: str, fraction: float) -> None:
     for table in (tables["customers"], tables["noncustomers"]):
-        deviation = (share * (1 - share) / table.num_rows) ** 0.5
-        assert table[name].null_count / table.num_rows == pytest.approx(share, abs=3.5 * deviation)
+        deviation = (fraction * (1 - fraction) / table.num_rows) ** 0.5
+        assert table[name].null_count / table.num_rows == pytest.approx(fraction, abs=3.5 * deviation)

@@ -1,4 +1,4 @@
-"""Writing synthetic tables: repeatable, streamed, whole or absent."""
+"""Synthetic tables are reproducible, streamed and written atomically."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_chunk_size_does_not_change_the_bytes(tmp_path: Path, monkeypatch: pytes
     assert digests(made[0]) == digests(made[1]) == digests(made[2])
 
 
-def test_larger_tables_start_with_the_smaller(tmp_path: Path) -> None:
+def test_larger_tables_start_with_smaller_ones(tmp_path: Path) -> None:
     small, large = (generate(tmp_path / str(events), events=events, seed=2) for events in (3_000, 12_000))
     rows = pq.read_table(large.files[2]).slice(0, small.events)
     assert pq.read_table(small.files[2]).equals(rows)
@@ -74,7 +74,7 @@ def test_nothing_is_left_behind_when_interrupted(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_run_leaves_the_earlier_tables_whole(tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_existing_tables(tmp_path: Path) -> None:
     def stop(events: int) -> None:
         raise RuntimeError("stop")
 
@@ -93,7 +93,7 @@ def test_progress_ends_at_the_number_of_events(tmp_path: Path) -> None:
     assert seen[-1] == summary.events
 
 
-def test_what_is_too_small_is_said_all_at_once(tmp_path: Path) -> None:
+def test_all_values_that_are_too_small_are_listed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         generate(tmp_path / "new", events=100, seed=-1, chunk_accounts=0)
     assert [problem.where for problem in caught.value.problems] == ["events", "seed", "chunk_accounts"]

@@ -16,7 +16,7 @@ ROWS = 40
 
 
 def infer(values, name="x", **options):
-    """Repeat the values to fill the rows, and return what is made of them and the first of each feature's values."""
+    """Infer a column of the repeated values; return its report and the first values of its features."""
     values = list(values)
     count = max(ROWS, len(values))
     column = pd.Series((values * count)[:count])
@@ -48,7 +48,7 @@ def infer(values, name="x", **options):
         (pd.to_timedelta(["36h", "12h"]), [1.5, 0.5]),
     ],
 )
-def test_reads_numbers(values, expected):
+def test_parses_numbers(values, expected):
     report, features = infer(values)
     assert report.kind == "number"
     assert report.done == "used"
@@ -71,20 +71,20 @@ def test_reads_numbers(values, expected):
         ["10 kg", "5 lb"],
     ],
 )
-def test_what_only_looks_like_a_number_is_a_category(values):
+def test_text_that_resembles_numbers_is_a_category(values):
     report, features = infer(values)
     assert report.kind == "category"
     assert features == {"x": values}
 
 
-def test_says_how_many_numbers_parse(caplog):
+def test_the_reason_counts_numbers_that_parse(caplog):
     report, features = infer([str(value / 8) for value in range(998)] + ["soon", "n.k."])
     assert report.reason == "numbers from 0 to 124.625; stored as text: 998 of 1,000 parse, the rest become missing"
     assert np.isnan(features["x"][-2:]).all()
-    assert "values that do not read as their column's kind are missing now: x (2 of 1,000)" in caplog.text
+    assert "values that do not parse as their column's kind are treated as missing: x (2 of 1,000)" in caplog.text
 
 
-def test_one_word_among_many_numbers_is_a_gap():
+def test_one_word_among_many_numbers_is_missing():
     report, features = infer([*map(str, range(30)), *["unknown"] * 10])
     assert report.kind == "number"
     np.testing.assert_array_equal(features["x"], [*range(30), *[NAN] * 10])
@@ -106,7 +106,7 @@ def test_one_word_among_many_numbers_is_a_gap():
         ([5.0, None], [1, 0]),
     ],
 )
-def test_reads_booleans(values, expected):
+def test_parses_booleans(values, expected):
     report, features = infer(values)
     assert report.kind == "boolean"
     np.testing.assert_array_equal(features["x"], expected)
@@ -115,7 +115,7 @@ def test_reads_booleans(values, expected):
 def test_zero_and_one_stay_numbers():
     assert infer(["0", "1"])[0].kind == "number"
     report, _ = infer([1, 2, 3])
-    assert report.reason == "whole numbers from 1 to 3, 3 distinct: kept as numbers, so that their order counts"
+    assert report.reason == "whole numbers from 1 to 3, 3 distinct: kept numeric to preserve their order"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_zero_and_one_stay_numbers():
         (pd.period_range("2020-01", periods=2, freq="M"), "2020-01-01"),
     ],
 )
-def test_reads_dates(values, first):
+def test_parses_dates(values, first):
     report, features = infer(values)
     assert report.kind == "date"
     assert features["x_day"][0] == (pd.Timestamp(first) - pd.Timestamp(0)).days
@@ -172,10 +172,10 @@ def test_with_a_time_column_dates_become_ages(caplog):
     )
     features, reports = infer_types(frame, target="y", time="at")
     assert features["joined_age_days"].tolist() == [0.5, -4.0]
-    assert "after the row's own time in 1 rows" in reports[1].reason
-    assert "joined lies after the row's own time in 1 rows" in caplog.text
+    assert "after the row's own time in 1 row" in reports[1].reason
+    assert "joined is after the row's own time in 1 row;" in caplog.text
     caplog.clear()
-    with pytest.raises(DataError, match="nothing to learn from"):
+    with pytest.raises(DataError, match="no usable features"):
         infer_types(frame, target="y", time="at", drop=["joined"])
     assert caplog.text == ""
 
@@ -183,11 +183,11 @@ def test_with_a_time_column_dates_become_ages(caplog):
 def test_placeholders_are_not_dates():
     days = pd.date_range("2020-01-01", periods=38).strftime("%Y-%m-%d")
     report, features = infer(["9999-12-31", "0000-00-00", *days])
-    assert report.reason.startswith("dates written ISO8601, 2020-01-01 to 2020-02-07; stored as text: 38 of 40 parse")
+    assert report.reason.startswith("dates in format ISO8601, 2020-01-01 to 2020-02-07; stored as text: 38 of 40 parse")
     np.testing.assert_array_equal(features["x_day"][:3], [NAN, NAN, 18262])
 
 
-def test_columns_without_doubt_decide_for_those_with():
+def test_unambiguous_columns_resolve_ambiguous_ones():
     rows = 20
     frame = pd.DataFrame(
         {
@@ -204,14 +204,14 @@ def test_columns_without_doubt_decide_for_those_with():
     alone, reports = infer_types(frame[["sum", "due", "y"]], target="y")
     assert alone["sum"].tolist()[:2] == [1.234, 5.678]
     assert alone["due_month"].tolist()[:2] == [1, 3]
-    assert "nothing in the table tells day from month" in reports[1].reason
+    assert "the order of day and month is ambiguous" in reports[1].reason
 
 
 @pytest.mark.parametrize(
     ("values", "name", "kind", "reason"),
     [
-        (range(ROWS), "x", "id", "counts the rows from 0"),
-        ([f"{i:05d}" for i in range(1, ROWS + 1)], "x", "id", "counts the rows from 1"),
+        (range(ROWS), "x", "id", "row numbers from 0"),
+        ([f"{i:05d}" for i in range(1, ROWS + 1)], "x", "id", "row numbers from 1"),
         ([7 * i for i in range(ROWS)], "customerID", "id", "named like an id, 40 distinct in 40 rows"),
         ([7 * i for i in range(ROWS)], "EmployeeNumber", "id", "named like an id, 40 distinct in 40 rows"),
         ([7 * i for i in range(ROWS)], "orderid", "id", "named like an id, 40 distinct in 40 rows"),
@@ -221,14 +221,14 @@ def test_columns_without_doubt_decide_for_those_with():
         (["x"], "x", "constant", "'x' in every row"),
         (["x", " X"], "x", "constant", "'x' in every row"),
         ([5], "x", "constant", "'5' in every row"),
-        (["1", "1.0"], "x", "constant", "one and the same number in every row"),
-        ([np.inf, -np.inf], "x", "constant", "one and the same number in every row"),
-        (["", "?", None, "n/a"], "x", "constant", "no value in any of 40 rows"),
-        ([None], "x", "constant", "no value in any of 40 rows"),
-        (pd.to_datetime(["9999-12-31", "9999-12-30"]), "x", "constant", "dates, all of them placeholders"),
+        (["1", "1.0"], "x", "constant", "the same number in every row"),
+        ([np.inf, -np.inf], "x", "constant", "the same number in every row"),
+        (["", "?", None, "n/a"], "x", "constant", "empty in all 40 rows"),
+        ([None], "x", "constant", "empty in all 40 rows"),
+        (pd.to_datetime(["9999-12-31", "9999-12-30"]), "x", "constant", "dates, all placeholders"),
     ],
 )
-def test_drops_what_nothing_can_be_learned_from(values, name, kind, reason):
+def test_drops_ids_and_constants(values, name, kind, reason):
     report, features = infer(values, name)
     assert (report.kind, report.reason) == (kind, reason)
     assert report.done.startswith("dropped: ")
@@ -249,15 +249,15 @@ def test_drops_what_nothing_can_be_learned_from(values, name, kind, reason):
         ([1.0, NAN, 2.0], "country code", "category"),
     ],
 )
-def test_keeps_what_only_looks_like_an_id(values, name, kind):
+def test_keeps_columns_that_resemble_ids(values, name, kind):
     assert infer(values, name)[0].kind == kind
 
 
-def test_the_id_of_something_with_several_rows_is_dropped_with_advice():
+def test_ids_of_entities_with_several_rows_are_dropped():
     values = [f"u{i // 2}" for i in range(ROWS)]
     report, _ = infer(values, "user_id", max_categories=10)
     assert report.kind == "id"
-    assert "data.group=user_id would keep the rows of one together" in report.done
+    assert "data.group=user_id would keep the rows of each entity together" in report.done
     assert infer(values, "user_id", max_categories=20)[0].kind == "category"
 
 
@@ -275,7 +275,7 @@ def test_categories_are_cleaned_and_keep_all_levels():
     assert features["x"][:4] == ["red", "blue", "light blue", "red"]
     assert pd.isna(features["x"][4:]).all()
     report, features = infer([f"level {i // 2}" for i in range(120)], max_categories=50)
-    assert report.reason == "60 levels, more than 50: the encoder keeps what it can learn from"
+    assert report.reason == "60 levels, more than 50 (high cardinality, handled by the encoder)"
     assert len(set(features["x"])) == 60
 
 
@@ -286,7 +286,7 @@ def test_free_text_becomes_its_length_and_words():
     assert features["x_length"][:2] == [20, 25]
 
 
-def test_odd_cells_do_no_harm():
+def test_cells_of_mixed_types():
     report, features = infer([1, "a", 2.0, True, [1], {"b": 2}, b"x", None])
     assert report.kind == "category"
     assert features["x"][:7] == ["1", "a", "2", "True", "[1]", '{"b": 2}', "x"]
@@ -294,7 +294,7 @@ def test_odd_cells_do_no_harm():
     assert as_levels(pd.Series(["a\ud800", "b"], dtype=object)).values.tolist() == ["a?", "b"]
 
 
-def test_names_of_inputs_are_safe_and_differ():
+def test_input_names_are_safe_and_unique():
     frame = pd.DataFrame(
         {"a[b]": [1, 2], "a<b>": [2, 3], "d": ["2020-01-31", "2020-02-01"], "d_month": [1, 5], "y": [0, 1]}
     )
@@ -304,7 +304,7 @@ def test_names_of_inputs_are_safe_and_differ():
     assert recipe.features == ("a_b_", "a_b__2", "d_day_2", "d_month_2", "d_weekday", "d_month_3")
 
 
-def test_roles_and_dropped_columns_are_no_inputs():
+def test_roles_and_dropped_columns_are_not_inputs():
     frame = pd.DataFrame(
         {"k": [1, 2], "at": [2019, 2020], "g": ["a", "b"], "z": [3, 4], "v": [1, 2], "y": [0, 1], 7: [1.5, 2]}
     )
@@ -313,27 +313,27 @@ def test_roles_and_dropped_columns_are_no_inputs():
     assert [(report.name, report.kind) for report in reports] == [
         ("k", "id"), ("at", "time"), ("g", "group"), ("z", "number"), ("v", "number"), ("y", "target"), ("7", "number")
     ]  # fmt: skip
-    assert reports[3].done == "dropped: named by data.drop"
+    assert reports[3].done == "dropped: set by data.drop"
 
 
-def test_the_target_decides_nothing():
+def test_the_target_has_no_influence():
     frame = pd.DataFrame({"a": ["1", "x"] * 20, "b": ["2020-01-31", None] * 20, "y": [0, 1] * 20})
     other = frame.assign(y=["spam"] * 39 + ["ham"])
     assert infer_recipe(frame, target="y") == infer_recipe(other, target="y")
 
 
-def test_says_all_that_is_wrong_with_the_named_columns():
+def test_all_missing_columns_are_listed():
     frame = pd.DataFrame({"won": [1], "size": [1]})
     with pytest.raises(DataError) as caught:
         infer_recipe(frame, target="win", id="sise", drop=["qqq"])
     assert "data.target=win (closest: won)" in str(caught.value)
     assert "data.id=sise (closest: size)" in str(caught.value)
-    assert "data.drop=qqq\nIt has: won, size." in str(caught.value)
-    with pytest.raises(DataError, match="more than once in the table: won"):
+    assert "data.drop=qqq\nThe table has: won, size." in str(caught.value)
+    with pytest.raises(DataError, match="duplicate column names: won"):
         infer_recipe(frame[["won", "won"]], target="won")
     with pytest.raises(DataError, match="has no rows"):
         infer_recipe(frame.iloc[:0], target="won")
-    with pytest.raises(DataError, match=r"nothing to learn from:\n  won: named by data.target"):
+    with pytest.raises(DataError, match=r"no usable features:\n  won: set by data.target"):
         infer_recipe(frame[["won"]], target="won")
 
 
@@ -341,12 +341,12 @@ def test_infinity_is_not_a_number():
     np.testing.assert_array_equal(parse_numbers(pd.Series(["inf", "1e999", "$1e999", "-2"])), [NAN, NAN, NAN, -2])
 
 
-def test_reads_what_a_row_is_worth():
+def test_parses_revenue():
     np.testing.assert_array_equal(to_numbers(pd.Series(["1.200,50 €", "80,00 €", "-", "soon"])), [1200.5, 80, NAN, NAN])
     np.testing.assert_array_equal(to_numbers(pd.Series([1, np.inf])), [1, NAN])
 
 
-def test_the_minority_does_not_decide_the_decimal_mark():
+def test_the_majority_decides_the_decimal_mark():
     assert decimal_vote(pd.Series(["1.5", "2.5", "3,5"])) == "."
     assert decimal_vote(pd.Series(["192.168.0.1", "a,b"])) is None
 
@@ -358,7 +358,7 @@ def test_levels_count_rows():
     assert (levels.rows, levels.filled, levels.count(np.array([True, False]))) == (5, 3, 2)
 
 
-def test_a_dirty_file_comes_out_right(tmp_path):
+def test_a_messy_file(tmp_path):
     path = tmp_path / "crm.csv"
     rows = [
         f"{i:04d}-X;{'Ja' if i % 2 else ' nein '};{i}.{i:03d},50 €;{i % 28 + 1:02d}.03.2020;{'' if i % 5 else 'VIP'};"

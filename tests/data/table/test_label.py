@@ -37,41 +37,45 @@ def test_finds_the_positive_class(values, positive, expected, name):
     assert (labels.tolist(), found) == (expected, name)
 
 
-def test_logs_what_it_decides_alone(caplog):
+def test_choosing_a_class_by_default_is_logged(caplog):
     to_label(pd.Series(["yes", "no"]))
     assert caplog.text == ""
     to_label(pd.Series(["a", "b", "b"], name="kind"))
     assert "predicting the rarer class, a (1) of 2 classes: b (2), a (1)" in caplog.text
     caplog.clear()
     to_label(pd.Series(["a", "b", "c"], name="kind"), positive="b")
-    assert "b (1) against the 2 other classes together" in caplog.text
+    assert "b (1) is positive, the 2 other classes are negative" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("values", "positive", "expected"),
     [
-        (["won", "lost", "lost"], "wonn", "no such class (closest: won). It has 2 classes: lost (2), won (1)"),
-        (["won", "won"], None, "has only one class: won (2)"),
-        (["a", "b", "c"], None, "has 3 classes: a (1), b (1), c (1). Say which one to predict: data.positive=…"),
-        (list(range(99)), None, "and 89 more. It looks like a quantity"),
-        (["a", None, "b"], None, "1 of 3 rows are empty"),
-        ([], None, "has only one class: none"),
+        (
+            ["won", "lost", "lost"],
+            "wonn",
+            "data.positive=wonn (closest: won). The target has 2 classes: lost (2), won (1)",
+        ),
+        (["won", "won"], None, "needs at least two classes, but has: won (2)"),
+        (["a", "b", "c"], None, "has 3 classes: a (1), b (1), c (1). Set data.positive to the class to predict."),
+        (list(range(99)), None, "and 89 more. It looks numeric"),
+        (["a", None, "b"], None, "is empty in 1 of 3 rows"),
+        ([], None, "needs at least two classes, but has: none"),
     ],
 )
-def test_says_what_is_wrong_with_a_target(values, positive, expected):
+def test_invalid_targets(values, positive, expected):
     with pytest.raises(DataError) as caught:
         to_label(pd.Series(values, name="outcome", dtype=object), positive=positive)
     assert expected in str(caught.value)
     assert "outcome" in str(caught.value)
 
 
-def test_leaves_out_rows_without_a_target(caplog):
+def test_drops_rows_without_a_target(caplog):
     frame = pd.DataFrame({"won": ["yes", " ", None, "NA", "-", "no"]})
     assert labelled_rows(frame, "won").index.tolist() == [0, 4, 5]
-    assert "3 of 6 rows have no won and are left out" in caplog.text
-    with pytest.raises(DataError, match=r"no such column \(closest: won\). It has: won"):
+    assert "dropping 3 of 6 rows without a value in target column won" in caplog.text
+    with pytest.raises(DataError, match=r"Column not found: data.target=wn \(closest: won\). The table has: won"):
         labelled_rows(frame, "wn")
-    with pytest.raises(DataError, match="all 1 rows are empty there"):
+    with pytest.raises(DataError, match="is empty in all 1 rows"):
         labelled_rows(frame.iloc[[2]], "won")
 
 
@@ -85,7 +89,7 @@ def test_leaves_out_rows_without_a_target(caplog):
         (pd.to_datetime(["2020-01-31 00:30"]).tz_localize("Europe/Berlin"), ["2020-01-30 23:30"]),
     ],
 )
-def test_reads_the_time_column(values, expected):
+def test_parses_the_time_column(values, expected):
     times = to_time(pd.Series(values, name="when", index=range(7, 7 + len(values))))
     assert times.tolist() == [pd.Timestamp(value) for value in expected]
     assert times.name == "when"
@@ -94,5 +98,5 @@ def test_reads_the_time_column(values, expected):
 
 @pytest.mark.parametrize("values", [["2020-01-31", None], ["2020-01-31", "soon"], ["a", "b"], [1.5, 2.5], []])
 def test_every_row_needs_a_time(values):
-    with pytest.raises(DataError, match=r"time column 'when'.* hold no date that can be read"):
+    with pytest.raises(DataError, match=r"Time column 'when': no valid date in \d of \d rows?"):
         to_time(pd.Series(values, name="when", dtype=object))
