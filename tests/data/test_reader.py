@@ -75,7 +75,7 @@ def test_flat_tables_reject_blocks_and_event_tables_require_them(crm, table):
 
 
 def test_missing_sources_and_names_are_errors_on_opening(crm, tmp_path):
-    with pytest.raises(DataError, match="Not found: data.dir="):
+    with pytest.raises(DataError, match=r"Not found: data\.dir="):
         open_data(crm.data(dir=str(tmp_path / "none")), BLOCKS, threads=1)
     with pytest.raises(ConfigError, match=r"measure actoins"):
         open_data(crm.data(), [Windows(measures=["actoins"])], threads=1)

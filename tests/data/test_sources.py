@@ -195,5 +195,5 @@ def test_duplicate_and_reserved_names_are_rejected(changes, message):
 
 @pytest.mark.parametrize("given", [{}, {"dir": ".", "url": "duckdb://x"}, {"url": "duckdb://x", "demo": {}}])
 def test_exactly_one_source_is_required(given):
-    with pytest.raises(ValueError, match="set exactly one of dir, url and demo; got (none|dir, url|url, demo)"):
+    with pytest.raises(ValueError, match=r"set exactly one of dir, url and demo; got (none|dir, url|url, demo)"):
         shop(**({"dir": None} | given))

@@ -299,7 +299,7 @@ def test_rules_about_values_are_those_of_the_data_config(run, builder, one):
     rules = run.config["data"]["rules"]
     dropped = builder.build(*request)
     assert dropped.records == builder.build([one.entity], one.events[:2], day(one.known)).records
-    assert dropped.warnings[0] == "events: 1 row (2) with a negative count: left out."
+    assert dropped.warnings[0] == "events: 1 row (2) with a negative count: dropped."
     kept = FeatureBuilder(changed(run, data={"rules": {**rules, "negative_counts": "warn"}}))
     assert kept.build(*request).records != dropped.records
     assert kept.build(*request).warnings[0] == "events: 1 row (2) with a negative count: kept."
