@@ -8,7 +8,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from mlsys.launch import conf_folder
-from mlsys.sweep.composition import Composer, value_of
+from mlsys.sweep.composition import Composer, parse_override
 
 
 @pytest.fixture
@@ -103,5 +103,5 @@ NUMBERS += ["12345678901234567890", "'1'", "true", "1a"]
 @pytest.mark.parametrize("text", NUMBERS)
 def test_a_number_is_what_hydra_reads(key, text):
     parsed = OverridesParser.create().parse_override(f"{key}={text}")
-    found = value_of(f"{key}={text}")
+    found = parse_override(f"{key}={text}")
     assert repr(found) == repr((parsed.key_or_group, parsed.value(), parsed.is_add() or parsed.is_force_add()))

@@ -50,8 +50,8 @@ def test_the_best_is_refitted_once_with_all_that_its_trial_had(results):
             "refit/2/0",
         )
     ]
-    assert found.folder_of_best.resolve() == found.sweep.folder / "refit/2/0"
-    assert not found.folder_of_best.readlink().is_absolute(), "the sweep directory can be moved"
+    assert found.best_link.resolve() == found.sweep.folder / "refit/2/0"
+    assert not found.best_link.readlink().is_absolute(), "the sweep directory can be moved"
 
 
 def test_a_refit_that_was_killed_is_done_again_elsewhere(results):
@@ -77,4 +77,4 @@ def test_a_refit_that_fails_leaves_the_earlier_link(results, monkeypatch):
     monkeypatch.setattr("mlsys.sweep.worker.run_hydra_job", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         refit.refit_winner(SweepResults(found.sweep, found.study.trials, found.study))
-    assert found.folder_of_best.resolve().name == "0"
+    assert found.best_link.resolve().name == "0"

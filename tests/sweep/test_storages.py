@@ -46,7 +46,7 @@ def test_a_trial_of_a_machine_that_died_is_repeated_by_another(postgresql, tmp_p
     toys = [Toy(tmp_path / name) for name in ("here", "there")]
     given = arguments(
         postgresql, "mourned", *toys[0].held, "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=1",
-        "hydra.sweeper.heartbeat_seconds=1", "hydra.sweeper.grace_seconds=3",
+        "hydra.sweeper.heartbeat_interval=1", "hydra.sweeper.grace_period=3",
     )  # fmt: skip
 
     class Elsewhere(Toy):

@@ -73,7 +73,7 @@ def test_counts_leave_out_what_is_repeated(shared, lock):
         shared.study.tell(trial, 1.0 if state is TrialState.COMPLETE else None, state)
     claim(shared, lock.name)
     die(shared)
-    shared.release_dead()
+    shared.requeue_orphaned()
     counts = shared.counts()
     assert counts == Counts(complete=1, pruned=1, failed=1, running=1, waiting=1)
     assert (counts.finished, counts.begun) == (3, 5)
@@ -118,13 +118,13 @@ def test_two_processes_take_exactly_the_trials_that_are_wanted(open_study, lock)
 
 def test_a_dead_worker_s_trial_is_repeated_with_its_parameters(shared):
     trial = die(shared)
-    shared.release_dead()
+    shared.requeue_orphaned()
     assert shared.trials()[0].state is TrialState.FAIL
     again = shared.claim("x:y")
     assert again.number == 1
     assert again.suggest_float("x", 0, 1) == trial.params["x"]
     assert again.user_attrs["retry_of"] == [0]
-    shared.release_dead()
+    shared.requeue_orphaned()
     assert len(shared.trials()) == 2, "released once"
 
 
@@ -132,7 +132,7 @@ def test_a_trial_is_not_repeated_for_ever(open_study):
     shared = open_study(retries=2)
     for _ in range(3):
         die(shared)
-        shared.release_dead()
+        shared.requeue_orphaned()
     trials = shared.trials()
     assert [trial.state.name for trial in trials] == ["FAIL"] * 3
     assert trials[2].user_attrs["error"] == "its worker died, for the 3. time"
@@ -143,14 +143,14 @@ def test_a_trial_is_not_repeated_for_ever(open_study):
 def test_a_live_worker_keeps_its_trial_however_silent_it_is(shared, lock):
     trial = claim(shared, lock.name)
     age(shared, trial, 10_000)  # the machine slept
-    shared.release_dead()
+    shared.requeue_orphaned()
     assert shared.trials()[0].state is TrialState.RUNNING
 
 
 def test_a_trial_that_was_being_taken_is_released(shared):
-    with module._without_warnings():
+    with module._ignore_optuna_warnings():
         shared.study.ask()  # killed before it said for whom
-    shared.release_dead()
+    shared.requeue_orphaned()
     assert shared.counts() == Counts(waiting=1)
 
 
@@ -158,18 +158,18 @@ def test_a_worker_that_ended_badly_is_dead_at_once(shared):
     lock = WorkerLock(shared.folder).__enter__()
     claim(shared, lock.name)
     lock.__exit__(ValueError, ValueError("badly"), None)
-    shared.release_dead()
+    shared.requeue_orphaned()
     assert shared.counts() == Counts(waiting=1)
 
 
 @pytest.mark.parametrize("worker", [ELSEWHERE, f"{socket.gethostname()}:/nowhere/at/all.lock"])
 def test_the_heart_tells_of_a_worker_whose_file_is_not_here(shared, worker):
     silent, alive = claim(shared, worker), claim(shared, worker)
-    shared.release_dead()
+    shared.requeue_orphaned()
     assert shared.counts() == Counts(running=2), "neither was silent for long: the claim itself is a sign of life"
     age(shared, silent, 61)
     age(shared, alive, 50)
-    shared.release_dead()
+    shared.requeue_orphaned()
     assert shared.counts() == Counts(running=1, waiting=1)
     assert shared.trials()[2].user_attrs["retry_of"] == [silent.number]
     assert shared.trials()[2].system_attrs["fixed_params"] == silent.params
@@ -177,7 +177,7 @@ def test_the_heart_tells_of_a_worker_whose_file_is_not_here(shared, worker):
 
 
 def test_a_heartbeat_goes_on_while_the_job_runs(open_study):
-    shared = open_study(heartbeat_seconds=1)
+    shared = open_study(heartbeat_interval=1)
     trial = claim(shared, ELSEWHERE)
     with shared.heartbeat(trial):
         assert shared._storage._get_stale_trial_ids(shared.study._study_id) == []
@@ -201,9 +201,9 @@ def test_a_trial_survives_a_death_in_the_middle_of_its_release(shared, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(optuna.Study, killed_at, killed)
         with pytest.raises(KeyboardInterrupt):
-            shared.release_dead()
+            shared.requeue_orphaned()
     assert states(shared.trials()) == ["RUNNING", "WAITING"]
-    shared.release_dead()
+    shared.requeue_orphaned()
     assert states(shared.trials()) == ["FAIL", "WAITING"], "repeated, and once"
     assert shared.counts() == Counts(waiting=1)
 
@@ -274,7 +274,7 @@ def test_a_missing_driver_names_the_extra(settings, tmp_path, monkeypatch):
 
 
 def test_a_lock_that_nobody_lets_go_is_an_error(shared, open_study, monkeypatch):
-    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", 0.1)
     other = open_study()
     with shared.lock(), pytest.raises(SweepError, match=r"held for 0\.1 s by another process"):
         other.claim("x:y")

@@ -16,7 +16,7 @@ from mlsys.errors import ConfigError, PrunedError, SweepError
 from mlsys.sweep import current_trial, worker
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import SharedStudy, WorkerLock
-from mlsys.sweep.worker import Memory, Sweep, WorkerTrial, as_values, build, build_sampler, work
+from mlsys.sweep.worker import TrialCache, Sweep, WorkerTrial, as_values, build, build_sampler, work
 from tests.sweep.conftest import replace_settings, states
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -56,7 +56,7 @@ def runs(monkeypatch):
 
         monkeypatch.setattr(worker, "run_hydra_job", run)
 
-    monkeypatch.setattr(worker, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "POLL_INTERVAL", 0.01)
     return set_job
 
 
@@ -256,13 +256,13 @@ def test_a_job_reaches_its_trial(sweep, runs):
 
 
 def test_memory_keeps_the_latest_few():
-    memory, made = Memory(), []
+    memory, made = TrialCache(), []
     for key in "abcdefgab":
         memory.keep(key, lambda key=key: made.append(key))
     assert "".join(made) == "abcdefgab"
     memory.keep("g", lambda: made.append("again"))
     assert "again" not in made
-    assert len(memory.kept) == worker.KEPT
+    assert len(memory.kept) == worker.MAX_CACHED
 
 
 def report_all(sweep, runs, reports):
@@ -373,7 +373,7 @@ def test_a_sampler_or_pruner_that_cannot_be_made_is_a_config_error(node):
 
 def test_a_trial_that_is_given_up_learns_it_from_its_report(open_study):
     shared = open_study(pruner=optuna.pruners.ThresholdPruner(upper=1.0))
-    trial = WorkerTrial(shared.claim("x:y"), Memory(), averages=False)
+    trial = WorkerTrial(shared.claim("x:y"), TrialCache(), averages=False)
     trial.report(0.5, 0)
     with pytest.raises(PrunedError, match="after 2 reports by ThresholdPruner"):
         trial.report(2.0, 1)
@@ -381,7 +381,7 @@ def test_a_trial_that_is_given_up_learns_it_from_its_report(open_study):
 
 def test_threads_are_shared_unless_they_are_given(sweep, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-    of = worker._of_this_worker
+    of = worker._worker_overrides
     assert list(of(sweep(workers=3, config={"threads": None}), 5, [])) == ["threads=2"]
     assert list(of(sweep(workers=16, config={"threads": None}), 5, [])) == ["threads=1"]
     assert list(of(sweep(config={"threads": 4}), 5, [])) == []

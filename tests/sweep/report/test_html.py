@@ -182,7 +182,7 @@ def test_the_leaderboard_ranks_complete_trials_and_leads_to_their_runs(swept_pag
     pruned = [t.number for t in results.trials if t.state is TrialState.PRUNED]
     assert [int(number) for number, _ in found] == [*(t.number for t in ranked), *pruned]
     links = [href for _, href in found] + re.findall(r'href="(\d+/[^"]*)"', text)
-    assert {f"{number}/" for number in range(60)} - {f"{t}/" for t in results.findings.failed} >= {h for _, h in found}
+    assert {f"{number}/" for number in range(60)} - {f"{t}/" for t in results.analysis.failed} >= {h for _, h in found}
     assert all((results.sweep.folder / unquote(href)).exists() for href in links)
     assert all(f"{t.number}/card.md" in links for t in ranked)
     first = rows(text)[0]
@@ -258,7 +258,7 @@ def test_several_objectives_show_the_front(tmp_path):
         one.number for one in trials
         if not any(t.values[0] <= one.values[0] and t.values[1] >= one.values[1] and t is not one for t in trials)
     }  # fmt: skip
-    assert set(results.findings.front) == front
+    assert set(results.analysis.front) == front
     assert {t.number for t in results.study.best_trials} == front, "Optuna agrees"
     assert (
         f"{len(front)} trials on the Pareto front: no other trial beats one of these in every objective." in page.words
@@ -293,7 +293,7 @@ def test_the_winner_is_shown_with_what_nobody_had_looked_at(tmp_path, monkeypatc
 
 def test_a_winner_of_fewer_trials_is_not_taken_for_the_best(tmp_path, monkeypatch):
     results = results_of(tmp_path / "sweep", many(12), n_trials=20)
-    other = next(t for t in results.findings.complete if t.number != results.best.number)
+    other = next(t for t in results.analysis.complete if t.number != results.best.number)
     refit = tmp_path / "sweep" / "refit" / "4" / str(other.number)
     refit.mkdir(parents=True)
     link(tmp_path / "sweep", refit)
