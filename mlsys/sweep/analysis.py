@@ -93,7 +93,7 @@ class Parameter:
         if self.choices:
             return "one of " + ", ".join(map(format_value, self.choices))
         distribution: Any = self.distribution
-        kind = "integers, " if isinstance(distribution, IntDistribution) else ""
+        kind = "integers " if isinstance(distribution, IntDistribution) else ""
         scale = ", log scale" if self.is_log else ""
         return f"{kind}{self.format(distribution.low)} to {self.format(distribution.high)}{scale}"
 

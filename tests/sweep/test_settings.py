@@ -11,18 +11,18 @@ from mlsys.sweep.settings import SweepSettings, check_settings
 SAMPLER = {"_target_": "optuna.samplers.TPESampler"}
 
 
-def test_all_that_is_wrong_is_said_together_with_the_nearest_key():
+def test_all_problems_are_listed_with_the_closest_key():
     given = {"sampler": SAMPLER, "n_trails": 5, "n_jobs": 0, "max_failure_rate": 1.5, "executor": "dask", "pruners": {}}
     with pytest.raises(ConfigError) as caught:
         check_settings(given)
-    found = {problem.where.removeprefix("hydra.sweeper."): problem for problem in caught.value.problems}
-    assert set(found) == {"n_trails", "n_jobs", "max_failure_rate", "executor", "pruners"}
-    assert (found["n_trails"].closest, found["pruners"].closest) == ("n_trials", "pruner")
-    assert found["n_jobs"].got == "0"
-    assert "'local' or 'ray'" in found["executor"].allowed
+    problems = {problem.where.removeprefix("hydra.sweeper."): problem for problem in caught.value.problems}
+    assert set(problems) == {"n_trails", "n_jobs", "max_failure_rate", "executor", "pruners"}
+    assert (problems["n_trails"].closest, problems["pruners"].closest) == ("n_trials", "pruner")
+    assert problems["n_jobs"].got == "0"
+    assert "'local' or 'ray'" in problems["executor"].allowed
 
 
-def test_the_config_file_names_every_key_with_its_default():
+def test_the_config_file_lists_every_key_with_its_default():
     given = yaml.safe_load((conf_folder() / "hydra/sweeper/mlsys_optuna.yaml").read_text())
     assert given.pop("_target_") == "mlsys.sweep.plugin.MlsysOptunaSweeper"
     assert set(given) == set(SweepSettings.model_fields)

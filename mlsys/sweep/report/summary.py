@@ -181,7 +181,7 @@ def _caveats(results: SweepResults, winner: Winner | None) -> Iterator[str]:
             "the simpler or faster model."
         )
     if analysis.pruned:
-        yield "Pruned trials ran on only some of the folds. They have no comparable value and are listed without a rank."
+        yield "Pruned trials ran on only some of the folds, so they have no comparable value and no rank."
 
 
 def _holdout_caveats(results: SweepResults, winner: Winner | None) -> Iterator[str]:
