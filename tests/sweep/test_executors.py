@@ -18,8 +18,8 @@ RAY = ["hydra.sweeper.executor=ray", "hydra.sweeper.n_jobs=2"]
 
 def ray_workers(process):
     """Return the processes of a sweep's Ray tasks, by their session."""
-    found = subprocess.run(["pgrep", "-f", "ray::_ray_task"], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split() if _descends(int(word), process.pid)]
+    listed = subprocess.run(["pgrep", "-f", "ray::_ray_task"], capture_output=True, text=True, check=False)
+    return [int(word) for word in listed.stdout.split() if _descends(int(word), process.pid)]
 
 
 def _descends(pid, ancestor):

@@ -64,6 +64,14 @@ def test_without_a_terminal_each_trial_is_printed_once_on_one_line(study):
     assert "best" not in lines[4]
 
 
+@pytest.mark.parametrize(("number", "text"), [(1, "1 trial, 1 worker."), (2, "2 trials, 2 workers.")])
+def test_the_announcement_agrees_with_its_counts(study, number, text):
+    progress, output = progress_of(study, terminal=False)
+    progress._sweep.settings.n_trials = progress._sweep.workers = number
+    progress.announce()
+    assert output.getvalue().startswith(f"Searching for the lowest value: {text} Press Ctrl-C to stop")
+
+
 def test_a_resumed_sweep_prints_only_new_trials(study):
     progress, output = progress_of(study, terminal=False)
     with progress:

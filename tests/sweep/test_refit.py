@@ -54,6 +54,21 @@ def test_the_best_trial_is_refitted_once_with_its_overrides(results):
     assert not sweep_results.best_link.readlink().is_absolute(), "the sweep directory must stay movable"
 
 
+@pytest.mark.parametrize(
+    ("folds", "note"),
+    [
+        (0, "Refitting trial 0, the best of 2 trials …"),
+        (1, "Refitting trial 0, the best of 2 trials, and measuring it on the latest fold, which no trial saw …"),
+        (2, "Refitting trial 0, the best of 2 trials, and measuring it on the 2 latest folds, which no trial saw …"),
+    ],
+)
+def test_the_announcement_agrees_with_the_number_of_held_out_folds(results, capsys, folds, note):
+    sweep_results, _ = results
+    sweep_results.sweep.config.search = {"holdout_folds": folds}
+    refit.refit_best(sweep_results)
+    assert capsys.readouterr().err.splitlines() == [note]
+
+
 def test_a_killed_refit_is_repeated_in_a_new_folder(results):
     sweep_results, done = results
     (sweep_results.sweep.folder / "refit/2/0").mkdir(parents=True)

@@ -12,9 +12,16 @@ SAMPLER = {"_target_": "optuna.samplers.TPESampler"}
 
 
 def test_all_problems_are_listed_with_the_closest_key():
-    given = {"sampler": SAMPLER, "n_trails": 5, "n_jobs": 0, "max_failure_rate": 1.5, "executor": "dask", "pruners": {}}
+    settings = {
+        "sampler": SAMPLER,
+        "n_trails": 5,
+        "n_jobs": 0,
+        "max_failure_rate": 1.5,
+        "executor": "dask",
+        "pruners": {},
+    }
     with pytest.raises(ConfigError) as caught:
-        check_settings(given)
+        check_settings(settings)
     problems = {problem.where.removeprefix("hydra.sweeper."): problem for problem in caught.value.problems}
     assert set(problems) == {"n_trails", "n_jobs", "max_failure_rate", "executor", "pruners"}
     assert (problems["n_trails"].closest, problems["pruners"].closest) == ("n_trials", "pruner")
@@ -23,15 +30,15 @@ def test_all_problems_are_listed_with_the_closest_key():
 
 
 def test_the_config_file_lists_every_key_with_its_default():
-    given = yaml.safe_load((conf_folder() / "hydra/sweeper/mlsys_optuna.yaml").read_text())
-    assert given.pop("_target_") == "mlsys.sweep.plugin.MlsysOptunaSweeper"
-    assert set(given) == set(SweepSettings.model_fields)
+    defaults_in_file = yaml.safe_load((conf_folder() / "hydra/sweeper/mlsys_optuna.yaml").read_text())
+    assert defaults_in_file.pop("_target_") == "mlsys.sweep.plugin.MlsysOptunaSweeper"
+    assert set(defaults_in_file) == set(SweepSettings.model_fields)
     defaults = SweepSettings(sampler=SAMPLER).model_dump(exclude={"sampler", "pruner", "params"})
-    assert {key: given[key] for key in defaults} == defaults
+    assert {key: defaults_in_file[key] for key in defaults} == defaults
 
 
 def test_the_keys_of_the_official_plugin_are_accepted():
     official = {name for name in OptunaSweeperConf.__dataclass_fields__ if name not in ("defaults", "_target_")}
     assert official <= set(SweepSettings.model_fields)
-    given = check_settings({"sampler": SAMPLER, "direction": ["minimize", "maximize"], "storage": None, "n_jobs": 2})
-    assert given.direction == ["minimize", "maximize"]
+    settings = check_settings({"sampler": SAMPLER, "direction": ["minimize", "maximize"], "storage": None, "n_jobs": 2})
+    assert settings.direction == ["minimize", "maximize"]

@@ -69,8 +69,8 @@ def test_hydra_parses_suggested_values_back_to_the_same_value(expression, values
     written = {each["key"] for each in trials(parse_space({"key": expression}, {}, [], {}))}
     read = [parser.parse_override(f"key={word}") for word in written]
     assert not any(override.is_sweep_override() for override in read)
-    found = [override.value() for override in read]
-    assert sorted(map(repr, found)) == sorted(map(repr, values))
+    actual = [override.value() for override in read]
+    assert sorted(map(repr, actual)) == sorted(map(repr, values))
 
 
 @pytest.mark.parametrize(

@@ -292,9 +292,9 @@ def test_a_full_disk_is_distinguished_from_other_failures(shared):
     wrapped.__cause__ = OSError(28, "No space left on device")
     assert is_disk_full(wrapped)
     other = optuna.exceptions.StorageInternalError("An exception is raised during the commit. …")
-    other.__cause__ = OSError(5, "the server said nothing")
+    other.__cause__ = OSError(5, "the server closed the connection")
     assert not is_disk_full(other)
-    assert "the server said nothing" in str(storage_error(other))
+    assert "the server closed the connection" in str(storage_error(other))
 
 
 def test_a_closed_study_leaves_no_write_ahead_log(shared, lock):

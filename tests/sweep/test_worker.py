@@ -377,6 +377,9 @@ def test_a_report_raises_when_the_trial_is_pruned(open_study):
     trial.report(0.5, 0)
     with pytest.raises(PrunedError, match="pruned after 2 steps by ThresholdPruner"):
         trial.report(2.0, 1)
+    early = WorkerTrial(shared.claim("x:y"), TrialCache(), report_means=False)
+    with pytest.raises(PrunedError, match="pruned after 1 step by ThresholdPruner"):
+        early.report(2.0, 0)
 
 
 def test_workers_share_the_cores_unless_threads_is_set(sweep, monkeypatch):

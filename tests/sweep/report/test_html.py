@@ -87,8 +87,8 @@ def results_of(folder, trials, objectives=("log_loss",), n_trials=10, **config):
     content = {"objective": list(objectives), "search": {"folds": 6, "holdout_folds": 6}, "data": {"name": "demo"}}
     content |= {"hydra": {"runtime": {"choices": {"search": "any_model"}}}} | config
     sweep = SimpleNamespace(
-        folder=folder, space=parse_space(SPACE, CONDITIONS, ["seed=1"], {}), config=OmegaConf.create(content), workers=1,
-        settings=settings, directions=directions,
+        folder=folder, space=parse_space(SPACE, CONDITIONS, ["seed=1"], {}), config=OmegaConf.create(content),
+        workers=1, settings=settings, directions=directions,
     )  # fmt: skip
     return SweepResults(sweep, study.get_trials(), study)
 
@@ -177,14 +177,14 @@ def test_the_page_is_accessible_and_has_a_dark_mode(swept_page):
 
 def test_the_leaderboard_ranks_complete_trials_and_links_to_their_runs(swept_page):
     results, text = swept_page
-    found = [
+    linked = [
         re.search(r'<th scope="row"[^>]*data-key="(\d+)">\s*<a href="([^"]+)"', row).groups() for row in rows(text)
     ]
     ranked = sorted((t for t in results.trials if t.state is TrialState.COMPLETE), key=lambda t: (t.value, t.number))
     pruned = [t.number for t in results.trials if t.state is TrialState.PRUNED]
-    assert [int(number) for number, _ in found] == [*(t.number for t in ranked), *pruned]
-    links = [href for _, href in found] + re.findall(r'href="(\d+/[^"]*)"', text)
-    assert {f"{number}/" for number in range(60)} - {f"{t}/" for t in results.analysis.failed} >= {h for _, h in found}
+    assert [int(number) for number, _ in linked] == [*(t.number for t in ranked), *pruned]
+    links = [href for _, href in linked] + re.findall(r'href="(\d+/[^"]*)"', text)
+    assert {f"{number}/" for number in range(60)} - {f"{t}/" for t in results.analysis.failed} >= {h for _, h in linked}
     assert all((results.sweep.folder / unquote(href)).exists() for href in links)
     assert all(f"{t.number}/card.md" in links for t in ranked)
     first = rows(text)[0]
@@ -250,6 +250,35 @@ def test_a_sweep_in_any_state_has_a_page(tmp_path, stage):
     assert expected[stage] in page.words
 
 
+@pytest.mark.parametrize(
+    ("count", "lead", "progress"),
+    [
+        (0, "0 trials in search of", "Incomplete: 0 of 2 trials finished (0 complete, 0 pruned, 0 failed)."),
+        (1, "1 trial in search of", "1 of 1 trial finished: 1 complete, 0 pruned, 0 failed."),
+        (2, "2 trials in search of", "2 of 2 trials finished: 2 complete, 0 pruned, 0 failed."),
+    ],
+)
+def test_sentences_agree_with_the_number_of_trials(tmp_path, count, lead, progress):
+    trials = numbered([trial(number, 0.5 + number) for number in range(count)])
+    words = Page(render_sweep(results_of(tmp_path / "sweep", trials, n_trials=count or 2))).words
+    assert lead in words
+    assert progress in words
+    assert ("A single trial is not a search." in words) == (count == 1)
+    assert ("The best 2 trials range from 0.5 to 1.5" in words) == (count == 2)
+
+
+@pytest.mark.parametrize(
+    ("folds", "text"),
+    [(0, ""), (1, "the latest fold, which no trial saw"), (2, "the 2 latest folds, which no trial saw")],
+)
+def test_sentences_agree_with_the_number_of_held_out_folds(tmp_path, folds, text):
+    search = {"folds": 1, "holdout_folds": folds}
+    words = Page(render_sweep(results_of(tmp_path / "sweep", many(3), search=search))).words
+    assert "averaged over 1 fold." in words
+    assert ("which no trial saw" in words) == bool(folds)
+    assert text in words
+
+
 def test_several_objectives_show_the_pareto_front(tmp_path):
     random = np.random.default_rng(1)
     trials = numbered([trial(n, [float(v) for v in random.random(2)]) for n in range(40)])
@@ -262,10 +291,7 @@ def test_several_objectives_show_the_pareto_front(tmp_path):
     }  # fmt: skip
     assert set(results.analysis.pareto_front) == front
     assert {t.number for t in results.study.best_trials} == front, "Optuna agrees"
-    assert (
-        f"{len(front)} trials are on the Pareto front: no other trial is better in one objective and at least as good in "
-        "all others." in page.words
-    )
+    assert f"{len(front)} trials are on the Pareto front: no other trial is better in one objective" in page.words
     assert len(images(page, f"Pareto front of log_loss and average_precision: {len(front)} of 40 trials")) == 1
     assert sum("Pareto-optimal</a>" in row for row in rows(text)) == len(front)
     assert "the lowest log loss and the highest average precision" in page.words
