@@ -119,10 +119,8 @@ class LocalProcesses:
         self._processes.clear()
 
     def _spawn(self) -> Any:  # noqa: ANN401 - a SpawnProcess
-        number, self._spawned = (
-            self._spawned,
-            self._spawned + 1,
-        )  # numbers are never reused: they are part of the sampler's seed
+        # Numbers are never reused, because they are part of the sampler's seed.
+        number, self._spawned = self._spawned, self._spawned + 1
         arguments = (self._payload, number, self._stopping, self._errors)
         return _start_process(_worker_main, arguments)
 
@@ -152,7 +150,7 @@ class RayTasks:
         self._flag = self._ray.remote(num_cpus=0)(StopFlag).remote()
         task = self._ray.remote(num_cpus=1, max_retries=0)(_ray_task)
         self._task, self._payload = task, ray.put(dumps(sweep))
-        self._lost, self._finished, self._spawned = 0, 0, 0
+        self._deaths, self._finished, self._spawned = 0, 0, 0
         self._tasks: dict[Any, int] = {}
         for _ in range(sweep.workers):
             self._spawn()
@@ -160,7 +158,7 @@ class RayTasks:
     def poll(self, finished: int) -> bool:
         """Replace dead tasks; return whether any task is still running."""
         if finished > self._finished:
-            self._finished, self._lost = finished, 0
+            self._finished, self._deaths = finished, 0
         done, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=0) if self._tasks else ([], [])
         for task in done:
             number = self._tasks.pop(task)
@@ -169,9 +167,9 @@ class RayTasks:
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause if isinstance(error.cause, SweepError) else SweepError(str(error)) from error
             except self._ray.exceptions.WorkerCrashedError as error:
-                self._lost += 1
-                if self._lost >= MAX_CONSECUTIVE_DEATHS:
-                    raise SweepError(f"{self._lost} Ray workers died in a row: {error}") from error
+                self._deaths += 1
+                if self._deaths >= MAX_CONSECUTIVE_DEATHS:
+                    raise SweepError(f"{self._deaths} Ray workers died in a row: {error}") from error
                 logger.warning("Ray worker %s died; starting another", number)
                 self._spawn()
         return bool(self._tasks)
@@ -192,7 +190,7 @@ class RayTasks:
         self._tasks.clear()
 
     def _spawn(self) -> None:
-        number, self._spawned = self._spawned, self._spawned + 1  # never reused, as above
+        number, self._spawned = self._spawned, self._spawned + 1  # never reused, see LocalProcesses
         self._tasks[self._task.remote(self._payload, number, self._flag)] = number
 
 

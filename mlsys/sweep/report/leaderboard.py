@@ -87,9 +87,8 @@ def leaderboard(results: SweepResults, winner: int | None) -> tuple[list[tuple[s
         key: all(not each.choices for each in analysis.parameters if each.name.partition("@")[0] == key) for key in keys
     }
     columns = [(name, True) for name in analysis.objectives] + [(names[key], is_number[key]) for key in keys]
-    ranked = [analysis.complete[index] for index in analysis.ranking]
     rows = []
-    for trial in (*ranked, *analysis.pruned):
+    for trial in (*results.ranked, *analysis.pruned):
         values = trial.values if trial.state is TrialState.COMPLETE else [None] * len(analysis.objectives)
         cells = [
             Cell("–" if value is None else f"{value:.5g}", "" if value is None else repr(value)) for value in values

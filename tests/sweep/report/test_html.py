@@ -46,7 +46,7 @@ CONDITIONS = {
     "model=xgboost": {"model.max_depth": "range(2,7)", "model.learning_rate": "tag(log,interval(0.01,0.2))"},
     "model=logistic": {"model.C": "tag(log,interval(0.0001,10.0))"},
 }
-SECTIONS = ("Summary", "Caveats", "Search history", "Leaderboard", "Effect of the parameters",
+SECTIONS = ("In short", "Before you rely on it", "Search history", "Leaderboard", "Effect of the parameters",
             "Search space and settings", "Next steps")  # fmt: skip
 
 
@@ -313,7 +313,7 @@ def test_the_winner_is_shown_with_its_held_out_metrics(tmp_path, monkeypatch, he
     )
     monkeypatch.setattr(summary.Run, "open", lambda *_, **__: run)
     page = Page(render_sweep(results))
-    assert page.links.count("best/report.html") == 2, "in the summary and in the leaderboard"
+    assert page.links.count("best/report.html") == 2, "in short and in the leaderboard"
     row = f"Log loss {best.value:.5g} 0.0199 0.0151 to 0.0243"
     assert (row in page.words) == bool(held_out)
     assert ("No folds were held out" in page.words) == (not held_out)
