@@ -1,4 +1,4 @@
-"""Helpers for trials: the best one, reasons of failures, and values and parameters as text."""
+"""Helpers for trials: the best one, reasons for failures, and values and parameters as text."""
 
 from __future__ import annotations
 

@@ -193,10 +193,8 @@ def run_trial(sweep: Sweep, shared: SharedStudy, trial: Trial, cache: TrialCache
     except optuna.exceptions.UpdateFinishedTrialError:
         logger.warning("trial %s had no heartbeat for too long and was retried; its result is dropped", trial.number)
     except (KeyboardInterrupt, SystemExit, SweepError):
-        with (
-            suppress(SweepError, *STORAGE_ERRORS),
-            shared.lock(),
-        ):  # if this fails, the next start finds the worker dead
+        # If this fails, the next start finds the worker dead.
+        with suppress(SweepError, *STORAGE_ERRORS), shared.lock():
             shared.requeue(shared.trials()[trial.number], "interrupted")
         raise
 
