@@ -1,11 +1,11 @@
-"""Our sweeper against hydra-optuna-sweeper with its joblib launcher, and against a hand-written loop.
+"""Benchmark of our sweeper against hydra-optuna-sweeper with its joblib launcher, and against a hand-written loop.
 
-    python benchmarks/sweep.py overhead      # cost of a trial beyond its fits; wall time of the whole
-    python benchmarks/sweep.py idle          # trials of unequal length: how long workers have nothing to do
-    python benchmarks/sweep.py reach         # time to the best value that the official one has after 60 trials
+    python benchmarks/sweep.py overhead      # overhead of a trial beyond its fits; wall time of the whole sweep
+    python benchmarks/sweep.py idle          # idle time of workers when trials differ in duration
+    python benchmarks/sweep.py reach         # time to reach the official sweeper's best value of 60 trials
 
-All sides run the same job (one trial of mlsys.train: six folds of XGBoost on a cached panel, one thread), the same
-space, seed, number of trials and two workers. Time is that of whole commands, from the start of Python to its end.
+All sides run the same job (one trial of mlsys.train: six folds of XGBoost on a cached panel, one thread) with the same
+space, seed, number of trials and two workers. Times are of whole commands, from the start of Python to its exit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["MLSYS_NO_TRACKING"] = "1"
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # no user compiles anew for each command
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users run with cached bytecode
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "hubspot"
 WORKERS = 2
@@ -40,7 +40,7 @@ SPACE = {
     "model.subsample": "interval(0.5, 1.0)",
     "model.colsample_bytree": "interval(0.2, 1.0)",
 }
-ALL_TREES = "fit.early_stopping.enabled=false"
+ALL_ITERATIONS = "fit.early_stopping.enabled=false"
 UNEQUAL = {"model.n_estimators": "choice(100, 400, 1600)", "model.max_depth": "range(2,5)"}
 
 
@@ -49,9 +49,9 @@ def data() -> list[str]:
 
 
 class Job(NamedTuple):
-    """A trial by its run directory: when it began and ended, the seconds of its fits, its objective."""
+    """A trial, read from its run directory: start and end as Unix times, seconds spent in fits, objective."""
 
-    began: float
+    started: float
     ended: float
     fit: float
     value: float
@@ -59,50 +59,50 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True)
 class Side:
-    """A sweep that was run: when its command began and ended, and its jobs."""
+    """A finished sweep: start and end of its command as Unix times, and its jobs."""
 
-    began: float
+    started: float
     ended: float
     jobs: list[Job]
 
     @property
     def wall(self) -> float:
-        return self.ended - self.began
+        return self.ended - self.started
 
     @property
     def overhead(self) -> float:
-        """The workers' seconds per trial that were not spent in fits."""
+        """Worker seconds per trial outside fits."""
         return (WORKERS * self.wall - sum(job.fit for job in self.jobs)) / len(self.jobs)
 
     @property
     def idle(self) -> float:
-        """The share of the workers' time without a job, from the first one's start to the last one's end."""
+        """Fraction of the workers' time without a job, from the start of the first job to the end of the last."""
         return self._idle(max(job.ended for job in self.jobs))
 
     @property
     def idle_while_work_is_left(self) -> float:
-        """The same until the last job began: afterwards there is nothing to hand out."""
-        return self._idle(max(job.began for job in self.jobs))
+        """Fraction of the workers' time without a job until the last job started, when no more work was left."""
+        return self._idle(max(job.started for job in self.jobs))
 
     def _idle(self, until: float) -> float:
-        busy = sum(min(job.ended, until) - job.began for job in self.jobs)
-        return 1 - busy / (WORKERS * (until - min(job.began for job in self.jobs)))
+        busy = sum(min(job.ended, until) - job.started for job in self.jobs)
+        return 1 - busy / (WORKERS * (until - min(job.started for job in self.jobs)))
 
 
 def jobs_of(folder: Path) -> list[Job]:
-    found = []
+    jobs = []
     for path in folder.glob("*/manifest.json"):
         manifest, metrics = json.loads(path.read_text()), json.loads((path.parent / "metrics.json").read_text())
         ended, timing = datetime.fromisoformat(manifest["created"]).timestamp(), manifest["timing"]
         value = metrics["overall"]["log_loss"]["value"]
-        found.append(Job(ended - timing["total"], ended, timing["fit"], value))
-    return found
+        jobs.append(Job(ended - timing["total"], ended, timing["fit"], value))
+    return jobs
 
 
 def command(side: str, folder: Path, space: dict[str, str], trials: int, seed: int, *more: str) -> list[str]:
     """Return the command line of a sweep of either side."""
     ours = ["hydra/sweeper=mlsys_optuna", "hydra.sweeper.refit=false"]
-    # Its jobs are the same small trials; they have no trial to report to.
+    # search.trial makes its jobs the same small trials, without a current trial to report to.
     official = ["hydra/sweeper=optuna", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={WORKERS}", "+search.trial=0"]
     sweeper = {"ours": ours, "official": official}[side]
     return [
@@ -113,24 +113,24 @@ def command(side: str, folder: Path, space: dict[str, str], trials: int, seed: i
     ]
 
 
-def run(words: list[str]) -> None:
-    """Run a command until it ends; not until all that it started has let go of its output, as with a pipe."""
-    with tempfile.TemporaryFile() as said:
-        done = subprocess.run(words, stdout=said, stderr=said, check=False)
+def run(arguments: list[str]) -> None:
+    """Run a command until it exits. A pipe would wait until its child processes close their output too."""
+    with tempfile.TemporaryFile() as output:
+        done = subprocess.run(arguments, stdout=output, stderr=output, check=False)
         if done.returncode:
-            said.seek(0)
-            sys.exit(f"{shlex.join(words)}\n{said.read().decode()}")
+            output.seek(0)
+            sys.exit(f"{shlex.join(arguments)}\n{output.read().decode()}")
 
 
 def sweep(side: str, folder: Path, space: dict[str, str], trials: int, seed: int, *more: str) -> Side:
-    """Run a sweep to its end."""
-    began = time.time()
+    """Run a whole sweep."""
+    started = time.time()
     run(command(side, folder, space, trials, seed, *more))
-    return Side(began, time.time(), jobs_of(folder))
+    return Side(started, time.time(), jobs_of(folder))
 
 
 def hand_written(parameters: list[dict]) -> None:
-    """Run the very trials of a sweep with `study.optimize` in memory, in threads: imports, data, fits, nothing else."""
+    """Run the trials of a sweep with an in-memory `study.optimize` in threads: only imports, data and fits."""
     from dataclasses import replace
 
     import optuna
@@ -175,21 +175,21 @@ def study_of(folder: Path):
 
 
 def overhead(trials: int, repeats: int) -> None:
-    """Compare what a trial costs beside its fits, and the walls of whole searches without pruning."""
+    """Compare the overhead of a trial beyond its fits, and the wall time of whole searches without pruning."""
     ratios, walls = [], []
     for repeat in range(repeats):
         with tempfile.TemporaryDirectory() as scratch:
             official = sweep("official", Path(scratch) / "official", SPACE, trials, repeat)
             ours = sweep("ours", Path(scratch) / "ours", SPACE, trials, repeat, "hydra.sweeper.pruner=null")
             parameters = json.dumps([trial.params for trial in study_of(Path(scratch) / "ours").trials])
-        began = time.time()
+        started = time.time()
         loop = [sys.executable, __file__, "loop", "--parameters", parameters]
         run(loop)
-        seconds = time.time() - began
+        seconds = time.time() - started
         ratios.append(ours.overhead / official.overhead)
         walls.append(ours.wall / seconds)
         print(
-            f"{repeat + 1}: overhead of a trial: ours {ours.overhead:.2f} s, official {official.overhead:.2f} s; "
+            f"{repeat + 1}: overhead per trial: ours {ours.overhead:.2f} s, official {official.overhead:.2f} s; "
             f"wall: ours {ours.wall:.1f} s, the same fits in a hand-written loop {seconds:.1f} s",
             flush=True,
         )
@@ -200,54 +200,56 @@ def overhead(trials: int, repeats: int) -> None:
 
 
 def idle(trials: int) -> None:
-    """Compare how long workers have nothing to do while trials are of unequal length."""
+    """Compare the idle time of workers when trials differ in duration."""
     with tempfile.TemporaryDirectory() as scratch:
         sides = {
-            "official": sweep("official", Path(scratch) / "official", UNEQUAL, trials, 0, ALL_TREES),
-            "ours": sweep("ours", Path(scratch) / "ours", UNEQUAL, trials, 0, ALL_TREES, "hydra.sweeper.pruner=null"),
+            "official": sweep("official", Path(scratch) / "official", UNEQUAL, trials, 0, ALL_ITERATIONS),
+            "ours": sweep(
+                "ours", Path(scratch) / "ours", UNEQUAL, trials, 0, ALL_ITERATIONS, "hydra.sweeper.pruner=null"
+            ),
         }
     for name, side in sides.items():
-        lengths = sorted(job.ended - job.began for job in side.jobs)
+        lengths = sorted(job.ended - job.started for job in side.jobs)
         print(
             f"{name}: idle {side.idle:.1%} of the workers' time, {side.idle_while_work_is_left:.1%} until the last "
-            f"trial began; {trials} trials of {lengths[0]:.1f} to {lengths[-1]:.1f} s"
+            f"trial started; {trials} trials of {lengths[0]:.1f} to {lengths[-1]:.1f} s"
         )
     print(f"ratio {sides['ours'].idle / sides['official'].idle:.2f}")
 
 
 def reach(seeds: list[int], trials: int) -> None:
-    """Compare the time until our sweep is as good as the official one is after all its trials."""
+    """Compare the time until our sweep is as good as the official one after all its trials."""
     ratios = []
     for seed in seeds:
         with tempfile.TemporaryDirectory() as scratch:
             official = sweep("official", Path(scratch) / "official", SPACE, trials, seed)
             goal = min(job.value for job in official.jobs)
-            reached = min(job.ended for job in official.jobs if job.value == goal) - official.began
+            reached = min(job.ended for job in official.jobs if job.value == goal) - official.started
             seconds, count = until(goal, Path(scratch) / "ours", seed, limit=3 * official.wall)
         ratios.append(seconds / official.wall)
         print(
-            f"seed {seed}: official {goal:.6f} after {official.wall:.0f} s ({trials} trials; first there after "
+            f"seed {seed}: official {goal:.6f} after {official.wall:.0f} s ({trials} trials; first reached after "
             f"{reached:.0f} s); ours as good after {seconds:.0f} s ({count} trials), ratio {ratios[-1]:.2f}",
             flush=True,
         )
-    print(f"median ratio {statistics.median(ratios):.2f} of {len(seeds)} seeds")
+    print(f"median ratio {statistics.median(ratios):.2f} over {len(seeds)} seeds")
 
 
 def until(goal: float, folder: Path, seed: int, limit: float) -> tuple[float, int]:
-    """Run our sweep until a trial is as good as the goal; return the seconds it took, and its trials."""
-    began = time.time()
+    """Run our sweep until a trial reaches the goal; return the seconds it took and the number of trials."""
+    started = time.time()
     process = subprocess.Popen(
         command("ours", folder, SPACE, 10_000, seed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        while time.time() < began + limit and process.poll() is None:
+        while time.time() < started + limit and process.poll() is None:
             time.sleep(0.5)
             if not (folder / "multirun.yaml").exists():
                 continue
             done = [trial for trial in study_of(folder).trials if trial.state.name == "COMPLETE"]
             good = [trial.datetime_complete.timestamp() for trial in done if trial.value <= goal]
             if good:
-                return min(good) - began, len(study_of(folder).trials)
+                return min(good) - started, len(study_of(folder).trials)
         return limit, len(study_of(folder).trials)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -256,15 +258,15 @@ def until(goal: float, folder: Path, seed: int, limit: float) -> tuple[float, in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = parser.add_subparsers(dest="what", required=True)
+    commands = parser.add_subparsers(dest="command", required=True)
     for name, default in (("overhead", 60), ("idle", 30), ("reach", 60)):
-        what.add_parser(name).add_argument("--trials", type=int, default=default)
-    what.choices["overhead"].add_argument("--repeats", type=int, default=3)
-    what.choices["reach"].add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    what.add_parser("loop").add_argument("--parameters", type=json.loads, required=True)
+        commands.add_parser(name).add_argument("--trials", type=int, default=default)
+    commands.choices["overhead"].add_argument("--repeats", type=int, default=3)
+    commands.choices["reach"].add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    commands.add_parser("loop").add_argument("--parameters", type=json.loads, required=True)
     options = vars(parser.parse_args())
     actions = {"overhead": overhead, "idle": idle, "reach": reach, "loop": hand_written}
-    actions[options.pop("what")](**options)
+    actions[options.pop("command")](**options)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def job(composed: DictConfig) -> Objective:
         check_free(folder)
         check_search(composed, is_sweep=hydra_config.mode is RunMode.MULTIRUN)
         add_choices(composed, hydra_config.runtime.choices)
-        prepared = prepare(composed, None if trial is None else trial.keep)
+        prepared = prepare(composed, None if trial is None else trial.cached)
         if prepared.config.is_trial:
             return run_trial(prepared, folder, overrides, trial)
         return train(prepared, folder, overrides)

@@ -1,4 +1,4 @@
-"""One trial of a sweep: the folds that the search may see, and a small run directory."""
+"""A single trial of a sweep: evaluated on the search folds, with a small run directory."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ if TYPE_CHECKING:
     from mlsys.prepare import Prepared
     from mlsys.sweep import CurrentTrial
 
-ITERATIONS_BETWEEN_REPORTS = 10  # each is written to the study's storage
-STEPS_PER_FOLD = 100_000
+ITERATIONS_BETWEEN_REPORTS = 10  # each report is written to the study's storage
+STEPS_PER_FOLD = 100_000  # more than the iterations of any model
 
 
 def run_trial(
     prepared: Prepared, folder: Path, overrides: list[dict[str, str]], trial: CurrentTrial | None
 ) -> Objective:
-    """Judge a configuration on the folds of the search.
+    """Evaluate a configuration on the search folds.
 
     Parameters
     ----------
     prepared : Prepared
         Checked config, components and opened data.
     folder : Path
-        The run directory: numbers and predictions, no model, no report.
+        The run directory; it gets metrics and predictions, but no model and no report.
     overrides : list of dict
-        What was overridden and from where, for the record.
+        The overrides and where they came from, to be recorded.
     trial : CurrentTrial or None
-        Whom to report to; None where a trial is run again outside of its sweep.
+        The trial to report to; None if it is run again outside its sweep.
 
     Returns
     -------
     float, tuple or None
-        The objective, or each of several; None where it is undefined.
+        The objective, or a tuple of them if there are several; None where it is undefined.
 
     Raises
     ------
     PrunedError
-        Where the sweep gives the trial up; the run directory then says so.
+        If the trial is pruned; the run directory records it.
     MlsysError
-        With what was wrong; the run directory then says that the run failed.
+        If the run fails; the run directory records it.
     """
     from mlsys.evaluation.backtest import (
         BacktestPlan,
@@ -64,7 +64,7 @@ def run_trial(
     assert search is not None
     results: list[FoldResult] = []
 
-    def take(result: FoldResult) -> None:
+    def on_fold(result: FoldResult) -> None:
         results.append(result)
         if trial is not None and search.report_per == "fold":
             trial.report(mean_objectives([result], config.objectives, top_k)[0], result.fold.number)
@@ -72,7 +72,7 @@ def run_trial(
     with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
             loaded = prepared.data.load()
-            part = partial(
+            split_folds = partial(
                 search_and_holdout_folds,
                 parts.split,
                 loaded.panel.frame,
@@ -80,25 +80,23 @@ def run_trial(
                 held_out=search.holdout_folds,
             )
             key = f"folds of {loaded.fingerprint}: {config.split} {search}"
-            folds, _ = part() if trial is None else trial.keep(key, part)
+            folds, _ = split_folds() if trial is None else trial.cached(key, split_folds)
         record.fingerprint = loaded.fingerprint
-        watch = (
+        callback = (
             partial(IterationReports, trial, config.objectives[0])
             if trial and search.report_per == "iteration"
             else None
         )
-        protocol = BacktestPlan(
-            parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, watch
-        )
+        plan = BacktestPlan(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, callback)
         try:
             with clock("fit"):
-                run_search_folds(protocol, loaded.panel, folds, take)
+                run_search_folds(plan, loaded.panel, folds, on_fold)
         except PrunedError as pruned:
             record.writer.write_text("card.md", trial_card(config.to_dict(), config.objectives, results, top_k, pruned))
             raise
         finally:
             if trial is not None:
-                trial.note("fit_seconds", clock.seconds["fit"])
+                trial.set_user_attr("fit_seconds", clock.seconds["fit"])
         record.predict_ms = scoring_ms(results)
         predictions = out_of_fold(results)
         write_scores(
@@ -109,14 +107,15 @@ def run_trial(
 
 
 class IterationReports:
-    """Reports how a boosted model of one fold does while it grows; see `mlsys.pipeline.stopping.IterationCallback`.
+    """Reports one fold's metric as its boosted model trains; implements `mlsys.pipeline.stopping.IterationCallback`.
 
     Parameters
     ----------
     trial : CurrentTrial
     metric : str
+        Name of the metric to report.
     fold : int
-        Its trees are the steps from ``fold * STEPS_PER_FOLD`` on.
+        Number of the fold; its steps start at ``fold * STEPS_PER_FOLD``.
     """
 
     def __init__(self, trial: CurrentTrial, metric: str, fold: int) -> None:
@@ -124,16 +123,16 @@ class IterationReports:
         self._trial, self._fold = trial, fold
         self._pruned: PrunedError | None = None
 
-    def __call__(self, tree: int, value: float) -> bool:
-        """Report every tenth tree; return whether the trial was given up."""
-        if tree % ITERATIONS_BETWEEN_REPORTS == 0:
+    def __call__(self, iteration: int, value: float) -> bool:
+        """Report every tenth iteration; return whether the trial was pruned."""
+        if iteration % ITERATIONS_BETWEEN_REPORTS == 0:
             try:
-                self._trial.report(value, self._fold * STEPS_PER_FOLD + tree)
+                self._trial.report(value, self._fold * STEPS_PER_FOLD + iteration)
             except PrunedError as pruned:
-                self._pruned = pruned  # raised from inside a library it would not arrive
+                self._pruned = pruned  # an error raised inside a library's callback may be swallowed
         return self._pruned is not None
 
     def raise_if_stopped(self) -> None:
-        """Raise what made it stop, if anything did."""
+        """Raise PrunedError if the trial was pruned."""
         if self._pruned is not None:
             raise self._pruned

@@ -24,7 +24,7 @@ class IterationCallback(Protocol):
 
     metric: str
 
-    def __call__(self, tree: int, value: float) -> bool:
+    def __call__(self, iteration: int, value: float) -> bool:
         """Take the metric after a tree (counted from 0); return whether to stop, which some libraries do not raise."""
         ...
 

@@ -1,4 +1,4 @@
-"""Sweeps: one Optuna study, many workers, none of which waits for another; see docs/sweeps.md."""
+"""Sweeps: one Optuna study, and workers that never wait for each other; see docs/sweeps.md."""
 
 from mlsys.sweep.trial_context import CurrentTrial, current_trial
 

@@ -1,4 +1,4 @@
-"""What is checked before the first trial: objectives, the space's corners, and that a study is the same search."""
+"""Checks before the first trial: objectives, trial configs, and whether an existing study is the same search."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ if TYPE_CHECKING:
 
     from mlsys.sweep.worker import Sweep
 
-UNNAMED = "value"  # what the objective of a program without the key is called
-ADVICE = "Nothing was run. `python -m mlsys.train --help` lists groups and keys, docs/sweeps.md says how to search."
+DEFAULT_OBJECTIVE = "value"  # name of the objective of a program whose config has no `objective`
+ADVICE = "Nothing was run. `python -m mlsys.train --help` lists groups and keys; docs/sweeps.md describes searches."
 
 
 def objectives_of(config: DictConfig) -> list[str]:
-    """Return the names of the objectives; a program without the key has one called `UNNAMED`."""
-    named = config.get("objective", UNNAMED)
-    return [str(named)] if isinstance(named, str) else [str(name) for name in named]
+    """Return the names of the objectives; `DEFAULT_OBJECTIVE` where the config has no ``objective``."""
+    objective = config.get("objective", DEFAULT_OBJECTIVE)
+    return [str(objective)] if isinstance(objective, str) else [str(name) for name in objective]
 
 
 def directions_of(config: DictConfig, settings: SweepSettings) -> list[str]:
-    """Return whether each objective is to be minimised or maximised.
+    """Return ``minimize`` or ``maximize`` for each objective.
 
     Raises
     ------
     ConfigError
-        For a metric that there is not, or a given direction that makes it worse.
+        If a metric is unknown, or hydra.sweeper.direction contradicts it.
     """
     from mlsys.evaluation.metric_table import greater_is_better
 
-    given = settings.direction
+    configured = settings.direction
     if "objective" not in config:
-        return [given] if isinstance(given, str) else list(given or ["minimize"])
+        return [configured] if isinstance(configured, str) else list(configured or ["minimize"])
     objectives = objectives_of(config)
     directions = ["maximize" if greater_is_better(name) else "minimize" for name in objectives]
-    wanted = [given] * len(objectives) if isinstance(given, str) else list(given or directions)
-    if wanted != directions:
-        problem = Problem("hydra.sweeper.direction", str(given), f"{directions} for {objectives}, or null")
+    expanded = [configured] * len(objectives) if isinstance(configured, str) else list(configured or directions)
+    if expanded != directions:
+        problem = Problem("hydra.sweeper.direction", str(configured), f"{directions} for {objectives}, or null")
         raise ConfigError("The sweep", [problem], ADVICE)
     return directions
 
 
 def check_trials(sweep: Sweep) -> None:
-    """Check a trial for every condition of the space, so that no key or value is wrong in the middle.
+    """Check one trial for each condition of the space, so that no invalid key or value turns up mid-sweep.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def check_trials(sweep: Sweep) -> None:
     if "search" in sweep.config and sweep.workers > 1 and sweep.settings.executor == "local":
         from mlsys.sweep.executors import call_in_subprocess
 
-        problems = call_in_subprocess(trial_problems, sweep)  # where all that a trial needs is loaded already
+        problems = call_in_subprocess(trial_problems, sweep)  # its imports are preloaded there
     else:
         problems = trial_problems(sweep)
     if problems:
@@ -66,7 +66,7 @@ def check_trials(sweep: Sweep) -> None:
 
 
 def trial_problems(sweep: Sweep) -> list[Problem]:
-    """Compose a trial for every condition of the space; return what is wrong with them."""
+    """Compose a trial for each condition of the space and return the problems of their configs."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -75,8 +75,8 @@ def trial_problems(sweep: Sweep) -> list[Problem]:
         try:
             config = sweep.hydra_context.config_loader.load_sweep_config(sweep.config, overrides)
         except (HydraException, OmegaConfBaseException) as error:
-            words = " ".join(str(error).split())
-            problems.append(Problem("a trial " + " ".join(overrides), words, "keys and options that the config has"))
+            message = " ".join(str(error).split())
+            problems.append(Problem("a trial with " + " ".join(overrides), message, "keys and options of the config"))
             continue
         if "search" in sweep.config:
             problems += [problem for problem in _config_problems(config) if problem not in problems]
@@ -91,48 +91,52 @@ def _config_problems(composed: DictConfig) -> list[Problem]:
 
     with open_dict(composed):
         del composed["hydra"]
-    plain, problems, _ = inspect(composed)
-    return [*problems, *metric_problems(plain), *search_problems(plain)]
+    config, problems, _ = inspect(composed)
+    return [*problems, *metric_problems(config), *search_problems(config)]
 
 
 def check_study(study: optuna.Study, sweep: Sweep) -> None:
-    """Check that a study which is there already is the same search; or say, in the study, which search it is.
+    """Check that an existing study is the same search; record the search in a new study.
 
     Raises
     ------
     ConfigError
         Listing what differs.
     """
-    now = {
+    current = {
         "objectives": objectives_of(sweep.config),
         "directions": list(sweep.directions),
         "space": sweep.space.describe(),
-        "fixed": sorted(_fixed(sweep)),
+        "fixed": sorted(_fixed_overrides(sweep)),
     }
-    then = study.user_attrs.get("search")
-    made = [direction.name.lower() for direction in study.directions]
-    if then is None and made != now["directions"]:
-        then = {**now, "directions": made}  # another program made it, such as hydra-optuna-sweeper
-    if then is None:
-        study.set_user_attr("search", now)
+    recorded = study.user_attrs.get("search")
+    directions = [direction.name.lower() for direction in study.directions]
+    if recorded is None and directions != current["directions"]:
+        recorded = {**current, "directions": directions}  # created by another program, such as hydra-optuna-sweeper
+    if recorded is None:
+        study.set_user_attr("search", current)
         return
-    problems = [Problem(key, _short(now[key]), _short(then[key])) for key in now if now[key] != then.get(key)]
+    problems = [
+        Problem(key, _to_text(current[key]), _to_text(recorded[key]))
+        for key in current
+        if current[key] != recorded.get(key)
+    ]
     if problems:
         raise ConfigError(
-            f"The study {study.study_name} is another search, which",
+            f"The study {study.study_name} belongs to a different search, which",
             problems,
-            "`allowed` is what it was begun with. Take another hydra.sweep.dir or hydra.sweeper.study_name.",
+            "`allowed` shows what the study was created with. Use another hydra.sweep.dir or hydra.sweeper.study_name.",
         )
 
 
-def _fixed(sweep: Sweep) -> Sequence[str]:
+def _fixed_overrides(sweep: Sweep) -> Sequence[str]:
     space = sweep.space
     fixed = [f"{key}={value}" for key, value in space.base.fixed.items() if key != "threads"]
     for condition, parameters in space.conditions.items():
         fixed += [f"{key}={value} where {condition}" for key, value in parameters.fixed.items()]
-    return [without_password(each) for each in (*fixed, *space.deletions)]
+    return [without_password(override) for override in (*fixed, *space.deletions)]
 
 
-def _short(value: Any) -> str:  # noqa: ANN401
+def _to_text(value: Any) -> str:  # noqa: ANN401
     text = "; ".join(f"{key}: {each}" for key, each in value.items()) if isinstance(value, dict) else ", ".join(value)
     return text or "nothing"

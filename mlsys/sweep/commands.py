@@ -1,4 +1,4 @@
-"""The commands that a sweep's reader types next."""
+"""Commands that a sweep prints for the user: how to resume it and how to open its study."""
 
 from __future__ import annotations
 
@@ -13,21 +13,28 @@ DATABASE = "study.db"
 
 
 def resume_command(folder: Path, arguments: Sequence[str] | None = None) -> str:
-    """Return the command line that goes on with a sweep.
+    """Return the command line that resumes a sweep.
+
+    Parameters
+    ----------
+    folder : Path
+        The sweep directory.
+    arguments : sequence of str, optional
+        The command line that started it; by default that of this process.
 
     Examples
     --------
     >>> resume_command(Path("multirun/a"), ["python", "-m", "mlsys.train", "-m", "search=xgboost"])
     'python -m mlsys.train -m search=xgboost hydra.sweep.dir=multirun/a'
     """
-    words = list(sys.orig_argv if arguments is None else arguments)
-    kept = [word for word in words if not word.startswith("hydra.sweep.dir=")]
+    original = list(sys.orig_argv if arguments is None else arguments)
+    kept = [argument for argument in original if not argument.startswith("hydra.sweep.dir=")]
     kept[0] = Path(kept[0]).name
     return shlex.join([*kept, f"hydra.sweep.dir={folder}"])
 
 
 def study_url(folder: Path, storage: str | None = None) -> str:
-    """Return where a study is kept, as Optuna takes it.
+    """Return the URL of a study's storage: the configured one, or a file in the sweep directory.
 
     Examples
     --------
@@ -38,5 +45,5 @@ def study_url(folder: Path, storage: str | None = None) -> str:
 
 
 def dashboard_command(folder: Path, storage: str | None = None) -> str:
-    """Return the command that shows a study in a browser; a password is left to the database's driver."""
+    """Return the optuna-dashboard command for a study, without a password: the database driver reads it elsewhere."""
     return shlex.join(["optuna-dashboard", without_password(study_url(folder, storage))])

@@ -1,4 +1,4 @@
-"""What Hydra's own grid leaves: its runs, the best first."""
+"""The leaderboard of a grid that Hydra's own sweeper ran."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
 
 
 class Leaderboard(Callback):
-    """Ends a grid with a table of its runs; the last line of any sweep is its directory, where scripts look for it."""
+    """Hydra callback that ends a grid with a table of its runs, and any sweep with its directory on the last line."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401, ARG002 - Hydra's signature
-        """Print the table, what became of the runs in trackers, and the sweep directory."""
+        """Print the leaderboard, the state of the runs in the trackers, and the sweep directory."""
         from mlsys.tracking.client import settle
         from mlsys.tracking.messages import of_sweep
 
         folder = Path(config.hydra.sweep.dir).absolute()
-        if not folder.is_dir():  # refused before the first job
+        if not folder.is_dir():  # rejected before the first job
             return
         if not (folder / "optimization_results.yaml").exists():
             show_leaderboard(folder, config)
-        settle()  # the last run of this process
+        settle()  # wait for the last run of this process
         sys.stderr.writelines(f"{line}\n" for line in of_sweep(folder))
         sys.stdout.write(f"{folder}\n")
 
 
 def show_leaderboard(folder: Path, config: DictConfig) -> None:
-    """Print the complete runs of a grid, the best by the objective first.
+    """Print the complete runs of a grid, best by the objective first.
 
     Parameters
     ----------
     folder : Path
         The sweep directory.
     config : DictConfig
-        Of the grid; ``objective`` is read.
+        The grid's config; only ``objective`` is used.
     """
     from rich.console import Console
     from rich.table import Table
@@ -62,12 +62,12 @@ def show_leaderboard(folder: Path, config: DictConfig) -> None:
     table = Table(title="Leaderboard", title_justify="left", box=None, pad_edge=False)
     for name in ("run", *objectives, "overrides"):
         table.add_column(name, justify="left" if name == "overrides" else "right", overflow="fold")
-    for run, entries in rows:
-        words = " ".join(each["override"] for each in run.overrides or [])
-        table.add_row(run.path.name, *(_entry(entry) for entry in entries), words)
+    for run, metrics in rows:
+        overrides = " ".join(each["override"] for each in run.overrides or [])
+        table.add_row(run.path.name, *(_format_metric(metric) for metric in metrics), overrides)
     Console(file=sys.stdout).print(table)
 
 
-def _entry(entry: dict[str, Any]) -> str:
-    interval = "" if entry.get("low") is None else f" [{entry['low']:.4g}, {entry['high']:.4g}]"
-    return f"{entry['value']:.5g}{interval}"
+def _format_metric(metric: dict[str, Any]) -> str:
+    interval = "" if metric.get("low") is None else f" [{metric['low']:.4g}, {metric['high']:.4g}]"
+    return f"{metric['value']:.5g}{interval}"

@@ -1,4 +1,4 @@
-"""The Hydra sweeper: a thin shell, because every start of every Hydra program loads it."""
+"""The Hydra sweeper plugin: a thin wrapper, because every Hydra program imports it at startup."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class MlsysOptunaSweeper(Sweeper):
-    """One Optuna study, many workers, none of which waits for another.
+    """Asynchronous Optuna sweeper: one study, and workers that never wait for each other.
 
-    The keys are in conf/hydra/sweeper/mlsys_optuna.yaml; those of hydra-optuna-sweeper mean here what they mean there.
-    Values are checked by `mlsys.sweep.settings.SweepSettings`.
+    conf/hydra/sweeper/mlsys_optuna.yaml lists the keys; hydra-optuna-sweeper's keys keep their meaning.
+    `mlsys.sweep.settings.SweepSettings` checks the values.
     """
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - checked by SweepSettings
         self.settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra gives."""
+        """Store Hydra's context, task function and config."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
@@ -31,7 +31,7 @@ class MlsysOptunaSweeper(Sweeper):
         Parameters
         ----------
         arguments : list of str
-            The overrides of the command line.
+            Command-line overrides.
         """
         from mlsys.sweep.preload import start_preloading
 

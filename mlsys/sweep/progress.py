@@ -1,4 +1,4 @@
-"""How a sweep shows that it lives: a live table on a terminal, a line a trial elsewhere."""
+"""The progress of a sweep: a live table on a terminal, otherwise a line per trial."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ from rich.text import Text
 
 from mlsys.sweep.artifacts import REPORT
 from mlsys.sweep.checks import objectives_of
-from mlsys.sweep.study import Counts, count
-from mlsys.sweep.trials import WORDS, best_trial, failures, named, short
+from mlsys.sweep.study import Counts, count_trials
+from mlsys.sweep.trials import (
+    STATE_LABELS,
+    WORKER_DIED,
+    best_trial,
+    describe_failures,
+    format_objectives,
+    format_params,
+)
+from mlsys.text import counted, joined
 
 if TYPE_CHECKING:
     from mlsys.sweep.results import SweepResults
@@ -28,7 +36,7 @@ LATEST = 5  # finished trials in the live table
 
 
 class Progress:
-    """Follows a sweep on the terminal.
+    """Shows the progress of a sweep on the terminal.
 
     Parameters
     ----------
@@ -40,7 +48,7 @@ class Progress:
     Attributes
     ----------
     stopping : bool
-        Whether the sweep was asked to stop.
+        Whether the sweep stops after the running trials.
     """
 
     def __init__(self, sweep: Sweep, shared: SharedStudy, console: Console | None = None) -> None:
@@ -49,13 +57,13 @@ class Progress:
         self._console = console or Console(stderr=True)
         self._objectives = objectives_of(sweep.config)
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
-        self._begun = time.monotonic()
-        self._told: set[int] = set()
+        self._started = time.monotonic()
+        self._printed: set[int] = set()
 
     def __enter__(self) -> Self:
-        """Begin to show."""
-        self._told = {trial.number for trial in self._shared.trials() if trial.state.is_finished()}
-        self._before = count(self._shared.trials()).finished
+        """Start to show progress; trials that have already finished are not printed."""
+        self._printed = {trial.number for trial in self._shared.trials() if trial.state.is_finished()}
+        self._finished_before = count_trials(self._shared.trials()).finished
         if self._live is not None:
             self._live.start()
         return self
@@ -63,99 +71,102 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave the last state on the terminal."""
+        """Stop; the last table stays on the terminal."""
         if self._live is not None:
             self._live.stop()
 
-    def begin(self) -> None:
-        """Say what is searched, and how to stop it."""
-        aims = [
+    def announce(self) -> None:
+        """Print the objectives, the number of trials and workers, and how to stop the sweep."""
+        goals = [
             f"{'lowest' if direction == 'minimize' else 'highest'} {name}"
             for name, direction in zip(self._objectives, self._sweep.directions, strict=True)
         ]
-        wanted, workers = self._sweep.settings.n_trials, self._sweep.workers
-        self.say(
-            f"Searching for the {' and '.join(aims)}: {wanted} trials, {workers} worker{'s' if workers > 1 else ''}. "
-            "Ctrl-C lets the trials under way finish; the sweep can go on later."
+        trials, workers = counted(self._sweep.settings.n_trials, "trial"), counted(self._sweep.workers, "worker")
+        self.print_line(
+            f"Searching for the {joined(goals)}: {trials}, {workers}. "
+            "Press Ctrl-C to stop after the running trials; the sweep can be resumed."
         )
 
-    def say(self, text: str) -> None:
-        """Print a sentence."""
+    def print_line(self, text: str) -> None:
+        """Print a line of text."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def update(self) -> list[FrozenTrial]:
-        """Show how far the study is; return its trials, not to be changed."""
+        """Show the current state of the study; return its trials, which must not be modified."""
         trials = self._shared.trials()
         if self._live is not None:
             self._live.update(self._table(trials), refresh=True)
             return trials
         best = best_trial(trials, self._sweep.directions)
         for trial in trials:
-            if trial.state.is_finished() and trial.number not in self._told:
-                self._told.add(trial.number)
-                self.say(self._line(trial, best))
+            if trial.state.is_finished() and trial.number not in self._printed:
+                self._printed.add(trial.number)
+                self.print_line(self._line(trial, best))
         return trials
 
-    def summary(self, results: SweepResults) -> None:
-        """Print what came out, on standard output."""
-        counts = count(results.trials)
+    def print_summary(self, results: SweepResults) -> None:
+        """Print counts, failures, the leaderboard and where to find the results, on standard output."""
+        counts = count_trials(results.trials)
         console = Console(file=sys.stdout)
-        console.print(
-            f"{counts.finished} of {self._sweep.settings.n_trials} trials: {self._ended(counts)}",
-            highlight=False,
-        )
-        for reason, numbers in failures(results.trials).items():
-            console.print(f"  failed ({numbers}): {reason}", highlight=False, markup=False, soft_wrap=True)
-        if results.rows:
-            console.print(results.table())
+
+        def print_line(text: str) -> None:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+        n_trials = counted(self._sweep.settings.n_trials, "trial")
+        print_line(f"{counts.finished} of {n_trials}: {self._outcomes(counts)}")
+        for reason, numbers in describe_failures(results.trials).items():
+            print_line(f"  failed: {reason} ({numbers})")
+        if results.ranked:
+            console.print(results.leaderboard())
         report = self._sweep.folder / REPORT
         if report.exists():
-            console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
-        if results.folder_of_best is not None:
-            console.print(f"best: {results.folder_of_best}", highlight=False, markup=False, soft_wrap=True)
+            print_line(f"report: {report}")
+        if results.best_link is not None:
+            print_line(f"best: {results.best_link}")
 
     def _line(self, trial: FrozenTrial, best: FrozenTrial | None) -> str:
-        seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else ""
-        told = f"trial {trial.number} {WORDS[trial.state]} {seconds}"
+        seconds = f" in {trial.duration.total_seconds():.1f} s" if trial.duration else ""
+        line = f"trial {trial.number} {STATE_LABELS[trial.state]}{seconds}"
         if trial.state is TrialState.COMPLETE:
-            told += f": {named(self._objectives, trial.values)}"
+            line += f": {format_objectives(self._objectives, trial.values)}"
         if trial.state is TrialState.FAIL:
-            told += f": {trial.user_attrs.get('error', 'its worker died; it is repeated')}"
-        told += f" | {short(trial)}"
+            line += f": {trial.user_attrs.get('error', f'{WORKER_DIED}; retrying')}"
+        line += f" | {format_params(trial)}"
         if best is not None and best.number != trial.number:
-            told += f" | best {named(self._objectives[:1], best.values[:1])} (trial {best.number})"
-        return told
+            line += f" | best {format_objectives(self._objectives[:1], best.values[:1])} (trial {best.number})"
+        return line
 
     def _table(self, trials: Sequence[FrozenTrial]) -> Table:
-        counts, wanted = count(trials), self._sweep.settings.n_trials
+        counts, n_trials = count_trials(trials), self._sweep.settings.n_trials
         table = Table(box=None, pad_edge=False, show_header=False)
         running = f"{counts.running} running, " if counts.running else ""
-        table.add_row("trials", f"{counts.finished} of {wanted}, {running}{self._time_left(counts.finished)}")
-        table.add_row("", self._ended(counts))
+        table.add_row("trials", f"{counts.finished} of {n_trials}, {running}{self._time_left(counts.finished)}")
+        table.add_row("", self._outcomes(counts))
         best = best_trial(trials, self._sweep.directions)
         if best is not None:
-            table.add_row("best", f"{named(self._objectives, best.values)}, trial {best.number}: {short(best)}")
+            objectives = format_objectives(self._objectives, best.values)
+            table.add_row("best", f"{objectives}, trial {best.number}: {format_params(best)}")
         finished = [trial for trial in trials if trial.state.is_finished()]
         latest = sorted(finished, key=lambda trial: trial.datetime_complete or trial.datetime_start, reverse=True)  # type: ignore[arg-type, return-value]
         for trial in latest[:LATEST]:
-            told = Text.assemble(self._how_it_ended(trial), "  ", (short(trial), "dim"))
-            table.add_row(f"trial {trial.number}", told)
+            text = Text.assemble(self._outcome(trial), "  ", (format_params(trial), "dim"))
+            table.add_row(f"trial {trial.number}", text)
         return table
 
-    def _how_it_ended(self, trial: FrozenTrial) -> str:
+    def _outcome(self, trial: FrozenTrial) -> str:
         if trial.state is TrialState.COMPLETE:
-            return named(self._objectives, trial.values)
-        why = trial.user_attrs.get("error", "its worker died") if trial.state is TrialState.FAIL else ""
-        return WORDS[trial.state] + (f": {why}" if why else "")
+            return format_objectives(self._objectives, trial.values)
+        reason = f": {trial.user_attrs.get('error', WORKER_DIED)}" if trial.state is TrialState.FAIL else ""
+        return STATE_LABELS[trial.state] + reason
 
-    def _ended(self, counts: Counts) -> str:
+    def _outcomes(self, counts: Counts) -> str:
         return f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
 
     def _time_left(self, finished: int) -> str:
-        done, wanted = finished - self._before, self._sweep.settings.n_trials
+        newly_finished, n_trials = finished - self._finished_before, self._sweep.settings.n_trials
         if self.stopping:
             return "stopping"
-        if done < 1:
+        if newly_finished < 1:
             return "time left unknown"
-        seconds = (time.monotonic() - self._begun) / done * (wanted - finished)
+        seconds = (time.monotonic() - self._started) / newly_finished * (n_trials - finished)
         return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"

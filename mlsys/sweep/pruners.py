@@ -1,4 +1,4 @@
-"""The default pruner: Optuna's Wilcoxon test of folds, for folds that come in the order of time."""
+"""The default pruner: a Wilcoxon signed-rank test on shared folds, for folds in chronological order."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from optuna.trial import FrozenTrial
 
 
 class PairedPruner(optuna.pruners.BasePruner):
-    """Give a trial up that is worse than the best one on the folds that both have, by Wilcoxon's signed-rank test.
+    """Prune a trial that is worse than the best one on their shared folds, by Wilcoxon's signed-rank test.
 
-    `optuna.pruners.WilcoxonPruner` keeps a trial whose mean so far is better than the best trial's whole mean, which is
-    right where steps come in random order. Folds come in the order of time: where the latest ones are the hardest, it
-    prunes after the last one only, when nothing is left to save. Here means are compared on shared folds as well.
+    `optuna.pruners.WilcoxonPruner` keeps a trial whose mean so far is better than the best trial's overall mean. That
+    is right if steps come in random order. Folds are chronological: if the latest ones are the hardest, it prunes only
+    after the last fold, when there is nothing left to save. This pruner compares the means on shared folds as well.
 
     Parameters
     ----------
     p_threshold : float, default=0.3
-        Probability, from 0 to 1, that a trial as good as the best one looks so much worse. With two folds, the smallest
-        possible is 1/4: worse on both. `docs/decisions.md` says how the defaults were chosen.
+        The p-value, from 0 to 1, below which a trial is pruned. With two folds the smallest possible p-value is 1/4:
+        worse on both. `docs/decisions.md` explains the defaults.
     n_startup_steps : int, default=2
-        Shared folds from which on it decides.
+        Number of shared folds before a trial may be pruned.
 
     References
     ----------
@@ -42,24 +42,26 @@ class PairedPruner(optuna.pruners.BasePruner):
 
     def __init__(self, p_threshold: float = 0.3, n_startup_steps: int = 2) -> None:
         if not 0 <= p_threshold <= 1:
-            raise ValueError(f"p_threshold is {p_threshold}, not a probability from 0 to 1")
+            raise ValueError(f"p_threshold must be between 0 and 1, got {p_threshold}")
         if n_startup_steps < 2:
-            raise ValueError(f"n_startup_steps is {n_startup_steps}: one step tells nothing, at least 2")
+            raise ValueError(f"n_startup_steps must be at least 2, got {n_startup_steps}")
         self.p_threshold, self.n_startup_steps = p_threshold, n_startup_steps
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Tell whether to give a trial up."""
+        """Return whether to prune a trial."""
         from scipy.stats import wilcoxon
 
         try:
             best = study.best_trial
-        except ValueError:  # none is complete
+        except ValueError:  # no trial is complete
             return False
         shared = sorted(trial.intermediate_values.keys() & best.intermediate_values.keys())
         if len(shared) < self.n_startup_steps:
             return False
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        worse = sign * np.array([trial.intermediate_values[step] - best.intermediate_values[step] for step in shared])
-        if worse.mean() <= 0:
+        differences = sign * np.array(
+            [trial.intermediate_values[step] - best.intermediate_values[step] for step in shared]
+        )
+        if differences.mean() <= 0:
             return False
-        return bool(wilcoxon(worse, alternative="greater", zero_method="zsplit").pvalue < self.p_threshold)
+        return bool(wilcoxon(differences, alternative="greater", zero_method="zsplit").pvalue < self.p_threshold)

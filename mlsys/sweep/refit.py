@@ -1,4 +1,4 @@
-"""The winner as a complete run: refitted on everything, reported on folds that the search never saw."""
+"""Refit of the best trial as a complete run, measured on folds that the search never saw."""
 
 from __future__ import annotations
 
@@ -10,41 +10,45 @@ from optuna.trial import FixedTrial
 
 from mlsys.errors import RunError
 from mlsys.runs import Run
-from mlsys.sweep.results import SweepResults, link
-from mlsys.sweep.study import count
+from mlsys.sweep.results import SweepResults, link_best
+from mlsys.sweep.study import count_trials
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-REFIT = "refit"
+REFIT_FOLDER = "refit"
 
 
-def refit_winner(results: SweepResults) -> None:
-    """Train the best trial's configuration as a run of its own, and let ``best`` point at it.
+def refit_best(results: SweepResults) -> None:
+    """Train the best trial's configuration as a complete run and point the ``best`` link at it.
 
-    The run directory is ``refit/TRIALS/NUMBER``: whoever goes on with more trials gets a new one, and loses none.
+    The run directory is ``refit/N_TRIALS/NUMBER``, so a sweep that is resumed with more trials keeps earlier refits.
     """
     best = results.best
     assert best is not None
-    tried = count(results.trials).finished
-    folder = _free(results.sweep.folder / REFIT / str(tried), str(best.number))
+    n_finished = count_trials(results.trials).finished
+    folder = _unused_folder(results.sweep.folder / REFIT_FOLDER / str(n_finished), str(best.number))
     if not _is_complete(folder):
-        sys.stderr.write(f"Refitting the best of {tried} trials, number {best.number}{_measured_on(results)} …\n")
-        # Not those that the study holds, where passwords are hidden.
+        of = f"the best of {n_finished} trials" if n_finished > 1 else "the only trial"
+        sys.stderr.write(f"Refitting trial {best.number}, {of}{_holdout_note(results)} …\n")
+        # Not the overrides in the study, where passwords are hidden.
         overrides = results.sweep.space.overrides(FixedTrial(best.params, best.number), results.sweep.config)  # type: ignore[arg-type]
         if results.sweep.config.get("search") is not None:
-            overrides = [*overrides, f"++search.selected_from={tried}"]
+            overrides = [*overrides, f"++search.selected_from={n_finished}"]
         _run(results, overrides, str(folder.relative_to(results.sweep.folder)))
-    link(results.sweep.folder, folder)
+    link_best(results.sweep.folder, folder)
 
 
-def _measured_on(results: SweepResults) -> str:
+def _holdout_note(results: SweepResults) -> str:
     by = f" (by {results.objectives[0]})" if len(results.objectives) > 1 else ""
     search = results.sweep.config.get("search") or {}
-    held_out = search.get("holdout_folds")
-    return f"{by}, and measuring it on the {held_out} latest folds, which no trial saw" if held_out else by
+    n_folds = search.get("holdout_folds")
+    if not n_folds:
+        return by
+    folds = "latest fold" if n_folds == 1 else f"{n_folds} latest folds"
+    return f"{by}, and measuring it on the {folds}, which no trial saw"
 
 
 def _run(results: SweepResults, overrides: list[str], subdir: str) -> None:
@@ -53,14 +57,14 @@ def _run(results: SweepResults, overrides: list[str], subdir: str) -> None:
 
     best, sweep = results.best, results.sweep
     assert best is not None
-    if sweep.workers == 1 and sweep.settings.executor == "local":  # what training needs is loaded here already
+    if sweep.workers == 1 and sweep.settings.executor == "local":  # training's imports are already loaded here
         run_hydra_job(sweep, best.number, overrides, subdir)
     else:
         run_in_subprocess(sweep, best.number, overrides, subdir)
 
 
-def _free(parent: Path, name: str) -> Path:
-    """Return a folder of this name that holds a complete run, or nothing: a killed refit leaves another kind."""
+def _unused_folder(parent: Path, name: str) -> Path:
+    """Return a folder of this name that holds a complete run or does not exist; a killed refit is left alone."""
     folder, attempt = parent / name, 1
     while folder.exists() and not _is_complete(folder):
         attempt += 1

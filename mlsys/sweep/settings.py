@@ -1,4 +1,4 @@
-"""What hydra.sweeper may hold."""
+"""The settings of the sweeper: the keys of hydra.sweeper."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mlsys.errors import ConfigError, Problem, closest
 
 Direction = Literal["minimize", "maximize"]
 
-# Samplers whose seed is their sequence: another one would not go on with it but begin anew.
+# Samplers whose seed defines their sequence: with another seed, a resumed sweep would start a new sequence.
 SEQUENCES = ("optuna.samplers.QMCSampler", "optuna.samplers.GridSampler")
 
 
 class SweepSettings(BaseModel):
-    """The keys of hydra.sweeper, those of hydra-optuna-sweeper first."""
+    """The keys of hydra.sweeper; those of hydra-optuna-sweeper come first."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,15 +33,15 @@ class SweepSettings(BaseModel):
     pruner: dict[str, Any] | None = None
     executor: Literal["local", "ray"] = "local"
     ray_address: str | None = None
-    heartbeat_seconds: PositiveInt = 15
-    grace_seconds: PositiveInt = 60
+    heartbeat_interval: PositiveInt = 15
+    grace_period: PositiveInt = 60
     retries: NonNegativeInt = 3
     enqueue_config: bool = True
     refit: bool = True
 
 
-def check_settings(given: Mapping[str, Any]) -> SweepSettings:
-    """Check hydra.sweeper as a whole.
+def check_settings(settings: Mapping[str, Any]) -> SweepSettings:
+    """Check all keys of hydra.sweeper.
 
     Raises
     ------
@@ -49,16 +49,14 @@ def check_settings(given: Mapping[str, Any]) -> SweepSettings:
         Listing every problem.
     """
     try:
-        return SweepSettings.model_validate(given)
+        return SweepSettings.model_validate(settings)
     except ValidationError as error:
         known = sorted(SweepSettings.model_fields)
         problems = []
         for details in error.errors():
             key = ".".join(map(str, details["loc"]))
             if details["type"] == "extra_forbidden":
-                problems.append(
-                    Problem(f"hydra.sweeper.{key}", "an unknown key", ", ".join(known), closest(key, known))
-                )
+                problems.append(Problem(f"hydra.sweeper.{key}", "unknown key", ", ".join(known), closest(key, known)))
             else:
                 problems.append(Problem(f"hydra.sweeper.{key}", repr(details["input"]), details["msg"]))
         raise ConfigError("The sweep", problems, "Nothing was run.") from error

@@ -1,4 +1,4 @@
-"""The search space, in Hydra's own sweep syntax, with parameters that only some choices have."""
+"""The search space, in Hydra's sweep syntax, with conditional parameters."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Some keys of the config: those to be searched, and those that are fixed.
+    """Searched and fixed config keys.
 
     Attributes
     ----------
     searched : mapping of str to optuna distribution
-        By config key.
+        Distributions by config key.
     fixed : mapping of str to str
-        Values as they are written on the command line.
+        Values by config key, in command-line syntax.
     """
 
     searched: Mapping[str, BaseDistribution]
@@ -31,21 +31,21 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Space:
-    """Everything that a trial may set.
+    """The search space: everything that a trial may set.
 
     Attributes
     ----------
     base : Parameters
-        Set in every trial.
+        Parameters of every trial.
     conditions : mapping of str to Parameters
-        What is set only in trials that chose ``key=value``; in a study its parameters are called ``KEY@VALUE``, so that
-        two models may have a parameter of the same name with different ranges.
+        Parameters of the trials that chose ``key=value``, by that condition. In the study their names are
+        ``KEY@VALUE``, so that two models can have a parameter of the same name with different ranges.
     deletions : tuple of str
-        Overrides such as ``~key``, passed on.
+        Overrides such as ``~key``, passed on to every job.
     choices : mapping of str to str
-        What the config groups are where nothing sets them.
+        Default option of each config group.
     extend : callable or None
-        Adds further parameters to a trial, as hydra-optuna-sweeper's custom_search_space does: ``(config, trial)``.
+        Function ``(config, trial)`` that adds parameters to a trial; hydra-optuna-sweeper's custom_search_space.
     """
 
     base: Parameters
@@ -55,91 +55,93 @@ class Space:
     extend: Callable[[Any, Trial], None] | None = None
 
     def overrides(self, trial: Trial, config: Any = None) -> list[str]:  # noqa: ANN401 - Hydra's config
-        """Let the study suggest the trial's parameters; return the overrides of its job."""
-        values = self._values(trial._suggest)  # one call for all kinds of distribution
+        """Suggest a trial's parameters and return the overrides of its job."""
+        values = self._values(trial._suggest)  # one method for every kind of distribution
         if self.extend is not None:
             known = {*trial.params, *self.base.fixed}
             self.extend(config, trial)
             added = {name: value for name, value in trial.params.items() if name not in known}
-            values |= {name: _written(name, value) for name, value in added.items()}
+            values |= {name: _override_value(name, value) for name, value in added.items()}
         return [*(f"{key}={value}" for key, value in values.items()), *self.deletions]
 
     def _values(self, suggest: Callable[[str, BaseDistribution], Any]) -> dict[str, str]:
-        """Return what a trial sets, by config key, as it is written on the command line."""
+        """Return a trial's values by config key, in command-line syntax."""
         values = dict(self.base.fixed)
         for key, distribution in self.base.searched.items():
-            values[key] = _written(key, suggest(key, distribution))
-        left = dict(self.conditions)
-        while (condition := self._met(left, values)) is not None:
-            parameters = left.pop(condition)
+            values[key] = _override_value(key, suggest(key, distribution))
+        remaining = dict(self.conditions)
+        while (condition := self._next_condition(remaining, values)) is not None:
+            parameters = remaining.pop(condition)
             values |= parameters.fixed
             for key, distribution in parameters.searched.items():
-                values[key] = _written(key, suggest(_name(key, condition), distribution))
+                values[key] = _override_value(key, suggest(_study_name(key, condition), distribution))
         return values
 
-    def _met(self, conditions: Iterable[str], values: Mapping[str, str]) -> str | None:
-        """Return a condition that holds: one that a value decides, and only then one that a default does.
+    def _next_condition(self, conditions: Iterable[str], values: Mapping[str, str]) -> str | None:
+        """Return a condition that holds; conditions met by the trial's values come before those met by a default.
 
-        A condition may be about a key that another one sets, in whatever order they are written.
+        A condition may depend on a key that another condition sets, regardless of their order.
         """
         for chosen in (values, {key: option for key, option in self.choices.items() if key not in values}):
             for condition in conditions:
                 key, _, choice = condition.partition("=")
-                if key in chosen and _same(chosen[key], choice):
+                if key in chosen and _is_same_value(chosen[key], choice):
                     return condition
         return None
 
-    def standing(self, config: Any) -> dict[str, Any]:  # noqa: ANN401 - Hydra's config
-        """Return the config as it stands as a trial's parameters; none where the space does not hold it.
+    def config_params(self, config: Any) -> dict[str, Any]:  # noqa: ANN401 - Hydra's config
+        """Return the current config as a trial's parameters; empty if it lies outside the space.
 
         Parameters
         ----------
         config : DictConfig
-            The sweep's own.
+            The sweep's own config.
         """
         from omegaconf import OmegaConf
 
-        found: dict[str, Any] = {}
+        params: dict[str, Any] = {}
 
-        def take(name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401
+        def read(name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401
             key = name.partition("@")[0]
             value = self.choices[key] if key in self.choices else OmegaConf.select(config, key)
             if not distribution._contains(distribution.to_internal_repr(value)):
                 raise ValueError(name)
-            found[name] = value
+            params[name] = value
             return value
 
         try:
-            self._values(take)
-        except (ValueError, TypeError):  # Optuna's own, of a value that is no number or none of the choices
+            self._values(read)
+        except (ValueError, TypeError):  # also raised by Optuna if a value is not a number or not one of the choices
             return {}
-        return found
+        return params
 
     def corners(self) -> Iterator[list[str]]:
-        """Yield the overrides of a few trials that together set every key, to be checked before the first trial."""
+        """Yield the overrides of a few trials that together set every key, to check them before the first trial."""
         seen: list[dict[str, str]] = []
-        for wanted in [{}, *(self._way_to(condition) for condition in self.conditions)]:
-            values = self._values(lambda name, distribution, wanted=wanted: wanted.get(name, _some(distribution)))  # type: ignore[misc]
+        for chosen in [{}, *(self._choices_leading_to(condition) for condition in self.conditions)]:
+            values = self._values(lambda name, distribution, chosen=chosen: chosen.get(name, _any_value(distribution)))  # type: ignore[misc]
             if values not in seen:
                 seen.append(values)
                 yield [*(f"{key}={value}" for key, value in values.items()), *self.deletions]
 
-    def _way_to(self, condition: str) -> dict[str, Any]:
-        """Return the choices, by their names in the study, that lead to a condition; none where nothing does."""
+    def _choices_leading_to(self, condition: str) -> dict[str, Any]:
+        """Return the choices, by their names in the study, that meet a condition; empty if none do."""
         key, _, choice = condition.partition("=")
         if key in self.base.searched:
-            return _choosing(key, self.base.searched[key], choice)
+            return _matching_choice(key, self.base.searched[key], choice)
         for other, parameters in self.conditions.items():
             if other != condition and key in parameters.searched:
-                return self._way_to(other) | _choosing(_name(key, other), parameters.searched[key], choice)
+                return self._choices_leading_to(other) | _matching_choice(
+                    _study_name(key, other), parameters.searched[key], choice
+                )
         return {}
 
     def describe(self) -> dict[str, str]:
-        """Return the searched parameters, by their names in the study, as text that changes when they do."""
-        found = {key: repr(distribution) for key, distribution in self.base.searched.items()}
+        """Return the distributions as text, by their names in the study, to tell whether two spaces are equal."""
+        described = {key: repr(distribution) for key, distribution in self.base.searched.items()}
         for condition, parameters in self.conditions.items():
-            found |= {_name(key, condition): repr(each) for key, each in parameters.searched.items()}
-        return found
+            described |= {_study_name(key, condition): repr(each) for key, each in parameters.searched.items()}
+        return described
 
 
 def parse_space(
@@ -149,25 +151,25 @@ def parse_space(
     choices: Mapping[str, str],
     extend: Callable[[Any, Trial], None] | None = None,
 ) -> Space:
-    """Read a search space.
+    """Parse a search space.
 
     Parameters
     ----------
     params : mapping
-        hydra.sweeper.params: config key to sweep expression, such as ``tag(log, interval(0.01, 0.3))``.
+        hydra.sweeper.params: sweep expressions such as ``tag(log, interval(0.01, 0.3))``, by config key.
     conditions : mapping
-        hydra.sweeper.conditions: ``key=value`` to parameters that only trials with that value have.
+        hydra.sweeper.conditions: parameters that only trials with ``key=value`` have, by that condition.
     arguments : sequence of str
-        The command line's overrides, which win over both.
+        Command-line overrides, which take precedence over both.
     choices : mapping
-        The composed config groups.
+        Option of each config group in the composed config.
     extend : callable, optional
         See `Space`.
 
     Raises
     ------
     ConfigError
-        For an expression that is none, or where nothing is to be searched.
+        If an expression is invalid, or nothing is searched.
 
     Examples
     --------
@@ -175,60 +177,60 @@ def parse_space(
     >>> space.describe(), dict(space.base.fixed)
     ({'model.max_depth': 'IntDistribution(high=5, log=False, low=2, step=1)'}, {'seed': '1'})
     """
-    given, deletions = _parse(arguments, "the command line")
-    base, _ = _parse(_lines(params), "hydra.sweeper.params")
+    command_line, deletions = _parse(arguments, "the command line")
+    base, _ = _parse(_as_overrides(params), "hydra.sweeper.params")
     conditional = {}
     for condition, parameters in conditions.items():
-        parsed, _ = _parse(_lines(parameters), f"hydra.sweeper.conditions.{condition}")
+        parsed, _ = _parse(_as_overrides(parameters), f"hydra.sweeper.conditions.{condition}")
         conditional[condition] = parsed
-    _check_conditions(conditional, base, given, choices)
-    conditional = {condition: _override(parameters, given) for condition, parameters in conditional.items()}
-    taken = {key for parameters in conditional.values() for key in (*parameters.searched, *parameters.fixed)}
-    searched = {**base.searched, **{key: given.searched[key] for key in given.searched if key not in taken}}
-    fixed = {**base.fixed, **{key: value for key, value in given.fixed.items() if key not in taken}}
-    whole = Parameters({key: searched[key] for key in searched if key not in given.fixed}, fixed)
-    space = Space(whole, conditional, tuple(deletions), choices, extend)
+    _check_conditions(conditional, base, command_line, choices)
+    conditional = {condition: _override(parameters, command_line) for condition, parameters in conditional.items()}
+    conditional_keys = {key for parameters in conditional.values() for key in (*parameters.searched, *parameters.fixed)}
+    searched = {**base.searched, **{k: v for k, v in command_line.searched.items() if k not in conditional_keys}}
+    fixed = {**base.fixed, **{k: v for k, v in command_line.fixed.items() if k not in conditional_keys}}
+    merged = Parameters({key: searched[key] for key in searched if key not in command_line.fixed}, fixed)
+    space = Space(merged, conditional, tuple(deletions), choices, extend)
     if not space.describe() and extend is None:
         problem = Problem(
             "hydra.sweeper.params", "nothing to search", "at least one key with a choice, range or interval"
         )
-        raise ConfigError("The search space", [problem], "Nothing was run. A single run needs no -m.")
+        raise ConfigError("The search space", [problem], "Nothing was run. Leave out -m for a single run.")
     return space
 
 
 def _check_conditions(
-    conditions: Mapping[str, Parameters], base: Parameters, given: Parameters, choices: Mapping[str, str]
+    conditions: Mapping[str, Parameters], base: Parameters, command_line: Parameters, choices: Mapping[str, str]
 ) -> None:
-    """Find conditions that no trial could meet. Choices that the command line leaves out are none of them."""
+    """Reject conditions that no trial can meet, except those whose choice the command line excludes."""
     problems = []
-    sources = [base, given, *conditions.values()]
-    known = sorted({*choices, *(key for each in sources for key in (*each.searched, *each.fixed))})
+    sources = [base, command_line, *conditions.values()]
+    known = sorted({*choices, *(key for source in sources for key in (*source.searched, *source.fixed))})
     for condition in conditions:
         where, (key, equals, choice) = f"hydra.sweeper.conditions.{condition}", condition.partition("=")
         options = [str(option) for option in getattr(base.searched.get(key), "choices", ())]
         if not equals:
             problems.append(Problem(where, condition, "key=value, such as model=xgboost"))
         elif key not in known:
-            problems.append(Problem(where, key, "a key that is searched: " + ", ".join(known), closest(key, known)))
-        elif options and not any(_same(option, choice) for option in options):
+            problems.append(Problem(where, key, "a searched key: " + ", ".join(known), closest(key, known)))
+        elif options and not any(_is_same_value(option, choice) for option in options):
             problems.append(Problem(where, choice, ", ".join(options), closest(choice, options)))
     if problems:
         raise ConfigError("The search space", problems, "Nothing was run.")
 
 
-def _override(parameters: Parameters, given: Parameters) -> Parameters:
-    """Let the command line's settings of these keys win."""
-    searched = {key: given.searched.get(key, value) for key, value in parameters.searched.items()}
-    searched |= {key: given.searched[key] for key in parameters.fixed if key in given.searched}
+def _override(parameters: Parameters, command_line: Parameters) -> Parameters:
+    """Return conditional parameters with the command line's settings of their keys."""
+    searched = {key: command_line.searched.get(key, value) for key, value in parameters.searched.items()}
+    searched |= {key: command_line.searched[key] for key in parameters.fixed if key in command_line.searched}
     keys = {*parameters.searched, *parameters.fixed}
-    fixed = {**parameters.fixed, **{key: value for key, value in given.fixed.items() if key in keys}}
+    fixed = {**parameters.fixed, **{key: value for key, value in command_line.fixed.items() if key in keys}}
     return Parameters(
-        {key: value for key, value in searched.items() if key not in given.fixed},
-        {key: value for key, value in fixed.items() if key not in given.searched},
+        {key: value for key, value in searched.items() if key not in command_line.fixed},
+        {key: value for key, value in fixed.items() if key not in command_line.searched},
     )
 
 
-def _lines(params: Mapping[str, Any]) -> list[str]:
+def _as_overrides(params: Mapping[str, Any]) -> list[str]:
     return [f"{key}={'null' if value is None else value}" for key, value in params.items()]
 
 
@@ -241,62 +243,58 @@ def _parse(lines: Sequence[str], where: str) -> tuple[Parameters, list[str]]:
     fixed: dict[str, str] = {}
     for line in lines:
         try:
-            found = create_params_from_overrides([line])
+            parsed = create_params_from_overrides([line])
         except (HydraException, ValueError, AssertionError, NotImplementedError) as error:
             syntax = "Hydra's sweep syntax: choice, range, interval, tag(log, …)"
             problems.append(Problem(where, f"{line}  ({_reason(error)})", syntax))
             continue
         searched |= {
-            key: _in_order(distribution) if "shuffle" in line else distribution
-            for key, distribution in found[0].items()
+            key: _sorted_choices(distribution) if "shuffle" in line else distribution
+            for key, distribution in parsed[0].items()
         }
-        fixed |= found[1]
-        deletions += found[2]
+        fixed |= parsed[1]
+        deletions += parsed[2]
     if problems:
         raise ConfigError("The search space", problems, "Nothing was run.")
     return Parameters(searched, fixed), deletions
 
 
 def _reason(error: Exception) -> str:
-    """Return what Hydra says of a line: it stands between a line on its number and one with a link."""
+    """Return Hydra's message without its first line, an index, and its last one, a link."""
     lines = str(error).splitlines()
-    words = [line for line in lines if not line.startswith(("Error when parsing index", "Error parsing", "See "))]
-    return "; ".join(words) or "it cannot be searched"
+    reasons = [line for line in lines if not line.startswith(("Error when parsing index", "Error parsing", "See "))]
+    return "; ".join(reasons) or "cannot be searched"
 
 
-def _in_order(distribution: BaseDistribution) -> BaseDistribution:
-    """Undo a shuffle: it means nothing in a search, but to a study the same choices in another order are others."""
+def _sorted_choices(distribution: BaseDistribution) -> BaseDistribution:
+    """Undo a shuffle, which means nothing in a search; to Optuna, the same choices in another order differ."""
     from optuna.distributions import CategoricalDistribution
 
     assert isinstance(distribution, CategoricalDistribution)
     return CategoricalDistribution(sorted(distribution.choices, key=repr))
 
 
-def _name(key: str, condition: str) -> str:
-    """Return what a parameter of a condition is called in the study."""
+def _study_name(key: str, condition: str) -> str:
+    """Return the name of a conditional parameter in the study."""
     return f"{key}@{condition.partition('=')[2]}"
 
 
-def _sets(parameters: Parameters, key: str) -> bool:
-    return key in parameters.searched or key in parameters.fixed
-
-
-def _same(value: str, choice: str) -> bool:
-    """Tell whether two words of the command line mean the same, as ``True`` and ``true`` do."""
-    words = {"true": "true", "false": "false", "none": "null", "null": "null"}
+def _is_same_value(value: str, choice: str) -> bool:
+    """Return whether two command-line values mean the same, as ``True`` and ``true`` do."""
+    keywords = {"true": "true", "false": "false", "none": "null", "null": "null"}
     value, choice = value.strip("'"), choice.strip("'")
-    return words.get(value.lower(), value) == words.get(choice.lower(), choice)
+    return keywords.get(value.lower(), value) == keywords.get(choice.lower(), choice)
 
 
-def _written(key: str, value: Any) -> str:  # noqa: ANN401
-    """Return a suggested value as the command line must have it for Hydra to read the same value.
+def _override_value(key: str, value: Any) -> str:  # noqa: ANN401
+    """Return a suggested value in command-line syntax, so that Hydra parses it back to the same value.
 
-    Words that Hydra would split or take for something else are quoted; lists and dictionaries are words in a study.
+    Strings that Hydra would split or misread are quoted. Lists and dicts are strings in a study.
 
     Examples
     --------
-    >>> _written("a", "c,d"), _written("a", "1"), _written("a", "[1,2]"), _written("a", 0.5), _written("a", None)
-    ("'c,d'", "'1'", '[1,2]', '0.5', 'null')
+    >>> [_override_value("a", value) for value in ("c,d", "1", "[1,2]", 0.5, None)]
+    ["'c,d'", "'1'", '[1,2]', '0.5', 'null']
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -308,15 +306,15 @@ def _written(key: str, value: Any) -> str:  # noqa: ANN401
         parsed = OverridesParser.create().parse_override(f"{key}={value}")
     except HydraException:
         return quoted
-    is_other = parsed.is_sweep_override() or isinstance(parsed.value(), int | float)
-    return quoted if is_other else value
+    is_misread = parsed.is_sweep_override() or isinstance(parsed.value(), int | float)
+    return quoted if is_misread else value
 
 
-def _choosing(name: str, distribution: BaseDistribution, choice: str) -> dict[str, Any]:
+def _matching_choice(name: str, distribution: BaseDistribution, choice: str) -> dict[str, Any]:
     options = getattr(distribution, "choices", ())
-    return dict([(name, option) for option in options if _same(str(option), choice)][:1])
+    return dict([(name, option) for option in options if _is_same_value(str(option), choice)][:1])
 
 
-def _some(distribution: BaseDistribution) -> Any:  # noqa: ANN401
+def _any_value(distribution: BaseDistribution) -> Any:  # noqa: ANN401
     choices = getattr(distribution, "choices", None)
     return choices[0] if choices else distribution.low  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""How a job reaches the trial that it is run for."""
+"""The current trial: how a job finds the trial that it runs for."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ T = TypeVar("T")
 
 
 class CurrentTrial(Protocol):
-    """What a job may ask of its trial, and tell it.
+    """The interface of a trial to its job.
 
     Attributes
     ----------
     number : int
-        The trial's number in its study, which is the job's number too.
+        The trial's number in its study; also the job's number.
     """
 
     number: int
 
     def report(self, value: float | None, step: int) -> None:
-        """Tell how well the trial does at a step.
+        """Report an intermediate value.
 
         Parameters
         ----------
         value : float or None
-            The objective at this step alone (one fold, or some number of trees); None where it is undefined.
+            The objective at this step alone (of one fold, or after some iterations); None where it is undefined.
         step : int
-            From 0; the same number means the same rows in every trial.
+            Counted from 0; the same step must mean the same rows in every trial.
 
         Raises
         ------
         PrunedError
-            Where the study's pruner gives the trial up.
+            If the study's pruner prunes the trial.
         """
         ...
 
-    def note(self, key: str, value: Any) -> None:  # noqa: ANN401 - what JSON can hold
-        """Keep a fact beside the trial, in the study."""
+    def set_user_attr(self, key: str, value: Any) -> None:  # noqa: ANN401 - anything that JSON can represent
+        """Store an attribute of the trial in the study."""
         ...
 
-    def keep(self, key: str, make: Callable[[], T]) -> T:
-        """Return what an earlier trial of this worker made under the key, or make it and remember it."""
+    def cached(self, key: str, create: Callable[[], T]) -> T:
+        """Return the worker's cached object of this key; create it if there is none."""
         ...
 
 
@@ -51,7 +51,7 @@ _current: ContextVar[CurrentTrial | None] = ContextVar("mlsys_trial", default=No
 
 
 def current_trial() -> CurrentTrial | None:
-    """Return the trial that this job is run for; None outside of a sweep.
+    """Return the trial that this job runs for; None outside a sweep.
 
     Examples
     --------

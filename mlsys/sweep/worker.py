@@ -1,4 +1,4 @@
-"""A worker: ask for a trial, run its Hydra job, tell how it ended, until the study is full."""
+"""A worker: claims a trial, runs its Hydra job and tells the study the result, until the study is complete."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from mlsys.sweep.settings import SEQUENCES, SweepSettings
 from mlsys.sweep.space import Space
 from mlsys.sweep.study import STORAGE_ERRORS, SharedStudy, WorkerLock, is_disk_full, storage_error
 from mlsys.sweep.trial_context import trial_scope
+from mlsys.text import counted
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
@@ -36,29 +37,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-POLL_SECONDS = 0.5
-KEPT = 6  # panels, and the folds of each
-ALLOWED = ["optuna.samplers.*", "optuna.pruners.*", "mlsys.*"]
+POLL_INTERVAL = 0.5  # seconds
+MAX_CACHED = 6  # panels and their folds
+ALLOWED_TARGETS = ["optuna.samplers.*", "optuna.pruners.*", "mlsys.*"]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What every worker of a sweep must know; it travels to other processes.
+    """The definition of a sweep, which is sent to every worker process.
 
     Attributes
     ----------
     settings : SweepSettings
     hydra_context, task_function, config
-        What Hydra gave the sweeper.
+        Hydra's arguments of a sweeper.
     space : Space
     directions : sequence of str
-        ``minimize`` or ``maximize``, for each objective.
+        ``minimize`` or ``maximize`` for each objective.
     folder : Path
         The sweep directory.
     workers : int
-        How many there are on this machine; they share its cores.
-    begun : int
-        Trials that the study held when this process began with it.
+        Number of workers on this machine; they share its cores.
+    trials_before : int
+        Number of trials that the study already had when this command started.
     """
 
     settings: SweepSettings
@@ -69,19 +70,19 @@ class Sweep:
     directions: Sequence[str]
     folder: Path
     workers: int
-    begun: int = 0
+    trials_before: int = 0
 
     @cached_property
     def composer(self) -> Composer:
-        """What composes the jobs' configs in this process."""
+        """The composer of the jobs' configs, with a cache per process."""
         return Composer(self.hydra_context.config_loader, self.config)
 
     def open(self, worker: int = 0) -> SharedStudy:
-        """Open the study with the sampler of a worker: each has draws of its own, and a resumed sweep has new ones."""
+        """Open the study with a sampler whose seed differs between workers and between starts of the sweep."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # Of a storage that others may share, each process wants draws of its own; here they can be repeated.
+        # Processes that share a storage need different seeds; with a study of our own, a sweep is reproducible.
         salt = [] if self.settings.storage is None else [zlib.crc32(socket.gethostname().encode()), os.getpid()]
-        sampler = build_sampler(self.settings.sampler, [self.begun, worker, *salt])
+        sampler = build_sampler(self.settings.sampler, [self.trials_before, worker, *salt])
         pruner = build(self.settings.pruner) if self.settings.pruner else optuna.pruners.NopPruner()
         shared = SharedStudy(self.settings, self.folder, sampler, pruner)
         shared.load()
@@ -89,109 +90,111 @@ class Sweep:
 
 
 @dataclass
-class Memory:
-    """What a worker keeps between its trials."""
+class TrialCache:
+    """Objects that a worker reuses across its trials, such as panels."""
 
-    kept: dict[str, Any] = field(default_factory=dict)
+    entries: dict[str, Any] = field(default_factory=dict)
 
-    def keep(self, key: str, make: Callable[[], T]) -> T:
-        """Return what is kept under the key, made if it is not there."""
-        if key not in self.kept:
-            if len(self.kept) >= KEPT:
-                del self.kept[next(iter(self.kept))]  # the oldest: a search over features would fill the memory
-            self.kept[key] = make()
-        kept: T = self.kept[key]
-        return kept
+    def get_or_create(self, key: str, create: Callable[[], T]) -> T:
+        """Return the entry of a key; create it if there is none."""
+        if key not in self.entries:
+            if len(self.entries) >= MAX_CACHED:
+                del self.entries[next(iter(self.entries))]  # the oldest: a search over features would fill the memory
+            self.entries[key] = create()
+        entry: T = self.entries[key]
+        return entry
 
 
 class WorkerTrial:
-    """The trial that a job sees; see `mlsys.sweep.trial_context.CurrentTrial`."""
+    """The trial as its job sees it; implements `mlsys.sweep.trial_context.CurrentTrial`."""
 
-    def __init__(self, trial: Trial, memory: Memory, *, averages: bool) -> None:
+    def __init__(self, trial: Trial, cache: TrialCache, *, report_means: bool) -> None:
         self.number = trial.number
-        self.keep = memory.keep
-        self.notes: dict[str, Any] = {}
+        self.cached = cache.get_or_create
+        self.user_attrs: dict[str, Any] = {}
         self._trial = trial
-        self._averages, self._values = averages, list[float]()
+        self._report_means, self._values = report_means, list[float]()
         self._prunable = len(trial.study.directions) == 1
 
     def report(self, value: float | None, step: int) -> None:
-        """Tell how well the trial does at a step; raise PrunedError where it is given up."""
+        """Report an intermediate value; raise PrunedError if the trial is pruned."""
         if not self._prunable or value is None or not math.isfinite(value):
             return
         self._values.append(value)
-        # Some pruners pair the same step of two trials; the others want a value that approaches the final one.
-        self._trial.report(float(np.mean(self._values)) if self._averages else value, step)
+        # Some pruners compare the same step of two trials; the others expect values that approach the final one.
+        self._trial.report(float(np.mean(self._values)) if self._report_means else value, step)
         if self._trial.should_prune():
             raise PrunedError(
-                f"given up after {len(self._values)} reports by {type(self._trial.study.pruner).__name__}"
+                f"pruned after {counted(len(self._values), 'step')} by {type(self._trial.study.pruner).__name__}"
             )
 
-    def note(self, key: str, value: Any) -> None:  # noqa: ANN401
-        """Keep a fact beside the trial."""
-        self.notes[key] = value
+    def set_user_attr(self, key: str, value: Any) -> None:  # noqa: ANN401
+        """Store an attribute of the trial; it is written to the study when the job ends."""
+        self.user_attrs[key] = value
 
 
-def work(
-    sweep: Sweep, worker: int, stopping: Callable[[], bool], after: Callable[[SharedStudy], object] | None = None
+def run_worker(
+    sweep: Sweep,
+    worker: int,
+    should_stop: Callable[[], bool],
+    on_trial_end: Callable[[SharedStudy], object] | None = None,
 ) -> None:
-    """Run trials until the study is full, too many failed, or ``stopping`` says so.
+    """Run trials until the study is complete, too many failed, or ``should_stop`` returns True.
 
     Parameters
     ----------
     sweep : Sweep
     worker : int
-        Its number among those of this machine.
-    stopping : callable
-        Asked between trials.
-    after : callable, optional
+        The worker's number on this machine.
+    should_stop : callable
+        Called between trials.
+    on_trial_end : callable, optional
         Called after each trial.
 
     Raises
     ------
     SweepError
-        Where no trial can go on: the disk is full, the storage is gone.
+        If no trial can run, because the disk is full or the storage failed.
     """
-    shared, memory = sweep.open(worker), Memory()
+    shared, cache = sweep.open(worker), TrialCache()
     try:
         with WorkerLock(sweep.folder) as lock:
-            while not stopping():
-                trial = shared.claim(lock.name, sweep.begun)
+            while not should_stop():
+                trial = shared.claim(lock.name, sweep.trials_before)
                 if trial is not None:
-                    run_trial(sweep, shared, trial, memory)
-                    if after is not None:
-                        after(shared)
-                elif shared.is_complete(sweep.begun):
+                    run_trial(sweep, shared, trial, cache)
+                    if on_trial_end is not None:
+                        on_trial_end(shared)
+                elif shared.is_complete(sweep.trials_before):
                     return
-                else:  # the last trials are under way elsewhere; one of them may have to be repeated
-                    _pause(stopping)
-                    shared.release_dead()
+                else:  # other workers run the last trials; one of them may need a retry
+                    _pause(should_stop)
+                    shared.requeue_orphaned()
     except STORAGE_ERRORS as error:
         raise storage_error(error) from error
     finally:
         shared.close()
 
 
-def run_trial(sweep: Sweep, shared: SharedStudy, trial: Trial, memory: Memory) -> None:
-    """Run one trial's job and tell the study how it ended."""
-    is_paired = isinstance(shared.study.pruner, PairedPruner | optuna.pruners.WilcoxonPruner)
-    current = WorkerTrial(trial, memory, averages=not is_paired and not reports_iterations(sweep.config))
+def run_trial(sweep: Sweep, shared: SharedStudy, trial: Trial, cache: TrialCache) -> None:
+    """Run one trial's job and tell the study its state and values."""
+    compares_steps = isinstance(shared.study.pruner, PairedPruner | optuna.pruners.WilcoxonPruner)
+    current = WorkerTrial(trial, cache, report_means=not compares_steps and not reports_iterations(sweep.config))
     try:
         with shared.heartbeat(trial):
             overrides = sweep.space.overrides(trial, sweep.config)
             state, values, error = _run_job(sweep, trial, overrides, current)
-            shown = [without_password(override) for override in overrides]
-            facts = {"overrides": shown, "run": str(sweep.folder / str(trial.number)), **current.notes}
-            trial.set_user_attr("job", facts)
+            redacted = [without_password(override) for override in overrides]
+            job = {"overrides": redacted, "run": str(sweep.folder / str(trial.number)), **current.user_attrs}
+            trial.set_user_attr("job", job)
             if error:
                 trial.set_user_attr("error", without_password(error))
             shared.study.tell(trial, values, state, skip_if_finished=True)
     except optuna.exceptions.UpdateFinishedTrialError:
-        logger.warning(
-            "trial %s showed no sign of life for too long and was repeated: its result is dropped", trial.number
-        )
+        logger.warning("trial %s had no heartbeat for too long and was retried; its result is dropped", trial.number)
     except (KeyboardInterrupt, SystemExit, SweepError):
-        with suppress(SweepError, *STORAGE_ERRORS), shared.lock():  # if it fails, whoever resumes finds the worker dead
+        # If this fails, the next start finds the worker dead.
+        with suppress(SweepError, *STORAGE_ERRORS), shared.lock():
             shared.requeue(shared.trials()[trial.number], "interrupted")
         raise
 
@@ -201,31 +204,34 @@ def _run_job(
 ) -> tuple[TrialState, list[float] | None, str | None]:
     try:
         with trial_scope(current):
-            result = run_hydra_job(sweep, trial.number, [*overrides, *_of_this_worker(sweep, trial.number, overrides)])
+            result = run_hydra_job(
+                sweep, trial.number, [*overrides, *_worker_overrides(sweep, trial.number, overrides)]
+            )
         return TrialState.COMPLETE, as_values(result, len(sweep.directions)), None
     except (PrunedError, optuna.TrialPruned) as pruned:
-        current.note("pruned", str(pruned))
+        current.set_user_attr("pruned", str(pruned))
         return TrialState.PRUNED, None, None
     except SweepError:
         raise
     except Exception as error:
         if is_disk_full(error):
             raise storage_error(error) from error
-        log_to_file(sweep.folder / str(trial.number), "the job failed", error)  # unless the run did so itself
-        logger.warning("trial %s failed: %s: %s", trial.number, type(error).__name__, _brief(error))
-        return TrialState.FAIL, None, f"{type(error).__name__}: {_brief(error)}"
+        log_to_file(sweep.folder / str(trial.number), "the job failed", error)  # unless the run already did
+        logger.warning("trial %s failed: %s: %s", trial.number, type(error).__name__, _first_line(error))
+        return TrialState.FAIL, None, f"{type(error).__name__}: {_first_line(error)}"
 
 
 def run_hydra_job(sweep: Sweep, number: int, overrides: Sequence[str], subdir: str | None = None) -> Any:  # noqa: ANN401
-    """Run the task with overrides, as Hydra's own launcher does; return its value, or raise what it raised.
+    """Run the task with overrides as Hydra's own launcher does; return its value or raise its error.
 
     Parameters
     ----------
+    sweep : Sweep
     number : int
         The job's number.
     overrides : sequence of str
     subdir : str, optional
-        Its run directory below the sweep's; the number without.
+        The run directory, relative to the sweep directory; by default the number.
     """
     from hydra.core.utils import JobStatus, run_job, setup_globals
     from omegaconf import open_dict
@@ -235,7 +241,7 @@ def run_hydra_job(sweep: Sweep, number: int, overrides: Sequence[str], subdir: s
     with open_dict(config):
         config.hydra.job.id, config.hydra.job.num = str(number), number
         config.hydra.sweep.dir, config.hydra.sweep.subdir = str(sweep.folder), subdir or str(number)
-        config.hydra.job_logging.root.handlers = ["file"]  # the terminal is the sweep's
+        config.hydra.job_logging.root.handlers = ["file"]  # only the sweep writes to the terminal
     result = run_job(
         hydra_context=sweep.hydra_context,
         task_function=sweep.task_function,
@@ -244,17 +250,17 @@ def run_hydra_job(sweep: Sweep, number: int, overrides: Sequence[str], subdir: s
         job_subdir_key="hydra.sweep.subdir",
     )
     if result.status is not JobStatus.COMPLETED:
-        raise result._return_value  # the property would raise a copy
+        raise result._return_value  # the property raises a copy
     return result.return_value
 
 
 def as_values(result: Any, objectives: int) -> list[float]:  # noqa: ANN401
-    """Return what a job returned as numbers.
+    """Return a job's result as a list of numbers.
 
     Raises
     ------
     ValueError
-        Where it is something else, or not one for each objective.
+        If it is not one finite number for each objective.
 
     Examples
     --------
@@ -263,13 +269,13 @@ def as_values(result: Any, objectives: int) -> list[float]:  # noqa: ANN401
     """
     values = list(result) if isinstance(result, list | tuple) else [result]
     if len(values) != objectives or not all(isinstance(value, Real) and math.isfinite(value) for value in values):
-        wanted = "a finite number" if objectives == 1 else f"{objectives} finite numbers"
-        raise ValueError(f"the job returned {result!r}, not {wanted}: the objective is undefined on these folds")
+        expected = "a finite number" if objectives == 1 else f"{objectives} finite numbers"
+        raise ValueError(f"the job returned {result!r}, expected {expected}: the objective is undefined on its folds")
     return [float(value) for value in values]
 
 
 def reports_iterations(config: DictConfig) -> bool:
-    """Tell whether trials report their trees rather than their folds."""
+    """Return whether trials report each iteration instead of each fold."""
     search = config.get("search")
     return search is not None and search.get("report_per") == "iteration"
 
@@ -280,7 +286,7 @@ def build(node: Mapping[str, Any], **changes: Any) -> Any:  # noqa: ANN401
     Raises
     ------
     ConfigError
-        Where it is not allowed or does not take its arguments.
+        If the class is not allowed, or rejects its arguments.
     """
     import warnings
 
@@ -290,9 +296,9 @@ def build(node: Mapping[str, Any], **changes: Any) -> Any:  # noqa: ANN401
     from mlsys.errors import Problem
 
     try:
-        with warnings.catch_warnings():  # Optuna calls some arguments experimental that its own guide advises
+        with warnings.catch_warnings():  # Optuna's guide recommends arguments that it calls experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return instantiate({**node, **changes}, _convert_="all", _execution_whitelist_=ALLOWED)
+            return instantiate({**node, **changes}, _convert_="all", _execution_whitelist_=ALLOWED_TARGETS)
     except (InstantiationException, TypeError, ValueError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         problem = Problem(
@@ -302,37 +308,37 @@ def build(node: Mapping[str, Any], **changes: Any) -> Any:  # noqa: ANN401
 
 
 def build_sampler(node: Mapping[str, Any], salt: Sequence[int]) -> optuna.samplers.BaseSampler:
-    """Instantiate a sampler with a seed of its own for each worker and each resumption.
+    """Instantiate a sampler with a different seed for each worker and each start of the sweep.
 
     Parameters
     ----------
     node : mapping
         ``_target_``, ``seed`` and further arguments.
     salt : sequence of int
-        What tells this worker from all others of the study.
+        Numbers that are unique to this worker within the study.
     """
     seed = node.get("seed")
     if seed is None or node.get("_target_") in SEQUENCES:
         return build(node)  # type: ignore[no-any-return]
-    drawn = int(np.random.SeedSequence([int(seed), *salt]).generate_state(1)[0])
-    return build(node, seed=drawn)  # type: ignore[no-any-return]
+    worker_seed = int(np.random.SeedSequence([int(seed), *salt]).generate_state(1)[0])
+    return build(node, seed=worker_seed)  # type: ignore[no-any-return]
 
 
-def _of_this_worker(sweep: Sweep, number: int, overrides: Sequence[str]) -> Iterator[str]:
-    """Yield what a trial must know of the sweep, where its config has the keys."""
-    config, given = sweep.config, {override.split("=", 1)[0] for override in overrides}
+def _worker_overrides(sweep: Sweep, number: int, overrides: Sequence[str]) -> Iterator[str]:
+    """Yield the overrides that tell a job its trial number and number of threads, if its config has those keys."""
+    config, keys = sweep.config, {override.split("=", 1)[0] for override in overrides}
     if config.get("search") is not None:
         yield f"++search.trial={number}"
-    if "threads" in config and config.threads is None and "threads" not in given:
+    if "threads" in config and config.threads is None and "threads" not in keys:
         yield f"threads={max(len(os.sched_getaffinity(0)) // sweep.workers, 1)}"
 
 
-def _pause(stopping: Callable[[], bool]) -> None:
+def _pause(should_stop: Callable[[], bool]) -> None:
     import time
 
-    if not stopping():
-        time.sleep(POLL_SECONDS)
+    if not should_stop():
+        time.sleep(POLL_INTERVAL)
 
 
-def _brief(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")

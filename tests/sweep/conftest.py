@@ -1,4 +1,4 @@
-"""Runs of the toy program, and sweeps that several tests read."""
+"""The toy program, and fixtures that several tests share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import optuna
 import pytest
 
 from mlsys.sweep.settings import SweepSettings
-from mlsys.sweep.study import SharedStudy, repeated_numbers
+from mlsys.sweep.study import SharedStudy, retried_numbers
 from tests.waiting import Program
 
 ROOT = Path(__file__).parents[2]
@@ -54,16 +54,16 @@ class Toy:
 
     @property
     def gate(self) -> Path:
-        """A file for which jobs wait that are told so by ``gate``; until it is there they are under way."""
+        """A file that jobs with ``gate`` wait for; they run until it exists."""
         return self.folder.parent / "gate"
 
     @property
     def held(self) -> list[str]:
-        """Arguments for jobs that wait at the gate."""
+        """Arguments of jobs that wait at the gate."""
         return [f"gate={self.gate}", "hydra.sweeper.pruner=null"]
 
     def starts(self) -> list[str]:
-        """Return the names of run directories in the order in which jobs began there."""
+        """Return the names of the run directories in the order in which their jobs started."""
         log = self.folder / "starts.log"
         return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
 
@@ -78,25 +78,25 @@ def trials_of(url: str, name: str) -> list[optuna.trial.FrozenTrial]:
 
 
 def finished(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
-    """Return the trials that count: finished, and not repeated by another one."""
-    repeated = repeated_numbers(trials)
-    return [trial for trial in trials if trial.state.name in FINISHED and trial.number not in repeated]
+    """Return the finished trials, without those that were retried."""
+    retried = retried_numbers(trials)
+    return [trial for trial in trials if trial.state.name in FINISHED and trial.number not in retried]
 
 
 def states(trials: Sequence[optuna.trial.FrozenTrial]) -> list[str]:
-    """Return how trials stand, sorted."""
+    """Return the names of the trials' states, sorted."""
     return sorted(trial.state.name for trial in trials)
 
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Toy:
-    """The toy program with a sweep directory of its own."""
+    """The toy program with its own sweep directory."""
     return Toy(tmp_path / "sweep")
 
 
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, subprocess.CompletedProcess[str]]:
-    """A finished sweep of ten trials and two workers, and what it said. Do not go on with it."""
+    """A finished sweep of ten trials by two workers, and its process. Do not resume it."""
     toy = Toy(tmp_path_factory.mktemp("swept") / "sweep")
     return toy, toy.run("seconds=0", "hydra.sweeper.n_jobs=2")
 
@@ -111,13 +111,13 @@ def settings() -> SweepSettings:
 
 @pytest.fixture
 def open_study(settings: SweepSettings, tmp_path: Path) -> Iterator[Callable[..., SharedStudy]]:
-    """Return a function that opens the study of a sweep directory, as one worker or another."""
+    """Return a function that opens the study of a sweep directory; each call acts as another worker."""
     opened: list[SharedStudy] = []
 
     def open_one(folder: Path | None = None, sampler: Any = None, pruner: Any = None, **changes: Any) -> SharedStudy:
-        place = folder or tmp_path / "study"
-        place.mkdir(parents=True, exist_ok=True)
-        shared = SharedStudy(replace_settings(settings, **changes), place, sampler, pruner)
+        study_folder = folder or tmp_path / "study"
+        study_folder.mkdir(parents=True, exist_ok=True)
+        shared = SharedStudy(replace_settings(settings, **changes), study_folder, sampler, pruner)
         shared.create(["minimize"])
         opened.append(shared)
         return shared
@@ -130,5 +130,5 @@ def open_study(settings: SweepSettings, tmp_path: Path) -> Iterator[Callable[...
 
 
 def replace_settings(settings: SweepSettings, **changes: Any) -> SweepSettings:
-    """Return settings with some changed, checked anew."""
+    """Return validated settings with some values replaced."""
     return SweepSettings.model_validate(settings.model_dump() | changes)

@@ -1,4 +1,4 @@
-"""When a study is the same search."""
+"""Checks before the first trial."""
 
 from types import SimpleNamespace
 
@@ -32,7 +32,7 @@ def search(*arguments, directions=("minimize",), **config):
         (search(objective=["value", "ece"], directions=["minimize"] * 2), {"objectives", "directions"}),
     ],
 )
-def test_another_search_is_told_by_what_differs(other, keys):
+def test_a_different_search_is_rejected_with_what_differs(other, keys):
     study = optuna.create_study()
     check_study(study, search())
     check_study(study, search())
@@ -45,13 +45,13 @@ def test_another_search_is_told_by_what_differs(other, keys):
     return None
 
 
-def test_a_study_that_another_program_made_is_joined_if_its_directions_fit():
+def test_a_study_of_another_program_is_joined_if_its_directions_match():
     check_study(optuna.create_study(), search())
     with pytest.raises(ConfigError, match="maximize"):
         check_study(optuna.create_study(direction="maximize"), search())
 
 
-def test_directions_are_those_of_the_metrics(settings):
+def test_directions_follow_the_metrics(settings):
     config = OmegaConf.create({"objective": ["average_precision", "ece", "predict_ms"]})
     assert directions_of(config, settings) == ["maximize", "minimize", "minimize"]
     assert directions_of(OmegaConf.create({}), settings) == ["minimize"]

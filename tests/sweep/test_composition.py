@@ -1,4 +1,4 @@
-"""A config that differs from one before in values only is what Hydra composes."""
+"""The fast composer returns the configs that Hydra composes."""
 
 import pytest
 from hydra import initialize_config_dir
@@ -8,7 +8,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from mlsys.launch import conf_folder
-from mlsys.sweep.composition import Composer, value_of
+from mlsys.sweep.composition import Composer, parse_override
 
 
 @pytest.fixture
@@ -23,10 +23,10 @@ def master(loader):
 
 
 @pytest.fixture
-def counted(loader, monkeypatch):
-    """Count how often Hydra composes."""
+def hydra_calls(loader, monkeypatch):
+    """Record the calls of Hydra's own composition."""
     calls, compose = [], loader.load_sweep_config
-    monkeypatch.setattr(loader, "load_sweep_config", lambda *given: calls.append(given) or compose(*given))
+    monkeypatch.setattr(loader, "load_sweep_config", lambda *args: calls.append(args) or compose(*args))
     return calls
 
 
@@ -34,7 +34,7 @@ FIRST = ["model=xgboost", "model.max_depth=3", "model.learning_rate=0.1", "+fit.
 
 
 @pytest.mark.parametrize(
-    ("then", "composed"),
+    ("overrides", "n_composed"),
     [
         ([*FIRST[:1], "model.max_depth=5", "model.learning_rate=null", "+fit.note='b, c'", "++seed=7", FIRST[5]], 1),
         ([*FIRST[:1], "model.max_depth=${seed}", *FIRST[2:]], 1),
@@ -47,17 +47,17 @@ FIRST = ["model=xgboost", "model.max_depth=3", "model.learning_rate=0.1", "+fit.
         ([*FIRST[:3], "+fit.note={a:1}", *FIRST[4:]], 2),
     ],
 )
-def test_a_trial_is_what_hydra_composes(loader, master, counted, then, composed):
+def test_a_config_equals_the_one_that_hydra_composes(loader, master, hydra_calls, overrides, n_composed):
     composer = Composer(loader, master)
     composer.compose(FIRST)
-    config = composer.compose(then)
-    assert len(counted) == composed
-    wanted = loader.load_sweep_config(master, then)
-    assert OmegaConf.to_container(config) == OmegaConf.to_container(wanted)
-    assert OmegaConf.to_container(config.model, resolve=True) == OmegaConf.to_container(wanted.model, resolve=True)
+    config = composer.compose(overrides)
+    assert len(hydra_calls) == n_composed
+    expected = loader.load_sweep_config(master, overrides)
+    assert OmegaConf.to_container(config) == OmegaConf.to_container(expected)
+    assert OmegaConf.to_container(config.model, resolve=True) == OmegaConf.to_container(expected.model, resolve=True)
 
 
-def test_what_was_composed_is_not_changed_by_who_gets_it(loader, master):
+def test_changing_a_composed_config_does_not_change_the_cache(loader, master):
     composer = Composer(loader, master)
     composer.compose(FIRST).model.max_depth = 99
     config = composer.compose(FIRST)
@@ -66,12 +66,12 @@ def test_what_was_composed_is_not_changed_by_who_gets_it(loader, master):
     assert composer.compose(FIRST).model.max_depth == 3
 
 
-def test_times_are_those_of_the_sweep(loader, master):
+def test_timestamps_are_those_of_the_sweep(loader, master):
     composer, when = Composer(loader, master), master.hydra.run.dir
     assert composer.compose(FIRST).hydra.run.dir == composer.compose(FIRST).hydra.run.dir == when
 
 
-def test_a_key_that_there_is_not_is_hydras_error(loader, master):
+def test_an_unknown_key_raises_hydras_error(loader, master):
     composer = Composer(loader, master)
     for _ in range(2):
         with pytest.raises(Exception, match="no_such_key"):
@@ -101,7 +101,7 @@ NUMBERS += ["12345678901234567890", "'1'", "true", "1a"]
 
 @pytest.mark.parametrize("key", ["model.max_depth", "++search.trial", "+seed", "x@y"])
 @pytest.mark.parametrize("text", NUMBERS)
-def test_a_number_is_what_hydra_reads(key, text):
+def test_numbers_are_parsed_as_hydra_parses_them(key, text):
     parsed = OverridesParser.create().parse_override(f"{key}={text}")
-    found = value_of(f"{key}={text}")
-    assert repr(found) == repr((parsed.key_or_group, parsed.value(), parsed.is_add() or parsed.is_force_add()))
+    actual = parse_override(f"{key}={text}")
+    assert repr(actual) == repr((parsed.key_or_group, parsed.value(), parsed.is_add() or parsed.is_force_add()))

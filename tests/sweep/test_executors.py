@@ -1,4 +1,4 @@
-"""Workers as Ray tasks; those in processes are tested with whole sweeps, in test_run.py."""
+"""Workers as Ray tasks; test_run.py tests local processes with whole sweeps."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ RAY = ["hydra.sweeper.executor=ray", "hydra.sweeper.n_jobs=2"]
 
 def ray_workers(process):
     """Return the processes of a sweep's Ray tasks, by their session."""
-    found = subprocess.run(["pgrep", "-f", "ray::_ray_task"], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split() if _descends(int(word), process.pid)]
+    listed = subprocess.run(["pgrep", "-f", "ray::_ray_task"], capture_output=True, text=True, check=False)
+    return [int(word) for word in listed.stdout.split() if _descends(int(word), process.pid)]
 
 
 def _descends(pid, ancestor):
@@ -33,9 +33,9 @@ def _descends(pid, ancestor):
 
 @pytest.mark.slow
 @needs_ray
-def test_ray_tasks_run_a_sweep_and_one_that_dies_is_replaced(toy):
+def test_ray_tasks_run_a_sweep_and_a_dead_task_is_replaced(toy):
     process = toy.start(*RAY, *toy.held, "hydra.sweeper.n_trials=6")
-    process.until(lambda: len(toy.starts()) >= 2, "both tasks began a job")
+    process.until(lambda: len(toy.starts()) >= 2, "both tasks started a job")
     victims = ray_workers(process)
     assert len(victims) == 2
     os.kill(victims[0], signal.SIGKILL)
@@ -50,7 +50,7 @@ def test_ray_tasks_run_a_sweep_and_one_that_dies_is_replaced(toy):
     assert "6 of 6 trials: 6 complete, 0 pruned, 0 failed" in done.stdout.splitlines()
 
 
-def test_without_ray_the_extra_is_named(toy, tmp_path):
+def test_without_ray_the_error_names_the_extra(toy, tmp_path):
     hidden = tmp_path / "hidden" / "ray"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ImportError('hidden')")

@@ -1,4 +1,4 @@
-"""What is shown while a sweep runs."""
+"""The progress of a sweep on the terminal."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from mlsys.sweep.progress import Progress
-from mlsys.sweep.trials import best_trial, failures
+from mlsys.sweep.trials import best_trial, describe_failures
 
 
 def trial(value=None, state=TrialState.COMPLETE, **attributes):
@@ -45,43 +45,51 @@ def progress_of(study, *, terminal):
     return Progress(sweep, shared, console), console.file
 
 
-def test_elsewhere_each_trial_is_one_line_and_told_once(study):
+def test_without_a_terminal_each_trial_is_printed_once_on_one_line(study):
     before = study.get_trials()
     empty = optuna.create_study()
-    progress, said = progress_of(empty, terminal=False)
+    progress, output = progress_of(empty, terminal=False)
     with progress:
         empty.add_trials(before)
         progress.update()
         progress.update()
-    lines = said.getvalue().splitlines()
+    lines = output.getvalue().splitlines()
     assert len(lines) == 6
     assert lines[0].startswith("trial 0 complete")
     assert ": value 2 | eta=0.25 | best value 1 (trial 4)" in lines[0]
-    assert "its worker died; it is repeated" in lines[1]
+    assert "its worker died; retrying" in lines[1]
     assert "trial 2 failed" in lines[2]
     assert "ValueError: [no]" in lines[2]
     assert "pruned" in lines[3]
     assert "best" not in lines[4]
 
 
-def test_a_resumed_sweep_tells_only_what_is_new(study):
-    progress, said = progress_of(study, terminal=False)
+@pytest.mark.parametrize(("number", "text"), [(1, "1 trial, 1 worker."), (2, "2 trials, 2 workers.")])
+def test_the_announcement_agrees_with_its_counts(study, number, text):
+    progress, output = progress_of(study, terminal=False)
+    progress._sweep.settings.n_trials = progress._sweep.workers = number
+    progress.announce()
+    assert output.getvalue().startswith(f"Searching for the lowest value: {text} Press Ctrl-C to stop")
+
+
+def test_a_resumed_sweep_prints_only_new_trials(study):
+    progress, output = progress_of(study, terminal=False)
     with progress:
         study.add_trial(trial(0.5))
         progress.update()
-    assert [line.split()[1] for line in said.getvalue().splitlines()] == ["6"]
+    assert [line.split()[1] for line in output.getvalue().splitlines()] == ["6"]
 
 
-def test_a_terminal_has_a_live_table(study):
-    progress, said = progress_of(study, terminal=True)
+def test_a_terminal_shows_a_live_table(study):
+    progress, output = progress_of(study, terminal=True)
     with progress:
         progress.update()
-        assert "time left unknown" in said.getvalue()
+        assert "time left unknown" in output.getvalue()
         study.add_trial(trial(0.5))
         progress.update()
         progress.stopping = True
         progress.update()
-    text = said.getvalue()
+    text = output.getvalue()
     assert "5 of 9, time left unknown" in text
     assert re.search(r"6 of 9, about \d+ s left", text)
     assert "6 of 9, stopping" in text
@@ -90,17 +98,17 @@ def test_a_terminal_has_a_live_table(study):
     assert "value 0.5, trial 6: eta=0.25" in text
 
 
-def test_the_best_is_the_earliest_of_equals(study):
+def test_the_best_trial_is_the_earliest_of_equal_ones(study):
     assert best_trial(study.trials, ["minimize"]).number == 4
     assert best_trial(study.trials, ["maximize"]).number == 0
     assert best_trial([], ["maximize"]) is None
 
 
-def test_failures_are_told_by_their_reason():
+def test_failures_are_grouped_by_reason():
     study = optuna.create_study()
     study.add_trials([trial(state=TrialState.FAIL, error="E: a") for _ in range(10)])
     study.add_trials([trial(state=TrialState.FAIL), trial(1.0, retry_of=[0])])
-    assert failures(study.trials) == {
-        "E: a": "9: trials 1, 2, 3, 4, 5, 6, 7, 8 …",
-        "its worker died": "1: trials 10",
+    assert describe_failures(study.trials) == {
+        "E: a": "9 trials: 1, 2, 3, 4, 5, 6, 7, 8, …",
+        "its worker died": "1 trial: 10",
     }

@@ -1,4 +1,4 @@
-"""What a search may set, and what a trial then sets."""
+"""The search space and the overrides of its trials."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ PARAMS = {"model": "choice(xgboost, catboost, logistic)"}
 
 
 def trials(space, number=30, config=None):
-    """Return the overrides of some trials, as dictionaries."""
+    """Return the overrides of several trials as dicts."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     return [dict(word.split("=", 1) for word in space.overrides(study.ask(), config)) for _ in range(number)]
 
@@ -64,13 +64,13 @@ def test_every_sweep_syntax_is_understood(expression, distribution):
         ("choice(1e-3, 2)", [0.001, 2]),
     ],
 )
-def test_hydra_reads_the_value_that_was_meant(expression, values):
+def test_hydra_parses_suggested_values_back_to_the_same_value(expression, values):
     parser = OverridesParser.create()
     written = {each["key"] for each in trials(parse_space({"key": expression}, {}, [], {}))}
     read = [parser.parse_override(f"key={word}") for word in written]
     assert not any(override.is_sweep_override() for override in read)
-    found = [override.value() for override in read]
-    assert sorted(map(repr, found)) == sorted(map(repr, values))
+    actual = [override.value() for override in read]
+    assert sorted(map(repr, actual)) == sorted(map(repr, values))
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_hydra_reads_the_value_that_was_meant(expression, values):
         ("tag(log, interval(0, 1))", "low > 0"),
         ("range(3,3)", "at least one value"),
         ("range(1,5,0)", "nonzero"),
-        ("glob(*)", r"glob\(\*\)  \(it cannot be searched"),
+        ("glob(*)", r"glob\(\*\)  \(cannot be searched"),
     ],
 )
-def test_a_syntax_error_says_where_and_what(expression, message):
+def test_a_syntax_error_names_its_place_and_reason(expression, message):
     with pytest.raises(ConfigError, match=message) as caught:
         parse_space({"key": expression}, {}, [], {})
     assert caught.value.problems[0].where == "hydra.sweeper.params"
@@ -97,14 +97,14 @@ def test_a_syntax_error_says_where_and_what(expression, message):
     assert caught.value.problems[0].where == "hydra.sweeper.conditions.x=a"
 
 
-def test_all_wrong_lines_are_said_together():
+def test_all_invalid_expressions_are_listed():
     with pytest.raises(ConfigError) as caught:
         parse_space({"a": "choice(", "b": "range(3)", "c": "interval(2, 1)"}, {}, [], {})
     assert [problem.got.split("=")[0] for problem in caught.value.problems] == ["a", "c"]
 
 
 def test_nothing_to_search_is_an_error():
-    with pytest.raises(ConfigError, match=r"nothing to search[\s\S]*A single run needs no -m"):
+    with pytest.raises(ConfigError, match=r"nothing to search[\s\S]*Leave out -m for a single run"):
         parse_space({}, {}, ["seed=1"], {})
     with pytest.raises(ConfigError, match="nothing to search"):
         parse_space({"x": "range(3)"}, {}, ["x=1"], {})
@@ -116,7 +116,7 @@ def test_the_command_line_fixes_and_adds():
     assert {(each["x"], each["z"]) for each in trials(space)} == {("7", "null")}
 
 
-def test_deletions_are_passed_on():
+def test_deletions_are_passed_to_every_trial():
     space = parse_space({"x": "range(3)"}, {}, ["~tags"], {})
     assert space.overrides(optuna.create_study().ask())[-1] == "~tags"
     assert next(space.corners())[-1] == "~tags"
@@ -134,13 +134,13 @@ def test_a_parameter_of_one_model_never_reaches_another():
         assert set(each) == {"model"} | allowed[each["model"]]
 
 
-def test_parameters_of_the_same_name_have_a_range_for_each_model():
+def test_a_parameter_of_two_models_has_a_range_for_each():
     described = parse_space(PARAMS, MODELS, [], {}).describe()
     assert "low=0.01" in described["model.learning_rate@xgboost"]
     assert "low=0.02" in described["model.learning_rate@catboost"]
 
 
-def test_a_model_fixed_on_the_command_line_takes_its_own_parameters_alone():
+def test_a_model_fixed_on_the_command_line_has_only_its_own_parameters():
     space = parse_space(PARAMS, MODELS, ["model=xgboost"], {})
     assert {frozenset(each) for each in trials(space)} == {
         frozenset({"model", "model.max_depth", "model.learning_rate"})
@@ -153,18 +153,18 @@ def test_a_narrower_choice_leaves_the_other_conditions_unused():
     assert {each["model"] for each in trials(space)} == {"xgboost", "logistic"}
 
 
-def test_the_default_choice_of_a_group_decides_where_nothing_sets_it():
+def test_the_default_option_of_a_group_meets_conditions():
     space = parse_space({"seed": "range(3)"}, MODELS, [], {"model": "logistic"})
     assert {frozenset(each) for each in trials(space, 5)} == {frozenset({"seed", "model.C"})}
 
 
-def test_a_conditional_parameter_is_fixed_for_those_that_have_it():
+def test_a_fixed_conditional_parameter_is_set_only_where_it_applies():
     seen = trials(parse_space(PARAMS, MODELS, ["model.learning_rate=0.1"], {}))
     by_model = {each["model"]: each.get("model.learning_rate") for each in seen}
     assert by_model == {"xgboost": "0.1", "catboost": "0.1", "logistic": None}
 
 
-def test_a_conditional_parameter_is_given_another_range():
+def test_the_command_line_changes_the_range_of_a_conditional_parameter():
     space = parse_space(PARAMS, MODELS, ["model.learning_rate=interval(0.5, 0.6)"], {})
     rates = [float(each["model.learning_rate"]) for each in trials(space) if each["model"] != "logistic"]
     assert rates
@@ -172,7 +172,7 @@ def test_a_conditional_parameter_is_given_another_range():
     assert "model.learning_rate" not in space.describe()
 
 
-def test_a_value_that_a_condition_fixes_may_be_searched_from_the_command_line():
+def test_the_command_line_may_search_a_value_that_a_condition_fixes():
     conditions = {"model=logistic": {"model.penalty": "l2"}}
     assert {each.get("model.penalty") for each in trials(parse_space(PARAMS, conditions, [], {}))} == {None, "l2"}
     widened = parse_space(PARAMS, conditions, ["model.penalty=l1,l2"], {})
@@ -196,14 +196,14 @@ def test_a_nested_choice_of_a_group(conditions):
     assert {"model=logistic", "encoder=target"} <= set(deepest[0])
 
 
-def test_what_a_condition_chooses_wins_over_the_default_of_the_group():
+def test_the_choice_of_a_condition_takes_precedence_over_the_default_option():
     conditions = {"encoder=native": {"encoder.a": "range(3)"}, "model=logistic": {"encoder": "onehot"}}
     seen = trials(parse_space({"model": "choice(xgboost, logistic)"}, conditions, [], {"encoder": "native"}))
     assert {(each["model"], "encoder.a" in each) for each in seen} == {("xgboost", True), ("logistic", False)}
 
 
 @pytest.mark.parametrize("word", ["true", "True"])
-def test_a_condition_on_a_switch(word):
+def test_a_condition_on_a_boolean(word):
     space = parse_space({"on": "choice(true, false)"}, {f"on={word}": {"x": "range(3)"}}, [], {})
     assert {(each["on"], "x" in each) for each in trials(space)} == {("True", True), ("False", False)}
 
@@ -212,13 +212,13 @@ def test_a_condition_on_a_switch(word):
     ("condition", "message"),
     [("model", "key=value"), ("modle=xgboost", r"closest: model\b"), ("model=xgbost", "closest: xgboost")],
 )
-def test_a_condition_that_no_trial_could_meet_is_an_error(condition, message):
+def test_a_condition_that_no_trial_can_meet_is_an_error(condition, message):
     with pytest.raises(ConfigError, match=message):
         parse_space(PARAMS, {condition: {"model.max_depth": "range(2,7)"}}, [], {})
 
 
 @pytest.mark.parametrize(
-    ("config", "choices", "standing"),
+    ("config", "choices", "params"),
     [
         ({"model": {"max_depth": 3, "learning_rate": 0.1}}, {"model": "xgboost"},
          {"model": "xgboost", "model.max_depth@xgboost": 3, "model.learning_rate@xgboost": 0.1}),
@@ -229,8 +229,8 @@ def test_a_condition_that_no_trial_could_meet_is_an_error(condition, message):
         ({"model": {"C": 1}}, {"model": "dummy"}, {}),
     ],
 )  # fmt: skip
-def test_the_config_as_it_stands_is_a_trial_where_the_space_holds_it(config, choices, standing):
-    assert parse_space(PARAMS, MODELS, [], choices).standing(OmegaConf.create(config)) == standing
+def test_the_current_config_is_a_trial_if_it_lies_within_the_space(config, choices, params):
+    assert parse_space(PARAMS, MODELS, [], choices).config_params(OmegaConf.create(config)) == params
 
 
 def test_corners_set_every_key_of_every_branch():
@@ -254,10 +254,10 @@ def test_a_custom_search_space_adds_parameters():
     space = parse_space({"model": "choice(xgboost, logistic)"}, {}, ["fixed=1"], {}, extension)
     seen = trials(space, config={"low": 5})
     assert {tuple(each.values()) for each in seen} == {("1", "xgboost", "'c,d'"), ("1", "logistic")}
-    assert parse_space({}, {}, [], {}, extension).describe() == {}, "with a function alone there is something to search"
+    assert parse_space({}, {}, [], {}, extension).describe() == {}, "a function alone makes a valid space"
 
 
-def test_a_repeated_trial_takes_the_parameters_that_it_repeats():
+def test_a_retried_trial_has_the_same_parameters():
     space = parse_space(PARAMS, MODELS, [], {})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     first = study.ask()
@@ -266,7 +266,7 @@ def test_a_repeated_trial_takes_the_parameters_that_it_repeats():
     assert space.overrides(study.ask()) == words
 
 
-def test_the_spaces_that_come_with_the_project_parse():
+def test_the_search_configs_parse():
     files = sorted((conf_folder() / "search").glob("*.yaml"))
     assert len(files) >= 5
     for file in files:
@@ -275,10 +275,10 @@ def test_the_spaces_that_come_with_the_project_parse():
         assert len(trials(space, 3)) == 3
 
 
-def test_the_space_in_the_docs_is_one():
+def test_the_space_in_the_docs_parses():
     text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text()
     example = text.split("```yaml\n")[1].split("```")[0]
-    assert example.startswith("# @package _global_\n"), "Hydra wants it first"
+    assert example.startswith("# @package _global_\n"), "Hydra requires it on the first line"
     sweeper = yaml.safe_load(example)["hydra"]["sweeper"]
     space = parse_space(sweeper["params"], sweeper["conditions"], [], {})
     assert set(space.describe()) == {"model", "model.max_depth@xgboost", "model.C@logistic"}

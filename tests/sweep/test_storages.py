@@ -1,4 +1,4 @@
-"""A study on a server, which several machines share."""
+"""A study on a database server, shared by several machines."""
 
 from __future__ import annotations
 
@@ -28,49 +28,49 @@ def arguments(url, name, *more):
 
 def test_two_processes_share_one_study(postgresql, tmp_path):
     toys = [Toy(tmp_path / name) for name in ("here", "there")]
-    given = arguments(postgresql, "shared", *toys[0].held, "hydra.sweeper.n_trials=14", "hydra.sweeper.n_jobs=1")
-    processes = [toy.start(*given) for toy in toys]
-    wait_until(lambda: all(toy.starts() for toy in toys), "both processes began a trial", process=processes[0])
+    overrides = arguments(postgresql, "shared", *toys[0].held, "hydra.sweeper.n_trials=14", "hydra.sweeper.n_jobs=1")
+    processes = [toy.start(*overrides) for toy in toys]
+    wait_until(lambda: all(toy.starts() for toy in toys), "both processes started a trial", process=processes[0])
     toys[0].gate.touch()
     ended = [process.end() for process in processes]
     assert [done.returncode for done in ended] == [0, 0], [done.stderr for done in ended]
     trials = trials_of(postgresql, "shared")
     assert states(trials) == ["COMPLETE"] * 14
-    assert len({trial.params["x"] for trial in trials}) == 14, "each process has draws of its own"
+    assert len({trial.params["x"] for trial in trials}) == 14, "each process has its own seed"
     jobs = [toy.starts() for toy in toys]
     assert sorted(jobs[0] + jobs[1], key=int) == [str(number) for number in range(14)]
     assert all(done.stdout.startswith("14 of 14 trials") for done in ended)
 
 
-def test_a_trial_of_a_machine_that_died_is_repeated_by_another(postgresql, tmp_path):
+def test_a_trial_of_a_dead_machine_is_retried_by_another(postgresql, tmp_path):
     toys = [Toy(tmp_path / name) for name in ("here", "there")]
-    given = arguments(
-        postgresql, "mourned", *toys[0].held, "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=1",
-        "hydra.sweeper.heartbeat_seconds=1", "hydra.sweeper.grace_seconds=3",
+    overrides = arguments(
+        postgresql, "orphaned", *toys[0].held, "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.heartbeat_interval=1", "hydra.sweeper.grace_period=3",
     )  # fmt: skip
 
     class Elsewhere(Toy):
         def command(self, *words):
             return [sys.executable, "-c", ON_ANOTHER_MACHINE, str(TOY), *super().command(*words)[2:]]
 
-    dying = Elsewhere(toys[1].folder).start(*given)
-    dying.until(toys[1].starts, "a trial began")
-    trials = trials_of(postgresql, "mourned")
+    dying = Elsewhere(toys[1].folder).start(*overrides)
+    dying.until(toys[1].starts, "a trial started")
+    trials = trials_of(postgresql, "orphaned")
     assert trials[0].user_attrs["worker"].startswith("elsewhere:")
     os.kill(dying.pid, signal.SIGKILL)
     dying.end()
     toys[0].gate.touch()
-    done = toys[0].run(*given)
+    done = toys[0].run(*overrides)
     assert done.returncode == 0, done.stderr
-    trials = trials_of(postgresql, "mourned")
+    trials = trials_of(postgresql, "orphaned")
     assert states(finished(trials)) == ["COMPLETE"] * 5
-    (repeated,) = [trial for trial in trials if trial.user_attrs.get("retry_of")]
-    assert repeated.user_attrs["retry_of"] == [0]
-    assert repeated.params == trials[0].params
+    (retry,) = [trial for trial in trials if trial.user_attrs.get("retry_of")]
+    assert retry.user_attrs["retry_of"] == [0]
+    assert retry.params == trials[0].params
     assert states(trials) == ["COMPLETE"] * 5 + ["FAIL"]
 
 
-def test_claims_are_exact_on_a_server(postgresql, settings, tmp_path):
+def test_workers_claim_exactly_n_trials_on_a_server(postgresql, settings, tmp_path):
     changed = replace_settings(settings, storage=postgresql, study_name="claims", n_trials=24)
     (tmp_path / "study").mkdir()
     studies = [SharedStudy(changed, tmp_path / "study") for _ in range(4)]
@@ -91,11 +91,11 @@ def test_claims_are_exact_on_a_server(postgresql, settings, tmp_path):
     assert sorted(taken) == list(range(24))
 
 
-def test_another_search_on_a_server_is_refused_and_an_unknown_server_is_one_error(postgresql, settings, tmp_path):
+def test_a_different_search_and_an_unknown_database_are_rejected(postgresql, settings, tmp_path):
     toy = Toy(tmp_path / "sweep")
     assert toy.run(*arguments(postgresql, "mine", "seconds=0", "hydra.sweeper.n_trials=1")).returncode == 0
     done = toy.run(*arguments(postgresql, "mine", "seconds=0", "hydra.sweeper.n_trials=2", "x=interval(1.0, 2.0)"))
-    assert "The study mine is another search, which has 1 problem" in done.stderr
+    assert "The study mine belongs to a different search, which has 1 problem" in done.stderr
     url = sqlalchemy.make_url(postgresql).set(database="nosuch").render_as_string(hide_password=False)
-    with pytest.raises(SweepError, match="The study cannot be kept in"):
+    with pytest.raises(SweepError, match="Cannot open the study's storage"):
         SharedStudy(replace_settings(settings, storage=url, study_name="x"), tmp_path)

@@ -1,4 +1,4 @@
-"""Searches of mlsys.train itself: trials, the winner, and what is refused."""
+"""Searches with mlsys.train: trials, the winner, and rejected commands."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.waiting import HANG
 
 SMALL = ["threads=1", "metrics.bootstrap_resamples=20", "features=minimal", "search.folds=2", "search.holdout_folds=2"]
 QUICK = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.refit=false", "hydra.sweeper.enqueue_config=false"]
-FEW_TREES = "model.n_estimators=10"
-# Of hydra-optuna-sweeper 1.4: what it writes for one objective, and for several.
+FEW_ITERATIONS = "model.n_estimators=10"
+# The keys that hydra-optuna-sweeper 1.4 writes for one objective and for several.
 OFFICIAL, OFFICIAL_SEVERAL = {"name", "best_params", "best_value"}, {"name", "solutions"}
 
 
 def median(startup):
-    """Return overrides that take the median pruner for the Wilcoxon pruner."""
+    """Return overrides that replace the default pruner with the median pruner."""
     pruner = "hydra.sweeper.pruner"
     return [
         f"{pruner}._target_=optuna.pruners.MedianPruner", f"+{pruner}.n_startup_trials={startup}",
@@ -35,7 +35,7 @@ def median(startup):
 
 @pytest.fixture(scope="module")
 def train(crm, tmp_path_factory):
-    """Return a function that runs mlsys.train in a folder; all runs share a cache of the panel."""
+    """Return a function that runs mlsys.train in a folder; all runs share one panel cache."""
     cache = tmp_path_factory.mktemp("cache")
 
     def run(folder, *arguments):
@@ -57,20 +57,20 @@ def results_of(folder):
 
 @pytest.fixture(scope="module")
 def searched(train, tmp_path_factory):
-    """A search of XGBoost by two workers, whose second trial is pruned, and what it said."""
+    """A search over XGBoost by one worker, whose second trial is pruned, and its process."""
     folder = tmp_path_factory.mktemp("searched") / "sweep"
-    arguments = ["-m", "search=xgboost", *SMALL, FEW_TREES, *median(1), "hydra.sweeper.n_trials=3"]
-    alone = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.enqueue_config=false"]
-    done = train(folder.parent, *arguments, *alone, f"hydra.sweep.dir={folder}")
+    arguments = ["-m", "search=xgboost", *SMALL, FEW_ITERATIONS, *median(1), "hydra.sweeper.n_trials=3"]
+    sequential = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.enqueue_config=false"]
+    done = train(folder.parent, *arguments, *sequential, f"hydra.sweep.dir={folder}")
     assert done.returncode == 0, done.stderr
     return folder, done
 
 
 def test_trials_are_small_runs(searched):
     folder, _ = searched
-    found = trials(folder)
-    assert [trial.state.name for trial in found] == ["COMPLETE", "PRUNED", "COMPLETE"]
-    for trial in found:
+    all_trials = trials(folder)
+    assert [trial.state.name for trial in all_trials] == ["COMPLETE", "PRUNED", "COMPLETE"]
+    for trial in all_trials:
         run = folder / str(trial.number)
         manifest = json.loads((run / "manifest.json").read_text())
         assert manifest["status"] == ("pruned" if trial.state.name == "PRUNED" else "trial")
@@ -82,7 +82,7 @@ def test_trials_are_small_runs(searched):
     assert not (folder / "1" / "predictions.parquet").exists()
 
 
-def test_the_objective_is_that_of_the_searched_folds(searched):
+def test_the_objective_is_the_mean_over_the_search_folds(searched):
     folder, _ = searched
     for number in (0, 2):
         metrics = json.loads((folder / str(number) / "metrics.json").read_text())
@@ -91,7 +91,7 @@ def test_the_objective_is_that_of_the_searched_folds(searched):
         assert trials(folder)[number].value == pytest.approx(mean)
 
 
-def test_the_winner_is_a_complete_run_on_folds_that_the_search_did_not_see(searched):
+def test_the_winner_is_a_complete_run_on_unseen_folds(searched):
     folder, done = searched
     best = Run.open(folder / "best")
     assert best.manifest.status == "complete"
@@ -101,8 +101,8 @@ def test_the_winner_is_a_complete_run_on_folds_that_the_search_did_not_see(searc
     card = (best.path / "card.md").read_text()
     assert "Chosen from 3 configurations that a search tried, by log loss on 2 folds." in card
     assert "The numbers here are of 2 later folds, which the search did not see." in card
-    tried = json.loads((folder / "0" / "metrics.json").read_text())
-    seen = {fold["as_of"] for fold in tried["folds"]}
+    metrics = json.loads((folder / "0" / "metrics.json").read_text())
+    seen = {fold["as_of"] for fold in metrics["folds"]}
     held_out = {fold["as_of"] for fold in best.metrics["folds"]}
     assert len(held_out) == 2
     assert max(seen) < min(held_out)
@@ -112,7 +112,7 @@ def test_the_winner_is_a_complete_run_on_folds_that_the_search_did_not_see(searc
     assert done.stdout.splitlines()[-2:] == [f"best: {folder / 'best'}", str(folder)]
 
 
-def test_the_winner_is_replayed_bit_by_bit(searched):
+def test_replaying_the_winner_is_identical(searched):
     folder, _ = searched
     mlsys = [sys.executable, "-m", "mlsys", "replay", str(folder / "best")]
     done = subprocess.run(mlsys, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=HANG)
@@ -133,38 +133,38 @@ def test_results_are_a_superset_of_the_official_ones(searched):
     assert [Path(run).name for run in frame["run"]] == ["0", "1", "2"]
 
 
-def test_data_are_opened_once_for_all_trials_of_a_worker(searched, tmp_path):
+def test_a_worker_opens_the_data_once_for_all_trials(searched, tmp_path):
     folder, _ = searched
     seconds = [json.loads((folder / str(n) / "manifest.json").read_text())["timing"]["panel"] for n in range(3)]
     assert max(seconds[1:]) < seconds[0] / 2
 
 
-def test_a_model_for_each_trial_with_its_own_parameters(train, tmp_path):
+def test_each_trial_has_only_the_parameters_of_its_model(train, tmp_path):
     folder = tmp_path / "sweep"
     arguments = ["model=choice(xgboost,lightgbm,logistic)", "sampler=none", "hydra.sweeper.n_trials=5"]
     done = train(tmp_path, "-m", "search=any_model", *SMALL, *QUICK, *arguments, f"hydra.sweep.dir={folder}")
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
-    found = trials(folder)
-    assert states(found).count("FAIL") == 0
-    assert len({trial.params["model"] for trial in found}) >= 2
-    for trial in found:
+    all_trials = trials(folder)
+    assert states(all_trials).count("FAIL") == 0
+    assert len({trial.params["model"] for trial in all_trials}) >= 2
+    for trial in all_trials:
         assert {name.partition("@")[2] for name in trial.params} == {"", trial.params["model"]}
         config = yaml.safe_load((folder / str(trial.number) / "config.yaml").read_text())
         assert config["choices"]["model"] == trial.params["model"]
     assert all("@" not in key for key in results_of(folder)["best_params"])
 
 
-def test_several_objectives_leave_the_pareto_front(train, tmp_path):
+def test_several_objectives_give_a_pareto_front(train, tmp_path):
     folder = tmp_path / "sweep"
-    arguments = ["objective=[average_precision,ece]", FEW_TREES, "hydra.sweeper.n_trials=4"]
+    arguments = ["objective=[average_precision,ece]", FEW_ITERATIONS, "hydra.sweeper.n_trials=4"]
     done = train(tmp_path, "-m", "search=xgboost", *SMALL, *QUICK, *arguments, f"hydra.sweep.dir={folder}")
     assert done.returncode == 0, done.stderr
-    results, found = results_of(folder), trials(folder)
+    results, all_trials = results_of(folder), trials(folder)
     assert set(results) >= OFFICIAL_SEVERAL
     assert results["directions"] == ["maximize", "minimize"]
-    assert states(found) == ["COMPLETE"] * 4
-    values = {trial.number: trial.values for trial in found}
+    assert states(all_trials) == ["COMPLETE"] * 4
+    values = {trial.number: trial.values for trial in all_trials}
     front = {
         number
         for number, (precision, error) in values.items()
@@ -172,23 +172,23 @@ def test_several_objectives_leave_the_pareto_front(train, tmp_path):
     }
     assert {solution["trial"] for solution in results["solutions"]} == front
     frame = pd.read_parquet(folder / "trials.parquet")
-    assert frame["ece"].tolist() == [trial.values[1] for trial in found]
+    assert frame["ece"].tolist() == [trial.values[1] for trial in all_trials]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "trees"), [("xgboost", "n_estimators"), ("lightgbm", "n_estimators"), ("catboost", "iterations")]
+    ("model", "parameter"), [("xgboost", "n_estimators"), ("lightgbm", "n_estimators"), ("catboost", "iterations")]
 )
-def test_trials_may_report_their_trees(train, tmp_path, model, trees):
+def test_trials_may_report_each_iteration(train, tmp_path, model, parameter):
     folder = tmp_path / "sweep"
-    arguments = [f"model.{trees}=40", "search.report_per=iteration", *median(1), "hydra.sweeper.n_trials=4"]
+    arguments = [f"model.{parameter}=40", "search.report_per=iteration", *median(1), "hydra.sweeper.n_trials=4"]
     done = train(tmp_path, "-m", f"search={model}", *SMALL, *QUICK, *arguments, f"hydra.sweep.dir={folder}")
     assert done.returncode == 0, done.stderr
-    found = trials(folder)
-    assert not {"FAIL", "RUNNING"} & set(states(found))
-    assert set(found[0].intermediate_values) >= {0, 10, 20, 100_000}
-    assert "PRUNED" in states(found)
-    for trial in found:
+    all_trials = trials(folder)
+    assert not {"FAIL", "RUNNING"} & set(states(all_trials))
+    assert set(all_trials[0].intermediate_values) >= {0, 10, 20, 100_000}
+    assert "PRUNED" in states(all_trials)
+    for trial in all_trials:
         status = json.loads((folder / str(trial.number) / "manifest.json").read_text())["status"]
         assert status == ("pruned" if trial.state.name == "PRUNED" else "trial")
 
@@ -204,7 +204,7 @@ def test_trials_may_report_their_trees(train, tmp_path, model, trees):
         (["search=xgboost"], "Add -m to search"),
     ],
 )
-def test_what_is_wrong_is_said_before_the_first_trial(train, tmp_path, arguments, message):
+def test_an_invalid_command_fails_before_the_first_trial(train, tmp_path, arguments, message):
     done = train(tmp_path, *arguments, *QUICK)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
@@ -212,7 +212,7 @@ def test_what_is_wrong_is_said_before_the_first_trial(train, tmp_path, arguments
     assert not [path for path in tmp_path.rglob("*") if path.name in ("study.db", "manifest.json")]
 
 
-def test_a_failing_trial_has_its_traceback_in_its_log(train, tmp_path):
+def test_a_failed_trial_has_a_traceback_in_its_log(train, tmp_path):
     folder = tmp_path / "sweep"
     arguments = ["data.horizon_days=1", "data.spine.every_days=300", "hydra.sweeper.n_trials=2"]
     done = train(tmp_path, "-m", "search=xgboost", *SMALL, *QUICK, *arguments, f"hydra.sweep.dir={folder}")

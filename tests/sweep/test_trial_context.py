@@ -1,4 +1,4 @@
-"""How a job reaches its trial."""
+"""The current trial of a job."""
 
 import threading
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""What a worker makes of a job, and how it draws."""
+"""Workers: jobs and their states, reports to the pruner, and seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlsys.errors import ConfigError, PrunedError, SweepError
 from mlsys.sweep import current_trial, worker
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import SharedStudy, WorkerLock
-from mlsys.sweep.worker import Memory, Sweep, WorkerTrial, as_values, build, build_sampler, work
+from mlsys.sweep.worker import Sweep, TrialCache, WorkerTrial, as_values, build, build_sampler, run_worker
 from tests.sweep.conftest import replace_settings, states
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -27,15 +27,15 @@ PAIRED = WILCOXON | {"_target_": "mlsys.sweep.pruners.PairedPruner"}
 
 @pytest.fixture
 def sweep(settings, tmp_path):
-    """Return a maker of sweeps in one directory, whose config holds nothing."""
+    """Return a function that creates sweeps in one directory, with an empty config by default."""
 
-    def make(directions=("minimize",), begun=0, workers=1, config=None, **changes):
+    def make(directions=("minimize",), trials_before=0, workers=1, config=None, **changes):
         space = parse_space({"x": "interval(0.0, 1.0)"}, {}, [], {})
         folder = tmp_path / "sweep"
         folder.mkdir(exist_ok=True)
         made = Sweep(
             replace_settings(settings, **changes), None, None, OmegaConf.create(config or {}), space, directions,
-            folder, workers, begun,
+            folder, workers, trials_before,
         )  # fmt: skip
         shared = SharedStudy(made.settings, folder)
         shared.create(directions)
@@ -47,7 +47,7 @@ def sweep(settings, tmp_path):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Return a function that makes jobs do this: ``job(number, x)``."""
+    """Return a function that replaces the job with ``job(number, x)``."""
 
     def set_job(job):
         def run(sweep, number, overrides, subdir=None):
@@ -56,7 +56,7 @@ def runs(monkeypatch):
 
         monkeypatch.setattr(worker, "run_hydra_job", run)
 
-    monkeypatch.setattr(worker, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "POLL_INTERVAL", 0.01)
     return set_job
 
 
@@ -72,19 +72,19 @@ def never():
     return False
 
 
-def test_a_sweep_is_run_to_its_end_and_knows_its_jobs(sweep, runs):
+def test_a_worker_runs_all_trials_and_records_their_jobs(sweep, runs):
     runs(lambda number, x: x)
     made, seen = sweep(), []
-    work(made, 0, never, lambda shared: seen.append(shared.counts().finished))
-    found = trials(made)
+    run_worker(made, 0, never, lambda shared: seen.append(shared.counts().finished))
+    all_trials = trials(made)
     assert seen == [1, 2, 3, 4, 5, 6]
-    assert [trial.value for trial in found] == [trial.params["x"] for trial in found]
-    assert found[2].user_attrs["job"] == {
-        "overrides": [f"x={found[2].params['x']}"],
+    assert [trial.value for trial in all_trials] == [trial.params["x"] for trial in all_trials]
+    assert all_trials[2].user_attrs["job"] == {
+        "overrides": [f"x={all_trials[2].params['x']}"],
         "run": str(made.folder / "2"),
     }
-    work(made, 0, never)
-    assert len(trials(made)) == 6, "a full study takes no more"
+    run_worker(made, 0, never)
+    assert len(trials(made)) == 6, "a complete study gets no more trials"
 
 
 @pytest.mark.parametrize("error", [PrunedError("hopeless"), optuna.TrialPruned("hopeless")])
@@ -96,14 +96,14 @@ def test_a_pruned_trial(sweep, runs, error):
 
     runs(job)
     made = sweep()
-    work(made, 0, never)
-    found = trials(made)
-    assert [trial.state.name for trial in found] == ["COMPLETE", "PRUNED", *["COMPLETE"] * 4]
-    assert found[1].user_attrs["job"]["pruned"] == "hopeless"
-    assert "error" not in found[1].user_attrs
+    run_worker(made, 0, never)
+    all_trials = trials(made)
+    assert [trial.state.name for trial in all_trials] == ["COMPLETE", "PRUNED", *["COMPLETE"] * 4]
+    assert all_trials[1].user_attrs["job"]["pruned"] == "hopeless"
+    assert "error" not in all_trials[1].user_attrs
 
 
-def test_a_failed_trial_says_why_and_its_log_has_the_traceback(sweep, runs):
+def test_a_failed_trial_records_its_error_and_logs_the_traceback(sweep, runs):
     import logging
 
     made = sweep(max_failure_rate=1.0, n_trials=2)
@@ -118,7 +118,7 @@ def test_a_failed_trial_says_why_and_its_log_has_the_traceback(sweep, runs):
 
     runs(job)
     try:
-        work(made, 0, never)
+        run_worker(made, 0, never)
     finally:
         for handler in handlers:
             logging.getLogger().removeHandler(handler)
@@ -143,21 +143,21 @@ def test_a_failed_trial_says_why_and_its_log_has_the_traceback(sweep, runs):
         (2, (1, None)),
     ],
 )
-def test_a_value_that_is_none_is_a_failure(sweep, runs, objectives, value):
+def test_an_invalid_value_fails_the_trial(sweep, runs, objectives, value):
     runs(lambda number, x: value)
     made = sweep(("minimize",) * objectives, n_trials=1, max_failure_rate=1.0)
-    work(made, 0, never)
+    run_worker(made, 0, never)
     (trial,) = trials(made)
     assert trial.state is TrialState.FAIL
-    assert trial.user_attrs["error"].startswith(f"ValueError: the job returned {value!r}, not ")
+    assert trial.user_attrs["error"].startswith(f"ValueError: the job returned {value!r}, expected ")
 
 
-def test_any_kind_of_number_is_one():
+def test_values_may_be_any_kind_of_number():
     assert as_values(np.float32(0.5), 1) == as_values([np.int64(0) + 0.5], 1) == [0.5]
     assert as_values((np.float64(1), 2), 2) == [1.0, 2.0]
 
 
-def test_a_full_disk_burns_no_trials(sweep, runs):
+def test_a_full_disk_costs_no_trials(sweep, runs):
     def full(number, x):
         if number >= 2:
             raise ValueError("cannot write the model") from OSError(errno.ENOSPC, "No space left on device")
@@ -166,28 +166,28 @@ def test_a_full_disk_burns_no_trials(sweep, runs):
     runs(full)
     made = sweep()
     with pytest.raises(SweepError, match="The disk is full"):
-        work(made, 0, never)
+        run_worker(made, 0, never)
     before = trials(made)
     assert [trial.state.name for trial in before] == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
     runs(lambda number, x: x)
-    work(sweep(begun=4), 0, never)
+    run_worker(sweep(trials_before=4), 0, never)
     after = trials(made)
     assert states(after) == ["COMPLETE"] * 6 + ["FAIL"]
     assert after[3].params == after[2].params
 
 
-def test_an_interrupted_trial_is_repeated(sweep, runs):
+def test_an_interrupted_trial_is_requeued(sweep, runs):
     def interrupted(number, x):
         raise KeyboardInterrupt
 
     runs(interrupted)
     made = sweep()
     with pytest.raises(KeyboardInterrupt):
-        work(made, 0, never)
+        run_worker(made, 0, never)
     assert states(trials(made)) == ["FAIL", "WAITING"]
 
 
-def test_a_failing_storage_is_one_error(sweep, runs):
+def test_a_failing_storage_is_one_clear_error(sweep, runs):
     made = sweep()
 
     def job(number, x):
@@ -196,30 +196,30 @@ def test_a_failing_storage_is_one_error(sweep, runs):
 
     runs(job)
     with pytest.raises(SweepError, match=r"study's storage failed: .*(malformed|not a database)"):
-        work(made, 0, never)
+        run_worker(made, 0, never)
 
 
-def test_the_result_of_a_worker_that_was_given_up_is_dropped(sweep, runs, caplog):
-    """As after the sleep of a machine: another one has repeated its trial meanwhile."""
+def test_the_result_of_a_retried_trial_is_dropped(sweep, runs, caplog):
+    """As when a machine slept, and another one retried its trial."""
     made = sweep(n_trials=2)
 
     def job(number, x):
         if number == 0:
             other = made.open()
-            other.requeue(other.trials()[0], "no sign of life")
+            other.requeue(other.trials()[0], "no heartbeat")
             other.close()
         return x
 
     runs(job)
-    work(made, 0, never)
-    found = trials(made)
-    assert [trial.state.name for trial in found] == ["FAIL", "COMPLETE", "COMPLETE"]
-    assert found[1].params == found[0].params
+    run_worker(made, 0, never)
+    all_trials = trials(made)
+    assert [trial.state.name for trial in all_trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert all_trials[1].params == all_trials[0].params
     assert "its result is dropped" in caplog.text
 
 
-def test_the_last_worker_waits_for_a_trial_elsewhere_and_repeats_it(sweep, runs):
-    """Nobody else looks after the dead where one worker runs in the process of the sweep."""
+def test_the_last_worker_waits_for_running_trials_and_retries_orphaned_ones(sweep, runs):
+    """A single worker in the main process has no supervisor that requeues trials."""
     made = sweep(n_trials=3)
     shared = made.open()
     lock = WorkerLock(made.folder).__enter__()
@@ -227,14 +227,14 @@ def test_the_last_worker_waits_for_a_trial_elsewhere_and_repeats_it(sweep, runs)
     lock.__exit__(KeyboardInterrupt, None, None)
     shared.close()
     runs(lambda number, x: x)
-    work(made, 0, never)
+    run_worker(made, 0, never)
     assert states(trials(made)) == ["COMPLETE"] * 3 + ["FAIL"]
 
 
 def test_a_worker_stops_between_trials(sweep, runs):
     runs(lambda number, x: x)
-    made, told = sweep(), []
-    work(made, 0, lambda: len(told) >= 2, told.append)
+    made, ended = sweep(), []
+    run_worker(made, 0, lambda: len(ended) >= 2, ended.append)
     assert states(trials(made)) == ["COMPLETE"] * 2
 
 
@@ -243,30 +243,30 @@ def test_a_job_reaches_its_trial(sweep, runs):
 
     def job(number, x):
         trial = current_trial()
-        trial.note("fact", number * 10)
-        seen.append((trial.number, trial.keep("panel", lambda: f"made by {number}")))
+        trial.set_user_attr("fact", number * 10)
+        seen.append((trial.number, trial.cached("panel", lambda: f"made by {number}")))
         return x
 
     runs(job)
     made = sweep(n_trials=3)
-    work(made, 0, never)
+    run_worker(made, 0, never)
     assert seen == [(0, "made by 0"), (1, "made by 0"), (2, "made by 0")]
     assert [trial.user_attrs["job"]["fact"] for trial in trials(made)] == [0, 10, 20]
     assert current_trial() is None
 
 
-def test_memory_keeps_the_latest_few():
-    memory, made = Memory(), []
+def test_the_cache_keeps_the_latest_entries():
+    cache, created = TrialCache(), []
     for key in "abcdefgab":
-        memory.keep(key, lambda key=key: made.append(key))
-    assert "".join(made) == "abcdefgab"
-    memory.keep("g", lambda: made.append("again"))
-    assert "again" not in made
-    assert len(memory.kept) == worker.KEPT
+        cache.get_or_create(key, lambda key=key: created.append(key))
+    assert "".join(created) == "abcdefgab"
+    cache.get_or_create("g", lambda: created.append("again"))
+    assert "again" not in created
+    assert len(cache.entries) == worker.MAX_CACHED
 
 
 def report_all(sweep, runs, reports):
-    """Let each trial report its values; return what the study was told."""
+    """Run trials that report these values; return the study's trials."""
 
     def job(number, x):
         for step, value in enumerate(reports[number]):
@@ -274,33 +274,33 @@ def report_all(sweep, runs, reports):
         return float(np.nanmean([value for value in reports[number] if value is not None]))
 
     runs(job)
-    work(sweep, 0, never)
+    run_worker(sweep, 0, never)
     return trials(sweep)
 
 
 @pytest.mark.parametrize("pruner", [PAIRED, WILCOXON], ids=["ours", "Optuna's"])
-def test_pruners_that_pair_folds_get_the_value_of_each(sweep, runs, pruner):
+def test_pruners_that_compare_steps_get_each_value(sweep, runs, pruner):
     made = sweep(pruner=pruner, n_trials=2)
-    told = report_all(made, runs, [[1.0, 3.0, None, float("nan"), 2.0], [9.0, 9.0, 9.0, 9.0, 9.0]])
-    assert told[0].intermediate_values == {0: 1.0, 1: 3.0, 4: 2.0}
-    assert told[1].state is TrialState.PRUNED
-    assert f"by {pruner['_target_'].rpartition('.')[2]}" in told[1].user_attrs["job"]["pruned"]
+    reported = report_all(made, runs, [[1.0, 3.0, None, float("nan"), 2.0], [9.0, 9.0, 9.0, 9.0, 9.0]])
+    assert reported[0].intermediate_values == {0: 1.0, 1: 3.0, 4: 2.0}
+    assert reported[1].state is TrialState.PRUNED
+    assert f"by {pruner['_target_'].rpartition('.')[2]}" in reported[1].user_attrs["job"]["pruned"]
 
 
 def test_other_pruners_get_the_mean_so_far(sweep, runs):
     made = sweep(pruner=MEDIAN, n_trials=3)
-    told = report_all(made, runs, [[1.0, 3.0, 2.0], [1.0, 3.0, 2.0], [5.0, 9.0, 9.0]])
-    assert told[0].intermediate_values == {0: 1.0, 1: 2.0, 2: 2.0}
-    assert told[2].state is TrialState.PRUNED
-    assert told[2].intermediate_values == {0: 5.0, 1: 7.0}
+    reported = report_all(made, runs, [[1.0, 3.0, 2.0], [1.0, 3.0, 2.0], [5.0, 9.0, 9.0]])
+    assert reported[0].intermediate_values == {0: 1.0, 1: 2.0, 2: 2.0}
+    assert reported[2].state is TrialState.PRUNED
+    assert reported[2].intermediate_values == {0: 5.0, 1: 7.0}
 
 
-def test_trees_are_reported_as_they_are(sweep, runs):
+def test_iterations_are_reported_unchanged(sweep, runs):
     made = sweep(pruner=MEDIAN, n_trials=1, config={"search": {"report_per": "iteration"}})
     assert report_all(made, runs, [[1.0, 3.0, 2.0]])[0].intermediate_values == {0: 1.0, 1: 3.0, 2: 2.0}
 
 
-def test_with_several_objectives_nothing_is_pruned(sweep, runs):
+def test_trials_with_several_objectives_are_not_pruned(sweep, runs):
     def job(number, x):
         for step in range(10):
             current_trial().report(1000.0 * number, step)
@@ -308,7 +308,7 @@ def test_with_several_objectives_nothing_is_pruned(sweep, runs):
 
     runs(job)
     made = sweep(("minimize", "maximize"), pruner=WILCOXON)
-    work(made, 0, never)
+    run_worker(made, 0, never)
     assert states(trials(made)) == ["COMPLETE"] * 6
 
 
@@ -317,8 +317,8 @@ def test_a_sweep_without_a_pruner_prunes_nothing(sweep, runs):
     assert states(report_all(made, runs, [[1.0] * 9, [2.0] * 9, [3.0] * 9])) == ["COMPLETE"] * 3
 
 
-def drawn(sweep, number, count):
-    """Draw as a worker does, in a study of its own."""
+def sample(sweep, number, count):
+    """Return the overrides that a worker's sampler suggests in a new study."""
     shared = sweep.open(number)
     study = optuna.create_study(sampler=shared.study.sampler)
     shared.close()
@@ -326,31 +326,31 @@ def drawn(sweep, number, count):
 
 
 @pytest.mark.parametrize("sampler", ["RandomSampler", "TPESampler"])
-def test_workers_and_resumed_sweeps_have_draws_of_their_own(sweep, sampler):
+def test_workers_and_resumed_sweeps_have_different_seeds(sweep, sampler):
     node = {"_target_": f"optuna.samplers.{sampler}", "seed": 7}
     first = sweep(sampler=node)
-    bootstrap_resamples = [drawn(first, 0, 8), drawn(first, 1, 8), drawn(sweep(sampler=node, begun=8), 0, 8)]
-    assert len({value for each in bootstrap_resamples for value in each}) == 24
-    assert drawn(first, 0, 8) == bootstrap_resamples[0], "and can be repeated"
+    samples = [sample(first, 0, 8), sample(first, 1, 8), sample(sweep(sampler=node, trials_before=8), 0, 8)]
+    assert len({value for each in samples for value in each}) == 24
+    assert sample(first, 0, 8) == samples[0], "samples are reproducible"
     other = sweep(sampler=node | {"seed": 8})
-    assert not set(drawn(other, 0, 8)) & set(bootstrap_resamples[0])
+    assert not set(sample(other, 0, 8)) & set(samples[0])
 
 
-def draw_elsewhere(node):
+def sample_in_process(node):
     sampler = build_sampler(node, [0, 0])
     study = optuna.create_study(sampler=sampler)
     return [study.ask().suggest_float("x", 0, 1) for _ in range(3)]
 
 
-def test_draws_do_not_depend_on_the_process():
+def test_samples_do_not_depend_on_the_process():
     node = {"_target_": "optuna.samplers.RandomSampler", "seed": 3}
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(draw_elsewhere, [node]) == draw_elsewhere(node)
+        assert pool.apply(sample_in_process, [node]) == sample_in_process(node)
         pool.close()
         pool.join()
 
 
-def test_a_quasi_random_sequence_goes_on_where_it_was():
+def test_a_quasi_random_sequence_keeps_its_seed():
     node = {"_target_": "optuna.samplers.QMCSampler", "seed": 1}
     assert build_sampler(node, [0, 0])._seed == build_sampler(node, [9, 3])._seed == 1
 
@@ -365,26 +365,29 @@ def test_a_quasi_random_sequence_goes_on_where_it_was():
         {"_target_": "optuna.pruners.WilcoxonPruner", "p_threshold": 7},
     ],
 )
-def test_a_sampler_or_pruner_that_cannot_be_made_is_a_config_error(node):
+def test_an_invalid_sampler_or_pruner_is_a_config_error(node):
     with pytest.raises(ConfigError, match=node["_target_"].rpartition(".")[2]) as caught:
         build(node)
     assert "optuna.samplers or optuna.pruners" in str(caught.value)
 
 
-def test_a_trial_that_is_given_up_learns_it_from_its_report(open_study):
+def test_a_report_raises_when_the_trial_is_pruned(open_study):
     shared = open_study(pruner=optuna.pruners.ThresholdPruner(upper=1.0))
-    trial = WorkerTrial(shared.claim("x:y"), Memory(), averages=False)
+    trial = WorkerTrial(shared.claim("x:y"), TrialCache(), report_means=False)
     trial.report(0.5, 0)
-    with pytest.raises(PrunedError, match="after 2 reports by ThresholdPruner"):
+    with pytest.raises(PrunedError, match="pruned after 2 steps by ThresholdPruner"):
         trial.report(2.0, 1)
+    early = WorkerTrial(shared.claim("x:y"), TrialCache(), report_means=False)
+    with pytest.raises(PrunedError, match="pruned after 1 step by ThresholdPruner"):
+        early.report(2.0, 0)
 
 
-def test_threads_are_shared_unless_they_are_given(sweep, monkeypatch):
+def test_workers_share_the_cores_unless_threads_is_set(sweep, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-    of = worker._of_this_worker
-    assert list(of(sweep(workers=3, config={"threads": None}), 5, [])) == ["threads=2"]
-    assert list(of(sweep(workers=16, config={"threads": None}), 5, [])) == ["threads=1"]
-    assert list(of(sweep(config={"threads": 4}), 5, [])) == []
-    assert list(of(sweep(config={"threads": None}), 5, ["threads=2"])) == []
-    assert list(of(sweep(config={"search": {}}), 5, [])) == ["++search.trial=5"]
+    overrides = worker._worker_overrides
+    assert list(overrides(sweep(workers=3, config={"threads": None}), 5, [])) == ["threads=2"]
+    assert list(overrides(sweep(workers=16, config={"threads": None}), 5, [])) == ["threads=1"]
+    assert list(overrides(sweep(config={"threads": 4}), 5, [])) == []
+    assert list(overrides(sweep(config={"threads": None}), 5, ["threads=2"])) == []
+    assert list(overrides(sweep(config={"search": {}}), 5, [])) == ["++search.trial=5"]
     assert Path(sweep().folder).is_dir()

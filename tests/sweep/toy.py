@@ -1,4 +1,4 @@
-"""A Hydra program whose jobs cost nothing: what is tested with it is the sweeper."""
+"""A Hydra program with trivial jobs, to test the sweeper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlsys.sweep import current_trial
 
 @hydra.main(config_path="toy_conf", config_name="toy", execution_whitelist=["mlsys.*", "logging.*"])
 def main(config: DictConfig) -> float:
-    """Return (x - 1)² + noise per step, and leave a line in a log that all jobs share."""
+    """Return (x - 1)² + y, report a value per step, and add a line to a log that all jobs share."""
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -37,7 +37,7 @@ def main(config: DictConfig) -> float:
 
 
 def wait_at(gate: str) -> None:
-    """Wait until a file is there; a test that failed leaves no process that waits for ever."""
+    """Wait until a file exists, but not forever: a failed test must not leave a waiting process behind."""
     end = time.monotonic() + 600
     while gate and not Path(gate).exists() and time.monotonic() < end:
         time.sleep(0.02)

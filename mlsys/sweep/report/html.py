@@ -1,4 +1,4 @@
-"""The report of a sweep: one HTML page that holds everything it shows and fetches nothing."""
+"""The report of a sweep: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlsys.evaluation.report.pages import Picture, embed, templates
 from mlsys.sweep.report.parallel_coordinates import drawn_branches
-from mlsys.sweep.report.plots import MOST_SLICES, draw_plots, searched_parameters
+from mlsys.sweep.report.plots import MAX_SLICES, draw_plots, searched_parameters
 from mlsys.sweep.report.summary import summarise_sweep
 
 if TYPE_CHECKING:
@@ -17,31 +17,32 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 CAPTIONS = {
-    "history": "Each mark is a trial. An arrow at the edge is a value that is further off; marks at the bottom are "
+    "history": "Each mark is a trial. An arrow at an edge marks a value outside the axis; marks at the bottom are "
     "trials without a value.",
     "importances": "Optuna's estimate (PED-ANOVA) of how much a parameter decides whether a trial is among the best. "
-    "It is rough until there are hundreds of trials, and says nothing of cause.",
-    "pareto": "A trial on the front is beaten by no other in every objective. Trials that are far off are not drawn.",
+    "The estimate is rough below a few hundred trials and does not show causes.",
+    "pareto": "For a trial on the front, no other trial is better in one objective and at least as good in all others. "
+    "Trials outside the axes are not drawn.",
 }
 
 
 def render_sweep(results: SweepResults) -> str:
-    """Write the report.
+    """Render the report.
 
     Parameters
     ----------
     results : SweepResults
-        Of a sweep at any stage: not begun, interrupted, done.
+        Results of a sweep in any state: not started, interrupted or finished.
 
     Returns
     -------
     str
-        An HTML document; its images and its script are inside, and its links are relative to the sweep directory.
+        An HTML document with embedded images and script; its links are relative to the sweep directory.
     """
-    found = results.findings
-    importances = found.importances()
+    analysis = results.analysis
+    importances = analysis.importances()
     pictures: dict[str, list[Picture]] = {}
-    for kind, png in draw_plots(found, importances):
+    for kind, png in draw_plots(analysis, importances):
         pictures.setdefault(kind, []).append(embed(kind, png, CAPTIONS.get(kind, "")))
     script = (TEMPLATES / "sort.js").read_text()
     return (
@@ -49,11 +50,11 @@ def render_sweep(results: SweepResults) -> str:
         .get_template("sweep.html.j2")
         .render(
             summary=summarise_sweep(results),
-            found=found,
+            analysis=analysis,
             importances=importances,
             pictures=pictures,
-            undrawn_slices=max(len(searched_parameters(found)) - MOST_SLICES, 0),
-            is_part_drawn=bool(found.complete) and len(found.branches) > len(drawn_branches(found)),
+            omitted_slices=max(len(searched_parameters(analysis)) - MAX_SLICES, 0),
+            are_branches_omitted=bool(analysis.complete) and len(analysis.branches) > len(drawn_branches(analysis)),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         )

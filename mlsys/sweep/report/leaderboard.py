@@ -1,4 +1,4 @@
-"""The leaderboard of a sweep: complete trials, the best first, then pruned ones, each with links to its run."""
+"""The leaderboard of a sweep: complete trials, best first, then pruned ones, with links to their runs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from urllib.parse import quote
 
 from optuna.trial import TrialState
 
-from mlsys.sweep.analysis import labels, plain
+from mlsys.sweep.analysis import format_value, parameter_labels
 from mlsys.sweep.report.durations import duration_text, trial_seconds
-from mlsys.sweep.trials import WORDS, short
+from mlsys.sweep.trials import STATE_LABELS, format_params
 
 if TYPE_CHECKING:
     from mlsys.sweep.results import SweepResults
 
-MOST_COLUMNS = 14  # of parameters; more are put in one cell
+MAX_COLUMNS = 14  # parameter columns; if there are more parameters, one column holds them all
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the leaderboard: what it shows, and what it is sorted by (empty is always last)."""
+    """A cell of the leaderboard: its text and its sort key (empty keys are always last)."""
 
     text: str
     key: str = ""
@@ -30,7 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Link:
-    """A trial with where its run directory, and what is in it, lie from the report; None where they are not."""
+    """A trial with links to its run directory, card and log, relative to the report; None where there is none."""
 
     number: int
     folder: str | None
@@ -49,18 +49,18 @@ class Row:
 
 
 def link_to(results: SweepResults, number: int) -> Link:
-    """Return the relative links of a trial: this machine's folder of that number, or wherever its run is."""
+    """Return the relative links of a trial: to the folder of its number, or to the run directory that it recorded."""
     folder = results.sweep.folder
-    place = folder / str(number)
-    if not place.is_dir():
-        place = results.run(results.trials[number])
-    if not place.is_dir():  # on another machine
+    run = folder / str(number)
+    if not run.is_dir():
+        run = results.run_folder(results.trials[number])
+    if not run.is_dir():  # on another machine
         return Link(number, None, None, None)
-    logs = sorted(place.glob("*.log"))
+    logs = sorted(run.glob("*.log"))
     return Link(
         number,
-        _href(folder, place) + "/",
-        _href(folder, place / "card.md") if (place / "card.md").exists() else None,
+        _href(folder, run) + "/",
+        _href(folder, run / "card.md") if (run / "card.md").exists() else None,
         _href(folder, logs[0]) if logs else None,
     )
 
@@ -70,7 +70,7 @@ def _href(folder: Path, target: Path) -> str:
 
 
 def leaderboard(results: SweepResults, winner: int | None) -> tuple[list[tuple[str, bool]], list[Row]]:
-    """Return the columns (name, is number) and the rows: complete trials, the best first, then pruned ones.
+    """Return the columns (name, whether numeric) and the rows: complete trials, best first, then pruned ones.
 
     Parameters
     ----------
@@ -78,27 +78,30 @@ def leaderboard(results: SweepResults, winner: int | None) -> tuple[list[tuple[s
     winner : int or None
         Number of the trial that was refitted.
     """
-    found = results.findings
-    keys = list(dict.fromkeys(parameter.name.partition("@")[0] for parameter in found.parameters))
-    if len(keys) > MOST_COLUMNS:
+    analysis = results.analysis
+    keys = list(dict.fromkeys(parameter.name.partition("@")[0] for parameter in analysis.parameters))
+    if len(keys) > MAX_COLUMNS:
         keys = []
-    names = labels(keys)
+    names = parameter_labels(keys)
     is_number = {
-        key: all(not each.choices for each in found.parameters if each.name.partition("@")[0] == key) for key in keys
+        key: all(not each.choices for each in analysis.parameters if each.name.partition("@")[0] == key) for key in keys
     }
-    columns = [(name, True) for name in found.objectives] + [(names[key], is_number[key]) for key in keys]
-    ranked = [found.complete[place] for place in found.order]
+    columns = [(name, True) for name in analysis.objectives] + [(names[key], is_number[key]) for key in keys]
     rows = []
-    for trial in (*ranked, *found.pruned):
-        values = trial.values if trial.state is TrialState.COMPLETE else [None] * len(found.objectives)
+    for trial in (*results.ranked, *analysis.pruned):
+        values = trial.values if trial.state is TrialState.COMPLETE else [None] * len(analysis.objectives)
         cells = [
             Cell("–" if value is None else f"{value:.5g}", "" if value is None else repr(value)) for value in values
         ]
         params = {name.partition("@")[0]: value for name, value in trial.params.items()}
-        cells += [_cell(params, key) for key in keys] if keys else [Cell(short(trial), short(trial))]
+        cells += [_cell(params, key) for key in keys] if keys else [Cell(format_params(trial), format_params(trial))]
         cells.append(Cell(duration_text(trial_seconds(trial)), f"{trial_seconds(trial):.3f}"))
         is_winner = winner == trial.number
-        state = "on the front" if len(found.objectives) > 1 and trial.number in found.front else WORDS[trial.state]
+        state = (
+            "Pareto-optimal"
+            if len(analysis.objectives) > 1 and trial.number in analysis.pareto_front
+            else STATE_LABELS[trial.state]
+        )
         rows.append(Row(link_to(results, trial.number), state, is_winner, cells))
     return [*columns, *([] if keys else [("parameters", False)]), ("time", True)], rows
 
@@ -108,4 +111,4 @@ def _cell(params: dict[str, Any], key: str) -> Cell:
         return Cell("")
     value = params[key]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Cell(plain(value), repr(value) if is_number else plain(value))
+    return Cell(format_value(value), repr(value) if is_number else format_value(value))

@@ -1,4 +1,4 @@
-"""The verdict of a sweep, in sentences: how far it got, what is best, and what pruning saved."""
+"""The verdict of a sweep, in sentences: its progress, the best trial, and the time that pruning saved."""
 
 from __future__ import annotations
 
@@ -9,70 +9,70 @@ from typing import TYPE_CHECKING
 from mlsys.evaluation.formats import count
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.sweep.analysis import SweepAnalysis
-from mlsys.sweep.checks import UNNAMED
+from mlsys.sweep.checks import DEFAULT_OBJECTIVE
 from mlsys.sweep.report.durations import duration_text, elapsed_seconds, trial_seconds
-from mlsys.sweep.trials import short
-from mlsys.text import counted
+from mlsys.sweep.trials import format_params
+from mlsys.text import counted, is_or_are
 
 if TYPE_CHECKING:
     from mlsys.sweep.results import SweepResults
 
 
 def verdict(results: SweepResults) -> Iterator[str]:
-    """Yield the sentences."""
-    found, wanted = results.findings, results.sweep.settings.n_trials
-    finished, of = count(len(found.trials)), count(wanted)
-    done = f"{len(found.complete)} complete, {len(found.pruned)} pruned, {len(found.failed)} failed"
-    if len(found.trials) < wanted:
-        yield f"Not done: {finished} of {of} trials are finished ({done}). The end says how to go on."
+    """Yield the sentences of the verdict."""
+    analysis, n_trials = results.analysis, results.sweep.settings.n_trials
+    progress = f"{count(len(analysis.trials))} of {counted(n_trials, 'trial')} finished"
+    if len(analysis.trials) < n_trials:
+        yield f"Incomplete: {progress} ({analysis.outcomes}). The last section shows how to resume."
     else:
-        yield f"{finished} of {of} trials are finished: {done}."
+        yield f"{progress}: {analysis.outcomes}."
     best = results.best
     if best is None:
-        yield "No trial is complete, so there is no best one."
-    elif len(found.objectives) > 1:
-        first = objective_text(found.objectives[0])
+        yield "No trial is complete, so there is no best trial."
+    elif len(analysis.objectives) > 1:
+        first = objective_title(analysis.objectives[0])
+        n_front = len(analysis.pareto_front)
         yield (
-            f"{counted(len(found.front), 'trial')} on the Pareto front: no other trial beats one of these in every "
-            f"objective. Which of them is best is yours to choose; “best” is the first by {first}, trial {best.number}."
+            f"{counted(n_front, 'trial')} {is_or_are(n_front)} on the Pareto front: no other trial is better in one "
+            "objective and at least as good in all others. Choose the trade-off that suits you; the link “best” is for "
+            f"the best by {first}, trial {best.number}."
         )
     else:
-        yield f"The best is trial {best.number}: {short(best)}."
-        yield from _runners_up(found)
-    yield from _saved(found)
-    seconds = elapsed_seconds(found.trials)
+        yield f"The best trial is number {best.number}: {format_params(best)}."
+        yield from _runners_up(analysis)
+    yield from _time_saved(analysis)
+    seconds = elapsed_seconds(analysis.trials)
     if seconds:
-        yield f"From the first trial's start to the last one's end it took {duration_text(seconds)}."
+        yield f"The trials took {duration_text(seconds)} from the start of the first to the end of the last."
 
 
-def _runners_up(found: SweepAnalysis) -> Iterator[str]:
-    if len(found.order) < 2:
+def _runners_up(analysis: SweepAnalysis) -> Iterator[str]:
+    if len(analysis.ranking) < 2:
         return
-    values = [float(found.values[place, 0]) for place in found.order]
-    number = min(5, len(values))
-    if found.are_equal:
-        yield f"All {len(values)} complete trials have the same value: the search changed nothing that counts."
+    values = [float(analysis.values[index, 0]) for index in analysis.ranking]
+    n_best = min(5, len(values))
+    if analysis.all_equal:
+        yield f"All {len(values)} complete trials have the same value: the searched parameters made no difference."
     else:
         yield (
-            f"The {number} best lie between {values[0]:.5g} and {values[number - 1]:.5g}, the median of all complete "
-            f"ones is {statistics.median(values):.5g}."
+            f"The best {n_best} trials range from {values[0]:.5g} to {values[n_best - 1]:.5g}; the median of all "
+            f"complete trials is {statistics.median(values):.5g}."
         )
 
 
-def _saved(found: SweepAnalysis) -> Iterator[str]:
-    """Say what pruning was worth, from the usual lengths of trials."""
-    whole, given_up = ([trial_seconds(trial) for trial in trials] for trials in (found.complete, found.pruned))
-    if not whole or not given_up:
+def _time_saved(analysis: SweepAnalysis) -> Iterator[str]:
+    """Estimate the time that pruning saved, from the median durations of complete and pruned trials."""
+    complete, pruned = ([trial_seconds(trial) for trial in trials] for trials in (analysis.complete, analysis.pruned))
+    if not complete or not pruned:
         return
-    usual = statistics.median(whole)
-    saved = sum(max(usual - seconds, 0) for seconds in given_up)
-    pruned = duration_text(statistics.median(given_up))
+    typical = statistics.median(complete)
+    saved = sum(max(typical - seconds, 0) for seconds in pruned)
     yield (
-        f"A complete trial took {duration_text(usual)}, a pruned one {pruned} (medians): pruning saved about "
-        f"{duration_text(saved)} of work."
+        f"The median complete trial took {duration_text(typical)}, the median pruned trial "
+        f"{duration_text(statistics.median(pruned))}: pruning saved about {duration_text(saved)} of work."
     )
 
 
-def objective_text(objective: str) -> str:
-    """Return an objective's title as it stands amid other words; a program without one has the objective "value"."""
-    return objective if objective == UNNAMED else find_metric(objective).in_a_sentence
+def objective_title(objective: str) -> str:
+    """Return an objective's title for use in a sentence; without a configured objective it is "value"."""
+    return objective if objective == DEFAULT_OBJECTIVE else find_metric(objective).in_a_sentence
