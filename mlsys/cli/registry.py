@@ -66,13 +66,13 @@ def add(
     opened = Run.open(find_run(run))
     added = commands.add(_store(registry), opened, name, bump=part, reason=reason)
     if as_json:
-        rise = None if added.rise is None else asdict(added.rise)
-        print_json({"name": name, "version": added.version, "run": str(opened.path), "rise": rise})
+        bumped = None if added.bump is None else asdict(added.bump)
+        print_json({"name": name, "version": added.version, "run": str(opened.path), "bump": bumped})
         return
-    if added.rise is None:
+    if added.bump is None:
         _say(f"{name} {added.version} is this run already: nothing was added.")
         return
-    _say(f"Added {name} {added.version} ({added.rise.part}: {_shortened(added.rise.reasons)}).")
+    _say(f"Added {name} {added.version} ({added.bump.part}: {_shortened(added.bump.reasons)}).")
     _say(f"Next: mlsys registry promote {name}@{added.version}")
 
 
@@ -162,8 +162,8 @@ def promote(
     wanted = _reference(reference)
     done = commands.promote(_store(registry), wanted, settings, reason=reason, force=force)
     if as_json:
-        verdict = None if done.verdict is None else done.verdict.to_dict()
-        print_json({"name": wanted.name, **asdict(done), "verdict": verdict, "entry": _entry(done.entry)})
+        gate = None if done.gate is None else done.gate.to_dict()
+        print_json({"name": wanted.name, "version": done.version, "gate": gate, "entry": _entry(done.entry)})
     else:
         _show_verdict(wanted, done)
     if not done.is_champion:
@@ -345,16 +345,16 @@ def _facts(found: dict[str, Any]) -> None:
 
 
 def _show_verdict(wanted: Reference, done: Promoted) -> None:
-    if done.verdict is None:
+    if done.gate is None:
         _say(f"{wanted.name} {done.version} is the champion already: nothing was changed.")
         return
-    rows = [_check(check) for check in done.verdict.checks]
+    rows = [_check(check) for check in done.gate.checks]
     print_rows(rows, **TABLE)
     if done.entry is None:
         _say(f"Refused: {wanted.name} {done.version} does not pass. Nothing was changed; --force --reason overrules.")
     else:
         before = f", no longer {done.entry.before}" if done.entry.before else ""
-        how = "" if done.verdict.passed else ", by force"
+        how = "" if done.gate.passed else ", by force"
         _say(f"The champion of {wanted.name} is {done.version}{before}{how}.")
 
 

@@ -58,7 +58,7 @@ def test_latest_is_the_run_that_ended_last(mlsys, work):
     code, out, _ = mlsys("add", "latest", "--name", "leads", "--json")
     said = json.loads(out)
     assert (code, said["version"], Path(said["run"]).name) == (0, "1.0.0", "poor")
-    assert said["rise"] == {"part": "major", "reasons": ["the first version"]}
+    assert said["bump"] == {"part": "major", "reasons": ["the first version"]}
 
 
 def test_a_refusal_is_exit_code_1_and_says_why(mlsys, kept):
@@ -66,11 +66,11 @@ def test_a_refusal_is_exit_code_1_and_says_why(mlsys, kept):
     code, out, _ = mlsys("promote", "leads@2.0.0")
     assert code == 1
     assert "roc_auc         FAILED" in out
-    assert "allowed is 0.02" in out
+    assert "the margin is 0.02" in out
     assert "Refused: leads 2.0.0 does not pass. Nothing was changed" in out
     code, out, _ = mlsys("promote", "leads@2.0.0", "--json")
     said = json.loads(out)
-    assert (code, said["entry"], said["verdict"]["passed"], said["verdict"]["champion"]) == (1, None, False, "1.0.0")
+    assert (code, said["entry"], said["gate"]["passed"], said["gate"]["champion"]) == (1, None, False, "1.0.0")
     code, _, err = mlsys("promote", "leads@2.0.0", "--force")
     assert code == 2
     assert "--reason" in err
@@ -93,7 +93,7 @@ def test_metric_margin_and_the_registrys_own_gate(mlsys, kept):
     assert "closest: roc_auc" in err
     code, out, _ = mlsys("promote", "leads@2.0.0", "--metric", "log_loss", "--margin", "9")
     assert code == 0
-    assert "allowed is 9" in out
+    assert "the margin is 9" in out
     gate = Path(__file__).parents[2] / "conf" / "gate.yaml"
     (kept.parent / "gate.yaml").write_text(gate.read_text().replace("roc_auc  ", "brier  "))
     code, out, _ = mlsys("promote", "leads@1.1.0")
