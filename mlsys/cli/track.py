@@ -81,27 +81,27 @@ class _Sender:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self._followers: dict[Tracker, TrackingClient] = {}
+        self._clients: dict[Tracker, TrackingClient] = {}
 
     def __enter__(self) -> _Sender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for follower in self._followers.values():
-            follower.close()
+        for client in self._clients.values():
+            client.close()
 
     def send(self, tracker: Tracker, folder: Path) -> Receipt:
         """Send one run; return what became of it."""
         from mlsys.tracking.client import TrackingClient
 
-        if tracker not in self._followers:
-            self._followers[tracker] = TrackingClient(replace(tracker, finish_timeout=self._timeout))  # type: ignore[type-var]
-        follower = self._followers[tracker]
-        follower.start(folder)
-        follower.finish(folder)
-        settled = follower.settle()
-        assert settled is not None
-        return settled[1]
+        if tracker not in self._clients:
+            self._clients[tracker] = TrackingClient(replace(tracker, finish_timeout=self._timeout))  # type: ignore[type-var]
+        client = self._clients[tracker]
+        client.start(folder)
+        client.finish(folder)
+        flushed = client.flush()
+        assert flushed is not None
+        return flushed[1]
 
 
 def _folders(name: str) -> list[Path]:

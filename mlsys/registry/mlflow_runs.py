@@ -21,10 +21,10 @@ from mlsys.errors import RegistryError
 from mlsys.redaction import without_password
 from mlsys.runs import Run
 from mlsys.tracking import MlflowTracker
-from mlsys.tracking.log_run import begin, complete
+from mlsys.tracking.log_run import finish_run, start_run
 from mlsys.tracking.mlflow_model import log_model
 from mlsys.tracking.mlflow_tracker import MlflowRun
-from mlsys.tracking.remote_mlflow import FILES, PATIENCE, SQLITE
+from mlsys.tracking.remote_mlflow import CLIENT_ENVIRONMENT, FILES, SQLITE
 from mlsys.tracking.run_data import shown_files
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class MlflowConnection:
     def client(self, *, create: bool = False) -> Iterator[MlflowClient]:
         """Yield a client; what MLflow prints goes to standard error."""
         self._check_available(create=create)
-        for variable, value in {**PATIENCE, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
+        for variable, value in {**CLIENT_ENVIRONMENT, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
             os.environ.setdefault(variable, value)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -109,9 +109,9 @@ def send(client: MlflowClient, uri: str, run: Run) -> tuple[str, str]:
     tracker = MlflowTracker(uri=uri)
     with redirect_stdout(sys.stderr), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about type hints and a missing input example; the signature is set
-        tracked = begin(tracker, run.path)
+        tracked = start_run(tracker, run.path)
         assert isinstance(tracked, MlflowRun)
-        complete(tracked, run.path)
+        finish_run(tracked, run.path)
         if not client.list_artifacts(tracked.id, FILES):  # tracked without its files
             for name in shown_files(run):
                 client.log_artifact(tracked.id, str(run.path / name), str(Path(FILES, name).parent))

@@ -48,7 +48,7 @@ def test_from_the_first_command_on(mlsys, work):
     assert (code, out) == (0, "leads 1.0.0 is this run already: nothing was added.\n")
     code, out, _ = mlsys("promote", "registry:leads@1.0.0")
     assert code == 0
-    assert "There is none yet to be compared with." in out
+    assert "No champion yet to compare with." in out
     assert out.endswith("The champion of leads is 1.0.0.\n")
     code, out, _ = mlsys("promote", "leads")
     assert (code, out) == (0, "leads 1.0.0 is the champion already: nothing was changed.\n")
@@ -142,7 +142,7 @@ def test_verify_is_exit_code_1_for_damage_alone(mlsys, kept):
     assert [(found["where"], found["level"]) for found in json.loads(out)] == [("history", "damage")]
     code, _, err = mlsys("list")
     assert code == 1
-    assert "restore it from a copy" in err
+    assert "restore the file from a backup" in err
     code, _, err = mlsys("verify", "lead")
     assert code == 1
     assert "closest: leads" in err
