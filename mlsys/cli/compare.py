@@ -55,7 +55,7 @@ def compare(
         from mlsys.runs.catalog.index import RunIndex
 
         with progress_bar() as watch:
-            gathered = gather(names or [], to=to, top=top, index=RunIndex(watch=watch))
+            gathered = gather(names or [], to=to, top=top, index=RunIndex(progress=watch))
     comparison = compare_runs(gathered, bootstrap_resamples=bootstrap_resamples)
     chosen = _checked(metrics, comparison)
     _write(comparison, html, csv)  # first: whoever reads the table, such as `head`, may have seen enough of it

@@ -61,7 +61,7 @@ def runs(
     most = (None if as_json else SHOWN) if limit is None else limit or None
     with progress_bar() as watch:
         found = query_runs(
-            RunIndex(watch=watch), folder, where=where, sort=sort, limit=most, verify=verify, metrics=headline
+            RunIndex(progress=watch), folder, where=where, sort=sort, limit=most, verify=verify, metrics=headline
         )
     base = folder.resolve()
     rows = [replace(row, path=folder / row.path.relative_to(base)) for row in found.rows]

@@ -17,7 +17,6 @@ from pathlib import Path
 from mlsys.errors import RegistryError, closest
 from mlsys.registry.history import Entry, State, from_lines, state_of
 from mlsys.registry.names import NAME, Reference, check_name
-from mlsys.text import joined
 
 HISTORY = "history.jsonl"
 VERSIONS = "versions"
@@ -162,7 +161,7 @@ def manifest_digest(folder: Path) -> str:
 def model_not_found(name: str, names: list[str], where: str) -> str:
     """Return the message for a model that is not in the registry, with the models that are."""
     near = closest(name, names)
-    available = f"It has {joined(names)}" if names else "It is empty"
+    available = f"It has {', '.join(names)}" if names else "It is empty"
     return (
         f"Model {name!r} not found in {where}. {available}{f' (closest: {near})' if near else ''}. "
         f"To add it, run `mlsys registry add latest --name {name}`."

@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args
 
 from mlsys.errors import RegistryError, closest
 from mlsys.registry.names import CHAMPION, Reference, Version
-from mlsys.text import joined
 
 Action = Literal["add", "promote", "rollback", "alias", "unalias", "outside"]
 KEYS = ("number", "time", "who", "action", "alias", "from", "to", "reason", "details")
@@ -150,7 +149,7 @@ class State:
         requested = reference.alias or reference.version or CHAMPION
         near = closest(requested, names)
         hint = f" (closest: {near})" if near else ""
-        available = f"It has {joined(names)}{hint}." if names else "It has no versions yet."
+        available = f"It has {', '.join(names)}{hint}." if names else "It has no versions yet."
         advice = f"To promote the latest version, run `mlsys registry promote {self.name}`."
         return f"{self.name} has no {requested}. {available} {advice if requested == CHAMPION else ''}".rstrip()
 

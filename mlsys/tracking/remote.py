@@ -182,9 +182,7 @@ def _candidate(remote: Remote, run: RemoteRun, cache: Path) -> Candidate:
         try:
             one = candidate(Run.open(folder), run.name, Path())
         except RunError as error:
-            logger.warning(
-                "%s: the uploaded run directory cannot be used; only the run's numbers are compared. %s", where, error
-            )
+            logger.warning("%s: the uploaded run directory is unusable, so only its numbers are used: %s", where, error)
         else:
             return Candidate(**{**vars(one), "path": where})
     return Candidate(

@@ -39,7 +39,7 @@ def test_every_form_of_reference(root, reference, version, alias):
     ("reference", "message"),
     [
         ("registry:lead", r"Model 'lead' not found.*closest: leads.*add latest --name lead"),
-        ("registry:leads@2.0.0", r"leads has no 2\.0\.0\. It has champion, challenger, 1\.0\.0 and 1\.0\.1"),
+        ("registry:leads@2.0.0", r"leads has no 2\.0\.0\. It has champion, challenger, 1\.0\.0, 1\.0\.1"),
         ("registry:leads@champoin", r"has no champoin.*closest: champion"),
         ("registry:leads@", "is not a valid reference"),
         ("registry:../leads@champion", "Invalid model name"),

@@ -193,9 +193,7 @@ def test_a_run_that_cannot_be_started_is_written_offline(key, trained):
 @pytest.mark.parametrize("moment", ["file_stream", "CreateRunFiles"])
 def test_a_server_that_dies_costs_the_timeout(key, trained, moment):
     key.die_at = moment
-    receipt = send(
-        WandbTracker(start_timeout=HANG, finish_timeout=3), trained.path
-    )  # shorter than the server's silence
+    receipt = send(WandbTracker(start_timeout=HANG, finish_timeout=3), trained.path)  # the server is silent longer
     assert receipt.state == "failed"
     assert "in time" in receipt.reason or receipt.reason == "no answer within 3 s"
     key.revive()

@@ -1,4 +1,4 @@
-"""Trackers that misbehave, and one that writes down all it is calls; they run in the process of a tracker."""
+"""A fake tracker that logs every call and can fail on purpose; it runs in the tracker's process."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from tests.waiting import HANG
 
 @dataclass(frozen=True)
 class FakeTracker:
-    """Writes what it is calls to ``log`` and, where ``phase`` comes, does what ``fault`` says.
+    """Write each call to a file, and fail in one phase.
 
     Parameters
     ----------
     log : str
+        Path of the file.
     fault : str
-        ``sleep``, ``hold`` (block in C with the interpreter's lock held), ``die``, ``raise`` or nothing.
+        ``sleep``, ``hold`` (block in C while holding the GIL), ``die``, ``raise`` or "" for none.
     phase : str
-        ``start`` or ``finish``.
+        Phase in which it fails: ``start`` or ``finish``.
     """
 
     log: str
