@@ -67,9 +67,9 @@ def differences(first: Run, second: Run) -> list[Difference]:
     -----
     Files that contain times (train.log, the report, manifest.json) are not compared.
     """
-    found = [difference for name in READERS for difference in _file_differences(name, first, second)]
-    found += _prediction_differences(first, second)
-    return found + list(_explanations(first, second)) if found else []
+    results = [difference for name in READERS for difference in _file_differences(name, first, second)]
+    results += _prediction_differences(first, second)
+    return results + list(_explanations(first, second)) if results else []
 
 
 def _file_differences(name: str, first: Run, second: Run) -> Iterator[Difference]:
@@ -83,27 +83,27 @@ def _file_differences(name: str, first: Run, second: Run) -> Iterator[Difference
     left, right = first.read_bytes(name), second.read_bytes(name)
     if left == right:
         return
-    found = list(READERS[name](left, right))
-    for where, one, other, note in found[:MAX_LISTED]:
+    results = list(READERS[name](left, right))
+    for where, one, other, note in results[:MAX_LISTED]:
         yield Difference(name, where, one, other, note)
-    if len(found) > MAX_LISTED:
-        yield Difference(name, "", "…", "…", f"and {len(found) - MAX_LISTED} more")
-    if not found:
+    if len(results) > MAX_LISTED:
+        yield Difference(name, "", "…", "…", f"and {len(results) - MAX_LISTED} more")
+    if not results:
         yield Difference(name, "", f"{len(left)} bytes", f"{len(right)} bytes", "same values, different formatting")
 
 
-Found = tuple[str, str, str, str]
+ValueDifference = tuple[str, str, str, str]
 
 
-def _json_differences(left: bytes, right: bytes) -> Iterator[Found]:
+def _json_differences(left: bytes, right: bytes) -> Iterator[ValueDifference]:
     yield from _tree_differences("$", json.loads(left), json.loads(right))
 
 
-def _yaml_differences(left: bytes, right: bytes) -> Iterator[Found]:
+def _yaml_differences(left: bytes, right: bytes) -> Iterator[ValueDifference]:
     yield from _tree_differences("$", yaml_value(left), yaml_value(right))
 
 
-def _tree_differences(where: str, left: object, right: object) -> Iterator[Found]:
+def _tree_differences(where: str, left: object, right: object) -> Iterator[ValueDifference]:
     if isinstance(left, dict) and isinstance(right, dict):
         for key in [*left, *(key for key in right if key not in left)]:
             one, other = left.get(key, ABSENT), right.get(key, ABSENT)
@@ -121,13 +121,13 @@ def _abbreviated(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _parquet_differences(left: bytes, right: bytes) -> Iterator[Found]:
+def _parquet_differences(left: bytes, right: bytes) -> Iterator[ValueDifference]:
     import pandas as pd  # takes half a second, so only import it if files differ
 
     yield from _table_differences(pd.read_parquet(io.BytesIO(left)), pd.read_parquet(io.BytesIO(right)))
 
 
-def _table_differences(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[Found]:
+def _table_differences(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[ValueDifference]:
     for name in [*left, *(name for name in right if name not in left)]:
         if name not in left or name not in right:
             states = ["present" if name in frame else ABSENT for frame in (left, right)]
@@ -141,7 +141,7 @@ def _table_differences(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[Foun
         yield from _column_differences(f"column {name}", left[name], right[name])
 
 
-def _column_differences(where: str, left: pd.Series[Any], right: pd.Series[Any]) -> Iterator[Found]:
+def _column_differences(where: str, left: pd.Series[Any], right: pd.Series[Any]) -> Iterator[ValueDifference]:
     import pandas as pd  # imported late, as above
 
     if left.dtype != right.dtype:
@@ -187,7 +187,7 @@ def _explanations(first: Run, second: Run) -> Iterator[Difference]:
         yield Difference(MANIFEST, where, one, other, "may explain it")
 
 
-READERS: dict[str, Callable[[bytes, bytes], Iterator[Found]]] = {
+READERS: dict[str, Callable[[bytes, bytes], Iterator[ValueDifference]]] = {
     "metrics.json": _json_differences,
     "predictions.parquet": _parquet_differences,
     "folds.parquet": _parquet_differences,

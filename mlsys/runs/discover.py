@@ -37,7 +37,7 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
         yield folder
         return
     folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")]
-    found = [run for entry in folders if depth > 0 for run in _below(folder / entry.name, depth - 1)]
-    if not found and files & EARLY_FILES:  # a sweep's log is above its runs; that folder is not a run
-        found = [folder]
-    yield from found
+    runs = [run for entry in folders if depth > 0 for run in _below(folder / entry.name, depth - 1)]
+    if not runs and files & EARLY_FILES:  # a sweep's log is above its runs; that folder is not a run
+        runs = [folder]
+    yield from runs

@@ -180,13 +180,13 @@ def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     >>> package_versions(("no-such-package",))
     {}
     """
-    found = {}
+    versions = {}
     for name in names:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def git_state(folder: Path, timeout: float = 5.0) -> Git:

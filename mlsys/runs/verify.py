@@ -64,11 +64,11 @@ def changes(folder: Path, manifest: Manifest, states: Mapping[str, os.stat_resul
     """
     for name in manifest.files:
         checked_name(name)
-    found = set(run_files(folder)) if states is None else states.keys()
-    problems = [f"missing: {name}" for name in manifest.files if name not in found]
-    problems += [f"extra:   {name}" for name in sorted(found - manifest.files.keys())]
+    existing = set(run_files(folder)) if states is None else states.keys()
+    problems = [f"missing: {name}" for name in manifest.files if name not in existing]
+    problems += [f"extra:   {name}" for name in sorted(existing - manifest.files.keys())]
     written = (folder / MANIFEST).stat().st_mtime_ns if states is not None else 0
-    for name in sorted(found & manifest.files.keys()):
+    for name in sorted(existing & manifest.files.keys()):
         expected = manifest.files[name]
         if states is None or states[name].st_mtime_ns > written:
             change = _change(digest_file(folder / name), expected)

@@ -190,21 +190,21 @@ class MlflowRun:
 def _experiment(client: MlflowClient, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
     try:
         return str(client.create_experiment(name))
     except MlflowException:  # another machine created it first
-        found = client.get_experiment_by_name(name)
-        if found is None:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
             raise
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
 
 def _by_id(client: MlflowClient, experiment: str, identifier: str) -> Any:  # noqa: ANN401 - MLflow's run
-    found = client.search_runs([experiment], f"tags.`{ID}` = '{identifier}'", max_results=1)
-    return found[0] if found else None
+    runs = client.search_runs([experiment], f"tags.`{ID}` = '{identifier}'", max_results=1)
+    return runs[0] if runs else None
 
 
 def _parent(client: MlflowClient, experiment: str, sweep: Path) -> str:

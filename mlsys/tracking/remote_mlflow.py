@@ -54,19 +54,19 @@ class MlflowRemote:
         from mlflow.exceptions import MlflowException
 
         client = self._client()
-        found: list[RemoteRun] = []
+        runs: list[RemoteRun] = []
         try:
             experiments = [experiment.experiment_id for experiment in client.search_experiments()]
             token: str | None = None
-            while experiments and len(found) < MAX_RUNS:
+            while experiments and len(runs) < MAX_RUNS:
                 page = client.search_runs(experiments, f"tags.`{ID}` != ''", page_token=token)
-                found += [_run(each) for each in page if each.data.tags.get("mlsys.job_type") != "sweep"]
+                runs += [_run(each) for each in page if each.data.tags.get("mlsys.job_type") != "sweep"]
                 token = page.token
                 if not token:
                     break
         except MlflowException as error:
             raise RunError(f"MLflow: {self.address} cannot be read: {error}. Check --mlflow URI.") from error
-        return found
+        return runs
 
     def download(self, run: RemoteRun, folder: Path) -> bool:
         """Download a run directory into a folder; return False if it was never uploaded."""
@@ -96,14 +96,14 @@ class MlflowRemote:
         return MlflowClient(self.uri)
 
 
-def _run(found: Any) -> RemoteRun:  # noqa: ANN401 - MLflow's run
-    tags = found.data.tags
+def _run(run: Any) -> RemoteRun:  # noqa: ANN401 - MLflow's run
+    tags = run.data.tags
     return RemoteRun(
-        id=found.info.run_id,
-        name=found.info.run_name,
-        status=tags.get("mlsys.status") or STATES.get(found.info.status, str(found.info.status).lower()),
-        config=nested(found.data.params),
-        numbers={_name(name): value for name, value in found.data.metrics.items()},
+        id=run.info.run_id,
+        name=run.info.run_name,
+        status=tags.get("mlsys.status") or STATES.get(run.info.status, str(run.info.status).lower()),
+        config=nested(run.data.params),
+        numbers={_name(name): value for name, value in run.data.metrics.items()},
         fingerprint=tags.get("mlsys.data_fingerprint"),
     )
 

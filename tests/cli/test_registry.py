@@ -126,7 +126,7 @@ def test_aliases_come_and_go(mlsys, kept):
     assert mlsys("alias", "leads", "next", "--remove")[1] == "leads@next is gone; it was 1.1.0.\n"
     code, _, err = mlsys("alias", "leads", "champion")
     assert code == 2
-    assert "`mlsys registry promote` and `rollback` move this one" in err
+    assert "`mlsys registry promote` and `rollback` move it" in err
     assert mlsys("rollback", "leads@1.0.0")[0] == 2
 
 

@@ -77,18 +77,20 @@ class RunIndex:
         """
         check_folder(root)
         base = root.resolve()
-        found = {str(folder): _fingerprint(folder) for folder in run_folders(base)}
+        fingerprints = {str(folder): _fingerprint(folder) for folder in run_folders(base)}
 
         def update(connection: sqlite3.Connection) -> list[RunRow]:
             known = dict(connection.execute(*_below("SELECT path, fingerprint FROM runs", base)).fetchall())
-            deleted = [path for path in known if path not in found and not os.path.lexists(path)]
+            deleted = [path for path in known if path not in fingerprints and not os.path.lexists(path)]
             with connection:
                 connection.executemany("DELETE FROM runs WHERE path = ?", [(path,) for path in deleted])
-            stale = [(path, fingerprint) for path, fingerprint in found.items() if known.get(path) != fingerprint]
+            stale = [
+                (path, fingerprint) for path, fingerprint in fingerprints.items() if known.get(path) != fingerprint
+            ]
             self._read(connection, stale)
             cursor = connection.execute(*_below("SELECT path, content, problem FROM runs", base))
             rows = {path: _row(path, content, problem) for path, content, problem in cursor}
-            return [rows[path] for path in found if path in rows]
+            return [rows[path] for path in fingerprints if path in rows]
 
         return self._with(update)
 
