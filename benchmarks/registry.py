@@ -1,11 +1,12 @@
-"""Kills among four processes that add, promote and roll back: is the registry whole, and is all there that was done?
+"""Kill registry commands and check that the registry is intact and no finished change is lost.
 
     python benchmarks/registry.py [--kills 200] [--workers 4] [--seed 0]
 
-Each command is a process of its own; three of four are to be killed with SIGKILL at a random moment of their usual
-duration. A fifth process follows the champion all the while, as a service does, and reads every file of it. In the end
-the history is held against what each command said that it had done, `verify` looks for damage, and the champion is
-followed by hand. Then one command of each kind is killed before each change that it makes to the disk.
+Four processes add, promote and roll back. Each command runs in its own process, and three of four are killed with
+SIGKILL at a random moment of their typical duration. Meanwhile another process opens the champion repeatedly, as a
+service does, and reads all of its files. At the end the history is compared with what each command reported, `verify`
+looks for damage, and the champion is replayed from the history. Then each kind of command is killed before each change
+it makes to the disk.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ def main() -> None:
     parser.add_argument("--kills", default="200")
     parser.add_argument("--workers", default="4")
     parser.add_argument("--seed", default="0")
-    given = parser.parse_args()
-    storm = ["--kills", given.kills, "--workers", given.workers, "--seed", given.seed]
+    arguments = parser.parse_args()
+    options = ["--kills", arguments.kills, "--workers", arguments.workers, "--seed", arguments.seed]
     with tempfile.TemporaryDirectory(prefix="mlsys-registry-") as folder:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.registry.kills", folder, *storm, "--everywhere", "1"],
+            [sys.executable, "-m", "tests.registry.kills", folder, *options, "--everywhere", "1"],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Time to list 10,000 runs: a plain scan, the first build of the index, and every later call.
+"""Measure the time to list 10,000 runs: a plain scan, the first build of the index, and later calls.
 
 python benchmarks/runs.py [--runs 10000]
 """
@@ -28,7 +28,7 @@ METRICS = (*KINDS, *(f"{kind}@{k}" for k in (10, 50, 100) for kind in ("precisio
 
 
 def make(root: Path, number: int) -> None:
-    """Write run directories like those of sweeps: a config of real size, metrics with intervals, a few files."""
+    """Write run directories like those of sweeps: a full config, metrics with intervals and a few files."""
     generator = random.Random(0)
     configs = {model: compose_config([f"model={model}", "threads=1"]).to_dict() for model in MODELS}
     for each in range(number):
@@ -55,7 +55,7 @@ def main() -> None:
     number = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        where = "mlsys.runs.manifest"  # asked once, not ten thousand times; nor is waiting for the disk measured
+        where = "mlsys.runs.manifest"  # query once instead of ten thousand times, and do not measure disk flushes
         with patch("os.fsync"), patch(f"{where}.git_state", return_value=Git(None, None)):
             versions = package_versions()
             with patch(f"{where}.package_versions", return_value=versions):
@@ -74,7 +74,7 @@ def main() -> None:
         size = index.file.stat().st_size / 1e6
     print(f"{number:,} runs: plain scan {scan:.2f} s, first call with an index {first:.2f} s, later ones {later:.2f} s")
     print(f"ratio to the plain scan: first {first / scan:.2f}, later {later / scan:.3f}; the index takes {size:.0f} MB")
-    print(f"later, by metric and model {filtered:.2f} s; files of all runs compared {status:.2f} s")
+    print(f"later, by metric and model {filtered:.2f} s; checking the files of all runs {status:.2f} s")
     print(f"by a config key: the first time {configs:.2f} s, later {known:.2f} s")
 
 

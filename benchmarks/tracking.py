@@ -1,10 +1,11 @@
-"""Wall time of a run without tracking, with W&B offline and with MLflow on SQLite; and what an unreachable server adds.
+"""Measure the wall time that tracking adds: W&B offline, MLflow on SQLite, and unusable W&B servers.
 
     python benchmarks/tracking.py [--repeats 5] [--unreachable]
 
-Each side is the command that a user types, `python -m mlsys.train` on small demo data, in a process of its own; the
-sides alternate. "beyond the first" is a grid of five runs in one process, less one of one run, by run. `--unreachable`
-adds servers that refuse, take no connection, take all and never answer, answer 500, and die in the middle of the run.
+Each variant is the command `python -m mlsys.train` on small demo data, in its own process; the variants alternate.
+"each further run" is the time of a grid of five runs in one process minus that of a grid of one, per additional run.
+`--unreachable` adds servers that refuse connections, never accept them, accept but never answer, answer 500, or die
+during the run.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SMALL = [
     "metrics.bootstrap_resamples=100",
     "threads=1",
 ]
-SIDES = {
+VARIANTS = {
     "none": ["tracking=none"],
     "wandb offline": ["tracking=wandb", "tracking.mode=offline"],
     "mlflow": ["tracking=mlflow"],
@@ -56,31 +57,31 @@ def seconds(folder: Path, overrides: list[str], **environment: str) -> float:
     return time.perf_counter() - start
 
 
-def several(overrides: list[str], runs: int) -> list[str]:
+def grid_overrides(overrides: list[str], runs: int) -> list[str]:
     return ["-m", *overrides, "seed=" + ",".join(map(str, range(runs)))]
 
 
 def compare(folder: Path, repeats: int) -> None:
-    singles: dict[str, list[float]] = {side: [] for side in SIDES}
-    further: dict[str, list[float]] = {side: [] for side in SIDES}
+    singles: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    further: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     for repeat in range(repeats + 1):
-        for side, overrides in SIDES.items():
+        for variant, overrides in VARIANTS.items():
             one = seconds(folder, overrides)
-            grid_of_one, grid = (seconds(folder, several(overrides, runs)) for runs in (1, 1 + MORE))
-            if repeat:  # the first round fills caches and makes the database
-                singles[side].append(one)
-                further[side].append((grid - grid_of_one) / MORE)
+            grid_of_one, grid = (seconds(folder, grid_overrides(overrides, runs)) for runs in (1, 1 + MORE))
+            if repeat:  # the first round fills caches and creates the database
+                singles[variant].append(one)
+                further[variant].append((grid - grid_of_one) / MORE)
     bare, bare_further = statistics.median(singles["none"]), statistics.median(further["none"])
-    for side in SIDES:
-        one, more = statistics.median(singles[side]), statistics.median(further[side])
+    for variant in VARIANTS:
+        one, more = statistics.median(singles[variant]), statistics.median(further[variant])
         print(
-            f"{side:14} one run {one:6.2f} s ({one - bare:+.2f} s, {one / bare:.2f} times)   "
-            f"beyond the first {more:6.3f} s ({1000 * (more - bare_further):+.0f} ms)"
+            f"{variant:14} one run {one:6.2f} s ({one - bare:+.2f} s, {one / bare:.2f} times)   "
+            f"each further run {more:6.3f} s ({1000 * (more - bare_further):+.0f} ms)"
         )
 
 
 class Silent(BaseHTTPRequestHandler):
-    """Answers the first question, if at all, and nothing after it."""
+    """Answers at most the first request."""
 
     protocol_version = "HTTP/1.1"
 
@@ -89,9 +90,9 @@ class Silent(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.server.status == 200 and (self.server.asked or not self.server.answers):
+        if self.server.status == 200 and (self.server.answered or not self.server.answers):
             threading.Event().wait(300)
-        self.server.asked = True
+        self.server.answered = True
         data = b'{"data": {"viewer": {"id": "u", "entity": "ann", "username": "ann", "flags": "{}"}}}'
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(data)))
@@ -101,7 +102,7 @@ class Silent(BaseHTTPRequestHandler):
 
 @contextmanager
 def bad_server(kind: str):
-    """Yield the address of a server that is of no use."""
+    """Yield the address of a server that cannot be used."""
     if kind == "refuses":
         yield "http://127.0.0.1:1"
     elif kind == "black hole":
@@ -115,7 +116,7 @@ def bad_server(kind: str):
     else:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Silent)
         server.daemon_threads = True
-        server.asked, server.answers, server.status = False, kind == "dies", 500 if kind == "answers 500" else 200
+        server.answered, server.answers, server.status = False, kind == "dies", 500 if kind == "answers 500" else 200
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -126,10 +127,10 @@ def unreachable(folder: Path, repeats: int) -> None:
     for kind in ("refuses", "black hole", "stalls", "answers 500", "dies"):
         extra = []
         for _ in range(repeats):
-            bare = seconds(folder, SIDES["none"])
+            bare = seconds(folder, VARIANTS["none"])
             with bad_server(kind) as url:
                 extra.append(seconds(folder, ["tracking=wandb"], WANDB_BASE_URL=url, WANDB_API_KEY=KEY) - bare)
-        print(f"server that {kind:12} median {statistics.median(extra):+6.2f} s, most {max(extra):+6.2f} s")
+        print(f"server that {kind:12} median {statistics.median(extra):+6.2f} s, max {max(extra):+6.2f} s")
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def compare(
         from mlsys.runs.catalog.index import RunIndex
 
         with progress_bar() as report_progress:
-            gathered = gather(names or [], to=to, top=top, index=RunIndex(watch=report_progress))
+            gathered = gather(names or [], to=to, top=top, index=RunIndex(progress=report_progress))
     comparison = compare_runs(gathered, bootstrap_resamples=bootstrap_resamples)
     selected = _parse_metrics(metrics, comparison)
     _write_files(comparison, html, csv)  # before printing: a reader of the pipe, such as `head`, may close it early

@@ -67,13 +67,13 @@ def add(
     opened = Run.open(find_run(run))
     added = commands.add(_store(registry), opened, name, bump=part, reason=reason)
     if as_json:
-        rise = None if added.rise is None else asdict(added.rise)
-        print_json({"name": name, "version": added.version, "run": str(opened.path), "rise": rise})
+        bumped = None if added.bump is None else asdict(added.bump)
+        print_json({"name": name, "version": added.version, "run": str(opened.path), "bump": bumped})
         return
-    if added.rise is None:
+    if added.bump is None:
         _print(f"{name} {added.version} is already this run; nothing was added.")
         return
-    _print(f"Added {name} {added.version} ({added.rise.part}: {_shortened(added.rise.reasons)}).")
+    _print(f"Added {name} {added.version} ({added.bump.part}: {_shortened(added.bump.reasons)}).")
     _print(f"Next: mlsys registry promote {name}@{added.version}")
 
 
@@ -167,8 +167,8 @@ def promote(
     parsed = _reference(reference)
     done = commands.promote(_store(registry), parsed, settings, reason=reason, force=force)
     if as_json:
-        verdict = None if done.verdict is None else done.verdict.to_dict()
-        print_json({"name": parsed.name, **asdict(done), "verdict": verdict, "entry": _entry(done.entry)})
+        gate = None if done.gate is None else done.gate.to_dict()
+        print_json({"name": parsed.name, "version": done.version, "gate": gate, "entry": _entry(done.entry)})
     else:
         _print_result(parsed.name, done)
     if not done.is_champion:
@@ -363,16 +363,16 @@ def _print_details(details: dict[str, Any]) -> None:
 
 
 def _print_result(name: str, done: Promoted) -> None:
-    if done.verdict is None:
+    if done.gate is None:
         _print(f"{name} {done.version} is already the champion; nothing was changed.")
         return
-    rows = [_check_row(check) for check in done.verdict.checks]
+    rows = [_check_row(check) for check in done.gate.checks]
     print_rows(rows, **TABLE)
     if done.entry is None:
         _print(f"Not promoted: {name} {done.version} failed the gate. To override it, use --force --reason TEXT.")
     else:
         replaced = f", replacing {done.entry.before}" if done.entry.before else ""
-        forced = "" if done.verdict.passed else " (forced)"
+        forced = "" if done.gate.passed else " (forced)"
         _print(f"{name} {done.version} is now the champion{replaced}{forced}.")
 
 

@@ -68,7 +68,7 @@ def runs(
     headline = headline_columns()
     max_rows = (None if as_json else DEFAULT_LIMIT) if limit is None else limit or None
     with progress_bar() as report_progress:
-        index = RunIndex(watch=report_progress)
+        index = RunIndex(progress=report_progress)
         found = query_runs(index, folder, where=where, sort=sort, limit=max_rows, verify=verify, metrics=headline)
     base = folder.resolve()
     rows = [replace(row, path=folder / row.path.relative_to(base)) for row in found.rows]

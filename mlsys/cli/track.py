@@ -100,9 +100,9 @@ class _Sender:
         client = self._clients[tracker]
         client.start(folder)
         client.finish(folder)
-        settled = client.settle()
-        assert settled is not None
-        return settled[1]
+        flushed = client.flush()
+        assert flushed is not None
+        return flushed[1]
 
 
 def _folders(name: str) -> list[Path]:

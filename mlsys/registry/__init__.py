@@ -1,1 +1,1 @@
-"""Registered models: immutable versions, aliases such as champion, the gate before it, and who did what when."""
+"""Model registry: immutable versions, aliases such as champion, the promotion gate and the history of changes."""

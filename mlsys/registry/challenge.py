@@ -1,4 +1,4 @@
-"""A candidate and the champion on the test rows that both scored."""
+"""Compare a candidate with the champion on the test rows that both scored."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pandas as pd
 
 from mlsys.evaluation.comparison.candidates import Candidate
 from mlsys.evaluation.comparison.rows import Alignment
-from mlsys.evaluation.formats import bounds, count, point
+from mlsys.evaluation.formats import bounds, point
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.evaluation.metrics import ScoreComparison, compare_scores
 from mlsys.registry.settings import GateSettings
+from mlsys.text import counted
 
 
 @dataclass(frozen=True)
@@ -22,92 +23,99 @@ class Challenge:
     Attributes
     ----------
     same_label : bool
-        Whether the rows that both scored have the same outcomes, so that they can be compared at all.
-    label : str
-        What was found about that.
+        Whether the shared test rows have the same outcomes; otherwise the models cannot be compared.
+    label_message : str
+        Which rows were compared, or why none could be.
     passed : bool
-        Whether the candidate is not worse.
+        Whether the candidate is worse by no more than the margin.
     message : str
-        By how much it is better or worse, and how sure that is.
+        The difference in the metric, with its interval.
     """
 
     same_label: bool
-    label: str
+    label_message: str
     passed: bool = False
     message: str = ""
 
 
-def compare_with_champion(champion: Candidate, other: Candidate, settings: GateSettings) -> Challenge:
+def compare_with_champion(champion: Candidate, challenger: Candidate, settings: GateSettings) -> Challenge:
     """Compare a candidate with the champion.
 
-    Rows are the same entity at the same as-of with its whole label window over; they may come from data of two days.
-    The interval of the difference is that of `mlsys compare`: a bootstrap clustered on entity, both models on the same
-    draws. The candidate passes if its worse end is no worse than the margin.
+    Rows match if they are the same entity at the same as-of and the label window has ended; the two data sets may be
+    of different dates. The interval of the difference is that of `mlsys compare`: a paired bootstrap clustered on
+    entity. The candidate passes if even the worse end of the interval is within the margin.
 
     Parameters
     ----------
-    champion, other : Candidate
-        Both with predictions.
+    champion, challenger : Candidate
+        Both must have predictions.
     settings : GateSettings
     """
-    ours, theirs = _settled(champion), _settled(other)
-    alignment = Alignment([ours, theirs])
+    champion_rows, challenger_rows = _complete_rows(champion), _complete_rows(challenger)
+    alignment = Alignment([champion_rows, challenger_rows])
     shared = alignment.shared(0, 1)
     if not len(shared):
         return Challenge(
-            False, f"No test row is shared with the champion ({_tested(theirs)}; the champion {_tested(ours)})."
+            False,
+            f"No test rows in common with the champion ({_test_dates(challenger_rows)}; the champion "
+            f"{_test_dates(champion_rows)}).",
         )
     if not alignment.is_certain(0, 1):
-        return Challenge(False, "Ids are repeated and the rows differ, so it cannot be told which rows are the same.")
-    first, second = ours.iloc[shared.first], theirs.iloc[shared.second]
+        return Challenge(False, "Ids repeat and the rows differ, so the test rows cannot be matched.")
+    first, second = champion_rows.iloc[shared.first], challenger_rows.iloc[shared.second]
     unequal = int((first["label"].to_numpy() != second["label"].to_numpy()).sum())
     if unequal:
-        return Challenge(False, f"{count(unequal)} of {count(len(shared))} shared test rows have another outcome.")
+        has = "has" if unequal == 1 else "have"
+        shared_rows = counted(len(shared), "shared test row")
+        return Challenge(False, f"{unequal:,} of {shared_rows} {has} a different outcome.")
     rows = first[[name for name in ("id", "fold", "label", "value") if name in first]].reset_index(drop=True)
     rows = rows.assign(champion=first["probability"].to_numpy(), candidate=second["probability"].to_numpy())
-    together = _tested_together(first, second)
-    found = compare_scores(
-        rows if together else rows.assign(fold=0),
+    same_folds = _in_same_folds(first, second)
+    comparisons = compare_scores(
+        rows if same_folds else rows.assign(fold=0),
         ["champion", "candidate"],
         top_k=settings.top_k,
         bootstrap_resamples=settings.bootstrap_resamples,
         seed=settings.seed,
         confidence=settings.confidence,
     )
-    label = f"The same, on {count(len(shared))} shared test rows{'' if together else ', whose folds differ'}."
-    return Challenge(True, label, *_verdict(found, settings))
+    folds = "" if same_folds else ", ranked together because the folds differ"
+    message = f"Same as the champion's on {counted(len(shared), 'shared test row')}{folds}."
+    return Challenge(True, message, *_metric_check(comparisons, settings))
 
 
-def _settled(candidate: Candidate) -> pd.DataFrame:
+def _complete_rows(candidate: Candidate) -> pd.DataFrame:
     """Return the test rows whose outcome can no longer change."""
     rows = candidate.predictions
     assert rows is not None
     return rows[rows["label_complete"].to_numpy(dtype=bool)].reset_index(drop=True)
 
 
-def _tested_together(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    """Return whether rows of one fold are in one fold of the other; else all rows are ranked as one."""
+def _in_same_folds(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Return whether both runs group the rows into the same folds; if not, all rows are ranked together."""
     folds = np.column_stack([first["fold"].to_numpy(), second["fold"].to_numpy()])
     return len(np.unique(folds, axis=0)) == len(np.unique(folds[:, 0])) == len(np.unique(folds[:, 1]))
 
 
-def _verdict(found: dict[str, ScoreComparison], settings: GateSettings) -> tuple[bool, str]:
-    name, text = settings.metric, find_metric(settings.metric)
-    difference = found["candidate"].difference.get(name)
-    value, ends = point(difference), bounds(difference)
-    if value is None or ends is None:
-        return False, f"{name} is not defined on the shared test rows, so it cannot be told whether it is worse."
-    worst = max(0.0, -ends[0] if text.higher_is_better else ends[1])
+def _metric_check(comparisons: dict[str, ScoreComparison], settings: GateSettings) -> tuple[bool, str]:
+    name, metric = settings.metric, find_metric(settings.metric)
+    difference = comparisons["candidate"].difference.get(name)
+    value, interval = point(difference), bounds(difference)
+    if value is None or interval is None:
+        return False, f"{name} is undefined on the shared test rows, so the models cannot be compared."
+    worst = max(0.0, -interval[0] if metric.higher_is_better else interval[1])
     passed = worst <= settings.margin
-    own, champions = (text.write(point(found[which].overall.get(name))) for which in ("candidate", "champion"))
+    candidate, champion = (
+        metric.write(point(comparisons[which].overall.get(name))) for which in ("candidate", "champion")
+    )
     return passed, (
-        f"{own}, the champion {champions}: {value:+.3g} ({settings.confidence:.0%} interval {ends[0]:+.3g} to "
-        f"{ends[1]:+.3g}), so it may be worse by {worst:.3g}; allowed is {settings.margin:g}."
+        f"{candidate}, the champion's {champion}: {value:+.3g} ({settings.confidence:.0%} interval {interval[0]:+.3g} "
+        f"to {interval[1]:+.3g}). It may be up to {worst:.3g} worse; the margin is {settings.margin:g}."
     )
 
 
-def _tested(rows: pd.DataFrame) -> str:
+def _test_dates(rows: pd.DataFrame) -> str:
     days = rows["as_of"].dropna()
     if days.empty:
-        return f"tested on {count(len(rows))} rows without a time"
+        return f"tested on {counted(len(rows), 'row')} without an as-of"
     return f"tested on as-ofs {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}"

@@ -1,4 +1,4 @@
-"""What can be done to a registered model, wherever it is kept."""
+"""Commands on registered models, for any kind of registry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from mlsys.errors import ConfigError, Problem, RegistryError
-from mlsys.registry.bump import Rise, needed, raised
+from mlsys.registry.bump import Bump, required_bump, resolve_bump
 from mlsys.registry.gate import GateResult, evaluate_gate
 from mlsys.registry.history import Entry, State
 from mlsys.registry.names import CHAMPION, Part, Reference, Version, check_alias, check_name
@@ -15,74 +15,74 @@ from mlsys.registry.store import Draft, Plan, RegistryStore
 from mlsys.runs import Run
 
 FIRST = Version(1, 0, 0)
-TRIES = 5  # times that another command may change the champion while the gate is at work
+MAX_ATTEMPTS = 5  # times to run the gate again after another command changed the champion meanwhile
 
 
 @dataclass(frozen=True)
 class Added:
-    """What became of a run that was to be added.
+    """Result of adding a run.
 
     Attributes
     ----------
     version : str
-    rise : Rise or None
-        Which part of the version rose, and why; None where the run is that version already.
+    bump : Bump or None
+        Part of the version that was bumped, and why; None if the run was added before.
     """
 
     version: str
-    rise: Rise | None
+    bump: Bump | None
 
 
 @dataclass(frozen=True)
 class Promoted:
-    """What became of a version that was to be champion.
+    """Result of promoting a version.
 
     Attributes
     ----------
     version : str
-    verdict : GateResult or None
-        The gate's; None where it is the champion already.
+    gate : GateResult or None
+        Result of the gate; None if the version is the champion already.
     entry : Entry or None
-        What was done; None where nothing was.
+        Entry added to the history; None if nothing changed.
     """
 
     version: str
-    verdict: GateResult | None
+    gate: GateResult | None
     entry: Entry | None
 
     @property
     def is_champion(self) -> bool:
         """Whether the version is the champion now."""
-        return self.verdict is None or self.entry is not None
+        return self.gate is None or self.entry is not None
 
 
 def add(store: RegistryStore, run: Run, name: str, *, bump: Part | None = None, reason: str | None = None) -> Added:
-    """Keep a run as the next version of a model.
+    """Add a run as the next version of a model.
 
     Parameters
     ----------
     store : RegistryStore
     run : Run
-        Complete, every file compared with its digest.
+        A complete run whose files were compared with their digests.
     name : str
-        Of the model, new or not.
+        Name of a new or existing model.
     bump : {"major", "minor", "patch"}, optional
-        Which part of the version rises at least.
-    why : str, optional
-        For the history.
+        Part of the version to bump; the smallest one that the changes allow by default.
+    reason : str, optional
+        Recorded in the history.
 
     Raises
     ------
     RegistryError, RunError
-        If it cannot be a version.
+        If the run cannot become a version.
     ConfigError
-        If `bump` is less than what changed asks for.
+        If the changes require a larger part than `bump`.
     """
     check_name(name)
     if run.manifest.status != "complete":
         raise RegistryError(
-            f"{run.path} is a {run.manifest.status} run, which has no model to be served. Add a complete one: of a "
-            "sweep its `best`."
+            f"{run.path} is a {run.manifest.status} run, which has no model to serve. Add a complete run, such as the "
+            "`best` run of a sweep."
         )
     digest = hashlib.sha256(run.manifest.to_text().encode()).hexdigest()
     done: list[Added] = []
@@ -92,24 +92,24 @@ def add(store: RegistryStore, run: Run, name: str, *, bump: Part | None = None, 
         if known:
             done.append(Added(known[-1], None))
             return None
-        version, rise = _next(store, state, run, bump)
-        done.append(Added(version, rise))
-        details = {"run": str(run.path), "manifest": digest, "part": rise.part, "changes": list(rise.reasons)}
+        version, resolved = _next_version(store, state, run, bump)
+        done.append(Added(version, resolved))
+        details = {"run": str(run.path), "manifest": digest, "part": resolved.part, "changes": list(resolved.reasons)}
         return Draft("add", None, state.latest, version, reason, details)
 
     store.add(name, run, plan)
     return done[-1]
 
 
-def _next(store: RegistryStore, state: State, run: Run, bump: Part | None) -> tuple[str, Rise]:
+def _next_version(store: RegistryStore, state: State, run: Run, requested: Part | None) -> tuple[str, Bump]:
     if state.latest is None:
-        return str(FIRST), Rise("major", ("the first version",))
-    if bump == "major":  # nothing that changed could ask for more
-        rise = Rise("major", ("--bump",))
+        return str(FIRST), Bump("major", ("the first version",))
+    if requested == "major":  # no change can require more
+        bump = Bump("major", ("--bump",))
     else:
         with store.opened(state, state.latest) as before:
-            rise = raised(needed(before, run), bump)
-    return str(Version.parse(state.latest).raised(rise.part)), rise
+            bump = resolve_bump(required_bump(before, run), requested)
+    return str(Version.parse(state.latest).bumped(bump.part)), bump
 
 
 def promote(
@@ -126,60 +126,60 @@ def promote(
     ----------
     store : RegistryStore
     reference : Reference
-        A bare name is the latest version.
+        A name alone means the latest version.
     settings : GateSettings
-    why : str, optional
-        For the history.
+    reason : str, optional
+        Recorded in the history.
     force : bool
-        Make it the champion whatever the gate finds.
+        Promote the version even if the gate fails.
 
     Raises
     ------
     RegistryError
-        If there is no such version, or other commands never let the gate finish.
+        If the version is not found, or other commands changed the champion during every attempt.
     """
-    for _ in range(TRIES):
+    for _ in range(MAX_ATTEMPTS):
         state = store.state(reference.name)
         version = state.version_of(reference, state.latest)
         if version == state.champion:
             return Promoted(version, None, None)
-        verdict = evaluate_gate(store, state, version, settings)
-        if not verdict.passed and not force:
-            return Promoted(version, verdict, None)
-        draft = Draft("promote", CHAMPION, state.champion, version, reason, _findings(verdict, settings))
+        gate = evaluate_gate(store, state, version, settings)
+        if not gate.passed and not force:
+            return Promoted(version, gate, None)
+        draft = Draft("promote", CHAMPION, state.champion, version, reason, _gate_details(gate, settings))
         entry = store.move(reference.name, _unless_moved(draft))
         if entry is not None:
-            return Promoted(version, verdict, entry)
+            return Promoted(version, gate, entry)
     raise RegistryError(
-        f"Other commands changed the champion of {reference.name} {TRIES} times while the gate was at work. Nothing "
-        "was changed; try again."
+        f"Other commands changed the champion of {reference.name} {MAX_ATTEMPTS} times while the gate was running. "
+        "Nothing was changed; try again."
     )
 
 
 def _unless_moved(draft: Draft) -> Plan:
-    """Do as drafted if the champion is still the one that the gate saw."""
+    """Return a plan that does nothing if the champion changed since the gate ran."""
     return lambda state: draft if state.champion == draft.before else None
 
 
-def _findings(verdict: GateResult, settings: GateSettings) -> dict[str, object]:
-    return {"forced": not verdict.passed, "gate": verdict.to_dict(), "settings": settings.model_dump()}
+def _gate_details(gate: GateResult, settings: GateSettings) -> dict[str, object]:
+    return {"forced": not gate.passed, "gate": gate.to_dict(), "settings": settings.model_dump()}
 
 
 def rollback(store: RegistryStore, name: str, *, reason: str | None = None) -> Entry:
-    """Return to the champion before this one; no gate is asked, since it was champion before.
+    """Make the previous champion the champion again, without the gate, which it passed before.
 
     Raises
     ------
     RegistryError
-        If there was none before.
+        If there is no previous champion.
     RunError
-        If it is damaged.
+        If the previous champion is damaged.
     """
 
     def plan(state: State) -> Draft:
         if len(state.champions) < 2:
-            held = f"{state.champion} is the only champion that it had" if state.champion else "it never had one"
-            raise RegistryError(f"{name} has no previous champion: {held}. Nothing was changed.")
+            past = f"{state.champion} is its first one" if state.champion else "it never had one"
+            raise RegistryError(f"{name} has no previous champion: {past}. Nothing was changed.")
         current, before = state.champions[-1], state.champions[-2]
         with store.opened(state, before):
             return Draft("rollback", CHAMPION, current, before, reason)
@@ -190,16 +190,16 @@ def rollback(store: RegistryStore, name: str, *, reason: str | None = None) -> E
 
 
 def set_alias(store: RegistryStore, reference: Reference, alias: str, *, reason: str | None = None) -> Entry | None:
-    """Let an alias stand for a version; None where it does already.
+    """Point an alias at a version; return None if it points there already.
 
     Raises
     ------
     RegistryError
-        If there is no such version.
+        If the version is not found.
     ConfigError
-        For champion, which only `promote` and `rollback` move.
+        If the alias is champion, which only `promote` and `rollback` move.
     """
-    _check_free(alias)
+    _check_movable(alias)
 
     def plan(state: State) -> Draft | None:
         version = state.version_of(reference, state.latest)
@@ -213,16 +213,16 @@ def set_alias(store: RegistryStore, reference: Reference, alias: str, *, reason:
 
 
 def remove_alias(store: RegistryStore, name: str, alias: str, *, reason: str | None = None) -> Entry:
-    """Let an alias stand for nothing.
+    """Remove an alias.
 
     Raises
     ------
     RegistryError
-        If it does not stand for anything.
+        If the alias is not found.
     ConfigError
-        For champion.
+        If the alias is champion.
     """
-    _check_free(alias)
+    _check_movable(alias)
 
     def plan(state: State) -> Draft:
         return Draft("unalias", alias, state.version_of(Reference(name, alias=alias), None), None, reason)
@@ -232,7 +232,7 @@ def remove_alias(store: RegistryStore, name: str, alias: str, *, reason: str | N
     return entry
 
 
-def _check_free(alias: str) -> None:
+def _check_movable(alias: str) -> None:
     if check_alias(alias) == CHAMPION:
-        problem = Problem("ALIAS", CHAMPION, "any other: `mlsys registry promote` and `rollback` move this one")
+        problem = Problem("ALIAS", CHAMPION, "another alias; only `mlsys registry promote` and `rollback` move it")
         raise ConfigError("The command", [problem], "Nothing was changed.")

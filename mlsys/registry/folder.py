@@ -1,11 +1,11 @@
-"""A registry in a folder, as it is read; only the standard library is needed, so that serving can follow an alias.
+"""Read a registry in a folder; needs only the standard library, so that serving can follow an alias.
 
 ::
 
-    registry/NAME/history.jsonl         what was done: versions and aliases are what it says
-    registry/NAME/versions/VERSION/     a copy of the run directory, never changed
-    registry/NAME/.lock                 held by the one command that may write
-    registry/NAME/.adding-VERSION/      a copy under way
+    registry/NAME/history.jsonl         source of truth for versions and aliases
+    registry/NAME/versions/VERSION/     immutable copy of the run directory
+    registry/NAME/.lock                 held by the command that is writing
+    registry/NAME/.adding-VERSION/      copy in progress
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Resolved:
     ----------
     name, version : str
     alias : str or None
-        By which it was found.
+        Alias that resolved to the version; None if the reference names a version.
     run : Path
-        Its run directory, absolute; never changes.
+        Absolute path of its immutable run directory.
     origin : Path
-        The run directory that it is a copy of.
+        Run directory that it was copied from.
     """
 
     name: str
@@ -47,24 +47,24 @@ class Resolved:
 
 
 def resolve(reference: str, root: Path = DEFAULT) -> Resolved:
-    """Return the version that a reference stands for at this moment.
+    """Return the version that a reference points to now.
 
     Parameters
     ----------
     reference : str
-        ``registry:NAME@VERSION`` or ``registry:NAME@ALIAS``; ``registry:NAME`` is the champion.
+        ``registry:NAME@VERSION`` or ``registry:NAME@ALIAS``; ``registry:NAME`` means the champion.
     root : Path
-        The registry's folder.
+        Folder of the registry.
 
     Returns
     -------
     Resolved
-        Its run directory has the manifest that was registered; compare its files with that when you read them.
+        Only the manifest was compared with the registered one; compare the other files with the manifest when reading.
 
     Raises
     ------
     RegistryError
-        If there is no such model, version or alias, or it is damaged.
+        If the model, version or alias is not found or damaged.
     """
     parsed = Reference.parse(reference)
     state = read_state(parsed.name, root)
@@ -80,17 +80,17 @@ def read_state(name: str, root: Path = DEFAULT) -> State:
     Raises
     ------
     RegistryError
-        If there is no such model, or its history is damaged.
+        If the model is not found or its history is damaged.
     """
     check_name(name)
     entries = read_entries(name, root)
     if not entries:
-        raise RegistryError(no_model(name, model_names(root), str(root)))
+        raise RegistryError(model_not_found(name, model_names(root), str(root)))
     return state_of(name, entries)
 
 
 def read_entries(name: str, root: Path) -> list[Entry]:
-    """Return the history of a model; empty where there is no such model."""
+    """Return the history of a model; empty if the model is not found."""
     path = root / name / HISTORY
     try:
         data = path.read_bytes()
@@ -100,7 +100,7 @@ def read_entries(name: str, root: Path) -> list[Entry]:
         raise RegistryError(f"{path} cannot be read: {error.strerror or error}.") from error
     if not data and _has_versions(root / name):
         raise RegistryError(
-            f"{path} is missing or empty, although there are versions: restore it from a copy. Nothing was changed."
+            f"{path} is missing or empty although versions exist: restore it from a backup. Nothing was changed."
         )
     return from_lines(data, str(path))
 
@@ -118,51 +118,51 @@ def _has_versions(model: Path) -> bool:
 
 
 def version_folder(name: str, version: str, root: Path) -> Path:
-    """Return where a version is."""
+    """Return the run directory of a version."""
     return root / name / VERSIONS / version
 
 
 def check_manifest(state: State, version: str, root: Path) -> Path:
-    """Return the run directory of a version, once its manifest is the one that was registered.
+    """Return the run directory of a version after comparing its manifest with the registered one.
 
     Raises
     ------
     RegistryError
-        If it is missing, reached through a link, or has another manifest.
+        If the directory is missing or reached through a link, or its manifest differs.
     """
     folder = version_folder(state.name, version, root)
     for path in (root / state.name, folder.parent, folder, folder / MANIFEST):
         if path.is_symlink():
             raise RegistryError(
-                f"{path} is a symbolic link, which could show other content tomorrow: put a copy there."
+                f"{path} is a symbolic link, whose target could change: replace it with a copy of the target."
             )
     try:
-        found = manifest_digest(folder)
+        digest = manifest_digest(folder)
     except FileNotFoundError as error:
         raise RegistryError(
-            f"{state.name} {version} is not in {folder}: it is damaged, or its `mlsys registry add` did not finish; "
-            f"`mlsys registry verify {state.name}` tells."
+            f"{state.name} {version} not found in {folder}: it is damaged, or its `mlsys registry add` did not finish. "
+            f"Run `mlsys registry verify {state.name}`."
         ) from error
     except OSError as error:
         raise RegistryError(f"{folder / MANIFEST} cannot be read: {error.strerror or error}.") from error
-    if found != state.added[version].details.get("manifest"):
+    if digest != state.added[version].details.get("manifest"):
         raise RegistryError(
-            f"{folder / MANIFEST} is not the one that was registered as {state.name} {version}: restore the version "
-            "from a copy, or add its run again as a new one."
+            f"{folder / MANIFEST} differs from the one registered as {state.name} {version}: restore the version from "
+            "a backup, or add its run again as a new version."
         )
     return folder.resolve()
 
 
 def manifest_digest(folder: Path) -> str:
-    """Return the digest of a run directory's manifest, which holds those of all other files."""
+    """Return the digest of a run directory's manifest, which in turn holds the digests of all other files."""
     return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
-def no_model(name: str, names: list[str], where: str) -> str:
-    """Say that there is no such model, and what there is."""
+def model_not_found(name: str, names: list[str], where: str) -> str:
+    """Return the message for a model that is not in the registry, with the models that are."""
     near = closest(name, names)
-    have = f"It has {', '.join(names)}" if names else "It is empty"
+    available = f"It has {', '.join(names)}" if names else "It is empty"
     return (
-        f"There is no model {name!r} in {where}. {have}{f' (closest: {near})' if near else ''}. "
-        f"`mlsys registry add latest --name {name}` adds one."
+        f"Model {name!r} not found in {where}. {available}{f' (closest: {near})' if near else ''}. "
+        f"To add it, run `mlsys registry add latest --name {name}`."
     )

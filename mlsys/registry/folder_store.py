@@ -1,8 +1,8 @@
-"""A registry in a folder, as it is written: one command at a time for each model, each done wholly or not at all.
+"""Write a registry in a folder: one command at a time per model, each of them atomic.
 
-A version is copied to ``.adding-VERSION`` first. The new history then takes the place of the old one by a rename, and
-with that the command is done; last, the copy gets its place by another rename. A process that is killed leaves at most
-a copy without a line, which the next command removes, or a line whose copy is complete, which it puts in place.
+A version is first copied to ``.adding-VERSION``. Renaming the new history over the old one commits the command; last,
+the copy is renamed to its final place. A killed process leaves at most a copy without a line in the history, which the
+next command removes, or a line whose copy is complete, which the next command renames.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mlsys.runs.files import sync_folder, write_atomic
 from mlsys.runs.verify import changes
 
 LOCK, ADDING = ".lock", ".adding-"
-PATIENCE = 120.0  # seconds to wait for other commands
+LOCK_TIMEOUT = 120.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class FolderStore:
 
     @property
     def where(self) -> str:
-        """The folder, as it was given."""
+        """The folder, as the user gave it."""
         return str(self.root)
 
     def names(self) -> list[str]:
@@ -59,11 +59,11 @@ class FolderStore:
         return model_names(self.root)
 
     def state(self, name: str) -> State:
-        """Return what there is of a model."""
+        """Return the versions and aliases of a model."""
         return read_state(name, self.root)
 
     def add(self, name: str, run: Run, plan: Plan) -> Entry | None:
-        """Keep a copy of a run directory as a version."""
+        """Add a copy of a run directory as a version."""
         with self._transaction(name) as entries:
             draft = plan(state_of(name, entries))
             if draft is None or draft.after is None:
@@ -71,12 +71,12 @@ class FolderStore:
             entry = draft.entry(len(entries) + 1)
             self._stage(name, draft.after, run)
             self._commit(name, [*entries, entry])
-            self._settle(name, draft.after)
+            self._publish(name, draft.after)
             return entry
 
     def move(self, name: str, plan: Plan) -> Entry | None:
-        """Let an alias stand for another version."""
-        self.state(name)  # before anything is made
+        """Point an alias at another version."""
+        self.state(name)  # raises before a folder is created for an unknown model
         with self._transaction(name) as entries:
             draft = plan(state_of(name, entries))
             if draft is None:
@@ -87,7 +87,7 @@ class FolderStore:
 
     @contextmanager
     def opened(self, state: State, version: str) -> Iterator[Run]:
-        """Give the run of a version."""
+        """Open the run of a version."""
         yield Run.open(check_manifest(state, version, self.root))
 
     def address(self, state: State, version: str) -> str:
@@ -95,7 +95,7 @@ class FolderStore:
         return str(version_folder(state.name, version, self.root))
 
     def findings(self, name: str) -> list[Finding]:
-        """Return all that is wrong with a model; waits for a command under way, where the folder can be written."""
+        """Return all problems of a model; waits for a running command if the folder is writable."""
         try:
             with self._locked(name):
                 return self._findings(name)
@@ -104,7 +104,7 @@ class FolderStore:
 
     @contextmanager
     def _transaction(self, name: str) -> Iterator[list[Entry]]:
-        """Keep other commands away, clean up after killed ones, and give the history."""
+        """Lock the model, clean up after killed commands and yield the history."""
         check_name(name)
         try:
             with self._locked(name):
@@ -113,8 +113,8 @@ class FolderStore:
                 yield entries
         except OSError as error:
             raise RegistryError(
-                f"{self.root / name} cannot be written: {error.strerror or error}. Mend the cause; "
-                f"`mlsys registry history {name}` shows whether the command was done."
+                f"{self.root / name} cannot be written: {error.strerror or error}. Fix the cause, then check with "
+                f"`mlsys registry history {name}` whether the command took effect."
             ) from error
 
     @contextmanager
@@ -122,27 +122,27 @@ class FolderStore:
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(folder / LOCK, timeout=PATIENCE, poll_interval=0.01):
+            with FileLock(folder / LOCK, timeout=LOCK_TIMEOUT, poll_interval=0.01):
                 yield
         except Timeout as error:
             raise RegistryError(
-                f"Other commands have kept {folder} locked for {PATIENCE:g} seconds. Nothing was changed; try again."
+                f"{folder} was locked by other commands for {LOCK_TIMEOUT:g} seconds. Nothing was changed; try again."
             ) from error
 
     def _recover(self, name: str, state: State) -> None:
-        """Complete or remove what killed commands left."""
+        """Complete or remove what killed commands left behind."""
         folder = self.root / name
         for path in sorted(folder.glob(f".{HISTORY}.*.tmp")):
             path.unlink()
         for path in sorted(folder.glob(f"{ADDING}*")):
             version = path.name.removeprefix(ADDING)
-            if self._is_due(state, version):
-                self._settle(name, version)
+            if self._is_staged(state, version):
+                self._publish(name, version)
             elif version not in state.added or version_folder(name, version, self.root).exists():
                 shutil.rmtree(path)
 
-    def _is_due(self, state: State, version: str) -> bool:
-        """Return whether a version is in the history, and its copy complete but not in its place."""
+    def _is_staged(self, state: State, version: str) -> bool:
+        """Return whether a version is in the history and its copy is complete but not yet in its final place."""
         staged = self.root / state.name / f"{ADDING}{version}"
         if version not in state.added or version_folder(state.name, version, self.root).exists():
             return False
@@ -152,18 +152,18 @@ class FolderStore:
             return False
 
     def _stage(self, name: str, version: str, run: Run) -> None:
-        place = version_folder(name, version, self.root)
-        if place.exists():
+        target = version_folder(name, version, self.root)
+        if target.exists():
             raise RegistryError(
-                f"{place} is in the way: it is not in the history. `mlsys registry verify {name}` tells more; move it "
-                "elsewhere. Nothing was added."
+                f"{target} exists but is not in the history. Nothing was added. Move it elsewhere; for details run "
+                f"`mlsys registry verify {name}`."
             )
-        place.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(exist_ok=True)
         staged = self.root / name / f"{ADDING}{version}"
         try:
             copy_run(run, staged)
         except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)  # the next command removes what cannot be removed now
+            shutil.rmtree(staged, ignore_errors=True)  # the next command removes what is left
             raise
         for folder in (self.root / name, self.root):
             sync_folder(folder)
@@ -172,10 +172,10 @@ class FolderStore:
         write_atomic(self.root / name / HISTORY, to_lines(entries))
         sync_folder(self.root / name)
 
-    def _settle(self, name: str, version: str) -> None:
-        place = version_folder(name, version, self.root)
-        (self.root / name / f"{ADDING}{version}").rename(place)
-        sync_folder(place.parent)
+    def _publish(self, name: str, version: str) -> None:
+        target = version_folder(name, version, self.root)
+        (self.root / name / f"{ADDING}{version}").rename(target)
+        sync_folder(target.parent)
         sync_folder(self.root / name)
 
     def _findings(self, name: str) -> list[Finding]:
@@ -184,17 +184,17 @@ class FolderStore:
         except RegistryError as error:
             return [Finding(name, "history", "damage", str(error))]
         state = state_of(name, entries)
-        found = [finding for version in state.added for finding in self._of_version(state, version)]
-        broken = {finding.where for finding in found if finding.level == "damage"}
+        findings = [finding for version in state.added for finding in self._version_findings(state, version)]
+        damaged = {finding.where for finding in findings if finding.level == "damage"}
         for alias, version in state.aliases.items():
-            if version not in state.added or version in broken:
-                what = "is damaged" if version in state.added else "was never added"
-                found.append(Finding(name, alias, "damage", f"dangling: it stands for {version}, which {what}"))
-        return found + list(self._unknown(state))
+            if version not in state.added or version in damaged:
+                problem = "is damaged" if version in state.added else "was never added"
+                findings.append(Finding(name, alias, "damage", f"dangling: points to {version}, which {problem}"))
+        return findings + list(self._leftover_findings(state))
 
-    def _of_version(self, state: State, version: str) -> Iterator[Finding]:
-        if self._is_due(state, version):
-            yield Finding(state.name, version, "unfinished", "complete, but not yet in its place")
+    def _version_findings(self, state: State, version: str) -> Iterator[Finding]:
+        if self._is_staged(state, version):
+            yield Finding(state.name, version, "unfinished", "complete, but not yet in its final place")
             return
         try:
             folder = check_manifest(state, version, self.root)
@@ -204,11 +204,11 @@ class FolderStore:
         for problem in problems:
             yield Finding(state.name, version, "damage", problem)
 
-    def _unknown(self, state: State) -> Iterator[Finding]:
+    def _leftover_findings(self, state: State) -> Iterator[Finding]:
         folder = self.root / state.name
         for path in sorted((folder / VERSIONS).glob("*")):
             if path.name not in state.added:
-                yield Finding(state.name, path.name, "damage", f"{path} is not in the history: a line or more is lost")
+                yield Finding(state.name, path.name, "damage", f"{path} is not in the history, which has lost lines")
         for path in sorted([*folder.glob(f"{ADDING}*"), *folder.glob(f".{HISTORY}.*.tmp")]):
-            if not self._is_due(state, path.name.removeprefix(ADDING)):
-                yield Finding(state.name, path.name, "unfinished", "left by a command that was killed")
+            if not self._is_staged(state, path.name.removeprefix(ADDING)):
+                yield Finding(state.name, path.name, "unfinished", "left behind by a killed command")

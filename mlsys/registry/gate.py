@@ -1,4 +1,4 @@
-"""What a version must pass to become the champion."""
+"""Promotion gate: the checks that a version must pass to become the champion."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from mlsys.registry.settings import GateSettings
 from mlsys.registry.store import RegistryStore
 from mlsys.runs import Run
 from mlsys.runs.golden import check_golden
+from mlsys.text import counted, joined
 
-SAME = {"id": "entity", "as_of": "as-of", "target": "target", "positive": "positive value"}
+# Keys of schema.json that must be those of the champion.
+TASK_KEYS = {"id": "entity", "as_of": "as-of", "target": "target", "positive": "positive value"}
 
 
 @dataclass(frozen=True)
 class GateCheck:
-    """One thing that was asked for.
+    """Result of one check.
 
     Attributes
     ----------
     check : str
-        Its name.
+        Name of the check.
     passed : bool
     message : str
-        What was found.
+        Finding, as a sentence.
     """
 
     check: str
@@ -41,14 +43,14 @@ class GateCheck:
 
 @dataclass(frozen=True)
 class GateResult:
-    """What the gate says of a version.
+    """Result of the gate for a version.
 
     Attributes
     ----------
     version : str
     champion : str or None
-        The version that it was held against.
-    checks : tuple of Check
+        Version that it was compared with.
+    checks : tuple of GateCheck
     """
 
     version: str
@@ -57,88 +59,88 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was found wanting."""
+        """Whether all checks passed."""
         return all(check.passed for check in self.checks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for the history."""
+        """Return the result as it is kept in the history."""
         return {"champion": self.champion, "passed": self.passed, "checks": [asdict(check) for check in self.checks]}
 
 
 def evaluate_gate(store: RegistryStore, state: State, version: str, settings: GateSettings) -> GateResult:
-    """Hold a version against what is asked for, and against the champion where there is one.
+    """Check a version and compare it with the champion, if there is one.
 
     Parameters
     ----------
     store : RegistryStore
     state : State
-        Of the model.
+        Versions and aliases of the model.
     version : str
     settings : GateSettings
 
     Returns
     -------
-    Comparability
+    GateResult
 
     Raises
     ------
     MlsysError
-        If the version itself is damaged.
+        If the version is damaged.
     """
     with ExitStack() as stack:
         run = stack.enter_context(store.opened(state, version))
-        checks = [_golden(run, settings), _audit(run, settings)]
+        checks = [_golden_check(run, settings), _audit_check(run, settings)]
         if state.champion is None:
-            checks.append(GateCheck("champion", True, "There is none yet to be compared with."))
+            checks.append(GateCheck("champion", True, "No champion yet to compare with."))
         else:
             try:
                 champion = stack.enter_context(store.opened(state, state.champion))
             except MlsysError as error:
                 checks.append(GateCheck("champion", False, f"The champion {state.champion} cannot be read: {error}"))
             else:
-                checks += _against(champion, run, settings)
+                checks += _champion_checks(champion, run, settings)
     return GateResult(version, state.champion, tuple(checks))
 
 
-def _golden(run: Run, settings: GateSettings) -> GateCheck:
+def _golden_check(run: Run, settings: GateSettings) -> GateCheck:
     try:
         check_golden(run, tolerance=settings.golden)
-    except (MlsysError, KeyError, ValueError) as error:  # the latter two: files that lack what golden rows need
+    except (MlsysError, KeyError, ValueError) as error:  # KeyError, ValueError: incomplete files
         return GateCheck("golden rows", False, str(error))
-    return GateCheck("golden rows", True, f"All {len(run.golden)} are reproduced.")
+    return GateCheck("golden rows", True, f"Reproduced {counted(len(run.golden), 'golden row')}.")
 
 
-def _audit(run: Run, settings: GateSettings) -> GateCheck:
+def _audit_check(run: Run, settings: GateSettings) -> GateCheck:
     status = run.audit.get("status")
-    wanting = [f"{check['name']} ({check['status']})" for check in run.audit["checks"] if check["status"] != "pass"]
-    found = f"Its verdict is {status}{': ' + ', '.join(wanting) if wanting else ''}."
+    not_passed = [f"{check['name']}: {check['status']}" for check in run.audit["checks"] if check["status"] != "pass"]
+    message = f"Status: {status}{f' ({joined(not_passed)})' if not_passed else ''}."
     passed = status == "pass" or (status == "warn" and settings.audit == "warn")
-    return GateCheck("audit", passed, found if passed else f"{found} The run's card says what to do.")
+    return GateCheck("audit", passed, message if passed else f"{message} See the run's card for what to do.")
 
 
-def _against(champion: Run, run: Run, settings: GateSettings) -> Iterator[GateCheck]:
-    ours, theirs = (candidate(each, each.name, Path()) for each in (champion, run))
-    others = [*_other_task(champion, run), *_other_label(ours, theirs)]
-    if others:
-        yield GateCheck("task and label", False, f"Other than the champion's: {'; '.join(others)}.")
+def _champion_checks(champion: Run, run: Run, settings: GateSettings) -> Iterator[GateCheck]:
+    current, challenger = (candidate(each, each.name, Path()) for each in (champion, run))
+    differences = [*_task_differences(champion, run), *_label_differences(current, challenger)]
+    if differences:
+        yield GateCheck("task and label", False, f"Differs from the champion's: {'; '.join(differences)}.")
         return
-    found = compare_with_champion(ours, theirs, settings)
-    yield GateCheck("task and label", found.same_label, found.label)
-    if found.same_label:
-        yield GateCheck(settings.metric, found.passed, found.message)
+    challenge = compare_with_champion(current, challenger, settings)
+    yield GateCheck("task and label", challenge.same_label, challenge.label_message)
+    if challenge.same_label:
+        yield GateCheck(settings.metric, challenge.passed, challenge.message)
 
 
-def _other_task(champion: Run, run: Run) -> Iterator[str]:
-    for key, word in SAME.items():
+def _task_differences(champion: Run, run: Run) -> Iterator[str]:
+    for key, name in TASK_KEYS.items():
         if champion.schema.get(key) != run.schema.get(key):
-            yield f"the {word} is {run.schema.get(key)!r}, not {champion.schema.get(key)!r}"
+            yield f"the {name} is {run.schema.get(key)!r}, not {champion.schema.get(key)!r}"
 
 
-def _other_label(ours: Candidate, theirs: Candidate) -> Iterator[str]:
-    if kind_of_data(ours) != kind_of_data(theirs):
-        yield f"it is made from {kind_of_data(theirs)}, not from {kind_of_data(ours)}"
+def _label_differences(champion: Candidate, challenger: Candidate) -> Iterator[str]:
+    if kind_of_data(champion) != kind_of_data(challenger):
+        yield f"the data are {kind_of_data(challenger)}, not {kind_of_data(champion)}"
         return
-    yield from other_label(ours, theirs)
-    data = ours.config.get("data") or {}
-    if data.get("kind") == "table" and data.get("id") is None and ours.fingerprint != theirs.fingerprint:
-        yield "the table is another and names no data.id, so it cannot be told which rows are the same"
+    yield from other_label(champion, challenger)
+    data = champion.config.get("data") or {}
+    if data.get("kind") == "table" and data.get("id") is None and champion.fingerprint != challenger.fingerprint:
+        yield "the table differs and data.id is not set, so the rows cannot be matched"

@@ -1,7 +1,7 @@
-"""What was done to one registered model: the lines of its history, and what they add up to.
+"""History of one registered model, and the versions and aliases that follow from it.
 
-The history is the truth: versions and aliases are what its lines say. Each line ends with a digest of itself and of all
-lines before it, so that none can be changed, dropped or put in between unnoticed.
+The history is the source of truth for versions and aliases. Each line ends with a digest of itself and of all lines
+before it, so that no line can be changed, dropped or inserted unnoticed.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ KEYS = ("number", "time", "who", "action", "alias", "from", "to", "reason", "det
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that was done.
+    """One change to a registered model.
 
     Attributes
     ----------
     number : int
-        Counts from 1.
+        Line number, from 1.
     time : str
         ISO 8601, UTC.
     who : str
         ``USER@MACHINE``.
     action : {"add", "promote", "rollback", "alias", "unalias", "outside"}
-        "outside": an alias was found moved by another program, as MLflow's own page can do.
+        "outside": another program, such as MLflow's own page, moved the alias.
     alias : str or None
-        The alias that moved; None where a version was added.
+        Alias that moved; None if a version was added.
     before, after : str or None
-        The version that it moved from and to (``from`` and ``to`` in the file); for an added version the latest one
-        before it, and itself.
-    why : str or None
-        The reason that was given.
+        Versions that the alias moved from and to (``from`` and ``to`` in the file); for an added version, the latest
+        version before it and the version itself.
+    reason : str or None
+        Reason that the user gave.
     details : mapping
-        Of an added version: the run that it is a copy of, and the digest of its manifest. Of a promotion: what the
-        gate found, and whether it was forced.
+        For an added version, the run it was copied from and the digest of its manifest. For a promotion, the result of
+        the gate and whether the promotion was forced.
     """
 
     number: int
@@ -56,49 +56,49 @@ class Entry:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it with the names that the file has."""
+        """Return the entry under the keys used in the file."""
         return dict(zip(KEYS, asdict(self).values(), strict=True))
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> Entry:
-        """Read what `to_dict` returned.
+    def from_dict(cls, values: Mapping[str, Any]) -> Entry:
+        """Return the entry that `to_dict` wrote.
 
         Raises
         ------
         ValueError
-            If it has other keys or types.
+            If keys or types differ.
         """
-        entry = cls(*(given.get(key) for key in KEYS))  # type: ignore[arg-type]
+        entry = cls(*(values.get(key) for key in KEYS))  # type: ignore[arg-type]
         texts = (entry.time, entry.who)
         optional = (entry.alias, entry.before, entry.after, entry.reason)
         if (
-            set(given) != set(KEYS)
+            set(values) != set(KEYS)
             or type(entry.number) is not int
             or entry.action not in get_args(Action)
             or not all(isinstance(text, str) for text in texts)
             or not all(text is None or isinstance(text, str) for text in optional)
             or not isinstance(entry.details, dict)
         ):
-            raise ValueError("it lacks what a line of the history must have")
+            raise ValueError("unexpected keys or types")
         return entry
 
 
 @dataclass(frozen=True)
 class State:
-    """What a history adds up to.
+    """Versions and aliases of a registered model.
 
     Attributes
     ----------
     name : str
-        Of the registered model.
+        Name of the registered model.
     entries : sequence of Entry
-        In the order in which they were done.
+        History, oldest first.
     added : mapping of str to Entry
-        For each version, how it came; in the order of time.
+        Entry that added each version, oldest first.
     aliases : mapping of str to str
-        The version that each alias stands for.
+        Version that each alias points to.
     champions : sequence of str
-        The champion last, before it those that a rollback returns to, the next one last.
+        Stack of champions: the last is the current one, and a rollback returns to the one before.
     """
 
     name: str
@@ -109,7 +109,7 @@ class State:
 
     @property
     def champion(self) -> str | None:
-        """The version that is served."""
+        """The champion's version."""
         return self.aliases.get(CHAMPION)
 
     @property
@@ -118,44 +118,44 @@ class State:
         return max(self.added, key=Version.parse, default=None)
 
     def aliases_of(self, version: str) -> list[str]:
-        """Return the aliases that stand for a version."""
+        """Return the aliases that point to a version."""
         return [alias for alias, each in self.aliases.items() if each == version]
 
     def version_of(self, reference: Reference, default: str | None) -> str:
-        """Return the version that a user means.
+        """Return the version that a reference points to.
 
         Parameters
         ----------
         reference : Reference
         default : str or None
-            What a bare name stands for.
+            Version for a reference that is a name alone.
 
         Raises
         ------
         RegistryError
-            If there is none; says what there is.
+            If the version or alias is not found; lists those that exist.
         """
-        found = default
+        version = default
         if reference.alias is not None:
-            found = self.aliases.get(reference.alias)
+            version = self.aliases.get(reference.alias)
         elif reference.version is not None:
-            found = reference.version if reference.version in self.added else None
-        if found is None:
-            raise RegistryError(self._nothing(reference))
-        return found
+            version = reference.version if reference.version in self.added else None
+        if version is None:
+            raise RegistryError(self._not_found(reference))
+        return version
 
-    def _nothing(self, reference: Reference) -> str:
-        held = [*self.aliases, *self.added]
-        wanted = reference.alias or reference.version or CHAMPION
-        near = closest(wanted, held)
+    def _not_found(self, reference: Reference) -> str:
+        names = [*self.aliases, *self.added]
+        requested = reference.alias or reference.version or CHAMPION
+        near = closest(requested, names)
         hint = f" (closest: {near})" if near else ""
-        have = f"It has {', '.join(held)}{hint}." if held else "It has no versions yet."
-        todo = f"`mlsys registry promote {self.name}` makes the latest version its champion."
-        return f"{self.name} has no {wanted}. {have} {todo if wanted == CHAMPION else ''}".rstrip()
+        available = f"It has {', '.join(names)}{hint}." if names else "It has no versions yet."
+        advice = f"To promote the latest version, run `mlsys registry promote {self.name}`."
+        return f"{self.name} has no {requested}. {available} {advice if requested == CHAMPION else ''}".rstrip()
 
 
 def state_of(name: str, entries: Iterable[Entry]) -> State:
-    """Return what a history adds up to."""
+    """Return the versions and aliases that follow from a history."""
     listed = list(entries)
     added: dict[str, Entry] = {}
     aliases: dict[str, str] = {}
@@ -179,54 +179,54 @@ def _champions(before: Sequence[str], entry: Entry) -> list[str]:
 
 
 def to_lines(entries: Sequence[Entry]) -> bytes:
-    """Return the content of a history file."""
-    lines, seal = [], ""
+    """Serialize a history, one JSON line per entry."""
+    lines, digest = [], ""
     for entry in entries:
-        seal = _seal(entry, seal)
-        lines.append(json.dumps({**entry.to_dict(), "sha256": seal}, ensure_ascii=False))
+        digest = _chained_digest(entry, digest)
+        lines.append(json.dumps({**entry.to_dict(), "sha256": digest}, ensure_ascii=False))
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def from_lines(data: bytes, where: str) -> list[Entry]:
-    """Read the content of a history file.
+    """Parse the content of a history file.
 
     Parameters
     ----------
     data : bytes
     where : str
-        Its path, for errors.
+        Path shown in errors.
 
     Raises
     ------
     RegistryError
-        If any line is torn, was changed, or is missing; names the first.
+        If a line is truncated, changed or missing; names the first one.
     """
     entries: list[Entry] = []
-    seal = ""
+    digest = ""
     *lines, rest = data.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            given = json.loads(line)
-            said = given.pop("sha256")
-            entry = Entry.from_dict(given)
-            seal = _seal(entry, seal)
+            values = json.loads(line)
+            recorded = values.pop("sha256")
+            entry = Entry.from_dict(values)
+            digest = _chained_digest(entry, digest)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise _damaged(where, number, f"it cannot be read ({error})") from error
-        if said != seal or entry.number != number:
-            raise _damaged(where, number, "it, or a line before it, was changed, dropped or added")
+        if recorded != digest or entry.number != number:
+            raise _damaged(where, number, "it or an earlier line was changed, dropped or inserted")
         entries.append(entry)
     if rest:
-        raise _damaged(where, len(lines) + 1, "it ends before its end")
+        raise _damaged(where, len(lines) + 1, "it is truncated")
     return entries
 
 
-def _seal(entry: Entry, before: str) -> str:
+def _chained_digest(entry: Entry, before: str) -> str:
     text = json.dumps([before, entry.to_dict()], ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _damaged(where: str, number: int, reason: str) -> RegistryError:
     return RegistryError(
-        f"{where} is damaged: line {number}: {reason}. Nothing in it can be trusted from there on: restore it from a "
-        "copy. Nothing was changed."
+        f"{where} is damaged: line {number}: {reason}. Later lines cannot be trusted either: restore the file from a "
+        "backup. Nothing was changed."
     )

@@ -1,4 +1,4 @@
-"""Runs in MLflow that registered versions are made of, and the MLflow that has them."""
+"""Connection to an MLflow that keeps registered models, and the upload of their runs."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from mlsys.errors import RegistryError
 from mlsys.redaction import without_password
 from mlsys.runs import Run
 from mlsys.tracking import MlflowTracker
-from mlsys.tracking.log_run import begin, complete
+from mlsys.tracking.log_run import finish_run, start_run
 from mlsys.tracking.mlflow_model import log_model
 from mlsys.tracking.mlflow_tracker import MlflowRun
-from mlsys.tracking.remote_mlflow import FILES, PATIENCE, SQLITE
+from mlsys.tracking.remote_mlflow import CLIENT_ENVIRONMENT, FILES, SQLITE
 from mlsys.tracking.run_data import shown_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["FILES", "MlflowPlace", "send"]
-LOCK_SECONDS = 120.0
+__all__ = ["FILES", "MlflowConnection", "send"]
+LOCK_TIMEOUT = 120.0
 
 
 @dataclass(frozen=True)
-class MlflowPlace:
-    """One MLflow, whose errors are said in words.
+class MlflowConnection:
+    """Connection to one MLflow; its errors become a `RegistryError`.
 
     Parameters
     ----------
@@ -52,73 +52,74 @@ class MlflowPlace:
 
     @contextmanager
     def client(self, *, create: bool = False) -> Iterator[MlflowClient]:
-        """Give a client; what MLflow prints goes to standard error."""
-        self._check(create=create)
-        for variable, value in {**PATIENCE, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
+        """Yield a client; what MLflow prints goes to standard error."""
+        self._check_available(create=create)
+        for variable, value in {**CLIENT_ENVIRONMENT, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
             os.environ.setdefault(variable, value)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
         for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # each new table is news to them
+            logging.getLogger(name).setLevel(logging.WARNING)  # they log every new table
         try:
-            with self._one_at_a_time(), redirect_stdout(sys.stderr):
+            with self._database_lock(), redirect_stdout(sys.stderr):
                 client = MlflowClient(self.uri, self.uri)
             yield client
         except MlflowException as error:
             raise RegistryError(f"MLflow at {self.address}: {without_password(str(error))}") from error
 
     @contextmanager
-    def alone(self, name: str) -> Iterator[None]:
-        """Keep the other commands of this machine away from a model; MLflow itself cannot lock."""
-        with self._locked(f"{self.uri} {name}"):
+    def locked(self, name: str) -> Iterator[None]:
+        """Lock a model against other commands on this machine; MLflow itself cannot lock."""
+        with self._file_lock(f"{self.uri} {name}"):
             yield
 
-    def _one_at_a_time(self) -> AbstractContextManager[None]:
-        """Keep processes from making a new database's tables at the same time."""
-        return self._locked(self.uri)
+    def _database_lock(self) -> AbstractContextManager[None]:
+        """Keep processes from creating the tables of a new database at the same time."""
+        return self._file_lock(self.uri)
 
     @contextmanager
-    def _locked(self, what: str) -> Iterator[None]:
+    def _file_lock(self, what: str) -> Iterator[None]:
         digest = hashlib.sha256(f"{Path.cwd()} {what} {os.getuid()}".encode()).hexdigest()[:16]
         try:
-            with FileLock(Path(tempfile.gettempdir()) / f"mlsys-registry-{digest}.lock", timeout=LOCK_SECONDS):
+            with FileLock(Path(tempfile.gettempdir()) / f"mlsys-registry-{digest}.lock", timeout=LOCK_TIMEOUT):
                 yield
         except Timeout as error:
             raise RegistryError(
-                f"Other commands have kept {self.address} for {LOCK_SECONDS:g} seconds. Nothing was changed; try again."
+                f"{self.address} was locked by other commands for {LOCK_TIMEOUT:g} seconds. Nothing was changed; try "
+                "again."
             ) from error
 
-    def _check(self, *, create: bool) -> None:
+    def _check_available(self, *, create: bool) -> None:
         if find_spec("mlflow") is None:
-            raise RegistryError("MLflow is not installed: pip install 'mlsys[mlflow]', or keep models in a folder.")
+            raise RegistryError("MLflow is not installed: pip install 'mlsys[mlflow]', or use a registry in a folder.")
         file = Path(self.uri.removeprefix(SQLITE))
-        if self.uri.startswith(SQLITE) and not create and not file.is_file():  # MLflow would make an empty one
-            raise RegistryError(f"There is no database {file.resolve()}. Check --registry mlflow:URI.")
+        if self.uri.startswith(SQLITE) and not create and not file.is_file():  # MLflow would create an empty one
+            raise RegistryError(f"Database not found: {file.resolve()}. Check --registry mlflow:URI.")
 
 
 def send(client: MlflowClient, uri: str, run: Run) -> tuple[str, str]:
-    """Send a run with all its files and its model, as far as they are not there yet.
+    """Upload a run with its files and its model, skipping what MLflow already has.
 
     Returns
     -------
     run_id, model_id : str
-        MLflow's.
+        Ids in MLflow.
     """
     tracker = MlflowTracker(uri=uri)
     with redirect_stdout(sys.stderr), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about MLflow's own type hints, and an example that a signature does without
-        tracked = begin(tracker, run.path)
+        warnings.simplefilter("ignore")  # about type hints and a missing input example; the signature is set
+        tracked = start_run(tracker, run.path)
         assert isinstance(tracked, MlflowRun)
-        complete(tracked, run.path)
-        if not client.list_artifacts(tracked.id, FILES):  # it was tracked without its files
+        finish_run(tracked, run.path)
+        if not client.list_artifacts(tracked.id, FILES):  # tracked without its files
             for name in shown_files(run):
                 client.log_artifact(tracked.id, str(run.path / name), str(Path(FILES, name).parent))
         if _model(client, tracked.id) is None:
             log_model(tracked.id, run.path, None)
     model = _model(client, tracked.id)
     if model is None:
-        raise RegistryError(f"MLflow did not keep the model of {run.path}. Nothing was added.")
+        raise RegistryError(f"MLflow has no model for {run.path} after the upload. Nothing was added.")
     return tracked.id, model
 
 

@@ -1,12 +1,12 @@
-"""A registry in MLflow: the same commands on its registered models, so that ``models:/NAME@champion`` is what counts.
+"""Registry in MLflow: the same commands on MLflow's registered models, so that ``models:/NAME@champion`` works.
 
-A version here is a version there, with ours as its tag; aliases are MLflow's own. The history is kept as tags of the
-registered model, one for each line.
+Each version is an MLflow version tagged with ours, and aliases are MLflow's own. The history is stored as tags of the
+registered model, one per line.
 
-MLflow changes one thing at a time, so what a command does has an order: an added version carries its line from the
-moment that it exists; an alias follows its line, and the tag ``mlsys.settled`` follows the alias. Whatever a killed
-command left undone can thus be told and done by the next one, and an alias that somebody moved on MLflow's own page is
-noticed and gets a line of its own.
+MLflow has no transactions, so each command writes in a fixed order: a version is created with its history line as a
+tag; an alias moves after its line is written, and the tag ``mlsys.settled`` is set after the alias. The next command
+can therefore complete what a killed one left undone. An alias that was moved on MLflow's own page is detected and gets
+a line of its own.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlsys.errors import MlsysError, RegistryError
-from mlsys.registry.folder import manifest_digest, no_model
+from mlsys.registry.folder import manifest_digest, model_not_found
 from mlsys.registry.history import Entry, State, state_of
-from mlsys.registry.mlflow_runs import FILES, MlflowPlace, send
+from mlsys.registry.mlflow_runs import FILES, MlflowConnection, send
 from mlsys.registry.names import check_name
 from mlsys.registry.store import Draft, Finding, Plan
 from mlsys.runs import Run
@@ -32,52 +32,53 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 LINE = "mlsys.history."  # tag of a registered model: a line of the history
-SETTLED = "mlsys.settled"  # tag of a registered model: up to this line all aliases stand where they should
-VERSION, ENTRY = "mlsys.version", "mlsys.entry"  # tags of a version: ours, and the line that says how it came
-MAX_TAG_CHARACTERS = 4900  # characters of a tag; MLflow's databases take 5,000
-SHORT = 160  # characters of a text in a line that is too long otherwise
+SETTLED = "mlsys.settled"  # tag of a registered model: number of the last line whose alias was moved
+VERSION, ENTRY = "mlsys.version", "mlsys.entry"  # tags of a version: our version, and the history line that added it
+MAX_TAG_CHARACTERS = 4900  # MLflow's databases allow 5,000 characters in a tag
+MAX_TEXT = 160  # characters kept of each text in a history line that is too long
 PAGE = 200
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What MLflow has of a model.
+class StoredModel:
+    """A registered model as MLflow stores it.
 
     Attributes
     ----------
     name : str
     entries : list of Entry
-        The lines of the history.
-    late : list of Entry
-        Lines of versions that are there already, and not yet in the history.
+        History.
+    unrecorded : list of Entry
+        Entries of versions that exist but are not in the history yet.
     settled : int
+        Number of the last entry whose alias was moved.
     versions : mapping of str to ModelVersion
-        By our version.
+        MLflow's version for each of ours.
     aliases : mapping of str to str
-        Our version that each of MLflow's aliases stands for; versions that are not ours are left out.
+        Our version that each of MLflow's aliases points to; versions that mlsys did not add are left out.
     """
 
     name: str
     entries: list[Entry]
-    late: list[Entry]
+    unrecorded: list[Entry]
     settled: int
     versions: Mapping[str, ModelVersion]
     aliases: Mapping[str, str]
 
     @property
-    def due(self) -> dict[str, Entry]:
-        """For each alias that a killed command may not have moved, the line that says where to."""
+    def pending(self) -> dict[str, Entry]:
+        """Last entry of each alias that a killed command may not have moved."""
         return {entry.alias: entry for entry in self.entries if entry.alias and entry.number > self.settled}
 
     def all_entries(self) -> list[Entry]:
-        """Return the history as it will be: with late lines, and those of aliases that were moved by others."""
-        known = sorted([*self.entries, *self.late], key=lambda entry: (entry.number, entry.time))
-        said = state_of(self.name, known).aliases
-        for alias in sorted({*said, *self.aliases} - self.due.keys()):
-            before, after = said.get(alias), self.aliases.get(alias)
+        """Return the history with unrecorded entries and an entry for each alias moved by another program."""
+        known = sorted([*self.entries, *self.unrecorded], key=lambda entry: (entry.number, entry.time))
+        recorded = state_of(self.name, known).aliases
+        for alias in sorted({*recorded, *self.aliases} - self.pending.keys()):
+            before, after = recorded.get(alias), self.aliases.get(alias)
             if before != after:
                 draft = Draft("outside", alias, before, after, "moved in MLflow, not by mlsys")
-                known.append(replace(draft.entry(_next(known)), who="unknown"))
+                known.append(replace(draft.entry(_next_number(known)), who="unknown"))
         return known
 
 
@@ -88,7 +89,7 @@ class MlflowStore:
     Parameters
     ----------
     uri : str
-        Of a server or a database.
+        URI of a tracking server or database.
     """
 
     uri: str
@@ -96,108 +97,108 @@ class MlflowStore:
     @property
     def where(self) -> str:
         """The address, without a password."""
-        return f"MLflow at {self._place.address}"
+        return f"MLflow at {self._connection.address}"
 
     @property
-    def _place(self) -> MlflowPlace:
-        return MlflowPlace(self.uri)
+    def _connection(self) -> MlflowConnection:
+        return MlflowConnection(self.uri)
 
     def names(self) -> list[str]:
         """Return the names of all models that have a history."""
-        with self._place.client() as client:
-            found, token = [], None
+        with self._connection.client() as client:
+            names, token = [], None
             while True:
                 page = client.search_registered_models(max_results=PAGE, page_token=token)
-                found += [model.name for model in page if any(key.startswith(LINE) for key in model.tags)]
+                names += [model.name for model in page if any(key.startswith(LINE) for key in model.tags)]
                 token = page.token
                 if not token:
-                    return sorted(found)
+                    return sorted(names)
 
     def state(self, name: str) -> State:
-        """Return what there is of a model."""
-        kept = self._read(check_name(name))
-        if kept is None or not kept.all_entries():
-            raise RegistryError(no_model(name, self.names(), self.where))
-        return state_of(name, kept.all_entries())
+        """Return the versions and aliases of a model."""
+        stored = self._read(check_name(name))
+        if stored is None or not stored.all_entries():
+            raise RegistryError(model_not_found(name, self.names(), self.where))
+        return state_of(name, stored.all_entries())
 
     def add(self, name: str, run: Run, plan: Plan) -> Entry | None:
-        """Send a run to MLflow, where it is not there yet, and make its model a version."""
+        """Upload a run to MLflow, unless it is there already, and register its model as a version."""
         check_name(name)
-        with self._place.alone(name), self._place.client(create=True) as client:
-            kept = self._recovered(name)
-            entries = [] if kept is None else kept.entries
+        with self._connection.locked(name), self._connection.client(create=True) as client:
+            stored = self._recover(name)
+            entries = [] if stored is None else stored.entries
             draft = plan(state_of(name, entries))
             if draft is None or draft.after is None:
                 return None
-            entry = _fitting(draft.entry(_next(entries)))
+            entry = _fit_to_tag(draft.entry(_next_number(entries)))
             run_id, model_id = send(client, self.uri, run)
-            if kept is None:
-                _make_model(client, name)
+            if stored is None:
+                _create_model(client, name)
             tags = {VERSION: draft.after, ENTRY: _text(entry)}
             client.create_model_version(name, f"models:/{model_id}", run_id, tags, model_id=model_id)
             client.set_registered_model_tag(name, _key(entry), _text(entry))
             return entry
 
     def move(self, name: str, plan: Plan) -> Entry | None:
-        """Let an alias stand for another version."""
+        """Point an alias at another version."""
         self.state(name)
-        with self._place.alone(name), self._place.client():
-            kept = self._recovered(name)
-            assert kept is not None
-            draft = plan(state_of(name, kept.entries))
+        with self._connection.locked(name), self._connection.client():
+            stored = self._recover(name)
+            assert stored is not None
+            draft = plan(state_of(name, stored.entries))
             if draft is None:
                 return None
-            entry = _fitting(draft.entry(_next(kept.entries)))
-            self._write(kept, entry)
+            entry = _fit_to_tag(draft.entry(_next_number(stored.entries)))
+            self._write(stored, entry)
             return entry
 
     @contextmanager
     def opened(self, state: State, version: str) -> Iterator[Run]:
-        """Fetch the run directory of a version, and give its run."""
-        kept = self._version(state, version)
-        with tempfile.TemporaryDirectory(prefix="mlsys-registry-") as scratch, self._place.client() as client:
-            folder = Path(client.download_artifacts(str(kept.run_id), FILES, scratch))
+        """Download the run directory of a version and open its run."""
+        stored = self._model_version(state, version)
+        with tempfile.TemporaryDirectory(prefix="mlsys-registry-") as scratch, self._connection.client() as client:
+            folder = Path(client.download_artifacts(str(stored.run_id), FILES, scratch))
             if manifest_digest(folder) != state.added[version].details.get("manifest"):
                 raise RegistryError(
-                    f"The files of {state.name} {version} in {self.where} are not those that were registered: restore "
-                    "them, or add the run again."
+                    f"The files of {state.name} {version} in {self.where} differ from those registered: restore them, "
+                    "or add the run again."
                 )
             yield Run.open(folder)
 
     def address(self, state: State, version: str) -> str:
-        """Return the URI by which MLflow loads a version."""
-        return f"models:/{state.name}/{self._version(state, version).version}"
+        """Return the URI that MLflow loads a version from."""
+        return f"models:/{state.name}/{self._model_version(state, version).version}"
 
     def findings(self, name: str) -> list[Finding]:
-        """Return all that is wrong with a model; every file is fetched."""
-        kept = self._read(name)
+        """Return all problems of a model; downloads every file."""
+        stored = self._read(name)
         state = self.state(name)
-        assert kept is not None
-        found = list(_of_history(kept, state))
+        assert stored is not None
+        findings = list(_history_findings(stored, state))
         for version in state.added:
             try:
                 with self.opened(state, version):
                     continue
             except (MlsysError, OSError) as error:
-                found.append(Finding(name, version, "damage", str(error)))
-        broken = {finding.where for finding in found}
+                findings.append(Finding(name, version, "damage", str(error)))
+        damaged = {finding.where for finding in findings}
         for alias, version in state.aliases.items():
-            if version in broken:
-                found.append(Finding(name, alias, "damage", f"dangling: it stands for {version}, which is damaged"))
-        return found
+            if version in damaged:
+                findings.append(Finding(name, alias, "damage", f"dangling: points to {version}, which is damaged"))
+        return findings
 
-    def _version(self, state: State, version: str) -> ModelVersion:
-        kept = self._read(state.name)
-        if kept is None or version not in kept.versions:
+    def _model_version(self, state: State, version: str) -> ModelVersion:
+        stored = self._read(state.name)
+        if stored is None or version not in stored.versions:
             raise RegistryError(
-                f"{state.name} {version} is not in {self.where} any more: it was deleted there. Add its run again."
+                f"{state.name} {version} not found in {self.where}: it was deleted there. Add its run again."
             )
-        return kept.versions[version]
+        return stored.versions[version]
 
-    def _read(self, name: str) -> Kept | None:
+    def _read(self, name: str) -> StoredModel | None:
         from mlflow.exceptions import MlflowException
 
-        with self._place.client() as client:
+        with self._connection.client() as client:
             try:
                 model = client.get_registered_model(name)
             except MlflowException as error:
@@ -210,74 +211,74 @@ class MlflowStore:
                 listed += list(page)
                 token = page.token
                 if not token:
-                    return _kept(model, listed)
+                    return _stored_model(model, listed)
 
-    def _recovered(self, name: str) -> Kept | None:
-        """Do what killed commands left undone, and write down what others did."""
-        kept = self._read(name)
-        if kept is None:
+    def _recover(self, name: str) -> StoredModel | None:
+        """Complete what killed commands left undone, and record aliases moved by other programs."""
+        stored = self._read(name)
+        if stored is None:
             return None
-        with self._place.client() as client:
-            for entry in kept.late:
+        with self._connection.client() as client:
+            for entry in stored.unrecorded:
                 client.set_registered_model_tag(name, _key(entry), _text(entry))
-            for entry in kept.due.values():
-                self._settle(kept, entry)
-            entries = kept.all_entries()
+            for entry in stored.pending.values():
+                self._apply(stored, entry)
+            entries = stored.all_entries()
             for entry in entries:
-                if entry.action == "outside" and entry not in kept.entries:
+                if entry.action == "outside" and entry not in stored.entries:
                     client.set_registered_model_tag(name, _key(entry), _text(entry))
-            if entries and _next(entries) - 1 > kept.settled:
-                client.set_registered_model_tag(name, SETTLED, str(_next(entries) - 1))
-        return replace(kept, entries=entries, late=[])
+            if entries and _next_number(entries) - 1 > stored.settled:
+                client.set_registered_model_tag(name, SETTLED, str(_next_number(entries) - 1))
+        return replace(stored, entries=entries, unrecorded=[])
 
-    def _write(self, kept: Kept, entry: Entry) -> None:
-        with self._place.client() as client:
-            client.set_registered_model_tag(kept.name, _key(entry), _text(entry))
-            self._settle(kept, entry)
-            client.set_registered_model_tag(kept.name, SETTLED, str(entry.number))
+    def _write(self, stored: StoredModel, entry: Entry) -> None:
+        with self._connection.client() as client:
+            client.set_registered_model_tag(stored.name, _key(entry), _text(entry))
+            self._apply(stored, entry)
+            client.set_registered_model_tag(stored.name, SETTLED, str(entry.number))
 
-    def _settle(self, kept: Kept, entry: Entry) -> None:
+    def _apply(self, stored: StoredModel, entry: Entry) -> None:
         assert entry.alias is not None
-        with self._place.client() as client:
+        with self._connection.client() as client:
             if entry.after is None:
-                client.delete_registered_model_alias(kept.name, entry.alias)
-            elif entry.after in kept.versions:
-                number = str(kept.versions[entry.after].version)
-                client.set_registered_model_alias(kept.name, entry.alias, number)
+                client.delete_registered_model_alias(stored.name, entry.alias)
+            elif entry.after in stored.versions:
+                number = str(stored.versions[entry.after].version)
+                client.set_registered_model_alias(stored.name, entry.alias, number)
 
 
-def _kept(model: RegisteredModel, versions: list[ModelVersion]) -> Kept:
+def _stored_model(model: RegisteredModel, versions: list[ModelVersion]) -> StoredModel:
     lines = [_entry(value, model.name) for key, value in model.tags.items() if key.startswith(LINE)]
     ours = {each.tags[VERSION]: each for each in versions if VERSION in each.tags}
     numbers = {str(each.version): version for version, each in ours.items()}
     written = {entry.after for entry in lines if entry.action == "add"}
-    late = [_entry(each.tags[ENTRY], model.name) for version, each in ours.items() if version not in written]
+    unrecorded = [_entry(each.tags[ENTRY], model.name) for version, each in ours.items() if version not in written]
     aliases = {alias: numbers[str(number)] for alias, number in model.aliases.items() if str(number) in numbers}
     ordered = sorted(lines, key=lambda entry: (entry.number, entry.time))
-    return Kept(model.name, ordered, late, int(model.tags.get(SETTLED, 0)), ours, aliases)
+    return StoredModel(model.name, ordered, unrecorded, int(model.tags.get(SETTLED, 0)), ours, aliases)
 
 
-def _of_history(kept: Kept, state: State) -> Iterator[Finding]:
+def _history_findings(stored: StoredModel, state: State) -> Iterator[Finding]:
     numbers = [entry.number for entry in state.entries]
     for number in sorted(set(range(1, max(numbers) + 1)) - set(numbers)):
-        yield Finding(kept.name, "history", "damage", f"line {number} is missing")
+        yield Finding(stored.name, "history", "damage", f"line {number} is missing")
     for number in sorted({number for number in numbers if numbers.count(number) > 1}):
-        what = f"line {number} is there twice: two machines changed the model at the same moment"
-        yield Finding(kept.name, "history", "damage", what)
-    for entry in kept.late:
-        yield Finding(kept.name, str(entry.after), "unfinished", "complete, but not yet in the history")
-    for alias, entry in kept.due.items():
-        if kept.aliases.get(alias) != entry.after:
-            yield Finding(kept.name, alias, "unfinished", f"not yet moved to {entry.after or 'nothing'}")
+        problem = f"line {number} is duplicated: two machines changed the model at the same time"
+        yield Finding(stored.name, "history", "damage", problem)
+    for entry in stored.unrecorded:
+        yield Finding(stored.name, str(entry.after), "unfinished", "complete, but not yet in the history")
+    for alias, entry in stored.pending.items():
+        if stored.aliases.get(alias) != entry.after:
+            yield Finding(stored.name, alias, "unfinished", f"not yet moved to {entry.after or 'nothing'}")
 
 
-def _make_model(client: Any, name: str) -> None:  # noqa: ANN401 - MLflow's client
+def _create_model(client: Any, name: str) -> None:  # noqa: ANN401 - MLflow's client
     from mlflow.exceptions import MlflowException
 
     try:
         client.create_registered_model(name)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another machine was faster
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another machine created it first
             raise
 
 
@@ -286,17 +287,17 @@ def _entry(text: str, name: str) -> Entry:
         return Entry.from_dict(json.loads(text))
     except (ValueError, AttributeError, TypeError) as error:
         raise RegistryError(
-            f"The history of {name} in MLflow is damaged: {text[:80]!r} is no line of it ({error}). Restore the tags "
-            f"{LINE}… of the registered model. Nothing was changed."
+            f"The history of {name} in MLflow is damaged: {text[:80]!r} is not a history line ({error}). Restore the "
+            f"tags {LINE}* of the registered model. Nothing was changed."
         ) from error
 
 
-def _next(entries: list[Entry]) -> int:
+def _next_number(entries: list[Entry]) -> int:
     return 1 + max((entry.number for entry in entries), default=0)
 
 
 def _key(entry: Entry) -> str:
-    """Return the tag of a line; of two machines that write one of the same number, neither overwrites the other's."""
+    """Return the tag of an entry; two machines that write the same number do not overwrite each other."""
     return f"{LINE}{entry.number:06d}.{hashlib.sha256(_text(entry).encode()).hexdigest()[:8]}"
 
 
@@ -304,19 +305,19 @@ def _text(entry: Entry) -> str:
     return json.dumps(entry.to_dict(), ensure_ascii=False)
 
 
-def _fitting(entry: Entry) -> Entry:
-    """Return a line that MLflow has room for."""
+def _fit_to_tag(entry: Entry) -> Entry:
+    """Return the entry, shortened if it does not fit in an MLflow tag."""
     if len(_text(entry)) <= MAX_TAG_CHARACTERS:
         return entry
-    shortened = replace(entry, reason=entry.reason and entry.reason[:1000], details=_short(entry.details))
+    shortened = replace(entry, reason=entry.reason and entry.reason[:1000], details=_truncated(entry.details))
     if len(_text(shortened)) > MAX_TAG_CHARACTERS:
-        raise RegistryError(f"The line for the history is too long for MLflow: {len(_text(shortened))} characters.")
+        raise RegistryError(f"The history line is too long for MLflow: {len(_text(shortened))} characters.")
     return shortened
 
 
-def _short(value: Any) -> Any:  # noqa: ANN401 - JSON
+def _truncated(value: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, Mapping):
-        return {key: _short(entry) for key, entry in value.items()}
+        return {key: _truncated(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_short(entry) for entry in value[:8]]
-    return f"{value[:SHORT]}…" if isinstance(value, str) and len(value) > SHORT else value
+        return [_truncated(entry) for entry in value[:8]]
+    return f"{value[:MAX_TEXT]}…" if isinstance(value, str) and len(value) > MAX_TEXT else value

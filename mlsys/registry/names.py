@@ -1,4 +1,4 @@
-"""What registered models, versions and aliases are called."""
+"""Names of registered models, versions and aliases."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PARTS: tuple[Part, ...] = ("patch", "minor", "major")  # the smallest first
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
-MLFLOW_NUMBER = re.compile(r"[vV]\d+")  # an alias of that form would be read as a version by MLflow
+MLFLOW_NUMBER = re.compile(r"[vV]\d+")  # MLflow would read such an alias as a version number
 
 
 class Version(NamedTuple):
-    """A semantic version; compares as it should.
+    """A semantic version; versions order by number, not as text.
 
     Examples
     --------
-    >>> Version.parse("1.10.0") > Version.parse("1.9.3"), str(Version(1, 9, 3).raised("minor"))
+    >>> Version.parse("1.10.0") > Version.parse("1.9.3"), str(Version(1, 9, 3).bumped("minor"))
     (True, '1.10.0')
     """
 
@@ -37,20 +37,20 @@ class Version(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """Read ``MAJOR.MINOR.PATCH``.
+        """Parse ``MAJOR.MINOR.PATCH``.
 
         Raises
         ------
         RegistryError
-            If it is anything else.
+            If the text has any other form.
         """
         match = VERSION.fullmatch(text)
         if match is None:
-            raise RegistryError(f"{text!r} is no version: give MAJOR.MINOR.PATCH, such as 1.2.0.")
+            raise RegistryError(f"{text!r} is not a version: expected MAJOR.MINOR.PATCH, such as 1.2.0.")
         return cls(*map(int, match.groups()))
 
-    def raised(self, part: Part) -> Version:
-        """Return the next version of which this part is higher."""
+    def bumped(self, part: Part) -> Version:
+        """Return the next version with this part bumped."""
         if part == "major":
             return Version(self.major + 1, 0, 0)
         if part == "minor":
@@ -60,13 +60,13 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True)
 class Reference:
-    """What a user typed for a registered model.
+    """A registered model, or one version of it, as a user names it.
 
     Attributes
     ----------
     name : str
     version, alias : str or None
-        At most one of them.
+        At most one of them is set.
     """
 
     name: str
@@ -75,12 +75,12 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Read ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS``, each with ``registry:`` before it or not.
+        """Parse ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS``, with an optional ``registry:`` prefix.
 
         Raises
         ------
         RegistryError
-            If it is anything else.
+            If the text has any other form.
 
         Examples
         --------
@@ -97,7 +97,8 @@ class Reference:
             return cls(name, version=rest)
         if not ALIAS.fullmatch(rest):
             raise RegistryError(
-                f"{text!r} names no version: after @ comes a version such as 1.2.0, or an alias such as {CHAMPION}."
+                f"{text!r} is not a valid reference: @ must be followed by a version such as 1.2.0 or an alias such as "
+                f"{CHAMPION}."
             )
         return cls(name, alias=rest)
 
@@ -107,22 +108,23 @@ class Reference:
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if a model may be called so.
+    """Return ``name`` if it is a valid model name.
 
     Raises
     ------
     RegistryError
-        If not: a name is also that of a folder.
+        If not; a model's name is also the name of its folder.
     """
     if not NAME.fullmatch(name):
         raise RegistryError(
-            f"{name!r} cannot be a model's name: letters, digits, - and _, at most 100, such as conversion."
+            f"Invalid model name {name!r}: use at most 100 letters, digits, - and _, starting with a letter or digit, "
+            "such as conversion."
         )
     return name
 
 
 def check_alias(alias: str) -> str:
-    """Return ``alias`` if a version may be called so.
+    """Return ``alias`` if it is a valid alias.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def check_alias(alias: str) -> str:
     """
     if not ALIAS.fullmatch(alias) or MLFLOW_NUMBER.fullmatch(alias) or alias.casefold() == "latest":
         raise RegistryError(
-            f"{alias!r} cannot be an alias: a letter, then letters, digits, - and _, at most 50, such as {CHALLENGER}; "
-            "not latest, nor v1 and the like."
+            f"Invalid alias {alias!r}: use at most 50 letters, digits, - and _, starting with a letter, such as "
+            f"{CHALLENGER}; latest, v1, v2 and so on are reserved."
         )
     return alias

@@ -1,4 +1,4 @@
-"""What the gate asks for: a file, and flags that beat it."""
+"""Settings of the promotion gate, from a file and from flags, which take precedence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ K = 10  # the list length in examples of names
 
 
 class GateSettings(BaseModel):
-    """What a version must pass to become the champion; conf/gate.yaml explains each key."""
+    """Thresholds of the promotion gate; conf/gate.yaml explains each key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,35 +41,35 @@ class GateSettings(BaseModel):
 
     @property
     def top_k(self) -> list[int]:
-        """The list lengths k to measure."""
+        """The list lengths k to evaluate."""
         return [split_name(self.metric)[1] or K]
 
 
 def read_settings(folder: Path | None, flags: Mapping[str, Any]) -> GateSettings:
-    """Return what the gate asks for.
+    """Return the settings of the gate.
 
     Parameters
     ----------
     folder : Path or None
-        The registry's, if it has one: its gate.yaml is read instead of the shipped one.
+        Folder of the registry, if it has one; a gate.yaml there replaces the shipped one.
     flags : mapping
-        Values that beat the file's; None is not given.
+        Values that override the file's; None means not set.
 
     Raises
     ------
     ConfigError
-        Listing every problem.
+        If settings are invalid; lists every problem.
     """
     own = None if folder is None else folder / FILE
     file = own if own is not None and own.is_file() else conf_folder() / FILE
-    given = yaml_value(file.read_bytes())
-    if not isinstance(given, dict):
-        raise ConfigError("The gate", [Problem(str(file), repr(given), "keys and values")], "Nothing was promoted.")
-    chosen = {key: value for key, value in flags.items() if value is not None}
+    values = yaml_value(file.read_bytes())
+    if not isinstance(values, dict):
+        raise ConfigError("The gate", [Problem(str(file), repr(values), "keys and values")], "Nothing was promoted.")
+    overrides = {key: value for key, value in flags.items() if value is not None}
     try:
-        return GateSettings.model_validate({**given, **chosen})
+        return GateSettings.model_validate({**values, **overrides})
     except ValidationError as error:
-        problems = [_problem(details, file, chosen) for details in error.errors()]
+        problems = [_problem(details, file, overrides) for details in error.errors()]
         raise ConfigError("The gate", problems, "Nothing was promoted.") from error
 
 

@@ -1,4 +1,4 @@
-"""A copy of a run directory that nobody changes."""
+"""Read-only copy of a run directory."""
 
 from __future__ import annotations
 
@@ -12,35 +12,34 @@ from mlsys.runs import Run
 from mlsys.runs.files import MANIFEST, digest_file, sync_folder
 
 READ_ONLY = 0o444
-PIECE = 2**26
+CHUNK_BYTES = 2**26  # 64 MiB
 
 
 def copy_run(run: Run, target: Path) -> None:
-    """Copy the files that a run's manifest names, compare each copy with its digest, and wait until all are on disk.
+    """Copy the files in a run's manifest, compare each copy with its digest, and flush all to disk.
 
-    Files are never linked: a link would change with the original. Where the file system can share blocks until one of
-    the two is written, the kernel does so by itself.
+    Files are never linked, because a link would change with the original. The kernel uses copy-on-write where the file
+    system supports it.
 
     Parameters
     ----------
     run : Run
-        As it was opened.
     target : Path
-        A new folder.
+        Folder to create.
 
     Raises
     ------
     RegistryError
-        If a file changed while it was copied.
+        If a file changed during the copy.
     """
     target.mkdir()
     for name, expected in run.manifest.files.items():
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _copy(run.path / name, place)
-        if digest_file(place, sync=True) != expected:
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        _copy(run.path / name, copy)
+        if digest_file(copy, sync=True) != expected:
             raise RegistryError(f"{run.path / name} changed while it was copied. Nothing was added; try again.")
-        place.chmod(READ_ONLY)
+        copy.chmod(READ_ONLY)
     manifest = target / MANIFEST
     manifest.write_text(run.manifest.to_text(), encoding="utf-8")
     digest_file(manifest, sync=True)
@@ -59,13 +58,13 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _copied_by_kernel(reading: BinaryIO, writing: BinaryIO) -> bool:
-    """Let the kernel copy, which shares blocks where it can; return whether it could."""
-    copy = getattr(os, "copy_file_range", None)  # Linux alone
+    """Copy in the kernel, copy-on-write where supported; return whether it succeeded."""
+    copy = getattr(os, "copy_file_range", None)  # Linux only
     if copy is None:
         return False
     try:
-        while copy(reading.fileno(), writing.fileno(), PIECE):
+        while copy(reading.fileno(), writing.fileno(), CHUNK_BYTES):
             continue
-    except OSError:  # across file systems, or one that cannot: a plain copy tells what is really wrong
+    except OSError:  # not supported here; if it is another error, the plain copy raises it
         return False
     return True

@@ -1,4 +1,4 @@
-"""What a place that keeps registered models can do; the commands are the same for each of them."""
+"""Interface of a registry; the commands are the same for every kind of registry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlsys.runs import Run
 
 @dataclass(frozen=True)
 class Draft:
-    """What is to be done; see `Entry` for the attributes."""
+    """An entry before it is written; see `Entry` for the attributes."""
 
     action: Action
     alias: str | None
@@ -27,26 +27,26 @@ class Draft:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def entry(self, number: int) -> Entry:
-        """Return the line of the history, done by this user at this moment."""
+        """Return the history entry, by this user and with the current time."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         return Entry(number, time, who(), self.action, self.alias, self.before, self.after, self.reason, self.details)
 
 
-# Given what there is once nobody else can change it, says what is to be done; None is nothing.
+# Called with the locked model's state; returns the change to make, or None for no change.
 Plan = Callable[[State], Draft | None]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be.
+    """Problem that `mlsys registry verify` found.
 
     Attributes
     ----------
     model : str
     where : str
-        A version, an alias, or the history.
+        Version, alias or file, or "history".
     level : {"damage", "unfinished"}
-        "unfinished": what a killed command left behind; the next command that writes completes or removes it.
+        "unfinished" for what a killed command left behind; the next command that writes completes or removes it.
     problem : str
     """
 
@@ -57,11 +57,11 @@ class Finding:
 
 
 class RegistryStore(Protocol):
-    """A place that keeps registered models."""
+    """A registry, in a folder or in MLflow."""
 
     @property
     def where(self) -> str:
-        """What people call it, without a password."""
+        """Address shown to users, without a password."""
         ...
 
     def names(self) -> list[str]:
@@ -69,27 +69,27 @@ class RegistryStore(Protocol):
         ...
 
     def state(self, name: str) -> State:
-        """Return what there is of a model; raises a RegistryError if there is nothing."""
+        """Return the versions and aliases of a model; raises a `RegistryError` if the model is not found."""
         ...
 
     def add(self, name: str, run: Run, plan: Plan) -> Entry | None:
-        """Keep a run as a version of a model, all of it or nothing."""
+        """Add a run as a version of a model, atomically."""
         ...
 
     def move(self, name: str, plan: Plan) -> Entry | None:
-        """Let an alias stand for another version."""
+        """Point an alias at another version."""
         ...
 
     def opened(self, state: State, version: str) -> AbstractContextManager[Run]:
-        """Give the run of a version, every file compared with its digest."""
+        """Open the run of a version after comparing every file with its digest."""
         ...
 
     def address(self, state: State, version: str) -> str:
-        """Return where a version is, for people and for what loads it."""
+        """Return the path or URI to load a version from."""
         ...
 
     def findings(self, name: str) -> list[Finding]:
-        """Return all that is wrong with a model."""
+        """Return all problems of a model."""
         ...
 
 
@@ -97,6 +97,6 @@ def who() -> str:
     """Return ``USER@MACHINE``."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # users of a container may have no name
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""The run directory: write, read, verify, list and compare; the only thing that training and serving share."""
+"""Run directories: write, read, verify, list and compare; the only interface between training and serving."""
 
 from mlsys.runs.catalog.listing import RunRow, list_runs
 from mlsys.runs.manifest import Manifest

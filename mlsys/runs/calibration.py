@@ -1,4 +1,4 @@
-"""From a pipeline's scores to probabilities: the applied form of a calibration, saved next to the model."""
+"""Calibration maps from a pipeline's scores to probabilities, saved next to the model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlsys.errors import RunError
 from mlsys.runs.logistic import SMALLEST, logit, sigmoid
+from mlsys.text import counted
 
 Kind = Literal["none", "prior", "sigmoid", "isotonic"]
 Floats: TypeAlias = NDArray[np.float64]
@@ -28,18 +29,17 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 class Calibration:
     """A monotone map from a pipeline's score in [0, 1] to a probability.
 
-    Made by `none`, `prior`, `sigmoid` or `isotonic`, whose parameters these are.
+    Create one with `none`, `prior`, `sigmoid` or `isotonic`.
 
     Attributes
     ----------
     kind : {"none", "prior", "sigmoid", "isotonic"}
-        Which map it is.
     train_prior, target_prior : float or None
-        Share of positives that the model was fitted on, and in the rows that it will score; each in (0, 1).
+        Fraction of positives in the rows that the model was fitted on and in the rows to score; each in (0, 1).
     slope, intercept : float or None
-        Of the line on the logit scale; the slope is not negative.
+        Slope (not negative) and intercept of the line on the logit scale.
     x, y : tuple of float or None
-        Knots: scores, increasing, and their probabilities in [0, 1], not decreasing.
+        Knots: increasing scores, and their nondecreasing probabilities in [0, 1].
 
     Examples
     --------
@@ -61,20 +61,20 @@ class Calibration:
 
     @classmethod
     def none(cls) -> Calibration:
-        """Return the map that leaves scores as they are."""
+        """Return the identity map."""
         return cls("none")
 
     @classmethod
     def prior(cls, train_prior: float, target_prior: float) -> Calibration:
-        """Return the correction for rows whose share of positives differs from that of the rows fitted on.
+        """Return the correction for rows whose fraction of positives differs from that of the training rows.
 
         Notes
         -----
         With a = target_prior / train_prior and b = (1 - target_prior) / (1 - train_prior), the probability is
         p a / (p a + (1 - p) b): Saerens, Latinne & Decaestecker 2002, "Adjusting the outputs of a classifier to new a
         priori probabilities", Neural Computation 14(1), equation 4; Elkan 2001, "The foundations of cost-sensitive
-        learning", IJCAI, theorem 2. It assumes that each class looks the same in both, which holds for resampling at
-        random and for class weights.
+        learning", IJCAI, theorem 2. It assumes that the distribution within each class is the same, which holds for
+        random resampling and class weights.
         """
         return cls("prior", train_prior=train_prior, target_prior=target_prior)
 
@@ -91,7 +91,7 @@ class Calibration:
 
     @classmethod
     def isotonic(cls, x: ArrayLike, y: ArrayLike) -> Calibration:
-        """Return the line through the knots ``(x, y)``, level outside them.
+        """Return the piecewise linear map through the knots ``(x, y)``, constant outside them.
 
         Notes
         -----
@@ -110,8 +110,8 @@ class Calibration:
         Returns
         -------
         ndarray of float64, shape (n,)
-            Probabilities in the same order as the scores, ties kept; for every kind but "none" strictly between 0 and
-            1, so that their log loss is finite.
+            Probabilities. Ranking and ties are those of the scores; for every kind but "none" they lie strictly between
+            0 and 1, so that the log loss is finite.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class Calibration:
         """
         score = np.asarray(scores, dtype=np.float64)
         if not np.all((score >= 0) & (score <= 1)):
-            raise RunError("Scores to calibrate must lie in [0, 1]; the model gave others: check its predict_proba.")
+            raise RunError("Scores to calibrate must lie in [0, 1]: check the model's predict_proba.")
         if self.kind == "none":
             return score.copy()
         probability = MAPS[self.kind](score, **self._parameters())
@@ -133,7 +133,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Return the calibration that `to_dict` described.
+        """Return the calibration that `to_dict` wrote.
 
         Raises
         ------
@@ -142,17 +142,17 @@ class Calibration:
         """
         kind: Any = str(data.get("kind"))
         if kind not in PARAMETERS:
-            raise RunError(f"A calibration's kind is one of {', '.join(PARAMETERS)}, not {kind!r}: train again.")
+            raise RunError(f"Unknown calibration kind {kind!r}; expected one of {', '.join(PARAMETERS)}. Train again.")
         got, expected = sorted(data.keys() - {"kind"}), sorted(PARAMETERS[kind])
         if got != expected:
-            raise RunError(f"A calibration of kind {kind!r} has the parameters {expected}, not {got}: train again.")
+            raise RunError(f"A calibration of kind {kind!r} needs the parameters {expected}, got {got}. Train again.")
         try:
             values: dict[str, Any] = {
                 name: _floats(data[name]) if name in ("x", "y") else float(data[name]) for name in expected
             }
         except (TypeError, ValueError) as error:
             raise RunError(
-                f"A calibration of kind {kind!r} has a parameter that is no number ({error}): train again."
+                f"A calibration of kind {kind!r} has a parameter that is not a number ({error}). Train again."
             ) from error
         return cls(kind, **values)
 
@@ -160,13 +160,13 @@ class Calibration:
         return {name: getattr(self, name) for name in PARAMETERS[self.kind]}
 
 
-# Each step of these is monotone in floating point too, so rounding never swaps two rows.
+# Each step is monotone in floating point too, so rounding never swaps two rows.
 
 
 def _prior(score: Floats, train_prior: float, target_prior: float) -> Floats:
     a = target_prior / train_prior
     b = (1 - target_prior) / (1 - train_prior)
-    with np.errstate(divide="ignore", over="ignore"):  # a score of 0 has infinite odds against it
+    with np.errstate(divide="ignore", over="ignore"):  # the odds against a score of 0 are infinite
         return np.asarray(1 / (1 + (1 - score) / score * (b / a)))
 
 
@@ -188,25 +188,25 @@ def _floats(values: ArrayLike) -> tuple[float, ...]:
 
 def _problem(calibration: Calibration) -> str | None:
     """Return what is wrong with the parameters, if anything."""
-    given = {name: getattr(calibration, name) for names in PARAMETERS.values() for name in names}
-    wanted = PARAMETERS.get(calibration.kind)
-    if wanted is None:
-        return f"its kind is none of {', '.join(PARAMETERS)}"
-    if {name for name, value in given.items() if value is not None} != set(wanted):
-        return f"it takes the parameters {list(wanted)}"
+    values = {name: getattr(calibration, name) for names in PARAMETERS.values() for name in names}
+    required = PARAMETERS.get(calibration.kind)
+    if required is None:
+        return f"the kind must be one of {', '.join(PARAMETERS)}"
+    if {name for name, value in values.items() if value is not None} != set(required):
+        return f"it needs the parameters {list(required)}"
     for name in ("train_prior", "target_prior"):
-        if name in wanted and not 0 < given[name] < 1:
-            return f"{name} is {given[name]!r}, which is not between 0 and 1"
-    if calibration.kind == "sigmoid" and not (0 <= given["slope"] < float("inf") and isfinite(given["intercept"])):
-        return f"slope {given['slope']!r} and intercept {given['intercept']!r} are not a finite, rising line"
-    return _knots_problem(given["x"], given["y"]) if calibration.kind == "isotonic" else None
+        if name in required and not 0 < values[name] < 1:
+            return f"{name} is {values[name]!r}, which is not between 0 and 1"
+    if calibration.kind == "sigmoid" and not (0 <= values["slope"] < float("inf") and isfinite(values["intercept"])):
+        return f"slope {values['slope']!r} must be finite and not negative, intercept {values['intercept']!r} finite"
+    return _knots_problem(values["x"], values["y"]) if calibration.kind == "isotonic" else None
 
 
 def _knots_problem(x: tuple[float, ...], y: tuple[float, ...]) -> str | None:
     if not 0 < len(x) == len(y):
-        return f"it has {len(x)} x and {len(y)} y; as many of each, and at least one, are needed"
+        return f"x has {counted(len(x), 'value')} and y {len(y)}; both need the same number, at least 1"
     if not all(map(isfinite, x)) or any(right <= left for left, right in pairwise(x)):
-        return "x does not increase"
+        return "x must be finite and increasing"
     if not all(0 <= value <= 1 for value in y) or any(right < left for left, right in pairwise(y)):
-        return "y decreases, or leaves [0, 1]"
+        return "y must be nondecreasing and within [0, 1]"
     return None

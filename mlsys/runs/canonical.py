@@ -1,8 +1,8 @@
-"""The same model gives the same bytes: skops files without the addresses, times and random names of one process.
+"""Make skops files deterministic, so that equal models have equal bytes.
 
-skops names arrays by their address in memory and byte strings by a random UUID, repeats the addresses in its
-schema, keeps sets in hash order, dates every entry, and copies the unset padding bytes of decision trees. None of it is
-needed to load the model.
+skops names arrays by their memory address and byte strings by a random UUID, repeats the addresses in its schema, keeps
+sets in hash order, timestamps every entry, and copies the uninitialised padding bytes of decision trees. None of this
+is needed to load the model.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import json
 import zipfile
 
 SCHEMA = "schema.json"
-# Immutable values: whether two places share one object cannot be seen, and may differ between two equal models.
+# Immutable values: whether two references share one object has no effect, and may differ between equal models.
 UNSHARED = frozenset({"FunctionNode", "JsonNode", "TupleNode", "TypeNode"})
-LEVEL = 1  # zlib's fastest: level 6 takes twice as long to save a tenth more
+LEVEL = 1  # zlib's fastest; level 6 takes twice as long for files a tenth smaller
 
 
 def canonical(data: bytes) -> bytes:
@@ -24,12 +24,12 @@ def canonical(data: bytes) -> bytes:
     Parameters
     ----------
     data : bytes
-        What ``skops.io.dumps`` returned.
+        Result of ``skops.io.dumps``.
 
     Returns
     -------
     bytes
-        A file that ``skops.io.loads`` reads as the same model: files named by their content's digest, ids counted
+        File that ``skops.io.loads`` loads as the same model: files named by the digest of their content, ids numbered
         from 1 in order of appearance, sets sorted, compressed, every entry dated 1980-01-01.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -66,10 +66,10 @@ def _rewrite(node: object, names: dict[str, str], ids: dict[int, int]) -> None:
 
 
 def _without_padding(content: bytes) -> bytes:
-    """Return a .npy file with zeros between the fields of its records: there NumPy saves whatever was in memory."""
+    """Return a .npy file with zeros as padding between record fields, where NumPy saves uninitialised memory."""
     if not content.startswith(b"\x93NUMPY") or b"'|V" not in content[:1024]:
         return content
-    import numpy as np  # only now: the caller has imported it with its model
+    import numpy as np  # the caller has imported it with the model already
 
     records = np.load(io.BytesIO(content), allow_pickle=False)
     clean = np.zeros(records.shape, records.dtype)
@@ -85,6 +85,6 @@ def _archive(files: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            info.create_system = 3  # Unix, wherever it is written
+            info.create_system = 3  # Unix, on every system
             archive.writestr(info, content, zipfile.ZIP_DEFLATED, LEVEL)
     return buffer.getvalue()

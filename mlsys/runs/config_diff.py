@@ -1,4 +1,4 @@
-"""Configs of runs as flat keys, and the keys in which they differ."""
+"""Compare the configs of runs, as flat dotted keys."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 ABSENT = "(absent)"
-# What differs between any two trials of a sweep because it names them.
-NAMES = frozenset({"search.trial"})
+# Keys that differ between any two trials of a sweep because they identify the trial.
+IGNORED_KEYS = frozenset({"search.trial"})
 
 
 def flatten(value: object, prefix: str = "") -> dict[str, Any]:
-    """Return a config as one level of dotted keys; lists stay whole.
+    """Flatten a config to dotted keys; lists are kept.
 
     Examples
     --------
-    >>> flat({"model": {"depth": 3}, "tags": ["a"], "search": None, "empty": {}})
+    >>> flatten({"model": {"depth": 3}, "tags": ["a"], "search": None, "empty": {}})
     {'model.depth': 3, 'tags': ['a'], 'search': None}
     """
     if not isinstance(value, Mapping):
@@ -28,7 +28,7 @@ def flatten(value: object, prefix: str = "") -> dict[str, Any]:
 
 
 def differing_keys(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return the keys whose values are not the same in all configs, with each config's value.
+    """Return the keys whose values differ between configs, with each config's value.
 
     Parameters
     ----------
@@ -38,20 +38,22 @@ def differing_keys(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]
     Returns
     -------
     dict of str to list
-        What was chosen first, then the keys in the order of the configs. `ABSENT` where a config has no such key.
+        Config group choices first, then the keys in the order of the configs. `ABSENT` if a config lacks a key.
 
     Examples
     --------
-    >>> differing([{"seed": 0, "model": {"depth": 3}}, {"seed": 0, "model": {"C": 1.0}}])
+    >>> differing_keys([{"seed": 0, "model": {"depth": 3}}, {"seed": 0, "model": {"C": 1.0}}])
     {'model.depth': [3, '(absent)'], 'model.C': ['(absent)', 1.0]}
     """
     flats = [flatten(config) for config in configs]
     keys = dict.fromkeys(key for each in flats for key in each)
-    found = {key: [each.get(key, ABSENT) for each in flats] for key in keys if key not in NAMES}
-    unequal = {key: values for key, values in found.items() if any(not _same(values[0], value) for value in values)}
-    chosen = [key for key in unequal if key.startswith("choices.")]
-    return {key: unequal[key] for key in [*chosen, *(key for key in unequal if key not in chosen)]}
+    values_by_key = {key: [each.get(key, ABSENT) for each in flats] for key in keys if key not in IGNORED_KEYS}
+    differing = {
+        key: values for key, values in values_by_key.items() if any(not _same(values[0], value) for value in values)
+    }
+    choices = [key for key in differing if key.startswith("choices.")]
+    return {key: differing[key] for key in [*choices, *(key for key in differing if key not in choices)]}
 
 
 def _same(one: object, other: object) -> bool:
-    return one == other and isinstance(one, bool) == isinstance(other, bool)  # 1 is not true
+    return one == other and isinstance(one, bool) == isinstance(other, bool)  # 1 and True differ

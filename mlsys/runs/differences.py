@@ -1,4 +1,4 @@
-"""What differs between two runs that should be the same."""
+"""Differences between two runs whose results should be identical."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from typing import TYPE_CHECKING, Any
 from mlsys.runs.files import MANIFEST
 from mlsys.runs.model_io import MODEL_FILE
 from mlsys.runs.reader import Run, yaml_value
+from mlsys.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 20  # differences listed for one file
+MAX_LISTED = 20  # differences listed per file
 GOLDEN_FILE = "golden.parquet"
 ABSENT = "(absent)"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that differs.
+    """One difference.
 
     Attributes
     ----------
     file : str
-        The file of the run directory.
+        File in the run directory.
     where : str
-        The JSON path, column or property in it; "" for the whole file.
+        JSON path, column or property in the file; "" for the whole file.
     first, second : str
-        What each run has there.
+        Value in each run.
     note : str
-        How large or what kind the difference is.
+        Size or kind of the difference.
     """
 
     file: str
@@ -49,26 +50,26 @@ class Difference:
 
 
 def differences(first: Run, second: Run) -> list[Difference]:
-    """Return what differs between the results of two runs; none if they are identical bit for bit.
+    """Compare the results of two runs; returns an empty list if they are identical bit for bit.
 
     Parameters
     ----------
     first, second : Run
-        Two runs of the same config, say a run and its replay.
+        Two runs of the same config, such as a run and its replay.
 
     Returns
     -------
     list of Difference
-        File by file, and the two models' answers to the first one's golden rows. Where there are any, they are followed
-        by what may explain them: versions, machine, seed, threads, data and commit that differ in manifest.json.
+        Differences in each file, and in both models' predictions for the first run's golden rows. They are followed by
+        possible explanations from manifest.json: versions, machine, seed, threads, data and commit that differ.
 
     Notes
     -----
-    Files that hold times (train.log, the report, manifest.json itself) are not compared.
+    Files that contain times (train.log, the report, manifest.json) are not compared.
     """
-    found = [difference for name in READERS for difference in _file_differences(name, first, second)]
-    found += _prediction_differences(first, second)
-    return found + list(_explanations(first, second)) if found else []
+    results = [difference for name in READERS for difference in _file_differences(name, first, second)]
+    results += _prediction_differences(first, second)
+    return results + list(_explanations(first, second)) if results else []
 
 
 def _file_differences(name: str, first: Run, second: Run) -> Iterator[Difference]:
@@ -76,33 +77,33 @@ def _file_differences(name: str, first: Run, second: Run) -> Iterator[Difference
     if not any(present):
         return
     if not all(present):
-        says = ["present" if there else ABSENT for there in present]
-        yield Difference(name, "", says[0], says[1])
+        states = ["present" if is_present else ABSENT for is_present in present]
+        yield Difference(name, "", states[0], states[1])
         return
     left, right = first.read_bytes(name), second.read_bytes(name)
     if left == right:
         return
-    found = list(READERS[name](left, right))
-    for where, one, other, note in found[:SHOWN]:
+    results = list(READERS[name](left, right))
+    for where, one, other, note in results[:MAX_LISTED]:
         yield Difference(name, where, one, other, note)
-    if len(found) > SHOWN:
-        yield Difference(name, "", "…", "…", f"and {len(found) - SHOWN} more")
-    if not found:
-        yield Difference(name, "", f"{len(left)} bytes", f"{len(right)} bytes", "same values, written differently")
+    if len(results) > MAX_LISTED:
+        yield Difference(name, "", "…", "…", f"and {len(results) - MAX_LISTED} more")
+    if not results:
+        yield Difference(name, "", f"{len(left)} bytes", f"{len(right)} bytes", "same values, different formatting")
 
 
-Found = tuple[str, str, str, str]
+ValueDifference = tuple[str, str, str, str]
 
 
-def _json_differences(left: bytes, right: bytes) -> Iterator[Found]:
+def _json_differences(left: bytes, right: bytes) -> Iterator[ValueDifference]:
     yield from _tree_differences("$", json.loads(left), json.loads(right))
 
 
-def _yaml_differences(left: bytes, right: bytes) -> Iterator[Found]:
+def _yaml_differences(left: bytes, right: bytes) -> Iterator[ValueDifference]:
     yield from _tree_differences("$", yaml_value(left), yaml_value(right))
 
 
-def _tree_differences(where: str, left: object, right: object) -> Iterator[Found]:
+def _tree_differences(where: str, left: object, right: object) -> Iterator[ValueDifference]:
     if isinstance(left, dict) and isinstance(right, dict):
         for key in [*left, *(key for key in right if key not in left)]:
             one, other = left.get(key, ABSENT), right.get(key, ABSENT)
@@ -112,27 +113,27 @@ def _tree_differences(where: str, left: object, right: object) -> Iterator[Found
             yield from _tree_differences(f"{where}[{index}]", one, other)
     elif type(left) is not type(right) or left != right:
         by = f"by {abs(left - right):.3g}" if isinstance(left, float) and isinstance(right, float) else ""
-        yield where, _short(left), _short(right), by
+        yield where, _abbreviated(left), _abbreviated(right), by
 
 
-def _short(value: object) -> str:
+def _abbreviated(value: object) -> str:
     text = ABSENT if value is ABSENT else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _parquet_differences(left: bytes, right: bytes) -> Iterator[Found]:
-    import pandas as pd  # half a second, which equal files do not need
+def _parquet_differences(left: bytes, right: bytes) -> Iterator[ValueDifference]:
+    import pandas as pd  # takes half a second, so only import it if files differ
 
     yield from _table_differences(pd.read_parquet(io.BytesIO(left)), pd.read_parquet(io.BytesIO(right)))
 
 
-def _table_differences(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[Found]:
+def _table_differences(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[ValueDifference]:
     for name in [*left, *(name for name in right if name not in left)]:
         if name not in left or name not in right:
-            says = ["present" if name in frame else ABSENT for frame in (left, right)]
-            yield f"column {name}", says[0], says[1], ""
+            states = ["present" if name in frame else ABSENT for frame in (left, right)]
+            yield f"column {name}", states[0], states[1], ""
     if list(left) != list(right) and set(left) == set(right):
-        yield "columns", ", ".join(map(str, left)), ", ".join(map(str, right)), "in another order"
+        yield "columns", ", ".join(map(str, left)), ", ".join(map(str, right)), "different order"
     if len(left) != len(right):
         yield "rows", str(len(left)), str(len(right)), ""
         return
@@ -140,27 +141,27 @@ def _table_differences(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[Foun
         yield from _column_differences(f"column {name}", left[name], right[name])
 
 
-def _column_differences(where: str, left: pd.Series[Any], right: pd.Series[Any]) -> Iterator[Found]:
-    import pandas as pd  # as above
+def _column_differences(where: str, left: pd.Series[Any], right: pd.Series[Any]) -> Iterator[ValueDifference]:
+    import pandas as pd  # imported late, as above
 
     if left.dtype != right.dtype:
         yield where, f"dtype {left.dtype}", f"dtype {right.dtype}", ""
         return
-    off = ((left != right) & ~(left.isna() & right.isna())).fillna(True).to_numpy(dtype=bool)
-    if not off.any():
+    differs = ((left != right) & ~(left.isna() & right.isna())).fillna(True).to_numpy(dtype=bool)
+    if not differs.any():
         return
-    at = int(off.argmax())
-    note = f"{int(off.sum())} of {len(off)} rows, first row {at}"
+    at = int(differs.argmax())
+    note = f"{int(differs.sum())} of {counted(len(differs), 'row')}, first row {at}"
     if pd.api.types.is_numeric_dtype(left) and not pd.api.types.is_bool_dtype(left):
-        note += f", by up to {(left[off] - right[off]).abs().max():.3g}"
+        note += f", by up to {(left[differs] - right[differs]).abs().max():.3g}"
     yield where, str(left.iloc[at]), str(right.iloc[at]), note
 
 
 def _prediction_differences(first: Run, second: Run) -> list[Difference]:
-    """Compare the two models' answers to the first run's golden rows."""
+    """Compare the two models' predictions for the first run's golden rows."""
     if not all(name in run.manifest.files for run in (first, second) for name in (MODEL_FILE, GOLDEN_FILE)):
-        return []  # a missing file is a difference already; a run that failed has neither
-    import pandas as pd  # as above
+        return []  # a missing file is listed already; a failed run has neither
+    import pandas as pd  # imported late, as above
 
     from mlsys.runs.golden import golden_inputs, output_names, predict
 
@@ -168,9 +169,14 @@ def _prediction_differences(first: Run, second: Run) -> list[Difference]:
     names = output_names(inputs.columns)
     tables = [
         pd.DataFrame(dict(zip(names, predict(run.model, run.calibration, inputs), strict=True)))
-        for run in (replace(first, any_version=True), replace(second, any_version=True))  # the numbers tell
+        for run in (
+            replace(first, any_version=True),
+            replace(second, any_version=True),
+        )  # predictions show the effect
     ]
-    return [Difference(MODEL_FILE, f"on golden rows, {f[0]}", *f[1:]) for f in _table_differences(*tables)]
+    return [
+        Difference(MODEL_FILE, f"on golden rows, {where}", *values) for where, *values in _table_differences(*tables)
+    ]
 
 
 def _explanations(first: Run, second: Run) -> Iterator[Difference]:
@@ -181,7 +187,7 @@ def _explanations(first: Run, second: Run) -> Iterator[Difference]:
         yield Difference(MANIFEST, where, one, other, "may explain it")
 
 
-READERS: dict[str, Callable[[bytes, bytes], Iterator[Found]]] = {
+READERS: dict[str, Callable[[bytes, bytes], Iterator[ValueDifference]]] = {
     "metrics.json": _json_differences,
     "predictions.parquet": _parquet_differences,
     "folds.parquet": _parquet_differences,

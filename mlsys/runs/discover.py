@@ -1,4 +1,4 @@
-"""Where runs lie below a folder."""
+"""Find run directories below a folder."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from pathlib import Path
 
 from mlsys.runs.files import MANIFEST
 
-# What a run leaves even when it is killed early: the config that it writes first, the log that Hydra opens.
-TRACES = frozenset({"config.yaml", "train.log"})
-DEPTH = 6  # multirun/NAME/DATE/TIME/N, and one to spare; keeps a walk of somebody's home folder short
+# Files of a run that was killed early: the config, which is written first, and the log that Hydra opens.
+EARLY_FILES = frozenset({"config.yaml", "train.log"})
+MAX_DEPTH = 6  # multirun/NAME/DATE/TIME/N and one more; limits the search if the root is, say, a home folder
 
 
 def run_folders(root: Path) -> Iterator[Path]:
-    """Yield the directories of runs, whole or not, in the order of their names.
+    """Yield run directories, complete or not, ordered by name.
 
     Parameters
     ----------
     root : Path
-        The working folder, of which ``outputs`` and ``multirun`` are searched; a folder that has neither is searched
-        itself. Links and hidden folders are not followed: the ``best`` of a sweep is not counted twice.
+        Working folder, whose ``outputs`` and ``multirun`` are searched; if it has neither, the folder itself is
+        searched. Links and hidden folders are skipped, so that the ``best`` run of a sweep is not counted twice.
     """
-    usual = [folder for folder in (root / "multirun", root / "outputs") if folder.is_dir()]
-    for folder in usual or [root]:
-        yield from _below(folder, DEPTH)
+    standard = [folder for folder in (root / "multirun", root / "outputs") if folder.is_dir()]
+    for folder in standard or [root]:
+        yield from _below(folder, MAX_DEPTH)
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:  # removed meanwhile, or not ours to read: no run that could be shown
+    except OSError:  # removed in the meantime, or not readable
         return
     files = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
     if MANIFEST in files:
         yield folder
         return
     folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")]
-    found = [run for entry in folders if depth > 0 for run in _below(folder / entry.name, depth - 1)]
-    if not found and files & TRACES:  # the log of a sweep lies above its runs: that folder is no run
-        found = [folder]
-    yield from found
+    runs = [run for entry in folders if depth > 0 for run in _below(folder / entry.name, depth - 1)]
+    if not runs and files & EARLY_FILES:  # a sweep's log is above its runs; that folder is not a run
+        runs = [folder]
+    yield from runs

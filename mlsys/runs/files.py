@@ -1,4 +1,4 @@
-"""Files of a run directory: their names, how they are written so that a crash leaves no half file, their digests."""
+"""Files of a run directory: valid names, atomic writes and digests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What the manifest remembers of one file.
+    """Entry of one file in the manifest.
 
     Attributes
     ----------
     sha256 : str
-        Digest of the content, in hexadecimal.
+        Hexadecimal digest of the content.
     bytes : int
-        Size.
+        Size in bytes.
     """
 
     sha256: str
@@ -30,7 +30,7 @@ class FileEntry:
 
 
 def digest(data: bytes) -> FileEntry:
-    """Return the entry of content that is in memory.
+    """Return the entry for a file with this content.
 
     Examples
     --------
@@ -41,14 +41,14 @@ def digest(data: bytes) -> FileEntry:
 
 
 def digest_file(path: Path, *, sync: bool = False) -> FileEntry:
-    """Return the entry of a file, reading it once and in pieces.
+    """Return the entry for a file, reading it once and in chunks.
 
     Parameters
     ----------
     path : Path
         A regular file.
     sync : bool
-        Also wait until the file is on disk.
+        Whether to flush the file to disk as well.
     """
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -59,18 +59,18 @@ def digest_file(path: Path, *, sync: bool = False) -> FileEntry:
 
 
 def checked_name(name: str) -> str:
-    """Return ``name`` if it may name a file of a run directory.
+    """Return ``name`` if it is a valid name for a file of a run directory.
 
     Parameters
     ----------
     name : str
-        Path relative to the run directory, with ``/`` between its parts.
+        Path relative to the run directory, separated by ``/``.
 
     Raises
     ------
     RunError
-        If it is absolute, leaves the directory, is hidden (hidden files belong to other tools and are not part of
-        a run), or is the manifest itself.
+        If it is absolute, outside the directory, hidden (hidden files belong to other tools and are not part of a run)
+        or the manifest.
 
     Examples
     --------
@@ -79,30 +79,28 @@ def checked_name(name: str) -> str:
     """
     parts = name.split("/")
     if "\\" in name or "\0" in name or PurePosixPath(name).is_absolute() or any(p in ("", ".", "..") for p in parts):
-        raise RunError(
-            f"{name!r} does not name a file inside a run directory: give a relative path such as plots/roc.png."
-        )
+        raise RunError(f"{name!r} is not a path inside a run directory: use a relative path such as plots/roc.png.")
     if any(part.startswith(".") for part in parts):
-        raise RunError(f"{name!r} is hidden, and hidden files are not part of a run directory: drop the leading dot.")
+        raise RunError(f"{name!r} is hidden, and hidden files are not part of a run directory: remove the leading dot.")
     if name == MANIFEST:
-        raise RunError(f"{MANIFEST} is written by finish() alone: choose another name.")
+        raise RunError(f"{MANIFEST} is reserved for finish(): choose another name.")
     return name
 
 
 def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Write a file under another name and rename it, so that ``path`` holds all of ``data`` or is untouched.
+    """Write a file atomically: write to a temporary file, then rename it.
 
     Parameters
     ----------
     path : Path
     data : bytes
     sync : bool, default True
-        Wait until the data are on disk before it is renamed: without, a power cut may leave the name and no data.
+        Whether to flush the data to disk before renaming; otherwise a power failure may leave an empty file.
 
     Raises
     ------
     OSError
-        If it cannot be written; nothing of it stays behind.
+        If the file cannot be written; the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -117,7 +115,7 @@ def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in ``folder`` are on disk: a rename is only durable once its directory is."""
+    """Flush a directory to disk; a rename is only durable after that."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -126,15 +124,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def run_files(folder: Path) -> Iterator[str]:
-    """Yield the names of all files that are part of a run directory, sorted folder by folder.
+    """Yield the names of all files of a run directory, sorted within each folder.
 
-    The manifest is not yielded, nor is anything hidden: ``.hydra/`` (config.yaml and overrides.yaml hold its content),
+    The manifest and hidden files are skipped: ``.hydra/`` (whose content is in config.yaml and overrides.yaml),
     ``.DS_Store`` and the like belong to other tools and may change at any time.
 
     Raises
     ------
     RunError
-        If something in it is neither a file nor a folder: a link could show other content tomorrow.
+        If an entry is neither a file nor a folder; the target of a link could change.
     """
     yield from (name for name in _walk(folder, "") if name != MANIFEST)
 
@@ -151,5 +149,5 @@ def _walk(folder: Path, prefix: str) -> Iterator[str]:
         else:
             kind = "a symbolic link" if entry.is_symlink() else "neither a file nor a folder"
             raise RunError(
-                f"{entry.path} is {kind}, which a run directory must not hold: put a copy of the file there."
+                f"{entry.path} is {kind}, which a run directory must not have: replace it with a copy of the file."
             )

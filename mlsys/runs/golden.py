@@ -1,4 +1,4 @@
-"""Golden rows: whoever loads a model must reproduce, bit for bit, what training computed with it."""
+"""Golden rows: a loaded model must reproduce, bit for bit, the predictions computed in training."""
 
 from __future__ import annotations
 
@@ -25,51 +25,50 @@ def predict(model: Classifier, calibration: Calibration, inputs: pd.DataFrame) -
     Parameters
     ----------
     model : Classifier
-        A fitted pipeline of two classes, the positive one last.
+        Fitted binary classifier, the positive class last.
     calibration : Calibration
-        From scores to probabilities.
     inputs : DataFrame of shape (n, k)
-        As `to_inputs` returns them.
+        Result of `to_inputs`.
 
     Returns
     -------
     score, probability : ndarray of float64, shape (n,)
-        The raw ``predict_proba`` of the positive class, and the same calibrated.
+        ``predict_proba`` of the positive class, before and after calibration.
 
     Raises
     ------
     RunError
-        If the model does not answer with two classes.
+        If ``predict_proba`` does not return two columns.
     """
-    answer = np.asarray(model.predict_proba(inputs), dtype=np.float64)
-    if answer.ndim != 2 or answer.shape[1] != 2:
+    probabilities = np.asarray(model.predict_proba(inputs), dtype=np.float64)
+    if probabilities.ndim != 2 or probabilities.shape[1] != 2:
         raise RunError(
-            f"The model answers with the shape {answer.shape}; two classes need (n, 2). Train on both classes."
+            f"predict_proba returned the shape {probabilities.shape}; expected (n, 2). Train on both classes."
         )
-    score = np.ascontiguousarray(answer[:, 1])
+    score = np.ascontiguousarray(probabilities[:, 1])
     return score, calibration.apply(score)
 
 
 def golden_frame(model: Classifier, calibration: Calibration, inputs: pd.DataFrame) -> pd.DataFrame:
-    """Return the content of golden.parquet: input rows with the score and probability that the model gives them.
+    """Return the content of golden.parquet: input rows with the model's score and probability.
 
     Parameters
     ----------
     model, calibration, inputs
-        As for `predict`. The rows are scored as one batch, as `check_golden` does: libraries of linear algebra may
-        round differently for another number of rows.
+        See `predict`. All rows are scored in one batch, as in `check_golden`, because linear algebra libraries may
+        round differently for other batch sizes.
 
     Returns
     -------
     DataFrame
-        The inputs, then ``score`` and ``probability`` (with an underscore added where an input has that name).
+        The inputs, then ``score`` and ``probability`` (with an underscore appended if an input has that name).
     """
     names = output_names(inputs.columns)
     return inputs.reset_index(drop=True).assign(**dict(zip(names, predict(model, calibration, inputs), strict=True)))
 
 
 def output_names(inputs: Iterable[str]) -> tuple[str, str]:
-    """Return what golden.parquet calls the score and the probability: their own names, unless an input has them.
+    """Return the column names of score and probability in golden.parquet, which differ from those of the inputs.
 
     Examples
     --------
@@ -86,7 +85,7 @@ def output_names(inputs: Iterable[str]) -> tuple[str, str]:
 
 
 def golden_inputs(run: Run) -> pd.DataFrame:
-    """Return the golden rows' inputs, ready for the pipeline."""
+    """Return the inputs of the golden rows, ready for the pipeline."""
     from mlsys.runs.inputs import to_inputs  # it needs pandas, which serving does not
 
     golden = run.golden
@@ -95,30 +94,32 @@ def golden_inputs(run: Run) -> pd.DataFrame:
 
 
 def check_golden(run: Run, *, tolerance: float = 0.0) -> None:
-    """Let the run's model score its golden rows and compare.
+    """Score a run's golden rows with its model and compare the results.
 
     Parameters
     ----------
     run : Run
-        The run, whose model is loaded if it is not yet.
+        Run whose model is checked; loads the model if necessary.
     tolerance : float
-        The largest absolute difference to accept. 0, the default, asks for equal bits: what the same versions give on
-        the same kind of processor.
+        Largest absolute difference allowed. The default of 0 requires equal bits, which the same library versions give
+        on the same kind of processor.
 
     Raises
     ------
     RunError
-        If a score or probability differs by more; says how many rows and by how much at most.
+        If scores or probabilities differ by more; gives the number of rows and the largest difference.
     """
     inputs = golden_inputs(run)
     expected = [run.golden[name].to_numpy() for name in output_names(inputs.columns)]
-    for name, got, want in zip(
+    for name, actual, golden in zip(
         ("score", "probability"), predict(run.model, run.calibration, inputs), expected, strict=True
     ):
-        off = ~(np.abs(got - want) <= tolerance)
-        if off.any():
+        differs = ~(np.abs(actual - golden) <= tolerance)
+        if differs.any():
+            largest = np.nan_to_num(np.abs(actual - golden), nan=np.inf).max()
+            number = int(differs.sum())
             raise RunError(
-                f"The model of {run.path} does not reproduce its golden rows: {int(off.sum())} of {len(off)} differ in "
-                f"{name}, by up to {np.nan_to_num(np.abs(got - want), nan=np.inf).max():.3g} (allowed: {tolerance:g}). "
-                "Do not serve it. Install the versions that its manifest.json names, or train again."
+                f"The model of {run.path} does not reproduce its golden rows: {number} of {len(differs)} "
+                f"{'differs' if number == 1 else 'differ'} in {name}, by up to {largest:.3g} (allowed: {tolerance:g}). "
+                "Do not serve it. Install the package versions listed in its manifest.json, or train again."
             )

@@ -1,4 +1,4 @@
-"""What an input of a model may hold: the one reading of schema.json, and the one rule for its values."""
+"""Inputs of a model as schema.json describes them, and the values they accept."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from mlsys.errors import RunError
 
 NUMBER, TEXT = "float64", "string"  # the dtypes of schema.json
-LARGEST = float.fromhex("0x1.fffffep+127")  # of float32, in which half of the libraries compute: they misread more
-MAX_LISTED = 200  # categories of one input that schema.json lists, the most frequent ones; there may be more
+LARGEST = float.fromhex("0x1.fffffep+127")  # largest float32; many libraries compute in float32 and overflow beyond it
+MAX_LISTED = 200  # schema.json lists only the most frequent categories of an input
 SHOWN_CATEGORIES = 8
 
 
@@ -23,17 +23,17 @@ class InputColumn:
     ----------
     name, unit, description : str
     number : bool
-        Whether it is a number; else a category.
+        Whether it is numeric; otherwise it is categorical.
     nullable : bool
         Whether it may be missing.
     low, high : float
-        The range that training saw; infinite where it is not known. Values outside it are scored, with a warning.
+        Range in the training data; infinite if unknown. Values outside it are scored, with a warning.
     listed : tuple of str
-        The categories in schema.json.
+        Categories listed in schema.json.
     categories : frozenset of str or None
-        All categories that training saw; None where they are not known. Others are scored as unknown, with a warning.
+        All categories in the training data; None if unknown. Other values are scored as unknown, with a warning.
     example : float, str or None
-        A value that the model accepts.
+        Example of a valid value.
     """
 
     name: str
@@ -49,23 +49,23 @@ class InputColumn:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], known: frozenset[str] = frozenset()) -> InputColumn:
-        """Read one entry of the inputs in schema.json.
+        """Parse one entry of the inputs in schema.json.
 
         Parameters
         ----------
         entry : mapping
-            Of it, ``name``, ``dtype`` and ``nullable`` are required.
+            Must have ``name``, ``dtype`` and ``nullable``.
         known : frozenset of str
-            All categories, where the model's encoder knows more than the schema lists.
+            Further categories, if the model's encoder knows more than the schema lists.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            Where the entry is not as training writes it.
+            If the entry is invalid.
         """
         name, dtype = str(entry["name"]), entry["dtype"]
         if dtype not in (NUMBER, TEXT):
-            raise ValueError(f"{name} has the dtype {dtype}; only {NUMBER} and {TEXT} are known")
+            raise ValueError(f"{name} has the dtype {dtype}; expected {NUMBER} or {TEXT}")
         listed = tuple(entry.get("categories") or ())
         is_complete = known or (entry.get("categories") is not None and len(listed) < MAX_LISTED)
         nullable = bool(entry["nullable"])
@@ -86,7 +86,7 @@ class InputColumn:
 
     @property
     def title(self) -> str:
-        """The description, or the name where there is none."""
+        """The description, or else the name."""
         return self.description or self.name
 
     @property
@@ -96,17 +96,17 @@ class InputColumn:
 
     @property
     def has_range(self) -> bool:
-        """Whether training saw a lowest and a highest value."""
+        """Whether the range in the training data is known."""
         return self.low > -inf and self.high < inf
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be more categories than the listed ones."""
+        """Whether there may be categories that are not listed."""
         return not self.listed or len(self.listed) >= MAX_LISTED
 
     @property
     def expected(self) -> str:
-        """What it takes, for messages.
+        """Description of valid values, for messages.
 
         Examples
         --------
@@ -117,12 +117,12 @@ class InputColumn:
         kind += " or null" if self.nullable else ""
         if self.number or not self.categories:
             return kind
-        some = sorted(self.categories)[:SHOWN_CATEGORIES]
-        more = ", …" if len(self.categories) > len(some) else ""
-        return f"{kind}, such as {', '.join(map(repr, some))}{more}"
+        examples = sorted(self.categories)[:SHOWN_CATEGORIES]
+        more = ", …" if len(self.categories) > len(examples) else ""
+        return f"{kind}, such as {', '.join(map(repr, examples))}{more}"
 
     def accepts(self, value: object) -> bool:
-        """Return whether a parsed JSON value is one that it takes.
+        """Return whether a parsed JSON value is valid for this input.
 
         Examples
         --------
@@ -136,7 +136,7 @@ class InputColumn:
             return is_text(value)
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
-        return abs(value) <= LARGEST  # not so for NaN
+        return abs(value) <= LARGEST  # False for NaN
 
 
 def input_columns(
@@ -149,28 +149,26 @@ def input_columns(
     schema : mapping
         Content of schema.json.
     known : mapping of str to frozenset of str, optional
-        For some category inputs, all values that the model's encoder was fitted on: the schema lists the most frequent.
+        All categories that the model's encoder was fitted on, by input; the schema lists only the most frequent ones.
 
     Raises
     ------
     RunError
-        Where the schema is not as training writes it, or names no inputs.
+        If the schema is invalid or has no inputs.
     """
     try:
         columns = tuple(
             InputColumn.of(entry, (known or {}).get(entry["name"], frozenset())) for entry in schema["inputs"]
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"schema.json does not describe the inputs as training does ({error!r}): train again."
-        ) from error
+        raise RunError(f"schema.json has an invalid description of the inputs ({error!r}): train again.") from error
     if not columns:
-        raise RunError("schema.json names no inputs, so there is nothing to score by: train again.")
+        raise RunError("schema.json has no inputs: train again.")
     return columns
 
 
 def is_text(value: object) -> bool:
-    r"""Return whether a value is text of whole characters: JSON can escape halves, which no library can store.
+    r"""Return whether a value is text without lone surrogates, which JSON can escape but no library can store.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The columns that a model takes: named, typed and ordered as its schema says, or refused with a diff."""
+"""Check a table against a model's schema, and convert it to the model's inputs."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ import pandas as pd
 
 from mlsys.errors import DataError, closest
 from mlsys.runs.input_column import NUMBER, TEXT, input_columns
+from mlsys.text import counted
 
 
 def to_inputs(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the model's input columns of a table, ready for its pipeline.
+    """Convert a table to the model's inputs.
 
     Parameters
     ----------
     frame : DataFrame of shape (n, k)
-        The inputs in any order, and nothing else. An input of dtype "float64" may come as any number (missing: NaN or
-        None), one of dtype "string" as text or a category of text.
+        The inputs in any order, and no other columns. An input of dtype "float64" may have any numeric dtype (missing:
+        NaN or None); one of dtype "string" may be text or a categorical of text.
     schema : mapping
         Content of schema.json.
 
     Returns
     -------
     DataFrame of shape (n, k)
-        In the schema's order: float64 with NaN where missing, and pandas' ``str`` (which is NaN where missing). The
-        index is kept.
+        Columns in the schema's order, as float64 or pandas ``str``, with NaN for missing values. Keeps the index.
 
     Raises
     ------
     DataError
-        If columns are missing, unknown, doubled or of another type; shows all of them as a diff.
+        If columns are missing, unknown, duplicated or of the wrong type; lists all of them as a diff.
     RunError
-        If the schema is not as training writes it.
+        If the schema is invalid.
 
     Examples
     --------
@@ -49,9 +49,10 @@ def to_inputs(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
     dtypes = {column.name: column.dtype for column in input_columns(schema)}
     if problems := _diff(frame, dtypes):
         raise DataError(
-            f"The columns are not the model's {len(dtypes)} inputs (- missing, + unknown, ! of another type):\n  "
+            f"The columns do not match the model's {counted(len(dtypes), 'input')} "
+            "(- missing, + unknown, ! wrong type):\n  "
             + "\n  ".join(problems)
-            + "\nRename, drop or convert them; the run's schema.json describes each."
+            + "\nRename, drop or convert columns; the run's schema.json describes each input."
         )
     columns = {name: _converted(frame[name], dtype) for name, dtype in dtypes.items()}
     return pd.DataFrame(columns, index=frame.index, columns=list(dtypes))
@@ -64,16 +65,16 @@ def _diff(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> list[str]:
         count = int((frame.columns == name).sum())
         if count == 0:
             near = closest(name, unknown)
-            lines.append(f"- {name} ({dtype})" + (f"; {near} is spelled like it" if near else ""))
+            lines.append(f"- {name} ({dtype})" + (f" (closest: {near})" if near else ""))
         elif count > 1:
-            lines.append(f"+ {name} comes {count} times")
+            lines.append(f"+ {name} appears {count} times")
         elif (got := _mistyped(frame[name], dtype)) is not None:
-            lines.append(f"! {name} takes {dtype}, got {got}")
+            lines.append(f"! {name} must be {dtype}, got {got}")
     return lines + [f"+ {name}" for name in unknown]
 
 
 def _mistyped(column: pd.Series[Any], dtype: str) -> str | None:
-    """Return what a column holds instead of ``dtype``, or None if it fits; an empty column fits either."""
+    """Return what a column holds instead of ``dtype``, or None if it matches; an empty column matches any dtype."""
     kind = pd.api.types
     if dtype == NUMBER and kind.is_numeric_dtype(column) and not kind.is_bool_dtype(column):
         return "complex numbers" if kind.is_complex_dtype(column) else None

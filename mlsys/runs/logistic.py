@@ -1,4 +1,4 @@
-"""The logistic function and its inverse, for arrays and for single numbers: training and serving share them."""
+"""Logistic function and its inverse, for arrays and scalars; shared by training and serving."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from numpy.typing import ArrayLike, NDArray
 
 Float = TypeVar("Float", np.float32, np.float64)
 
-SMALLEST = 2.0**-53  # the distance from 1 to the next smaller number: 0 and 1 are never certain
-LOWEST = -700.0  # a little lower, exp(-log_odds) overflows; here 1 + exp(-log_odds) equals exp(-log_odds) already
+SMALLEST = 2.0**-53  # distance from 1 to the next smaller float; keeps probabilities away from 0 and 1
+LOWEST = -700.0  # below, exp(-log_odds) overflows soon; 1 + exp(-log_odds) already rounds to exp(-log_odds)
 
 
 def sigmoid(log_odds: NDArray[Float]) -> NDArray[Float]:
-    """Return the probability for each of many log odds.
+    """Return the probabilities for an array of log odds.
 
     Parameters
     ----------
     log_odds : ndarray of float
-        Of any shape and precision.
+        Any shape, float32 or float64.
 
     Returns
     -------
     ndarray
-        1 / (1 + exp(-log_odds)), in the shape and precision of `log_odds`.
+        1 / (1 + exp(-log_odds)), with the shape and dtype of `log_odds`.
 
     Examples
     --------
     >>> sigmoid(np.array([-800.0, 0.0]))
     array([0. , 0.5])
     """
-    with np.errstate(over="ignore"):  # exp of a large number is infinite, and the probability then 0
+    with np.errstate(over="ignore"):  # where exp overflows, the probability is 0
         return np.asarray(1 / (1 + np.exp(-log_odds)))
 
 
 def logit(probability: ArrayLike, margin: float = SMALLEST) -> NDArray[np.float64]:
-    """Return the log odds for each of many probabilities.
+    """Return the log odds for an array of probabilities.
 
     Parameters
     ----------
     probability : array-like of float
         In [0, 1].
     margin : float, default 2**-53
-        Probabilities closer than this to 0 or 1 are moved to this distance, so that the result is finite.
+        Probabilities are clipped to [margin, 1 - margin] so that the result is finite.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def logit(probability: ArrayLike, margin: float = SMALLEST) -> NDArray[np.float6
 
 
 def scalar_sigmoid(log_odds: float) -> float:
-    """Return the probability for one number of log odds; much faster than an array of one.
+    """Return the probability for scalar log odds; much faster than a one-element array.
 
     Examples
     --------
@@ -67,9 +67,9 @@ def scalar_sigmoid(log_odds: float) -> float:
 
 
 def scalar_logit(probability: float) -> float:
-    """Return the log odds for one probability; much faster than an array of one.
+    """Return the log odds for a scalar probability; much faster than a one-element array.
 
-    A probability closer than 2**-53 to 0 or 1 is moved to this distance, so that the result is finite.
+    The probability is clipped to [2**-53, 1 - 2**-53] so that the result is finite.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def scalar_logit(probability: float) -> float:
 
 
 def clip_probability(probability: float) -> float:
-    """Return a probability moved to at least 2**-53 from 0 and 1.
+    """Clip a probability to [2**-53, 1 - 2**-53].
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""manifest.json: what made a run, and the digest of every file that it left."""
+"""manifest.json: the environment of a run, and the digest of each of its files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mlsys.runs.json_format import json_text
 FORMAT_VERSION = 1
 Status = Literal["complete", "trial", "pruned", "failed"]
 
-# The packages that can change a number in a run.
+# Packages that can affect the results of a run.
 PACKAGES = (
     "catboost",
     "duckdb",
@@ -45,14 +45,14 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Git:
-    """State of the git checkout that a run was started in; None where there is none.
+    """State of the Git checkout that a run was started in; None outside Git.
 
     Attributes
     ----------
     commit : str or None
-        Hash of the commit that was checked out.
+        Hash of the commit.
     dirty : bool or None
-        Whether files differed from that commit, untracked ones included.
+        Whether there were uncommitted changes or untracked files.
     """
 
     commit: str | None
@@ -68,26 +68,25 @@ class Manifest:
     format_version : int
         Version of the run directory's format.
     mlsys_version : str
-        The mlsys that wrote it.
+        Version of mlsys that wrote it.
     created : str
-        When the run finished: ISO 8601, UTC, milliseconds. Sorts as text.
+        Time when the run finished: ISO 8601, UTC, milliseconds; sorts as text.
     status : {"complete", "trial", "pruned", "failed"}
-        How the run ended; "trial" is one of a sweep, with all its numbers and no model. A run that was killed has no
-        manifest.
+        Status of the run; a "trial" of a sweep has metrics but no model. A killed run has no manifest.
     git : Git
-        The working folder's commit.
+        Git state of the working folder.
     python, platform : str
-        The interpreter's version, and the machine's description.
+        Version of Python, and description of the machine.
     packages : mapping of str to str
-        Installed version of every package of `PACKAGES`; those not installed are left out.
+        Versions of the installed packages among `PACKAGES`.
     seed, threads : int
-        As given in the config.
+        Values from the config.
     data_fingerprint : str or None
-        Digest of the raw tables; None if the run failed before it read them.
+        Digest of the raw tables; None if the run failed before reading them.
     timing : mapping of str to float
-        Seconds for each stage, and ``predict_ms``: milliseconds that scoring 1,000 rows took.
+        Seconds per stage, and ``predict_ms``: milliseconds to score 1,000 rows.
     files : mapping of str to FileEntry
-        Every other file of the run directory, by its path relative to it.
+        All other files of the run directory, by relative path.
     """
 
     format_version: int
@@ -106,31 +105,31 @@ class Manifest:
 
     @property
     def seconds(self) -> float:
-        """Seconds that the run took: its stage "total" if it has one, else the sum of its stages."""
+        """Duration of the run in seconds: the stage "total" if there is one, else the sum of all stages."""
         return self.timing.get("total", sum(self.timing.values()))
 
     def to_text(self) -> str:
-        """Return the text of manifest.json, whose last key is the digest of all before it."""
+        """Return the text of manifest.json, which ends with a digest of itself."""
         return _sealed(asdict(self))
 
     @classmethod
     def from_text(cls, text: str, where: str) -> Manifest:
-        """Read the text of a manifest.json.
+        """Parse the text of manifest.json.
 
         Parameters
         ----------
         text : str
-            Its content.
+            Content of the file.
         where : str
-            Its path, for errors.
+            Path shown in errors.
 
         Raises
         ------
         RunError
-            If it is of another format version, or any byte of it was changed.
+            If it has another format version, or any byte of it was changed.
         """
-        damaged = f"{where} was changed or damaged, so nothing in its directory can be trusted: "
-        advice = ". Restore it from a copy, or train again."
+        damaged = f"{where} was changed or damaged, so the run directory cannot be trusted: "
+        advice = ". Restore it from a backup, or train again."
         try:
             data = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
@@ -152,9 +151,9 @@ def new_manifest(
     timing: Mapping[str, float],
     files: Mapping[str, FileEntry],
 ) -> Manifest:
-    """Return a manifest of this moment, interpreter, machine and working folder; see `Manifest` for the parameters."""
+    """Return a manifest with the current time and environment; see `Manifest` for the parameters."""
     if status not in get_args(Status):
-        raise RunError(f"A run's status is one of {', '.join(get_args(Status))}, not {status!r}.")
+        raise RunError(f"Unknown status {status!r}; expected one of {', '.join(get_args(Status))}.")
     return Manifest(
         format_version=FORMAT_VERSION,
         mlsys_version=__version__,
@@ -172,28 +171,28 @@ def new_manifest(
     )
 
 
-@cache  # a search for files that a trial of a sweep need not repeat
+@cache  # searches the file system, which the trials of a sweep need not repeat
 def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """Return the installed version of each package, leaving out those that are not installed.
+    """Return the versions of those packages that are installed.
 
     Examples
     --------
     >>> package_versions(("no-such-package",))
     {}
     """
-    found = {}
+    versions = {}
     for name in names:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def git_state(folder: Path, timeout: float = 5.0) -> Git:
-    """Return the commit that ``folder`` is at, or Nones outside git, without git, or past ``timeout`` seconds."""
+    """Return the Git state of a folder; None for both fields if Git fails or takes over ``timeout`` seconds."""
     command = ["git", "status", "--porcelain=v2", "--branch"]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # a training run must not disturb the user's own git
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # do not interfere with the user's own Git commands
     try:
         answer = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=True
@@ -212,14 +211,14 @@ def _sealed(data: dict[str, Any]) -> str:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _check_format(data: dict[str, Any], where: str) -> None:
     if data["format_version"] != FORMAT_VERSION:
         raise RunError(
             f"{where} has format version {data['format_version']!r}; mlsys {__version__} reads {FORMAT_VERSION}. "
-            f"Open it with mlsys {data.get('mlsys_version', 'of its own version')}, or train again with this one."
+            f"Open it with mlsys {data.get('mlsys_version', 'of the version that wrote it')}, or train again."
         )
 
 
@@ -230,7 +229,7 @@ def _from_dict(data: dict[str, Any], where: str) -> Manifest:
         fields["files"] = {name: FileEntry(**entry) for name, entry in data["files"].items()}
         _check_types(fields)
     except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{where} lacks what a manifest must have ({error!r}): train again.") from error
+        raise RunError(f"{where} is not a valid manifest ({error!r}): train again.") from error
     return Manifest(**fields)
 
 

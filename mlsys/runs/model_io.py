@@ -1,4 +1,4 @@
-"""The fitted pipeline on disk, as skops: no pickle, a fixed list of types, equal bytes for equal models."""
+"""Save and load the fitted pipeline with skops: no pickle, only trusted types, equal bytes for equal models."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 MODEL_FILE = "model/pipeline.skops"
-# The libraries whose version a saved model depends on, and the package that each comes from.
+# Modules whose version a saved model depends on, and the package of each.
 LIBRARIES = {"catboost": "catboost", "lightgbm": "lightgbm", "sklearn": "scikit-learn", "xgboost": "xgboost"}
 
 
 class Classifier(Protocol):
-    """What is asked of a fitted pipeline."""
+    """Interface of a fitted pipeline."""
 
     def predict_proba(self, X: pd.DataFrame) -> ArrayLike:
-        """Return the probability of each class, shape (n, 2), the positive one last."""
+        """Return the probability of each class, shape (n, 2), the positive class last."""
 
 
 def save_model(pipeline: object, folder: Path) -> Path:
@@ -37,19 +37,19 @@ def save_model(pipeline: object, folder: Path) -> Path:
     Parameters
     ----------
     pipeline : object
-        A fitted scikit-learn Pipeline without its sampler, which serving does not need.
+        Fitted scikit-learn Pipeline without its sampler, which serving does not need.
     folder : Path
-        The run directory.
+        Run directory.
 
     Returns
     -------
     Path
-        The file.
+        Path of the file.
 
     Raises
     ------
     RunError
-        If it holds a type that the reader would refuse, or cannot be written.
+        If the pipeline has a type that is not trusted, or the file cannot be written.
     """
     path = folder / MODEL_FILE
     data = model_bytes(pipeline)
@@ -57,17 +57,17 @@ def save_model(pipeline: object, folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
     except OSError as error:
-        raise RunError(f"Could not write {path}: {error.strerror or error}. Mend the cause and run again.") from error
+        raise RunError(f"Could not write {path}: {error.strerror or error}. Fix the cause and run again.") from error
     return path
 
 
 def load_model(folder: Path) -> Classifier:
-    """Load the pipeline of a run directory without checking its digest, as `Run.model` does.
+    """Load the pipeline of a run directory without checking its digest, unlike `Run.model`.
 
     Raises
     ------
     RunError
-        If the file is missing or damaged, or holds a type that is not in `TRUSTED_TYPES`.
+        If the file is missing or damaged, or has a type that is not in `TRUSTED_TYPES`.
     """
     path = folder / MODEL_FILE
     try:
@@ -79,28 +79,28 @@ def load_model(folder: Path) -> Classifier:
 
 def model_bytes(pipeline: object) -> bytes:
     """Return the content of pipeline.skops; see `save_model`."""
-    _forget_training_moment(pipeline)
-    data = canonical(_dumped(pipeline))
-    if refused := _refused(data):
+    _clear_catboost_metadata(pipeline)
+    data = canonical(_dump(pipeline))
+    if untrusted := _untrusted(data):
         raise RunError(
-            f"The pipeline holds types that loading would refuse: {', '.join(refused)}. "
-            "Leave samplers out of it; if a type must stay, add it to mlsys/runs/trusted.py."
+            f"The pipeline has types that are not trusted when loading: {', '.join(untrusted)}. "
+            "Remove samplers from it; if a type is needed, add it to mlsys/runs/trusted.py."
         )
     return data
 
 
 def untrusted_types(part: object) -> list[str]:
-    """Return the types in a step of a pipeline that loading would refuse, sorted.
+    """Return the types in a step of a pipeline that are not trusted when loading, sorted.
 
     Parameters
     ----------
     part : object
-        Fitted or not; only what it holds now is looked at.
+        Fitted or not; only its current content is checked.
 
     Raises
     ------
     RunError
-        If it cannot be saved at all.
+        If the step cannot be saved.
 
     Examples
     --------
@@ -108,85 +108,85 @@ def untrusted_types(part: object) -> list[str]:
     >>> untrusted_types({"half": Fraction(1, 2)})
     ['fractions.Fraction']
     """
-    return _refused(_dumped(part))
+    return _untrusted(_dump(part))
 
 
 def model_from_bytes(data: bytes, where: str) -> Classifier:
-    """Return the pipeline that pipeline.skops holds.
+    """Load a pipeline from the content of pipeline.skops.
 
     Parameters
     ----------
     data : bytes
-        Its content.
+        Content of the file.
     where : str
-        Its path, for errors.
+        Path shown in errors.
 
     Raises
     ------
     RunError
-        If it is damaged, needs a library that is not installed, or holds a type that is not in `TRUSTED_TYPES`.
+        If the file is damaged, needs a library that is not installed, or has a type that is not in `TRUSTED_TYPES`.
     """
-    import skops.io  # it imports all of scikit-learn, which takes a second
+    import skops.io  # imports all of scikit-learn, which takes a second
     from skops.io.exceptions import UntrustedTypesFoundException
 
-    from mlsys.runs.tree_guard import check_trees  # it needs NumPy
+    from mlsys.runs.tree_guard import check_trees  # needs NumPy
 
     try:
         model: Classifier = skops.io.loads(data, trusted=TRUSTED_TYPES)
     except UntrustedTypesFoundException as error:
         raise RunError(
-            f"{where} is refused: it asks for the types {', '.join(_refused(data))}, which mlsys does not load. "
-            "If you know its author and need them, add them to mlsys/runs/trusted.py."
+            f"{where} has types that are not trusted: {', '.join(_untrusted(data))}. If you trust its author and need "
+            "them, add them to mlsys/runs/trusted.py."
         ) from error
     except ModuleNotFoundError as error:
-        raise RunError(f"{where} needs the library {error.name}, which is not installed: install it.") from error
+        raise RunError(f"{where} needs {error.name}, which is not installed: install it.") from error
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, ImportError, EOFError) as error:
         raise RunError(
-            f"{where} cannot be loaded: {error}. It is damaged or of other versions: train again."
+            f"{where} cannot be loaded: {error}. It is damaged or was saved with other versions: train again."
         ) from error
     check_trees(model)
     return model
 
 
 def libraries(data: bytes) -> tuple[str, ...]:
-    """Return the packages whose types pipeline.skops names, sorted.
+    """Return the packages whose types pipeline.skops uses, sorted.
 
     Parameters
     ----------
     data : bytes
-        Its content.
+        Content of pipeline.skops.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             roots = set(re.findall(r'"__module__":\s*"(\w+)', archive.read(SCHEMA).decode()))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise RunError(f"{MODEL_FILE} is no skops file ({error}): train again.") from error
+        raise RunError(f"{MODEL_FILE} is not a skops file ({error}): train again.") from error
     return tuple(sorted(LIBRARIES[root] for root in roots & LIBRARIES.keys()))
 
 
-def _dumped(part: object) -> bytes:
-    import skops.io  # it imports all of scikit-learn, which takes a second
+def _dump(part: object) -> bytes:
+    import skops.io  # imports all of scikit-learn, which takes a second
 
     try:
         data: bytes = skops.io.dumps(part)
     except (TypeError, ValueError, AttributeError) as error:
         raise RunError(
-            f"The pipeline cannot be saved: {error}. Let its steps keep only numbers, text, lists, mappings, NumPy "
-            "arrays and scikit-learn estimators (no functions defined on the spot, no open files)."
+            f"The pipeline cannot be saved: {error}. Its steps may only have numbers, text, lists, mappings, NumPy "
+            "arrays and scikit-learn estimators as attributes (no lambdas, local functions or open files)."
         ) from error
     return data
 
 
-def _refused(data: bytes) -> list[str]:
+def _untrusted(data: bytes) -> list[str]:
     """Return the types in pipeline.skops that are not trusted, sorted."""
-    import skops.io  # as above
+    import skops.io  # imported late, as above
 
     return sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED_TYPES))
 
 
-def _forget_training_moment(pipeline: object) -> None:
-    """Empty the clock time and the random id in each CatBoost model: two equal fits must have equal bytes."""
-    catboost = sys.modules.get("catboost")  # a pipeline that holds a CatBoost model has imported it
+def _clear_catboost_metadata(pipeline: object) -> None:
+    """Clear the training time and random id of CatBoost models, so that equal fits have equal bytes."""
+    catboost = sys.modules.get("catboost")  # imported already if the pipeline has a CatBoost model
     if catboost is None:
         return
     for part in walk_objects(pipeline):

@@ -1,4 +1,4 @@
-"""The objects that a fitted model is made of."""
+"""Walk over the objects of a fitted model."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ LEAVES = (str, bytes, bytearray, int, float, complex, type(None), type)
 
 
 def walk_objects(model: object) -> Iterator[Any]:
-    """Yield ``model`` and every object below it, each once, an owner before what it holds.
+    """Yield ``model`` and every object below it, each once, parents before children.
 
-    Goes through attributes, mappings, lists, tuples, sets and object arrays; numbers and text are not yielded.
+    Follows attributes, mappings, lists, tuples, sets and object arrays; numbers and strings are not yielded.
 
     Examples
     --------
-    >>> [type(part).__name__ for part in parts({"steps": [("a", 1)]})]
+    >>> [type(item).__name__ for item in walk_objects({"steps": [("a", 1)]})]
     ['dict', 'list', 'tuple']
     """
     seen: set[int] = set()
-    waiting = [model]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, LEAVES) or id(part) in seen:
+    stack = [model]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, LEAVES) or id(item) in seen:
             continue
-        seen.add(id(part))
-        yield part
-        waiting.extend(_held(part))
+        seen.add(id(item))
+        yield item
+        stack.extend(_children(item))
 
 
-def _held(part: object) -> Iterator[Any]:
-    if isinstance(part, dict):
-        yield from part.values()
-    elif isinstance(part, list | tuple | set):
-        yield from part
-    elif getattr(getattr(part, "dtype", None), "hasobject", False):
-        yield from getattr(part, "flat", ())
-    yield from getattr(part, "__dict__", {}).values()
+def _children(item: object) -> Iterator[Any]:
+    if isinstance(item, dict):
+        yield from item.values()
+    elif isinstance(item, list | tuple | set):
+        yield from item
+    elif getattr(getattr(item, "dtype", None), "hasobject", False):
+        yield from getattr(item, "flat", ())
+    yield from getattr(item, "__dict__", {}).values()

@@ -1,7 +1,6 @@
-"""A run directory's model for programs that load models in MLflow's way, ``pyfunc``; MLflow itself is not imported.
+"""MLflow ``pyfunc`` loader for a run directory's model; MLflow itself is not imported.
 
-MLflow calls :func:`_load_pyfunc`, by that name, with the files that the model was logged with: the part of a run
-directory that a prediction needs.
+MLflow calls :func:`_load_pyfunc` with the folder of logged files: the part of a run directory needed to predict.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from mlsys.runs.reader import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-# What a prediction reads. The manifest vouches for each of them; of what it names besides, nothing is needed.
+# Files of the run directory needed to predict; the manifest has their digests.
 FILES = ("manifest.json", "schema.json", "golden.parquet", "model/pipeline.skops", "model/calibration.json")
-# The code that reads it, below the package: logged with the model, so that it is served by the code that measured it.
+# Code needed to predict, relative to the package; logged with the model, so that the code that evaluated it serves it.
 CODE = (
     "__init__.py",
     "errors.py",
@@ -30,17 +29,18 @@ CODE = (
     "pipeline/requirements.py",
     "pipeline/stopping.py",
     "pipeline/traits.py",
+    "text.py",
 )
 PACKAGES = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "scipy", "skops")
 
 
 class RunModel:
-    """Predicts as the run did.
+    """Model of a run directory with MLflow's interface.
 
     Parameters
     ----------
     run : Run
-        Its model is loaded, and must reproduce the golden rows.
+        Its model must reproduce the golden rows.
     """
 
     def __init__(self, run: Run) -> None:
@@ -55,7 +55,7 @@ class RunModel:
         model_input : DataFrame of shape (n, k)
             The columns of schema.json, in any order, and no others.
         params : dict, optional
-            There are none; MLflow's signature.
+            Ignored; required by MLflow's interface.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Reading a run directory: nothing is returned that differs from what the run left."""
+"""Read a run directory; every file is compared with its digest."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mlsys.runs.files import MANIFEST
 from mlsys.runs.json_format import Json
 from mlsys.runs.manifest import Manifest, package_versions
 from mlsys.runs.verify import read_manifest, read_verified, verify_files
+from mlsys.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,19 +29,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run, its files read when first asked for and compared with their digest each time.
+    """A finished run; files are read on demand and compared with their digest each time.
 
     Open one with `Run.open`.
 
     Attributes
     ----------
     path : Path
-        The run directory, absolute.
+        Absolute path of the run directory.
     manifest : Manifest
-        What made the run.
+        Environment, status and files of the run.
     any_version : bool
-        Load the model although a library of it has another version than at training; its golden rows then tell
-        whether that matters.
+        Whether to load the model even if its libraries have other versions than in training; check its golden rows to
+        see whether that matters.
     """
 
     path: Path
@@ -54,16 +55,16 @@ class Run:
         Parameters
         ----------
         path : Path or str
-            The directory; may be a link to one (a sweep's ``best``).
+            Run directory, or a link to one (such as a sweep's ``best``).
         verify : bool
-            Compare all files with their digests now, rather than each when it is read.
+            Whether to compare all files with their digests now, rather than each file when it is read.
         any_version : bool
             See the class.
 
         Raises
         ------
         RunError
-            If it is incomplete, of another format version, or not as the run left it.
+            If the directory is incomplete, has another format version, or was changed after the run finished.
         """
         folder = Path(path).resolve()
         manifest = read_manifest(folder)
@@ -73,7 +74,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The last two parts of the path, which tell runs apart: ``2026-11-20/10-15-00``, or ``SWEEP/3``."""
+        """Last two parts of the path, such as ``2026-11-20/10-15-00`` or ``SWEEP/3``."""
         return "/".join(self.path.parts[-2:])
 
     def read_bytes(self, name: str) -> bytes:
@@ -82,21 +83,21 @@ class Run:
         Raises
         ------
         RunError
-            If the run has no such file, or it was changed.
+            If the run has no such file, or the file was changed.
         """
         return read_verified(self.path, name, self.manifest)
 
     def read_json(self, name: str) -> Json:
-        """Return what a JSON file of the run holds."""
+        """Return the content of a JSON file of the run."""
         return json.loads(self.read_bytes(name))
 
     def read_yaml(self, name: str) -> Json:
-        """Return what a YAML file of the run holds."""
+        """Return the content of a YAML file of the run."""
         return yaml_value(self.read_bytes(name))
 
     def read_parquet(self, name: str) -> pd.DataFrame:
         """Return the table in a Parquet file of the run."""
-        import pandas as pd  # half a second, which reading numbers and the card does not need
+        import pandas as pd  # takes half a second, and most commands do not need it
 
         return pd.read_parquet(io.BytesIO(self.read_bytes(name)), engine="pyarrow")
 
@@ -107,17 +108,17 @@ class Run:
 
     @cached_property
     def overrides(self) -> Json:
-        """What was overridden and from where (overrides.yaml)."""
+        """Overrides and where they came from (overrides.yaml)."""
         return self.read_yaml("overrides.yaml")
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """The model's inputs, and the names of entity, as-of and target (schema.json)."""
+        """Inputs of the model, and the names of entity, as-of and target (schema.json)."""
         return dict(self.read_json("schema.json"))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """Numbers with intervals and baselines (metrics.json)."""
+        """Metrics with intervals and baselines (metrics.json)."""
         return dict(self.read_json("metrics.json"))
 
     @cached_property
@@ -142,23 +143,23 @@ class Run:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """Out-of-fold rows: id, as_of, fold, label, label_complete, score, probability (predictions.parquet)."""
+        """Out-of-fold predictions: id, as_of, fold, label, label_complete, score, probability (predictions.parquet)."""
         return self.read_parquet("predictions.parquet")
 
     @cached_property
     def folds(self) -> pd.DataFrame:
-        """Numbers of each fold (folds.parquet)."""
+        """Metrics of each fold (folds.parquet)."""
         return self.read_parquet("folds.parquet")
 
     @cached_property
     def golden(self) -> pd.DataFrame:
-        """Some input rows with the score and probability that training computed (golden.parquet)."""
+        """Input rows with the score and probability computed in training (golden.parquet)."""
         return self.read_parquet("golden.parquet")
 
     @cached_property
     def calibration(self) -> Calibration:
         """The map from the pipeline's scores to probabilities (model/calibration.json)."""
-        from mlsys.runs.calibration import Calibration  # it needs NumPy
+        from mlsys.runs.calibration import Calibration  # needs NumPy
 
         return Calibration.from_dict(self.read_json("model/calibration.json"))
 
@@ -169,26 +170,26 @@ class Run:
         Raises
         ------
         RunError
-            As `model_bytes` does, or if the file is refused.
+            See `model_bytes`; also if the file has untrusted types.
         """
         from mlsys.runs import model_io  # its functions import scikit-learn
 
         return model_io.model_from_bytes(self.model_bytes(), str(self.path / model_io.MODEL_FILE))
 
     def model_bytes(self) -> bytes:
-        """Return the content of model/pipeline.skops, for whoever can use it here.
+        """Return the content of model/pipeline.skops after checking the versions of its libraries.
 
         Raises
         ------
         RunError
-            If the run has none, or one of its libraries is missing or of another major or minor version than at
-            training and `any_version` is False. A different patch version is logged as a warning.
+            If the run has no model or one of its libraries is missing; also if the major or minor version of a library
+            differs from that in training and `any_version` is False. A different patch version is logged as a warning.
         """
         from mlsys.runs import model_io
 
         if self.manifest.status in ("trial", "pruned"):
             raise RunError(
-                f"{self.path} is a {self.manifest.status} run of a sweep, which has no model: take the sweep's `best` "
+                f"{self.path} is a {self.manifest.status} run of a sweep, which has no model: use the sweep's best run "
                 "(SWEEP/best), or train with this run's config."
             )
         data = self.read_bytes(model_io.MODEL_FILE)
@@ -197,25 +198,25 @@ class Run:
 
 
 def find_run(name: str | Path, root: Path = Path()) -> Path:
-    """Return the run directory that a user means.
+    """Return the run directory that a user names.
 
     Parameters
     ----------
     name : str or Path
         ``latest`` (the complete run that finished last), or the path of a run directory: absolute, or relative to
-        ``root``, to ``root/outputs`` or to ``root/multirun``.
+        ``root``, ``root/outputs`` or ``root/multirun``.
     root : Path
-        The working folder.
+        Working folder.
 
     Returns
     -------
     Path
-        A directory with a manifest, links in its own path resolved.
+        Directory with a manifest, with symbolic links resolved.
 
     Raises
     ------
     RunError
-        If there is no such run, it is incomplete, or the folder holds several; names the nearest.
+        If the run is not found or incomplete, or the folder has several runs; gives the closest match.
     """
     if str(name) == "latest":
         return _latest(root)
@@ -228,8 +229,8 @@ def find_run(name: str | Path, root: Path = Path()) -> Path:
             raise RunError(_no_run_in(folder))
     names = [str(folder.relative_to(root)) for folder in run_folders(root)]
     raise RunError(
-        f"There is no run {str(name)!r} below {root.resolve()}. {_nearest(str(name), names)}"
-        "Give the path of a run directory, or `latest`; `mlsys runs` lists them."
+        f"Run {str(name)!r} not found below {root.resolve()}{_closest_hint(str(name), names)}. "
+        "Give the path of a run directory, or `latest`; `mlsys runs` lists runs."
     )
 
 
@@ -238,46 +239,46 @@ def _latest(root: Path) -> Path:
     for folder in run_folders(root):
         try:
             manifest = read_manifest(folder)
-        except RunError as error:  # an old format or a killed run must not hide all others
-            logger.warning("skipped on the way to the latest run: %s", error)
+        except RunError as error:  # one run with an old format, or killed, must not hide the others
+            logger.warning("skipped while looking for the latest run: %s", error)
             continue
         if manifest.status == "complete":
             complete[folder] = manifest.created
     if not complete:
         raise RunError(
-            f"There is no complete run below {root.resolve()}: train one (python -m mlsys.train), or give the path of "
-            "a run directory. `mlsys runs` lists incomplete and failed ones."
+            f"No complete run found below {root.resolve()}: train one (python -m mlsys.train), or give the path of a "
+            "run directory. `mlsys runs` lists incomplete and failed runs too."
         )
     return max(complete, key=lambda folder: complete[folder]).resolve()
 
 
 def _no_run_in(folder: Path) -> str:
-    inside = [str(found.relative_to(folder)) for found in run_folders(folder) if found != folder]
-    if inside:
-        return f"{folder} holds {len(inside)} runs: name one of them, such as {folder / inside[0]}."
-    return f"{folder} is no complete run: it has no {MANIFEST}. `mlsys runs` lists the runs that are complete."
+    runs = [run for run in run_folders(folder) if run != folder]
+    if runs:
+        return f"{folder} is not a run but has {counted(len(runs), 'run')} in it: name one, such as {runs[0]}."
+    return f"{folder} is not a complete run: it has no {MANIFEST}. `mlsys runs` lists complete runs."
 
 
-def _nearest(name: str, names: list[str]) -> str:
+def _closest_hint(name: str, names: list[str]) -> str:
     by_end = {"/".join(Path(each).parts[-2:]): each for each in names}
     near = closest(name, names) or by_end.get(closest(name, by_end) or "")
-    return f"The nearest is {near}. " if near else ""
+    return f" (closest: {near})" if near else ""
 
 
 def yaml_value(data: bytes) -> Json:
-    """Return what YAML text holds, in plain Python types.
+    """Parse YAML into built-in types.
 
     Examples
     --------
     >>> yaml_value(b"choices: {model: catboost}")
     {'choices': {'model': 'catboost'}}
     """
-    import yaml  # 50 ms, which commands that read no config do not need
+    import yaml  # takes 50 ms, and commands that read no config do not need it
 
     try:
         return yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
-        raise RunError(f"This is not YAML: {error}.") from error
+        raise RunError(f"Invalid YAML: {error}.") from error
 
 
 def _check_versions(run: Run, packages: tuple[str, ...]) -> None:
@@ -285,18 +286,18 @@ def _check_versions(run: Run, packages: tuple[str, ...]) -> None:
     missing = [name for name in packages if name not in installed]
     patch = [name for name in packages if name in installed and installed[name] != trained.get(name, installed[name])]
     other = [name for name in patch if _minor(installed[name]) != _minor(trained[name])]
-    said = {
+    versions = {
         name: f"{name} {installed.get(name, 'missing')} (trained with {trained.get(name, '?')})" for name in packages
     }
     if missing or (other and not run.any_version):
-        wanted = " ".join(f"'{name}=={trained[name]}'" for name in missing + other if name in trained)
+        requirements = " ".join(f"'{name}=={trained[name]}'" for name in missing + other if name in trained)
         raise RunError(
-            f"The model of {run.path} needs other libraries: {', '.join(said[name] for name in missing + other)}. "
-            f"Install them (pip install {wanted}), train again, or open the run with any_version=True, and let its "
-            "golden rows tell whether the difference matters."
+            f"The model of {run.path} needs other versions: {', '.join(versions[name] for name in missing + other)}. "
+            f"Install them (pip install {requirements}), train again, or open the run with any_version=True and check "
+            "its golden rows to see whether the difference matters."
         )
     for name in patch:
-        logger.warning("%s: the model was saved with another version of %s", run.path, said[name])
+        logger.warning("%s: the model was saved with another version of %s", run.path, versions[name])
 
 
 def _minor(version: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Refuse decision trees whose node indices point outside the tree.
+"""Reject decision trees whose node indices point outside the tree.
 
-scikit-learn follows the child and feature indices of a tree without checking them, so a crafted file that holds only
-trusted types could still crash the process that predicts with it, or make it read foreign memory. skops therefore
-trusts no tree by itself and leaves the check to its user: https://github.com/scikit-learn/scikit-learn/pull/34558.
+scikit-learn follows the child and feature indices of a tree without checking them, so a malicious file with only
+trusted types could still crash the process that predicts with it, or make it read out of bounds. skops therefore does
+not trust trees by default and leaves the check to its user: https://github.com/scikit-learn/scikit-learn/pull/34558.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from mlsys.runs.object_graph import walk_objects
+from mlsys.text import counted
 
 
 def check_trees(model: object) -> None:
@@ -23,13 +24,13 @@ def check_trees(model: object) -> None:
     Parameters
     ----------
     model : object
-        A model that was just loaded, before it predicts anything.
+        Loaded model; check it before it predicts anything.
 
     Raises
     ------
     RunError
-        If a child index leaves its tree or leads back, a feature index is not below the number of inputs of the
-        estimator that owns the tree, or the members of an ensemble disagree on that number.
+        If a child index is outside its tree or not above its parent's, a feature index is not below the number of
+        inputs of the tree's estimator, or the members of an ensemble have different numbers of inputs.
     """
     for part in walk_objects(model):
         attributes = getattr(part, "__dict__", {})
@@ -41,11 +42,11 @@ def check_trees(model: object) -> None:
             _check_histogram_nodes(predictor.nodes, inputs, len(predictor.raw_left_cat_bitsets))
         members = {vars(member).get("n_features_in_", inputs) for member in _flat(attributes.get("estimators_", ()))}
         if any(hasattr(member, "tree_") for member in _flat(attributes.get("estimators_", ()))) and members != {inputs}:
-            raise _refusal("its trees were fitted on different numbers of inputs")
+            raise _invalid_tree("its trees have different numbers of inputs")
 
 
 def _flat(nested: Iterable[object]) -> list[Any]:
-    """Return the members of an ensemble, which come as a list, a list of lists or an array of objects."""
+    """Return the members of an ensemble, given as a list, a list of lists or an object array."""
     rows = nested.ravel().tolist() if isinstance(nested, np.ndarray) else list(nested)
     return [member for row in rows for member in (row if isinstance(row, list) else [row])]
 
@@ -64,21 +65,22 @@ def _check_histogram_nodes(nodes: NDArray[np.void], inputs: int, tables: int) ->
     _check_features(nodes["feature_idx"][inner], inputs)
     categorical = nodes["bitset_idx"][inner & (nodes["is_categorical"] != 0)]
     if np.any(categorical >= tables):
-        raise _refusal("a split on categories points outside its table")
+        raise _invalid_tree("a categorical split points outside its table")
 
 
 def _check_children(children: NDArray[np.int64], inner: NDArray[np.bool_]) -> None:
-    # Builders number children after their parent, so that a walk from the root must end.
+    # Children are numbered after their parent, which guarantees that a traversal ends.
     if len(children) == 0 or np.any(inner & ((children <= np.arange(len(children))) | (children >= len(children)))):
-        raise _refusal("a node's child lies outside its tree")
+        raise _invalid_tree("a node's child is outside its tree")
 
 
 def _check_features(features: NDArray[np.int64], inputs: int) -> None:
     if np.any((features < 0) | (features >= inputs)):
-        raise _refusal(f"a node splits on an input that does not exist (there are {inputs})")
+        raise _invalid_tree(f"a node splits on an input that does not exist ({counted(inputs, 'input')})")
 
 
-def _refusal(reason: str) -> RunError:
+def _invalid_tree(reason: str) -> RunError:
     return RunError(
-        f"The model's file is refused: {reason}. It was damaged or crafted: train again, or restore it from a copy."
+        f"The model file is invalid: {reason}. It was damaged or tampered with: train again, or restore it from a "
+        "backup."
     )

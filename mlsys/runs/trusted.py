@@ -1,23 +1,23 @@
-"""The types that a saved model may hold besides those that skops trusts by itself (scikit-learn's public estimators).
+"""Types trusted when loading a model, in addition to those that skops trusts (scikit-learn's public estimators).
 
-Loading a model imports and fills in exactly these and nothing else, whatever its file asks for. To let another
-type in, read what its ``__setstate__`` does with hostile input, then add its name below, sorted.
+Loading a model creates objects of these types only. To trust another type, first check what its ``__setstate__`` does
+with malicious input, then add its name below, in alphabetical order.
 """
 
 from __future__ import annotations
 
 STANDARD_LIBRARY = (
     "collections.OrderedDict",  # LightGBM's evaluation results
-    "functools.partial",  # HistGradientBoosting's preprocessing of categories: partial of a trusted function
+    "functools.partial",  # HistGradientBoosting's preprocessing of categories; the function must be trusted too
 )
 NUMPY = ("numpy.dtype",)
 SCIKIT_LEARN = (
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.calibration._TemperatureScaling",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # its node indices: see tree_guard.py
-    "sklearn.model_selection._split.StratifiedKFold",  # TargetEncoder keeps the folds that it was fitted with
-    "sklearn.tree._tree.Tree",  # node indices too
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # tree_guard.py checks its node indices
+    "sklearn.model_selection._split.StratifiedKFold",  # TargetEncoder keeps the splitter that it was fitted with
+    "sklearn.tree._tree.Tree",  # as above
     "sklearn.utils._bunch.Bunch",
     "sklearn.utils.validation.check_array",
 )

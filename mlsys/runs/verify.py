@@ -1,4 +1,4 @@
-"""Whether a run directory still holds what its manifest says."""
+"""Compare a run directory with its manifest."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def read_manifest(folder: Path) -> Manifest:
     Raises
     ------
     RunError
-        If there is none (the run was killed, or still runs), it was damaged, or is of another format version.
+        If it is missing (the run was killed or is still running), damaged or of another format version.
     """
     path = folder / MANIFEST
     try:
         if path.is_symlink():
-            raise RunError(f"{path} is a symbolic link, which a run directory must not hold: put a copy there.")
+            raise RunError(f"{path} is a symbolic link, which a run directory must not have: replace it with a copy.")
         text = path.read_bytes().decode()
     except FileNotFoundError as error:
-        what = f"is incomplete: no {MANIFEST} (its run was killed, failed while writing, or still runs)"
-        reason = what if folder.is_dir() else "does not exist"
-        raise RunError(f"{folder} {reason}. `mlsys runs` lists the runs that are complete.") from error
+        incomplete = f"is incomplete: no {MANIFEST} (its run was killed, failed while writing or is still running)"
+        reason = incomplete if folder.is_dir() else "does not exist"
+        raise RunError(f"{folder} {reason}. `mlsys runs` lists complete runs.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} cannot be read: {error}. Restore it from a copy, or train again.") from error
+        raise RunError(f"{path} cannot be read: {error}. Restore it from a backup, or train again.") from error
     return Manifest.from_text(text, str(path))
 
 
@@ -39,7 +39,7 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
     Raises
     ------
     RunError
-        If files were changed, are missing or were added; names all of them.
+        If files were changed, removed or added; lists all of them.
     """
     problems = changes(folder, manifest)
     if problems:
@@ -47,28 +47,28 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
 
 
 def file_states(folder: Path) -> dict[str, os.stat_result]:
-    """Return size and times of every file that is part of a run directory, by its name."""
+    """Return the size and times of every file of a run directory by name."""
     return {name: os.stat(f"{folder}/{name}") for name in run_files(folder)}  # noqa: PTH116 - for thousands of runs
 
 
 def changes(folder: Path, manifest: Manifest, states: Mapping[str, os.stat_result] | None = None) -> list[str]:
-    """Return what differs between a run directory and its manifest, a line for each file.
+    """Return the differences between a run directory and its manifest, one line per file.
 
     Parameters
     ----------
     folder : Path
     manifest : Manifest
     states : mapping, optional
-        As `file_states` returned them. Then only files that were touched after the manifest, which a run writes last,
-        are read, and of the others the sizes compared: quick, but blind to whoever sets back a file's time.
+        Result of `file_states`. If given, only files modified after the manifest, which a run writes last, are read;
+        for the others only the size is compared. This is fast but misses changes that reset a file's time.
     """
     for name in manifest.files:
         checked_name(name)
-    found = set(run_files(folder)) if states is None else states.keys()
-    problems = [f"missing: {name}" for name in manifest.files if name not in found]
-    problems += [f"extra:   {name}" for name in sorted(found - manifest.files.keys())]
+    existing = set(run_files(folder)) if states is None else states.keys()
+    problems = [f"missing: {name}" for name in manifest.files if name not in existing]
+    problems += [f"extra:   {name}" for name in sorted(existing - manifest.files.keys())]
     written = (folder / MANIFEST).stat().st_mtime_ns if states is not None else 0
-    for name in sorted(found & manifest.files.keys()):
+    for name in sorted(existing & manifest.files.keys()):
         expected = manifest.files[name]
         if states is None or states[name].st_mtime_ns > written:
             change = _change(digest_file(folder / name), expected)
@@ -80,20 +80,20 @@ def changes(folder: Path, manifest: Manifest, states: Mapping[str, os.stat_resul
 
 
 def read_verified(folder: Path, name: str, manifest: Manifest) -> bytes:
-    """Return the content of one file, which is what the manifest says or not returned at all.
+    """Return the content of one file after comparing it with the manifest.
 
     Raises
     ------
     RunError
-        If the run has no such file, or the file was changed.
+        If the file is not in the manifest, is missing or was changed.
     """
     if name not in manifest.files:
-        held = ", ".join(manifest.files) or "nothing"
-        raise RunError(f"{folder} has no {name} (its status is {manifest.status}). It holds: {held}.")
+        available = ", ".join(manifest.files) or "none"
+        raise RunError(f"{folder} has no {name} (its status is {manifest.status}). Files: {available}.")
     path = folder / checked_name(name)
     if any(part.is_symlink() for part in (path, *path.parents) if part != folder and part.is_relative_to(folder)):
         raise RunError(
-            f"{path} is reached through a symbolic link, which a run directory must not hold: put a copy there."
+            f"{path} is reached through a symbolic link, which a run directory must not have: replace it with a copy."
         )
     try:
         data = path.read_bytes()
@@ -119,8 +119,8 @@ def _size_change(size: int, expected: FileEntry) -> str:
 
 
 def _message(folder: Path, problems: list[str]) -> str:
-    found = "\n  ".join(problems)
+    listing = "\n  ".join(problems)
     return (
-        f"{folder} is not as its run left it:\n  {found}\n"
-        f"Restore these files from a copy, or train again; do not edit {MANIFEST}."
+        f"{folder} was changed after its run finished:\n  {listing}\n"
+        f"Restore these files from a backup, or train again; do not edit {MANIFEST}."
     )

@@ -1,4 +1,4 @@
-"""Writing a run directory: each file whole or absent, the manifest last."""
+"""Write a run directory: each file atomically, the manifest last."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MARKER = ".writing"
 
 
 def check_free(folder: Path) -> None:
-    """Check that a run may be written to a folder, before anything is: even a line of log would damage a finished one.
+    """Check that a new run can be written to a folder; even a line of log would damage a finished run.
 
     Raises
     ------
     RunError
-        If it holds a finished run, or another process is writing (or was killed while writing) it.
+        If the folder has a finished run, or another process is writing to it or was killed while doing so.
     """
     check_finished(folder)
     if (folder / MARKER).exists():
@@ -34,45 +34,45 @@ def check_free(folder: Path) -> None:
 
 
 def check_finished(folder: Path) -> None:
-    """Check that a folder holds no finished run.
+    """Check that a folder has no finished run.
 
     Raises
     ------
     RunError
-        If it does.
+        If it has one.
     """
     if (folder / MANIFEST).exists():
         raise RunError(
-            f"{folder} holds a finished run, which is never overwritten. "
+            f"{folder} has a finished run, which is never overwritten. "
             "Choose another folder (hydra.run.dir=…), or delete this one."
         )
 
 
 def _taken(folder: Path) -> RunError:
     return RunError(
-        f"Another run is writing {folder}, or was killed while it did ({MARKER} is there). "
-        "Choose another folder (hydra.run.dir=…), or delete this one if nothing writes it any more."
+        f"Another run is writing to {folder}, or was killed while writing ({MARKER} exists). "
+        "Choose another folder (hydra.run.dir=…), or delete this one if no process is writing to it."
     )
 
 
 class RunWriter:
-    """Writes the files of one run, then its manifest.
+    """Write the files of one run, then its manifest.
 
-    A directory is written once, by one process. The hidden file ``.writing`` claims it from the start, and stays behind
-    if the process is killed; such a directory has no manifest, is shown as incomplete, and is never written again, so
-    that no run is ever a mix of two.
+    A directory is written once, by one process. The hidden file ``.writing`` claims it from the start, and is left
+    behind if the process is killed; such a directory has no manifest, is listed as incomplete, and is never written
+    again, so that the files of two runs are never mixed.
 
     Parameters
     ----------
     folder : Path or str
-        The run directory; made if absent. What is in it already (Hydra's log, say) becomes part of the run.
+        Run directory; created if necessary. Existing files, such as Hydra's log, become part of the run.
     sync : bool, default True
-        Wait until what is written is on disk, so that a power cut takes nothing of a finished run.
+        Whether to flush files to disk, so that a finished run survives a power failure.
 
     Raises
     ------
     RunError
-        If it holds a finished run, or another process is writing (or was killed while writing) it.
+        If the folder has a finished run, or another process is writing to it or was killed while doing so.
 
     Examples
     --------
@@ -95,17 +95,17 @@ class RunWriter:
             self._claim()
 
     def path(self, name: str) -> Path:
-        """Return where to write ``name``, for code that writes by itself; its folder is made.
+        """Return the path for a file that the caller writes; creates its folder.
 
         Parameters
         ----------
         name : str
-            Path relative to the run directory, with ``/`` between its parts.
+            Path relative to the run directory, separated by ``/``.
 
         Raises
         ------
         RunError
-            If the name leaves the directory, is hidden, or the run is finished.
+            If the path is outside the directory or hidden, or the run is finished.
         """
         if self._finished:
             raise RunError(f"{self.folder} is finished, so {name} cannot be added: write it before finish().")
@@ -133,15 +133,15 @@ class RunWriter:
         Raises
         ------
         RunError
-            If the value holds NaN, infinity or something that JSON has no form for.
+            If there is a NaN, an infinity or a value that JSON cannot represent.
         """
         return self.write_text(name, json_text(value, name))
 
     def write_parquet(self, name: str, frame: pd.DataFrame) -> Path:
-        """Write a table as Parquet, without its index, and return its path; equal tables give equal bytes."""
+        """Write a table as Parquet without its index, deterministically, and return the path."""
         buffer = io.BytesIO()
         plain = frame.reset_index(drop=True)
-        plain.attrs = {}  # pandas would store them in the file, and they are not data
+        plain.attrs = {}  # pandas would store them in the file
         plain.to_parquet(buffer, index=False, engine="pyarrow", compression="zstd")
         return self.write_bytes(name, buffer.getvalue())
 
@@ -154,32 +154,31 @@ class RunWriter:
         data_fingerprint: str | None = None,
         timing: Mapping[str, float] | None = None,
     ) -> Manifest:
-        """Write manifest.json with the digest of every file; the directory must not change any more.
+        """Write manifest.json with the digest of every file; the directory must not change afterwards.
 
         Parameters
         ----------
         seed, threads : int
-            As given in the config.
+            Values from the config.
         status : {"complete", "trial", "pruned", "failed"}
-            How the run ended.
+            Status of the run.
         data_fingerprint : str, optional
             Digest of the raw tables.
         timing : mapping of str to float, optional
-            Seconds for each stage.
+            Seconds per stage.
 
         Returns
         -------
         Manifest
-            What was written.
 
         Raises
         ------
         RunError
-            If the run is finished already, the directory holds a link, or the disk is full.
+            If the run is finished already, the directory has a link, or the disk is full.
 
         Notes
         -----
-        Close the handler of train.log first: a line logged afterwards makes the log differ from its digest.
+        Close the handler of train.log first: a line logged later would make the log differ from its digest.
         """
         if self._finished:
             raise RunError(f"{self.folder} is finished already: finish() is called once.")
@@ -200,7 +199,7 @@ class RunWriter:
         return manifest
 
     def _claim(self) -> None:
-        """Make the marker, which only one process can; then look for a manifest, which must not be there."""
+        """Create the marker, which only one process can; then check that there is no manifest."""
         check_free(self.folder)
         try:
             descriptor = os.open(self.folder / MARKER, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -219,7 +218,7 @@ class RunWriter:
             with self._writing(name):
                 digests[name] = digest_file(self.folder / name, sync=self._sync and name not in self._synced)
         if self._sync:
-            with self._writing(MANIFEST):  # the files' names must be on disk before the manifest vouches for them
+            with self._writing(MANIFEST):  # directory entries must be on disk before the manifest
                 for folder in {(self.folder / name).parent for name in digests}:
                     sync_folder(folder)
         return digests
@@ -231,5 +230,5 @@ class RunWriter:
         except OSError as error:
             raise RunError(
                 f"Could not write {name} in {self.folder}: {error.strerror or error}. The directory is incomplete "
-                f"(no {MANIFEST}) and of no use: mend the cause (free some space, say), delete it and run again."
+                f"(no {MANIFEST}). Fix the cause, for example by freeing disk space, then delete it and run again."
             ) from error

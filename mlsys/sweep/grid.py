@@ -17,16 +17,16 @@ class Leaderboard(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401, ARG002 - Hydra's signature
         """Print the leaderboard, the state of the runs in the trackers, and the sweep directory."""
-        from mlsys.tracking.client import settle
-        from mlsys.tracking.messages import of_sweep
+        from mlsys.tracking.client import flush
+        from mlsys.tracking.messages import sweep_messages
 
         folder = Path(config.hydra.sweep.dir).absolute()
         if not folder.is_dir():  # rejected before the first job
             return
         if not (folder / "optimization_results.yaml").exists():
             show_leaderboard(folder, config)
-        settle()  # wait for the last run of this process
-        sys.stderr.writelines(f"{line}\n" for line in of_sweep(folder))
+        flush()  # wait for the last run of this process
+        sys.stderr.writelines(f"{line}\n" for line in sweep_messages(folder))
         sys.stdout.write(f"{folder}\n")
 
 

@@ -1,4 +1,4 @@
-"""Trackers: where runs are shown beside their run directories."""
+"""Trackers: show runs in W&B or MLflow; the run directory stays the record."""
 
 from mlsys.tracking.base import MultiTracker, NoTracker, Tracker
 from mlsys.tracking.mlflow_tracker import MlflowTracker

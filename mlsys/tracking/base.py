@@ -1,4 +1,4 @@
-"""What a tracker is: where a run's numbers and files are shown beside its run directory, which stays the record."""
+"""Interface of a tracker, which shows a run's numbers and files; the run directory stays the record."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ Ending = Status | Literal["killed"]  # a run that left no manifest was killed
 
 @dataclass(frozen=True)
 class RunData:
-    """What is known of a run when it starts.
+    """What a tracker needs to know when a run starts.
 
     Attributes
     ----------
     id : str
-        Tells this run from all others; the same for whoever sends it again.
+        Unique id; the same each time the run is sent.
     name : str
-        For people: the end of its path.
+        Display name: the end of the run directory's path.
     folder : Path
-        The run directory.
+        Run directory.
     group : str or None
-        Name of the sweep directory that it lies in.
+        Name of the sweep directory.
     sweep : Path or None
-        That directory.
+        Path of the sweep directory; None outside a sweep.
     job_type : {"train", "trial", "refit"}
     trial : int or None
-        Number of the trial.
+        Trial number.
     tags : sequence of str
     commit : str or None
         Git commit of the working folder.
     dirty : bool or None
-        Whether files differed from that commit.
+        Whether the working folder had uncommitted changes.
     """
 
     id: str
@@ -56,18 +56,18 @@ class RunData:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a run in a tracker.
+    """Result of sending a run to a tracker.
 
     Attributes
     ----------
     state : {"online", "offline", "failed"}
-        Shown to others; only written to this disk; or neither, or not all of it.
+        "online" if it was sent in full, "offline" if it was written to local files, "failed" otherwise.
     where : str
-        An address or a folder; "" if there is none.
+        Address or folder; "" if there is none.
     reason : str
-        Why it is not online, for people; "" if it is.
+        Why the run is not online; "" if it is.
     advice : str
-        Commands that bring it online; "" leaves it to `mlsys track`.
+        Commands that bring it online; "" means `mlsys track`.
     """
 
     state: Literal["online", "offline", "failed"]
@@ -77,60 +77,61 @@ class Receipt:
 
 
 class TrackedRun(Protocol):
-    """One run in a tracker, from its start to its end. Any method may raise: the run itself is never touched."""
+    """One run in a tracker, from start to finish. Any method may raise; the run itself is not affected."""
 
     def log_config(self, config: Mapping[str, Any]) -> None:
-        """Take the resolved config, nested."""
+        """Log the resolved config, nested."""
         ...
 
     def log_labels(self, labels: Mapping[str, str]) -> None:
-        """Take words to filter by: how the run ended, what the audit said, …."""
+        """Log labels to filter by, such as the run's status and the audit's."""
         ...
 
     def log_metrics(self, overall: Mapping[str, float], folds: Sequence[Mapping[str, Any]]) -> None:
-        """Take numbers.
+        """Log numbers.
 
         Parameters
         ----------
         overall : mapping
-            By name; bounds of intervals are ``NAME/low`` and ``NAME/high``, the first objective is ``objective``.
+            Numbers by name; bounds of intervals are ``NAME/low`` and ``NAME/high``, and the first objective is also
+            logged as ``objective``.
         folds : sequence of mapping
-            ``fold`` (from 0), ``as_of`` (ISO date or None), and each fold's numbers by name.
+            For each fold ``fold`` (from 0), ``as_of`` (ISO date or None) and numbers by name.
         """
         ...
 
     def log_figures(self, figures: Mapping[str, Path]) -> None:
-        """Take PNG files by name."""
+        """Log PNG files by name."""
         ...
 
     def log_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Take small tables by name."""
+        """Log small tables by name."""
         ...
 
     def log_curves(self, curves: Mapping[str, pd.DataFrame]) -> None:
-        """Take lines to be drawn, by name: the first column over x, the second over y."""
+        """Log line plots by name; the first column of each table is x, the second y."""
         ...
 
     def log_files(self, folder: Path, names: Sequence[str]) -> None:
-        """Take files of the run directory, by their names in it."""
+        """Log files of the run directory; names are relative to it."""
         ...
 
     def finish(self, status: Ending) -> Receipt:
-        """End."""
+        """Finish the run."""
         ...
 
 
 class Tracker(Protocol):
-    """A place where runs are shown; a frozen dataclass of settings, which can be pickled.
+    """Settings of a tracker, as a frozen dataclass that can be pickled.
 
-    It is used in a process of its own (see `mlsys.tracking.client`), so it may block, crash or take its time.
+    It works in a process of its own (see `mlsys.tracking.client`), so it may block or crash.
 
     Attributes
     ----------
     name : str
-        One word, for messages and for ``mlsys track --to``.
+        Name in messages and in ``mlsys track --to``.
     start_timeout, finish_timeout : float
-        Seconds that it is given to begin, beside the run, and to end, after it.
+        Seconds allowed to start a run, in parallel with training, and to finish it, after training.
     """
 
     @property
@@ -145,19 +146,19 @@ class Tracker(Protocol):
     def finish_timeout(self) -> float:  # noqa: D102
         ...
 
-    def start(self, facts: RunData) -> TrackedRun:
-        """Begin with a run; the same id again takes the place of what was sent before."""
+    def start(self, data: RunData) -> TrackedRun:
+        """Start a run; a run with the same id is updated."""
         ...
 
 
 @dataclass(frozen=True)
 class MultiTracker:
-    """Several trackers, each on its own: one that fails costs the others nothing.
+    """Several independent trackers; if one fails, the others continue.
 
     Parameters
     ----------
     **members : Tracker
-        By any name.
+        Trackers under any names.
     """
 
     members: tuple[Tracker, ...]
@@ -167,12 +168,12 @@ class MultiTracker:
 
 
 class NoTracker(MultiTracker):
-    """Tracks nothing."""
+    """No tracking."""
 
     def __init__(self) -> None:
         super().__init__()
 
 
 def members(tracker: Tracker | MultiTracker) -> tuple[Tracker, ...]:
-    """Return the trackers that one config stands for."""
+    """Return the trackers of a config."""
     return tracker.members if isinstance(tracker, MultiTracker) else (tracker,)

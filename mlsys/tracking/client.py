@@ -1,4 +1,4 @@
-"""Following runs from the training process: it says when one starts and ends, and waits a bounded time, no more."""
+"""Tracking as seen from the training process: it reports when a run starts and ends, and waits for a limited time."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from mlsys.launch import NO_TRACKING
 from mlsys.tracking import messages
 from mlsys.tracking.base import MultiTracker, Receipt, Tracker, members
 from mlsys.tracking.process import Message
-from mlsys.tracking.receipts import new_id, note_receipt
+from mlsys.tracking.receipts import new_id, write_receipt
 from mlsys.tracking.run_data import sweep_of
 
-CLOSE_SECONDS = 2.0
+CLOSE_TIMEOUT = 2.0
 
 
 class TrackingClient:
-    """One tracker's process, and what the training process awaits from it.
+    """Client of one tracker's process.
 
-    A run's end is sent without waiting. The receipt is awaited before the next run starts and before this process ends,
-    and never longer than ``finish_timeout`` seconds after the run's end; then the tracker's process is killed, and this
-    process tracks no more.
+    The end of a run is sent without waiting. The client waits for the receipt before the next run starts and before
+    this process exits, but never longer than ``finish_timeout`` seconds after the run ended; after that it kills the
+    tracker's process and tracks no further runs.
 
     Parameters
     ----------
@@ -42,38 +42,38 @@ class TrackingClient:
         self.tracker = tracker
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
-        self._noise: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         self._ended: tuple[Path, float] | None = None
-        self._lost = ""  # why nothing is tracked any more
+        self._failure = ""  # reason why tracking stopped
 
     def start(self, folder: Path) -> None:
-        """Tell that a run began; the one before must be settled."""
+        """Report the start of a run; flush the previous run first."""
         self._send(Message("start", folder))
 
     def finish(self, folder: Path) -> None:
-        """Tell that it ended, well or not."""
+        """Report the end of a run, successful or not."""
         self._send(Message("finish", folder))
         self._ended = (folder, time.monotonic())
 
-    def settle(self) -> tuple[Path, Receipt] | None:
-        """Wait for the receipt of the run that ended, if any; note it in the run directory, and return both."""
+    def flush(self) -> tuple[Path, Receipt] | None:
+        """Wait for the receipt of the run that ended, if any; save it in the run directory and return both."""
         if self._ended is None:
             return None
         (folder, since), self._ended = self._ended, None
-        receipt = Receipt("failed", reason=self._lost) if self._lost else self._await(since)
-        note_receipt(folder, self.tracker.name, receipt)
+        receipt = Receipt("failed", reason=self._failure) if self._failure else self._await(since)
+        write_receipt(folder, self.tracker.name, receipt)
         return folder, receipt
 
     def close(self) -> None:
-        """End the tracker's process, which has nothing more to do once it is settled."""
+        """End the tracker's process; flush first."""
         if self._connection is not None:
-            self._connection.close()  # it goes when nobody is left to write to it
+            self._connection.close()  # the process exits when its pipe closes
             self._connection = None
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(CLOSE_SECONDS)
+                self._process.wait(CLOSE_TIMEOUT)
             self._kill(self._process)
-        self._noise.close()
+        self._output.close()
 
     def _await(self, since: float) -> Receipt:
         assert self._connection is not None
@@ -82,41 +82,41 @@ class TrackingClient:
             if self._connection.poll(left):
                 receipt: Receipt = self._connection.recv()
                 return receipt
-            self._give_up(f"no answer within {self.tracker.finish_timeout:g} s")
+            self._fail(f"no answer within {self.tracker.finish_timeout:g} s")
         except (EOFError, OSError):
-            self._give_up(self._why_it_died())
-        except KeyboardInterrupt:  # whoever waits for the last bytes may say that they are not worth it
-            self._give_up("interrupted")
-        return Receipt("failed", reason=self._lost)
+            self._fail(self._exit_reason())
+        except KeyboardInterrupt:  # the user need not wait for the upload
+            self._fail("interrupted")
+        return Receipt("failed", reason=self._failure)
 
     def _send(self, message: Message) -> None:
-        if self._lost:
+        if self._failure:
             return
         try:
             if self._connection is None:
                 self._connection = self._launch()
-            self._connection.send(message)  # a few bytes, which the pipe takes at once
+            self._connection.send(message)  # small enough for the pipe's buffer, so that it does not block
         except OSError as error:
-            self._give_up(f"{error.strerror or error}{self._last_words()}")
+            self._fail(f"{error.strerror or error}{self._last_line()}")
 
     def _launch(self) -> Connection:
-        ours, theirs = Pipe()
-        with theirs:
-            os.set_inheritable(theirs.fileno(), True)
+        parent, child = Pipe()
+        with child:
+            os.set_inheritable(child.fileno(), True)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlsys.tracking.process", str(theirs.fileno())],
+                [sys.executable, "-m", "mlsys.tracking.process", str(child.fileno())],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=self._noise,
-                stderr=self._noise,
-                start_new_session=True,  # Ctrl-C is for training, which then says how the run ended
+                stdout=self._output,
+                stderr=self._output,
+                start_new_session=True,  # Ctrl-C goes to training only, which then reports how the run ended
             )
-        ours.send(self.tracker)
-        return ours
+        parent.send(self.tracker)
+        return parent
 
-    def _give_up(self, why: str) -> None:
-        self._lost = why
+    def _fail(self, reason: str) -> None:
+        self._failure = reason
         if self._process is not None:
             self._kill(self._process)
         if self._connection is not None:
@@ -129,66 +129,66 @@ class TrackingClient:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def _why_it_died(self) -> str:
+    def _exit_reason(self) -> str:
         assert self._process is not None
-        if self._process.wait() == -signal.SIGALRM:  # see `mlsys.tracking.process.bounded`
+        if self._process.wait() == -signal.SIGALRM:  # see `mlsys.tracking.process.time_limit`
             return f"no answer within {self.tracker.start_timeout:g} s"
-        return f"its process died{self._last_words()}"
+        return f"the tracker's process died{self._last_line()}"
 
-    def _last_words(self) -> str:
-        self._noise.seek(0)
-        lines = [line for line in self._noise.read().decode(errors="replace").splitlines() if line.strip()]
+    def _last_line(self) -> str:
+        self._output.seek(0)
+        lines = [line for line in self._output.read().decode(errors="replace").splitlines() if line.strip()]
         return f": {lines[-1].strip()}" if lines else ""
 
 
-_followers: dict[Tracker, TrackingClient] = {}  # a process that does many runs has one process for each tracker
+_clients: dict[Tracker, TrackingClient] = {}  # one per tracker, shared by all runs of this process
 
 
 @contextmanager
 def tracked(tracker: Tracker | MultiTracker, folder: Path) -> Iterator[None]:
-    """Follow a run, however it ends; a tracker that fails, hangs or is unreachable costs the run nothing.
+    """Track a run, however it ends; a tracker that fails, hangs or is unreachable does not affect the run.
 
     Parameters
     ----------
-    tracker : Tracker or Several
+    tracker : Tracker or MultiTracker
     folder : Path
-        The run directory, which holds the config already; when this context ends it holds all that will be.
+        Run directory. It must hold the config when the context is entered, and all other files when it exits.
     """
-    following = [] if os.environ.get(NO_TRACKING) else [_follower(each) for each in members(tracker)]
-    if following:
+    clients = [] if os.environ.get(NO_TRACKING) else [_client(each) for each in members(tracker)]
+    if clients:
         new_id(folder)
-    for follower in following:
-        _settle(follower)
-        follower.start(folder)
+    for client in clients:
+        _flush(client)
+        client.start(folder)
     try:
         yield
     finally:
-        for follower in following:
-            follower.finish(folder)
+        for client in clients:
+            client.finish(folder)
 
 
-def settle() -> None:
-    """Wait, a bounded time, until what this process sent of its runs has arrived, and say what became of it."""
-    for follower in _followers.values():
-        _settle(follower)
+def flush() -> None:
+    """Wait, for a limited time, until the runs of this process were sent, and report the result."""
+    for client in _clients.values():
+        _flush(client)
 
 
-def _settle(follower: TrackingClient) -> None:
-    settled = follower.settle()
-    if settled is not None and sweep_of(settled[0]) is None:  # of a sweep's runs, its end says it once for all
-        sys.stderr.write(messages.of_run(settled[0], follower.tracker.name, settled[1]) + "\n")
+def _flush(client: TrackingClient) -> None:
+    flushed = client.flush()
+    if flushed is not None and sweep_of(flushed[0]) is None:  # a sweep reports once for all its runs
+        sys.stderr.write(messages.run_message(flushed[0], client.tracker.name, flushed[1]) + "\n")
 
 
-def _follower(tracker: Tracker) -> TrackingClient:
-    if not _followers:
-        Finalize(None, _leave, exitpriority=1)  # unlike atexit, it also runs in the processes of multiprocessing
-    if tracker not in _followers:
-        _followers[tracker] = TrackingClient(tracker)
-    return _followers[tracker]
+def _client(tracker: Tracker) -> TrackingClient:
+    if not _clients:
+        Finalize(None, _close_all, exitpriority=1)  # unlike atexit, it also runs in the processes of multiprocessing
+    if tracker not in _clients:
+        _clients[tracker] = TrackingClient(tracker)
+    return _clients[tracker]
 
 
-def _leave() -> None:
-    settle()
-    for follower in _followers.values():
-        follower.close()
-    _followers.clear()
+def _close_all() -> None:
+    flush()
+    for client in _clients.values():
+        client.close()
+    _clients.clear()

@@ -1,4 +1,4 @@
-"""The one place that feeds trackers: a run's start, and all that its run directory holds once it is over."""
+"""Log a run to a tracker: its start, and the contents of its run directory when it ends."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from mlsys.tracking.base import Receipt, TrackedRun, Tracker
 from mlsys.tracking.run_data import config_of, folds, labels, overall, run_data, shown_files
 
 
-def begin(tracker: Tracker, folder: Path) -> TrackedRun:
-    """Show that a run is under way.
+def start_run(tracker: Tracker, folder: Path) -> TrackedRun:
+    """Start a run in a tracker.
 
     Parameters
     ----------
     tracker : Tracker
     folder : Path
-        The run directory, which holds the config at least.
+        Run directory, which must hold the config.
     """
     config = config_of(folder)
-    facts = run_data(folder, config)
-    tracked = tracker.start(facts)
+    data = run_data(folder, config)
+    tracked = tracker.start(data)
     tracked.log_config(config)
-    if facts.job_type != "trial":
-        import_module("mlsys.tracking.tables")  # half a second, better spent while the run is under way
+    if data.job_type != "trial":
+        import_module("mlsys.tracking.tables")  # takes half a second, so import it while the run is training
     return tracked
 
 
-def complete(tracked: TrackedRun, folder: Path) -> Receipt:
-    """Show everything that a run left, and end it there with the status that it has; without a manifest it was killed.
+def finish_run(tracked: TrackedRun, folder: Path) -> Receipt:
+    """Log the contents of a run directory and finish the run; a run without a manifest was killed.
 
-    Every file is compared with its digest when it is read: what was changed since is not shown.
+    Each file is compared with its digest when it is read, so that later changes are not logged.
     """
     if not (folder / MANIFEST).is_file():
-        return killed(tracked)
+        return finish_killed(tracked)
     run = Run.open(folder, verify=False)
     tracked.log_labels(labels(run))
     tracked.log_metrics(overall(run), folds(run))
     if run.manifest.status == "complete":
-        _log_pictures(tracked, run)
+        _log_figures_and_tables(tracked, run)
     tracked.log_files(run.path, shown_files(run))
     return tracked.finish(run.manifest.status)
 
 
-def killed(tracked: TrackedRun) -> Receipt:
-    """End a run that left nothing."""
+def finish_killed(tracked: TrackedRun) -> Receipt:
+    """Finish a run that was killed."""
     tracked.log_labels({"status": "killed"})
     return tracked.finish("killed")
 
 
-def _log_pictures(tracked: TrackedRun, run: Run) -> None:
-    from mlsys.tracking.tables import curves, tables  # as above
+def _log_figures_and_tables(tracked: TrackedRun, run: Run) -> None:
+    from mlsys.tracking.tables import curves, tables  # imported late, as above
 
     plots = [name for name in run.manifest.files if name.startswith("plots/") and name.endswith(".png")]
     tracked.log_figures({Path(name).stem: run.path / name for name in plots})

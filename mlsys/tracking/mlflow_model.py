@@ -1,4 +1,4 @@
-"""A run's model as MLflow serves it: the run directory's own files and reader, no pickle, nothing that trains."""
+"""Log a run's model for MLflow to serve: files of the run directory and their reader, no pickle, no training code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TYPES = {"float64": "double", "string": "string"}
 
 
 def log_model(run_id: str, folder: Path, registered: str | None) -> None:
-    """Log the model of a run directory in a run of MLflow, and register it where a name is given."""
+    """Log the model of a run directory to an MLflow run, and register it if a name is given."""
     import mlflow
 
     run = Run.open(folder, verify=False)
@@ -37,7 +37,7 @@ def log_model(run_id: str, folder: Path, registered: str | None) -> None:
 
 
 def signature(run: Run) -> Any:  # noqa: ANN401 - MLflow's ModelSignature
-    """Return the inputs of schema.json, all of which must be there, and the two numbers that come back."""
+    """Return the signature: all inputs of schema.json are required, and score and probability are returned."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
@@ -48,7 +48,7 @@ def signature(run: Run) -> Any:  # noqa: ANN401 - MLflow's ModelSignature
 
 
 def requirements(run: Run) -> list[str]:
-    """Return what a prediction needs, at the versions that the run was made with."""
+    """Return the packages needed to predict, pinned to the versions used in training."""
     packages = {*pyfunc.PACKAGES, *libraries(run.read_bytes(MODEL_FILE))}
     versions = {**package_versions(tuple(packages)), **run.manifest.packages}
     return [f"{name}=={versions[name]}" for name in sorted(packages)]
@@ -56,9 +56,9 @@ def requirements(run: Run) -> list[str]:
 
 def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
     for name in names:
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         if (source / name).is_dir():
-            shutil.copytree(source / name, place, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source / name, path, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copyfile(source / name, place)
+            shutil.copyfile(source / name, path)

@@ -1,4 +1,4 @@
-"""Runs in MLflow: a database file beside the runs, or any tracking server."""
+"""Track runs in MLflow: a local database file or any tracking server."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ STATES: Mapping[Ending, str] = {
     "failed": "FAILED",
     "killed": "KILLED",
 }
-ID, SENT = "mlsys.id", "mlsys.sent"  # tags: which run this is, and how it ended, once all of it is there
-PARAMS, METRICS, TEXT = 100, 1000, 6000  # at most in one request; characters of a parameter
-LOCK_SECONDS = 30
-# MLflow tries a server seven times, a minute each. What is not sent now is sent later.
-PATIENCE = {
+ID, SENT = "mlsys.id", "mlsys.sent"  # tags: the run's id; its status, set once everything was sent
+MAX_PARAMS, MAX_METRICS, MAX_VALUE = 100, 1000, 6000  # params and metrics per request; characters per param
+LOCK_TIMEOUT = 30
+# By default MLflow tries to reach a server for minutes; runs that are not sent now can be sent later.
+CLIENT_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -54,17 +54,17 @@ class MlflowTracker:
     Parameters
     ----------
     uri : str
-        Of the tracking server, or of a database.
+        URI of a tracking server or database.
     experiment : str
-        Made if it is not there.
+        Name of the experiment; created if needed.
     register_model : str, optional
-        Name under which each complete run's model becomes a version in the model registry.
+        Registered model to which each complete run adds a version.
     log_model : bool
-        Whether complete runs log their model, to be served by MLflow.
+        Whether complete runs log their model for MLflow to serve.
     log_artifacts : bool
-        Whether the files of the run directory are logged.
+        Whether to log the files of the run directory.
     start_timeout, finish_timeout : float
-        Seconds that MLflow is given to begin, beside the run, and to take what it found, after it.
+        Seconds allowed to start a run, in parallel with training, and to finish it, after training.
     """
 
     uri: str = "sqlite:///mlflow.db"
@@ -76,43 +76,43 @@ class MlflowTracker:
     finish_timeout: Seconds = 20.0
 
     def __post_init__(self) -> None:
-        """Refuse to wait until the first run ends."""
+        """Check that MLflow is installed before anything runs."""
         if find_spec("mlflow") is None:
-            raise ValueError("MLflow is not installed: pip install 'mlsys[mlflow]', or take tracking=wandb")
+            raise ValueError("MLflow is not installed: pip install 'mlsys[mlflow]', or use tracking=wandb")
 
     @property
     def name(self) -> str:
         """Return ``mlflow``."""
         return "mlflow"
 
-    def start(self, facts: RunData) -> MlflowRun:
-        """Begin with a run, or go on with what was sent of it before."""
-        for variable, value in PATIENCE.items():
+    def start(self, data: RunData) -> MlflowRun:
+        """Start a run, or resume it if part of it was sent before."""
+        for variable, value in CLIENT_ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
-        with self._one_at_a_time():
+        with self._file_lock():
             from mlflow import MlflowClient, set_tracking_uri
 
             set_tracking_uri(self.uri)
             client = MlflowClient(self.uri)
             experiment = _experiment(client, self.experiment)
-        parent = None if facts.sweep is None else _parent(client, experiment, facts.sweep)
-        known = _by_id(client, experiment, facts.id)
+        parent = None if data.sweep is None else _parent(client, experiment, data.sweep)
+        known = _by_id(client, experiment, data.id)
         if known is None:
-            tags = {ID: facts.id, "mlsys.status": "running", **_tags(facts), **_parent_tag(parent)}
-            known = client.create_run(experiment, tags=tags, run_name=facts.name)
+            tags = {ID: data.id, "mlsys.status": "running", **_tags(data), **_parent_tag(parent)}
+            known = client.create_run(experiment, tags=tags, run_name=data.name)
         return MlflowRun(client, known.info.run_id, known.info.start_time, SENT in known.data.tags, self)
 
     @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        """Keep the processes of this machine from making a new database's tables, or the experiment, all at once."""
+    def _file_lock(self) -> Iterator[None]:
+        """Keep the processes of this machine from creating tables or the experiment at the same time."""
         digest = hashlib.sha256(f"{Path.cwd()} {self.uri} {os.getuid()}".encode()).hexdigest()[:16]
-        with FileLock(Path(tempfile.gettempdir()) / f"mlsys-mlflow-{digest}.lock", timeout=LOCK_SECONDS):
+        with FileLock(Path(tempfile.gettempdir()) / f"mlsys-mlflow-{digest}.lock", timeout=LOCK_TIMEOUT):
             yield
 
 
 @dataclasses.dataclass
 class MlflowRun:
-    """One run in MLflow; one that is there already is left as it is."""
+    """One run in MLflow; a run that was sent in full is not changed."""
 
     client: MlflowClient
     id: str
@@ -121,20 +121,20 @@ class MlflowRun:
     tracker: MlflowTracker
 
     def log_config(self, config: Mapping[str, Any]) -> None:
-        """Take the config as parameters, by dotted keys."""
+        """Log the config as parameters with dotted keys."""
         from mlflow.entities import Param
 
-        params = [Param(_name(key), str(value)[:TEXT]) for key, value in flat(config).items()]
-        for some in _chunks([] if self.sent else params, PARAMS):
-            self.client.log_batch(self.id, params=some)
+        params = [Param(_name(key), str(value)[:MAX_VALUE]) for key, value in flat(config).items()]
+        for chunk in _chunks([] if self.sent else params, MAX_PARAMS):
+            self.client.log_batch(self.id, params=chunk)
 
     def log_labels(self, labels: Mapping[str, str]) -> None:
-        """Take words as tags."""
-        for name, word in {} if self.sent else labels.items():
-            self.client.set_tag(self.id, f"mlsys.{name}", word)
+        """Log labels as tags."""
+        for name, label in {} if self.sent else labels.items():
+            self.client.set_tag(self.id, f"mlsys.{name}", label)
 
     def log_metrics(self, overall: Mapping[str, float], folds: Sequence[Mapping[str, Any]]) -> None:
-        """Take numbers; those of a fold at its number as step and its as-of as time."""
+        """Log numbers; for each fold, the step is its number and the time its as-of."""
         from mlflow.entities import Metric
 
         metrics = [Metric(_name(name), value, self.started, 0) for name, value in overall.items()]
@@ -142,25 +142,25 @@ class MlflowRun:
             moment = self.started if fold["as_of"] is None else _milliseconds(fold["as_of"])
             numbers = {name: value for name, value in fold.items() if name not in ("fold", "as_of")}
             metrics += [Metric(_name(f"folds/{name}"), value, moment, fold["fold"]) for name, value in numbers.items()]
-        for some in _chunks([] if self.sent else metrics, METRICS):
-            self.client.log_batch(self.id, metrics=some)
+        for chunk in _chunks([] if self.sent else metrics, MAX_METRICS):
+            self.client.log_batch(self.id, metrics=chunk)
 
     def log_figures(self, figures: Mapping[str, Path]) -> None:
-        """Take PNG files, unless they come with the run directory."""
+        """Log PNG files, unless they are logged with the run directory."""
         if not self.sent and not self.tracker.log_artifacts:
             for path in figures.values():
                 self.client.log_artifact(self.id, str(path), "plots")
 
     def log_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Take tables as MLflow shows and compares them."""
+        """Log tables in MLflow's own format, which it can compare between runs."""
         for name, frame in {} if self.sent else tables.items():
             self.client.log_table(self.id, frame, f"tables/{name}.json")
 
     def log_curves(self, curves: Mapping[str, pd.DataFrame]) -> None:
-        """Leave them out: MLflow has no plots of x and y, and the PNG files show them."""
+        """Do nothing: MLflow has no x-y plots, and the PNG files show the curves."""
 
     def log_files(self, folder: Path, names: Sequence[str]) -> None:
-        """Take the run directory, and its model as one that MLflow can serve."""
+        """Log the run directory, and its model for MLflow to serve."""
         if self.sent:
             return
         if self.tracker.log_artifacts:
@@ -172,48 +172,48 @@ class MlflowRun:
             log_model(self.id, folder, self.tracker.register_model)
 
     def finish(self, status: Ending) -> Receipt:
-        """End with the state that is nearest; the tag mlsys.status tells which it was."""
+        """Finish with MLflow's nearest state; the tag mlsys.status has the exact status."""
         if not self.sent:
             if status != "killed":
                 self.client.set_tag(self.id, SENT, status)
             self.client.set_terminated(self.id, STATES[status])
-        return Receipt("online", f"{self._place()} run {self.id}")
+        return Receipt("online", f"{self._address()} run {self.id}")
 
     def _has_model(self) -> bool:
         outputs = self.client.get_run(self.id).outputs
         return bool(outputs and outputs.model_outputs)
 
-    def _place(self) -> str:
+    def _address(self) -> str:
         return without_password(self.tracker.uri)
 
 
 def _experiment(client: MlflowClient, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
     try:
         return str(client.create_experiment(name))
-    except MlflowException:  # another machine was faster
-        found = client.get_experiment_by_name(name)
-        if found is None:
+    except MlflowException:  # another machine created it first
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
             raise
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
 
-def _by_id(client: MlflowClient, experiment: str, identity: str) -> Any:  # noqa: ANN401 - MLflow's run
-    found = client.search_runs([experiment], f"tags.`{ID}` = '{identity}'", max_results=1)
-    return found[0] if found else None
+def _by_id(client: MlflowClient, experiment: str, identifier: str) -> Any:  # noqa: ANN401 - MLflow's run
+    runs = client.search_runs([experiment], f"tags.`{ID}` = '{identifier}'", max_results=1)
+    return runs[0] if runs else None
 
 
 def _parent(client: MlflowClient, experiment: str, sweep: Path) -> str:
-    """Return the run that stands for a sweep, made by whichever worker comes first; its trials tell how they ended."""
-    with FileLock(sweep / ".tracking.lock", timeout=LOCK_SECONDS):
-        identity = run_id(sweep)
-        known = _by_id(client, experiment, identity)
+    """Return the parent run of a sweep, created by the first worker; the status of each trial is in its own run."""
+    with FileLock(sweep / ".tracking.lock", timeout=LOCK_TIMEOUT):
+        identifier = run_id(sweep)
+        known = _by_id(client, experiment, identifier)
         if known is None:
-            tags = {ID: identity, "mlsys.job_type": "sweep", "mlsys.path": str(sweep)}
+            tags = {ID: identifier, "mlsys.job_type": "sweep", "mlsys.path": str(sweep)}
             known = client.create_run(experiment, tags=tags, run_name=sweep.name)
             client.set_terminated(known.info.run_id)
     return str(known.info.run_id)
@@ -225,21 +225,21 @@ def _parent_tag(parent: str | None) -> dict[str, str]:
     return {} if parent is None else {MLFLOW_PARENT_RUN_ID: parent}
 
 
-def _tags(facts: RunData) -> dict[str, str]:
+def _tags(data: RunData) -> dict[str, str]:
     known = {
-        "mlsys.job_type": facts.job_type,
-        "mlsys.trial": facts.trial,
-        "mlsys.group": facts.group,
-        "mlsys.path": facts.folder,
-        "mlflow.source.git.commit": facts.commit,
+        "mlsys.job_type": data.job_type,
+        "mlsys.trial": data.trial,
+        "mlsys.group": data.group,
+        "mlsys.path": data.folder,
+        "mlflow.source.git.commit": data.commit,
         "mlflow.source.name": "mlsys.train",
-        "mlsys.tags": ",".join(facts.tags) or None,
+        "mlsys.tags": ",".join(data.tags) or None,
     }
     return {name: str(value) for name, value in known.items() if value is not None}
 
 
 def _name(name: str) -> str:
-    """Return a name that MLflow takes.
+    """Return a name that MLflow accepts.
 
     Examples
     --------

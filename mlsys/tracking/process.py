@@ -1,7 +1,7 @@
-"""The process in which one tracker works, so that nothing that it does can hold up or end a run.
+"""Process of one tracker, separate from training so that a tracker can neither delay nor end a run.
 
-The training process writes two kinds of messages, a run's start and its end, and gets a receipt for each end. When it
-dies, the pipe breaks: a run that is then under way was killed, and is shown as such.
+The training process sends a message when a run starts and when it ends, and gets a receipt for each end. When training
+dies, the pipe breaks, and the current run is finished as killed.
 """
 
 from __future__ import annotations
@@ -23,92 +23,92 @@ from mlsys.tracking.base import Receipt, TrackedRun, Tracker
 
 logger = logging.getLogger(__name__)
 
-SPARE = 5.0  # seconds that the training process is given to stop this one before the system does
-NICE = 5  # training comes first where cores are few
+GRACE_SECONDS = 5.0  # for the training process to stop this one, before the alarm does
+NICENESS = 5  # training comes first if there are few cores
 
 
 @dataclass(frozen=True)
 class Message:
-    """What the training process says of a run directory."""
+    """Message of the training process about a run directory."""
 
     kind: Literal["start", "finish"]
     folder: Path
 
 
 class TrackingProcess:
-    """Feeds the tracker as messages come in."""
+    """Log runs to the tracker as messages arrive."""
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
         self._run: TrackedRun | None = None
-        self._trouble = ""
+        self._error = ""
 
     def start(self, folder: Path) -> None:
-        """Begin with a run; where that failed once it is not tried again, which would take its time every time."""
+        """Start a run; after one failure no further start is attempted, because each could take the full timeout."""
         self._run = None
-        if self._trouble:
+        if self._error:
             return
         try:
-            with bounded(self._tracker.start_timeout):
-                self._run = log_run.begin(self._tracker, folder)
-        except Exception as error:  # noqa: BLE001 - a tracker may raise anything; it is said at the run's end
-            self._trouble = reason(error)
+            with time_limit(self._tracker.start_timeout):
+                self._run = log_run.start_run(self._tracker, folder)
+        except Exception as error:  # noqa: BLE001 - a tracker may raise anything; reported when the run ends
+            self._error = error_line(error)
 
     def finish(self, folder: Path) -> Receipt:
-        """End it; return what became of it."""
+        """Finish the current run and return its receipt."""
         run, self._run = self._run, None
         if run is None:
-            return Receipt("failed", reason=self._trouble)
+            return Receipt("failed", reason=self._error)
         try:
-            with bounded(self._tracker.finish_timeout):
-                return log_run.complete(run, folder)
+            with time_limit(self._tracker.finish_timeout):
+                return log_run.finish_run(run, folder)
         except Exception as error:  # noqa: BLE001 - as above
-            return Receipt("failed", reason=reason(error))
+            return Receipt("failed", reason=error_line(error))
 
-    def leave(self) -> None:
-        """End the run under way, whose process is dead."""
+    def abort(self) -> None:
+        """Finish the current run as killed, because its process died."""
         if self._run is not None:
-            with bounded(self._tracker.finish_timeout):
-                log_run.killed(self._run)
+            with time_limit(self._tracker.finish_timeout):
+                log_run.finish_killed(self._run)
 
 
 @contextmanager
-def bounded(seconds: float) -> Iterator[None]:
-    """Let the system end this process if it takes longer: SIGALRM reaches it wherever it is stuck."""
-    signal.setitimer(signal.ITIMER_REAL, seconds + SPARE)
+def time_limit(seconds: float) -> Iterator[None]:
+    """Kill this process with SIGALRM if it takes longer, wherever it is stuck."""
+    signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def reason(error: Exception) -> str:
-    """Return what an error says, in one line."""
+def error_line(error: Exception) -> str:
+    """Return the first line of an error's message."""
     text = next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")
     return text if isinstance(error, MlsysError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def serve(connection: Connection) -> None:
-    """Answer the training process until it is gone."""
-    desk = TrackingProcess(connection.recv())
+    """Serve the training process until it exits."""
+    process = TrackingProcess(connection.recv())
     while True:
         try:
             message: Message = connection.recv()
         except (EOFError, OSError):
-            desk.leave()
+            process.abort()
             return
         if message.kind == "start":
-            desk.start(message.folder)
+            process.start(message.folder)
         else:
-            receipt = desk.finish(message.folder)
+            receipt = process.finish(message.folder)
             try:
                 connection.send(receipt)
-            except OSError:  # it died while the last words of a whole run were sent
+            except OSError:  # training died after the run was complete
                 return
 
 
 if __name__ == "__main__":
-    os.nice(NICE)
+    os.nice(NICENESS)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     serve(Connection(int(sys.argv[1])))
-    os._exit(0)  # whatever a library left running has had its time
+    os._exit(0)  # do not wait for threads that libraries left running

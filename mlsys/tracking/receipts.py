@@ -1,4 +1,4 @@
-"""What a run directory remembers of its trackers, in a hidden file that is no part of the run."""
+"""Receipts and the run's id for trackers, in a hidden file of the run directory that is not part of the run."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from typing import Any
 from mlsys.runs.files import MANIFEST, write_atomic
 from mlsys.tracking.base import Receipt
 
-NOTES = ".tracking.json"
+TRACKING_FILE = ".tracking.json"
 
 
-def read_notes(folder: Path) -> dict[str, Any]:
-    """Return what is noted in a run or sweep directory; empty where nothing is."""
+def read_tracking_file(folder: Path) -> dict[str, Any]:
+    """Return the content of the file in a run or sweep directory; empty if there is none."""
     try:
-        notes = json.loads((folder / NOTES).read_bytes())
-    except (OSError, ValueError):  # nobody tracked it, or a copy left hidden files behind
+        content = json.loads((folder / TRACKING_FILE).read_bytes())
+    except (OSError, ValueError):  # not tracked, or copied without hidden files
         return {}
-    return notes if isinstance(notes, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def note(folder: Path, changes: Mapping[str, Any]) -> None:
-    """Add to the notes; in a folder that cannot be written they are left out."""
+def _update(folder: Path, changes: Mapping[str, Any]) -> None:
+    """Update the file; does nothing if the folder is read-only."""
     with suppress(OSError):
-        write_atomic(folder / NOTES, json.dumps({**read_notes(folder), **changes}, indent=2).encode())
+        write_atomic(folder / TRACKING_FILE, json.dumps({**read_tracking_file(folder), **changes}, indent=2).encode())
 
 
-def note_receipt(folder: Path, tracker: str, receipt: Receipt) -> None:
-    """Remember what became of a run in a tracker."""
-    receipts: Mapping[str, Any] = read_notes(folder).get("receipts", {})
-    note(folder, {"receipts": {**receipts, tracker: asdict(receipt)}})
+def write_receipt(folder: Path, tracker: str, receipt: Receipt) -> None:
+    """Save the receipt of a run from a tracker."""
+    receipts: Mapping[str, Any] = read_tracking_file(folder).get("receipts", {})
+    _update(folder, {"receipts": {**receipts, tracker: asdict(receipt)}})
 
 
-def receipts_of(folder: Path) -> dict[str, Receipt]:
-    """Return what became of a run, by tracker."""
-    return {name: Receipt(**receipt) for name, receipt in read_notes(folder).get("receipts", {}).items()}
+def read_receipts(folder: Path) -> dict[str, Receipt]:
+    """Return the receipts of a run by tracker."""
+    return {name: Receipt(**receipt) for name, receipt in read_tracking_file(folder).get("receipts", {}).items()}
 
 
 def run_id(folder: Path) -> str:
-    """Return the id of a run in all trackers: the noted one, else one that its manifest gives.
+    """Return the id of a run in all trackers: the stored one, or else one derived from its manifest.
 
-    A run that was not tracked and lies where nothing can be written has the same id every time all the same.
+    An untracked run in a read-only folder therefore has the same id each time it is sent.
     """
-    noted = read_notes(folder).get("id")
-    if noted:
-        return str(noted)
+    stored = read_tracking_file(folder).get("id")
+    if stored:
+        return str(stored)
     manifest = folder / MANIFEST
     if manifest.is_file():
         return hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]
@@ -58,7 +58,7 @@ def run_id(folder: Path) -> str:
 
 
 def new_id(folder: Path) -> str:
-    """Give a run that begins an id that no other run has."""
-    drawn = secrets.token_hex(8)
-    note(folder, {"id": drawn})
-    return drawn
+    """Generate and store a unique id for a new run."""
+    identifier = secrets.token_hex(8)
+    _update(folder, {"id": identifier})
+    return identifier

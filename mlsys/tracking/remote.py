@@ -1,4 +1,4 @@
-"""Runs to compare that a tracker knows: whole ones where their run directory was uploaded, else their numbers."""
+"""Get runs from a tracker to compare them: the run directory if it was uploaded, otherwise only the numbers."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ ENDED = ("complete", "trial")
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """One run as a tracker knows it.
+    """One run in a tracker.
 
     Attributes
     ----------
     id, name : str
-        The tracker's own id; what people call it there.
+        Id and display name in the tracker.
     status : str
-        How it ended: that of its manifest where the tracker knows it.
+        Status from the run's manifest, or else the tracker's own.
     config : mapping
-        Nested.
+        Nested config.
     numbers : mapping of str to float
-        By name; bounds of intervals are ``NAME/low`` and ``NAME/high``, times ``seconds``, ``seconds/STAGE`` and
-        ``predict_ms``.
+        Numbers by name; bounds of intervals are ``NAME/low`` and ``NAME/high``, times are ``seconds``,
+        ``seconds/STAGE`` and ``predict_ms``.
     fingerprint : str or None
-        Of the raw data.
+        Fingerprint of the raw data.
     """
 
     id: str
@@ -52,7 +52,7 @@ class RemoteRun:
     fingerprint: str | None = None
 
     def metrics(self) -> dict[str, Any]:
-        """Return the numbers in the shape of metrics.json, as far as they are known.
+        """Return the numbers that are metrics, in the format of metrics.json.
 
         Examples
         --------
@@ -61,10 +61,10 @@ class RemoteRun:
         {'overall': {'roc_auc': {'value': 0.9, 'low': 0.8, 'high': 0.95}}}
         """
         known = {name for name in self.numbers if is_metric(name)}
-        ends = ("low", "high")
+        bounds = ("low", "high")
         return {
             "overall": {
-                name: {"value": self.numbers[name]} | {end: self.numbers.get(f"{name}/{end}") for end in ends}
+                name: {"value": self.numbers[name]} | {end: self.numbers.get(f"{name}/{end}") for end in bounds}
                 for name in self.numbers
                 if name in known
             }
@@ -72,71 +72,71 @@ class RemoteRun:
 
 
 class Remote(Protocol):
-    """A place that knows runs."""
+    """Read access to a tracker."""
 
     @property
     def address(self) -> str:
-        """What tells it from others, without a password."""
+        """Unique address, without a password."""
         ...
 
     def runs(self) -> Sequence[RemoteRun]:
-        """Return what it knows, the newest first."""
+        """Return the runs, newest first."""
         ...
 
     def download(self, run: RemoteRun, folder: Path) -> bool:
-        """Put a run's directory into a folder, if it was uploaded; return whether it was."""
+        """Download a run directory into a folder; return False if it was never uploaded."""
         ...
 
 
 def gather_remote(
     remote: Remote, names: Sequence[str], *, to: str | None = None, top: int = 10, cache: Path | None = None
 ) -> Gathered:
-    """Take runs from a tracker.
+    """Get runs from a tracker.
 
     Parameters
     ----------
     remote : Remote
     names : sequence of str
-        Ids or names of runs; without any, the best of all.
+        Ids or names of runs; if empty, the best runs are used.
     to : str, optional
-        The run to compare with.
+        Run to compare the others with.
     top : int
-        How many to take where none is named.
+        Number of runs to use if none is named.
     cache : Path, optional
-        Where run directories are kept; by default in the user's cache.
+        Folder for downloaded run directories; by default in the user's cache.
 
     Raises
     ------
     ConfigError
-        Where too few or too many are named.
+        If too many runs are named.
     RunError
-        Where there is no such run, or there are fewer than two.
+        If a run is not found, or fewer than two can be compared.
     """
-    known = list(remote.runs())
-    chosen = _Chosen(known, remote.address)
+    available = list(remote.runs())
+    selection = _Selection(available, remote.address)
     for name in ([] if to is None else [to]) + list(names):
-        chosen.add(name)
+        selection.add(name)
     if not names:
-        chosen.add_best(top)
-    if len(chosen.runs) > MAX_RUNS:
-        problem = Problem("RUN…", f"{len(chosen.runs)} runs", f"2 to {MAX_RUNS}")
-        raise ConfigError("The command", [problem], "Name fewer, or take fewer with --top.")
-    if len(chosen.runs) < 2:
-        named = ", ".join(run.name for run in known[:10]) or "none"
+        selection.add_best(top)
+    if len(selection.runs) > MAX_RUNS:
+        problem = Problem("RUN…", f"{len(selection.runs)} runs", f"2 to {MAX_RUNS}")
+        raise ConfigError("The command", [problem], "Name fewer runs, or lower --top.")
+    if len(selection.runs) < 2:
+        listing = ", ".join(run.name for run in available[:10]) or "none"
         raise RunError(
-            f"Fewer than two runs of {remote.address} can be compared ({len(chosen.runs)} of {len(known)}). "
-            f"It has: {named}. Track more runs there, or name others."
+            f"Fewer than two runs in {remote.address} can be compared ({len(selection.runs)} of {len(available)}). "
+            f"Available runs: {listing}. Track more runs there, or name others."
         )
     store = cache or default_folder() / "remote"
-    candidates = [_candidate(remote, run, store) for run in chosen.runs]
-    return Gathered(candidates, chosen.left_out, chosen.sorted_by, chosen.selected_from)
+    candidates = [_candidate(remote, run, store) for run in selection.runs]
+    return Gathered(candidates, selection.left_out, selection.sorted_by, selection.selected_from)
 
 
 @dataclass
-class _Chosen:
-    """Runs picked from those that a tracker knows, each once."""
+class _Selection:
+    """Runs selected from those in a tracker, without duplicates."""
 
-    known: Sequence[RemoteRun]
+    available: Sequence[RemoteRun]
     address: str
     runs: list[RemoteRun] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
@@ -144,19 +144,19 @@ class _Chosen:
     selected_from: int = 0
 
     def add(self, name: str) -> None:
-        found = [run for run in self.known if name in (run.id, run.name)] or [
-            run for run in self.known if run.name.endswith(f"/{name}")
+        matches = [run for run in self.available if name in (run.id, run.name)] or [
+            run for run in self.available if run.name.endswith(f"/{name}")
         ]
-        if not found:
-            near = closest(name, [run.name for run in self.known])
-            hint = f"The nearest is {near}. " if near else ""
-            raise RunError(f"There is no run {name!r} in {self.address}. {hint}Give an id or a name as shown there.")
-        self._take(found[0], named=True)  # of one name, the newest
+        if not matches:
+            near = closest(name, [run.name for run in self.available])
+            hint = f" (closest: {near})" if near else ""
+            raise RunError(f"Run {name!r} not found in {self.address}{hint}. Use an id or name as shown there.")
+        self._add(matches[0], named=True)  # the newest, if several have the name
 
     def add_best(self, top: int) -> None:
-        usable = [run for run in self.known if run.status in ENDED and run not in self.runs]
+        usable = [run for run in self.available if run.status in ENDED and run not in self.runs]
         metric = next((name for run in usable if (name := _objective(run))), None)
-        for run in self.known:
+        for run in self.available:
             if run.status not in ENDED:
                 self.left_out.append(LeftOut(f"{self.address} {run.name}", run.status, named=False))
         if not self.runs:
@@ -164,25 +164,25 @@ class _Chosen:
         ranked = [run for run in usable if metric in run.numbers]
         ranked.sort(key=lambda run: run.numbers[str(metric)], reverse=metric is not None and greater_is_better(metric))
         for run in ranked[:top]:
-            self._take(run, named=False)
+            self._add(run, named=False)
 
-    def _take(self, run: RemoteRun, *, named: bool) -> None:
+    def _add(self, run: RemoteRun, *, named: bool) -> None:
         if run in self.runs:
             return
         if not run.metrics()["overall"]:
-            self.left_out.append(LeftOut(f"{self.address} {run.name}", f"{run.status}: it has no metrics", named))
+            self.left_out.append(LeftOut(f"{self.address} {run.name}", f"{run.status}: no metrics", named))
         else:
             self.runs.append(run)
 
 
 def _candidate(remote: Remote, run: RemoteRun, cache: Path) -> Candidate:
     where = f"{remote.address} {run.name}"
-    folder = _fetched(remote, run, cache)
+    folder = _cached_download(remote, run, cache)
     if folder is not None:
         try:
             one = candidate(Run.open(folder), run.name, Path())
         except RunError as error:
-            logger.warning("%s: the uploaded run directory cannot be used, its numbers are: %s", where, error)
+            logger.warning("%s: the uploaded run directory is unusable, so only its numbers are used: %s", where, error)
         else:
             return Candidate(**{**vars(one), "path": where})
     return Candidate(
@@ -199,8 +199,8 @@ def _candidate(remote: Remote, run: RemoteRun, cache: Path) -> Candidate:
     )
 
 
-def _fetched(remote: Remote, run: RemoteRun, cache: Path) -> Path | None:
-    """Return a run's directory in the cache, downloaded unless it is there; None if it was never uploaded."""
+def _cached_download(remote: Remote, run: RemoteRun, cache: Path) -> Path | None:
+    """Return the cached run directory, downloading it if needed; None if it was never uploaded."""
     key = hashlib.sha256(f"{remote.address} {run.id}".encode()).hexdigest()[:24]
     folder, scratch = cache / key, cache / f".{key}"
     cache.mkdir(parents=True, exist_ok=True)
@@ -215,21 +215,21 @@ def _fetched(remote: Remote, run: RemoteRun, cache: Path) -> Path | None:
 
 
 def nested(params: Mapping[str, str]) -> dict[str, Any]:
-    """Return dotted parameters as the config that they came from; their values are Python literals or text.
+    """Return the nested config that dotted parameters came from; values are Python literals or text.
 
     Examples
     --------
     >>> nested({"model.depth": "3", "model.name": "a b", "tags": "['x']", "search": "None"})
     {'model': {'depth': 3, 'name': 'a b'}, 'tags': ['x'], 'search': None}
     """
-    made: dict[str, Any] = {}
+    config: dict[str, Any] = {}
     for key, text in params.items():
         *parents, last = key.split(".")
-        node = made
+        node = config
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = _literal(text)
-    return made
+    return config
 
 
 def _literal(text: str) -> object:

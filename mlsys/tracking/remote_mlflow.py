@@ -18,17 +18,17 @@ from mlsys.tracking.remote import RemoteRun, nested
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ID = "mlsys.id"  # the tag that tells our runs from others
-FILES = "run"  # the artifact folder that holds a run directory
+ID = "mlsys.id"  # tag that identifies runs sent by mlsys
+FILES = "run"  # artifact folder with the run directory
 SQLITE = "sqlite:///"
-# MLflow tries a server seven times, a minute each, and draws a bar for each folder.
-PATIENCE = {
+# By default MLflow tries to reach a server for minutes, and shows a progress bar per folder.
+CLIENT_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-MOST = 5_000  # runs read, the newest
+MAX_RUNS = 5_000  # the newest
 STATES = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "killed", "RUNNING": "running"}
 
 
@@ -39,7 +39,7 @@ class MlflowRemote:
     Parameters
     ----------
     uri : str
-        Of a server (``http://…``) or a database (``sqlite:///mlflow.db``).
+        URI of a server (``http://…``) or a database (``sqlite:///mlflow.db``).
     """
 
     uri: str
@@ -50,26 +50,26 @@ class MlflowRemote:
         return without_password(self.uri)
 
     def runs(self) -> Sequence[RemoteRun]:
-        """Return the runs that mlsys sent there, the newest first; the run that stands for a sweep is none."""
+        """Return the runs that mlsys sent, newest first, without the parent runs of sweeps."""
         from mlflow.exceptions import MlflowException
 
         client = self._client()
-        found: list[RemoteRun] = []
+        runs: list[RemoteRun] = []
         try:
             experiments = [experiment.experiment_id for experiment in client.search_experiments()]
             token: str | None = None
-            while experiments and len(found) < MOST:
+            while experiments and len(runs) < MAX_RUNS:
                 page = client.search_runs(experiments, f"tags.`{ID}` != ''", page_token=token)
-                found += [_run(each) for each in page if each.data.tags.get("mlsys.job_type") != "sweep"]
+                runs += [_run(each) for each in page if each.data.tags.get("mlsys.job_type") != "sweep"]
                 token = page.token
                 if not token:
                     break
         except MlflowException as error:
             raise RunError(f"MLflow: {self.address} cannot be read: {error}. Check --mlflow URI.") from error
-        return found
+        return runs
 
     def download(self, run: RemoteRun, folder: Path) -> bool:
-        """Put a run's directory into a folder, if it was uploaded; return whether it was."""
+        """Download a run directory into a folder; return False if it was never uploaded."""
         from mlflow.exceptions import MlflowException
 
         client = self._client()
@@ -80,36 +80,36 @@ class MlflowRemote:
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 Path(client.download_artifacts(run.id, FILES, scratch)).rename(folder)
         except (MlflowException, OSError) as error:
-            raise RunError(f"MLflow: the files of {run.name} cannot be fetched: {error}.") from error
+            raise RunError(f"MLflow: the files of {run.name} cannot be downloaded: {error}.") from error
         return True
 
     def _client(self) -> MlflowClient:
         if find_spec("mlflow") is None:
             raise RunError("MLflow is not installed: pip install 'mlsys[mlflow]'.")
         file = Path(self.uri.removeprefix(SQLITE))
-        if self.uri.startswith(SQLITE) and not file.is_file():  # MLflow would make an empty one
-            raise RunError(f"MLflow: there is no database {file.resolve()}. Check --mlflow URI.")
-        for variable, value in PATIENCE.items():
+        if self.uri.startswith(SQLITE) and not file.is_file():  # MLflow would create an empty one
+            raise RunError(f"MLflow: database not found: {file.resolve()}. Check --mlflow URI.")
+        for variable, value in CLIENT_ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         from mlflow import MlflowClient
 
         return MlflowClient(self.uri)
 
 
-def _run(found: Any) -> RemoteRun:  # noqa: ANN401 - MLflow's run
-    tags = found.data.tags
+def _run(run: Any) -> RemoteRun:  # noqa: ANN401 - MLflow's run
+    tags = run.data.tags
     return RemoteRun(
-        id=found.info.run_id,
-        name=found.info.run_name,
-        status=tags.get("mlsys.status") or STATES.get(found.info.status, str(found.info.status).lower()),
-        config=nested(found.data.params),
-        numbers={_name(name): value for name, value in found.data.metrics.items()},
+        id=run.info.run_id,
+        name=run.info.run_name,
+        status=tags.get("mlsys.status") or STATES.get(run.info.status, str(run.info.status).lower()),
+        config=nested(run.data.params),
+        numbers={_name(name): value for name, value in run.data.metrics.items()},
         fingerprint=tags.get("mlsys.data_fingerprint"),
     )
 
 
 def _name(name: str) -> str:
-    """Return the name that a metric has with us.
+    """Return mlsys' name of a metric.
 
     Examples
     --------

@@ -14,9 +14,9 @@ from typing import Any
 from mlsys.errors import ConfigError, Problem, RunError
 from mlsys.tracking.remote import RemoteRun
 
-MOST = 1_000  # runs read, the newest
+MAX_RUNS = 1_000  # the newest
 PAGE = 100
-KIND = "run"  # of the artifact that is a run directory
+KIND = "run"  # type of the artifact with the run directory
 STATES = {"finished": "complete", "crashed": "killed"}
 
 
@@ -31,7 +31,7 @@ class WandbRemote:
     Raises
     ------
     ConfigError
-        Where that is no project's name.
+        If the path has any other form.
     """
 
     def __init__(self, path: str) -> None:
@@ -39,7 +39,7 @@ class WandbRemote:
             problem = Problem("--wandb", path, "ENTITY/PROJECT, as in the project's address")
             raise ConfigError("The command", [problem], "Nothing was compared.")
         self.path = path
-        self._found: dict[str, Any] = {}
+        self._runs: dict[str, Any] = {}
 
     @property
     def address(self) -> str:
@@ -47,39 +47,39 @@ class WandbRemote:
         return f"wandb:{self.path}"
 
     def runs(self) -> Sequence[RemoteRun]:
-        """Return the project's runs, the newest first."""
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # nobody asked for reports to its makers
+        """Return the project's runs, newest first."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # the user did not opt in
         import wandb
 
         try:
             api = wandb.Api()
-            found = list(islice(api.runs(self.path, order="-created_at", per_page=PAGE, lazy=False), MOST))
+            runs = list(islice(api.runs(self.path, order="-created_at", per_page=PAGE, lazy=False), MAX_RUNS))
         except (wandb.errors.Error, ValueError) as error:
             raise RunError(f"W&B: {self.path} cannot be read: {error}. `wandb login` configures a key.") from error
-        self._found = {run.id: run for run in found}
-        return [_run(run) for run in found]
+        self._runs = {run.id: run for run in runs}
+        return [_run(run) for run in runs]
 
     def download(self, run: RemoteRun, folder: Path) -> bool:
-        """Put a run's directory into a folder, if it was uploaded; return whether it was."""
+        """Download a run directory into a folder; return False if it was never uploaded."""
         import wandb
 
         try:
-            uploaded = [artifact for artifact in self._found[run.id].logged_artifacts() if artifact.type == KIND]
-            with contextlib.redirect_stderr(io.StringIO()):  # a bar for each file
+            uploaded = [artifact for artifact in self._runs[run.id].logged_artifacts() if artifact.type == KIND]
+            with contextlib.redirect_stderr(io.StringIO()):  # hides a progress bar per file
                 for artifact in uploaded[-1:]:
                     artifact.download(root=str(folder), skip_cache=True)
         except (wandb.errors.Error, ValueError, OSError) as error:
-            raise RunError(f"W&B: the files of {run.name} cannot be fetched: {error}.") from error
+            raise RunError(f"W&B: the files of {run.name} cannot be downloaded: {error}.") from error
         return bool(uploaded)
 
 
-def _run(found: Any) -> RemoteRun:  # noqa: ANN401 - W&B's run
-    summary: Mapping[str, Any] = dict(found.summary_metrics)
+def _run(run: Any) -> RemoteRun:  # noqa: ANN401 - W&B's run
+    summary: Mapping[str, Any] = dict(run.summary_metrics)
     return RemoteRun(
-        id=found.id,
-        name=found.name,
-        status=str(summary.get("status") or STATES.get(found.state, found.state)),
-        config={key: value for key, value in found.config.items() if key not in ("run", "_wandb")},
+        id=run.id,
+        name=run.name,
+        status=str(summary.get("status") or STATES.get(run.state, run.state)),
+        config={key: value for key, value in run.config.items() if key not in ("run", "_wandb")},
         numbers={name: float(value) for name, value in summary.items() if _is_number(value)},
         fingerprint=summary.get("data_fingerprint"),
     )

@@ -1,4 +1,4 @@
-"""What a run directory tells of its run: where it belongs, and what can be shown of it."""
+"""Data that trackers log, read from a run directory."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from mlsys.tracking.receipts import run_id
 
 logger = logging.getLogger(__name__)
 
-SWEEP_FILE = "multirun.yaml"  # which every sweeper leaves in its directory before the first job
-DEPTH = 3  # SWEEP/refit/TRIALS/NUMBER
+SWEEP_FILE = "multirun.yaml"  # every sweeper writes it to the sweep directory before the first job
+MAX_DEPTH = 3  # of a run in its sweep directory: SWEEP/refit/TRIALS/NUMBER
 
 
 def sweep_of(folder: Path) -> Path | None:
     """Return the sweep directory that a run lies in."""
-    return next((parent for parent in folder.parents[:DEPTH] if (parent / SWEEP_FILE).is_file()), None)
+    return next((parent for parent in folder.parents[:MAX_DEPTH] if (parent / SWEEP_FILE).is_file()), None)
 
 
 def config_of(folder: Path) -> dict[str, Any]:
-    """Return the config that a run wrote first, whether or not the run is whole."""
+    """Return the config of a run, which may be unfinished."""
     return dict(yaml_value((folder / "config.yaml").read_bytes()) or {})
 
 
 def run_data(folder: Path, config: Mapping[str, Any]) -> RunData:
-    """Return what is known of a run when it starts, or later."""
+    """Return what a tracker needs to know about a run, which may be unfinished."""
     sweep, search = sweep_of(folder), config.get("search") or {}
     kind: JobType = "trial" if search.get("trial") is not None else "refit" if search.get("selected_from") else "train"
     git = _git(folder)
@@ -57,9 +57,10 @@ def _git(folder: Path) -> Git:
 
 
 def overall(run: Run) -> dict[str, float]:
-    """Return all numbers of a run that are about the whole of it, by name.
+    """Return the numbers of a run, except those of single folds, by name.
 
-    Intervals are ``NAME/low`` and ``NAME/high``, baselines ``baselines/WHICH/NAME``; ``objective`` is the first one's.
+    Bounds of intervals are ``NAME/low`` and ``NAME/high``, baselines are ``baselines/BASELINE/NAME``, and the first
+    objective is also given as ``objective``.
     """
     metrics = run.metrics if "metrics.json" in run.manifest.files else {}
     timing = dict(run.manifest.timing)
@@ -79,7 +80,7 @@ def overall(run: Run) -> dict[str, float]:
 
 
 def folds(run: Run) -> list[dict[str, Any]]:
-    """Return the numbers of each fold: ``fold``, ``as_of`` and its metrics."""
+    """Return ``fold``, ``as_of`` and the metrics of each fold."""
     metrics = run.metrics if "metrics.json" in run.manifest.files else {}
     return [
         {name: float(value) for name, value in entry.items() if _is_number(value)}
@@ -89,16 +90,16 @@ def folds(run: Run) -> list[dict[str, Any]]:
 
 
 def labels(run: Run) -> dict[str, str]:
-    """Return words to filter runs by."""
+    """Return labels to filter runs by."""
     manifest = run.manifest
-    words = {
+    values = {
         "status": manifest.status,
         "git_commit": manifest.git.commit,
         "data_fingerprint": manifest.data_fingerprint,
     }
     if "audit.json" in manifest.files:
-        words["audit"] = run.audit.get("status")
-    return {name: str(word) for name, word in words.items() if word}
+        values["audit"] = run.audit.get("status")
+    return {name: str(value) for name, value in values.items() if value}
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -109,10 +110,10 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     >>> flat({"model": {"depth": 3, "layers": []}})
     {'model.depth': 3, 'model.layers': []}
     """
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
-    return found
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+    return result
 
 
 def shown_files(run: Run) -> Sequence[str]:
@@ -120,7 +121,7 @@ def shown_files(run: Run) -> Sequence[str]:
     return [*run.manifest.files, MANIFEST]
 
 
-def _value(entry: Any) -> Any:  # noqa: ANN401 - a number, or one with its interval
+def _value(entry: Any) -> Any:  # noqa: ANN401 - a number, or a mapping with its interval
     return entry.get("value") if isinstance(entry, Mapping) else entry
 
 

@@ -1,4 +1,4 @@
-"""Small tables and curves of a finished run, for trackers to show."""
+"""Small tables and curves of a finished run, for trackers."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import pandas as pd
 from mlsys.evaluation.curves import Ranking, reliability
 from mlsys.runs import Run
 
-POINTS = 101  # of each curve
-TOP = 50  # leads that are shown
-FEATURES = 50
+POINTS = 101  # points per curve
+MAX_LEADS = 50
+MAX_FEATURES = 50
 
 
 def tables(run: Run) -> dict[str, pd.DataFrame]:
-    """Return what the model relies on, and the latest fold's best leads."""
-    found = {}
+    """Return the feature importances and the top leads of the latest fold."""
+    frames = {}
     if "importances.json" in run.manifest.files:
-        found["importances"] = pd.DataFrame(run.read_json("importances.json")).head(FEATURES)
+        frames["importances"] = pd.DataFrame(run.read_json("importances.json")).head(MAX_FEATURES)
     if "predictions.parquet" in run.manifest.files:
         rows = run.predictions
         latest = rows[rows["fold"] == rows["fold"].max()]
-        best = latest.sort_values("probability", ascending=False, kind="stable").head(TOP)
-        found["top_leads"] = pd.DataFrame(best[["id", "as_of", "probability", "label"]]).reset_index(drop=True)
-    return found
+        best = latest.sort_values("probability", ascending=False, kind="stable").head(MAX_LEADS)
+        frames["top_leads"] = pd.DataFrame(best[["id", "as_of", "probability", "label"]]).reset_index(drop=True)
+    return frames
 
 
 def curves(run: Run) -> dict[str, pd.DataFrame]:
-    """Return ROC, precision-recall and gain, each the mean over the folds, and calibration; on complete labels."""
+    """Return ROC, precision-recall and gain curves, averaged over folds, and calibration, from complete labels only."""
     if "predictions.parquet" not in run.manifest.files:
         return {}
     rows = run.predictions[run.predictions["label_complete"]]
@@ -44,6 +44,6 @@ def curves(run: Run) -> dict[str, pd.DataFrame]:
     return {
         "pr": mean(("recall", "precision"), "precision_at"),
         "roc": mean(("false_positive_rate", "true_positive_rate"), "sensitivity_at"),
-        "gain": mean(("share_of_rows", "share_of_positives"), "gain_at"),
+        "gain": mean(("fraction_of_rows", "fraction_of_positives"), "gain_at"),
         "calibration": pd.DataFrame({"predicted": bins.predicted, "observed": bins.observed}),
     }

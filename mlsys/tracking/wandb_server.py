@@ -1,4 +1,4 @@
-"""Whether the W&B server can be used now: which one, with what key, and does it answer."""
+"""Check whether the W&B server can be used: a key is configured and the server answers."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ PROBE_SECONDS = 3.0
 QUERY = b'{"query": "query Viewer { viewer { id } }"}'
 
 
-_unreachable: dict[str, str] = {}  # by address, and why: this process does not wait for the same server twice
+_unreachable: dict[str, str] = {}  # reason by address, so that this process waits for a server only once
 
 
-def why_offline(settings: Settings) -> str:
-    """Return why runs cannot be sent now, in a few words; "" if they can.
+def offline_reason(settings: Settings) -> str:
+    """Return why runs cannot be sent now; "" if they can.
 
     Parameters
     ----------
     settings : wandb Settings
-        As W&B reads them from its files and the environment.
+        Settings from W&B's files and the environment.
     """
     if settings.base_url not in _unreachable:
-        reason = _ask(settings)
+        reason = _check(settings)
         if not reason:
             return ""
-        remember(settings.base_url, reason)
+        mark_unreachable(settings.base_url, reason)
     return _unreachable[settings.base_url]
 
 
-def remember(url: str, reason: str) -> None:
-    """Take a server as unreachable from now on."""
+def mark_unreachable(url: str, reason: str) -> None:
+    """Treat a server as unreachable from now on."""
     _unreachable[url] = reason
 
 
-def _ask(settings: Settings) -> str:
+def _check(settings: Settings) -> str:
     key = settings.api_key or _key_in_netrc(settings.base_url)
     if settings.identity_token_file:
         return _probe(settings.base_url, None)
@@ -55,7 +55,7 @@ def _key_in_netrc(url: str) -> str | None:
 
 
 def _probe(url: str, key: str | None) -> str:
-    """Ask who we are, which is what W&B itself does first."""
+    """Send W&B's own first query, which asks for the user."""
     request = urllib.request.Request(f"{url.rstrip('/')}/graphql", QUERY, {"Content-Type": "application/json"})
     if key:
         request.add_header("Authorization", "Basic " + base64.b64encode(f"api:{key}".encode()).decode())

@@ -1,4 +1,4 @@
-"""Runs in Weights & Biases: online where that is possible, else in files that can be uploaded later."""
+"""Track runs in Weights & Biases: online if possible, otherwise in files that can be uploaded later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import wandb
 
 EXIT_CODES: Mapping[Ending, int] = {"complete": 0, "trial": 0, "pruned": 0, "failed": 1, "killed": 255}
-SPARE = 2.0  # seconds before the end of our patience at which W&B is told to give up by itself
+FINISH_MARGIN = 2.0  # seconds that W&B's own timeout is shorter than ours
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -32,13 +32,13 @@ class WandbTracker:
     ----------
     project : str
     entity : str, optional
-        Whose; W&B's own default without.
+        Owner of the project; by default that of the account.
     mode : {"online", "offline"}, optional
-        Without, WANDB_MODE; without that, online if a key is configured and the server answers, else offline.
+        By default WANDB_MODE if set, or else online if a key is configured and the server answers, otherwise offline.
     log_artifacts : bool
-        Whether the run directory is kept as an artifact too.
+        Whether to log the run directory as an artifact.
     start_timeout, finish_timeout : float
-        Seconds that W&B is given to begin, beside the run, and to upload, after it.
+        Seconds allowed to start a run, in parallel with training, and to upload it, after training.
     """
 
     project: str = "mlsys"
@@ -53,43 +53,43 @@ class WandbTracker:
         """Return ``wandb``."""
         return "wandb"
 
-    def start(self, facts: RunData) -> WandbRun:
-        """Begin with a run; the same id again takes the place of what was sent before."""
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # nobody asked for reports to its makers
+    def start(self, data: RunData) -> WandbRun:
+        """Start a run; a run with the same id is replaced."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # the user did not opt in
         import wandb
 
-        from mlsys.tracking.wandb_server import remember
+        from mlsys.tracking.wandb_server import mark_unreachable
 
         mode, reason = self._mode()
         try:
-            run = self._init(facts, mode)
+            run = self._init(data, mode)
         except wandb.errors.Error as error:
             if mode != "online" or self.mode == "online":
                 raise
-            reason = f"no run could be started: {str(error).splitlines()[0]}"
-            remember(wandb.setup().settings.base_url, reason)
-            wandb.teardown()  # its service would go on trying, and holds the run's id
-            run = self._init(facts, "offline")
+            reason = f"the run could not be started: {str(error).splitlines()[0]}"
+            mark_unreachable(wandb.setup().settings.base_url, reason)
+            wandb.teardown()  # its service would keep trying, and holds the run's id
+            run = self._init(data, "offline")
         run.define_metric("fold", hidden=True)
         run.define_metric("folds/*", step_metric="fold", summary="none")
-        return WandbRun(run, facts, reason, self.log_artifacts)
+        return WandbRun(run, data, reason, self.log_artifacts)
 
     def _mode(self) -> tuple[str, str]:
-        """Return W&B's mode, and why it is not online."""
+        """Return W&B's mode, and the reason if it is not online."""
         import wandb
 
-        from mlsys.tracking.wandb_server import why_offline
+        from mlsys.tracking.wandb_server import offline_reason
 
         settings = wandb.setup().settings
-        wanted = self.mode or os.environ.get("WANDB_MODE")
-        if wanted in (None, "", "online"):
-            reason = why_offline(settings)
+        requested = self.mode or os.environ.get("WANDB_MODE")
+        if requested in (None, "", "online"):
+            reason = offline_reason(settings)
             if reason and self.mode == "online":
                 raise TrackingError(f"W&B: {reason}")
             return ("offline", reason) if reason else ("online", "")
-        return str(wanted), f"mode={wanted}"
+        return str(requested), f"mode={requested}"
 
-    def _init(self, facts: RunData, mode: str) -> wandb.Run:
+    def _init(self, data: RunData, mode: str) -> wandb.Run:
         import wandb
 
         settings = wandb.Settings(
@@ -98,9 +98,9 @@ class WandbTracker:
             console="off",
             program="mlsys.train",
             init_timeout=self.start_timeout,
-            finish_timeout=max(self.finish_timeout - SPARE, self.finish_timeout / 2),
+            finish_timeout=max(self.finish_timeout - FINISH_MARGIN, self.finish_timeout / 2),
             finish_timeout_raises=True,
-            # What these would collect is in the run directory, and takes longer than all the rest.
+            # What these collect is in the run directory already, and takes longer than everything else.
             disable_code=True,
             disable_git=True,
             save_code=False,
@@ -112,11 +112,11 @@ class WandbTracker:
         return wandb.init(
             project=self.project,
             entity=self.entity,
-            id=facts.id,
-            name=facts.name,
-            group=facts.group,
-            job_type=facts.job_type,
-            tags=list(facts.tags),
+            id=data.id,
+            name=data.name,
+            group=data.group,
+            job_type=data.job_type,
+            tags=list(data.tags),
             settings=settings,
         )
 
@@ -126,42 +126,42 @@ class WandbRun:
     """One run in W&B."""
 
     run: wandb.Run
-    facts: RunData
+    data: RunData
     reason: str
     log_artifacts: bool
 
     def log_config(self, config: Mapping[str, Any]) -> None:
-        """Take the config as it is (W&B shows nested keys with dots), and where the run is."""
-        facts = self.facts
-        git = {"git_commit": facts.commit, "git_dirty": facts.dirty}
-        about = {"path": str(facts.folder), "trial": facts.trial, **git}
+        """Log the nested config (W&B shows dotted keys) and where the run is."""
+        data = self.data
+        git = {"git_commit": data.commit, "git_dirty": data.dirty}
+        about = {"path": str(data.folder), "trial": data.trial, **git}
         self.run.config.update({**config, "run": about})  # type: ignore[no-untyped-call]
 
     def log_labels(self, labels: Mapping[str, str]) -> None:
-        """Take words as columns of the table of runs."""
+        """Log labels as columns of the runs table."""
         self.run.summary.update(dict(labels))
 
     def log_metrics(self, overall: Mapping[str, float], folds: Sequence[Mapping[str, Any]]) -> None:
-        """Take a row of history for each fold, and the rest as columns of the table of runs."""
+        """Log a history row for each fold, and the other numbers as columns of the runs table."""
         for fold in folds:
             numbers = {f"folds/{name}": value for name, value in fold.items() if name not in ("fold", "as_of")}
             self.run.log({"fold": fold["fold"], "as_of": fold["as_of"], **numbers})
         self.run.summary.update(dict(overall))
 
     def log_figures(self, figures: Mapping[str, Path]) -> None:
-        """Take PNG files."""
+        """Log PNG files."""
         import wandb
 
         self.run.log({f"plots/{name}": wandb.Image(str(path)) for name, path in figures.items()})
 
     def log_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Take tables."""
+        """Log tables."""
         import wandb
 
         self.run.log({f"tables/{name}": wandb.Table(dataframe=_texts(frame)) for name, frame in tables.items()})
 
     def log_curves(self, curves: Mapping[str, pd.DataFrame]) -> None:
-        """Take curves as W&B's own line plots, in which those of several runs lie over each other."""
+        """Log curves as W&B line plots, which overlay several runs."""
         import wandb
 
         for name, frame in curves.items():
@@ -169,18 +169,18 @@ class WandbRun:
             self.run.log({f"curves/{name}": wandb.plot.line(wandb.Table(dataframe=frame), x, y, title=name)})
 
     def log_files(self, folder: Path, names: Sequence[str]) -> None:
-        """Take the run directory as an artifact: the same files are the same version, however often they are sent."""
+        """Log the run directory as an artifact; sending the same files again adds no version."""
         import wandb
 
         if not self.log_artifacts:
             return
-        artifact = wandb.Artifact(f"run-{self.facts.id}", type="run", metadata={"path": str(folder)})
+        artifact = wandb.Artifact(f"run-{self.data.id}", type="run", metadata={"path": str(folder)})
         for name in names:
             artifact.add_file(str(folder / name), name=name, policy="immutable", skip_cache=True)
         self.run.log_artifact(artifact)
 
     def finish(self, status: Ending) -> Receipt:
-        """End with the exit code that W&B's states are made of; a tag tells those that it has no state for."""
+        """Finish with an exit code, which sets W&B's state; statuses that W&B does not have become a tag."""
         if status not in ("complete", "trial"):
             self.run.tags = (*(self.run.tags or ()), status)
         self.run.summary["status"] = status
@@ -193,17 +193,17 @@ class WandbRun:
         return Receipt("offline", where, self.reason, f"{login}wandb sync {where}")
 
     def _finish(self, exit_code: int) -> None:
-        from mlsys.tracking.wandb_server import remember
+        from mlsys.tracking.wandb_server import mark_unreachable
 
         try:
             self.run.finish(exit_code)
         except TimeoutError as error:
             address = self.run.settings.base_url
-            remember(address, f"{urlsplit(address).netloc} did not take the run before in time")
-            raise TrackingError(f"{urlsplit(address).netloc} did not take all of it in time") from error
+            mark_unreachable(address, f"{urlsplit(address).netloc} did not accept the previous run in time")
+            raise TrackingError(f"{urlsplit(address).netloc} did not accept all of the run in time") from error
 
 
 def _texts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose dates are text: W&B would show nanoseconds."""
+    """Return the table with dates as text, because W&B would show nanoseconds."""
     dates = frame.select_dtypes("datetime").columns
     return frame.assign(**{name: frame[name].dt.strftime("%Y-%m-%d") for name in dates})

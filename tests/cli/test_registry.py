@@ -48,7 +48,7 @@ def test_the_first_commands(mlsys, work):
     assert (code, out) == (0, "leads 1.0.0 is already this run; nothing was added.\n")
     code, out, _ = mlsys("promote", "registry:leads@1.0.0")
     assert code == 0
-    assert "There is none yet to be compared with." in out
+    assert "No champion yet to compare with." in out
     assert out.endswith("leads 1.0.0 is now the champion.\n")
     code, out, _ = mlsys("promote", "leads")
     assert (code, out) == (0, "leads 1.0.0 is already the champion; nothing was changed.\n")
@@ -58,7 +58,7 @@ def test_latest_is_the_run_that_ended_last(mlsys, work):
     code, out, _ = mlsys("add", "latest", "--name", "leads", "--json")
     result = json.loads(out)
     assert (code, result["version"], Path(result["run"]).name) == (0, "1.0.0", "poor")
-    assert result["rise"] == {"part": "major", "reasons": ["the first version"]}
+    assert result["bump"] == {"part": "major", "reasons": ["the first version"]}
 
 
 def test_a_failed_gate_is_exit_code_1_with_the_reason(mlsys, registered):
@@ -66,11 +66,11 @@ def test_a_failed_gate_is_exit_code_1_with_the_reason(mlsys, registered):
     code, out, _ = mlsys("promote", "leads@2.0.0")
     assert code == 1
     assert "roc_auc         FAILED" in out
-    assert "allowed is 0.02" in out
+    assert "the margin is 0.02" in out
     assert "Not promoted: leads 2.0.0 failed the gate." in out
     code, out, _ = mlsys("promote", "leads@2.0.0", "--json")
     result = json.loads(out)
-    assert (code, result["entry"], result["verdict"]["passed"], result["verdict"]["champion"]) == (
+    assert (code, result["entry"], result["gate"]["passed"], result["gate"]["champion"]) == (
         1,
         None,
         False,
@@ -98,7 +98,7 @@ def test_metric_margin_and_the_registrys_own_gate(mlsys, registered):
     assert "closest: roc_auc" in err
     code, out, _ = mlsys("promote", "leads@2.0.0", "--metric", "log_loss", "--margin", "9")
     assert code == 0
-    assert "allowed is 9" in out
+    assert "the margin is 9" in out
     gate = Path(__file__).parents[2] / "conf" / "gate.yaml"
     (registered.parent / "gate.yaml").write_text(gate.read_text().replace("roc_auc  ", "brier  "))
     code, out, _ = mlsys("promote", "leads@1.1.0")
@@ -131,7 +131,7 @@ def test_aliases_are_set_and_removed(mlsys, registered):
     assert mlsys("alias", "leads", "next", "--remove")[1] == "Removed leads@next; it pointed at 1.1.0.\n"
     code, _, err = mlsys("alias", "leads", "champion")
     assert code == 2
-    assert "`mlsys registry promote` and `rollback` move this one" in err
+    assert "`mlsys registry promote` and `rollback` move it" in err
     assert mlsys("rollback", "leads@1.0.0")[0] == 2
 
 
@@ -147,7 +147,7 @@ def test_verify_is_exit_code_1_for_damage_alone(mlsys, registered):
     assert [(found["where"], found["level"]) for found in json.loads(out)] == [("history", "damage")]
     code, _, err = mlsys("list")
     assert code == 1
-    assert "restore it from a copy" in err
+    assert "restore the file from a backup" in err
     code, _, err = mlsys("verify", "lead")
     assert code == 1
     assert "closest: leads" in err

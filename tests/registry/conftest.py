@@ -1,4 +1,4 @@
-"""Runs to register, and registries to keep them in."""
+"""Runs to register, and registries to register them in."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tests.tracking.test_mlflow import tracking_server
 
 @dataclass(frozen=True)
 class Runs:
-    """Do not write there.
+    """Runs shared by all tests; read-only.
 
     Attributes
     ----------
     first, again : Run
         The same config and skill.
     tuned : Run
-        Another config; as good.
+        A different config with the same skill.
     poor : Run
-        No skill, and one input more.
+        No skill, and one more input.
     """
 
     first: Run
@@ -76,11 +76,11 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(params=["folder", pytest.param("mlflow", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest) -> RegistryStore:
     """Every kind of registry."""
-    made: Callable[[], RegistryStore] = {
+    create: Callable[[], RegistryStore] = {
         "folder": lambda: request.getfixturevalue("folder_store"),
         "mlflow": lambda: request.getfixturevalue("mlflow_store"),
     }[request.param]
-    return made()
+    return create()
 
 
 @pytest.fixture

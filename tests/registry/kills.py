@@ -1,10 +1,10 @@
-"""Many processes at work on one registry, many of them killed at any moment.
+"""Run commands on one registry in parallel processes and kill many of them at random moments.
 
     python -m tests.registry.kills FOLDER [--kills 200] [--workers 4] [--seed 0] [--everywhere STRIDE]
 
-Each command runs in a process of its own, forked from this one so that it does not spend its life on imports. With
-``--everywhere`` one command after another is killed before its first change of the registry's files, before its
-second, and so on until it survives. The last line printed is what was found, as JSON; exit code 1 if anything is wrong.
+Each command runs in its own process, forked from this one so that it need not import anything. With ``--everywhere``
+each command is killed before its first change to the registry's files, then before its second, and so on until it
+survives. The last line printed is the result as JSON; the exit code is 1 if anything is wrong.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ from tests.waiting import HANG
 NAME = "leads"
 FIRST = ("first", "second")
 KINDS = ("add", "promote", "rollback")
-SHARES = (5, 4, 3)
-PATIENCE = HANG  # seconds that a command may take before it shows where it hangs, and ends
-KILLED = 0.75  # share of the commands that are to be killed, at a moment somewhere in 1.2 times the usual duration
+WEIGHTS = (5, 4, 3)
+COMMAND_TIMEOUT = HANG  # seconds until a command that hangs prints its traceback and exits
+KILL_PROBABILITY = 0.75  # each kill comes at a random moment within 1.2 times the typical duration
 
 
 @dataclass
 class Child:
-    """One command under way."""
+    """A running command."""
 
     kind: str
     token: str
-    answer: int
+    pipe: int
     start: float
     deadline: float | None
 
 
 @dataclass
-class Storm:
-    """The commands, what those that finished said, and what became of the others."""
+class KillTest:
+    """Commands that run in parallel, and their results."""
 
     folder: Path
     kills: int
@@ -72,7 +72,7 @@ class Storm:
     refused: Counter[str] = field(default_factory=Counter)
     killed: list[Child] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    usual: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.15))
+    typical_seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.15))
     started: int = 0
 
     @property
@@ -80,7 +80,7 @@ class Storm:
         return FolderStore(self.folder / "registry")
 
     def run(self) -> None:
-        """Start commands, and kill some, until enough were killed; then let the rest end."""
+        """Start commands and kill some until enough were killed; then wait for the rest."""
         while len(self.killed) < self.kills:
             while len(self.children) < self.workers:
                 self._start()
@@ -90,7 +90,7 @@ class Storm:
 
     def _start(self) -> None:
         self.started += 1
-        kind = self.random.choices(KINDS, SHARES)[0]
+        kind = self.random.choices(KINDS, WEIGHTS)[0]
         token, seed = f"{kind}-{self.started}", self.random.random()
         reading, writing = os.pipe()
         pid = os.fork()
@@ -99,70 +99,69 @@ class Storm:
             command(self.folder, kind, token, seed, writing)
         os.close(writing)
         now = time.monotonic()
-        doomed = self.random.random() < KILLED
-        deadline = now + self.random.uniform(0, 1.2 * self.usual[kind]) if doomed else None
+        to_kill = self.random.random() < KILL_PROBABILITY
+        deadline = now + self.random.uniform(0, 1.2 * self.typical_seconds[kind]) if to_kill else None
         self.children[pid] = Child(kind, token, reading, now, deadline)
 
     def _wait(self) -> None:
-        """Wait until a command answers or its time has come."""
+        """Wait until a command finishes or is due to be killed."""
         deadlines = [child.deadline for child in self.children.values() if child.deadline is not None]
         patience = max(0.0, min(deadlines, default=time.monotonic() + 30) - time.monotonic())
-        answers = [child.answer for child in self.children.values()]
-        ready, _, _ = select.select(answers, [], [], patience)
+        pipes = [child.pipe for child in self.children.values()]
+        ready, _, _ = select.select(pipes, [], [], patience)
         for pid, child in list(self.children.items()):
-            if child.answer in ready:
+            if child.pipe in ready:
                 self._end(pid, child)
             elif child.deadline is not None and child.deadline <= time.monotonic():
                 os.kill(pid, signal.SIGKILL)
                 self._end(pid, child)
 
     def _end(self, pid: int, child: Child) -> None:
-        with os.fdopen(child.answer) as file:
+        with os.fdopen(child.pipe) as file:
             text = file.read()
         os.waitpid(pid, 0)
         del self.children[pid]
         if not text:
             if child.deadline is None or child.deadline > time.monotonic():
-                self.problems.append(f"{child.token} ended by itself and without a word")
+                self.problems.append(f"{child.token} exited without a result")
             self.killed.append(child)
             return
-        said = json.loads(text)
-        if "crash" in said:
-            self.problems.append(f"{child.token} crashed: {said['crash']}")
-        elif "refused" in said:
+        result = json.loads(text)
+        if "crash" in result:
+            self.problems.append(f"{child.token} crashed: {result['crash']}")
+        elif "refused" in result:
             self.refused[child.kind] += 1
         else:
-            self.finished.append(said)
-            self.usual[child.kind] += 0.2 * (time.monotonic() - child.start - self.usual[child.kind])
+            self.finished.append(result)
+            seconds = time.monotonic() - child.start
+            self.typical_seconds[child.kind] += 0.2 * (seconds - self.typical_seconds[child.kind])
 
     def check(self) -> None:
-        """Compare the registry with what the commands said."""
-        commands.set_alias(
-            self.store, Reference(NAME), "last", reason="end"
-        )  # cleans up after the last that was killed
+        """Compare the registry with the results of the commands."""
+        commands.set_alias(self.store, Reference(NAME), "last", reason="end")  # cleans up after the last killed command
         self.problems += [str(finding) for finding in self.store.findings(NAME)]
         state = self.store.state(NAME)
         written = {entry.reason: entry for entry in state.entries}
         if len(written) != len(state.entries):
             self.problems.append("a command is in the history twice")
-        for said in self.finished:
-            entry = written.get(said["token"])
-            if entry is None or (entry.number, entry.after) != (said["number"], said["after"]):
-                self.problems.append(f"{said} was done, but the history has {entry}")
+        for result in self.finished:
+            entry = written.get(result["token"])
+            if entry is None or (entry.number, entry.after) != (result["number"], result["after"]):
+                self.problems.append(f"{result} was reported, but the history has {entry}")
         known = (
-            {said["token"] for said in self.finished}
+            {result["token"] for result in self.finished}
             | {child.token for child in self.killed}
             | {"first", "second", "end"}
         )
-        self.problems += [f"{reason} is nobody's" for reason in written if reason not in known]
-        self.problems += _unlike_a_replay(state)
+        self.problems += [f"{reason} belongs to no command" for reason in written if reason not in known]
+        self.problems += _replay_problems(state)
         for version in state.added:
             with self.store.opened(state, version):
                 continue
 
 
-def _unlike_a_replay(state: Any) -> list[str]:
-    """Follow the champion by hand."""
+def _replay_problems(state: Any) -> list[str]:
+    """Replay the history of the champion and return what does not add up."""
     found, champions = [], []
     for entry in state.entries:
         if entry.alias != "champion":
@@ -178,39 +177,39 @@ def _unlike_a_replay(state: Any) -> list[str]:
     return found if state.champion == champions[-1] else [*found, f"the champion is {state.champion}"]
 
 
-def command(folder: Path, kind: str, token: str, seed: float, answer: int) -> None:
-    """Do one command, say what became of it, and end this process."""
+def command(folder: Path, kind: str, token: str, seed: float, pipe: int) -> None:
+    """Run one command, write its result to the pipe and exit."""
     try:
-        said = {"token": token} | _do(folder, kind, token, random.Random(seed))
+        result = {"token": token} | _do(folder, kind, token, random.Random(seed))
     except MlsysError as error:
-        said = {"refused": str(error)}
+        result = {"refused": str(error)}
     except BaseException:  # noqa: BLE001 - reported by the parent
-        said = {"crash": traceback.format_exc()}
-    os.write(answer, json.dumps(said).encode())
+        result = {"crash": traceback.format_exc()}
+    os.write(pipe, json.dumps(result).encode())
     os._exit(0)
 
 
-def _do(folder: Path, kind: str, token: str, chance: random.Random) -> dict[str, Any]:
-    faulthandler.dump_traceback_later(PATIENCE, exit=True)
+def _do(folder: Path, kind: str, token: str, rng: random.Random) -> dict[str, Any]:
+    faulthandler.dump_traceback_later(COMMAND_TIMEOUT, exit=True)
     store = FolderStore(folder / "registry")
     if kind == "add":
-        commands.add(store, _another(folder / "runs", token), NAME, reason=token)
+        commands.add(store, _new_run(folder / "runs", token), NAME, reason=token)
         entry = next(entry for entry in store.state(NAME).entries if entry.reason == token)
     elif kind == "rollback":
         entry = commands.rollback(store, NAME, reason=token)
     else:
         state = store.state(NAME)
-        version = chance.choice([version for version in state.added if version != state.champion] or ["1.0.0"])
+        version = rng.choice([version for version in state.added if version != state.champion] or ["1.0.0"])
         settings = read_settings(None, {"bootstrap_resamples": 100})
         done = commands.promote(store, Reference(NAME, version), settings, reason=token).entry
         if done is None:
-            return {"refused": "it is champion already"}
+            return {"refused": "already the champion"}
         entry = done
     return {"number": entry.number, "after": entry.after}
 
 
-def _another(folder: Path, token: str) -> Run:
-    """Make a run that is no version yet: the first one's files, and another manifest."""
+def _new_run(folder: Path, token: str) -> Run:
+    """Create a run that is not registered yet: the first run's files with a different manifest."""
     shutil.copytree(folder / "0", folder / token, copy_function=os.link)
     manifest = folder / token / MANIFEST
     manifest.unlink()
@@ -219,21 +218,21 @@ def _another(folder: Path, token: str) -> Run:
     return Run.open(folder / token)
 
 
-def watch(folder: Path, answer: int, stop: int) -> None:
-    """Follow the champion as a service does, until told to stop; what it stands for must always be whole."""
-    looks, problems = 0, []
+def follow(folder: Path, pipe: int, stop: int) -> None:
+    """Open the champion repeatedly, as a service does, until stopped; it must always be intact."""
+    reads, problems = 0, []
     while not select.select([stop], [], [], 0.002)[0]:
         try:
             Run.open(resolve(f"registry:{NAME}@champion", folder / "registry").run)
         except BaseException as error:  # noqa: BLE001 - reported by the parent
             problems.append(repr(error))
-        looks += 1
-    os.write(answer, json.dumps({"looks": looks, "problems": problems[:5]}).encode())
+        reads += 1
+    os.write(pipe, json.dumps({"reads": reads, "problems": problems[:5]}).encode())
     os._exit(0)
 
 
-def begin(folder: Path) -> FolderStore:
-    """Make a registry that has a champion."""
+def create_registry(folder: Path) -> FolderStore:
+    """Create a registry that has a champion."""
     store = FolderStore(folder / "registry")
     commands.add(store, write_run(folder / "runs" / "0"), NAME, reason=FIRST[0])
     commands.promote(store, Reference(NAME), read_settings(None, {"bootstrap_resamples": 100}), reason=FIRST[1])
@@ -241,34 +240,34 @@ def begin(folder: Path) -> FolderStore:
 
 
 def preload() -> None:
-    """Import what commands need; this process itself uses none of it, since threads would be lost in a fork."""
+    """Import what commands need, without using it here, because threads do not survive a fork."""
     for name in ("pyarrow.parquet", "skops.io", "sklearn.impute", "sklearn.linear_model", "sklearn.pipeline"):
         import_module(name)
     for name in ("runs.golden", "runs.model_io", "evaluation.metrics"):
         import_module(f"mlsys.{name}")
 
 
-def apart(function: Callable[[], object]) -> None:
-    """Do something in a process of its own."""
+def in_subprocess(function: Callable[[], object]) -> None:
+    """Call a function in a process of its own."""
     pid = os.fork()
     if pid == 0:
-        faulthandler.dump_traceback_later(PATIENCE, exit=True)
+        faulthandler.dump_traceback_later(COMMAND_TIMEOUT, exit=True)
         try:
             function()
-        except BaseException:  # noqa: BLE001 - told by the exit code
+        except BaseException:  # noqa: BLE001 - reported by the exit code
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
     if os.waitpid(pid, 0)[1]:
-        raise RuntimeError("the registry cannot be begun")
+        raise RuntimeError("the command failed; see its traceback above")
 
 
-def everywhere(folder: Path, stride: int) -> dict[str, Any]:
-    """Kill each kind of command at each of its steps; return what was found.
+def kill_at_every_step(folder: Path, stride: int) -> dict[str, Any]:
+    """Kill each kind of command at each of its steps; return kills and problems.
 
-    While a version is copied, which is many steps alike, only at every ``stride``-th.
+    While a version is copied, which takes many similar steps, kill only at every ``stride``-th step.
     """
-    apart(lambda: begin(folder))
+    in_subprocess(lambda: create_registry(folder))
     store = FolderStore(folder / "registry")
     steps: Counter[str] = Counter()
     problems: list[str] = []
@@ -276,10 +275,10 @@ def everywhere(folder: Path, stride: int) -> dict[str, Any]:
         for step in _steps(kind, stride):
             token = f"{kind}-{1000 * KINDS.index(kind) + step}"
             if kind == "rollback" and len(store.state(NAME).champions) < 2:
-                apart(partial(_do, folder, "promote", f"ready-{step}", random.Random(step)))
+                in_subprocess(partial(_do, folder, "promote", f"ready-{step}", random.Random(step)))
             before = len(store.state(NAME).entries)
             survived = _survives(folder, kind, token, step)
-            found = _after(store, before, token, survived=survived)
+            found = _check_after(store, before, token, survived=survived)
             problems += [f"{kind} at step {step}: {problem}" for problem in found]
             if survived:
                 break
@@ -287,8 +286,8 @@ def everywhere(folder: Path, stride: int) -> dict[str, Any]:
     return {"kills": steps, "problems": problems}
 
 
-def _changes(event: str, arguments: tuple[Any, ...]) -> bool:
-    """Return whether something in the file system is about to change."""
+def _is_change(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Return whether an audit event announces a change to the file system."""
     if event == "open":
         return bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
     return event in {"os.rename", "os.mkdir", "os.chmod", "os.remove", "os.rmdir"}
@@ -301,14 +300,14 @@ def _steps(kind: str, stride: int) -> Iterator[int]:
 
 
 def _survives(folder: Path, kind: str, token: str, step: int) -> bool:
-    """Do a command that is killed before its n-th change of the registry's files; return whether it had fewer."""
+    """Run a command and kill it before its n-th change to the registry's files; return whether it finished first."""
     pid = os.fork()
     if pid == 0:
-        left, place = step, str(folder / "registry")
+        left, registry = step, str(folder / "registry")
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal left
-            if _changes(event, arguments) and place in str(arguments):
+            if _is_change(event, arguments) and registry in str(arguments):
                 left -= 1
                 if left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -316,15 +315,15 @@ def _survives(folder: Path, kind: str, token: str, step: int) -> bool:
         sys.addaudithook(hook)
         try:
             _do(folder, kind, token, random.Random(step))
-        except BaseException:  # noqa: BLE001 - the parent reports it as a command that did not survive or was not done
+        except BaseException:  # noqa: BLE001 - the parent reports a command that did not survive
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
     return os.waitpid(pid, 0)[1] == 0
 
 
-def _after(store: FolderStore, before: int, token: str, *, survived: bool) -> list[str]:
-    """Look before and after another command."""
+def _check_after(store: FolderStore, before: int, token: str, *, survived: bool) -> list[str]:
+    """Return problems of the registry right after a kill and after one more command."""
     resolve(f"registry:{NAME}@champion", store.root)
     found = [str(finding) for finding in store.findings(NAME) if finding.level == "damage"]
     commands.set_alias(store, Reference(NAME), f"after-{token}", reason="end")
@@ -335,32 +334,32 @@ def _after(store: FolderStore, before: int, token: str, *, survived: bool) -> li
     return found
 
 
-def storm(folder: Path, kills: int, workers: int, seed: int) -> dict[str, Any]:
-    """Let it storm; return what was found."""
-    first = Storm(folder, kills, workers, random.Random(seed))
-    apart(lambda: begin(folder))
+def run_random_kills(folder: Path, kills: int, workers: int, seed: int) -> dict[str, Any]:
+    """Run and kill commands at random while a follower reads the champion; return counts and problems."""
+    test = KillTest(folder, kills, workers, random.Random(seed))
+    in_subprocess(lambda: create_registry(folder))
     reading, writing = os.pipe()
     stopping, stop = os.pipe()
-    watcher = os.fork()
-    if watcher == 0:
-        watch(folder, writing, stopping)
+    follower = os.fork()
+    if follower == 0:
+        follow(folder, writing, stopping)
     start = time.monotonic()
-    first.run()
+    test.run()
     seconds = time.monotonic() - start
     os.write(stop, b"x")
     seen = json.loads(os.read(reading, 100_000))
-    os.waitpid(watcher, 0)
-    first.check()
+    os.waitpid(follower, 0)
+    test.check()
     return {
-        "kills": Counter(child.kind for child in first.killed),
-        "finished": Counter(said["token"].partition("-")[0] for said in first.finished),
-        "refused": first.refused,
+        "kills": Counter(child.kind for child in test.killed),
+        "finished": Counter(result["token"].partition("-")[0] for result in test.finished),
+        "refused": test.refused,
         "in the history though killed": len(
-            {child.token for child in first.killed} & {entry.reason for entry in first.store.state(NAME).entries}
+            {child.token for child in test.killed} & {entry.reason for entry in test.store.state(NAME).entries}
         ),
-        "looks": seen["looks"],
+        "reads": seen["reads"],
         "seconds": round(seconds, 1),
-        "problems": [*first.problems, *seen["problems"]],
+        "problems": [*test.problems, *seen["problems"]],
     }
 
 
@@ -371,13 +370,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--everywhere", type=int, metavar="STRIDE")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     preload()
     found = {}
-    if given.kills:
-        found["random"] = storm(given.folder / "random", given.kills, given.workers, given.seed)
-    if given.everywhere:
-        found["everywhere"] = everywhere(given.folder / "everywhere", given.everywhere)
+    if arguments.kills:
+        found["random"] = run_random_kills(
+            arguments.folder / "random", arguments.kills, arguments.workers, arguments.seed
+        )
+    if arguments.everywhere:
+        found["everywhere"] = kill_at_every_step(arguments.folder / "everywhere", arguments.everywhere)
     sys.stdout.write(json.dumps(found) + "\n")
     sys.exit(any(each["problems"] for each in found.values()))
 

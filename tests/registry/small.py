@@ -1,4 +1,4 @@
-"""Small runs that can be registered, promoted and served: made up, and as whole as real ones."""
+"""Small synthetic runs that can be registered, promoted and served like real ones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def write_run(
     fingerprint: str = "f" * 64,
     **settings: Any,
 ) -> Run:
-    """Write a run directory; ``settings`` are config keys, with __ for dots."""
+    """Write a run directory; ``settings`` are config keys with __ for dots."""
     schema = SCHEMA | {"inputs": inputs or SCHEMA["inputs"], "target": target}
     model, frame = _model(tuple(column["name"] for column in schema["inputs"]))
     frame = to_inputs(frame, schema)

@@ -1,14 +1,14 @@
-"""Which part of the version rises."""
+"""Which part of a version to bump."""
 
 import pytest
 
-from mlsys.registry.bump import needed
+from mlsys.registry.bump import required_bump
 from tests.registry.small import SCHEMA, write_run
 
 
-def changed(place, **fields):
+def changed(index, **fields):
     inputs = [dict(column) for column in SCHEMA["inputs"]]
-    inputs[place].update(fields)
+    inputs[index].update(fields)
     return inputs
 
 
@@ -20,9 +20,9 @@ def base(tmp_path_factory):
 @pytest.mark.parametrize(
     ("given", "part", "reason"),
     [
-        ({"inputs": SCHEMA["inputs"][:1]}, "major", "the input actions is gone"),
-        ({"inputs": changed(1, name="visits")}, "major", "the input visits is new"),
-        ({"inputs": changed(0, unit="seats")}, "major", "the input users has the unit seats, had people"),
+        ({"inputs": SCHEMA["inputs"][:1]}, "major", "the input actions was removed"),
+        ({"inputs": changed(1, name="visits")}, "major", "the input visits was added"),
+        ({"inputs": changed(0, unit="seats")}, "major", "the unit of the input users is seats, was people"),
         ({"inputs": changed(0, nullable=False)}, "major", "the input users may no longer be missing"),
         ({"target": "won"}, "major", "target is 'won', was 'converted'"),
         ({"model__max_depth": 4}, "minor", "model.max_depth is 4, was 3"),
@@ -36,7 +36,7 @@ def base(tmp_path_factory):
     ],
     ids=lambda given: str(given)[:40],
 )
-def test_what_changed_decides(base, tmp_path, given, part, reason):
-    rise = needed(base, write_run(tmp_path / "run", **given))
-    assert rise.part == part
-    assert (reason in rise.reasons) if reason else rise.reasons == ()
+def test_the_change_decides_the_part(base, tmp_path, given, part, reason):
+    bump = required_bump(base, write_run(tmp_path / "run", **given))
+    assert bump.part == part
+    assert (reason in bump.reasons) if reason else bump.reasons == ()

@@ -1,4 +1,4 @@
-"""What the commands do, in every kind of registry."""
+"""The commands, on every kind of registry."""
 
 import itertools
 
@@ -9,29 +9,29 @@ from mlsys.registry.commands import add, promote, remove_alias, rollback, set_al
 from mlsys.registry.names import Reference
 from tests.registry.small import write_run
 
-# Of SQLAlchemy, about options that MLflow's own tables use.
+# SQLAlchemy warns about options that MLflow's own tables use.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NUMBER = itertools.count()
 
 
 @pytest.fixture
 def name():
-    """A name that no other test uses: they share one server."""
+    """A name that no other test uses, because tests share one server."""
     return f"leads{next(NUMBER)}"
 
 
-def test_a_models_life(store, name, runs, gate):
+def test_the_lifecycle_of_a_model(store, name, runs, gate):
     assert add(store, runs.first, name, reason="a start").version == "1.0.0"
-    assert add(store, runs.first, name).rise is None  # it is there
+    assert add(store, runs.first, name).bump is None  # added before
     assert promote(store, Reference(name), gate).is_champion
     assert add(store, runs.again, name).version == "1.0.1"
     assert add(store, runs.tuned, name).version == "1.1.0"
     poor = add(store, runs.poor, name)
-    assert (poor.version, poor.rise.reasons) == ("2.0.0", ("the input seats is new",))
+    assert (poor.version, poor.bump.reasons) == ("2.0.0", ("the input seats was added",))
 
     assert promote(store, Reference(name, version="1.1.0"), gate).is_champion
     refused = promote(store, Reference(name), gate)
-    assert [check.check for check in refused.verdict.checks if not check.passed] == ["roc_auc"]
+    assert [check.check for check in refused.gate.checks if not check.passed] == ["roc_auc"]
     assert store.state(name).champion == "1.1.0"
     forced = promote(store, Reference(name), gate, reason="they asked for it", force=True)
     assert forced.entry.details["forced"] is True
@@ -47,8 +47,10 @@ def test_a_models_life(store, name, runs, gate):
     assert store.state(name).aliases == {"champion": "1.0.0", "challenger": "2.0.0"}
     remove_alias(store, name, "challenger")
 
-    told = [(entry.action, entry.alias, entry.before, entry.after, entry.reason) for entry in store.state(name).entries]
-    assert told == [
+    history = [
+        (entry.action, entry.alias, entry.before, entry.after, entry.reason) for entry in store.state(name).entries
+    ]
+    assert history == [
         ("add", None, None, "1.0.0", "a start"),
         ("promote", "champion", None, "1.0.0", None),
         ("add", None, "1.0.0", "1.0.1", None),
@@ -68,8 +70,8 @@ def test_a_models_life(store, name, runs, gate):
     assert name in store.names()
 
 
-def test_what_is_not_there_is_said(store, name, runs, gate):
-    with pytest.raises(RegistryError, match=rf"no model '{name}'.*add latest"):
+def test_unknown_models_versions_and_aliases(store, name, runs, gate):
+    with pytest.raises(RegistryError, match=rf"Model '{name}' not found.*add latest"):
         promote(store, Reference(name), gate)
     add(store, runs.first, name)
     with pytest.raises(RegistryError, match=r"has no 1\.0\.1\. It has 1\.0\.0 \(closest: 1\.0\.0\)"):
@@ -80,48 +82,48 @@ def test_what_is_not_there_is_said(store, name, runs, gate):
         rollback(store, name)
 
 
-def test_the_champion_has_its_gate(folder_store):
+def test_only_promote_and_rollback_move_the_champion(folder_store):
     with pytest.raises(ConfigError, match="promote"):
         set_alias(folder_store, Reference("leads"), "champion")
     with pytest.raises(ConfigError, match="promote"):
         remove_alias(folder_store, "leads", "champion")
 
 
-def test_a_bump_may_only_raise(folder_store, runs):
+def test_bump_can_only_raise_the_part(folder_store, runs):
     assert add(folder_store, runs.first, "leads", bump="patch").version == "1.0.0"
     assert add(folder_store, runs.again, "leads", bump="minor").version == "1.1.0"
-    with pytest.raises(ConfigError, match=r"allowed: minor or major, since model\.max_depth is 4, was 3"):
+    with pytest.raises(ConfigError, match=r"allowed: minor or major, because model\.max_depth is 4, was 3"):
         add(folder_store, runs.tuned, "leads", bump="patch")
     assert add(folder_store, runs.tuned, "leads", bump="major").version == "2.0.0"
     assert list(folder_store.state("leads").added) == ["1.0.0", "1.1.0", "2.0.0"]
 
 
-def test_a_run_without_a_model_is_no_version(folder_store, tmp_path):
+def test_a_run_without_a_model_cannot_be_added(folder_store, tmp_path):
     with pytest.raises(RegistryError, match="trial run"):
         add(folder_store, write_run(tmp_path / "trial", status="trial"), "leads")
     assert folder_store.names() == []
 
 
-def test_who_promotes_after_another_is_held_against_the_new_champion(folder_store, runs, gate, monkeypatch):
+def test_a_promotion_that_was_overtaken_is_compared_with_the_new_champion(folder_store, runs, gate, monkeypatch):
     from mlsys.registry import commands
 
     for run in (runs.first, runs.again, runs.tuned):
         add(folder_store, run, "leads")
     promote(folder_store, Reference("leads", version="1.0.0"), gate)
-    judge = commands.judge
+    evaluate_gate = commands.evaluate_gate
 
     def overtaken(store, state, version, settings):
         if state.champion == "1.0.0":
-            monkeypatch.setattr(commands, "judge", judge)
+            monkeypatch.setattr(commands, "evaluate_gate", evaluate_gate)
             promote(folder_store, Reference("leads", version="1.0.1"), gate)
-        return judge(store, state, version, settings)
+        return evaluate_gate(store, state, version, settings)
 
-    monkeypatch.setattr(commands, "judge", overtaken)
+    monkeypatch.setattr(commands, "evaluate_gate", overtaken)
     done = promote(folder_store, Reference("leads", version="1.1.0"), gate)
-    assert (done.verdict.champion, done.entry.before) == ("1.0.1", "1.0.1")
+    assert (done.gate.champion, done.entry.before) == ("1.0.1", "1.0.1")
 
 
-def test_a_damaged_version_is_returned_to_by_nobody(folder_store, runs, gate):
+def test_a_damaged_version_cannot_become_champion(folder_store, runs, gate):
     from mlsys.errors import RunError
 
     for run, version in ((runs.first, "1.0.0"), (runs.again, "1.0.1")):

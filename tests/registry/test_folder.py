@@ -1,4 +1,4 @@
-"""Looking up a registered version."""
+"""Resolving a reference to a registered version."""
 
 import subprocess
 import sys
@@ -29,41 +29,41 @@ def root(folder_store, runs, gate):
         ("registry:leads@1.0.1", "1.0.1", None),
     ],
 )
-def test_every_way_to_name_a_version(root, reference, version, alias):
-    found = resolve(reference, root)
-    assert (found.name, found.version, found.alias) == ("leads", version, alias)
-    assert found.run == (root / "leads" / "versions" / version).resolve()
+def test_every_form_of_reference(root, reference, version, alias):
+    resolved = resolve(reference, root)
+    assert (resolved.name, resolved.version, resolved.alias) == ("leads", version, alias)
+    assert resolved.run == (root / "leads" / "versions" / version).resolve()
 
 
 @pytest.mark.parametrize(
-    ("reference", "said"),
+    ("reference", "message"),
     [
-        ("registry:lead", r"no model 'lead'.*closest: leads.*add latest --name lead"),
+        ("registry:lead", r"Model 'lead' not found.*closest: leads.*add latest --name lead"),
         ("registry:leads@2.0.0", r"leads has no 2\.0\.0\. It has champion, challenger, 1\.0\.0, 1\.0\.1"),
         ("registry:leads@champoin", r"has no champoin.*closest: champion"),
-        ("registry:leads@", "names no version"),
-        ("registry:../leads@champion", "cannot be a model's name"),
-        ("registry:leads@../1.0.0", "names no version"),
+        ("registry:leads@", "is not a valid reference"),
+        ("registry:../leads@champion", "Invalid model name"),
+        ("registry:leads@../1.0.0", "is not a valid reference"),
     ],
 )
-def test_what_is_not_there_is_said(root, reference, said):
-    with pytest.raises(RegistryError, match=said):
+def test_unknown_references(root, reference, message):
+    with pytest.raises(RegistryError, match=message):
         resolve(reference, root)
 
 
-def test_no_champion_says_how_to_make_one(folder_store, runs):
+def test_no_champion_yet(folder_store, runs):
     add(folder_store, runs.first, "leads")
-    with pytest.raises(RegistryError, match="`mlsys registry promote leads` makes"):
+    with pytest.raises(RegistryError, match="run `mlsys registry promote leads`"):
         resolve("registry:leads", folder_store.root)
 
 
-def test_an_empty_place(tmp_path):
+def test_an_empty_registry(tmp_path):
     with pytest.raises(RegistryError, match="It is empty"):
         resolve("registry:leads", tmp_path / "registry")
     assert not (tmp_path / "registry").exists()
 
 
-def test_a_lookup_needs_the_standard_library_alone():
+def test_resolving_needs_only_the_standard_library():
     code = (
         "import sys; import mlsys.registry.folder; "
         "print([n for n in ('pandas', 'numpy', 'pydantic', 'filelock', 'yaml', 'mlsys.runs') if n in sys.modules])"

@@ -1,4 +1,4 @@
-"""A registry in MLflow: what MLflow itself then knows, and what is left by commands that are killed."""
+"""Registry in MLflow: what MLflow itself shows, and what killed commands leave behind."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from mlsys.registry.commands import add, promote, rollback, set_alias
 from mlsys.registry.mlflow_store import MlflowStore
 from mlsys.registry.names import Reference
 
-# Of SQLAlchemy, about options that MLflow's own tables use.
+# SQLAlchemy warns about options that MLflow's own tables use.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.slow]
 CHANGES = (
     "create_model_version",
@@ -21,7 +21,7 @@ NUMBER = itertools.count()
 
 
 class Killed(BaseException):
-    """Ends a command at once."""
+    """Ends a command at once, like SIGKILL."""
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def client(mlflow_uri):
 
 @pytest.fixture
 def kept(mlflow_store, runs, gate):
-    """The name of a model of two versions, the first the champion."""
+    """Name of a model with two versions, the first one the champion."""
     name = f"kept{next(NUMBER)}"
     add(mlflow_store, runs.first, name)
     promote(mlflow_store, Reference(name), gate)
@@ -42,7 +42,7 @@ def kept(mlflow_store, runs, gate):
 
 
 def survives(number, command):
-    """Run a command that is killed before its n-th change; return whether it had fewer."""
+    """Run a command and kill it before its n-th change; return whether it finished with fewer changes."""
     from mlflow import MlflowClient
 
     count = itertools.count(1)
@@ -66,14 +66,14 @@ def survives(number, command):
 
 
 def forget(client, name, number):
-    """Delete a line of the history; return what it was."""
+    """Delete a line of the history and return it."""
     tags = client.get_registered_model(name).tags
     key = next(key for key in tags if key.startswith(f"mlsys.history.{number:06d}."))
     client.delete_registered_model_tag(name, key)
     return tags[key]
 
 
-def test_mlflow_loads_what_is_champion(mlflow_store, kept, client, runs, monkeypatch, mlflow_uri):
+def test_mlflow_loads_the_champion(mlflow_store, kept, client, runs, monkeypatch, mlflow_uri):
     import mlflow
 
     version = client.get_model_version_by_alias(kept, "champion")
@@ -85,32 +85,32 @@ def test_mlflow_loads_what_is_champion(mlflow_store, kept, client, runs, monkeyp
     assert client.get_run(version.run_id).data.tags["mlsys.status"] == "complete"
 
 
-def test_a_move_that_is_killed_is_done_or_not(mlflow_store, kept, client):
+def test_a_killed_move_is_atomic(mlflow_store, kept, client):
     for number in itertools.count(1):
         alias = f"a{number}"
         survived = survives(number, lambda alias=alias: set_alias(mlflow_store, Reference(kept), alias))
-        said = mlflow_store.state(kept).aliases.get(alias)
+        version = mlflow_store.state(kept).aliases.get(alias)
         set_alias(mlflow_store, Reference(kept, version=f"1.0.{number % 2}"), "other")
-        assert mlflow_store.state(kept).aliases.get(alias) == said  # as it was to be seen before
-        assert (alias in client.get_registered_model(kept).aliases) == (said is not None)
+        assert mlflow_store.state(kept).aliases.get(alias) == version  # unchanged by the recovery
+        assert (alias in client.get_registered_model(kept).aliases) == (version is not None)
         if survived:
             break
-    assert (number, said) == (4, "1.0.1")
+    assert (number, version) == (4, "1.0.1")
     assert mlflow_store.findings(kept) == []
 
 
-def test_an_addition_that_is_killed_is_done_or_not(mlflow_store, kept, runs, client):
-    set_alias(mlflow_store, Reference(kept), "other")  # so that nothing is left to be settled
+def test_a_killed_addition_is_atomic(mlflow_store, kept, runs, client):
+    set_alias(mlflow_store, Reference(kept), "other")  # completes pending changes first
     assert not survives(1, lambda: add(mlflow_store, runs.tuned, kept))
     assert list(mlflow_store.state(kept).added) == ["1.0.0", "1.0.1"]
     assert not survives(2, lambda: add(mlflow_store, runs.tuned, kept))
     assert list(mlflow_store.state(kept).added) == ["1.0.0", "1.0.1", "1.1.0"]
-    assert add(mlflow_store, runs.tuned, kept).rise is None
+    assert add(mlflow_store, runs.tuned, kept).bump is None
     assert mlflow_store.findings(kept) == []
     assert len(client.search_model_versions(f"name='{kept}'")) == 3
 
 
-def test_what_is_not_yet_in_the_history_is_unfinished(mlflow_store, kept, client):
+def test_versions_and_aliases_missing_from_the_history_are_unfinished(mlflow_store, kept, client):
     forget(client, kept, 3)  # as if its writer was killed
     client.set_registered_model_tag(kept, "mlsys.settled", "1")
     client.delete_registered_model_alias(kept, "champion")
@@ -121,15 +121,15 @@ def test_what_is_not_yet_in_the_history_is_unfinished(mlflow_store, kept, client
     assert client.get_registered_model(kept).aliases["champion"] == "1"
 
 
-def test_what_others_do_in_mlflow_is_noticed_and_written_down(mlflow_store, kept, client, gate):
+def test_changes_made_in_mlflow_are_recorded(mlflow_store, kept, client, gate):
     second = next(
         each for each in client.search_model_versions(f"name='{kept}'") if each.tags["mlsys.version"] == "1.0.1"
     )
     client.set_registered_model_alias(kept, "champion", second.version)
     assert mlflow_store.state(kept).champion == "1.0.1"
     rollback(mlflow_store, kept)
-    told = [(entry.action, entry.who == "unknown", entry.after) for entry in mlflow_store.state(kept).entries[-2:]]
-    assert told == [("outside", True, "1.0.1"), ("rollback", False, "1.0.0")]
+    actions = [(entry.action, entry.who == "unknown", entry.after) for entry in mlflow_store.state(kept).entries[-2:]]
+    assert actions == [("outside", True, "1.0.1"), ("rollback", False, "1.0.0")]
     assert client.get_registered_model(kept).aliases == {"champion": "1"}
     client.delete_model_version(kept, second.version)
     found = mlflow_store.findings(kept)
@@ -139,14 +139,14 @@ def test_what_others_do_in_mlflow_is_noticed_and_written_down(mlflow_store, kept
     assert ("history", "line 2 is missing") in [(each.where, each.problem) for each in mlflow_store.findings(kept)]
 
 
-def test_two_machines_at_the_same_moment_are_told(mlflow_store, kept, client):
+def test_two_machines_at_the_same_time_are_reported(mlflow_store, kept, client):
     line = client.get_registered_model(kept).tags
     text = next(value for key, value in line.items() if key.startswith("mlsys.history.000002."))
     other = text.replace('"who": "', '"who": "another-')
     client.set_registered_model_tag(kept, "mlsys.history.000002.other", other)
     found = mlflow_store.findings(kept)
     assert [(each.where, each.level) for each in found] == [("history", "damage")]
-    assert "line 2 is there twice" in found[0].problem
+    assert "line 2 is duplicated" in found[0].problem
 
 
 def test_a_long_line_is_shortened(mlflow_store, runs, client, gate):
@@ -158,13 +158,13 @@ def test_a_long_line_is_shortened(mlflow_store, runs, client, gate):
     assert all(len(value) < 5000 for value in client.get_registered_model(name).tags.values())
 
 
-def test_no_database_is_made_by_looking(tmp_path):
-    with pytest.raises(RegistryError, match=r"no database .*mlflow\.db"):
+def test_reading_creates_no_database(tmp_path):
+    with pytest.raises(RegistryError, match=r"Database not found: .*mlflow\.db"):
         MlflowStore(f"sqlite:///{tmp_path}/mlflow.db").names()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_is_not_there_is_said():
-    with pytest.raises(RegistryError, match=r"MLflow at http://ann:\*\*\*@127\.0\.0\.1:1: .*refused") as said:
+def test_an_unreachable_server_is_an_error_without_the_password():
+    with pytest.raises(RegistryError, match=r"MLflow at http://ann:\*\*\*@127\.0\.0\.1:1: .*refused") as caught:
         MlflowStore("http://ann:secret@127.0.0.1:1").names()
-    assert "secret" not in str(said.value)
+    assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""A small finished run, made the way that training makes one."""
+"""A small finished run, written as training writes it."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -16,7 +16,7 @@ def pair(make_run, tmp_path):
 
 
 def rewrite(run: Run, name: str, data: bytes | None, **more) -> Run:
-    """The run with one file changed and sealed again."""
+    """Return the run with one file changed and its manifest updated."""
     files = dict(run.manifest.files)
     if data is None:
         (run.path / name).unlink()
@@ -33,13 +33,13 @@ def test_the_same_training_gives_no_difference(pair):
     assert differences(*pair) == []
 
 
-def test_other_times_and_versions_alone_are_no_difference(pair):
+def test_different_times_and_versions_alone_are_no_difference(pair):
     first, second = pair
     packages = {**second.manifest.packages, "numpy": "0.1"}
     assert differences(first, rewrite(second, "card.md", b"another card", packages=packages)) == []
 
 
-def test_numbers_are_named_by_their_json_path_and_explained_by_versions(pair):
+def test_numbers_have_a_json_path_and_explanations_follow(pair):
     first, second = pair
     data = json.dumps({"overall": {"roc_auc": {"value": 0.91, "low": 0.8, "high": 0.95}, "brier": 1}}).encode()
     packages = {**second.manifest.packages, "numpy": "0.1"}
@@ -67,10 +67,10 @@ def test_config_is_compared_by_key(pair):
     assert [str(each) for each in found] == ["config.yaml $.seed: 1 | 2"]
 
 
-def test_the_same_values_in_other_bytes_are_said_to_be_so(pair):
+def test_equal_values_in_different_bytes(pair):
     first, second = pair
     (difference,) = differences(first, rewrite(second, "threshold.json", b'{"threshold": 0.5}'))
-    assert (difference.file, difference.note) == ("threshold.json", "same values, written differently")
+    assert (difference.file, difference.note) == ("threshold.json", "same values, different formatting")
 
 
 def parquet(frame: pd.DataFrame) -> bytes:
@@ -101,7 +101,7 @@ def test_missing_values_in_both_are_equal(pair):
         (pd.DataFrame({"id": [1, 2], "score": [0.25, None]}), [("column score", "0.75", "nan")]),
     ],
 )
-def test_tables_of_another_shape(pair, frame, expected):
+def test_tables_of_different_shape(pair, frame, expected):
     first, second = pair
     found = differences(first, rewrite(second, "predictions.parquet", parquet(frame)))
     assert [(each.where, each.first, each.second) for each in found] == expected
@@ -113,7 +113,7 @@ def test_a_file_that_only_one_run_has(pair):
     assert (difference.file, difference.first, difference.second) == ("audit.json", "present", ABSENT)
 
 
-def test_another_calibration_shows_in_the_answers_to_golden_rows(pair):
+def test_a_different_calibration_changes_the_predictions_for_golden_rows(pair):
     first, second = pair
     data = json.dumps(Calibration.prior(0.5, 0.02).to_dict()).encode()
     found = differences(first, rewrite(second, "model/calibration.json", data))
@@ -124,14 +124,14 @@ def test_another_calibration_shows_in_the_answers_to_golden_rows(pair):
     assert "20 of 20 rows" in found[1].note
 
 
-def test_models_of_other_versions_are_compared_all_the_same(pair):
+def test_models_of_different_versions_are_compared(pair):
     first, second = pair
     packages = {**first.manifest.packages, "scikit-learn": "0.1"}
     found = differences(rewrite(first, "reference.json", b'{"a": 1}', packages=packages), second)
     assert [each.where for each in found] == ["$.a", "$.packages.scikit-learn"]
 
 
-def test_long_lists_are_cut(pair):
+def test_long_lists_are_shortened(pair):
     first, second = pair
     data = json.dumps({f"key{number}": 1 for number in range(50)}).encode()
     found = differences(first, rewrite(second, "reference.json", data))

@@ -7,8 +7,8 @@ from mlsys.runs.files import checked_name, digest, digest_file, run_files, write
 @pytest.mark.parametrize(
     "name", ["/etc/passwd", "../other/metrics.json", "a/../../b", "", "a//b", "./a", "a\\b", "a\0b"]
 )
-def test_names_that_leave_the_directory_are_refused(name):
-    with pytest.raises(RunError, match="does not name a file inside a run directory"):
+def test_names_outside_the_directory_are_refused(name):
+    with pytest.raises(RunError, match="is not a path inside a run directory"):
         checked_name(name)
 
 
@@ -18,7 +18,7 @@ def test_hidden_names_are_refused(name):
         checked_name(name)
 
 
-def test_the_manifest_is_not_for_others():
+def test_the_name_of_the_manifest_is_reserved():
     with pytest.raises(RunError, match="finish"):
         checked_name("manifest.json")
 
@@ -28,7 +28,7 @@ def test_digest_of_a_file_is_that_of_its_content(tmp_path):
     assert digest_file(tmp_path / "a", sync=True) == digest_file(tmp_path / "a") == digest(b"abc")
 
 
-def test_files_of_a_run_leave_out_the_manifest_and_what_is_hidden(tmp_path):
+def test_the_manifest_and_hidden_files_are_skipped(tmp_path):
     for name in (
         "b.json",
         "plots/roc.png",
@@ -50,8 +50,8 @@ def test_links_are_refused(tmp_path, target):
         list(run_files(tmp_path))
 
 
-def test_a_file_is_replaced_and_not_written_over(tmp_path):
-    """Whoever has the old file open goes on reading all of it."""
+def test_a_file_is_replaced_not_overwritten(tmp_path):
+    """A process that has the old file open can still read all of it."""
     path = tmp_path / "a.json"
     path.write_bytes(b"old")
     with path.open("rb") as reader:
@@ -60,7 +60,7 @@ def test_a_file_is_replaced_and_not_written_over(tmp_path):
     assert path.read_bytes() == b"new"
 
 
-def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+def test_an_interrupted_write_leaves_only_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     path.write_bytes(b"old")
 

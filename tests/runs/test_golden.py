@@ -10,7 +10,7 @@ from mlsys.runs.golden import check_golden, golden_frame, golden_inputs, predict
 
 
 def replaced(run, **cached):
-    """The run as if files held other values: what is cached is not read."""
+    """Return the run with other file contents, by filling its cached properties."""
     other = replace(run)
     other.__dict__.update(cached)
     return other
@@ -25,7 +25,7 @@ def test_a_difference_in_the_last_bit_is_found(run):
     golden = run.golden.copy()
     golden.loc[3, "probability"] = np.nextafter(golden.loc[3, "probability"], 1)
     changed = replaced(run, golden=golden)
-    with pytest.raises(RunError, match=r"1 of 20 differ in probability, by up to \S+e-\d+ \(allowed: 0\)"):
+    with pytest.raises(RunError, match=r"1 of 20 differs in probability, by up to \S+e-\d+ \(allowed: 0\)"):
         check_golden(changed)
     check_golden(changed, tolerance=1e-12)
 
@@ -38,7 +38,7 @@ def test_another_score_or_calibration_is_found(run):
 
 
 def test_missing_numbers_never_pass(run):
-    with pytest.raises(RunError, match="differ in score"):
+    with pytest.raises(RunError, match="1 of 20 differs in score"):
         check_golden(replaced(run, golden=run.golden.assign(score=run.golden["score"].mask(run.golden.index == 2))))
 
 

@@ -9,7 +9,7 @@ USERS = {"name": "users", "dtype": "float64", "nullable": False, "min": 0, "max"
 PLAN = {"name": "plan", "dtype": "string", "nullable": True, "categories": ["free", "pro"], "description": "Plan"}
 
 
-def test_a_number_as_schema_json_describes_it():
+def test_a_numeric_input():
     column = InputColumn.of(USERS)
     assert (column.number, column.dtype, column.low, column.high, column.has_range) == (
         True,
@@ -22,19 +22,19 @@ def test_a_number_as_schema_json_describes_it():
     assert column.expected == "a number below 3.4e38 in size"
 
 
-def test_a_category_as_schema_json_describes_it():
+def test_a_categorical_input():
     column = InputColumn.of(PLAN)
     assert (column.number, column.dtype, column.title, column.example) == (False, "string", "Plan", None)
     assert (column.categories, column.is_open) == ({"free", "pro"}, False)
     assert column.expected == "text or null, such as 'free', 'pro'"
 
 
-def test_a_column_that_training_saw_no_value_of_has_no_range():
+def test_an_input_without_values_in_training_has_no_range():
     column = InputColumn.of({"name": "users", "dtype": "float64", "nullable": True})
     assert (column.low, column.high, column.has_range, column.example) == (-inf, inf, False, None)
 
 
-def test_a_full_list_of_categories_may_not_be_all_of_them():
+def test_a_full_list_of_categories_may_be_incomplete():
     full = PLAN | {"categories": [str(number) for number in range(MAX_LISTED)]}
     assert InputColumn.of(full).categories is None
     assert InputColumn.of(full).is_open
@@ -42,17 +42,17 @@ def test_a_full_list_of_categories_may_not_be_all_of_them():
 
 
 @pytest.mark.parametrize("value", [0, -3.5, LARGEST, -LARGEST])
-def test_numbers_that_are_accepted(value):
+def test_valid_numbers(value):
     assert InputColumn.of(USERS).accepts(value)
 
 
 @pytest.mark.parametrize("value", [None, "3", True, nan, inf, 2 * LARGEST, 10**400, [3]])
-def test_what_no_number_takes(value):
+def test_invalid_numbers(value):
     assert not InputColumn.of(USERS).accepts(value)
 
 
 @pytest.mark.parametrize(("value", "fits"), [("new", True), ("", True), (None, True), (3, False), ("\ud800", False)])
-def test_what_a_category_takes(value, fits):
+def test_values_of_a_categorical_input(value, fits):
     assert InputColumn.of(PLAN).accepts(value) is fits
 
 

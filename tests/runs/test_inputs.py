@@ -18,14 +18,14 @@ EXPECTED = pd.DataFrame({"users": [3.0, np.nan], "industry": pd.Series(["Retail"
 
 @pytest.mark.parametrize("users", ["float64", "float32", "Int64", "Float64", "object", "Int8"])
 @pytest.mark.parametrize("industry", ["str", "object", "category", "string", "string[python]"])
-def test_every_way_to_hold_the_columns_gives_the_same_frame(users, industry):
+def test_every_dtype_gives_the_same_frame(users, industry):
     frame = pd.DataFrame(
         {"industry": pd.Series(["Retail", None], dtype=industry), "users": pd.Series([3, None], dtype=users)}
     )
     pd.testing.assert_frame_equal(to_inputs(frame, SCHEMA), EXPECTED, check_exact=True)
 
 
-def test_integers_and_an_index_are_taken():
+def test_integers_are_converted_and_the_index_is_kept():
     frame = pd.DataFrame({"users": np.array([3], dtype="int8"), "industry": ["Retail"]}, index=["row"])
     answer = to_inputs(frame, SCHEMA)
     assert answer.index.tolist() == ["row"]
@@ -33,14 +33,14 @@ def test_integers_and_an_index_are_taken():
 
 
 @pytest.mark.parametrize("rows", [0, 2])
-def test_columns_without_any_value_fit_either_type(rows):
+def test_columns_without_values_match_either_type(rows):
     frame = pd.DataFrame({"users": [None] * rows, "industry": [None] * rows}, dtype=object)
     answer = to_inputs(frame, SCHEMA)
     assert answer.dtypes.astype(str).tolist() == ["float64", "str"]
     assert answer.isna().all(axis=None)
 
 
-def test_records_as_a_web_request_holds_them():
+def test_records_of_a_web_request():
     answer = to_inputs(pd.DataFrame([{"users": 3, "industry": "Retail"}, {"users": None, "industry": None}]), SCHEMA)
     pd.testing.assert_frame_equal(answer, EXPECTED)
 
@@ -52,12 +52,18 @@ def test_missing_unknown_and_mistyped_columns_come_as_one_diff():
         to_inputs(frame, schema)
     lines = str(caught.value).splitlines()
     assert lines[1:-1] == [
-        "  - users (float64); user is spelled like it",
-        "  ! industry takes string, got int 5",
+        "  - users (float64) (closest: user)",
+        "  ! industry must be string, got int 5",
         "  + user",
         "  + row",
     ]
-    assert "model's 3 inputs" in lines[0]
+    assert "do not match the model's 3 inputs" in lines[0]
+
+
+@pytest.mark.parametrize(("number", "inputs"), [(1, "1 input "), (2, "2 inputs ")])
+def test_the_number_of_inputs_in_the_message(number, inputs):
+    with pytest.raises(DataError, match=inputs):
+        to_inputs(pd.DataFrame(), {"inputs": SCHEMA["inputs"][:number]})
 
 
 @pytest.mark.parametrize(
@@ -81,16 +87,16 @@ def test_other_types_are_refused(name, values, got):
     frame = pd.DataFrame({name: values})
     for column in other.keys() - {name}:
         frame[column] = other[column][0]
-    with pytest.raises(DataError, match=rf"! {name} takes \w+, got {got}"):
+    with pytest.raises(DataError, match=rf"! {name} must be \w+, got {got}"):
         to_inputs(frame, SCHEMA)
 
 
 def test_a_column_twice_is_refused():
     frame = pd.DataFrame([[1.0, 2.0, "a"]], columns=["users", "users", "industry"])
-    with pytest.raises(DataError, match=r"\+ users comes 2 times"):
+    with pytest.raises(DataError, match=r"\+ users appears 2 times"):
         to_inputs(frame, SCHEMA)
 
 
 def test_a_schema_with_other_dtypes_is_refused():
-    with pytest.raises(RunError, match="dtype date; only float64 and string"):
+    with pytest.raises(RunError, match="dtype date; expected float64 or string"):
         to_inputs(pd.DataFrame(), {"inputs": [{"name": "a", "dtype": "date", "nullable": False}]})

@@ -22,11 +22,11 @@ def manifest() -> Manifest:
     )
 
 
-def test_it_is_read_as_it_was_written(manifest):
+def test_a_manifest_round_trips(manifest):
     assert Manifest.from_text(manifest.to_text(), "manifest.json") == manifest
 
 
-def test_its_shape(manifest):
+def test_the_format(manifest):
     data = json.loads(manifest.to_text())
     assert data["format_version"] == 1
     assert data["mlsys_version"] == mlsys.__version__
@@ -37,7 +37,7 @@ def test_its_shape(manifest):
     assert list(data)[-1] == "self_sha256"
 
 
-def test_every_changed_byte_is_noticed(manifest):
+def test_every_changed_byte_is_detected(manifest):
     text = manifest.to_text()
     for at in range(0, len(text), 7):
         changed = text[:at] + ("x" if text[at] != "x" else "y") + text[at + 1 :]
@@ -51,21 +51,21 @@ def test_other_content_is_damage(text):
         Manifest.from_text(text, "manifest.json")
 
 
-def test_another_format_is_refused_and_says_which_mlsys_reads_it(manifest):
+def test_another_format_is_refused_with_the_version_that_reads_it(manifest):
     text = replace(manifest, format_version=2, mlsys_version="9.1").to_text()
     with pytest.raises(RunError, match=r"format version 2; .* reads 1. Open it with mlsys 9\.1"):
         Manifest.from_text(text, "manifest.json")
 
 
-def test_a_sealed_manifest_without_its_keys_is_refused():
+def test_a_manifest_without_its_keys_is_refused():
     from mlsys.runs.manifest import _sealed
 
-    with pytest.raises(RunError, match="lacks what a manifest must have"):
+    with pytest.raises(RunError, match="is not a valid manifest"):
         Manifest.from_text(_sealed({"format_version": 1}), "manifest.json")
 
 
 def test_status_is_checked():
-    with pytest.raises(RunError, match="complete, trial, pruned, failed, not 'done'"):
+    with pytest.raises(RunError, match="'done'; expected one of complete, trial, pruned, failed"):
         new_manifest(status="done", seed=1, threads=1, data_fingerprint=None, timing={}, files={})
 
 
@@ -114,12 +114,12 @@ def test_git_in_a_checkout(tmp_path):
 @pytest.mark.parametrize(
     "change", [{"packages": None}, {"created": 5}, {"timing": []}, {"seed": "3"}, {"status": "splendid"}]
 )
-def test_values_of_another_kind_are_refused_however_well_sealed(manifest, change):
+def test_values_of_the_wrong_type_are_refused_despite_a_valid_digest(manifest, change):
     text = replace(manifest, **change).to_text()
-    with pytest.raises(RunError, match="lacks what a manifest must have"):
+    with pytest.raises(RunError, match="is not a valid manifest"):
         Manifest.from_text(text, "manifest.json")
 
 
-def test_endless_nesting_is_damage():
+def test_deep_nesting_is_damage():
     with pytest.raises(RunError, match="damaged"):
         Manifest.from_text("[" * 100_000, "manifest.json")

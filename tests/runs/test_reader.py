@@ -32,7 +32,7 @@ def test_every_file_has_its_property(run, table):
 @pytest.mark.parametrize(
     "name", ["config.yaml", "metrics.json", "golden.parquet", "model/pipeline.skops", "plots/roc.png", "card.md"]
 )
-def test_one_changed_byte_is_noticed_and_named(run, name):
+def test_one_changed_byte_is_detected(run, name):
     path = run.path / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -43,7 +43,7 @@ def test_one_changed_byte_is_noticed_and_named(run, name):
         Run.open(run.path, verify=False).read_bytes(name)
 
 
-def test_truncated_missing_and_extra_files_are_named_together(run):
+def test_truncated_missing_and_extra_files_are_listed_together(run):
     os.truncate(run.path / "metrics.json", 10)
     (run.path / "card.md").unlink()
     (run.path / "plots" / "new.png").touch()
@@ -92,13 +92,13 @@ def test_a_linked_manifest_is_refused(run):
 
 
 @pytest.mark.parametrize("name", ["../outside.json", "/outside.json"])
-def test_a_manifest_that_names_files_elsewhere_is_refused(run, name):
+def test_a_manifest_with_files_outside_the_directory_is_refused(run, name):
     (run.path.parent / "outside.json").write_text("{}")
     files = {**run.manifest.files, name: run.manifest.files["reference.json"]}
     (run.path / "manifest.json").write_text(replace(run.manifest, files=files).to_text())
-    with pytest.raises(RunError, match="does not name a file inside"):
+    with pytest.raises(RunError, match="is not a path inside"):
         Run.open(run.path)
-    with pytest.raises(RunError, match="does not name a file inside"):
+    with pytest.raises(RunError, match="is not a path inside"):
         Run.open(run.path, verify=False).read_bytes(name)
 
 
@@ -110,8 +110,8 @@ def test_without_a_manifest_a_run_is_incomplete(run):
         Run.open(run.path / "nowhere")
 
 
-def test_a_file_that_the_run_never_had_is_named(run):
-    with pytest.raises(RunError, match=r"has no study.json \(its status is complete\). It holds: audit.json, card.md"):
+def test_a_file_that_the_run_does_not_have(run):
+    with pytest.raises(RunError, match=r"has no study.json \(its status is complete\). Files: audit.json, card.md"):
         run.read_bytes("study.json")
 
 
@@ -125,7 +125,7 @@ def with_version(run: Run, package: str, version: str, **more: bool) -> Run:
     return replace(run, manifest=manifest, **more)
 
 
-def test_another_minor_version_of_the_models_library_is_refused_unless_allowed(run, caplog):
+def test_a_different_minor_version_of_a_library_is_refused_unless_allowed(run, caplog):
     with pytest.raises(
         RunError, match=r"scikit-learn .* \(trained with 0\.1\.0\).*(\n|.)*pip install 'scikit-learn==0\.1\.0'"
     ):
@@ -135,7 +135,7 @@ def test_another_minor_version_of_the_models_library_is_refused_unless_allowed(r
     assert "another version of scikit-learn" in caplog.text
 
 
-def test_another_patch_version_is_a_warning(run, caplog):
+def test_a_different_patch_version_is_a_warning(run, caplog):
     installed = package_versions(("scikit-learn",))["scikit-learn"]
     other = ".".join([*installed.split(".")[:2], "999"])
     with caplog.at_level(logging.WARNING, "mlsys"):
@@ -143,13 +143,13 @@ def test_another_patch_version_is_a_warning(run, caplog):
     assert "trained with" in caplog.text
 
 
-def test_a_library_that_the_model_does_not_use_is_not_asked_for(run, caplog):
+def test_versions_of_unused_libraries_do_not_matter(run, caplog):
     with caplog.at_level(logging.WARNING, "mlsys"):
         assert with_version(run, "xgboost", "0.1.0").model
     assert caplog.text == ""
 
 
-def test_a_missing_library_is_refused_even_if_any_version_will_do(run, monkeypatch):
+def test_a_missing_library_is_an_error_even_with_any_version(run, monkeypatch):
     monkeypatch.setattr(reader, "package_versions", lambda packages: {})
     with pytest.raises(RunError, match="scikit-learn missing"):
         _ = replace(run, any_version=True).model
@@ -185,7 +185,7 @@ def test_latest_is_the_complete_run_that_finished_last(make_run, tmp_path):
     assert find_run("latest", tmp_path) == newest.path
 
 
-def test_latest_skips_a_damaged_run_and_says_so(run, make_run, tmp_path, caplog):
+def test_latest_skips_a_damaged_run_with_a_warning(run, make_run, tmp_path, caplog):
     damaged = make_run(tmp_path / "outputs" / "z" / "1")
     (damaged.path / "manifest.json").write_text("{}")
     with caplog.at_level(logging.WARNING, "mlsys"):
@@ -194,29 +194,32 @@ def test_latest_skips_a_damaged_run_and_says_so(run, make_run, tmp_path, caplog)
 
 
 def test_latest_without_a_run(tmp_path):
-    with pytest.raises(RunError, match="no complete run"):
+    with pytest.raises(RunError, match="No complete run found"):
         find_run("latest", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["2026-11-20/10-00-01", "outputs/2026-11-20/10-0-00", "10-00-00"])
-def test_a_misspelt_run_gets_the_nearest(run, tmp_path, name):
-    with pytest.raises(RunError, match=r"The nearest is outputs/2026-11-20/10-00-00\."):
+def test_a_misspelt_run_gets_the_closest_match(run, tmp_path, name):
+    with pytest.raises(RunError, match=r"\(closest: outputs/2026-11-20/10-00-00\)\."):
         find_run(name, tmp_path)
 
 
-def test_a_folder_of_runs_is_not_a_run(run, tmp_path):
-    with pytest.raises(RunError, match=r"holds 1 runs: name one of them, such as .*outputs/2026-11-20/10-00-00"):
+def test_a_folder_of_runs_is_not_a_run(run, make_run, tmp_path):
+    with pytest.raises(RunError, match=r"has 1 run in it: name one, such as .*outputs/2026-11-20/10-00-00"):
+        find_run("2026-11-20", tmp_path)
+    make_run(run.path.parent / "11-00-00")
+    with pytest.raises(RunError, match="has 2 runs in it"):
         find_run("2026-11-20", tmp_path)
 
 
 def test_an_incomplete_run_is_not_found(run, tmp_path):
     (run.path / "manifest.json").unlink()
-    with pytest.raises(RunError, match="is no complete run"):
+    with pytest.raises(RunError, match="is not a complete run"):
         find_run("2026-11-20/10-00-00", tmp_path)
 
 
-def test_reading_is_light():
-    """Opening a run and reading its numbers needs neither pandas nor scikit-learn."""
+def test_opening_a_run_imports_no_heavy_library():
+    """Opening a run and reading its metrics needs neither pandas nor scikit-learn."""
     import subprocess
     import sys
 

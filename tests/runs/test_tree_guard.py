@@ -21,8 +21,8 @@ MODELS = {
 FIELDS = {"left": ("left_child", "left"), "right": ("right_child", "right"), "feature": ("feature", "feature_idx")}
 
 
-def crafted(model: object, field: str, value: int) -> bytes:
-    """The saved model with one index of each tree's root replaced."""
+def manipulated(model: object, field: str, value: int) -> bytes:
+    """Return the saved model with one index of each tree's root replaced."""
     buffer, source = io.BytesIO(), io.BytesIO(skops.io.dumps(model))
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(buffer, "w") as new:
         for name in old.namelist():
@@ -40,7 +40,7 @@ def crafted(model: object, field: str, value: int) -> bytes:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_honest_trees_pass(name):
+def test_valid_trees_pass(name):
     check_trees(Pipeline([("model", MODELS[name].fit(X, Y))]))
 
 
@@ -48,9 +48,9 @@ def test_honest_trees_pass(name):
 @pytest.mark.parametrize(
     ("field", "value"), [("left", 10**6), ("right", 10**6), ("left", 0), ("feature", 3), ("feature", 10**6)]
 )
-def test_indices_that_leave_the_tree_are_refused(name, field, value):
-    data = crafted(MODELS[name].fit(X, Y), field, value)
-    with pytest.raises(RunError, match=r"refused: a node"):
+def test_indices_outside_the_tree_are_refused(name, field, value):
+    data = manipulated(MODELS[name].fit(X, Y), field, value)
+    with pytest.raises(RunError, match=r"invalid: a node"):
         model_from_bytes(data, "m")
 
 
@@ -64,7 +64,7 @@ def test_splits_on_categories_outside_their_table_are_refused():
         check_trees(model)
 
 
-def test_an_ensemble_whose_trees_expect_other_inputs_is_refused():
+def test_an_ensemble_of_trees_with_different_inputs_is_refused():
     forest = RandomForestClassifier(3, random_state=0).fit(X, Y)
     forest.estimators_[1].n_features_in_ = 99
     with pytest.raises(RunError, match="different numbers of inputs"):

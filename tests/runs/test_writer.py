@@ -18,7 +18,7 @@ def finish(writer: RunWriter, **more):
     return writer.finish(seed=1, threads=1, **more)
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_a_run_round_trips(tmp_path):
     writer = RunWriter(tmp_path / "a" / "run")
     writer.write_json("metrics.json", {"overall": {}})
     writer.write_text("plots/note.txt", "Ärzte")
@@ -35,7 +35,7 @@ def test_what_is_written_is_read(tmp_path):
     assert manifest.status == "failed"
 
 
-def test_no_hidden_file_stays_after_finish(tmp_path):
+def test_no_hidden_file_is_left_after_finish(tmp_path):
     writer = RunWriter(tmp_path)
     writer.write_text("a.txt", "a")
     assert (tmp_path / ".writing").exists()
@@ -43,7 +43,7 @@ def test_no_hidden_file_stays_after_finish(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "manifest.json"]
 
 
-def test_what_hydra_left_before_is_part_of_the_run_except_its_hidden_folder(tmp_path):
+def test_hydras_log_is_part_of_the_run_but_not_its_hidden_folder(tmp_path):
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "config.yaml").touch()
     (tmp_path / "train.log").write_text("started\n")
@@ -60,7 +60,7 @@ def test_equal_tables_give_equal_bytes(tmp_path):
     assert noted.attrs == {"time": "now"}
 
 
-def test_nothing_is_added_after_finish(tmp_path):
+def test_nothing_can_be_added_after_finish(tmp_path):
     writer = RunWriter(tmp_path)
     finish(writer)
     with pytest.raises(RunError, match=r"is finished, so a.txt cannot be added"):
@@ -72,12 +72,12 @@ def test_nothing_is_added_after_finish(tmp_path):
 def test_a_finished_run_is_never_overwritten(tmp_path):
     finish(RunWriter(tmp_path))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(RunError, match="holds a finished run, which is never overwritten"):
+    with pytest.raises(RunError, match="has a finished run, which is never overwritten"):
         RunWriter(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_of_many_writers_one_wins(tmp_path):
+def test_only_one_of_many_writers_succeeds(tmp_path):
     outcomes: list[str] = []
 
     def claim() -> None:
@@ -106,12 +106,12 @@ def test_a_killed_run_is_incomplete_and_not_written_again(tmp_path):
     assert (folder / "a.txt").exists()
     with pytest.raises(RunError, match=r"incomplete: no manifest\.json"):
         Run.open(folder)
-    with pytest.raises(RunError, match="was killed while it did"):
+    with pytest.raises(RunError, match="was killed while writing"):
         RunWriter(folder)
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "plots/deep/a.json"])
-def test_a_full_disk_is_named_and_leaves_no_litter(tmp_path, monkeypatch, name):
+def test_a_full_disk_is_reported_and_leaves_no_temporary_file(tmp_path, monkeypatch, name):
     writer = RunWriter(tmp_path)
     writer.write_json("before.json", {})
 
@@ -124,7 +124,7 @@ def test_a_full_disk_is_named_and_leaves_no_litter(tmp_path, monkeypatch, name):
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {".writing", "before.json"}
 
 
-def test_a_disk_that_fills_up_at_the_manifest_leaves_none(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_manifest(tmp_path, monkeypatch):
     writer = RunWriter(tmp_path)
     writer.write_json("a.json", {})
 
@@ -140,13 +140,13 @@ def test_a_disk_that_fills_up_at_the_manifest_leaves_none(tmp_path, monkeypatch)
     assert Run.open(tmp_path).read_json("a.json") == {}
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="Could not write"):
         RunWriter(tmp_path / "file" / "run")
 
 
-def test_a_link_in_the_directory_stops_the_manifest(tmp_path):
+def test_a_link_in_the_directory_is_an_error(tmp_path):
     writer = RunWriter(tmp_path / "run")
     (tmp_path / "elsewhere").touch()
     (tmp_path / "run" / "link").symlink_to(tmp_path / "elsewhere")
@@ -168,5 +168,5 @@ def test_a_folder_is_free_until_a_run_claims_it(tmp_path):
     with pytest.raises(RunError, match="Another run is writing"):
         check_free(folder)
     finish(writer)
-    with pytest.raises(RunError, match="holds a finished run"):
+    with pytest.raises(RunError, match="has a finished run"):
         check_free(folder)

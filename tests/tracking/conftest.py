@@ -1,4 +1,4 @@
-"""Runs to be tracked, and a place where no tracker of the user is touched."""
+"""Runs to track, isolated from the user's own trackers."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ METRICS = {
 }
 
 
-# On a busy machine trackers take longer than users would wait for them.
-PATIENT = {"start_timeout": HANG, "finish_timeout": HANG}
+# On a busy machine trackers take longer than users would wait.
+LONG_TIMEOUTS = {"start_timeout": HANG, "finish_timeout": HANG}
 
 
 @pytest.fixture(autouse=True)
-def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Track in a folder of the test's own, without the user's keys and settings, and end what it started."""
+def isolate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Track in the test's own folder, without the user's keys and settings, and close all trackers at the end."""
     for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("MLSYS_NO_TRACKING")
-    for name, value in surroundings(tmp_path).items():
+    for name, value in isolated_environment(tmp_path).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     yield
-    client._leave()
+    client._close_all()
 
 
-def surroundings(folder: Path) -> dict[str, str]:
-    """Return variables that keep trackers in a folder, and away from the network."""
-    places = {name: str(folder / name.lower()) for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR")}
-    quiet = {"WANDB_ERROR_REPORTING": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    quiet["MLFLOW_HTTP_REQUEST_TIMEOUT"] = f"{HANG:.0f}"
-    return {**places, **quiet, "NETRC": str(folder / "netrc"), "WANDB_BASE_URL": "http://127.0.0.1:9"}
+def isolated_environment(folder: Path) -> dict[str, str]:
+    """Return variables that keep trackers in a folder and off the network."""
+    folders = {name: str(folder / name.lower()) for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR")}
+    offline = {"WANDB_ERROR_REPORTING": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    offline["MLFLOW_HTTP_REQUEST_TIMEOUT"] = f"{HANG:.0f}"
+    return {**folders, **offline, "NETRC": str(folder / "netrc"), "WANDB_BASE_URL": "http://127.0.0.1:9"}
 
 
 def write_run(folder: Path, status: str = "complete", search: str = "null") -> Run:
@@ -71,8 +71,8 @@ def write_run(folder: Path, status: str = "complete", search: str = "null") -> R
 def make_run(tmp_path: Path) -> Callable[..., Run]:
     """Return a function that writes a small run below the test's own folder."""
 
-    def make(place: str = "outputs/2026-11-20/10-00-00", status: str = "complete", search: str = "null") -> Run:
-        return write_run(tmp_path / place, status, search)
+    def make(path: str = "outputs/2026-11-20/10-00-00", status: str = "complete", search: str = "null") -> Run:
+        return write_run(tmp_path / path, status, search)
 
     return make
 
@@ -86,7 +86,7 @@ def server() -> Iterator[WandbServer]:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, crm: Crm) -> Run:
-    """A complete run of mlsys.train. Do not write there."""
+    """A complete run of mlsys.train; read-only."""
     from omegaconf import OmegaConf
 
     from mlsys.compose import compose_config
@@ -109,19 +109,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory, crm: Crm) -> Run:
 
 
 def send(tracker: Tracker, folder: Path) -> Receipt:
-    """Send a finished run as training does; return what became of it."""
-    follower = TrackingClient(tracker)
-    follower.start(folder)
-    follower.finish(folder)
-    settled = follower.settle()
-    follower.close()
-    assert settled is not None
-    return settled[1]
+    """Send a finished run as training does and return its receipt."""
+    tracking_client = TrackingClient(tracker)
+    tracking_client.start(folder)
+    tracking_client.finish(folder)
+    flushed = tracking_client.flush()
+    tracking_client.close()
+    assert flushed is not None
+    return flushed[1]
 
 
 @pytest.fixture
 def black_hole() -> Iterator[str]:
-    """An address that takes no connection and refuses none: its queue is full."""
+    """Address that neither accepts nor refuses connections, because its queue is full."""
     with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)

@@ -1,4 +1,4 @@
-"""Nothing that a tracker does costs a run more than the time it is given."""
+"""A tracker never costs a run more than its timeout."""
 
 import os
 import signal
@@ -11,111 +11,111 @@ import pytest
 
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import MultiTracker, client
-from mlsys.tracking.client import settle, tracked
-from mlsys.tracking.receipts import NOTES, receipts_of
-from tests.tracking.toys import Toy, pages
+from mlsys.tracking.client import flush, tracked
+from mlsys.tracking.receipts import TRACKING_FILE, read_receipts
+from tests.tracking.toys import FakeTracker, read_log
 from tests.waiting import HANG, wait_until
 
 
-def one_run(tracker, folder, *, begins=""):
-    """Do a run of no work, and wait for what becomes of it in its tracker; it lasts until a diary ``begins``."""
+def track_run(tracker, folder, *, until=""):
+    """Do an empty run and wait for its receipt; the run lasts until the file ``until`` exists."""
     writer = RunWriter(folder)
     writer.write_text("config.yaml", "seed: 1\n")
     with tracked(tracker, folder):
         writer.finish(seed=1, threads=1, status="complete")
-        if begins:
-            wait_until(Path(begins).exists, "the tracker was told of the start")
-    settle()
+        if until:
+            wait_until(Path(until).exists, "the tracker was calls of the start")
+    flush()
 
 
-def test_a_run_is_fed_from_its_directory(tmp_path, capfd):
-    one_run(Toy("diary"), tmp_path / "outputs" / "a")
-    told = pages("diary")
-    assert told[0] == ["start", "outputs/a", "train", None]
-    assert [page[0] for page in told] == [
+def test_a_run_is_logged_from_its_directory(tmp_path, capfd):
+    track_run(FakeTracker("log"), tmp_path / "outputs" / "a")
+    calls = read_log("log")
+    assert calls[0] == ["start", "outputs/a", "train", None]
+    assert [call[0] for call in calls] == [
         "start", "log_config", "log_labels", "log_metrics", "log_figures", "log_tables", "log_curves",
         "log_files", "finish",
     ]  # fmt: skip
-    assert told[-1] == ["finish", "complete"]
-    assert capfd.readouterr().err == "toy: the diary\n"
-    assert receipts_of(tmp_path / "outputs" / "a")["toy"].where == "the diary"
+    assert calls[-1] == ["finish", "complete"]
+    assert capfd.readouterr().err == "fake: the log\n"
+    assert read_receipts(tmp_path / "outputs" / "a")["fake"].where == "the log"
 
 
-@pytest.mark.parametrize("vice", ["sleep", "hold", "die", "raise"])
-@pytest.mark.parametrize("moment", ["start", "finish"])
-def test_a_tracker_that_misbehaves_costs_its_time_and_one_line(tmp_path, capfd, vice, moment):
-    patience = 2 if vice in ("sleep", "hold") else HANG  # a toy hangs for longer, and then would answer
-    one_run(Toy("diary", vice, moment, finish_timeout=patience), tmp_path / "a", begins="diary")
+@pytest.mark.parametrize("fault", ["sleep", "hold", "die", "raise"])
+@pytest.mark.parametrize("phase", ["start", "finish"])
+def test_a_failing_tracker_costs_its_timeout_and_one_line(tmp_path, capfd, fault, phase):
+    timeout = 2 if fault in ("sleep", "hold") else HANG  # the fake hangs for longer, then answers
+    track_run(FakeTracker("log", fault, phase, finish_timeout=timeout), tmp_path / "a", until="log")
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "not sent" in lines[0]
-    assert "mlsys track a --to toy" in lines[0]
-    assert receipts_of(tmp_path / "a")["toy"].state == "failed"
+    assert "mlsys track a --to fake" in lines[0]
+    assert read_receipts(tmp_path / "a")["fake"].state == "failed"
     expected = {"sleep": "no answer", "hold": "no answer", "die": "died: out of luck", "raise": "no such server"}
-    assert expected[vice] in receipts_of(tmp_path / "a")["toy"].reason
+    assert expected[fault] in read_receipts(tmp_path / "a")["fake"].reason
 
 
-def test_after_a_hang_nothing_is_awaited_again(tmp_path):
-    toy = Toy("diary", "sleep", finish_timeout=2)
-    one_run(toy, tmp_path / "a", begins="diary")
-    one_run(toy, tmp_path / "b")
-    assert receipts_of(tmp_path / "b")["toy"].reason == "no answer within 2 s"
-    assert [page[0] for page in pages("diary")].count("start") == 1
+def test_after_a_timeout_tracking_stops(tmp_path):
+    fake = FakeTracker("log", "sleep", finish_timeout=2)
+    track_run(fake, tmp_path / "a", until="log")
+    track_run(fake, tmp_path / "b")
+    assert read_receipts(tmp_path / "b")["fake"].reason == "no answer within 2 s"
+    assert [call[0] for call in read_log("log")].count("start") == 1
 
 
-def test_one_tracker_that_fails_costs_the_other_nothing(tmp_path, capfd):
-    one_run(MultiTracker(bad=Toy("bad", "die"), good=Toy("good")), tmp_path / "a")
-    assert pages("good")[-1] == ["finish", "complete"]
+def test_a_failing_tracker_does_not_affect_the_others(tmp_path, capfd):
+    track_run(MultiTracker(bad=FakeTracker("bad", "die"), good=FakeTracker("good")), tmp_path / "a")
+    assert read_log("good")[-1] == ["finish", "complete"]
 
 
-def test_a_run_that_raises_is_shown_as_it_ended(tmp_path):
+def test_a_run_that_raises_has_its_status(tmp_path):
     writer = RunWriter(tmp_path / "a")
     writer.write_text("config.yaml", "seed: 1\n")
 
     def run():
-        with tracked(Toy("diary"), tmp_path / "a"):
+        with tracked(FakeTracker("log"), tmp_path / "a"):
             writer.finish(seed=1, threads=1, status="failed")
             raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
         run()
-    settle()
-    assert pages("diary")[-1] == ["finish", "failed"]
+    flush()
+    assert read_log("log")[-1] == ["finish", "failed"]
 
 
-def test_the_processes_runs_share_one_tracker(tmp_path):
-    toy = Toy("diary")
+def test_all_runs_of_a_process_share_one_tracker(tmp_path):
+    fake = FakeTracker("log")
     for name in "abc":
-        one_run(toy, tmp_path / name)
-    assert [page[1] for page in pages("diary") if page[0] == "start"] == [f"{tmp_path.name}/{name}" for name in "abc"]
-    assert len(client._followers) == 1
+        track_run(fake, tmp_path / name)
+    assert [call[1] for call in read_log("log") if call[0] == "start"] == [f"{tmp_path.name}/{name}" for name in "abc"]
+    assert len(client._clients) == 1
 
 
-def test_no_tracking_at_all_on_request(tmp_path, monkeypatch):
+def test_tracking_can_be_disabled(tmp_path, monkeypatch):
     monkeypatch.setenv("MLSYS_NO_TRACKING", "1")
-    one_run(Toy("diary"), tmp_path / "a")
-    assert not Path("diary").exists()
-    assert not (tmp_path / "a" / NOTES).exists()
+    track_run(FakeTracker("log"), tmp_path / "a")
+    assert not Path("log").exists()
+    assert not (tmp_path / "a" / TRACKING_FILE).exists()
 
 
 LONG_RUN = """
     import signal, sys, time
     from pathlib import Path
     from mlsys.runs.writer import RunWriter
-    from mlsys.tracking.client import followed
-    from tests.tracking.toys import Toy
+    from mlsys.tracking.client import tracked
+    from tests.tracking.toys import FakeTracker
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored if the tests run in the background
     writer = RunWriter("a")
     writer.write_text("config.yaml", "seed: 1")
-    with followed(Toy("diary"), Path("a").absolute()):
+    with tracked(FakeTracker("log"), Path("a").absolute()):
         print("running", flush=True)
         time.sleep(600)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_run_is_shown_as_killed(tmp_path, number):
+def test_a_killed_run_has_the_status_killed(tmp_path, number):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(LONG_RUN)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -123,9 +123,9 @@ def test_a_killed_run_is_shown_as_killed(tmp_path, number):
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == b"running\n"
-    diary = Path("diary")
-    wait_until(lambda: diary.exists() and "log_config" in diary.read_text(), "the tracker has the config")
+    log = Path("log")
+    wait_until(lambda: log.exists() and "log_config" in log.read_text(), "the tracker has the config")
     os.killpg(process.pid, number)
     process.communicate(timeout=HANG)
-    wait_until(lambda: '"finish"' in diary.read_text(), "the tracker was told of the end")
-    assert pages("diary")[-1] == ["finish", "killed"]
+    wait_until(lambda: '"finish"' in log.read_text(), "the tracker was calls of the end")
+    assert read_log("log")[-1] == ["finish", "killed"]

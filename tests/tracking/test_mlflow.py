@@ -1,4 +1,4 @@
-"""MLflow on a database file, and behind real servers; the model that it serves."""
+"""MLflow on a database file and behind real servers, and the model that it serves."""
 
 import itertools
 import json
@@ -23,19 +23,19 @@ from mlsys.runs.golden import golden_inputs
 from mlsys.runs.writer import RunWriter
 from mlsys.tracking import MlflowTracker
 from mlsys.tracking.client import TrackingClient
-from mlsys.tracking.receipts import NOTES, new_id, run_id
-from tests.tracking.conftest import CONFIG, METRICS, PATIENT, send
+from mlsys.tracking.receipts import TRACKING_FILE, new_id, run_id
+from tests.tracking.conftest import CONFIG, LONG_TIMEOUTS, METRICS, send
 from tests.waiting import HANG, wait_until
 
-# Of SQLAlchemy, about options that MLflow's own tables use.
+# SQLAlchemy warns about options that MLflow's own tables use.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 MLFLOW = [sys.executable, "-m", "mlflow"]
-PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow calls uvicorn by its name
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow runs uvicorn from the PATH
 
 
 @dataclass
 class Sent:
-    """Runs that were sent to a database, all but the first of a sweep."""
+    """Runs that were sent to a database: one complete run, and a sweep."""
 
     tracker: MlflowTracker
     complete: Run
@@ -44,37 +44,39 @@ class Sent:
 
 @pytest.fixture(scope="module")
 def sent(trained, tmp_path_factory):
-    """A complete run and the trials of a sweep, sent to a new database by two processes at once, and then again."""
+    """A complete run and a sweep, sent to a new database by two processes at once, and then sent again."""
     folder = tmp_path_factory.mktemp("mlflow")
-    tracker = MlflowTracker(uri=f"sqlite:///{folder}/mlflow.db", register_model="leads", **PATIENT)
+    tracker = MlflowTracker(uri=f"sqlite:///{folder}/mlflow.db", register_model="leads", **LONG_TIMEOUTS)
     (folder / "sweep").mkdir()
     (folder / "sweep" / "multirun.yaml").write_text("")
     states = ["trial", "pruned", "failed", "killed"]
     sweep = {status: trial_of(folder / "sweep" / str(n), n, status) for n, status in enumerate(states)}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        followers = [TrackingClient(tracker), TrackingClient(tracker)]
-        first = together(followers, [[trained, sweep["trial"]], [sweep["pruned"], sweep["failed"], sweep["killed"]]])
-        again = together(followers, [[trained], [sweep["trial"]]])
-        for follower in followers:
-            follower.close()
+        clients = [TrackingClient(tracker), TrackingClient(tracker)]
+        first = send_in_parallel(
+            clients, [[trained, sweep["trial"]], [sweep["pruned"], sweep["failed"], sweep["killed"]]]
+        )
+        again = send_in_parallel(clients, [[trained], [sweep["trial"]]])
+        for tracking_client in clients:
+            tracking_client.close()
     assert {name: first[name] for name in again} == again
     return Sent(tracker, trained, sweep)
 
 
-def together(followers, shares):
-    """Let followers send their shares side by side; return where each run is."""
-    places = {}
-    for turn in itertools.zip_longest(*shares):
-        going = [(follower, run) for follower, run in zip(followers, turn, strict=True) if run is not None]
-        for follower, run in going:
-            follower.start(run.path)
-            follower.finish(run.path)
-        for follower, run in going:
-            _, receipt = follower.settle()
+def send_in_parallel(clients, batches):
+    """Send each client's batch of runs in parallel; return where each run is."""
+    locations = {}
+    for turn in itertools.zip_longest(*batches):
+        pairs = [(tracking_client, run) for tracking_client, run in zip(clients, turn, strict=True) if run is not None]
+        for tracking_client, run in pairs:
+            tracking_client.start(run.path)
+            tracking_client.finish(run.path)
+        for tracking_client, run in pairs:
+            _, receipt = tracking_client.flush()
             assert receipt.state == "online", receipt.reason
-            places[run.path] = receipt.where
-    return places
+            locations[run.path] = receipt.where
+    return locations
 
 
 def trial_of(folder, number, status):
@@ -85,7 +87,7 @@ def trial_of(folder, number, status):
     writer.finish(seed=1, threads=1, status="failed" if status == "killed" else status)
     run = Run.open(folder)
     if status == "killed":
-        new_id(folder)  # as at its start
+        new_id(folder)  # as when it started
         (folder / "manifest.json").unlink()
     return run
 
@@ -104,7 +106,7 @@ def find(client, run):
     return found[0]
 
 
-def test_a_run_with_all_its_numbers(sent):
+def test_the_numbers_of_a_run(sent):
     client = client_of(sent.tracker.uri)
     found = find(client, sent.complete)
     assert (found.info.status, found.info.run_name) == ("FINISHED", "day/run")
@@ -153,11 +155,11 @@ def test_trials_are_nested_in_their_sweep(sent):
 
 
 @pytest.mark.slow
-def test_the_served_model_answers_with_the_golden_rows(sent, tmp_path):
+def test_the_served_model_reproduces_the_golden_rows(sent, tmp_path):
     client = client_of(sent.tracker.uri)
     client.set_registered_model_alias("leads", "champion", client.search_model_versions("name='leads'")[0].version)
     model = ["models", "serve", "-m", "models:/leads@champion", "--env-manager", "local"]
-    with served([*model, "--port"], "/ping", MLFLOW_TRACKING_URI=sent.tracker.uri) as url:
+    with running_server([*model, "--port"], "/ping", MLFLOW_TRACKING_URI=sent.tracker.uri) as url:
         run, rows = sent.complete, golden_inputs(sent.complete)
         split = {"columns": list(rows), "data": json.loads(rows.to_json(orient="values", double_precision=15))}
         exact = rows.astype(object).where(rows.notna(), None).to_numpy().tolist()
@@ -167,7 +169,7 @@ def test_the_served_model_answers_with_the_golden_rows(sent, tmp_path):
         assert [row["score"] for row in predictions] == run.golden["score"].tolist()
 
 
-def test_the_model_needs_nothing_that_trains(sent):
+def test_the_model_needs_no_training_code(sent):
     code = (
         "import json, sys; import mlflow; mlflow.set_tracking_uri(sys.argv[1])\n"
         "model = mlflow.pyfunc.load_model('models:/leads/1')\n"
@@ -175,7 +177,7 @@ def test_the_model_needs_nothing_that_trains(sent):
         "bad = [n for n in ('optuna', 'hydra', 'imblearn', 'wandb', 'duckdb', 'ibis') if n in sys.modules]\n"
         "print(json.dumps([sys.modules['mlsys'].__file__, names, bad, model.metadata.signature.to_dict()]))"
     )
-    # Away from this checkout: what is loaded must be what was logged.
+    # Outside this checkout, so that the logged code is loaded.
     done = subprocess.run(
         [sys.executable, "-c", code, sent.tracker.uri], capture_output=True, text=True, check=False, timeout=HANG,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, cwd="/",
@@ -193,51 +195,53 @@ def test_the_model_needs_nothing_that_trains(sent):
 def tracking_server(database, folder):
     """Run `mlflow server`."""
     server = ["server", "--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts")]
-    with served([*server, "--workers", "1", "--port"], "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as url:
+    with running_server(
+        [*server, "--workers", "1", "--port"], "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
+    ) as url:
         yield url
 
 
 @pytest.mark.slow
-def test_a_server_on_postgresql_takes_a_whole_run(postgresql, trained, tmp_path):
+def test_a_server_on_postgresql(postgresql, trained, tmp_path):
     engine = sqlalchemy.create_engine(postgresql, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:  # its own: Optuna keeps a table of the same name as MLflow
+    with engine.connect() as connection:  # separate, because Optuna and MLflow have a table of the same name
         connection.execute(sqlalchemy.text("CREATE DATABASE mlflow"))
     engine.dispose()
     with tracking_server(engine.url.set(database="mlflow").render_as_string(hide_password=False), tmp_path) as url:
-        tracker = MlflowTracker(uri=url, **PATIENT)
+        tracker = MlflowTracker(uri=url, **LONG_TIMEOUTS)
         receipt = send(tracker, trained.path)
         assert receipt.state == "online", receipt.reason
         found = find(client_of(url), trained)
         assert found.info.status == "FINISHED"
         assert found.data.metrics["objective"] == trained.metrics["overall"]["log_loss"]["value"]
         assert found.outputs.model_outputs
-        assert (tmp_path / "artifacts").is_dir()  # the server keeps the files, not this machine's ./mlruns
+        assert (tmp_path / "artifacts").is_dir()  # the server stores the files, not ./mlruns
         assert not (tmp_path / "mlruns").exists()
 
 
 @pytest.mark.slow
-def test_a_server_on_sqlite_goes_on_where_the_file_was(sent, tmp_path):
+def test_a_server_on_sqlite_updates_runs_sent_to_the_file(sent, tmp_path):
     run = sent.sweep["killed"]
     writer = RunWriter(tmp_path / "again")
     writer.write_text("config.yaml", (run.path / "config.yaml").read_text())
     writer.write_json("metrics.json", METRICS)
     writer.finish(seed=1, threads=1, status="trial")
-    (tmp_path / "again" / NOTES).write_text((run.path / NOTES).read_text())
+    (tmp_path / "again" / TRACKING_FILE).write_text((run.path / TRACKING_FILE).read_text())
     with tracking_server(sent.tracker.uri, tmp_path) as url:
-        receipt = send(MlflowTracker(uri=url, log_artifacts=False, **PATIENT), tmp_path / "again")
+        receipt = send(MlflowTracker(uri=url, log_artifacts=False, **LONG_TIMEOUTS), tmp_path / "again")
         assert receipt.state == "online", receipt.reason
-        assert find(client_of(url), run).info.status == "FINISHED"  # not a second one beside the killed
+        assert find(client_of(url), run).info.status == "FINISHED"  # the killed run was updated
         assert find(client_of(url), run).data.metrics["objective"] == 0.5
         assert find(client_of(url), sent.complete).info.status == "FINISHED"
 
 
-def test_a_server_that_refuses_is_said(make_run):
-    receipt = send(MlflowTracker(uri="http://127.0.0.1:1", **PATIENT), make_run().path)
+def test_a_server_that_refuses_connections(make_run):
+    receipt = send(MlflowTracker(uri="http://127.0.0.1:1", **LONG_TIMEOUTS), make_run().path)
     assert receipt.state == "failed"
     assert "Max retries" in receipt.reason or "refused" in receipt.reason
 
 
-def test_a_missing_extra_is_said_before_anything_runs(monkeypatch):
+def test_a_missing_extra_is_reported_before_anything_runs(monkeypatch):
     monkeypatch.setattr("mlsys.tracking.mlflow_tracker.find_spec", lambda name: None)
     node = Component.model_validate({"_target_": "mlsys.tracking.MlflowTracker"})
     with pytest.raises(ConfigError, match=r"pip install 'mlsys\[mlflow\]'"):
@@ -245,7 +249,7 @@ def test_a_missing_extra_is_said_before_anything_runs(monkeypatch):
 
 
 @contextmanager
-def served(arguments, path, **environment):
+def running_server(arguments, path, **environment):
     """Run one of MLflow's servers on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -258,7 +262,7 @@ def served(arguments, path, **environment):
     url, log = f"http://127.0.0.1:{port}", Path("server.log")
     try:
         wait_until(
-            lambda: answers(url + path), "MLflow's server answers", process=process, output=log.read_text, pause=0.2
+            lambda: answers(url + path), "MLflow's server responds", process=process, output=log.read_text, pause=0.2
         )
         yield url
     finally:

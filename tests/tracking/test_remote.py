@@ -1,4 +1,4 @@
-"""Comparing runs that a tracker knows: a real MLflow on SQLite, and a stand-in that speaks W&B's protocol."""
+"""Comparing runs in a tracker: a real MLflow on SQLite, and a stand-in that implements W&B's protocol."""
 
 import logging
 import shutil
@@ -12,23 +12,23 @@ from mlsys.evaluation.comparison import compare
 from mlsys.evaluation.comparison.page import render_page
 from mlsys.runs import Run
 from mlsys.tracking import MlflowTracker
-from mlsys.tracking.log_run import begin, complete
-from mlsys.tracking.mlflow_tracker import PATIENCE
+from mlsys.tracking.log_run import finish_run, start_run
+from mlsys.tracking.mlflow_tracker import CLIENT_ENVIRONMENT
 from mlsys.tracking.remote import RemoteRun, gather_remote
-from mlsys.tracking.remote_mlflow import PATIENCE as READING
+from mlsys.tracking.remote_mlflow import CLIENT_ENVIRONMENT as READ_ENVIRONMENT
 from mlsys.tracking.remote_mlflow import MlflowRemote
 from mlsys.tracking.remote_wandb import WandbRemote
 from mlsys.tracking.run_data import labels, overall
 from tests.evaluation.comparison.conftest import config, pair, predictions, write  # noqa: F401 - fixtures
 from tests.pages import Page
-from tests.tracking.conftest import PATIENT
-from tests.tracking.wandb_reading import KEY, Known, serving
+from tests.tracking.conftest import LONG_TIMEOUTS
+from tests.tracking.wandb_reading import KEY, StoredRun, serving
 
 
-class Shelf:
-    """A remote in memory: runs by name, and folders of those that were uploaded."""
+class InMemoryRemote:
+    """A remote in memory, with the run directories that were uploaded."""
 
-    address = "shelf:here"
+    address = "memory:here"
 
     def __init__(self, *runs: RemoteRun, folders: dict[str, Path] | None = None) -> None:
         self._runs, self._folders = runs, folders or {}
@@ -45,14 +45,14 @@ class Shelf:
         return True
 
 
-def one(name, log_loss=0.5, status="complete", **changes):
+def remote_run(name, log_loss=0.5, status="complete", **changes):
     numbers = {"log_loss": log_loss, "log_loss/low": 0.1, "log_loss/high": 0.9, "seconds": 3.0, "seconds/fit": 2.0}
     numbers["predict_ms"] = 12.0
     return RemoteRun(f"id-{name}", f"outputs/{name}", status, config(**changes), numbers, "f" * 64)
 
 
-def test_numbers_alone_are_shown_and_not_compared(tmp_path):
-    gathered = gather_remote(Shelf(one("a", 0.3), one("b", 0.2)), [], cache=tmp_path)
+def test_runs_with_numbers_only_are_shown_and_not_compared(tmp_path):
+    gathered = gather_remote(InMemoryRemote(remote_run("a", 0.3), remote_run("b", 0.2)), [], cache=tmp_path)
     assert [candidate.name for candidate in gathered.candidates] == ["outputs/b", "outputs/a"]
     found = compare(gathered)
     assert found.runs[0].metrics["log_loss"] == {"value": 0.2, "low": 0.1, "high": 0.9}
@@ -64,51 +64,56 @@ def test_numbers_alone_are_shown_and_not_compared(tmp_path):
     assert page.all("img") == []
 
 
-def test_whole_runs_are_compared_and_fetched_once(pair, tmp_path):  # noqa: F811
+def test_uploaded_runs_are_compared_and_downloaded_once(pair, tmp_path):  # noqa: F811
     folders = {f"outputs/{name}": pair / "outputs" / name for name in ("good", "poor")}
-    shelf = Shelf(one("good"), one("poor"), folders=folders)
+    remote = InMemoryRemote(remote_run("good"), remote_run("poor"), folders=folders)
     for _ in range(2):
-        found = compare(gather_remote(shelf, ["poor", "id-good"], cache=tmp_path))
-    assert [run.candidate.path for run in found.runs] == ["shelf:here outputs/poor", "shelf:here outputs/good"]
+        found = compare(gather_remote(remote, ["poor", "id-good"], cache=tmp_path))
+    assert [run.candidate.path for run in found.runs] == ["memory:here outputs/poor", "memory:here outputs/good"]
     assert found.runs[1].better("roc_auc") == "better"
-    assert shelf.downloads == ["outputs/poor", "outputs/good"]
+    assert remote.downloads == ["outputs/poor", "outputs/good"]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_an_upload_that_was_tampered_with_leaves_the_numbers(pair, tmp_path, caplog):  # noqa: F811
+def test_a_changed_upload_is_not_used(pair, tmp_path, caplog):  # noqa: F811
     shutil.copytree(pair / "outputs" / "poor", tmp_path / "poor")
     (tmp_path / "poor" / "config.yaml").write_text("{}")
     folders = {"outputs/good": pair / "outputs" / "good", "outputs/poor": tmp_path / "poor"}
-    shelf = Shelf(one("good"), one("poor"), folders=folders)
+    remote = InMemoryRemote(remote_run("good"), remote_run("poor"), folders=folders)
     with caplog.at_level(logging.WARNING):
-        gathered = gather_remote(shelf, ["good", "poor"], cache=tmp_path / "cache")
+        gathered = gather_remote(remote, ["good", "poor"], cache=tmp_path / "cache")
     assert gathered.candidates[1].predictions is None
     assert "changed: config.yaml" in caplog.text
 
 
-def test_the_best_of_those_that_ended(tmp_path):
-    runs = [one(str(number), 0.1 * number) for number in range(1, 5)]
-    shelf = Shelf(*runs, one("lost", 0.0, "failed"), one("gone", 0.0, "pruned"), replace(one("bare"), numbers={}))
-    gathered = gather_remote(shelf, [], top=3, cache=tmp_path)
+def test_the_best_finished_runs(tmp_path):
+    runs = [remote_run(str(number), 0.1 * number) for number in range(1, 5)]
+    remote = InMemoryRemote(
+        *runs,
+        remote_run("lost", 0.0, "failed"),
+        remote_run("gone", 0.0, "pruned"),
+        replace(remote_run("bare"), numbers={}),
+    )
+    gathered = gather_remote(remote, [], top=3, cache=tmp_path)
     assert [candidate.name for candidate in gathered.candidates] == ["outputs/1", "outputs/2", "outputs/3"]
     assert (gathered.sorted_by, gathered.selected_from) == ("log_loss", 5)
     assert {left.reason for left in gathered.left_out} == {"failed", "pruned"}
 
 
-def test_unknown_names_and_too_few(tmp_path):
-    shelf = Shelf(one("a"))
-    with pytest.raises(RunError, match=r"The nearest is outputs/a\."):
-        gather_remote(shelf, ["outputs/ab"], cache=tmp_path)
+def test_unknown_names_and_too_few_or_too_many_runs(tmp_path):
+    remote = InMemoryRemote(remote_run("a"))
+    with pytest.raises(RunError, match=r"'outputs/ab' not found in memory:here \(closest: outputs/a\)\."):
+        gather_remote(remote, ["outputs/ab"], cache=tmp_path)
     with pytest.raises(RunError, match="Fewer than two runs"):
-        gather_remote(shelf, [], cache=tmp_path)
-    many = Shelf(*(one(str(number)) for number in range(21)))
+        gather_remote(remote, [], cache=tmp_path)
+    many = InMemoryRemote(*(remote_run(str(number)) for number in range(21)))
     with pytest.raises(ConfigError, match="21 runs"):
         gather_remote(many, [run.id for run in many.runs()], cache=tmp_path)
 
 
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory, write):  # noqa: F811
-    """Two trials, which `mlsys.tracking` sends without pictures: good and poor. Do not write there."""
+    """Two trials, which are sent without figures: good and poor; read-only."""
     root = tmp_path_factory.mktemp("trials")
     for name, skill in (("good", 2.5), ("poor", 0.2)):
         write(root / "sweep" / name, predictions(skill), status="trial", **{"search": {"trial": 0}})
@@ -118,16 +123,16 @@ def trials(tmp_path_factory, write):  # noqa: F811
 
 @pytest.fixture(scope="module")
 def mlflow_uri(tmp_path_factory, trials):
-    """A database to which our own tracker sent both, and somebody else a run."""
+    """A database with both trials, sent by our tracker, and a run of somebody else."""
     mlflow = pytest.importorskip("mlflow")
     folder = tmp_path_factory.mktemp("mlflow")
-    tracker = MlflowTracker(uri=f"sqlite:///{folder / 'mlflow.db'}", **PATIENT)
+    tracker = MlflowTracker(uri=f"sqlite:///{folder / 'mlflow.db'}", **LONG_TIMEOUTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for variable, value in (PATIENCE | READING).items():
+        for variable, value in (CLIENT_ENVIRONMENT | READ_ENVIRONMENT).items():
             patch.setenv(variable, value)
         for name in ("good", "poor"):
-            assert complete(begin(tracker, trials / name), trials / name).state == "online"
+            assert finish_run(start_run(tracker, trials / name), trials / name).state == "online"
         client = mlflow.MlflowClient(tracker.uri)
         client.set_terminated(client.create_run("0", run_name="somebody else's").info.run_id)
     return tracker.uri
@@ -151,9 +156,9 @@ def test_runs_from_mlflow(mlflow_uri, trials, tmp_path):
     assert found.runs[1].better("roc_auc") == "worse"
 
 
-def test_a_database_that_is_not_there_is_not_made(tmp_path):
+def test_a_missing_database_is_not_created(tmp_path):
     pytest.importorskip("mlflow")
-    with pytest.raises(RunError, match="there is no database"):
+    with pytest.raises(RunError, match="database not found"):
         MlflowRemote(f"sqlite:///{tmp_path / 'typo.db'}").runs()
     assert list(tmp_path.iterdir()) == []
 
@@ -172,7 +177,7 @@ def wandb_server(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with serving() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        wandb.teardown()  # it keeps the settings that an earlier test had
+        wandb.teardown()  # it caches the settings of earlier tests
         yield server
         wandb.teardown()
 
@@ -181,13 +186,13 @@ def wandb_server(monkeypatch, tmp_path):
 def test_runs_from_wandb(wandb_server, pair, tmp_path):  # noqa: F811
     for name in ("good", "poor"):
         run = Run.open(pair / "outputs" / name)
-        summary = {**labels(run), **overall(run)}  # what our tracker writes there
+        summary = {**labels(run), **overall(run)}  # as our tracker writes it
         files = {str(path.relative_to(run.path)): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-        wandb_server.known.append(
-            Known(name, f"outputs/{name}", {**run.config, "run": {"path": "x"}}, summary, files=files)
+        wandb_server.stored.append(
+            StoredRun(name, f"outputs/{name}", {**run.config, "run": {"path": "x"}}, summary, files=files)
         )
-    wandb_server.known.append(Known("x", "outputs/crashed", {}, {"log_loss": 0.1}, state="crashed"))
-    wandb_server.known.append(replace(wandb_server.known[0], id="bare", name="outputs/bare", files={}))
+    wandb_server.stored.append(StoredRun("x", "outputs/crashed", {}, {"log_loss": 0.1}, state="crashed"))
+    wandb_server.stored.append(replace(wandb_server.stored[0], id="bare", name="outputs/bare", files={}))
     found = compare(gather_remote(WandbRemote("ann/leads"), ["good", "poor", "bare"], cache=tmp_path / "cache"))
     assert [run.comparability.level for run in found.runs] == ["reference", "fully", "no"]
     assert found.runs[1].better("roc_auc") == "worse"

@@ -1,46 +1,46 @@
-"""What a run directory tells of its run."""
+"""Data that trackers log, read from a run directory."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from mlsys.tracking.receipts import NOTES, new_id, run_id
+from mlsys.tracking.receipts import TRACKING_FILE, new_id, run_id
 from mlsys.tracking.run_data import config_of, folds, labels, overall, run_data, sweep_of
 
 
-def test_a_run_of_its_own(make_run):
+def test_a_single_run(make_run):
     run = make_run()
-    facts = run_data(run.path, run.config)
-    assert (facts.name, facts.group, facts.job_type, facts.trial) == ("2026-11-20/10-00-00", None, "train", None)
-    assert facts.tags == ("baseline",)
-    assert facts.commit == run.manifest.git.commit
+    data = run_data(run.path, run.config)
+    assert (data.name, data.group, data.job_type, data.trial) == ("2026-11-20/10-00-00", None, "train", None)
+    assert data.tags == ("baseline",)
+    assert data.commit == run.manifest.git.commit
 
 
 @pytest.mark.parametrize(
-    ("place", "search", "name", "kind"),
+    ("path", "search", "name", "job_type"),
     [
         ("multirun/day/sweep/3", "{trial: 3}", "sweep/3", "trial"),
-        ("multirun/day/sweep/refit/9/3", "{tried: 9}", "sweep/refit/9/3", "refit"),
+        ("multirun/day/sweep/refit/9/3", "{selected_from: 9}", "sweep/refit/9/3", "refit"),
         ("multirun/day/sweep/0", "null", "sweep/0", "train"),
     ],
 )
-def test_runs_of_a_sweep_know_it(make_run, tmp_path, place, search, name, kind):
+def test_runs_of_a_sweep(make_run, tmp_path, path, search, name, job_type):
     (tmp_path / "multirun/day/sweep").mkdir(parents=True)
     (tmp_path / "multirun/day/sweep/multirun.yaml").write_text("")
-    run = make_run(place, search=search)
-    facts = run_data(run.path, run.config)
-    assert (facts.name, facts.group, facts.job_type) == (name, "sweep", kind)
+    run = make_run(path, search=search)
+    data = run_data(run.path, run.config)
+    assert (data.name, data.group, data.job_type) == (name, "sweep", job_type)
     assert sweep_of(run.path) == tmp_path / "multirun/day/sweep"
 
 
-def test_all_numbers_have_a_name(make_run):
+def test_numbers_by_name(make_run):
     run = make_run()
     values = overall(run)
     assert values["objective"] == values["log_loss"] == 0.5
     assert (values["log_loss/low"], values["log_loss/high"]) == (0.4, 0.6)
     assert values["precision@10"] == 0.2
-    assert "precision@10/low" not in values  # there is no interval
+    assert "precision@10/low" not in values  # no interval
     assert values["baselines/chance/log_loss"] == 0.7
     assert values["calibration/after/ece"] == 0.2
     assert (values["seconds"], values["seconds/fit"]) == (2.0, 1.5)
@@ -48,25 +48,25 @@ def test_all_numbers_have_a_name(make_run):
     assert folds(run)[1] == {"fold": 1, "as_of": "2020-03-23", "log_loss": 0.6}
 
 
-def test_a_failed_run_has_a_state_and_no_numbers(make_run):
+def test_a_failed_run_has_a_status_and_no_metrics(make_run):
     run = make_run(status="failed")
     assert labels(run)["status"] == "failed"
     assert folds(run) == []
     assert set(overall(run)) == {"seconds", "seconds/fit"}
 
 
-def test_an_id_is_given_once(make_run, tmp_path):
+def test_the_id_of_a_run_does_not_change(make_run, tmp_path):
     run = make_run()
     first = run_id(run.path)
-    assert run_id(run.path) == first  # derived, so that nothing need be written
-    given = new_id(run.path)
-    assert given not in (first, new_id(make_run("outputs/b").path))
-    assert run_id(run.path) == given
-    assert json.loads((run.path / NOTES).read_text())["id"] == given
-    type(run).open(run.path)  # the notes are no part of the run
+    assert run_id(run.path) == first  # derived from the manifest, without writing
+    new = new_id(run.path)
+    assert new not in (first, new_id(make_run("outputs/b").path))
+    assert run_id(run.path) == new
+    assert json.loads((run.path / TRACKING_FILE).read_text())["id"] == new
+    type(run).open(run.path)  # the file is not part of the run
 
 
-def test_a_sweep_has_an_id_too(tmp_path):
+def test_the_id_of_a_sweep_does_not_change(tmp_path):
     assert run_id(tmp_path) == run_id(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""`mlsys track`: what it sends, what it says, its exit code."""
+"""`mlsys track`: what it sends and prints, and its exit code."""
 
 import json
 from functools import partial
@@ -10,7 +10,7 @@ from tests.tracking.wandb_stand_in import KEY
 
 @pytest.fixture
 def track(mlsys):
-    """Run the command in this process; returns exit code, standard output and standard error."""
+    """Run the command in this process and return its exit code, standard output and standard error."""
     return partial(mlsys, "track")
 
 
@@ -22,8 +22,8 @@ def key(monkeypatch, server):
 
 
 def test_a_sweep_and_a_run_are_sent(track, key, make_run):
-    for place, status in {"multirun/s/0": "trial", "multirun/s/1": "pruned", "outputs/a": "complete"}.items():
-        make_run(place, status)
+    for path, status in {"multirun/s/0": "trial", "multirun/s/1": "pruned", "outputs/a": "complete"}.items():
+        make_run(path, status)
     (make_run("multirun/s/2").path / "manifest.json").unlink()  # still running, or killed
     code, out, err = track("multirun/s", "a", "--json")
     assert code == 0, err
@@ -36,7 +36,7 @@ def test_a_sweep_and_a_run_are_sent(track, key, make_run):
     assert len(key.runs) == 3
 
 
-def test_what_cannot_be_sent_is_exit_code_1(track, make_run):
+def test_a_run_that_cannot_be_sent_is_exit_code_1(track, make_run):
     code, out, _ = track(make_run().path)
     assert code == 1
     assert "no API key" in out
@@ -65,20 +65,20 @@ def test_the_settings_of_the_run_are_used(track, key, make_run, tmp_path):
     assert next(iter(key.runs.values())).fields["project"] == "leads"
 
 
-def test_a_run_directory_does_not_choose_what_is_called(track, key, make_run, tmp_path):
+def test_a_run_directory_cannot_choose_which_code_runs(track, key, make_run, tmp_path):
     run = make_run(search=f"null\ntracking: {{_target_: logging.FileHandler, filename: {tmp_path / 'x'}}}")
     assert track(run.path)[0] == 0
     assert not (tmp_path / "x").exists()
     assert next(iter(key.runs.values())).fields["project"] == "mlsys"
 
 
-def test_an_unknown_place_is_wrong_usage(track, make_run):
+def test_an_unknown_tracker_is_exit_code_2(track, make_run):
     code, _, err = track(make_run().path, "--to", "wandbb")
     assert code == 2
     assert "closest: wandb" in err
 
 
-def test_no_run_there(track, tmp_path):
+def test_a_folder_without_runs(track, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = track("empty")
     assert code == 1

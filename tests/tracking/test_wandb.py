@@ -1,4 +1,4 @@
-"""W&B, read back with its own tools, and against a server that speaks its protocol, well and badly."""
+"""W&B: offline runs read with its own tools, and a stand-in server that can fail in various ways."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from mlsys.runs import Run
 from mlsys.tracking import WandbTracker, wandb_server
 from mlsys.tracking.client import TrackingClient
 from mlsys.tracking.receipts import run_id
-from mlsys.tracking.wandb_server import why_offline
-from tests.tracking.conftest import PATIENT, send, surroundings, write_run
+from mlsys.tracking.wandb_server import offline_reason
+from tests.tracking.conftest import LONG_TIMEOUTS, isolated_environment, send, write_run
 from tests.tracking.wandb_stand_in import KEY
 from tests.waiting import HANG
 
@@ -23,7 +23,7 @@ WANDB = [sys.executable, "-m", "wandb"]
 
 
 def records(where):
-    """Return what W&B's own reader finds in an offline run, by kind."""
+    """Return the records of an offline run by type, read with W&B's own reader."""
     command = [*WANDB, "leet", "inspect", "--json", str(where)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     found = {}
@@ -33,16 +33,16 @@ def records(where):
 
 
 def merged(parts):
-    """Return all updates of a config or summary as one."""
-    together = {}
+    """Merge all updates of a config or summary."""
+    merged = {}
     for part in parts:
-        together |= part.get("update", {})
-    return together
+        merged |= part.get("update", {})
+    return merged
 
 
 @pytest.fixture
 def key(monkeypatch, server):
-    """A key is configured, and a server that takes it."""
+    """Configure a key and a server that accepts it."""
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     return server
@@ -50,7 +50,7 @@ def key(monkeypatch, server):
 
 @pytest.fixture(scope="module")
 def offline(trained, tmp_path_factory):
-    """Runs of every kind, written offline by one process: receipts by status, read where `folder` is."""
+    """Runs of every status, written offline by one process; returns the folder and the receipts by status."""
     folder = tmp_path_factory.mktemp("offline")
     (folder / "multirun/sweep").mkdir(parents=True)
     (folder / "multirun/sweep/multirun.yaml").write_text("")
@@ -60,17 +60,17 @@ def offline(trained, tmp_path_factory):
         paths[status] = write_run(folder / f"multirun/sweep/{number}", kept, f"{{trial: {number}}}").path
     (paths["killed"] / "manifest.json").unlink()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in surroundings(folder).items():
+        for name, value in isolated_environment(folder).items():
             patch.setenv(name, value)
         patch.delenv("WANDB_API_KEY", raising=False)
         patch.chdir(folder)
-        follower = TrackingClient(WandbTracker(project="leads", **PATIENT))
+        tracking_client = TrackingClient(WandbTracker(project="leads", **LONG_TIMEOUTS))
         receipts = {}
         for status, path in paths.items():
-            follower.start(path)
-            follower.finish(path)
-            receipts[status] = follower.settle()[1]
-        follower.close()
+            tracking_client.start(path)
+            tracking_client.finish(path)
+            receipts[status] = tracking_client.flush()[1]
+        tracking_client.close()
     return folder, receipts
 
 
@@ -94,7 +94,7 @@ def test_without_a_key_a_run_is_written_offline(offline, trained):
     assert found["exit"][0].get("exit_code", 0) == 0
 
 
-def test_folds_pictures_tables_and_files(offline, trained):
+def test_folds_figures_tables_and_files(offline, trained):
     folder, receipts = offline
     found = records(folder / receipts["complete"].where)
     rows = [record["item"] for record in found["history"]]
@@ -116,7 +116,7 @@ def test_folds_pictures_tables_and_files(offline, trained):
 
 
 @pytest.mark.parametrize(("status", "code"), [("trial", 0), ("pruned", 0), ("failed", 1), ("killed", 255)])
-def test_a_trial_shows_how_it_ended(offline, status, code):
+def test_the_status_of_a_trial(offline, status, code):
     folder, receipts = offline
     found = records(folder / receipts[status].where)
     assert (found["run"][0]["run_group"], found["run"][0]["job_type"]) == ("sweep", "trial")
@@ -128,16 +128,16 @@ def test_a_trial_shows_how_it_ended(offline, status, code):
     assert ("objective" in summary) == (status == "trial")
 
 
-def test_wandb_says_where_its_files_go_and_the_config_what(trained, tmp_path, monkeypatch):
+def test_wandb_dir_and_log_artifacts(trained, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
     (tmp_path / "elsewhere").mkdir()
-    where = send(WandbTracker(log_artifacts=False, **PATIENT), trained.path).where
+    where = send(WandbTracker(log_artifacts=False, **LONG_TIMEOUTS), trained.path).where
     assert where.startswith("elsewhere/wandb/offline-run-")
     assert [record for record in records(tmp_path / where)["artifact"] if record["type"] == "run"] == []
 
 
-def test_online_where_a_server_answers(key, trained):
-    receipt = send(WandbTracker(**PATIENT), trained.path)
+def test_online_if_a_server_answers(key, trained):
+    receipt = send(WandbTracker(**LONG_TIMEOUTS), trained.path)
     identity = run_id(trained.path)
     assert receipt.state == "online", (receipt.reason, key.errors)
     assert receipt.where == f"{key.url}/ann/mlsys/runs/{identity}"
@@ -149,9 +149,7 @@ def test_online_where_a_server_answers(key, trained):
     ]
     assert f"run-{identity}" in key.artifacts
     rows, digest = len(bucket.history), key.artifacts[f"run-{identity}"]
-    assert (
-        send(WandbTracker(**PATIENT), trained.path).state == "online"
-    )  # once more: the same run, from its first row on
+    assert send(WandbTracker(**LONG_TIMEOUTS), trained.path).state == "online"  # again: replaces all rows
     assert (list(key.runs), len(bucket.history)) == ([identity], rows)
     assert (bucket.times_begun, bucket.first_offsets) == (2, [0, 0])
     assert key.artifacts[f"run-{identity}"] == digest
@@ -159,7 +157,7 @@ def test_online_where_a_server_answers(key, trained):
 
 
 @pytest.mark.parametrize(
-    ("trouble", "reason"),
+    ("fault", "reason"),
     [
         ("refuses", "Connection refused"),
         ("stalls", "did not answer in 0.3 s"),
@@ -168,43 +166,43 @@ def test_online_where_a_server_answers(key, trained):
         ("black hole", "did not answer in 0.3 s"),
     ],
 )
-def test_a_server_that_cannot_be_used_is_noticed_at_once(key, monkeypatch, black_hole, trouble, reason):
-    url = {"refuses": "http://127.0.0.1:1", "black hole": black_hole}.get(trouble, key.url)
-    key.die_at = "Viewer" if trouble == "stalls" else ""
-    key.knows = "" if trouble == "key" else KEY
-    key.status = 500 if trouble == "500" else 200
+def test_an_unusable_server_is_detected_quickly(key, monkeypatch, black_hole, fault, reason):
+    url = {"refuses": "http://127.0.0.1:1", "black hole": black_hole}.get(fault, key.url)
+    key.die_at = "Viewer" if fault == "stalls" else ""
+    key.valid_key = "" if fault == "key" else KEY
+    key.status = 500 if fault == "500" else 200
     monkeypatch.setattr(wandb_server, "PROBE_SECONDS", 0.3 if "0.3 s" in reason else HANG)
-    assert reason in why_offline(SimpleNamespace(base_url=url, api_key=KEY, identity_token_file=None))
+    assert reason in offline_reason(SimpleNamespace(base_url=url, api_key=KEY, identity_token_file=None))
 
 
-def test_a_server_that_refuses_means_offline_unless_online_was_asked_for(make_run, monkeypatch):
+def test_a_server_that_refuses_means_offline_unless_mode_is_online(make_run, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    receipt = send(WandbTracker(**PATIENT), make_run().path)
+    receipt = send(WandbTracker(**LONG_TIMEOUTS), make_run().path)
     assert (receipt.state, receipt.reason) == ("offline", "127.0.0.1:9: Connection refused")
     assert receipt.advice == f"wandb sync {receipt.where}"
-    forced = send(WandbTracker(mode="online", **PATIENT), make_run("outputs/b").path)
+    forced = send(WandbTracker(mode="online", **LONG_TIMEOUTS), make_run("outputs/b").path)
     assert (forced.state, forced.reason) == ("failed", "W&B: 127.0.0.1:9: Connection refused")
 
 
 def test_a_run_that_cannot_be_started_is_written_offline(key, trained):
     key.refuses = "UpsertBucket"
-    receipt = send(WandbTracker(**PATIENT), trained.path)
-    assert (receipt.state, receipt.reason.partition(":")[0]) == ("offline", "no run could be started")
+    receipt = send(WandbTracker(**LONG_TIMEOUTS), trained.path)
+    assert (receipt.state, receipt.reason.partition(":")[0]) == ("offline", "the run could not be started")
 
 
 @pytest.mark.parametrize("moment", ["file_stream", "CreateRunFiles"])
-def test_a_server_that_dies_costs_the_time_that_it_is_given(key, trained, moment):
+def test_a_server_that_dies_costs_the_timeout(key, trained, moment):
     key.die_at = moment
-    receipt = send(WandbTracker(start_timeout=HANG, finish_timeout=3), trained.path)  # the server is silent for longer
+    receipt = send(WandbTracker(start_timeout=HANG, finish_timeout=3), trained.path)  # the server is silent longer
     assert receipt.state == "failed"
     assert "in time" in receipt.reason or receipt.reason == "no answer within 3 s"
     key.revive()
-    assert send(WandbTracker(**PATIENT), trained.path).state == "online"
+    assert send(WandbTracker(**LONG_TIMEOUTS), trained.path).state == "online"
     assert key.runs[run_id(trained.path)].exit_code == 0
 
 
 def test_wandb_sync_uploads_an_offline_run(server, trained, tmp_path, monkeypatch):
-    where = send(WandbTracker(**PATIENT), trained.path).where
+    where = send(WandbTracker(**LONG_TIMEOUTS), trained.path).where
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     done = subprocess.run([*WANDB, "sync", where], capture_output=True, text=True, check=False, timeout=HANG)
@@ -213,19 +211,19 @@ def test_wandb_sync_uploads_an_offline_run(server, trained, tmp_path, monkeypatc
     assert bucket.exit_code == 0
     assert bucket.summary["objective"] == trained.metrics["overall"]["log_loss"]["value"]
     assert f"run-{run_id(trained.path)}" in server.artifacts
-    assert send(WandbTracker(**PATIENT), trained.path).state == "online"
-    assert list(server.runs) == [run_id(trained.path)]  # no doubles
+    assert send(WandbTracker(**LONG_TIMEOUTS), trained.path).state == "online"
+    assert list(server.runs) == [run_id(trained.path)]  # no duplicates
 
 
 @pytest.mark.slow
-def test_a_search_is_one_group_to_be_sorted_by_its_objective(key, crm, tmp_path):
+def test_a_search_is_one_group_with_objectives(key, crm, tmp_path):
     small = [
         "features=minimal",
         "hydra.sweeper.pruner=null",
         "metrics.bootstrap_resamples=10",
         "search.folds=2",
         "search.holdout_folds=2",
-        *(f"tracking.{name}={seconds}" for name, seconds in PATIENT.items()),
+        *(f"tracking.{name}={seconds}" for name, seconds in LONG_TIMEOUTS.items()),
     ]
     sweep = ["hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     command = [sys.executable, "-m", "mlsys.train", "-m", "search=logistic", *crm.overrides, *small, *sweep]
@@ -247,7 +245,7 @@ def test_a_search_is_one_group_to_be_sorted_by_its_objective(key, crm, tmp_path)
 
 
 @pytest.mark.slow
-def test_training_ends_well_whatever_the_server_does(key, crm, tmp_path):
+def test_training_succeeds_if_the_server_dies(key, crm, tmp_path):
     key.die_at = "file_stream"
     small = [
         "threads=1",

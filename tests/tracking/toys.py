@@ -1,4 +1,4 @@
-"""Trackers that misbehave, and one that writes down all it is told; they run in the process of a tracker."""
+"""A fake tracker that logs every call and can fail on purpose; it runs in the tracker's process."""
 
 from __future__ import annotations
 
@@ -14,66 +14,67 @@ from tests.waiting import HANG
 
 
 @dataclass(frozen=True)
-class Toy:
-    """Writes what it is told to ``diary`` and, where ``moment`` comes, does what ``vice`` says.
+class FakeTracker:
+    """Write each call to a file, and fail in one phase.
 
     Parameters
     ----------
-    diary : str
-    vice : str
-        ``sleep``, ``hold`` (block in C with the interpreter's lock held), ``die``, ``raise`` or nothing.
-    moment : str
-        ``start`` or ``finish``.
+    log : str
+        Path of the file.
+    fault : str
+        ``sleep``, ``hold`` (block in C while holding the GIL), ``die``, ``raise`` or "" for none.
+    phase : str
+        Phase in which it fails: ``start`` or ``finish``.
     """
 
-    diary: str
-    vice: str = ""
-    moment: str = "finish"
+    log: str
+    fault: str = ""
+    phase: str = "finish"
     start_timeout: float = HANG
     finish_timeout: float = HANG
 
     @property
     def name(self) -> str:
-        return "toy"
+        return "fake"
 
-    def start(self, facts):
-        self.write("start", facts.name, facts.job_type, facts.group)
-        self.misbehave("start")
-        return ToyRun(self)
+    def start(self, data):
+        self.write("start", data.name, data.job_type, data.group)
+        self.fail("start")
+        return FakeRun(self)
 
     def write(self, *words):
-        with Path(self.diary).open("a") as file:
+        with Path(self.log).open("a") as file:
             file.write(json.dumps(words) + "\n")
 
-    def misbehave(self, moment):
-        if moment != self.moment:
+    def fail(self, phase):
+        if phase != self.phase:
             return
-        if self.vice == "sleep":
+        if self.fault == "sleep":
             time.sleep(HANG)
-        elif self.vice == "hold":
+        elif self.fault == "hold":
             ctypes.PyDLL(None).sleep(round(HANG))
-        elif self.vice == "die":
+        elif self.fault == "die":
             os.write(2, b"out of luck\n")
             os._exit(3)
-        elif self.vice == "raise":
+        elif self.fault == "raise":
             raise RuntimeError("no such server\nand more")
 
 
-class ToyRun:
-    def __init__(self, toy):
-        self._toy = toy
+class FakeRun:
+    def __init__(self, fake):
+        self._tracker = fake
 
     def __getattr__(self, name):
         if not name.startswith("log_"):
             raise AttributeError(name)
-        return lambda *_: self._toy.write(name)
+        return lambda *_: self._tracker.write(name)
 
     def finish(self, status):
-        self._toy.misbehave("finish")
-        self._toy.write("finish", status)
-        return Receipt("online", "the diary")
+        self._tracker.fail("finish")
+        self._tracker.write("finish", status)
+        return Receipt("online", "the log")
 
 
-def pages(diary):
-    """Return what a toy wrote down."""
-    return [json.loads(line) for line in Path(diary).read_text().splitlines()]
+def read_log(log):
+    """Return the calls that a fake tracker logged."""
+    return [json.loads(line) for line in Path(log).read_text().splitlines()]

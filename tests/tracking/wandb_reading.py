@@ -1,4 +1,4 @@
-"""A server on the loopback that speaks as much of W&B's protocol as reading runs and their artifacts needs."""
+"""Stand-in W&B server that implements the parts of its protocol for reading runs and their artifacts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PROJECT = {"__typename": "Project", "id": "p", "internalId": "p", "name": "leads
 
 
 @dataclass
-class Known:
-    """A run that the server knows; files are those of its artifact, none without."""
+class StoredRun:
+    """A run on the server, with the files of its artifact, if any."""
 
     id: str
     name: str
@@ -31,13 +31,13 @@ class Known:
 
 
 class ReadingServer(ThreadingHTTPServer):
-    """Knows runs of the project ann/leads."""
+    """Serves runs of the project ann/leads."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.known: list[Known] = []
+        self.stored: list[StoredRun] = []
         self.operations: list[str] = []
         self.status = 200
 
@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "manifest":
             self._answer(json.dumps(self._manifest(identity)).encode())
         else:
-            (run,) = [run for run in self.server.known if run.id == identity]
+            (run,) = [run for run in self.server.stored if run.id == identity]
             self._answer(run.files["/".join(rest)])
 
     def do_POST(self) -> None:
@@ -87,14 +87,14 @@ class Handler(BaseHTTPRequestHandler):
             case "Runs":
                 if given["project"] != "leads":
                     return {"project": None}
-                edges = [{"node": _run(run), "cursor": run.id} for run in self.server.known]
+                edges = [{"node": _run(run), "cursor": run.id} for run in self.server.stored]
                 runs = {"totalCount": len(edges), "edges": edges, "pageInfo": page}
                 return {"project": {"internalId": "1", "runCount": len(edges), "readOnly": False, "runs": runs}}
             case "RunOutputArtifacts":
-                edges = [{"node": _artifact(run)} for run in self.server.known if run.id == given["run"] and run.files]
+                edges = [{"node": _artifact(run)} for run in self.server.stored if run.id == given["run"] and run.files]
                 return {"project": {"run": {"artifacts": {"totalCount": len(edges), "edges": edges, "pageInfo": page}}}}
             case "GetArtifactMembershipFileUrls":
-                (run,) = [run for run in self.server.known if given["collection"] == f"run-{run.id}"]
+                (run,) = [run for run in self.server.stored if given["collection"] == f"run-{run.id}"]
                 nodes = [{"name": name, "directUrl": f"{self.server.url}/file/{run.id}/{name}"} for name in run.files]
                 files = {"pageInfo": page, "edges": [{"node": {"__typename": "File", **node}} for node in nodes]}
                 membership = {"artifactMembership": {"files": files}, "__typename": "ArtifactSequence"}
@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         return {}
 
     def _manifest(self, identity: str) -> dict[str, Any]:
-        (run,) = [run for run in self.server.known if run.id == identity]
+        (run,) = [run for run in self.server.stored if run.id == identity]
         contents = {
             name: {"digest": base64.b64encode(hashlib.md5(data).digest()).decode(), "size": len(data)}
             | {"birthArtifactID": f"a-{run.id}"}
@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
         return {"version": 1, **layout, "contents": contents}
 
 
-def _run(run: Known) -> dict[str, Any]:
+def _run(run: StoredRun) -> dict[str, Any]:
     config = {key: {"value": value} for key, value in run.config.items()}
     return {
         "id": f"gid-{run.id}", "projectId": "1", "name": run.id, "displayName": run.name, "state": run.state,
@@ -128,7 +128,7 @@ def _run(run: Known) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _artifact(run: Known) -> dict[str, Any]:
+def _artifact(run: StoredRun) -> dict[str, Any]:
     sequence = {"__typename": "ArtifactSequence", "id": "s", "name": f"run-{run.id}", "project": PROJECT}
     return {
         "__typename": "Artifact", "id": f"a-{run.id}", "artifactSequence": sequence, "versionIndex": 0,
@@ -141,7 +141,7 @@ def _artifact(run: Known) -> dict[str, Any]:
 
 @contextmanager
 def serving() -> Iterator[ReadingServer]:
-    """Run a server while in this context."""
+    """Run a server within this context."""
     server = ReadingServer()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""A server on the loopback that speaks as much of W&B's protocol as a run, its artifacts and `wandb sync` need."""
+"""Stand-in W&B server that implements the parts of its protocol for writing runs and artifacts and `wandb sync`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Bucket:
-    """What a server knows of one run."""
+    """One run on the server."""
 
     config: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)
@@ -39,13 +39,13 @@ class WandbServer(ThreadingHTTPServer):
     Attributes
     ----------
     die_at : str
-        Name of a GraphQL operation or ``file_stream``; from its first request on nothing is answered any more.
+        Name of a GraphQL operation or ``file_stream``; from its first request on the server stops answering.
     refuses : str
-        Name of a GraphQL operation that is answered with an error.
+        Name of a GraphQL operation that gets an error.
     status : int
-        Of every answer.
-    knows : str
-        The key that it takes.
+        HTTP status of every response.
+    valid_key : str
+        API key that it accepts.
     """
 
     daemon_threads, request_queue_size = True, 128
@@ -56,7 +56,7 @@ class WandbServer(ThreadingHTTPServer):
         self.artifacts: dict[str, str] = {}
         self.operations: list[str] = []
         self.errors: list[BaseException | None] = []
-        self.die_at, self.refuses, self.status, self.knows = "", "", 200, KEY
+        self.die_at, self.refuses, self.status, self.valid_key = "", "", 200, KEY
         self.dead, self.alive = threading.Event(), threading.Event()
 
     @property
@@ -70,7 +70,7 @@ class WandbServer(ThreadingHTTPServer):
         self.alive.set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep what broke a handler; connections break because clients are killed in these tests."""
+        """Keep errors of handlers, except broken connections: these tests kill clients."""
         error = sys.exception()
         if not isinstance(error, OSError):
             self.errors.append(error)
@@ -114,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
         if operation == self.server.die_at:
             self.server.dead.set()
         if self.server.dead.is_set():
-            self.server.alive.wait(HANG)  # neither an answer nor an end
+            self.server.alive.wait(HANG)  # keeps the connection open without an answer
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -137,8 +137,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _graphql(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
-        project = {"id": "p", "name": given.get("project", "mlsys"), "entity": {"id": "e", "name": "ann"}}
+    def _graphql(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        project = {"id": "p", "name": arguments.get("project", "mlsys"), "entity": {"id": "e", "name": "ann"}}
         match operation:
             case "Viewer":
                 viewer = {"id": "u", "entity": "ann", "username": "ann", "email": "a@b.c", "flags": "{}"}
@@ -148,14 +148,14 @@ class Handler(BaseHTTPRequestHandler):
             case "ArtifactType":
                 return {"project": None}
             case "UpsertBucket":
-                return {"upsertBucket": self._upsert(given, project)}
+                return {"upsertBucket": self._upsert(arguments, project)}
             case "CreateRunFiles":
-                files = given["files"]
-                self.server.runs[given["run"]].files.update(files)
+                files = arguments["files"]
+                self.server.runs[arguments["run"]].files.update(files)
                 named = [{"name": name, "uploadUrl": f"{self.server.url}/put/{name}"} for name in files]
-                return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": named}}
+                return {"createRunFiles": {"runID": arguments["run"], "uploadHeaders": [], "files": named}}
             case "CreateArtifact":
-                return {"createArtifact": {"artifact": self._artifact(given)}}
+                return {"createArtifact": {"artifact": self._artifact(arguments)}}
             case "CreateArtifactManifest":
                 file = {"id": "f", "name": "m", "uploadUrl": f"{self.server.url}/put/manifest", "uploadHeaders": []}
                 return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
@@ -171,38 +171,42 @@ class Handler(BaseHTTPRequestHandler):
                             "artifact": {"id": spec["artifactID"]},
                         }
                     }
-                    for number, spec in enumerate(given["artifactFiles"])
+                    for number, spec in enumerate(arguments["artifactFiles"])
                 ]  # fmt: skip
                 return {"createArtifactFiles": {"files": {"edges": edges}}}
             case "CommitArtifact":
-                return {"commitArtifact": {"artifact": {"id": given["artifactID"], "digest": "d"}}}
+                return {"commitArtifact": {"artifact": {"id": arguments["artifactID"], "digest": "d"}}}
         return {}
 
     def _is_known(self) -> bool:
-        given = base64.b64decode((self.headers.get("Authorization") or " ").split(" ")[1]).decode()
-        return given == f"api:{self.server.knows}"
+        arguments = base64.b64decode((self.headers.get("Authorization") or " ").split(" ")[1]).decode()
+        return arguments == f"api:{self.server.valid_key}"
 
-    def _upsert(self, given: dict[str, Any], project: dict[str, Any]) -> dict[str, Any]:
-        name = given["name"]
+    def _upsert(self, arguments: dict[str, Any], project: dict[str, Any]) -> dict[str, Any]:
+        name = arguments["name"]
         bucket = self.server.runs.setdefault(name, Bucket())
         new = bucket.times_begun == 0
-        if given.get("groupName") is not None or given.get("jobType") is not None or given.get("displayName"):
+        if (
+            arguments.get("groupName") is not None
+            or arguments.get("jobType") is not None
+            or arguments.get("displayName")
+        ):
             bucket.times_begun += 1
-        bucket.fields |= {key: value for key, value in given.items() if value is not None}
-        if given.get("config"):
-            bucket.config = json.loads(given["config"])
+        bucket.fields |= {key: value for key, value in arguments.items() if value is not None}
+        if arguments.get("config"):
+            bucket.config = json.loads(arguments["config"])
         answer = {
-            "id": f"id-{name}", "name": name, "displayName": given.get("displayName"), "config": "{}",
+            "id": f"id-{name}", "name": name, "displayName": arguments.get("displayName"), "config": "{}",
             "historyLineCount": 0, "project": project, "sweepName": None, "description": None,
         }  # fmt: skip
         return {"bucket": answer, "inserted": new}
 
-    def _artifact(self, given: dict[str, Any]) -> dict[str, Any]:
-        name = given["artifactCollectionName"]
-        self.server.artifacts[str(name)] = given["digest"]
+    def _artifact(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        name = arguments["artifactCollectionName"]
+        self.server.artifacts[str(name)] = arguments["digest"]
         latest = {"id": "l", "versionIndex": 0}
         return {
-            "id": f"a-{name}", "state": "PENDING", "digest": given["digest"],
+            "id": f"a-{name}", "state": "PENDING", "digest": arguments["digest"],
             "artifactSequence": {"id": "s", "latestArtifact": latest},
         }  # fmt: skip
 
@@ -222,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[WandbServer]:
-    """Run a server while in this context."""
+    """Run a server within this context."""
     server = WandbServer()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

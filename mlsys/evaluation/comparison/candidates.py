@@ -14,7 +14,7 @@ from mlsys.errors import ConfigError, Problem, RunError
 from mlsys.evaluation.metric_table import FALLBACK_OBJECTIVE, PREDICT_MS, greater_is_better
 from mlsys.runs import Run, RunRow, find_run
 from mlsys.runs.catalog.index import RunIndex
-from mlsys.runs.discover import TRACES
+from mlsys.runs.discover import EARLY_FILES
 from mlsys.runs.files import MANIFEST
 
 MAX_RUNS = 20
@@ -233,7 +233,7 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _has_traces(folder: Path) -> bool:
-    return any((folder / name).exists() for name in TRACES)
+    return any((folder / name).exists() for name in EARLY_FILES)
 
 
 def _reason(row: RunRow) -> str:

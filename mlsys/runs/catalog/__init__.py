@@ -1,1 +1,1 @@
-"""Runs found, indexed, filtered and listed."""
+"""Find, index, filter and list runs."""

@@ -1,4 +1,4 @@
-"""A table of runs, quickly: nothing is hashed and no model is loaded."""
+"""List runs quickly, without hashing files or loading models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlsys.runs.manifest import Manifest, Status
 from mlsys.runs.reader import yaml_value
 from mlsys.runs.verify import read_manifest
 
-# Only these blocks of config.yaml are parsed: the whole takes 2 ms, which adds up over a sweep.
+# Only these blocks of config.yaml are parsed: parsing all of it takes 2 ms, which adds up over a sweep.
 BLOCKS = re.compile(rb"^(?:choices|tags|seed|threads|objective):.*(?:\n(?:[ \t]|- ).*)*", re.MULTILINE)
 GROUPS = ("model", "sampler", "features", "data", "split")
 
@@ -31,28 +31,28 @@ class RunRow:
     Attributes
     ----------
     path : Path
-        Its directory, as found from the folder that was searched.
+        Run directory, relative to the folder that was searched if that was relative.
     created : str
-        When it finished (ISO 8601, UTC); for one without a readable manifest, when its directory last changed.
+        Time when it finished (ISO 8601, UTC); without a readable manifest, the time its directory last changed.
     status : {"complete", "trial", "pruned", "failed", "incomplete", "damaged", "tampered"}
-        "incomplete" without a manifest (killed, or still running); "damaged" if its files cannot be read; "tampered"
-        if they are not what its manifest says.
+        "incomplete" without a manifest (killed or still running), "damaged" if files cannot be read, "tampered" if
+        files differ from the manifest.
     model, sampler, features, data, split : str or None
-        The config group options that it was composed of.
+        Selected options of these config groups.
     audit : str or None
         Status of the leakage audit: pass, warn or fail.
     seconds : float or None
-        What it took.
+        Duration.
     seed : int or None
     objective : str, list of str or None
-        What the run was judged by.
+        Metric or metrics that the run optimises.
     tags : list of str
     problem : str or None
-        What is wrong with it.
+        Reason for the status "incomplete", "damaged" or "tampered".
     choices : mapping of str to str
-        The options of all config groups.
+        Selected options of all config groups.
     metrics : mapping of str to float or None
-        All overall metrics, from metrics.json.
+        Overall metrics from metrics.json.
     """
 
     path: Path
@@ -74,56 +74,56 @@ class RunRow:
 
 
 def list_runs(root: Path = Path()) -> list[RunRow]:
-    """Return the runs below a folder, the newest first, reading each.
+    """Read the runs below a folder, newest first.
 
-    `mlsys.runs.catalog.index.RunIndex` remembers what it has read, and sees files that were changed.
+    `mlsys.runs.catalog.index.RunIndex` caches what it has read, and detects changed files.
 
     Parameters
     ----------
     root : Path
-        A working folder (its ``outputs`` and ``multirun`` are searched), a sweep, or any other folder.
+        A working folder (whose ``outputs`` and ``multirun`` are searched), a sweep or any other folder.
 
     Raises
     ------
     RunError
-        If there is no such folder.
+        If the folder is not found.
     """
     check_folder(root)
     return sorted((run_row(folder) for folder in run_folders(root)), key=lambda row: row.created, reverse=True)
 
 
 def check_folder(root: Path) -> None:
-    """Raise a `RunError` if there is no such folder."""
+    """Raise a `RunError` if the folder is not found."""
     if not root.is_dir():
-        raise RunError(f"There is no folder {root}: give one that holds runs, such as outputs or a sweep's directory.")
+        raise RunError(f"Folder not found: {root}. Give a folder with runs, such as outputs or a sweep directory.")
 
 
 def run_row(folder: Path) -> RunRow:
-    """Return the row of one run directory; a damaged one gives a row that says so, not an error."""
+    """Return the row of one run directory; if it is damaged, the row says so."""
     return read_row(folder)[0]
 
 
 def read_row(folder: Path) -> tuple[RunRow, Manifest | None]:
-    """Return the row of one run directory and its manifest, if it has one that can be read."""
+    """Return the row of one run directory, and its manifest if it is readable."""
     changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
     try:
-        facts = _config_facts(folder)
+        values = _config_values(folder)
         if not (folder / MANIFEST).is_file():
-            problem = f"no {MANIFEST}: it was killed, or still runs"
-            return RunRow(folder, changed, "incomplete", problem=problem, **facts), None
+            problem = f"no {MANIFEST}: killed or still running"
+            return RunRow(folder, changed, "incomplete", problem=problem, **values), None
         manifest = read_manifest(folder)
-        facts |= _numbers(folder) | {"seconds": manifest.seconds}
-        return RunRow(folder, manifest.created, manifest.status, **facts), manifest
+        values |= _results(folder) | {"seconds": manifest.seconds}
+        return RunRow(folder, manifest.created, manifest.status, **values), manifest
     except (RunError, OSError, ValueError) as error:
         return RunRow(folder, changed, "damaged", problem=str(error).splitlines()[0]), None
 
 
-def _config_facts(folder: Path) -> dict[str, Any]:
+def _config_values(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     text = path.read_bytes() if path.is_file() else b""
     blocks = [block[0] for block in BLOCKS.finditer(text)]
-    found = any(block.startswith(b"choices") for block in blocks)
-    config = _mapping(yaml_value(b"\n".join(blocks) if found else text))
+    has_choices = any(block.startswith(b"choices") for block in blocks)
+    config = _mapping(yaml_value(b"\n".join(blocks) if has_choices else text))
     choices = {str(group): option for group, option in _mapping(config.get("choices")).items()}
     tags = config.get("tags")
     return {
@@ -135,7 +135,7 @@ def _config_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def _numbers(folder: Path) -> dict[str, Any]:
+def _results(folder: Path) -> dict[str, Any]:
     overall = _mapping(_json(folder / "metrics.json").get("overall"))
     metrics = {str(name): _mapping(entry).get("value") for name, entry in overall.items()}
     return {"audit": _json(folder / "audit.json").get("status"), "metrics": metrics}

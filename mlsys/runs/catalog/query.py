@@ -1,4 +1,4 @@
-"""Finding runs by what they are: a condition, an order, a number of rows."""
+"""Query runs: filter by a condition, sort and limit."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from mlsys.runs.catalog.listing import RunRow
 from mlsys.runs.catalog.where import ORDERS, Comparison, Expression, Not, parse
 from mlsys.runs.manifest import Status
 
-NUMBERS = ("seconds", "seed")
+NUMERIC_COLUMNS = ("seconds", "seed")
 COLUMNS = tuple(field.name for field in fields(RunRow) if field.name not in ("choices", "metrics"))
-WORDS: Mapping[str, tuple[str, ...]] = {
+CHOICES: Mapping[str, tuple[str, ...]] = {
     "status": (*get_args(Status), "incomplete", "damaged", "tampered"),
     "audit": ("pass", "warn", "fail"),
 }
-CHECKED = ("status", "problem")  # columns for which every run's files have to be looked at
+VERIFIED_COLUMNS = ("status", "problem")  # columns whose values require checking the files of every run
 
 
 @dataclass(frozen=True)
 class QueryResult:
-    """What a search found.
+    """Result of a query.
 
     Attributes
     ----------
     rows : list of RunRow
-        In the order asked for, no more than asked for.
+        Sorted and limited rows.
     total : int
-        How many fulfil the condition.
+        Number of runs that match the condition.
     values : list of dict
-        For each row the values of the names that were asked about.
+        For each row, the values of the names used in the condition and the sort order.
     """
 
     rows: list[RunRow]
@@ -51,56 +51,56 @@ def query_runs(
     verify: bool = False,
     metrics: Collection[str] = (),
 ) -> QueryResult:
-    """Find the runs below a folder that fulfil a condition.
+    """Return the runs below a folder that match a condition.
 
     Parameters
     ----------
     index : RunIndex
     root : Path
-        The folder; see `mlsys.runs.discover.run_folders`.
+        Folder to search; see `mlsys.runs.discover.run_folders`.
     where : str, optional
-        A condition, see `mlsys.runs.catalog.where.parse`. Its names are columns, metrics and dotted config keys.
+        Condition; see `mlsys.runs.catalog.where.parse`. Names are columns, metrics and dotted config keys.
     sort : str, optional
-        Names with commas between them, each with ``-`` in front for the highest first. Runs without a value come last.
-        By default the newest first.
+        Comma-separated names, each with a leading ``-`` for descending order. Runs without a value come last. By
+        default, newest first.
     limit : int, optional
-        Rows to return at most.
+        Maximum number of rows.
     verify : bool
-        Read every file of the rows that are returned, and compare it with the manifest.
+        Whether to read every file of the returned rows and compare it with the manifest.
     metrics : collection of str
-        Names of metrics that are no mistake even where no run has them, as when none is complete.
+        Metric names that are valid even if no run has them, for example because none is complete.
 
     Raises
     ------
     ConfigError
-        Where the condition makes no sense, or a name is none of any run.
+        If the condition is invalid, or no run has one of the names.
     RunError
-        If there is no such folder.
+        If the folder is not found.
 
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     find(RunIndex(Path(folder) / "index"), Path(folder), where="model=catboost").total
+    ...     query_runs(RunIndex(Path(folder) / "index"), Path(folder), where="model=catboost").total
     0
     """
     condition = parse(where) if where else None
     order = [_direction(part.strip()) for part in sort.split(",")] if sort else [("created", True)]
-    asked = list(dict.fromkeys([*(condition.names() if condition else []), *(name for name, _ in order)]))
+    requested = list(dict.fromkeys([*(condition.names() if condition else []), *(name for name, _ in order)]))
     rows = index.rows(root)
     if not rows:
         return QueryResult([], 0, [])
     measured = {name for row in rows for name in row.metrics} | set(metrics)
-    _check_kinds(condition, measured)
-    config = _config(index, rows, asked, measured)
-    if any(name in CHECKED for name in asked):
+    _check_comparisons(condition, measured)
+    config = _config(index, rows, requested, measured)
+    if any(name in VERIFIED_COLUMNS for name in requested):
         rows = index.checked(rows)
-    facts = {row.path: {name: _fact(row, name, config) for name in asked} for row in rows}
-    kept = [row for row in rows if condition is None or condition.holds(facts[row.path].get)]
+    values = {row.path: {name: _value(row, name, config) for name in requested} for row in rows}
+    matching = [row for row in rows if condition is None or condition.holds(values[row.path].get)]
     for name, descending in reversed(order):
-        kept = _sorted(kept, facts, name, descending=descending)
-    shown = index.checked(kept[:limit], fully=verify)
-    return QueryResult(shown, len(kept), [facts[row.path] for row in shown])
+        matching = _sorted(matching, values, name, descending=descending)
+    shown = index.checked(matching[:limit], fully=verify)
+    return QueryResult(shown, len(matching), [values[row.path] for row in shown])
 
 
 def _direction(part: str) -> tuple[str, bool]:
@@ -108,21 +108,21 @@ def _direction(part: str) -> tuple[str, bool]:
 
 
 def _sorted(
-    rows: Sequence[RunRow], facts: Mapping[Path, Mapping[str, Any]], name: str, *, descending: bool
+    rows: Sequence[RunRow], values: Mapping[Path, Mapping[str, Any]], name: str, *, descending: bool
 ) -> list[RunRow]:
-    """Sort by one fact: numbers before text, and what is missing last, whichever way."""
-    known = [row for row in rows if facts[row.path][name] is not None]
-    missing = [row for row in rows if facts[row.path][name] is None]
+    """Sort by one value, numbers before text; missing values come last in either direction."""
+    known = [row for row in rows if values[row.path][name] is not None]
+    missing = [row for row in rows if values[row.path][name] is None]
 
     def key(row: RunRow) -> tuple[bool, Any]:
-        value = facts[row.path][name]
+        value = values[row.path][name]
         is_number = isinstance(value, int | float)
         return is_number == descending, value if is_number else str(value)
 
     return [*sorted(known, key=key, reverse=descending), *missing]
 
 
-def _fact(row: RunRow, name: str, config: Mapping[Path, Mapping[str, Any]]) -> object:
+def _value(row: RunRow, name: str, config: Mapping[Path, Mapping[str, Any]]) -> object:
     if name in COLUMNS:
         value = getattr(row, name)
         return str(value) if isinstance(value, Path) else value
@@ -130,24 +130,24 @@ def _fact(row: RunRow, name: str, config: Mapping[Path, Mapping[str, Any]]) -> o
 
 
 def _config(
-    index: RunIndex, rows: Sequence[RunRow], asked: Sequence[str], metrics: Collection[str]
+    index: RunIndex, rows: Sequence[RunRow], requested: Sequence[str], metrics: Collection[str]
 ) -> Mapping[Path, Mapping[str, Any]]:
-    """Return the values of the names that are config keys, once every name is known to be one of something."""
+    """Return the values of the names that are config keys; raises a `ConfigError` if a name is unknown."""
     groups = {group for row in rows for group in row.choices}
-    keys = [name for name in asked if name not in COLUMNS and name not in metrics]
-    # Without a dot it can only be misspelt: no need to read ten thousand configs to say so.
+    keys = [name for name in requested if name not in COLUMNS and name not in metrics]
+    # A key without a dot can only be a typo, so do not read ten thousand configs to check it.
     unknown = [key for key in keys if "." not in key]
     if not unknown and keys:
-        found = index.config_values(rows, keys)
-        given = index.config_keys(rows)
-        unknown = [key for key in keys if key not in given]
+        values = index.config_values(rows, keys)
+        existing = index.config_keys(rows)
+        unknown = [key for key in keys if key not in existing]
         if not unknown:
-            return found
+            return values
     if unknown:
         known = {*COLUMNS, *metrics, *(f"choices.{group}" for group in groups)}
         known |= index.config_keys(rows) if any("." in key for key in unknown) else set()
         problems = [_unknown(name, sorted(metrics), known) for name in unknown]
-        raise ConfigError("The search of runs", problems, "Nothing was listed.")
+        raise ConfigError("The query", problems, "Nothing was listed.")
     return {}
 
 
@@ -156,19 +156,20 @@ def _unknown(name: str, metrics: Sequence[str], known: set[str]) -> Problem:
         f"a column ({', '.join(COLUMNS)}), a metric ({', '.join(metrics) or 'none here'}) or a config key such as "
         "model.max_depth or choices.encoder"
     )
-    return Problem(name, "a name that no run here has", allowed, closest(name, known))
+    return Problem(name, "a name that none of these runs has", allowed, closest(name, known))
 
 
-def _check_kinds(condition: Expression | None, metrics: Collection[str]) -> None:
-    """Refuse a number above a word, and a status that there is not: they would silently hold for no run."""
+def _check_comparisons(condition: Expression | None, metrics: Collection[str]) -> None:
+    """Reject comparisons of numbers with text and unknown statuses, which would silently match no run."""
     problems = []
     for each in _comparisons(condition):
         allowed, near = None, None
-        if (each.name in NUMBERS or each.name in metrics) and each.op in ORDERS and not isinstance(each.value, float):
-            allowed = f"a number: {each.name} is one"
-        elif each.op in ("=", "!=") and each.name in WORDS and each.value not in (None, *WORDS[each.name]):
-            words = WORDS[each.name]
-            allowed, near = ", ".join(words), closest(str(each.value), words)
+        is_numeric = each.name in NUMERIC_COLUMNS or each.name in metrics
+        if is_numeric and each.op in ORDERS and not isinstance(each.value, float):
+            allowed = f"a number, because {each.name} is numeric"
+        elif each.op in ("=", "!=") and each.name in CHOICES and each.value not in (None, *CHOICES[each.name]):
+            choices = CHOICES[each.name]
+            allowed, near = ", ".join(choices), closest(str(each.value), choices)
         if allowed is not None:
             problems.append(Problem(f"{each.name}{each.op}{each.value}", repr(each.value), allowed, near))
     if problems:

@@ -1,4 +1,4 @@
-"""The index of runs: what it remembers, what it sees, and that nothing can spoil it for good."""
+"""The index of runs: what it caches, which changes it detects, and how it recovers from corruption."""
 
 import logging
 import multiprocessing
@@ -49,13 +49,13 @@ def runs(tmp_path: Path) -> RunIndex:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The runs that are read, as they are."""
+    """Names of the runs that are read."""
     seen: list[str] = []
-    plain = index.read_row
+    original = index.read_row
 
     def read_row(folder):
         seen.append(folder.name)
-        return plain(folder)
+        return original(folder)
 
     monkeypatch.setattr(index, "read_row", read_row)
     return seen
@@ -65,7 +65,7 @@ def state(rows):
     return {row.path.name: row.status for row in rows}
 
 
-def test_it_says_what_a_plain_scan_says(root, runs):
+def test_rows_equal_those_of_a_plain_scan(root, runs):
     for _ in range(2):
         rows = sorted(runs.rows(root), key=lambda row: row.created, reverse=True)
         assert rows == list_runs(root)
@@ -93,34 +93,34 @@ def test_a_run_that_finishes_is_read_again(root, runs):
     assert state(runs.rows(root))["killed"] == "complete"
 
 
-def test_the_search_of_a_part_forgets_nothing_of_the_whole(root, runs, reads):
+def test_listing_a_subfolder_keeps_the_other_rows(root, runs, reads):
     runs.rows(root)
     assert state(runs.rows(root / "multirun")) == {"0": "pruned"}
     runs.rows(root)
     assert len(reads) == 6
 
 
-def test_a_folder_whose_name_begins_like_another(tmp_path, runs):
+def test_a_folder_whose_name_starts_like_another(tmp_path, runs):
     write(tmp_path / "a" / "x")
     write(tmp_path / "a-b" / "y")
     runs.rows(tmp_path / "a-b")
     assert state(runs.rows(tmp_path / "a")) == {"x": "complete"}
 
 
-def test_a_linked_folder_is_searched_under_its_own_name(root, runs, tmp_path):
+def test_a_link_to_a_folder_is_resolved(root, runs, tmp_path):
     (tmp_path / "link").symlink_to(root)
     assert {row.path for row in runs.rows(tmp_path / "link")} == {row.path for row in runs.rows(root)}
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database at all, but long enough to be looked at" * 40])
-def test_a_spoilt_file_is_made_again(root, runs, content):
+def test_a_corrupt_file_is_recreated(root, runs, content):
     expected = runs.rows(root)
     runs.file.write_bytes(content)
     assert runs.rows(root) == expected
     assert runs.file.read_bytes().startswith(b"SQLite format 3")
 
 
-def test_a_file_spoilt_in_the_middle_is_made_again(root, runs):
+def test_a_file_corrupt_in_the_middle_is_recreated(root, runs):
     expected = runs.rows(root)
     data = bytearray(runs.file.read_bytes())
     data[4096:] = b"\xff" * (len(data) - 4096)
@@ -128,13 +128,13 @@ def test_a_file_spoilt_in_the_middle_is_made_again(root, runs):
     assert runs.rows(root) == expected
 
 
-def test_a_missing_file_is_made_again(root, runs):
+def test_a_missing_file_is_recreated(root, runs):
     expected = runs.rows(root)
     runs.file.unlink()
     assert runs.rows(root) == expected
 
 
-def test_the_file_of_another_version_is_emptied(root, runs, reads):
+def test_a_file_of_another_version_is_emptied(root, runs, reads):
     expected = runs.rows(root)
     with sqlite3.connect(runs.file) as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -144,17 +144,17 @@ def test_the_file_of_another_version_is_emptied(root, runs, reads):
     assert len(reads) == 12
 
 
-def test_where_it_cannot_be_kept_everything_is_read_and_said(root, tmp_path, caplog):
+def test_without_a_writable_file_every_run_is_read_with_one_warning(root, tmp_path, caplog):
     (tmp_path / "file").touch()
     runs = RunIndex(tmp_path / "file" / "runs.sqlite")
     with caplog.at_level(logging.WARNING):
         found = query_runs(runs, root, where="model.max_depth=3 and status!=tampered")
     assert found.total == 5
-    assert "cannot be kept" in caplog.text
-    assert caplog.text.count("cannot be kept") == 1
+    assert "cannot be written" in caplog.text
+    assert caplog.text.count("cannot be written") == 1
 
 
-def test_it_lies_in_the_users_cache(monkeypatch, tmp_path):
+def test_the_file_is_in_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_file() == tmp_path / "mlsys" / "runs.sqlite"
 
@@ -168,13 +168,13 @@ def _list(file, root, started, results):
         raise
 
 
-@pytest.mark.parametrize("spoilt", [False, True])
-def test_two_processes_at_once(tmp_path, monkeypatch, spoilt):
+@pytest.mark.parametrize("corrupt", [False, True])
+def test_two_processes_at_once(tmp_path, monkeypatch, corrupt):
     root, file = tmp_path / "work", tmp_path / "runs.sqlite"
     for number in range(60):
         write(root / "outputs" / str(number))
-    if spoilt:
-        file.write_bytes(b"spoilt" * 500)
+    if corrupt:
+        file.write_bytes(b"corrupt" * 500)
     context = multiprocessing.get_context("fork")
     started, results = context.Barrier(3), context.Queue()
     workers = [context.Process(target=_list, args=(file, root, started, results)) for _ in range(3)]
@@ -211,7 +211,7 @@ def test_tampered_runs_are_marked(root, runs):
     assert query_runs(runs, root, where="status=tampered").total == 4
 
 
-def test_a_run_that_is_mended_is_whole_again(root, runs):
+def test_a_restored_run_is_no_longer_tampered(root, runs):
     path = root / "outputs" / "0" / "card.md"
     edit(path, "# 9\n")
     assert query_runs(runs, root, where="status=tampered").total == 1
@@ -219,13 +219,13 @@ def test_a_run_that_is_mended_is_whole_again(root, runs):
     assert query_runs(runs, root, where="status=tampered").total == 0
 
 
-def test_what_was_copied_in_any_order_is_whole(root, runs):
+def test_times_of_copied_files_do_not_matter(root, runs):
     for number, path in enumerate(sorted((root / "outputs" / "0").iterdir(), reverse=True)):
         os.utime(path, (1e9 + number, 1e9 + number))
     assert query_runs(runs, root, where="status=tampered").total == 0
 
 
-def test_a_change_that_hides_its_time_is_seen_by_verify_and_remembered(root, runs):
+def test_verify_detects_changes_with_a_reset_time_and_caches_the_result(root, runs):
     path = root / "outputs" / "0" / "card.md"
     before = path.stat()
     path.write_text("# 9\n")
@@ -252,7 +252,7 @@ def names(found):
     return [row.path.name for row in found.rows]
 
 
-def test_finding_sorting_and_limits(root, runs):
+def test_filters_sorting_and_limits(root, runs):
     assert names(query_runs(runs, root, where="model=a and roc_auc>0.5")) == ["2", "0"]
     assert names(query_runs(runs, root, where="roc_auc!=null", sort="-roc_auc")) == ["3", "2", "1", "0"]
     assert names(query_runs(runs, root, where="roc_auc!=null", sort="model,-precision@10")) == ["2", "0", "3", "1"]
@@ -263,7 +263,7 @@ def test_finding_sorting_and_limits(root, runs):
     assert found.values[0] == {"roc_auc": pytest.approx(0.9)}
 
 
-def test_by_config_keys_and_tags(root, runs):
+def test_filters_by_config_keys_and_tags(root, runs):
     write(root / "outputs" / "deep", model={"max_depth": 9, "name": "x"}, tags=["deep", "second"])
     assert names(query_runs(runs, root, where="model.max_depth>3")) == ["deep"]
     assert names(query_runs(runs, root, where="tags=second")) == ["deep"]
@@ -283,21 +283,21 @@ def test_by_config_keys_and_tags(root, runs):
         ("roc_auc>high", None, None),
     ],
 )
-def test_wrong_names_and_words_are_refused_with_the_nearest(root, runs, where, sort, closest):
+def test_unknown_names_and_values_are_rejected_with_the_closest(root, runs, where, sort, closest):
     with pytest.raises(ConfigError) as error:
         query_runs(runs, root, where=where, sort=sort)
     assert error.value.problems[0].closest == closest
 
 
-def test_a_metric_that_no_run_has_is_no_mistake_if_there_is_such_a_metric(root, runs):
+def test_a_known_metric_is_accepted_even_if_no_run_has_it(root, runs):
     with pytest.raises(ConfigError):
         query_runs(runs, root, sort="-ece")
     assert query_runs(runs, root, where="ece=null", sort="-ece", metrics=["ece"]).total == 6
-    with pytest.raises(ConfigError, match="a number: ece is one"):
+    with pytest.raises(ConfigError, match="a number, because ece is numeric"):
         query_runs(runs, root, where="ece>high", metrics=["ece"])
 
 
 def test_no_runs_and_no_folder(tmp_path, runs):
     assert query_runs(runs, tmp_path, where="anything=1").rows == []
-    with pytest.raises(RunError, match="There is no folder"):
+    with pytest.raises(RunError, match="Folder not found"):
         query_runs(runs, tmp_path / "nowhere")

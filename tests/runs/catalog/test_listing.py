@@ -6,11 +6,11 @@ from mlsys.errors import RunError
 from mlsys.runs.catalog.listing import list_runs
 
 
-def stamp(run, created):
+def set_created(run, created):
     (run.path / "manifest.json").write_text(replace(run.manifest, created=created).to_text())
 
 
-def test_a_row_holds_choices_numbers_and_time(make_run, tmp_path):
+def test_a_row_has_choices_metrics_and_time(make_run, tmp_path):
     choices = {"model": "catboost", "sampler": "smotenc", "features": "usage", "data": "demo", "split": "backtest"}
     run = make_run(tmp_path / "outputs" / "a" / "b", choices=choices, roc_auc=0.75)
     (row,) = list_runs(tmp_path)
@@ -29,16 +29,16 @@ def test_a_row_holds_choices_numbers_and_time(make_run, tmp_path):
         "model: no\n'choices': {model: xgboost, sampler: none}",
     ],
 )
-def test_choices_are_found_however_they_are_written(tmp_path, text):
+def test_choices_in_every_yaml_style(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
     (row,) = list_runs(tmp_path)
     assert (row.model, row.sampler, row.data) == ("xgboost", "none", None)
 
 
 def test_runs_of_outputs_and_sweeps_newest_first(make_run, tmp_path):
-    stamp(make_run(tmp_path / "outputs" / "a" / "b"), "2026-01-01T00:00:00.000+00:00")
-    stamp(make_run(tmp_path / "multirun" / "a" / "b" / "0", status="pruned"), "2026-01-03T00:00:00.000+00:00")
-    stamp(make_run(tmp_path / "multirun" / "a" / "b" / "1", status="failed"), "2026-01-02T00:00:00.000+00:00")
+    set_created(make_run(tmp_path / "outputs" / "a" / "b"), "2026-01-01T00:00:00.000+00:00")
+    set_created(make_run(tmp_path / "multirun" / "a" / "b" / "0", status="pruned"), "2026-01-03T00:00:00.000+00:00")
+    set_created(make_run(tmp_path / "multirun" / "a" / "b" / "1", status="failed"), "2026-01-02T00:00:00.000+00:00")
     (tmp_path / "multirun" / "a" / "b" / "best").symlink_to("1")
     (tmp_path / "multirun" / "a" / "b" / "train.log").touch()
     make_run(tmp_path / "elsewhere")
@@ -60,14 +60,14 @@ def test_a_run_without_a_manifest_is_incomplete(tmp_path, trace, model):
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "metrics.json", "config.yaml", "audit.json"])
-def test_a_damaged_run_is_a_row_and_not_an_error(make_run, tmp_path, name):
+def test_a_damaged_run_is_a_row(make_run, tmp_path, name):
     run = make_run(tmp_path / "outputs" / "a")
     (run.path / name).write_text("{[")
     (row,) = list_runs(tmp_path)
     assert row.status == "damaged"
 
 
-def test_files_of_other_shapes_give_empty_cells(make_run, tmp_path):
+def test_unexpected_content_gives_empty_cells(make_run, tmp_path):
     run = make_run(tmp_path / "outputs" / "a")
     (run.path / "metrics.json").write_text("[]")
     (run.path / "config.yaml").write_text("- a\n")
@@ -75,13 +75,13 @@ def test_files_of_other_shapes_give_empty_cells(make_run, tmp_path):
     assert (row.status, row.metrics, row.model) == ("complete", {}, None)
 
 
-def test_nothing_is_hashed(make_run, tmp_path):
+def test_files_are_not_hashed(make_run, tmp_path):
     run = make_run(tmp_path / "outputs" / "a")
     (run.path / "card.md").write_text("edited")
     assert list_runs(tmp_path)[0].status == "complete"
 
 
-def test_an_empty_folder_has_no_runs_and_a_missing_one_is_an_error(tmp_path):
+def test_an_empty_and_a_missing_folder(tmp_path):
     assert list_runs(tmp_path) == []
-    with pytest.raises(RunError, match="There is no folder"):
+    with pytest.raises(RunError, match="Folder not found"):
         list_runs(tmp_path / "nowhere")

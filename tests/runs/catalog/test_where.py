@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsys.errors import ConfigError
-from mlsys.runs.catalog.where import Comparison, Joined, Not, parse
+from mlsys.runs.catalog.where import BooleanOperation, Comparison, Not, parse
 
-FACTS = {"model": "catboost", "roc_auc": 0.9, "seed": 3, "tags": ["a", "b"], "on": True, "none": None, "depth": "1e-3"}
+RUN = {"model": "catboost", "roc_auc": 0.9, "seed": 3, "tags": ["a", "b"], "on": True, "none": None, "depth": "1e-3"}
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ FACTS = {"model": "catboost", "roc_auc": 0.9, "seed": 3, "tags": ["a", "b"], "on
         ("NOT (model=x) AND seed>=3", True),
     ],
 )
-def test_conditions_hold_or_not(text, expected):
-    assert parse(text).holds(FACTS.get) is expected
+def test_conditions(text, expected):
+    assert parse(text).holds(RUN.get) is expected
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_conditions_hold_or_not(text, expected):
         ("x=True", True),
     ],
 )
-def test_values_are_read_as_people_mean_them(text, value):
+def test_unquoted_and_quoted_values(text, value):
     assert parse(text).value == value
 
 
-def test_names_may_be_metrics_config_keys_and_look_like_words():
+def test_names_may_start_like_operators():
     names = ["precision@10", "model.max_depth", "android", "not_this", "order"]
     assert list(parse(" and ".join(f"{name}=1" for name in names)).names()) == names
 
@@ -80,10 +80,10 @@ def test_names_may_be_metrics_config_keys_and_look_like_words():
         ("0.5<roc_auc", "'0.5<roc_auc' at position 1"),
         ("model=a)", "')' at position 8"),
         ("model like a", "'like a' at position 7"),
-        ("(" * 5000, "too deep"),
+        ("(" * 5000, "too deeply"),
     ],
 )
-def test_nonsense_says_where_and_what_is_allowed(text, got):
+def test_invalid_conditions(text, got):
     with pytest.raises(ConfigError) as error:
         parse(text)
     (problem,) = error.value.problems
@@ -98,14 +98,18 @@ EXPRESSIONS = st.recursive(
     COMPARISONS,
     lambda parts: (
         st.builds(Not, parts)
-        | st.builds(Joined, st.sampled_from(["and", "or"]), st.tuples(parts, parts) | st.tuples(parts, parts, parts))
+        | st.builds(
+            BooleanOperation,
+            st.sampled_from(["and", "or"]),
+            st.tuples(parts, parts) | st.tuples(parts, parts, parts),
+        )
     ),
     max_leaves=8,
 )
 
 
-def written(expression):
-    """Write an expression with every part in parentheses."""
+def to_text(expression):
+    """Format an expression with every part in parentheses."""
     if isinstance(expression, Comparison):
         value = expression.value
         if isinstance(value, str):
@@ -114,31 +118,31 @@ def written(expression):
             shown = "null" if value is None else str(value).lower()
         return f"{expression.name}{expression.op}{shown}"
     if isinstance(expression, Not):
-        return f"not ({written(expression.part)})"
-    return f" {expression.word} ".join(f"({written(part)})" for part in expression.parts)
+        return f"not ({to_text(expression.part)})"
+    return f" {expression.op} ".join(f"({to_text(part)})" for part in expression.parts)
 
 
-def obvious(expression, facts):
-    """Say whether an expression holds with Python's own operators."""
+def evaluate(expression, values):
+    """Evaluate an expression with Python's own operators."""
     if isinstance(expression, Not):
-        return not obvious(expression.part, facts)
-    if isinstance(expression, Joined):
-        parts = [obvious(part, facts) for part in expression.parts]
-        return all(parts) if expression.word == "and" else any(parts)
-    return expression.holds(facts.get)
+        return not evaluate(expression.part, values)
+    if isinstance(expression, BooleanOperation):
+        parts = [evaluate(part, values) for part in expression.parts]
+        return all(parts) if expression.op == "and" else any(parts)
+    return expression.holds(values.get)
 
 
 @given(EXPRESSIONS, st.dictionaries(WORDS, VALUES, max_size=5))
-def test_what_is_written_is_what_is_meant(expression, facts):
-    text = written(expression)
+def test_expressions_round_trip(expression, values):
+    text = to_text(expression)
     if "\n" in text or "\r" in text:  # a value with a line break cannot be written on a command line
         return
     read = parse(text)
-    assert read.holds(facts.get) == obvious(expression, facts)
+    assert read.holds(values.get) == evaluate(expression, values)
     assert sorted(read.names()) == sorted(expression.names())
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_read_or_refused(text):
+def test_any_text_is_parsed_or_rejected(text):
     with contextlib.suppress(ConfigError):  # any other error fails
-        parse(text).holds(FACTS.get)
+        parse(text).holds(RUN.get)
