@@ -26,7 +26,7 @@ from mlsys.runs.writer import RunWriter
 from serve.http.app import create_app
 from serve.metrics import Metrics
 from serve.model_reference import resolve_model
-from serve.processes.http_worker import build
+from serve.processes.http_worker import build_service
 from serve.served_models import ModelSlot
 from serve.settings import Settings
 from serve.shared_state import Models
@@ -130,8 +130,8 @@ class Inside:
         metrics = Metrics(CollectorRegistry())
         registry = Path(settings.registry)
         shadow = resolve_model(settings.shadow, registry) if settings.shadow else None
-        holder = ModelSlot(Models(resolve_model(settings.run, registry), shadow), metrics.serving)
-        self.service = build(settings, holder, metrics, keys=keys, rate=rate)
+        slot = ModelSlot(Models(resolve_model(settings.run, registry), shadow), metrics.set_model)
+        self.service = build_service(settings, slot, metrics, keys=keys, rate=rate)
         self.app = create_app(self.service)
 
     def __call__(self, method, path, **more):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from serve.http.fast_path import FastPath, protocol_with
+from serve.http.fast_path import FastPath, protocol_for
 from serve.keys import add_key
 from serve.predictions import read_predictions
 from tests.serve.conftest import RECORD
@@ -123,7 +123,7 @@ def test_a_mistake_on_it_is_said_and_the_long_way_answers(caplog):
         def answer(self, *given):
             raise ZeroDivisionError
 
-    protocol = object.__new__(protocol_with(Broken()))
+    protocol = object.__new__(protocol_for(Broken()))
     protocol.transport, protocol.client, protocol.url, protocol.headers = (
         SimpleNamespace(is_closing=bool),
         None,

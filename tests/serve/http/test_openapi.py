@@ -43,14 +43,14 @@ def test_a_run_on_events_lists_its_raw_columns(rows_of):
 
 
 def test_a_document_can_be_changed_without_changing_the_next(inside):
-    served = inside.service.holder.champion
+    served = inside.service.slot.champion
     first, second = (document(served, keys=False) for _ in range(2))
     first["paths"].clear()
     assert document(served, keys=False) == second != first
 
 
 def test_security_is_described_where_requests_need_a_key(inside):
-    served = inside.service.holder.champion
+    served = inside.service.slot.champion
     closed, free = (document(served, keys=keys) for keys in (True, False))
     assert list(closed["components"]["securitySchemes"]) == ["bearer", "key"]
     assert closed["security"] == [{"bearer": []}, {"key": []}]

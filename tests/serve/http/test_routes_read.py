@@ -12,7 +12,7 @@ from serve.openapi import example_record
 
 def test_health_and_readiness(inside, run):
     assert inside.get("/health").json() == {"status": "alive"}
-    assert inside.get("/ready").json() == {"status": "ready", "model": inside.service.holder.champion.model}
+    assert inside.get("/ready").json() == {"status": "ready", "model": inside.service.slot.champion.info}
 
 
 def test_a_service_that_stops_is_not_ready(inside_of, run):
@@ -24,7 +24,7 @@ def test_a_service_that_stops_is_not_ready(inside_of, run):
 
 def test_model_info_says_which_path_answers_and_why(inside, run):
     info = inside.get("/model/info").json()
-    scorer = inside.service.holder.champion.scorer
+    scorer = inside.service.slot.champion.scorer
     assert (info["path"], info["why"], info["golden_rows"]) == (scorer.path, scorer.why, "reproduced")
     assert info["schema"] == run.schema
     assert info["threshold"] == 0.4

@@ -215,7 +215,7 @@ def test_processes_that_die_are_started_again(service, record):
 
 
 def test_what_is_in_work_is_finished_when_it_stops(start, run, record, tmp_path):
-    with start(tmp_path, run.path, "--log-url", "none", "--grace-seconds", HANG) as service:
+    with start(tmp_path, run.path, "--log-url", "none", "--shutdown-timeout", HANG) as service:
         answers = []
 
         def ask():
