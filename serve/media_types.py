@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mlsys.text import joined
 from serve.errors import RequestError
 
 JSON, CSV, PARQUET, ARROW = "json", "csv", "parquet", "arrow"
@@ -51,7 +52,7 @@ def content_format(headers: Mapping[bytes, bytes], allowed: tuple[str, ...]) -> 
     if media not in allowed or charset not in ("", "utf-8", "utf8"):
         message = f"Unsupported media type {content_type[:80]}" if content_type else "No Content-Type"
         raise RequestError(
-            415, "unsupported_media", f"{message}; send {', '.join(_media_types(allowed))}, with text in UTF-8."
+            415, "unsupported_media", f"{message}; send {joined(_media_types(allowed), 'or')}, encoded as UTF-8."
         )
     return media
 
@@ -82,7 +83,7 @@ def accepted_format(headers: Mapping[bytes, bytes], default: str, allowed: tuple
             qualities[media] = max(qualities.get(media, 0.0), _quality(parameters))
     best = max(qualities, key=lambda media: (qualities[media], media == default), default=None)
     if best is None or qualities[best] <= 0:
-        message = f"Cannot produce {accept[:80]}; Accept may be {', '.join(_media_types(allowed))}."
+        message = f"Cannot produce {accept[:80]}; Accept may be {joined(_media_types(allowed), 'or')}."
         raise RequestError(406, "not_acceptable", message)
     return best
 

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import IO, Protocol
 
+from mlsys.text import counted, is_or_are
 from serve.batch.ipc import submit_job
 from serve.batch.job import Job, JobResult, JobRunner
 from serve.errors import unavailable
@@ -71,8 +72,9 @@ class BatchQueue:
             503 if the queue is full.
         """
         if self.depth >= self._max_depth:
+            waiting = counted(self.depth, "batch", "batches")
             raise unavailable(
-                "batch_queue", f"Overloaded: {self.depth} batches are in progress or queued; retry later.", 2
+                "batch_queue", f"Overloaded; {waiting} {is_or_are(self.depth)} in progress or queued. Retry later.", 2
             )
         self.depth += 1
         try:

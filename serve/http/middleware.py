@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from mlsys.text import counted, is_or_are
 from serve import logs
 from serve.errors import RequestError, internal_error, unavailable
 from serve.http.request_context import CONTEXT, ClientDisconnectedError, Receive, RequestContext, Scope, Send
@@ -79,7 +80,10 @@ class Middleware:
                 context.task.uncancel()
             if not context.status:  # else it has been answered, and only the rest of its body was being read
                 await send_error(
-                    context, RequestError(408, "body_timeout", "The body did not arrive in time.", headers=CLOSE)
+                    context,
+                    RequestError(
+                        408, "body_timeout", "Timed out waiting for the request body; send it again.", headers=CLOSE
+                    ),
                 )
         except Exception:
             logger.exception("internal error while handling the request")
@@ -114,9 +118,8 @@ class Middleware:
 
     def _reject_overload(self, path: str) -> None:
         if path not in PUBLIC:
-            raise unavailable(
-                "concurrency", f"Overloaded: {self._max_in_flight} requests are in progress; retry later."
-            )
+            requests, verb = counted(self._max_in_flight, "request"), is_or_are(self._max_in_flight)
+            raise unavailable("concurrency", f"Overloaded; {requests} {verb} in progress. Retry later.")
 
     async def _preflight(self, context: RequestContext) -> bool:
         """Add CORS headers for an allowed origin; answer a preflight request and return whether it was one."""

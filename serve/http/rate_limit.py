@@ -56,6 +56,6 @@ class RateLimit:
             raise RequestError(
                 429,
                 "rate_limit",
-                f"Rate limit exceeded: this client may send {1 / self._interval:g} requests per second; retry later.",
+                f"Rate limit of {1 / self._interval:g}/s exceeded; retry later.",
                 headers={"retry-after": str(math.ceil(seconds))},
             )

@@ -134,15 +134,17 @@ def test_the_rate_limit_passes_the_configured_rate():
     assert passed == pytest.approx(100 + 5, abs=1)
     while limit.wait("crm") == 0:
         pass
-    with pytest.raises(RequestError, match="10 requests per second"):
+    with pytest.raises(RequestError, match="Rate limit of 10/s exceeded"):
         limit.check("crm")
 
 
-def test_requests_above_the_concurrency_limit_are_rejected(inside_of, run, record, monkeypatch):
-    inside = inside_of(run, concurrency=2)
-    inside.service.in_flight.update({object(), object()})
+@pytest.mark.parametrize(("limit", "progress"), [(1, "1 request is in progress"), (2, "2 requests are in progress")])
+def test_requests_above_the_concurrency_limit_are_rejected(inside_of, run, record, limit, progress):
+    inside = inside_of(run, concurrency=limit)
+    inside.service.in_flight.update(object() for _ in range(limit))
     rejected = inside.post("/predict", record)
     assert (rejected.status_code, rejected.json()["error"]) == (503, "concurrency")
+    assert progress in rejected.json()["message"]
     assert rejected.headers["retry-after"] == "1"
     assert inside.get("/health").status_code == 200
 

@@ -137,6 +137,18 @@ def test_at_most_one_warning_per_minute(caplog, monkeypatch):
     assert 3 < health.wait <= 5  # the delay grows, up to a bound
 
 
+@pytest.mark.parametrize(("number", "rows"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows")])
+def test_warnings_count_rows_in_correct_english(caplog, number, rows):
+    health = Health("sqlite:///predictions.db")
+    health.record_overflow(number)
+    health.record_failure("locked", number)
+    health.record_abandoned(number)
+    failure, abandoned = warnings(caplog)
+    assert f"retrying with {rows} pending: locked" in failure
+    assert (f"; {rows} lost since the last report" in failure) == (number > 0)
+    assert abandoned.startswith(f"{rows.replace('row', 'prediction')} not logged before shutdown")
+
+
 def test_a_flapping_database_is_reported_once_a_minute(caplog):
     health = Health("sqlite:///predictions.db")
     for _ in range(50):
