@@ -1,4 +1,4 @@
-# The service and nothing that trains. It serves the run directory mounted at /model:
+# The service without training code. It serves the run directory mounted at /model:
 #   docker build -t mlsys-serve .
 #   docker run -p 8000:8000 -v "$PWD/outputs/2026-11-20/10-15-00:/model:ro" -v "$PWD/keys.txt:/keys.txt:ro" -v log:/data mlsys-serve
 FROM python:3.11.14-slim-bookworm AS build
@@ -7,21 +7,21 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc=4:12.* libc6-dev=2.36-* \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=ghcr.io/astral-sh/uv:0.13.8 /uv /usr/local/bin/uv
-# The lock has hashes, so nothing but what was locked can be installed. It is whole, and leaves out what libraries declare
-# and serving never loads (plots, NVIDIA's collectives): dependencies are not looked up again.
+# The lock pins every package by hash. It is complete, except for declared dependencies that serving never imports (plots,
+# NVIDIA's collectives), so dependencies are not resolved again.
 COPY requirements-serve.lock /build/
 RUN uv venv --python /usr/local/bin/python3 /opt/venv \
     && uv pip install --python /opt/venv/bin/python --no-cache --compile-bytecode --no-deps --require-hashes -r /build/requirements-serve.lock
 COPY mlsys /opt/mlsys/mlsys
 COPY serve /opt/mlsys/serve
 WORKDIR /opt/mlsys
-# Byte code is checked by its hash: the clock of the build does not matter, and nothing is compiled at the start.
+# Bytecode is not validated against timestamps, so the build's clock does not matter and nothing is compiled at startup.
 RUN cc -std=c11 -O2 -ffp-contract=off -shared -fPIC -o serve/scoring/trees/traverse.bin serve/scoring/trees/traverse.c \
     && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/mlsys
 
 FROM python:3.11.14-slim-bookworm
 
-# LightGBM loads the system's OpenMP.
+# LightGBM needs the system's OpenMP library.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgomp1=12.* \
     && rm -rf /var/lib/apt/lists/* \

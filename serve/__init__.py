@@ -1,1 +1,1 @@
-"""Serves a run directory over HTTP: ``python -m serve RUN``. It imports nothing that trains."""
+"""Serve a run directory over HTTP: ``python -m serve RUN``. Nothing here imports training code."""

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from mlsys.errors import MlsysError
 from serve.errors import ServeError
-from serve.settings import Settings, settings_from
+from serve.settings import Settings, parse_settings
 
-# One thread computes in each process: more of them wait for each other, and for those of other processes.
+# Each process computes in one thread: more threads would contend with each other and with those of other processes.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def main() -> int:
-    """Run the command line; exit codes: 0 stopped as asked, 1 it cannot serve that model, 2 wrong usage."""
+    """Run the command line and return its exit code: 0 stopped on request, 1 cannot serve that model, 2 usage error."""
     try:
-        settings = settings_from(sys.argv[1:], os.environ)
+        settings = parse_settings(sys.argv[1:], os.environ)
     except ServeError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -43,14 +43,13 @@ def _serve(settings: Settings, folder: Path) -> int:
     metrics.mkdir()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)  # before prometheus_client is imported
     from serve.http.auth import read_keys
-    from serve.processes.alias_watcher import find_models
+    from serve.processes.alias_watcher import resolve_models
     from serve.shared_state import SharedState
 
     keys = read_keys(Path(settings.keys)) if settings.keys else ()
-    models = find_models(settings)
-    from serve.processes.supervisor import (
-        supervise,  # the rest of the service: a wrong reference is said before it is imported
-    )
+    models = resolve_models(settings)
+    # Imported last, so that a wrong reference is reported before the rest of the service is loaded.
+    from serve.processes.supervisor import supervise
 
     return supervise(settings, SharedState(folder), models, keys)
 

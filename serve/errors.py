@@ -1,4 +1,4 @@
-"""What the service refuses, as one clear sentence with a status and a kind."""
+"""Errors of the service: the ones that stop it, and the ones that are sent to clients."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from mlsys.errors import MlsysError
 
 
 class ServeError(MlsysError):
-    """The service cannot start, or not go on."""
+    """The service cannot start or cannot continue."""
 
 
 class RequestError(Exception):
-    """A request that gets no answer but the reason why.
+    """An error response to a request.
 
     Parameters
     ----------
     status : int
-        The HTTP status, 400 to 599.
+        HTTP status code, 400 to 599.
     kind : str
-        One word for programs and for the metric ``mlsys_serve_errors_total``.
+        Machine-readable error code; also the label of the metric ``mlsys_serve_errors_total``.
     message : str
-        One sentence for people: what was wrong and what to send instead.
+        One sentence for people: what is wrong and what to send instead.
     problems : sequence of mapping
-        Each faulty field with what came, what is expected and the nearest name.
+        Each invalid field with the value received, the value expected and the closest field name.
     headers : mapping of str to str
-        Further headers of the answer, such as Retry-After.
+        Additional response headers, such as Retry-After.
 
     Examples
     --------
-    >>> Refused(429, "rate_limit", "Too many requests.", headers={"retry-after": "1"}).status
+    >>> RequestError(429, "rate_limit", "Too many requests.", headers={"retry-after": "1"}).status
     429
     """
 
@@ -51,10 +51,15 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """Return the answer's body."""
+        """Return the response body."""
         return {"error": self.kind, "message": self.message, "problems": self.problems, "request_id": request_id}
 
 
-def unavailable(kind: str, message: str, seconds: int = 1) -> RequestError:
-    """Return a refusal that asks the client to come again in some seconds."""
-    return RequestError(503, kind, message, headers={"retry-after": str(seconds)})
+def unavailable(kind: str, message: str, retry_after: int = 1) -> RequestError:
+    """Return a 503 error that tells the client to retry after a number of seconds."""
+    return RequestError(503, kind, message, headers={"retry-after": str(retry_after)})
+
+
+def internal_error() -> RequestError:
+    """Return the 500 error for a bug in mlsys; the details go to the log only."""
+    return RequestError(500, "internal", "Internal error; see the log.")

@@ -1,4 +1,4 @@
-"""JSON bodies: parsed fast, and looked at again only where something about them is odd."""
+"""JSON request bodies: parsed fast, and checked again only where they need it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _decode = msgspec.json.Decoder().decode
 
 
 def parse_json(body: bytes) -> Json:
-    """Return what a JSON body holds; NaN and infinities are kept, for the scorer to name.
+    """Parse a JSON body. NaN and infinities are accepted here, so that the scorer can report their fields.
 
     Raises
     ------
     RequestError
-        400 if it is no JSON.
+        400 if the body is not valid JSON.
 
     Examples
     --------
@@ -32,60 +32,61 @@ def parse_json(body: bytes) -> Json:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         if not body.strip():
             raise RequestError(400, "empty_body", "The body is empty; send a JSON object.") from error
-        return _with_odd_numbers(body, error)
+        return _parse_leniently(body, error)
 
 
 def parse_record(body: bytes) -> Json:
-    """Return the flat record that a JSON body holds.
+    """Parse a JSON body that should be one flat record.
 
     Raises
     ------
     RequestError
-        400 if it is no JSON, 422 if a name comes twice.
+        400 if the body is not valid JSON, 422 if it has a duplicate field.
     """
     record = parse_json(body)
-    if type(record) is dict and body.count(b":") != len(record):  # each pair has a colon; more of them are in texts
-        check_names(body, (record,), 0)
+    if type(record) is dict and body.count(b":") != len(record):  # one colon per field; more may be inside strings
+        check_duplicate_fields(body, (record,), 0)
     return record
 
 
-def check_names(body: bytes, records: Iterable[Any], others: int) -> None:
-    """Refuse a body in which an object has a name twice: parsers keep one of the values, in silence.
+def check_duplicate_fields(body: bytes, records: Iterable[Any], other_colons: int) -> None:
+    """Reject a body with a duplicate field in an object: parsers silently keep one of the values.
 
     Parameters
     ----------
     body : bytes
-        The JSON text.
+        JSON text.
     records : iterable
-        The objects that it was parsed into; what is no object is passed over.
-    others : int
-        How many pairs of names and values are around them.
+        Values parsed from the body; those that are not objects are ignored.
+    other_colons : int
+        Number of colons in the body outside the records.
     """
-    found = [record for record in records if type(record) is dict]
-    surplus = body.count(b":") - others - sum(map(len, found))  # each pair has a colon; others are in names and texts
-    if surplus and surplus != sum(map(_colons, found)):
-        _refuse_repeated(body)
+    objects = [record for record in records if type(record) is dict]
+    surplus = body.count(b":") - other_colons - sum(map(len, objects))  # one colon per field; others in strings
+    if surplus and surplus != sum(map(_count_colons, objects)):
+        _raise_for_duplicate_field(body)
 
 
-def _colons(record: dict[str, Json]) -> int:
-    """Return how many colons are in names and texts of a record."""
-    texts = sum(value.count(":") for value in record.values() if type(value) is str)
-    return texts + sum(name.count(":") for name in record if ":" in name)
+def _count_colons(record: dict[str, Json]) -> int:
+    """Return the number of colons inside the field names and strings of a record."""
+    in_values = sum(value.count(":") for value in record.values() if type(value) is str)
+    return in_values + sum(name.count(":") for name in record if ":" in name)
 
 
-def _refuse_repeated(body: bytes) -> None:
+def _raise_for_duplicate_field(body: bytes) -> None:
     try:
-        json.loads(body, object_pairs_hook=_unique)
-    except (RecursionError, ValueError) as error:  # what this parser does not take though the other one did
-        raise RequestError(400, "malformed_json", "The body is nested too deeply, or has an endless number.") from error
+        json.loads(body, object_pairs_hook=_require_unique_fields)
+    except (RecursionError, ValueError) as error:  # limits of this parser that the first one does not have
+        message = "The body is nested too deeply or has a number with too many digits."
+        raise RequestError(400, "malformed_json", message) from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _require_unique_fields(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
         seen: set[str] = set()
         name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        message = f"{name} comes more than once in an object; send each field once."
+        message = f"Duplicate field {name}; send each field once."
         raise RequestError(
             422,
             "invalid_input",
@@ -101,12 +102,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
                 }
             ],
         )
-    return found
+    return record
 
 
-def _with_odd_numbers(body: bytes, error: Exception) -> Json:
+def _parse_leniently(body: bytes, error: Exception) -> Json:
+    """Parse with the standard library, which accepts NaN, infinities and integers of any size."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         reason = str(error).removeprefix("JSON is malformed: ")
-        raise RequestError(400, "malformed_json", f"The body is no valid JSON: {reason}.") from error
+        raise RequestError(400, "malformed_json", f"The body is not valid JSON: {reason}.") from error

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, on standard error; a request's lines carry its id."""
+"""Logging: one JSON object per line on standard error; lines logged during a request carry its id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLUSH_LINES = 512
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON."""
+    """Format a log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -37,12 +37,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up(level: str) -> None:
-    """Send all logs of this process to standard error as JSON."""
+    """Log to standard error as JSON in this process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # that it starts and ends, we say ourselves
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # the service logs its own start and stop
 
 
 def stamp(seconds: float) -> str:
@@ -68,13 +68,13 @@ def _second(whole: int) -> str:
 
 
 class AccessLog:
-    """One line a request, kept for at most a tenth of a second and written together.
+    """Access log: one line per request, buffered for at most a tenth of a second.
 
     Parameters
     ----------
     enabled : bool
     descriptor : int
-        The file to write to.
+        File descriptor to write to.
     """
 
     def __init__(self, enabled: bool, descriptor: int = 2) -> None:
@@ -85,37 +85,37 @@ class AccessLog:
 
     def add(
         self,
-        request: str,
+        request_id: str,
         method: str,
         path: str,
         status: int,
         seconds: float,
-        kind: str | None,
+        error_kind: str | None,
         rows: int | None,
-        who: str,
+        client: str,
     ) -> None:
-        """Log a request: its id, what it asked for, how it ended and how long it took, and who it was from."""
+        """Log a request with its status, duration and client."""
         if not self._enabled:
             return
         if not (path.isascii() and path.isprintable()) or '"' in path or "\\" in path:
             path = json.dumps(path)[1:-1]
-        more = f', "error": "{kind}"' if kind is not None else ""
+        extra = f', "error": "{error_kind}"' if error_kind is not None else ""
         if rows is not None:
-            more += f', "rows": {rows}'
-        if who:
-            more += f', "client": {json.dumps(who)}'
+            extra += f', "rows": {rows}'
+        if client:
+            extra += f', "client": {json.dumps(client)}'
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
         self._lines.append(
-            f'{{"time": "{stamp(time.time())}", "level": "info", "logger": "access", "request_id": "{request}", '
+            f'{{"time": "{stamp(time.time())}", "level": "info", "logger": "access", "request_id": "{request_id}", '
             f'"method": "{method}", "path": "{path}", "status": {status}, "ms": {seconds * 1000:.3f}, '
-            f'"pid": {self._pid}{more}}}\n'
+            f'"pid": {self._pid}{extra}}}\n'
         )
         if len(self._lines) >= FLUSH_LINES:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is kept."""
+        """Write the buffered lines."""
         data = memoryview("".join(self._lines).encode())
         self._lines.clear()
         while data:

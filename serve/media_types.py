@@ -1,9 +1,10 @@
-"""Formats of bodies: what a request says that it holds, and what its answer shall be."""
+"""Formats of request and response bodies: Content-Type and Accept."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mlsys.text import joined
 from serve.errors import RequestError
 
 JSON, CSV, PARQUET, ARROW = "json", "csv", "parquet", "arrow"
@@ -16,7 +17,7 @@ TYPES = {
     "application/vnd.apache.arrow.stream": ARROW,
     "application/vnd.apache.arrow.file": ARROW,
 }
-ANSWERS = {
+CONTENT_TYPES = {
     JSON: b"application/json",
     CSV: b"text/csv; charset=utf-8",
     PARQUET: b"application/vnd.apache.parquet",
@@ -26,66 +27,69 @@ BATCH = (JSON, CSV, PARQUET, ARROW)
 
 
 def require_json(headers: Mapping[bytes, bytes]) -> None:
-    """Refuse a request whose body is not said to be JSON."""
+    """Reject a request whose Content-Type is not JSON."""
     if headers.get(b"content-type") != b"application/json":  # the usual case needs no parsing
-        sent(headers, (JSON,))
+        content_format(headers, (JSON,))
 
 
-def sent(headers: Mapping[bytes, bytes], allowed: tuple[str, ...]) -> str:
-    """Return the format that a request's body has.
+def content_format(headers: Mapping[bytes, bytes], allowed: tuple[str, ...]) -> str:
+    """Return the format of a request's body.
 
     Raises
     ------
     RequestError
-        415 if it is none of those allowed; names them.
+        415 if the format is not allowed; the message lists the media types that are.
 
     Examples
     --------
-    >>> sent({b"content-type": b"text/csv; charset=utf-8"}, BATCH)
+    >>> content_format({b"content-type": b"text/csv; charset=utf-8"}, BATCH)
     'csv'
     """
-    given = headers.get(b"content-type", b"").decode("latin-1")
-    kind, _, parameters = given.partition(";")
-    media = TYPES.get(kind.strip().lower())
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    media_type, _, parameters = content_type.partition(";")
+    media = TYPES.get(media_type.strip().lower())
     charset = parameters.partition("charset=")[2].strip(' "').lower()
     if media not in allowed or charset not in ("", "utf-8", "utf8"):
-        names = ", ".join(name for name, each in TYPES.items() if each in allowed)
-        came = given or "nothing"
+        message = f"Unsupported media type {content_type[:80]}" if content_type else "No Content-Type"
         raise RequestError(
-            415, "unsupported_media", f"The Content-Type is {came[:80]}; expected {names}, text in UTF-8."
+            415, "unsupported_media", f"{message}; send {joined(_media_types(allowed), 'or')}, encoded as UTF-8."
         )
     return media
 
 
-def wanted(headers: Mapping[bytes, bytes], default: str, allowed: tuple[str, ...] = BATCH) -> str:
-    """Return the format that an answer shall have: the one that Accept likes most, else that of the request.
+def accepted_format(headers: Mapping[bytes, bytes], default: str, allowed: tuple[str, ...] = BATCH) -> str:
+    """Return the format of the response: the one that Accept prefers, else the default.
 
     Raises
     ------
     RequestError
-        406 if it takes none that we have.
+        406 if the client accepts none of the allowed formats.
 
     Examples
     --------
-    >>> wanted({b"accept": b"text/csv;q=0.5, application/json"}, "parquet")
+    >>> accepted_format({b"accept": b"text/csv;q=0.5, application/json"}, "parquet")
     'json'
-    >>> wanted({b"accept": b"*/*"}, "parquet")
+    >>> accepted_format({b"accept": b"*/*"}, "parquet")
     'parquet'
     """
     accept = headers.get(b"accept", b"*/*").decode("latin-1")
-    liked: dict[str, float] = {}
+    qualities: dict[str, float] = {}
     for part in accept.split(","):
-        kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        media = default if kind in ("*/*", "") else TYPES.get(kind)
-        if kind.endswith("/*") and media is None:
-            media = next((each for name, each in TYPES.items() if name.startswith(kind[:-1])), None)
+        media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        media = default if media_type in ("*/*", "") else TYPES.get(media_type)
+        if media_type.endswith("/*") and media is None:
+            media = next((each for name, each in TYPES.items() if name.startswith(media_type[:-1])), None)
         if media in allowed:
-            liked[media] = max(liked.get(media, 0.0), _quality(parameters))
-    best = max(liked, key=lambda media: (liked[media], media == default), default=None)
-    if best is None or liked[best] <= 0:
-        names = ", ".join(name for name, each in TYPES.items() if each in allowed)
-        raise RequestError(406, "not_acceptable", f"Accept is {accept[:80]}; the answer can be {names}.")
+            qualities[media] = max(qualities.get(media, 0.0), _quality(parameters))
+    best = max(qualities, key=lambda media: (qualities[media], media == default), default=None)
+    if best is None or qualities[best] <= 0:
+        message = f"Cannot produce {accept[:80]}; Accept may be {joined(_media_types(allowed), 'or')}."
+        raise RequestError(406, "not_acceptable", message)
     return best
+
+
+def _media_types(formats: tuple[str, ...]) -> list[str]:
+    return [name for name, media in TYPES.items() if media in formats]
 
 
 def _quality(parameters: list[str]) -> float:

@@ -1,4 +1,4 @@
-"""Which run is meant: a run directory, `latest`, or a version of the registry."""
+"""Resolve a model reference: a run directory, `latest`, or a version or alias in the registry."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ REGISTRY = "registry:"
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A run that can be served.
+    """A run that a reference resolved to.
 
     Attributes
     ----------
     reference : str
-        What the user asked for; asked again, it may lead to another run.
+        Reference as the user wrote it; it may resolve to another run later.
     name : str
-        The registered name, or what stands for it.
+        Registered name, or the short run name of an unregistered run.
     version : str
-        The registered version; of a plain run directory the start of its manifest's digest.
+        Registered version, or the first characters of the manifest's digest for an unregistered run.
     path : str
-        The run directory, absolute.
+        Absolute path of the run directory.
     run : str
-        What the run was called where it was trained: the last two parts of its path.
+        Short run name from training: the last two parts of its path.
     """
 
     reference: str
@@ -38,23 +38,24 @@ class ResolvedModel:
     run: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the fields as a JSON-serializable dict."""
         return asdict(self)
 
 
 def resolve_model(reference: str, registry: Path) -> ResolvedModel:
-    """Return the run that a reference leads to now.
+    """Resolve a reference to the run that it points at now.
 
     Raises
     ------
     MlsysError
-        If there is none; names the nearest.
+        If it does not exist; the message has the closest match.
     """
     if reference.startswith(REGISTRY):
         from mlsys.registry.folder import resolve
 
-        found = resolve(reference, registry)
-        return ResolvedModel(reference, found.name, found.version, str(Path(found.run).resolve()), _short(found.origin))
+        version = resolve(reference, registry)
+        folder = str(Path(version.run).resolve())
+        return ResolvedModel(reference, version.name, version.version, folder, _short_name(version.origin))
     from mlsys.runs import find_run
 
     path = find_run(reference)
@@ -62,15 +63,15 @@ def resolve_model(reference: str, registry: Path) -> ResolvedModel:
         digest = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
     except OSError as error:
         raise RunError(f"{path / MANIFEST} cannot be read: {error.strerror}.") from error
-    return ResolvedModel(reference, _short(path), digest[:12], str(path), _short(path))
+    return ResolvedModel(reference, _short_name(path), digest[:12], str(path), _short_name(path))
 
 
-def _short(path: Path) -> str:
+def _short_name(path: Path) -> str:
     return "/".join(path.parts[-2:])
 
 
-def shadow_reference(shadow: str, served: str) -> str:
-    """Return what ``--shadow`` refers to: beside a registered model, a plain word is another alias of the same name.
+def shadow_reference(shadow: str, champion: str) -> str:
+    """Resolve ``--shadow``: next to a registered model, a plain word is another alias of the same name.
 
     Examples
     --------
@@ -79,7 +80,7 @@ def shadow_reference(shadow: str, served: str) -> str:
     >>> shadow_reference("latest", "outputs/2026-11-20/10-15-00")
     'latest'
     """
-    if not served.startswith(REGISTRY) or shadow.startswith(REGISTRY) or "/" in shadow:
+    if not champion.startswith(REGISTRY) or shadow.startswith(REGISTRY) or "/" in shadow:
         return shadow
-    name = served.removeprefix(REGISTRY).partition("@")[0]
+    name = champion.removeprefix(REGISTRY).partition("@")[0]
     return f"{REGISTRY}{name}@{shadow}"

@@ -1,4 +1,4 @@
-"""The OpenAPI document: a template, and the run's own fields with type, unit, range, categories and an example."""
+"""OpenAPI document: a template completed with the run's fields, their units, ranges, categories and examples."""
 
 from __future__ import annotations
 
@@ -16,39 +16,38 @@ from serve.served_models import LoadedModel
 Json = dict[str, Any]
 
 TEMPLATE = Path(__file__).with_name("openapi.yaml")
-RECIPE = "recipe.json"  # the types as which training read the raw tables
+RECIPE = "recipe.json"  # column types of the raw tables in training
 
 
-def document(served: LoadedModel, *, keys: bool) -> Json:
-    """Return the document.
+def document(model: LoadedModel, *, keys: bool) -> Json:
+    """Return the OpenAPI document of a model.
 
     Parameters
     ----------
-    served : LoadedModel
-        The model, whose schema names the fields.
+    model : LoadedModel
     keys : bool
         Whether requests need an API key.
     """
-    scorer = served.scorer
-    filled = _template()
-    facts = {
-        "title": title(served),
-        "version": served.target.version,
+    scorer = model.scorer
+    openapi = _template()
+    values = {
+        "title": title(model),
+        "version": model.resolved.version,
         "target": scorer.schema.get("target", "the target"),
         "threshold": f"{scorer.threshold:.4g}",
     }
-    filled["info"] = {key: text.format_map(facts) for key, text in filled["info"].items()}
-    schemas = filled["components"]["schemas"]
-    schemas["Record"] = record_schema(served.schema)
-    for table, columns in _raw_columns(served).items():
+    openapi["info"] = {key: text.format_map(values) for key, text in openapi["info"].items()}
+    schemas = openapi["components"]["schemas"]
+    schemas["Record"] = record_schema(model.schema)
+    for table, columns in _raw_columns(model).items():
         schemas["Entities"]["properties"][table]["items"]["properties"] = columns
     if not keys:
-        del filled["components"]["securitySchemes"], filled["security"]
-    return filled
+        del openapi["components"]["securitySchemes"], openapi["security"]
+    return openapi
 
 
 def _template() -> Json:
-    """Return a copy of the template."""
+    """Return a copy of the template that the caller may change."""
     return copy.deepcopy(_read_template())
 
 
@@ -58,12 +57,12 @@ def _read_template() -> Json:
     return template
 
 
-def title(served: LoadedModel) -> str:
-    """Return what people call a model: its registered name and version, else what its card says that it is."""
-    if served.target.reference.startswith(REGISTRY):
-        return f"{served.target.name} {served.target.version}"
-    heading = served.scorer.run.card.partition("\n")[0]
-    return heading.removeprefix("# ").removeprefix("Model card: ") or served.target.name
+def title(model: LoadedModel) -> str:
+    """Return the display name of a model: its registered name and version, else the title of its card."""
+    if model.resolved.reference.startswith(REGISTRY):
+        return f"{model.resolved.name} {model.resolved.version}"
+    heading = model.scorer.run.card.partition("\n")[0]
+    return heading.removeprefix("# ").removeprefix("Model card: ") or model.resolved.name
 
 
 def record_schema(schema: Json) -> Json:
@@ -72,7 +71,7 @@ def record_schema(schema: Json) -> Json:
     Parameters
     ----------
     schema : dict
-        Content of a run's schema.json.
+        Contents of the run's schema.json.
 
     Examples
     --------
@@ -90,7 +89,7 @@ def record_schema(schema: Json) -> Json:
 
 
 def example_record(schema: Json) -> Json:
-    """Return a record made from the example of each field."""
+    """Return a record with the example value of each field."""
     return {column.name: column.example for column in input_columns(schema)}
 
 
@@ -99,7 +98,7 @@ def _field(column: InputColumn) -> Json:
     field: Json = {"type": [kind, "null"] if column.nullable else kind, "description": _describe(column)}
     if column.unit:
         field["x-unit"] = column.unit
-    # No limits: what training did not see is scored, with a warning.
+    # No limits: values outside the training range are scored with a warning.
     if column.has_range:
         field |= {"x-training-minimum": column.low, "x-training-maximum": column.high}
     if column.listed:
@@ -120,11 +119,11 @@ def _describe(column: InputColumn) -> str:
     return "; ".join(parts)
 
 
-def _raw_columns(served: LoadedModel) -> dict[str, Json]:
-    """Return what the columns of raw entities and events hold; empty where the run has no such tables."""
-    run = served.scorer.run
+def _raw_columns(model: LoadedModel) -> dict[str, Json]:
+    """Return the JSON Schema of the raw entity and event columns; empty if the run was trained on a flat table."""
+    run = model.scorer.run
     recipe = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
-    return {  # the recipe of a flat table has neither
+    return {  # absent from the recipe of a flat table
         table: {name: _raw_type(kind) for name, kind in recipe[table].items()}
         for table in ("entities", "events")
         if table in recipe
@@ -135,5 +134,5 @@ def _raw_type(kind: str) -> Json:
     if kind.startswith(("int", "uint", "float", "decimal")):
         return {"type": ["integer" if "int" in kind else "number", "null"]}
     if kind.startswith("timestamp"):
-        return {"type": "string", "description": "A moment, such as 2020-02-24T00:00:00."}
+        return {"type": "string", "description": "Timestamp, such as 2020-02-24T00:00:00."}
     return {"type": "string", "format": "date"} if kind == "date" else {"type": ["string", "null"]}

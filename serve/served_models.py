@@ -1,4 +1,4 @@
-"""The models that a process serves, and how they are swapped."""
+"""Models loaded by a process, and swapping them."""
 
 from __future__ import annotations
 
@@ -20,75 +20,76 @@ logger = logging.getLogger(__name__)
 
 
 class LoadedModel:
-    """A loaded model, with the parts of its answers that never change.
+    """A loaded model with the constant parts of its JSON responses.
 
     Attributes
     ----------
-    target : ResolvedModel
+    resolved : ResolvedModel
     scorer : Scorer
-    loaded : str
-        When, as ISO 8601 in UTC.
-    seconds : float
-        How long it took.
+    info : dict of str to str
+        Name, version and run, as in responses.
+    loaded_at : str
+        Time of loading, ISO 8601 in UTC.
+    load_seconds : float
     """
 
-    def __init__(self, target: ResolvedModel, scorer: Scorer, seconds: float) -> None:
-        self.target = target
+    def __init__(self, resolved: ResolvedModel, scorer: Scorer, load_seconds: float) -> None:
+        self.resolved = resolved
         self.scorer = scorer
-        self.seconds = seconds
-        self.loaded = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self.model = {"name": target.name, "version": target.version, "run": target.run}
-        self.model_json = json.dumps(self.model, separators=(",", ":")).encode()
+        self.load_seconds = load_seconds
+        self.loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.info = {"name": resolved.name, "version": resolved.version, "run": resolved.run}
+        model_json = json.dumps(self.info, separators=(",", ":")).encode()
         threshold = json.dumps(scorer.threshold).encode()
-        self.no = b',"decision":false,"threshold":' + threshold + b',"warnings":'
-        self.yes = b',"decision":true,"threshold":' + threshold + b',"warnings":'
-        self.tail = b',"model":' + self.model_json + b',"request_id":"'
+        self.negative_json = b',"decision":false,"threshold":' + threshold + b',"warnings":'
+        self.positive_json = b',"decision":true,"threshold":' + threshold + b',"warnings":'
+        self.tail_json = b',"model":' + model_json + b',"request_id":"'
 
     @classmethod
-    def load(cls, target: ResolvedModel) -> Self:
-        """Load a run and let it reproduce its golden rows.
+    def load(cls, resolved: ResolvedModel) -> Self:
+        """Load a run and check that it reproduces its golden rows.
 
         Raises
         ------
         MlsysError
-            If it is damaged, not trusted or does not reproduce them.
+            If the run is corrupt, not trusted, or does not reproduce them.
         """
         started = time.perf_counter()
-        scorer = Scorer.load(Path(target.path))
-        return cls(target, scorer, time.perf_counter() - started)
+        scorer = Scorer.load(Path(resolved.path))
+        return cls(resolved, scorer, time.perf_counter() - started)
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Content of the run's schema.json."""
+        """Contents of the run's schema.json."""
         return self.scorer.schema
 
     @property
     def version(self) -> str:
-        """The registered version, or what stands for it."""
-        return self.target.version
+        """Registered version, or the short digest of an unregistered run."""
+        return self.resolved.version
 
 
 class ModelSlot:
-    """The models in use. A request takes `champion` once and keeps it; a swap is one assignment.
+    """The models in use. A request reads `champion` once and keeps it; a swap is one assignment.
 
     Parameters
     ----------
     models : Models
-        What to serve first.
+        Models to load first.
     on_swap : callable
-        Gets each champion when it begins to answer.
+        Called with each new champion.
 
     Attributes
     ----------
     champion : LoadedModel
     shadow : LoadedModel or None
     last_failure : dict or None
-        The latest swap that failed: when, and what was wanted; the log says why. What answered before went on.
+        Time, reference and version of the latest failed swap; the log has the reason.
     """
 
     def __init__(self, models: Models, on_swap: Callable[[LoadedModel], None]) -> None:
         self._on_swap = on_swap
-        self._loading = threading.Lock()  # one at a time: each takes memory for two models
+        self._loading = threading.Lock()  # one swap at a time: each needs memory for two models
         self.last_failure: dict[str, str] | None = None
         self.swaps = self.failures = 0
         self.champion = LoadedModel.load(models.champion)
@@ -97,11 +98,11 @@ class ModelSlot:
 
     @property
     def models(self) -> Models:
-        """What is served now."""
-        return Models(self.champion.target, self.shadow.target if self.shadow else None)
+        """The models being served."""
+        return Models(self.champion.resolved, self.shadow.resolved if self.shadow else None)
 
     def swap(self, models: Models) -> bool:
-        """Serve other models; those in use answer until the new ones are loaded and checked.
+        """Load and check other models, then serve them; the current ones answer until then.
 
         Returns
         -------
@@ -111,40 +112,40 @@ class ModelSlot:
         Raises
         ------
         MlsysError
-            If the new champion cannot be served; the old one stays.
+            If the new champion cannot be served; the current one stays.
         """
         with self._loading:
-            before = self.models
-            if models.champion != before.champion:
+            current = self.models
+            if models.champion != current.champion:
                 self._swap_champion(models.champion)
-            if models.shadow != before.shadow:
+            if models.shadow != current.shadow:
                 self.shadow = self._load_shadow(models.shadow)
-            return self.models != before
+            return self.models != current
 
-    def _swap_champion(self, target: ResolvedModel) -> None:
-        same = (self.champion.target.path, self.champion.target.version) == (target.path, target.version)
+    def _swap_champion(self, resolved: ResolvedModel) -> None:
+        same = (self.champion.resolved.path, self.champion.resolved.version) == (resolved.path, resolved.version)
         try:
-            loaded = LoadedModel(target, self.champion.scorer, 0.0) if same else LoadedModel.load(target)
+            loaded = LoadedModel(resolved, self.champion.scorer, 0.0) if same else LoadedModel.load(resolved)
         except MlsysError as error:
             self.failures += 1
             self.last_failure = {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "reference": target.reference,
-                "version": target.version,
+                "reference": resolved.reference,
+                "version": resolved.version,
             }
-            logger.error("the model stays %s: %s", self.champion.version, error)  # noqa: TRY400 - no traceback
+            logger.error("the swap failed; still serving %s: %s", self.champion.version, error)  # noqa: TRY400 - no traceback
             raise
         self.champion = loaded
         self.swaps += 1
         self._on_swap(loaded)
-        logger.info("serving %s %s (%s)", target.name, target.version, loaded.scorer.path)
+        logger.info("serving %s %s (%s)", resolved.name, resolved.version, loaded.scorer.path)
 
-    def _load_shadow(self, target: ResolvedModel | None) -> LoadedModel | None:
-        """Load the silent model; without one the champion answers all the same."""
-        if target is None:
+    def _load_shadow(self, resolved: ResolvedModel | None) -> LoadedModel | None:
+        """Load the shadow model; the champion is served even if that fails."""
+        if resolved is None:
             return None
         try:
-            return LoadedModel.load(target)
+            return LoadedModel.load(resolved)
         except MlsysError as error:
-            logger.error("no shadow %s %s: %s", target.name, target.version, error)  # noqa: TRY400 - no traceback
+            logger.error("cannot load the shadow %s %s: %s", resolved.name, resolved.version, error)  # noqa: TRY400 - no traceback
             return None

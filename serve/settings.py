@@ -1,4 +1,4 @@
-"""Settings of the service: the command line beats ``MLSYS_SERVE__NAME`` variables, which beat the defaults."""
+"""Settings of the service, from the command line, ``MLSYS_SERVE__NAME`` variables and defaults, in that order."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mlsys.errors import closest
 from serve.errors import ServeError
 
 ENVIRONMENT_PREFIX = "MLSYS_SERVE__"
-FOLLOWED = re.compile(r"registry:[^@]+(@[^0-9].*)?")  # an alias; versions never move
+ALIAS_REFERENCE = re.compile(r"registry:[^@]+(@[^0-9].*)?")
 EXAMPLES = """\
 examples:
   python -m serve latest
   python -m serve registry:conversion@champion --follow --shadow challenger
   python -m serve outputs/2026-11-20/10-15-00 --host 0.0.0.0 --keys keys.txt --workers 2
 
-Each option can be set by a variable as well: MLSYS_SERVE__MAX_ROWS=1000 is --max-rows 1000; the command line wins.
-Exit codes: 0 stopped as asked, 1 it cannot serve that model, 2 wrong usage."""
+Every option can also be set by an environment variable: MLSYS_SERVE__MAX_ROWS=1000 is --max-rows 1000. The command
+line takes precedence. Exit codes: 0 stopped on request, 1 cannot serve the model, 2 usage error."""
 
 
 def _option(default: object, text: str, metavar: str | None = None) -> Any:  # noqa: ANN401 - as `field`
@@ -31,49 +31,53 @@ def _option(default: object, text: str, metavar: str | None = None) -> Any:  # n
 
 @dataclass(frozen=True)
 class Settings:
-    """How to serve. The help texts below are those of ``python -m serve --help``."""
+    """Options of ``python -m serve``, with their help texts."""
 
     run: str
-    host: str = _option("127.0.0.1", "address to listen on; another than loopback needs --keys or --insecure")
-    port: int = _option(8000, "port to listen on; 0 takes a free one and prints it")
-    workers: int = _option(1, "processes that answer requests")
-    batch_workers: int = _option(1, "processes that score tables and compute features; 0: a thread of each worker")
-    registry: str = _option("registry", "folder of the registry", "DIR")
-    follow: bool = _option(False, "watch the registry alias and swap the model when it moves")
-    poll_interval: float = _option(5.0, "how often --follow looks", "S")
+    host: str = _option("127.0.0.1", "address to listen on; any but loopback needs --keys or --insecure")
+    port: int = _option(8000, "port to listen on; 0 picks a free port and prints it")
+    workers: int = _option(1, "number of HTTP worker processes")
+    batch_workers: int = _option(
+        1, "number of processes for batches and feature computation; 0: a thread in each HTTP worker"
+    )
+    registry: str = _option("registry", "registry folder", "DIR")
+    follow: bool = _option(False, "watch the registry alias and swap the model when the alias moves")
+    poll_interval: float = _option(5.0, "seconds between checks of the alias with --follow", "SECONDS")
     shadow: str | None = _option(
-        None, "second model that is scored silently and logged: an alias of the same registry name, or a RUN", "MODEL"
+        None,
+        "second model to score and log without returning it: an alias of the same registered name, or a RUN",
+        "MODEL",
     )
-    keys: str | None = _option(None, "file of hashed API keys; python -m serve.keys makes them", "FILE")
-    insecure: bool = _option(False, "listen beyond loopback without API keys")
+    keys: str | None = _option(None, "file of hashed API keys; create keys with python -m serve.keys", "FILE")
+    insecure: bool = _option(False, "listen on other addresses than loopback without API keys")
     log_url: str = _option("sqlite:///predictions.db", "prediction log: sqlite:///FILE, postgresql://… or none", "URL")
-    log_durable: bool = _option(False, "answer only after the prediction is committed to the log")
-    log_features: bool = _option(False, "log the inputs as well")
-    max_body_mb: float = _option(64.0, "largest body of a request in MB", "MB")
-    max_rows: int = _option(100_000, "most rows of one request", "N")
+    log_durable: bool = _option(False, "respond only after the prediction is committed to the log")
+    log_features: bool = _option(False, "log the model inputs as well")
+    max_body_mb: float = _option(64.0, "maximum size of a request body in MB", "MB")
+    max_rows: int = _option(100_000, "maximum number of rows per request", "N")
     batch_memory_mb: float = _option(
-        2000.0, "memory that a batch process may take beside the models, in MB; Linux", "MB"
+        2000.0, "memory that a batch process may use on top of the models, in MB (Linux only)", "MB"
     )
-    rate: float = _option(0.0, "requests a second for each client (key, else address); 0: no limit", "N")
-    burst: int = _option(20, "requests that a client may send at once before --rate counts", "N")
-    concurrency: int = _option(512, "requests in flight in each worker; more get 503", "N")
-    body_timeout: float = _option(30.0, "time for a body to arrive", "S")
-    shutdown_timeout: float = _option(30.0, "time for requests in flight when the service stops", "S")
-    cors_origin: tuple[str, ...] = _option((), "origin whose pages may call the service; may be repeated", "URL")
+    rate: float = _option(0.0, "requests per second allowed for each client (API key, else address); 0: no limit", "N")
+    burst: int = _option(20, "requests that a client may send at once before --rate applies", "N")
+    concurrency: int = _option(512, "maximum number of requests in progress per HTTP worker; more get 503", "N")
+    body_timeout: float = _option(30.0, "seconds to wait for the headers and body of a request", "SECONDS")
+    shutdown_timeout: float = _option(30.0, "seconds to let requests in progress finish on shutdown", "SECONDS")
+    cors_origin: tuple[str, ...] = _option((), "origins whose pages may call the service (CORS)", "URL")
     trust_proxy: str | None = _option(
-        None, "addresses of proxies whose X-Forwarded-For counts, with commas between", "IPS"
+        None, "comma-separated addresses of proxies whose X-Forwarded-For is trusted", "IPS"
     )
-    access_log: bool = _option(True, "one line of JSON for each request")
+    access_log: bool = _option(True, "log each request as a line of JSON")
     log_level: str = _option("info", "debug, info, warning or error")
 
     @property
     def max_body(self) -> int:
-        """The largest body in bytes."""
+        """Maximum size of a body in bytes."""
         return int(self.max_body_mb * 1_000_000)
 
     @property
     def prediction_log(self) -> str | None:
-        """The URL of the prediction log, None if it is off."""
+        """URL of the prediction log, or None if logging is off."""
         return None if self.log_url == "none" else self.log_url
 
     @property
@@ -87,28 +91,28 @@ class Settings:
             return False
 
 
-def settings_from(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """Return the settings that a command line and an environment ask for.
+def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Parse settings from a command line and environment variables.
 
     Raises
     ------
     ServeError
-        If a variable is unknown, a value is out of range, or the service would be open to others without keys.
+        If a variable is unknown, a value is out of range, or the service would be reachable without keys.
     SystemExit
-        For ``--help`` (0) and a wrong command line (2).
+        For ``--help`` (0) and a usage error (2).
 
     Examples
     --------
-    >>> settings_from(["latest", "--port", "9000"], {"MLSYS_SERVE__WORKERS": "2"}).workers
+    >>> parse_settings(["latest", "--port", "9000"], {"MLSYS_SERVE__WORKERS": "2"}).workers
     2
     """
-    given = {**_from_environment(environment), **vars(_parser().parse_args(list(arguments)))}
-    if "run" not in given:
+    options = {**_from_environment(environment), **vars(_parser().parse_args(list(arguments)))}
+    if "run" not in options:
         raise ServeError(
-            "Nothing to serve: give a run directory, `latest`, or registry:NAME[@VERSION|@ALIAS].\n"
+            "RUN is missing: give a run directory, `latest`, or registry:NAME[@VERSION|@ALIAS].\n"
             "For example: python -m serve latest"
         )
-    settings = Settings(**given | {"cors_origin": tuple(given.get("cors_origin", ()))})
+    settings = Settings(**options | {"cors_origin": tuple(options.get("cors_origin", ()))})
     _check(settings)
     return settings
 
@@ -153,21 +157,21 @@ def _add(parser: argparse.ArgumentParser, option: Field[Any]) -> None:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {option.name: option for option in fields(Settings)}
-    given = {}
+    values: dict[str, Any] = {}
     for variable in sorted(name for name in environment if name.startswith(ENVIRONMENT_PREFIX)):
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name not in known:
             near = closest(name, known)
             hint = f" Did you mean {ENVIRONMENT_PREFIX}{near.upper()}?" if near else ""
-            raise ServeError(f"The variable {variable} is no setting of the service.{hint}")
-        given[name] = _value(variable, environment[variable], known[name].default)
-    return given
+            raise ServeError(f"Unknown environment variable {variable}.{hint}")
+        values[name] = _value(variable, environment[variable], known[name].default)
+    return values
 
 
 def _value(variable: str, text: str, default: object) -> object:
     if isinstance(default, bool):
         if text.lower() not in ("1", "true", "yes", "0", "false", "no"):
-            raise ServeError(f"The variable {variable} is {text!r}; it takes true or false.")
+            raise ServeError(f"{variable} is {text!r}; expected true or false.")
         return text.lower() in ("1", "true", "yes")
     if default == ():
         return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -176,7 +180,7 @@ def _value(variable: str, text: str, default: object) -> object:
     try:
         return float(text) if isinstance(default, float) else int(text) if isinstance(default, int) else text
     except ValueError:
-        raise ServeError(f"The variable {variable} is {text!r}; it takes a number such as {default}.") from None
+        raise ServeError(f"{variable} is {text!r}; expected a number such as {default}.") from None
 
 
 def _check(settings: Settings) -> None:
@@ -184,21 +188,21 @@ def _check(settings: Settings) -> None:
         *("workers", "max_body_mb", "max_rows", "batch_memory_mb"),
         *("burst", "concurrency", "body_timeout", "poll_interval"),
     )
-    wrong = [f"--{name.replace('_', '-')} must be above 0" for name in positive if not getattr(settings, name) > 0]
-    not_negative = ("rate", "batch_workers", "shutdown_timeout")
-    wrong += [f"--{name.replace('_', '-')} must be 0 or more" for name in not_negative if getattr(settings, name) < 0]
+    errors = [f"--{name.replace('_', '-')} must be above 0" for name in positive if not getattr(settings, name) > 0]
+    non_negative = ("rate", "batch_workers", "shutdown_timeout")
+    errors += [f"--{name.replace('_', '-')} must be 0 or more" for name in non_negative if getattr(settings, name) < 0]
     if not 0 <= settings.port <= 65535:
-        wrong.append("--port must be 0 to 65535")
+        errors.append("--port must be between 0 and 65535")
     if settings.log_level not in ("debug", "info", "warning", "error"):
-        wrong.append("--log-level must be debug, info, warning or error")
-    if settings.follow and not FOLLOWED.fullmatch(settings.run):
-        wrong.append("--follow needs an alias of the registry, such as registry:conversion@champion")
+        errors.append("--log-level must be debug, info, warning or error")
+    if settings.follow and not ALIAS_REFERENCE.fullmatch(settings.run):
+        errors.append("--follow needs a registry alias, such as registry:conversion@champion")
     if settings.keys is not None and not Path(settings.keys).is_file():
-        wrong.append(f"--keys: there is no file {settings.keys}; python -m serve.keys makes one")
+        errors.append(f"--keys: file not found: {settings.keys}; create it with python -m serve.keys")
     if not settings.loopback and settings.keys is None and not settings.insecure:
-        wrong.append(
-            f"--host {settings.host} lets other machines in: give --keys FILE (python -m serve.keys makes keys), "
-            "or type --insecure"
+        errors.append(
+            f"--host {settings.host} lets other machines connect: add --keys FILE (create keys with "
+            "python -m serve.keys) or --insecure"
         )
-    if wrong:
-        raise ServeError("The service cannot start so:\n  " + "\n  ".join(wrong))
+    if errors:
+        raise ServeError("Cannot start the service:\n  " + "\n  ".join(errors))

@@ -1,4 +1,4 @@
-"""What the processes of one service tell each other, in a private folder: which models are wanted, which are good."""
+"""State that the processes of one service share in a private folder: the requested models and the loaded ones."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 from serve.model_reference import ResolvedModel
 
-WANTED, GOOD = "wanted.json", "good.json"
+REQUESTED, LOADED = "requested.json", "loaded.json"
 
 
 @dataclass(frozen=True)
 class Models:
-    """The model that answers, and the one that is scored silently beside it."""
+    """The champion, which answers requests, and the optional shadow, which is scored and logged only."""
 
     champion: ResolvedModel
     shadow: ResolvedModel | None = None
 
 
 class SharedState:
-    """The folder that the processes share; every change is a rename, so that no reader sees half of one.
+    """Folder that the processes share; writes are atomic renames, so readers never see a partial file.
 
     Parameters
     ----------
     folder : Path
-        Of this service alone, closed to other users.
+        Folder used by this service only and closed to other users.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,42 +35,42 @@ class SharedState:
 
     @property
     def batch_socket(self) -> Path:
-        """Where batch workers listen."""
+        """Socket of the batch workers."""
         return self.folder / "batch.sock"
 
     @property
     def log_socket(self) -> Path:
-        """Where the process listens that writes the prediction log."""
+        """Socket of the log worker."""
         return self.folder / "log.sock"
 
-    def want(self, models: Models) -> None:
-        """Ask all processes to serve these models."""
-        self._write(WANTED, models)
+    def request(self, models: Models) -> None:
+        """Request that all processes serve these models."""
+        self._write(REQUESTED, models)
 
-    def wanted(self) -> Models:
+    def requested(self) -> Models:
         """Return the models that all processes should serve."""
-        return self._read(WANTED)
+        return self._read(REQUESTED)
 
     def stamp(self) -> tuple[int, int]:
-        """Return what differs after each `want`; cheap enough to ask four times a second."""
-        status = (self.folder / WANTED).stat()
+        """Return a value that changes with each `request`; cheap enough to poll four times a second."""
+        status = (self.folder / REQUESTED).stat()
         return status.st_ino, status.st_mtime_ns
 
-    def is_good(self, models: Models) -> None:
-        """Remember that a process serves these models."""
-        self._write(GOOD, models)
+    def set_loaded(self, models: Models) -> None:
+        """Record that a process has loaded these models."""
+        self._write(LOADED, models)
 
-    def good(self) -> Models | None:
-        """Return the models that were loaded last, None if none was yet."""
-        return self._read(GOOD) if (self.folder / GOOD).exists() else None
+    def last_loaded(self) -> Models | None:
+        """Return the models that were loaded last, or None if no process has loaded any."""
+        return self._read(LOADED) if (self.folder / LOADED).exists() else None
 
     def _write(self, name: str, models: Models) -> None:
         shadow = models.shadow and models.shadow.to_dict()
-        part = self.folder / f".{name}.{os.getpid()}"
-        part.write_text(json.dumps({"champion": models.champion.to_dict(), "shadow": shadow}), encoding="utf-8")
-        part.replace(self.folder / name)
+        temporary = self.folder / f".{name}.{os.getpid()}"
+        temporary.write_text(json.dumps({"champion": models.champion.to_dict(), "shadow": shadow}), encoding="utf-8")
+        temporary.replace(self.folder / name)
 
     def _read(self, name: str) -> Models:
-        found: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        shadow = found["shadow"]
-        return Models(ResolvedModel(**found["champion"]), ResolvedModel(**shadow) if shadow else None)
+        state: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        shadow = state["shadow"]
+        return Models(ResolvedModel(**state["champion"]), ResolvedModel(**shadow) if shadow else None)

@@ -1,4 +1,4 @@
-"""What the service must hold by itself: singles beside batches, large requests, start, memory, soak, fuzz."""
+"""Targets of the service itself: single records during batches, large requests, startup, memory, soak, fuzz."""
 
 from __future__ import annotations
 
@@ -29,39 +29,41 @@ def own_probability(run: Path, row: dict) -> float:
     return float(load_model(run).predict_proba(pd.DataFrame([row]))[0, 1])
 
 
-def mixed(options: argparse.Namespace, verdicts) -> None:
-    """Measure singles quiet, then while a batch arrives every half second; closed loop, one connection."""
+def mixed(options: argparse.Namespace, targets) -> None:
+    """Measure single records without and with a batch every half second; closed loop, one connection."""
     seconds = options.seconds or 10.0
-    made = runs.make(options.runs, options.models)
+    trained = runs.train_all(options.runs, options.models)
     rows = runs.records(options.runs, BATCH_ROWS)
     batch = json.dumps({"records": rows}).encode()
-    for model, run in made.items():
+    for model, run in trained.items():
         with servers.running("mlsys", run, rows[0]) as service:
             bodies = [json.dumps(row).encode() for row in rows[:64]]
             service.post(batch, "/predict/batch")
             servers.result(service.load(bodies, 4, 0.7))
             quiet = servers.result(service.load(bodies, 1, seconds))
             client = service.load(bodies, 1, seconds)
-            took = batches(service, batch, client)
+            durations = send_batches(service, batch, client)
             busy = servers.result(client)
-        for name, found in (("quiet", quiet), ("beside batches", busy)):
+        for name, found in (("quiet", quiet), ("during batches", busy)):
             times = ", ".join(f"{what} {found[what] * 1e3:.3f} ms" for what in ("p50", "p99", "worst"))
             print(f"{model}, {name}: {times}, {found['rate']:,.0f} requests/s")
-        print(f"{model}: {len(took)} batches of {statistics.median(took):.2f} s")
-        verdicts.at_most(f"{model}: p99 of singles beside batches, in quiet ones", busy["p99"] / quiet["p99"], 5)
+        print(f"{model}: {len(durations)} batches, median {statistics.median(durations):.2f} s")
+        targets.at_most(
+            f"{model}: p99 of single records during batches, relative to without", busy["p99"] / quiet["p99"], 5
+        )
 
 
-def batches(service: servers.Running, batch: bytes, client: subprocess.Popen) -> list[float]:
-    """Send a batch every half second until a client ends; return how long each took."""
-    took: list[float] = []
+def send_batches(service: servers.Running, batch: bytes, client: subprocess.Popen) -> list[float]:
+    """Send a batch every half second until a client ends; return the duration of each in seconds."""
+    durations: list[float] = []
     threads = []
 
     def send() -> None:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         status, answer = service.post(batch, "/predict/batch")
         if status != 200:
             sys.exit(f"a batch got {status}: {answer[:300]!r}")
-        took.append(time.perf_counter() - begun)
+        durations.append(time.perf_counter() - started)
 
     while client.poll() is None:
         threads.append(threading.Thread(target=send))
@@ -69,14 +71,14 @@ def batches(service: servers.Running, batch: bytes, client: subprocess.Popen) ->
         time.sleep(0.5)
     for thread in threads:
         thread.join()
-    return took
+    return durations
 
 
-def batch(options: argparse.Namespace, verdicts) -> None:
-    """Measure 10,000 rows in one request beside bare parsing and predict in a process of its own."""
+def batch(options: argparse.Namespace, targets) -> None:
+    """Measure 10,000 rows per request, compared with parsing and predicting in a separate process."""
     import pandas as pd
 
-    made = runs.make(options.runs, options.models)
+    trained = runs.train_all(options.runs, options.models)
     rows = runs.records(options.runs, BATCH_ROWS)
     frame, parquet = pd.DataFrame(rows), io.BytesIO()
     frame.to_parquet(parquet)
@@ -87,22 +89,22 @@ def batch(options: argparse.Namespace, verdicts) -> None:
     }
     for kind, body in bodies.items():
         (options.runs / f"batch.{kind}").write_bytes(body)
-    for model, run in made.items():
+    for model, run in trained.items():
         bare = bare_seconds(run, options.runs)
         with servers.running("mlsys", run, rows[0]) as service:
             for kind, body in bodies.items():
-                took = [timed(service, body, TABLES[kind]) for _ in range(21)][1:]
-                ours = statistics.median(took)
+                durations = [timed(service, body, TABLES[kind]) for _ in range(21)][1:]
+                ours = statistics.median(durations)
                 print(f"{model}, {kind}: {ours * 1e3:.0f} ms, bare {bare[kind] * 1e3:.0f} ms")
-                verdicts.at_most(f"{model}, {kind}: in bare parsing and predict", ours / bare[kind], 1.5)
+                targets.at_most(f"{model}, {kind}: time relative to parsing and predict alone", ours / bare[kind], 1.5)
 
 
 def timed(service: servers.Running, body: bytes, media: str) -> float:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     status, answer = service.post(body, "/predict/batch", {"content-type": media})
     if status != 200:
         sys.exit(f"a batch got {status}: {answer[:300]!r}")
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def bare_seconds(run: Path, folder: Path) -> dict[str, float]:
@@ -111,29 +113,29 @@ def bare_seconds(run: Path, folder: Path) -> dict[str, float]:
     return json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout)
 
 
-def start(options: argparse.Namespace, verdicts) -> None:
-    """Measure the time until it answers, its memory, and what a body of 100 MB costs."""
-    made = runs.make(options.runs, options.models)
+def start(options: argparse.Namespace, targets) -> None:
+    """Measure the time to the first response, memory, and the cost of a 100 MB body."""
+    trained = runs.train_all(options.runs, options.models)
     row = runs.records(options.runs, 1)[0]
-    for model, run in made.items():
+    for model, run in trained.items():
         ready = []
         for _ in range(3):
             with servers.running("mlsys", run, row) as service:
                 ready.append(service.ready)
-        verdicts.at_most(f"{model}: seconds until the first answer", statistics.median(ready), 1.5)
+        targets.at_most(f"{model}: seconds to the first response", statistics.median(ready), 1.5)
         with servers.running("mlsys", run, row) as service:
             servers.result(service.load([json.dumps(row).encode()], 4, 3.0))
             processes = servers.all_memory(service.process.pid)
-            print(f"{model}: MB of the processes {[round(size) for size in processes.values()]}")
-            verdicts.at_most(f"{model}: MB in all", sum(processes.values()), 250)
+            print(f"{model}: MB per process {[round(size) for size in processes.values()]}")
+            targets.at_most(f"{model}: MB in total", sum(processes.values()), 250)
             for chunked in (False, True):
                 grown, status = large_body(service, chunked)
-                print(f"{model}: a 100 MB body {'in chunks' if chunked else 'of known length'} got {status}")
-                verdicts.at_most(f"{model}: MB that it cost", grown if status == 413 else float("inf"), 20)
+                print(f"{model}: a 100 MB body {'in chunks' if chunked else 'with Content-Length'} got {status}")
+                targets.at_most(f"{model}: MB used for it", grown if status == 413 else float("inf"), 20)
 
 
 def large_body(service: servers.Running, chunked: bool) -> tuple[float, int]:
-    """Send 100 MB; return by how much memory grew at most, and the status."""
+    """Send 100 MB; return the peak memory growth in MB, and the status."""
     pids = [service.process.pid, *servers.children(service.process.pid)]
     before = sum(servers.memory(pid, servers.OWN) for pid in pids)
     peak, piece = before, b" " * 1_000_000
@@ -152,22 +154,22 @@ def large_body(service: servers.Running, chunked: bool) -> tuple[float, int]:
     return peak - before, status
 
 
-def soak(options: argparse.Namespace, verdicts) -> None:
-    """Load it with 80 % of its capacity, reload every 20 s, and kill a worker half-way."""
+def soak(options: argparse.Namespace, targets) -> None:
+    """Run at 80 % of capacity, reload every 20 s, and kill a worker halfway."""
     seconds, connections = options.seconds or 600.0, 8
-    run = runs.make(options.runs, options.models[:1])[options.models[0]]
+    run = runs.train_all(options.runs, options.models[:1])[options.models[0]]
     rows = runs.records(options.runs, 64)
     bodies = [json.dumps(row).encode() for row in rows]
     keys = options.runs / "soak-keys.txt"
     keys.unlink(missing_ok=True)
-    made = subprocess.run(
+    created = subprocess.run(
         [sys.executable, "-m", "serve.keys", "soak", "--scope", "admin", "--file", keys],
         env={**os.environ, "PYTHONPATH": str(servers.ROOT)},
         capture_output=True,
         text=True,
         check=True,
     )
-    headers = {"x-api-key": made.stdout.split()[-1]}
+    headers = {"x-api-key": created.stdout.split()[-1]}
     more = ("--workers", "2", "--keys", str(keys))
     with servers.running("mlsys", run, rows[0], options=more, headers=headers) as service:
         servers.result(service.load(bodies, connections, 2.0, headers=headers))
@@ -176,36 +178,38 @@ def soak(options: argparse.Namespace, verdicts) -> None:
             f"capacity {capacity:,.0f} requests/s over {connections} connections; {seconds:.0f} s at 80 %", flush=True
         )
         client = service.load(bodies, connections, seconds, headers=headers, rate=0.8 * capacity)
-        seen = Disturbance(service, headers, seconds)
-        seen.run(client)
+        disturbance = Disturbance(service, headers, seconds)
+        disturbance.run(client)
         found = servers.result(client)
-    print(f"{found['requests']:,} requests, {found['statuses']}, lost {found['lost']}, {seen.reloads} reloads")
+    print(f"{found['requests']:,} requests, {found['statuses']}, lost {found['lost']}, {disturbance.reloads} reloads")
     other = sum(count for status, count in found["statuses"].items() if status != "200")
-    near = [each for each in found["lost"] if abs(each - seen.killed) < 1.0]
-    verdicts.at_most("answers other than 200", other, 0)
-    verdicts.at_most("requests lost but in the killed worker", len(found["lost"]) - len(near), 0)
-    verdicts.at_most("requests lost in the killed worker", len(near), connections)
-    print(f"MB in all: {', '.join(f'{size:.0f}' for size in seen.sizes)}")
-    verdicts.at_most(
-        "MB grown from the first quarter to the end", seen.sizes[-1] - seen.sizes[len(seen.sizes) // 4], 10
+    near = [each for each in found["lost"] if abs(each - disturbance.killed) < 1.0]
+    targets.at_most("responses other than 200", other, 0)
+    targets.at_most("requests lost outside the killed worker", len(found["lost"]) - len(near), 0)
+    targets.at_most("requests lost in the killed worker", len(near), connections)
+    print(f"MB in total: {', '.join(f'{size:.0f}' for size in disturbance.sizes)}")
+    targets.at_most(
+        "MB growth from the first quarter to the end",
+        disturbance.sizes[-1] - disturbance.sizes[len(disturbance.sizes) // 4],
+        10,
     )
 
 
 class Disturbance:
-    """Reloads, a kill, and looks at the memory, while a client sends."""
+    """Reload the model, kill a worker and sample memory while a client sends requests."""
 
     def __init__(self, service: servers.Running, headers: dict[str, str], seconds: float) -> None:
         self.service, self.headers, self.seconds = service, headers, seconds
         self.reloads, self.killed, self.sizes = 0, float("inf"), []
 
     def run(self, client: subprocess.Popen) -> None:
-        begun, every = time.perf_counter(), min(20.0, self.seconds / 6)
+        started, every = time.perf_counter(), min(20.0, self.seconds / 6)
         due = every
         while client.poll() is None:
             time.sleep(0.05)
-            now = time.perf_counter() - begun
+            now = time.perf_counter() - started
             if self.killed > now and now > self.seconds / 2:
-                worker = servers.children(self.service.process.pid)[1]  # the first one writes the log
+                worker = servers.children(self.service.process.pid)[1]  # the first one is the log worker
                 os.kill(worker, signal.SIGKILL)
                 self.killed = now
             if now > due and now < self.seconds - 1:
@@ -217,9 +221,9 @@ class Disturbance:
                 self.sizes.append(sum(servers.all_memory(self.service.process.pid).values()))
 
 
-def fuzz(options: argparse.Namespace, verdicts) -> None:
-    """Run the tests of hostile bodies with many more bodies."""
+def fuzz(options: argparse.Namespace, targets) -> None:
+    """Run the fuzz tests with many more bodies."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/serve/http/test_fuzz.py"]
     environment = {**os.environ, "PYTHONPATH": str(servers.ROOT), "MLSYS_FUZZ_BODIES": str(options.bodies)}
     done = subprocess.run(command, cwd=servers.ROOT, env=environment, check=False)
-    verdicts.at_most(f"exit code of the tests with {options.bodies:,} bodies", done.returncode, 0)
+    targets.at_most(f"exit code of the fuzz tests with {options.bodies:,} bodies", done.returncode, 0)

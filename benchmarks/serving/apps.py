@@ -1,6 +1,6 @@
-"""Services to compare with, run by uvicorn: plain FastAPI on pandas, and two that validate and return a constant.
+"""Services to compare with, run by uvicorn: plain FastAPI with pandas, and two that validate and return a constant.
 
-The run directory is in the variable BENCH_RUN. All make their request model from its schema, as our service does.
+BENCH_RUN is the run directory. All derive their request model from its schema, as our service does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Packed = msgspec.defstruct("Packed", list(FIELDS.items()), forbid_unknown_fields
 
 
 def plain() -> FastAPI:
-    """As tutorials show it."""
+    """Return a service as in most tutorials."""
     import pandas as pd
 
     from mlsys.runs.model_io import load_model
@@ -50,7 +50,7 @@ def constant() -> FastAPI:
     app = FastAPI()
 
     @app.post("/predict")
-    async def predict(record: Record) -> dict:  # noqa: ARG001 - it is validated
+    async def predict(record: Record) -> dict:  # noqa: ARG001 - only validated
         return {"probability": 0.5}
 
     return app

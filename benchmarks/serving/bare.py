@@ -1,4 +1,4 @@
-"""Parsing and predicting without a service: python bare.py RUN FOLDER prints seconds for each format as JSON."""
+"""Parse and predict without a service: python bare.py RUN FOLDER prints the seconds per format as JSON."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ READ = {
 
 
 def seconds(model, kind: str, data: bytes) -> float:
-    took = []
+    durations = []
     for _ in range(21):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         model.predict_proba(READ[kind](data))
-        took.append(time.perf_counter() - begun)
-    return statistics.median(took[1:])
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations[1:])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pipeline behind BentoML: `bentoml serve bento:Model`; BENCH_RUN is the run directory."""
+"""The pipeline in BentoML: `bentoml serve bento:Model`; BENCH_RUN is the run directory."""
 
 import bentoml
 import pandas as pd

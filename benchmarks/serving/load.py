@@ -1,10 +1,10 @@
-"""A load client over HTTP/1.1 that costs little itself: requests are bytes made beforehand, answers are hardly parsed.
+"""Low-overhead HTTP/1.1 load client: requests are prebuilt bytes, and responses are barely parsed.
 
-    python benchmarks/serving/load.py JOB.json      # prints what it found as JSON
+    python benchmarks/serving/load.py JOB.json      # prints the results as JSON
 
-A job has host, port, path, headers, bodies (a file of one JSON body a line), connections, seconds, and rate: requests a
-second over all connections, 0 as fast as answers come. With a rate, a request that had to wait for its connection is
-timed from when it was due.
+A job has host, port, path, headers, bodies (a file with one JSON body per line), connections, seconds, and rate:
+requests per second over all connections, or 0 for as fast as possible. With a rate, latency is measured from the time
+at which a request was due, even if it had to wait for its connection.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection that has at most one request under way."""
+    """Keep-alive connection with at most one request in progress."""
 
     def __init__(self, load: Load) -> None:
         self.load = load
         self.transport: asyncio.Transport | None = None
-        self.answer = b""
+        self.response = b""
         self.started = 0.0
         self.due = 0.0
         self.waiting = False
@@ -53,42 +53,42 @@ class Connection(asyncio.Protocol):
             self.send(time.perf_counter())
 
     def send(self, started: float) -> None:
-        self.started, self.waiting, self.answer = started, True, b""
+        self.started, self.waiting, self.response = started, True, b""
         self.transport.write(next(self.load.requests))
 
     def data_received(self, data: bytes) -> None:
-        self.answer = self.answer + data if self.answer else data
-        if not whole(self.answer):
+        self.response = self.response + data if self.response else data
+        if not is_complete(self.response):
             return
         self.waiting = False
-        self.load.took(self.answer, time.perf_counter() - self.started)
+        self.load.record(self.response, time.perf_counter() - self.started)
         self.next()
 
     def close(self) -> None:
         self.transport.close()
-        self.load.ended(None)
+        self.load.on_connection_end(None)
 
     def connection_lost(self, error) -> None:  # noqa: ARG002 - asyncio passes it
         if self.waiting:
-            self.load.lost.append(round(time.perf_counter() - self.load.begun, 2))
-        if self.waiting or not self.load.over():
-            self.load.ended(self)
+            self.load.lost.append(round(time.perf_counter() - self.load.started, 2))
+        if self.waiting or not self.load.is_over():
+            self.load.on_connection_end(self)
         self.waiting = False
 
 
-def whole(answer: bytes) -> bool:
-    head, end, body = answer.partition(b"\r\n\r\n")
+def is_complete(response: bytes) -> bool:
+    head, end, body = response.partition(b"\r\n\r\n")
     if not end:
         return False
     lower = head.lower()
-    at = lower.find(b"content-length:")
-    if at >= 0:
-        return len(body) >= int(lower[at + 15 :].split(b"\r\n", 1)[0])
+    position = lower.find(b"content-length:")
+    if position >= 0:
+        return len(body) >= int(lower[position + 15 :].split(b"\r\n", 1)[0])
     return body.endswith(b"0\r\n\r\n")  # chunked
 
 
 class Load:
-    """All connections of a job, and what they found."""
+    """All connections of a job, and their results."""
 
     def __init__(self, job: dict) -> None:
         self.job = job
@@ -99,25 +99,25 @@ class Load:
         self.statuses: Counter[int] = Counter()
         self.lost: list[float] = []
         self.refused = 0
-        self.begun = time.perf_counter()
-        self.end = self.begun + job["seconds"]
+        self.started = time.perf_counter()
+        self.end = self.started + job["seconds"]
         self.open = 0
         self.done = asyncio.Event()
         self.tasks: set[asyncio.Task] = set()
         self.last = b""
 
-    def took(self, answer: bytes, seconds: float) -> None:
+    def record(self, response: bytes, seconds: float) -> None:
         self.seconds.append(seconds)
-        status = int(answer[9:12])
+        status = int(response[9:12])
         self.statuses[status] += 1
         if status != 200:
-            self.last = answer[-300:]
+            self.last = response[-300:]
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         return time.perf_counter() >= self.end
 
-    def ended(self, dropped: Connection | None) -> None:
-        if dropped is None or self.over():
+    def on_connection_end(self, dropped: Connection | None) -> None:
+        if dropped is None or self.is_over():
             self.open -= 1
             if not self.open:
                 self.done.set()
@@ -127,7 +127,7 @@ class Load:
             task.add_done_callback(self.tasks.discard)
 
     async def connect(self) -> None:
-        """Connect, again and again if nobody listens: a server may just be starting."""
+        """Connect, retrying while the connection is refused: a server may still be starting."""
         while True:
             try:
                 await asyncio.get_running_loop().create_connection(
@@ -135,8 +135,8 @@ class Load:
                 )
             except OSError:
                 self.refused += 1
-                if self.over():
-                    self.ended(None)
+                if self.is_over():
+                    self.on_connection_end(None)
                     return
                 await asyncio.sleep(0.02)
             else:
@@ -146,14 +146,14 @@ class Load:
         self.open = self.job["connections"]
         await asyncio.gather(*(self.connect() for _ in range(self.open)))
         await asyncio.wait_for(self.done.wait(), self.job["seconds"] + 60)
-        took = sorted(self.seconds)
-        elapsed = time.perf_counter() - self.begun
+        latencies = sorted(self.seconds)
+        elapsed = time.perf_counter() - self.started
         return {
-            "requests": len(took),
-            "rate": len(took) / elapsed,
-            "p50": took[len(took) // 2] if took else None,
-            "p99": took[int(len(took) * 0.99)] if took else None,
-            "worst": took[-1] if took else None,
+            "requests": len(latencies),
+            "rate": len(latencies) / elapsed,
+            "p50": latencies[len(latencies) // 2] if latencies else None,
+            "p99": latencies[int(len(latencies) * 0.99)] if latencies else None,
+            "worst": latencies[-1] if latencies else None,
             "statuses": dict(self.statuses),
             "lost": self.lost,
             "refused": self.refused,
@@ -167,7 +167,7 @@ def request(job: dict, body: bytes) -> bytes:
     return "\r\n".join([f"POST {job['path']} HTTP/1.1", *lines, "", ""]).encode() + body
 
 
-async def work(job: dict) -> dict:
+async def run_job(job: dict) -> dict:
     return await Load(job).run()
 
 
@@ -178,4 +178,4 @@ if __name__ == "__main__":
         runner = uvloop.run
     except ModuleNotFoundError:
         runner = asyncio.run
-    print(json.dumps(runner(work(json.loads(Path(sys.argv[1]).read_text())))))
+    print(json.dumps(runner(run_job(json.loads(Path(sys.argv[1]).read_text())))))

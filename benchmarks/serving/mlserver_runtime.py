@@ -1,4 +1,4 @@
-"""The pipeline behind MLServer, as a runtime of its own: its scikit-learn runtime takes arrays of one type only."""
+"""The pipeline in MLServer, as a custom runtime: its scikit-learn runtime only accepts arrays of one type."""
 
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, PandasCodec

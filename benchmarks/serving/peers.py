@@ -1,6 +1,6 @@
-"""The same pipeline behind other people's servers; BENCH_RUN is the run directory.
+"""The same pipeline in other model servers; BENCH_RUN is the run directory.
 
-python benchmarks/serving/peers.py mlflow FOLDER      # saves it as MLflow's model
+python benchmarks/serving/peers.py mlflow FOLDER      # saves it as an MLflow model
 python benchmarks/serving/peers.py ray PORT           # serves it with Ray Serve
 """
 

@@ -1,4 +1,4 @@
-"""Run directories to serve: one synthetic flat table of 40 columns, and a model of each kind trained on it."""
+"""Run directories to serve: a synthetic flat table of 40 columns, and a model of each kind trained on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODELS = {
     "catboost": ["model=catboost", "encoder=native", "model.iterations=300", "model.depth=6"],
 }
 QUICK = [
-    "calibration=none",  # so that peers, which serve the bare pipeline, answer the same
+    "calibration=none",  # so that peers, which serve the pipeline alone, give the same predictions
     "fit.early_stopping.enabled=false",
     "metrics.bootstrap_resamples=0",
     "split.folds=2",
@@ -26,8 +26,8 @@ QUICK = [
 ]
 
 
-def make(folder: Path, models: list[str]) -> dict[str, Path]:
-    """Return a run directory for each model; those that are in the folder already are not made again."""
+def train_all(folder: Path, models: list[str]) -> dict[str, Path]:
+    """Return a run directory for each model; existing ones in the folder are reused."""
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "leads.parquet"
     if not table.exists():
@@ -69,9 +69,9 @@ def train(table: Path, folder: Path, overrides: list[str]) -> None:
 
 
 def records(folder: Path, count: int) -> list[dict]:
-    """Return rows of the table as a client would send them."""
+    """Return rows of the table as records that a client would send."""
     import pandas as pd
 
     frame = pd.read_parquet(folder / "leads.parquet").drop(columns="converted")
-    whole = pd.concat([frame] * -(-count // len(frame))).head(count)
-    return json.loads(whole.to_json(orient="records"))
+    repeated = pd.concat([frame] * -(-count // len(frame))).head(count)
+    return json.loads(repeated.to_json(orient="records"))

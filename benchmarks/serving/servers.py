@@ -1,4 +1,4 @@
-"""How each service is started, asked and read: each has a process with one worker that computes in one thread."""
+"""How to start and call each service: one process with one worker that computes in one thread."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def probability(answer: dict) -> float:
 
 
 def split(record: dict) -> dict:
-    """Return what MLflow takes."""
+    """Return a record in the format of MLflow."""
     return {"dataframe_split": {"columns": list(record), "data": [list(record.values())]}}
 
 
 def tensors(record: dict) -> dict:
-    """Return what MLServer takes: the V2 inference protocol."""
+    """Return a record in the format of MLServer, the V2 inference protocol."""
     inputs = [
         {
             "name": name,
@@ -51,14 +51,14 @@ def tensors(record: dict) -> dict:
 
 @dataclass(frozen=True)
 class Server:
-    """A service.
+    """A service to measure.
 
     Attributes
     ----------
     needs : str
-        Module without which it cannot run.
+        Module that the service requires.
     command : callable
-        From its Python, the run, a free port and an empty folder to a command.
+        Function of the Python executable, the run, a free port and an empty folder that returns the command.
     """
 
     needs: str
@@ -71,7 +71,7 @@ class Server:
 
 
 def uvicorn(name: str) -> Callable[[str, Path, int, Path], list[str]]:
-    """Return the command of an application in apps.py; without an access log, which costs it time."""
+    """Return the command for an application in apps.py, without the access log, which would slow it down."""
     return lambda python, _run, port, _folder: [
         *(python, "-m", "uvicorn", "--factory", f"apps:{name}", "--port", str(port)),
         *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
@@ -114,7 +114,7 @@ PEERS = ("mlflow", "ray", "mlserver", "bentoml", "fastapi+pandas")
 
 
 def missing(name: str, python: str) -> str | None:
-    """Return why a service cannot run, None if it can."""
+    """Return the reason why a service cannot run, or None if it can."""
     command = [python, "-c", f"import {SERVERS[name].needs}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -129,19 +129,19 @@ def free_port() -> int:
 
 @dataclass
 class Running:
-    """A service that has answered."""
+    """A running service."""
 
     process: subprocess.Popen
     server: Server
     port: int
     folder: Path
-    ready: float  # seconds from its start to its first right answer
+    ready: float  # seconds from the start to the first successful response
 
     def post(self, body: bytes, path: str | None = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
         return post(self.port, path or self.server.path, body, headers)
 
     def load(self, bodies: list[bytes], connections: int, seconds: float, **more) -> subprocess.Popen:
-        """Start the load client; `result` waits for what it found."""
+        """Start the load client; `result` waits for its results."""
         given = Path(tempfile.mkdtemp(dir=self.folder))
         (given / "bodies").write_bytes(b"\n".join(bodies))
         job = {"host": "127.0.0.1", "port": self.port, "path": self.server.path, "bodies": str(given / "bodies")}
@@ -173,9 +173,9 @@ def running(
     python: str = sys.executable,
     options: tuple[str, ...] = (),
     headers: dict[str, str] | None = None,
-    patience: float = 90.0,
+    timeout: float = 90.0,
 ) -> Iterator[Running]:
-    """Run a service until the block ends; it has answered a record when the block begins."""
+    """Run a service for the duration of the block, which starts after its first successful response."""
     server, port = SERVERS[name], free_port()
     with tempfile.TemporaryDirectory(prefix="bench-serve-") as temporary:
         folder, body = Path(temporary), json.dumps(server.body(record)).encode()
@@ -183,13 +183,13 @@ def running(
         paths = str(ROOT) if name == "mlsys" else f"{HERE}:{ROOT}"
         environment = {**os.environ, **ONE_THREAD, **server.environment, "PYTHONPATH": paths, "BENCH_RUN": str(run)}
         with (folder / "log").open("wb") as log:
-            begun = time.perf_counter()
+            started = time.perf_counter()
             process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
         try:
-            wait(process, begun + patience, folder, lambda: post(port, server.path, body, headers))
-            yield Running(process, server, port, folder, time.perf_counter() - begun)
+            wait(process, started + timeout, folder, lambda: post(port, server.path, body, headers))
+            yield Running(process, server, port, folder, time.perf_counter() - started)
         finally:
             stop(process)
 
@@ -204,7 +204,7 @@ def wait(process, deadline: float, folder: Path, ask: Callable[[], tuple[int, by
             return
         if process.poll() is not None or time.perf_counter() > deadline:
             log = (folder / "log").read_text(errors="replace")[-1500:]
-            raise RuntimeError(f"it never answered (last {status} {answer[:300]!r}); its log ends with\n{log}")
+            raise RuntimeError(f"no successful response (last {status} {answer[:300]!r}); its log ends with\n{log}")
         time.sleep(0.005)
 
 
@@ -213,7 +213,9 @@ def stop(process: subprocess.Popen) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(15)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # the group is of our own making: its session began with the service
+        os.killpg(
+            process.pid, signal.SIGKILL
+        )  # the process group belongs to the service alone: it was started in a new session
     process.wait()
 
 
@@ -226,7 +228,7 @@ SHARED, OWN = ("Pss:",), ("Private_Clean:", "Private_Dirty:")
 
 
 def memory(pid: int, kinds: tuple[str, ...] = SHARED) -> float:
-    """Return MB of a process, with its part of what it shares with others or without."""
+    """Return the memory of a process in MB, with or without its part of shared memory."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(kinds)) / 1e3
 
@@ -234,6 +236,6 @@ def memory(pid: int, kinds: tuple[str, ...] = SHARED) -> float:
 def all_memory(pid: int) -> dict[int, float]:
     found = {}
     for each in (pid, *children(pid)):
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just ended
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has ended in the meantime
             found[each] = memory(each)
     return found

@@ -1,1 +1,1 @@
-"""Batches: read rows, score them, write the answer; in a thread or in another process."""
+"""Batches: read rows, score them and write the response, in a thread or in another process."""

@@ -1,4 +1,4 @@
-"""POST /score: raw entities and events become rows of model inputs."""
+"""POST /score: compute rows of model inputs from raw entities and events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import threading
 
 from mlsys.errors import RunError
-from serve.batch.read import Rows, names_of
+from serve.batch.read import Rows, key_columns
 from serve.errors import RequestError
 from serve.features import FeatureBuilder, NoFeaturesError
 from serve.json_body import parse_json
@@ -14,41 +14,43 @@ from serve.scoring import Scorer
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("entities", "events", "as_of")
+FIELDS = ("entities", "events", "as_of")
 
 _builders: dict[str, FeatureBuilder] = {}
-_making = threading.Lock()
+_build_lock = threading.Lock()
 
 
 def entity_rows(body: bytes, scorer: Scorer) -> Rows:
-    """Compute the inputs of each entity, by the run's own feature blocks.
+    """Compute the model inputs of each entity with the run's own feature blocks.
 
     Parameters
     ----------
     body : bytes
-        JSON: entities, their events, and the as-of.
+        JSON with the entities, their events and the as-of.
     scorer : Scorer
 
     Raises
     ------
     RequestError, InvalidInput
-        If the body is not of that shape, or its rows are not as the run's raw tables were.
+        If the body is malformed, or its rows do not match the run's raw tables.
     """
-    given = parse_json(body)
-    if not isinstance(given, dict) or set(given) != set(PARTS):
-        raise RequestError(422, "invalid_input", "The body must be an object of entities, events and as_of, all three.")
+    request = parse_json(body)
+    if not isinstance(request, dict) or set(request) != set(FIELDS):
+        raise RequestError(
+            422, "invalid_input", "The body must be an object with exactly the fields entities, events and as_of."
+        )
     builder = _builder(scorer)
-    built = builder.build(given["entities"], given["events"], given["as_of"])
-    id_name, as_of_name = names_of(scorer)
-    ids = [entity[builder.entities.columns[0].name] for entity in given["entities"]]
-    names = {id_name: ids, as_of_name: [given["as_of"]] * len(ids)}
+    built = builder.build(request["entities"], request["events"], request["as_of"])
+    id_name, as_of_name = key_columns(scorer)
+    ids = [entity[builder.entities.columns[0].name] for entity in request["entities"]]
+    names = {id_name: ids, as_of_name: [request["as_of"]] * len(ids)}
     return Rows(built.records, names, id_name, as_of_name, built.warnings)
 
 
 def _builder(scorer: Scorer) -> FeatureBuilder:
-    """Return the builder of a run; only the latest is kept."""
+    """Return the feature builder of a run; only the latest one is cached."""
     path = str(scorer.run.path)
-    with _making:
+    with _build_lock:
         if path not in _builders:
             try:
                 builder = FeatureBuilder(scorer.run)
@@ -56,7 +58,7 @@ def _builder(scorer: Scorer) -> FeatureBuilder:
                 raise RequestError(422, "no_features", str(error)) from error
             except RunError as error:
                 logger.warning("POST /score: %s", error)
-                message = "The inputs of this model cannot be computed here from raw rows; send them to /predict/batch."
+                message = "Cannot compute the inputs of this model from raw rows; send them to /predict/batch."
                 raise RequestError(422, "no_features", message) from error
             for old in _builders.values():
                 old.close()

@@ -1,4 +1,4 @@
-"""A batch as a job: a body in one file, the answer in another. The same code runs in a thread or in another process."""
+"""Batch jobs: read the body from one file, write the response to another, in this process or in a batch worker."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ from typing import IO, Any
 import numpy as np
 
 from serve.batch.read import Rows, read_rows
-from serve.batch.write import write_answer
-from serve.errors import RequestError
+from serve.batch.write import write_response
+from serve.errors import RequestError, internal_error
 from serve.metrics import Metrics
-from serve.predictions import Log, LogUnavailable, Row
-from serve.refusals import invalid, log_unavailable
+from serve.predictions import Log, LogUnavailableError, Row
+from serve.request_errors import invalid_input_error, log_unavailable_error
 from serve.scoring import BatchResult, InvalidInput
 from serve.served_models import LoadedModel
 
 logger = logging.getLogger(__name__)
 
-TOO_LARGE = "The batch takes more memory than the service gives it, whatever its size as sent; send it in parts."
+TOO_LARGE = "The batch needs more memory than the service allows for one batch; send it in parts."
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done.
+    """Description of a batch job.
 
     Attributes
     ----------
     kind : {"batch", "score"}
-        Model inputs, or raw entities and events.
-    sent, wanted : str
-        Formats of the body and of the answer.
+        Rows of model inputs, or raw entities and events.
+    input_format, output_format : str
+        Formats of the body and of the response.
     request_id : str
     max_rows : int
     """
 
     kind: str
-    sent: str
-    wanted: str
+    input_format: str
+    output_format: str
     request_id: str
     max_rows: int
 
     def to_json(self) -> bytes:
-        """Return it for another process."""
+        """Return the fields as JSON, to be sent to another process."""
         return json.dumps(asdict(self)).encode()
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """What came of it.
+    """Result of a batch job.
 
     Attributes
     ----------
     status : int
-        Of the answer; unless it is 200, ``kind``, ``message`` and ``problems`` say why.
+        HTTP status; unless it is 200, ``kind``, ``message``, ``problems`` and ``headers`` describe the error.
     rows : int
-        Rows scored.
+        Number of rows scored.
     model : dict
-        What scored them.
+        Name, version and run of the model.
     """
 
     status: int = 200
@@ -76,28 +76,28 @@ class JobResult:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, refused: RequestError) -> JobResult:
-        """Return the outcome that says what was refused."""
+    def from_error(cls, error: RequestError) -> JobResult:
+        """Return the result of a job that failed with an error."""
         return cls(
-            refused.status,
-            kind=refused.kind,
-            message=refused.message,
-            problems=refused.problems,
-            headers=refused.headers,
+            error.status,
+            kind=error.kind,
+            message=error.message,
+            problems=error.problems,
+            headers=error.headers,
         )
 
     def to_json(self) -> bytes:
-        """Return it for another process."""
+        """Return the fields as JSON, to be sent to another process."""
         return json.dumps(asdict(self)).encode()
 
-    def refuse(self) -> None:
-        """Raise what it is, if it is no answer."""
+    def raise_for_error(self) -> None:
+        """Raise the error, if the job failed."""
         if self.status != 200:
             raise RequestError(self.status, self.kind, self.message, problems=self.problems, headers=self.headers)
 
 
 class JobRunner:
-    """Does jobs with the models of this process.
+    """Run jobs with the models of this process.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class JobRunner:
     Attributes
     ----------
     exhausted : bool
-        Whether a job wanted more memory than there is: the libraries keep what they have taken for the next one.
+        Whether a job ran out of memory. Libraries do not return what they allocated, so the process should be replaced.
     """
 
     def __init__(self, metrics: Metrics, log: Log) -> None:
@@ -115,102 +115,106 @@ class JobRunner:
         self._metrics = metrics
         self._log = log
 
-    def do(
+    def run(
         self,
         job: Job,
         body: IO[bytes],
-        answer: IO[bytes],
-        served: LoadedModel,
+        output: IO[bytes],
+        model: LoadedModel,
         shadow: LoadedModel | None,
-        tell: Callable[[JobResult], None] = lambda outcome: None,  # noqa: ARG005
+        on_result: Callable[[JobResult], None] = lambda result: None,  # noqa: ARG005
     ) -> JobResult:
-        """Score the body's rows and write the answer; what is wrong with them is an outcome too.
+        """Score the rows of the body and write the response; errors are returned as results.
 
         Parameters
         ----------
         job : Job
-        body, answer : file
-        served : LoadedModel
+        body, output : file
+        model : LoadedModel
         shadow : LoadedModel or None
-        tell : callable
-            Gets the outcome as soon as the answer is there: what is counted and logged behind it takes time as well.
+        on_result : callable
+            Called as soon as the response is written, before it is counted and logged, which takes time as well.
         """
-        behind: Callable[[], None] | None = None
+        after_response: Callable[[], None] | None = None
         try:
-            outcome, behind = self._do(job, body, answer, served, shadow)
+            result, after_response = self._score(job, body, output, model, shadow)
         except InvalidInput as error:
-            outcome = JobResult.of(invalid(error))
-        except RequestError as refused:
-            outcome = JobResult.of(refused)
+            result = JobResult.from_error(invalid_input_error(error))
+        except RequestError as error:
+            result = JobResult.from_error(error)
         except MemoryError:
             logger.warning("request %s needs more memory than --batch-memory-mb", job.request_id)
             self.exhausted = True
-            outcome = JobResult.of(RequestError(413, "too_large", TOO_LARGE))
-        except Exception:  # the process goes on with the next job
-            logger.exception("request %s failed by a mistake in mlsys", job.request_id)
-            outcome = JobResult.of(RequestError(500, "internal", "The service made a mistake; its log says more."))
+            result = JobResult.from_error(RequestError(413, "too_large", TOO_LARGE))
+        except Exception:  # the process continues with the next job
+            logger.exception("internal error in request %s", job.request_id)
+            result = JobResult.from_error(internal_error())
         try:
-            tell(outcome)
+            on_result(result)
         finally:
-            if behind is not None:
-                behind()
-        return outcome
+            if after_response is not None:
+                after_response()
+        return result
 
-    def _do(
-        self, job: Job, body: IO[bytes], answer: IO[bytes], served: LoadedModel, shadow: LoadedModel | None
+    def _score(
+        self, job: Job, body: IO[bytes], output: IO[bytes], model: LoadedModel, shadow: LoadedModel | None
     ) -> tuple[JobResult, Callable[[], None]]:
-        """Write the answer; return the outcome, and what is to be done behind it."""
-        rows = _read(job, body, served)
-        many = rows.score(served.scorer)
+        """Score the rows and write the response; return the result and what remains to be done after responding."""
+        rows = _read(job, body, model)
+        scores = rows.score(model.scorer)
         if self._log.durable:
             try:
-                asyncio.run(self._log.commit(self._rows(job, rows, many, served)))
-            except LogUnavailable as error:
-                raise log_unavailable(error) from None
-        write_answer(job.wanted, rows, many, served, job.request_id, answer)
-        behind = partial(self._behind, job, rows, many, served, shadow)
-        return JobResult(rows=len(rows), model=served.model), behind
+                asyncio.run(self._log.commit(self._rows(job, rows, scores, model)))
+            except LogUnavailableError as error:
+                raise log_unavailable_error(error) from None
+        write_response(job.output_format, rows, scores, model, job.request_id, output)
+        after_response = partial(self._after_response, job, rows, scores, model, shadow)
+        return JobResult(rows=len(rows), model=model.info), after_response
 
-    def _behind(self, job: Job, rows: Rows, many: BatchResult, served: LoadedModel, shadow: LoadedModel | None) -> None:
+    def _after_response(
+        self, job: Job, rows: Rows, scores: BatchResult, model: LoadedModel, shadow: LoadedModel | None
+    ) -> None:
         try:
-            self._metrics.batch(many.probabilities, len(many.warnings))
+            self._metrics.record_batch(scores.probabilities, len(scores.warnings))
             if self._log.name and not self._log.durable:
-                self._log.put(self._rows(job, rows, many, served))
+                self._log.put(self._rows(job, rows, scores, model))
             if shadow is not None:
-                self._shadow(job, rows, many, shadow)
-        except Exception:  # the answer is given, and the process goes on with the next job
-            logger.exception("what comes behind request %s failed by a mistake in mlsys", job.request_id)
+                self._score_shadow(job, rows, scores, shadow)
+        except Exception:  # the response has been sent, and the process continues with the next job
+            logger.exception("internal error after responding to request %s", job.request_id)
 
-    def _shadow(self, job: Job, rows: Rows, answered: BatchResult, shadow: LoadedModel) -> None:
+    def _score_shadow(self, job: Job, rows: Rows, champion_scores: BatchResult, shadow: LoadedModel) -> None:
         try:
-            many = rows.score(shadow.scorer)
-        except InvalidInput:  # its inputs may differ
+            scores = rows.score(shadow.scorer)
+        except InvalidInput:  # the shadow's inputs may differ
             self._metrics.shadow_failures.inc(len(rows))
             return
-        self._metrics.shadow_differences.observe_many(np.abs(many.probabilities - answered.probabilities))
+        self._metrics.shadow_differences.observe_array(np.abs(scores.probabilities - champion_scores.probabilities))
         if self._log.name:
-            self._log.put(self._rows(job, rows, many, shadow, shadow=True))
+            self._log.put(self._rows(job, rows, scores, shadow, shadow=True))
 
-    def _rows(self, job: Job, rows: Rows, many: BatchResult, served: LoadedModel, *, shadow: bool = False) -> list[Row]:
-        inputs = list(served.scorer.inputs.by_name)
+    def _rows(
+        self, job: Job, rows: Rows, scores: BatchResult, model: LoadedModel, *, shadow: bool = False
+    ) -> list[Row]:
+        inputs = list(model.scorer.inputs.by_name)
         columns = zip(  # in the order of Row's fields
             repeat(time.time()),
-            many.probabilities.tolist(),
-            repeat(served.target.name),
-            repeat(served.target.version),
+            scores.probabilities.tolist(),
+            repeat(model.resolved.name),
+            repeat(model.resolved.version),
             repeat(job.request_id),
             rows.column(rows.id_name),
             rows.column(rows.as_of_name),
             repeat(shadow),
             rows.records(inputs) if self._log.features else repeat(None),
-            strict=False,  # some have no end
+            strict=False,  # some are endless
         )
-        return list(map(Row._make, columns))  # half the time of calling Row for each
+        return list(map(Row._make, columns))  # takes half the time of calling Row for each
 
 
-def _read(job: Job, body: IO[bytes], served: LoadedModel) -> Rows:
+def _read(job: Job, body: IO[bytes], model: LoadedModel) -> Rows:
     if job.kind == "score":
-        from serve.batch.entities import entity_rows  # what computes features takes a second to import
+        from serve.batch.entities import entity_rows  # takes a second to import
 
-        return entity_rows(body.read(), served.scorer)
-    return read_rows(job.sent, body, job.max_rows, served.scorer)
+        return entity_rows(body.read(), model.scorer)
+    return read_rows(job.input_format, body, job.max_rows, model.scorer)

@@ -1,4 +1,4 @@
-"""Where batches are done, so that they do not hold up single records: in other processes, or in a thread."""
+"""Queue batches and run them in other processes or in a thread, so that they do not delay single records."""
 
 from __future__ import annotations
 
@@ -6,74 +6,78 @@ import asyncio
 from pathlib import Path
 from typing import IO, Protocol
 
-from serve.batch.ipc import hand_over
+from mlsys.text import counted, is_or_are
+from serve.batch.ipc import submit_job
 from serve.batch.job import Job, JobResult, JobRunner
 from serve.errors import unavailable
 from serve.served_models import ModelSlot
 
-SMALL = 65_536  # bytes of JSON, about 30 records: sooner done than handed over
+SMALL = 65_536  # bytes of JSON, about 30 records: faster to score than to pass on
 
 
 class BatchExecutor(Protocol):
-    """Does jobs beside the event loop."""
+    """Run jobs outside the event loop."""
 
-    async def do(self, job: Job, body: IO[bytes], answer: IO[bytes]) -> JobResult:
-        """Do a job; raise `RequestError` if that is not possible now."""
+    async def run(self, job: Job, body: IO[bytes], output: IO[bytes]) -> JobResult:
+        """Run a job; raise `RequestError` if that is not possible now."""
         ...
 
 
 class ThreadExecutor:
-    """One after the other in a thread of this process."""
+    """Run one job at a time in a thread of this process."""
 
-    def __init__(self, worker: JobRunner, holder: ModelSlot) -> None:
-        self._worker = worker
-        self._holder = holder
-        self._turn = asyncio.Lock()
+    def __init__(self, job_runner: JobRunner, slot: ModelSlot) -> None:
+        self._job_runner = job_runner
+        self._slot = slot
+        self._lock = asyncio.Lock()
 
-    async def do(self, job: Job, body: IO[bytes], answer: IO[bytes]) -> JobResult:
-        """Do a job."""
-        async with self._turn:
-            holder = self._holder
-            return await asyncio.to_thread(self._worker.do, job, body, answer, holder.champion, holder.shadow)
+    async def run(self, job: Job, body: IO[bytes], output: IO[bytes]) -> JobResult:
+        """Run a job."""
+        async with self._lock:
+            slot = self._slot
+            return await asyncio.to_thread(self._job_runner.run, job, body, output, slot.champion, slot.shadow)
 
 
 class ProcessExecutor:
-    """In whichever batch worker is free."""
+    """Run jobs in the next free batch worker."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def do(self, job: Job, body: IO[bytes], answer: IO[bytes]) -> JobResult:
-        """Do a job."""
-        return await hand_over(self._path, job, body, answer)
+    async def run(self, job: Job, body: IO[bytes], output: IO[bytes]) -> JobResult:
+        """Run a job."""
+        return await submit_job(self._path, job, body, output)
 
 
 class BatchQueue:
-    """Counts the batches that are under way, and refuses more than can be done soon.
+    """Count the batches in progress and reject new ones above a limit.
 
     Attributes
     ----------
     depth : int
-        Batches in work or waiting.
+        Number of batches in progress or queued.
     """
 
-    def __init__(self, batches: BatchExecutor, most: int) -> None:
-        self._batches = batches
-        self._most = most
+    def __init__(self, executor: BatchExecutor, max_depth: int) -> None:
+        self._executor = executor
+        self._max_depth = max_depth
         self.depth = 0
 
-    async def do(self, job: Job, body: IO[bytes], answer: IO[bytes]) -> JobResult:
-        """Do a job.
+    async def run(self, job: Job, body: IO[bytes], output: IO[bytes]) -> JobResult:
+        """Run a job.
 
         Raises
         ------
         RequestError
-            503 if too many wait already.
+            503 if the queue is full.
         """
-        if self.depth >= self._most:
-            raise unavailable("batch_queue", f"{self.depth} batches wait already; send this one again soon.", 2)
+        if self.depth >= self._max_depth:
+            waiting = counted(self.depth, "batch", "batches")
+            raise unavailable(
+                "batch_queue", f"Overloaded; {waiting} {is_or_are(self.depth)} in progress or queued. Retry later.", 2
+            )
         self.depth += 1
         try:
-            return await self._batches.do(job, body, answer)
+            return await self._executor.run(job, body, output)
         finally:
             self.depth -= 1

@@ -1,4 +1,4 @@
-"""The rows of a batch, whatever format they came in, with what names them."""
+"""Read the rows of a batch from any format, with their ids and as-ofs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import IO, TYPE_CHECKING, Any
 from mlsys.runs.json_format import Json
 from serve import media_types
 from serve.errors import RequestError
-from serve.json_body import check_names, parse_json
+from serve.json_body import check_duplicate_fields, parse_json
 from serve.scoring import BatchResult, Scorer
 from serve.scoring.tables import read_csv
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PARTS = {"records", "ids", "as_of"}
-UNPACKED = 50  # times its size, to which a Parquet file may grow
+FIELDS = {"records", "ids", "as_of"}
+MAX_EXPANSION = 50  # times its size that a Parquet file may decompress to
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Rows:
     Attributes
     ----------
     content : list or pyarrow Table
-        Records as they were parsed, or a table.
+        Parsed records, or a table.
     names : dict of str to list
-        Columns that name the rows: the entity's id and the as-of, where they came.
+        Columns that identify the rows, where they were sent: the entity's id and the as-of.
     id_name, as_of_name : str or None
-        What those columns are called.
+        Names of those columns.
     warnings : tuple of str
-        What is odd about the batch as a whole.
+        Warnings about the batch as a whole.
     """
 
     content: Any
@@ -48,55 +48,58 @@ class Rows:
         return len(self.content)
 
     def score(self, scorer: Scorer) -> BatchResult:
-        """Score them.
+        """Score the rows.
 
         Raises
         ------
         InvalidInput
-            Naming all that is wrong.
+            If rows cannot be scored; has all problems.
         """
         return scorer.score_many(self.content) if isinstance(self.content, list) else scorer.score_table(self.content)
 
     def column(self, name: str | None) -> Sequence[Any]:
-        """Return the column of id or as-of; None for each row where it did not come."""
+        """Return the id or as-of column; each value is None if it was not sent."""
         return self.names.get(name or "") or [None] * len(self)
 
     def records(self, inputs: Sequence[str]) -> Sequence[Any]:
-        """Return the inputs of each row by name."""
+        """Return the model inputs of each row by name."""
         return self.content if isinstance(self.content, list) else self.content.select(list(inputs)).to_pylist()
 
 
-def read_rows(sent: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
+def read_rows(input_format: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
     """Read a batch.
 
     Parameters
     ----------
-    sent : {"json", "csv", "parquet", "arrow"}
+    input_format : {"json", "csv", "parquet", "arrow"}
     body : file
-        At its start.
+        Positioned at its start.
     max_rows : int
     scorer : Scorer
-        Says how the inputs, the id and the as-of are called.
+        Scorer whose schema names the inputs, the id and the as-of.
 
     Raises
     ------
     RequestError
-        400 if it is not of that format, 413 if it has too many rows, 422 if it has none.
+        400 if the body is not in that format, 413 if it has too many rows, 422 if it has none.
     InvalidInput
-        If cells of a CSV are not what their column takes.
+        If CSV cells do not match the types of their columns.
     """
-    rows = _json_rows(body.read(), scorer) if sent == media_types.JSON else _table_rows(sent, body, max_rows, scorer)
+    if input_format == media_types.JSON:
+        rows = _json_rows(body.read(), scorer)
+    else:
+        rows = _table_rows(input_format, body, max_rows, scorer)
     if len(rows) > max_rows:
-        raise too_many(len(rows), max_rows)
+        raise too_many_rows_error(len(rows), max_rows)
     if not len(rows):
         raise RequestError(422, "empty_batch", "The batch has no rows; send at least one.")
     return rows
 
 
-def too_many(rows: int, most: int) -> RequestError:
-    """Return the refusal of a batch that has too many rows."""
+def too_many_rows_error(rows: int, max_rows: int) -> RequestError:
+    """Return the 413 for a batch that has too many rows."""
     return RequestError(
-        413, "too_many_rows", f"The batch has {rows:,} rows; {most:,} is the most here. Send it in parts."
+        413, "too_many_rows", f"The batch has {rows:,} rows; the limit is {max_rows:,}. Send it in parts."
     )
 
 
@@ -104,33 +107,31 @@ def _json_rows(body: bytes, scorer: Scorer) -> Rows:
     batch = parse_json(body)
     if not isinstance(batch, dict) or not isinstance(batch.get("records"), list):
         raise RequestError(422, "invalid_input", 'The body must be an object such as {"records": [{…}, {…}]}.')
-    if unknown := sorted(set(batch) - PARTS):
+    if unknown := sorted(set(batch) - FIELDS):
         raise RequestError(
-            422, "invalid_input", f"{unknown[0][:40]!r} is no part of a batch; it takes records, ids and as_of."
+            422, "invalid_input", f"Unknown field {unknown[0][:40]!r}; a batch has records, ids and as_of."
         )
     records, ids, as_of = batch["records"], batch.get("ids"), batch.get("as_of")
-    texts = [text for text in (*(ids if isinstance(ids, list) else ()), as_of) if isinstance(text, str)]
-    check_names(body, records, len(batch) + sum(text.count(":") for text in texts))
-    id_name, as_of_name = names_of(scorer)
+    strings = [value for value in (*(ids if isinstance(ids, list) else ()), as_of) if isinstance(value, str)]
+    check_duplicate_fields(body, records, len(batch) + sum(value.count(":") for value in strings))
+    id_name, as_of_name = key_columns(scorer)
     names: dict[str, list[Any]] = {}
     if ids is not None:
         if not isinstance(ids, list) or len(ids) != len(records) or not all(isinstance(i, str | int) for i in ids):
-            raise RequestError(
-                422, "invalid_input", "ids must be a list of texts or whole numbers, one for each record."
-            )
+            raise RequestError(422, "invalid_input", "ids must be a list of strings or integers, one per record.")
         names[id_name] = ids
     if as_of is not None:
-        names[as_of_name] = [day_of(as_of)] * len(records)
+        names[as_of_name] = [parse_as_of(as_of)] * len(records)
     return Rows(records, names, id_name, as_of_name)
 
 
-def day_of(value: object) -> str:
-    """Return an as-of that came as text, if it is a date.
+def parse_as_of(value: object) -> str:
+    """Return an as-of as an ISO date.
 
     Raises
     ------
     RequestError
-        422 if it is none.
+        422 if the value is not a date.
     """
     try:
         if isinstance(value, str):
@@ -140,64 +141,66 @@ def day_of(value: object) -> str:
     raise RequestError(422, "invalid_input", f"as_of is {str(value)[:40]!r}; expected a date such as 2020-02-24.")
 
 
-def names_of(scorer: Scorer) -> tuple[str, str]:
-    """Return how the run calls the entity's id and the as-of."""
+def key_columns(scorer: Scorer) -> tuple[str, str]:
+    """Return the names of the run's id and as-of columns."""
     return str(scorer.schema.get("id") or "id"), str(scorer.schema.get("as_of") or "as_of")
 
 
-def _table_rows(sent: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
-    id_name, as_of_name = names_of(scorer)
-    if sent == media_types.CSV:
+def _table_rows(input_format: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
+    id_name, as_of_name = key_columns(scorer)
+    if input_format == media_types.CSV:
         table = read_csv(body.read(), scorer.inputs, (id_name, as_of_name))
     else:
-        table = _read_arrow(sent, body, max_rows)
+        table = _read_arrow(input_format, body, max_rows)
     inputs = scorer.inputs.by_name
     names = {
-        name: [_plain(name, value) for value in table.column(name).to_pylist()]
+        name: [_json_value(name, value) for value in table.column(name).to_pylist()]
         for name in (id_name, as_of_name)
         if name not in inputs and table.column_names.count(name) == 1
     }
     if as_of_name in names:
-        names[as_of_name] = [None if value is None else day_of(str(value)[:10]) for value in names[as_of_name]]
+        names[as_of_name] = [None if value is None else parse_as_of(str(value)[:10]) for value in names[as_of_name]]
     return Rows(table, names, id_name, as_of_name)
 
 
-def _read_arrow(sent: str, body: IO[bytes], max_rows: int) -> pa.Table:
-    """Read a table and check every offset and text in it: what comes after trusts them."""
+def _read_arrow(input_format: str, body: IO[bytes], max_rows: int) -> pa.Table:
+    """Read a table and validate every offset and string in it, because later code trusts them."""
     import pyarrow as pa
     from pyarrow import ipc, parquet
 
     source = pa.py_buffer(body.read())
     try:
-        if sent == media_types.PARQUET:
+        if input_format == media_types.PARQUET:
             table = _parquet_table(parquet.ParquetFile(io.BytesIO(source)), max_rows, source.size)
         elif source[:6].to_pybytes() == b"ARROW1":
-            table = _limited(ipc.open_file(source), max_rows)
+            table = _read_batches(ipc.open_file(source), max_rows)
         else:
-            table = _limited(ipc.open_stream(source), max_rows)
+            table = _read_batches(ipc.open_stream(source), max_rows)
         table.validate(full=True)
     except MemoryError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        kind = "Parquet file" if sent == media_types.PARQUET else "Arrow stream or file"
+        kind = "Parquet file" if input_format == media_types.PARQUET else "Arrow stream or file"
         raise RequestError(
-            400, "malformed_table", f"The body is no {kind}: {str(error).splitlines()[0][:200]}."
+            400, "malformed_table", f"The body is not a valid {kind}: {str(error).splitlines()[0][:200]}."
         ) from error
     return table
 
 
 def _parquet_table(file: Any, max_rows: int, size: int) -> pa.Table:  # noqa: ANN401 - PyArrow has no types
-    """Read a Parquet file unless it says that it is much more than it looks like."""
-    described = file.metadata
-    if described.num_rows > max_rows:
-        raise too_many(described.num_rows, max_rows)
-    unpacked = sum(described.row_group(group).total_byte_size for group in range(described.num_row_groups))
-    if unpacked > UNPACKED * max(size, 1_000_000):
-        raise RequestError(413, "too_large", f"The Parquet file unpacks to {unpacked / 1e6:,.0f} MB; send it in parts.")
+    """Read a Parquet file, unless its metadata reveals a decompression bomb."""
+    metadata = file.metadata
+    if metadata.num_rows > max_rows:
+        raise too_many_rows_error(metadata.num_rows, max_rows)
+    decompressed = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    if decompressed > MAX_EXPANSION * max(size, 1_000_000):
+        raise RequestError(
+            413, "too_large", f"The Parquet file decompresses to {decompressed / 1e6:,.0f} MB; send it in parts."
+        )
     return file.read(use_threads=False)
 
 
-def _limited(reader: Json, max_rows: int) -> pa.Table:
+def _read_batches(reader: Json, max_rows: int) -> pa.Table:
     import pyarrow as pa
 
     batches, rows = [], 0
@@ -206,20 +209,20 @@ def _limited(reader: Json, max_rows: int) -> pa.Table:
     for batch in source:
         rows += batch.num_rows
         if rows > max_rows:
-            raise too_many(rows, max_rows)
+            raise too_many_rows_error(rows, max_rows)
         batches.append(batch)
     return pa.Table.from_batches(batches, schema=reader.schema)
 
 
-def _plain(name: str, value: Json) -> str | int | None:
-    """Return a value of an id or as-of column as JSON has it."""
+def _json_value(name: str, value: Json) -> str | int | None:
+    """Return a value of an id or as-of column as a JSON-compatible type."""
     if isinstance(value, datetime):
         value = value.date()
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, float) and (value != value or value.is_integer()):  # pandas' whole numbers with gaps
+    if isinstance(value, float) and (value != value or value.is_integer()):  # pandas' integers with missing values
         return None if value != value else int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         kind = type(value).__name__
-        raise RequestError(422, "invalid_input", f"The column {name} holds {kind}; expected text or whole numbers.")
+        raise RequestError(422, "invalid_input", f"Column {name} has type {kind}; expected strings or integers.")
     return value

@@ -1,4 +1,4 @@
-"""The answer to a batch, in the format that was asked for."""
+"""Write the response to a batch in the requested format."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ if TYPE_CHECKING:
 NO_WARNINGS: tuple[str, ...] = ()
 
 
-def write_answer(
-    wanted: str, rows: Rows, many: BatchResult, served: LoadedModel, request_id: str, sink: IO[bytes]
+def write_response(
+    output_format: str, rows: Rows, scores: BatchResult, model: LoadedModel, request_id: str, sink: IO[bytes]
 ) -> None:
     """Write the predictions of a batch, in the order of its rows.
 
     Parameters
     ----------
-    wanted : {"json", "csv", "parquet", "arrow"}
+    output_format : {"json", "csv", "parquet", "arrow"}
     rows : Rows
-        What was scored; its id and as-of come back, where they came.
-    many : BatchResult
-        The scores.
-    served : LoadedModel
-        What scored them. Tables carry it in the answer's headers, and Parquet and Arrow in their metadata too.
+        Scored rows; their ids and as-ofs are returned, where they were sent.
+    scores : BatchResult
+    model : LoadedModel
+        Model that scored them. Tables have it in the response headers; Parquet and Arrow also in their metadata.
     request_id : str
     sink : file
     """
-    if wanted == media_types.JSON:
-        sink.write(_json(rows, many, served, request_id))
+    if output_format == media_types.JSON:
+        sink.write(_json(rows, scores, model, request_id))
         return
-    table = _table(rows, many, served, request_id, nested=wanted != media_types.CSV)
-    if wanted == media_types.CSV:
+    table = _table(rows, scores, model, request_id, nested=output_format != media_types.CSV)
+    if output_format == media_types.CSV:
         from pyarrow import csv
 
         csv.write_csv(table, sink)
-    elif wanted == media_types.PARQUET:
+    elif output_format == media_types.PARQUET:
         from pyarrow import parquet
 
         parquet.write_table(table, sink)
@@ -54,12 +53,12 @@ def write_answer(
             writer.write_table(table)
 
 
-def _json(rows: Rows, many: BatchResult, served: LoadedModel, request_id: str) -> bytes:
-    warnings = many.warnings
+def _json(rows: Rows, scores: BatchResult, model: LoadedModel, request_id: str) -> bytes:
+    warnings = scores.warnings
     predictions: list[dict[str, Any]] = [
         {"probability": probability, "decision": decision, "warnings": warnings.get(row, NO_WARNINGS)}
         for row, (probability, decision) in enumerate(
-            zip(many.probabilities.tolist(), many.decisions.tolist(), strict=True)
+            zip(scores.probabilities.tolist(), scores.decisions.tolist(), strict=True)
         )
     ]
     for key, name in (("as_of", rows.as_of_name), ("id", rows.id_name)):
@@ -69,23 +68,23 @@ def _json(rows: Rows, many: BatchResult, served: LoadedModel, request_id: str) -
         {
             "predictions": predictions,
             "warnings": rows.warnings,
-            "threshold": served.scorer.threshold,
-            "model": served.model,
+            "threshold": model.scorer.threshold,
+            "model": model.info,
             "request_id": request_id,
         }
     )
 
 
-def _table(rows: Rows, many: BatchResult, served: LoadedModel, request_id: str, *, nested: bool) -> pa.Table:
+def _table(rows: Rows, scores: BatchResult, model: LoadedModel, request_id: str, *, nested: bool) -> pa.Table:
     import pyarrow as pa
 
-    said = [many.warnings.get(row, NO_WARNINGS) for row in range(len(rows))]
-    warnings = pa.array(said, pa.list_(pa.string())) if nested else pa.array([" ".join(each) for each in said])
+    messages = [scores.warnings.get(row, NO_WARNINGS) for row in range(len(rows))]
+    warnings = pa.array(messages, pa.list_(pa.string())) if nested else pa.array([" ".join(each) for each in messages])
     columns: dict[str, Any] = {name: pa.array(values) for name, values in rows.names.items()}
     columns |= {
-        "probability": pa.array(many.probabilities),
-        "decision": pa.array(many.decisions),
+        "probability": pa.array(scores.probabilities),
+        "decision": pa.array(scores.decisions),
         "warnings": warnings,
     }
-    metadata = {**served.model, "threshold": repr(served.scorer.threshold), "request_id": request_id}
+    metadata = {**model.info, "threshold": repr(model.scorer.threshold), "request_id": request_id}
     return pa.table(columns).replace_schema_metadata(metadata)

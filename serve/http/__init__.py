@@ -1,1 +1,1 @@
-"""The HTTP side: the ASGI application, its middleware and routes, and the fast path for single records."""
+"""HTTP layer: the ASGI application, its middleware and routes, and the fast path for single records."""

@@ -1,4 +1,4 @@
-"""The application: FastAPI's, with the endpoints of this service, inside the pipeline that every request passes."""
+"""The ASGI application: FastAPI with the endpoints of this service, wrapped in the middleware."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from serve import media_types
 from serve.errors import RequestError
-from serve.http.call import CONTEXT
 from serve.http.middleware import Middleware
 from serve.http.predict import Predict
+from serve.http.request_context import CONTEXT
 from serve.http.routes_batch import BatchEndpoint
 from serve.http.routes_model import Reload
 from serve.http.routes_read import ReadEndpoints
@@ -31,26 +31,29 @@ def create_app(service: Service) -> Middleware:
     Parameters
     ----------
     service : Service
-        Its models are loaded already: the application is ready when it starts.
+        Service whose models are loaded: the application is ready as soon as it starts.
     """
-    hot: dict[str, Any] = {
+    post_endpoints: dict[str, Any] = {
         "/predict": Predict(service),
         "/predict/batch": BatchEndpoint(service, "batch", media_types.BATCH),
         "/score": BatchEndpoint(service, "score", (media_types.JSON,)),
         "/model/reload": Reload(service),
     }
-    reading = ReadEndpoints(service)
+    read_endpoints = ReadEndpoints(service)
     app = FastAPI(
-        openapi_url=None,  # ours is made from the run's schema: the routes take bytes, so FastAPI knows no fields
+        openapi_url=None,  # generated from the run's schema instead: the routes take bytes, so FastAPI knows no fields
         docs_url=None,
         redoc_url=None,
         lifespan=lambda _: _lifespan(service),
-        exception_handlers={RequestError: _refused, HTTPException: _http},
+        exception_handlers={RequestError: _on_request_error, HTTPException: _on_http_exception},
         redirect_slashes=False,
-        routes=[*reading.routes, *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items())],
+        routes=[
+            *read_endpoints.routes,
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post_endpoints.items()),
+        ],
     )
-    app.openapi = reading.document  # type: ignore[method-assign]
-    return Middleware(app, hot, service)
+    app.openapi = read_endpoints.document  # type: ignore[method-assign]
+    return Middleware(app, post_endpoints, service)
 
 
 @contextlib.asynccontextmanager
@@ -61,30 +64,33 @@ async def _lifespan(service: Service) -> AsyncIterator[None]:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    service.metrics.settle()
+    service.metrics.flush()
     await asyncio.to_thread(service.log.close, 5.0)
-    service.access.flush()
+    service.access_log.flush()
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _on_request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    call = request.scope[CONTEXT]
-    call.kind = error.kind
+    context = request.scope[CONTEXT]
+    context.error_kind = error.kind
     return Response(
-        msgspec.json.encode(error.body(call.request_id)),
+        msgspec.json.encode(error.body(context.request_id)),
         error.status,
         headers=error.headers,
         media_type="application/json",
     )
 
 
-async def _http(request: Request, error: Exception) -> Response:
-    """Say what Starlette refuses (no such path, wrong method) as everything else is said."""
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Return Starlette's errors (unknown path, wrong method) in the format of all errors."""
     assert isinstance(error, HTTPException)
     path, method = request.scope["path"][:80], request.scope["method"]
     if error.status_code == 405:
-        message = f"{path} takes {(error.headers or {}).get('Allow', 'another method')}, not {method}."
+        allowed = (error.headers or {}).get("Allow", "another method")
+        message = f"Method {method} not allowed for {path}; use {allowed}."
     else:
-        message = f"There is nothing at {path}; GET /docs lists what there is."
+        message = f"Not found: {path}; GET /docs lists the endpoints."
     kind = "method" if error.status_code == 405 else "not_found"
-    return await _refused(request, RequestError(error.status_code, kind, message, headers=dict(error.headers or {})))
+    return await _on_request_error(
+        request, RequestError(error.status_code, kind, message, headers=dict(error.headers or {}))
+    )

@@ -1,4 +1,4 @@
-"""API keys: kept as hashes, compared in constant time, each with one scope."""
+"""API keys: stored as hashes, compared in constant time, each with one scope."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from pathlib import Path
 
 from serve.errors import RequestError, ServeError
 
-SCOPES = ("score", "admin")  # admin may do what score may
+SCOPES = ("score", "admin")  # admin includes score
 PREFIX = "sha256$"
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key: who has it and what it may do. ``digest`` is SHA-256; keys are 32 random bytes, which need no salt."""
+    """An API key. ``digest`` is SHA-256; keys are 32 random bytes, which need no salt."""
 
     name: str
     scope: str
     digest: bytes
 
 
-def hashed(secret: str) -> str:
-    """Return how a key stands in the file of keys.
+def hash_key(secret: str) -> str:
+    """Return the hash of a key as stored in the key file.
 
     Examples
     --------
-    >>> hashed("secret")[:15]
+    >>> hash_key("secret")[:15]
     'sha256$2bb80d53'
     """
     return PREFIX + hashlib.sha256(secret.encode()).hexdigest()
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """Read a file of keys: a line each, ``NAME SCOPE sha256$DIGEST``; empty lines and those that start with # are not.
+    """Read a key file: one ``NAME SCOPE sha256$DIGEST`` per line; empty lines and lines that start with # are skipped.
 
     Raises
     ------
     ServeError
-        If a line is none of these or a name comes twice; the line itself is not repeated, it may be a plain key.
+        If a line is malformed or a name occurs twice. The message omits the line, as it may have a plain-text key.
     """
     keys: dict[str, Key] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        key = _key(line.split())
+        key = _parse_key(line.split())
         if key is None or key.name in keys:
             raise ServeError(
-                f"Line {number} of {path} is no key or repeats a name: NAME, {' or '.join(SCOPES)}, sha256$DIGEST, "
-                "with spaces between. `python -m serve.keys NAME --scope score --file FILE` adds such a line."
+                f"Line {number} of {path} is malformed or repeats a name; expected: NAME {'|'.join(SCOPES)} "
+                "sha256$DIGEST. Add keys with `python -m serve.keys NAME --scope score --file FILE`."
             )
         keys[key.name] = key
     if not keys:
-        raise ServeError(f"{path} holds no key: `python -m serve.keys NAME --scope score --file {path}` adds one.")
+        raise ServeError(f"{path} has no keys; add one with `python -m serve.keys NAME --scope score --file {path}`.")
     return tuple(keys.values())
 
 
-def _key(parts: list[str]) -> Key | None:
+def _parse_key(parts: list[str]) -> Key | None:
     if len(parts) != 3 or parts[1] not in SCOPES or not parts[2].startswith(PREFIX):
         return None
     try:
@@ -71,12 +71,12 @@ def _key(parts: list[str]) -> Key | None:
 
 
 class KeyCheck:
-    """Who may call what.
+    """Check the API keys of requests.
 
     Parameters
     ----------
     keys : iterable of Key
-        None means that whoever can connect may score, and nobody may change the model.
+        Known keys. If empty, every client may score, and no client may reload the model.
     """
 
     def __init__(self, keys: Iterable[Key]) -> None:
@@ -87,25 +87,27 @@ class KeyCheck:
         """Whether scoring needs no key."""
         return not self._keys
 
-    def admit(self, headers: Mapping[bytes, bytes], scope: str) -> str | None:
-        """Return the name of the key that a request carries; None if none is needed.
+    def authorize(self, headers: Mapping[bytes, bytes], scope: str) -> str | None:
+        """Return the name of a request's key, or None if none is needed.
 
         Parameters
         ----------
         headers : mapping
-            Of the request, names in lower case.
+            Request headers, names in lower case.
         scope : str
-            What the endpoint asks for.
+            Scope that the endpoint requires.
 
         Raises
         ------
         RequestError
-            401 without a valid key, 403 if its scope does not do.
+            401 without a valid key, 403 if its scope is insufficient.
         """
         if not self._keys:
             if scope == "admin":
                 raise RequestError(
-                    403, "no_admin_key", "This needs a key of scope admin, and the service was started without --keys."
+                    403,
+                    "no_admin_key",
+                    "This needs an API key with scope admin, but the service was started without --keys.",
                 )
             return None
         secret, ambient = _secret(headers)
@@ -114,32 +116,34 @@ class KeyCheck:
             raise RequestError(
                 401,
                 "unauthorized",
-                "A valid API key is needed: send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`.",
-                # Basic alone: Chromium asks for no password where one line names another scheme beside it.
+                "Missing or invalid API key; send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+                # Only Basic: Chromium does not prompt for a password if the header names another scheme as well.
                 headers={"www-authenticate": 'Basic realm="mlsys"'},
             )
         if scope == "admin" and (key.scope != "admin" or ambient):
             raise RequestError(
-                403, "forbidden", "This needs a key of scope admin, sent as `Authorization: Bearer KEY`."
+                403,
+                "forbidden",
+                "This needs an API key with scope admin, sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
             )
         return key.name
 
     def _find(self, secret: bytes) -> Key | None:
         digest = hashlib.sha256(secret).digest()
-        found = None
-        for key in self._keys:  # all of them, so that the time does not tell which one was near
+        match = None
+        for key in self._keys:  # always all of them, so that the time taken reveals nothing
             if hmac.compare_digest(key.digest, digest):
-                found = key
-        return found
+                match = key
+        return match
 
 
 def _secret(headers: Mapping[bytes, bytes]) -> tuple[bytes | None, bool]:
-    """Return the secret, and whether the browser sends it by itself, on behalf of whatever page (Basic)."""
-    given = headers.get(b"authorization", b"")
-    kind, _, value = given.partition(b" ")
+    """Return the secret, and whether the browser may have sent it on its own for another site's page (Basic)."""
+    authorization = headers.get(b"authorization", b"")
+    kind, _, value = authorization.partition(b" ")
     if kind.lower() == b"bearer":
         return value.strip(), False
-    if kind.lower() == b"basic":  # lets a person open the pages: any user name, the key as the password
+    if kind.lower() == b"basic":  # for the pages in a browser: any user name, with the key as the password
         try:
             return base64.b64decode(value, validate=True).partition(b":")[2], True
         except binascii.Error:

@@ -1,4 +1,4 @@
-"""GET /docs: the OpenAPI document as a page for people, with nothing from elsewhere."""
+"""GET /docs: the OpenAPI document as an HTML page without external resources."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ form.addEventListener('submit',async event=>{event.preventDefault();const header
 key=form.elements.key?.value;if(key)headers.authorization='Bearer '+key;answer.textContent='…';
 try{const response=await fetch('predict?explain=true',{method:'POST',headers,body:form.elements.body.value});
 answer.textContent=response.status+' '+JSON.stringify(await response.json(),null,2)}
-catch(error){answer.textContent='No answer: '+error.message}});
+catch(error){answer.textContent='No response: '+error.message}});
 """
 
 
@@ -36,7 +36,7 @@ def _source(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-# Only this page's own style and script, and calls to this service.
+# Allow only this page's own style and script, and requests to this service.
 POLICY = (
     f"default-src 'none'; style-src {_source(STYLE)}; script-src {_source(SCRIPT)}; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -44,26 +44,26 @@ POLICY = (
 
 
 def docs_page(document: dict[str, Any], example: dict[str, Any]) -> str:
-    """Return the page.
+    """Return the documentation page as HTML.
 
     Parameters
     ----------
     document : dict
         The OpenAPI document.
     example : dict
-        A record to try.
+        Record to prefill the form with.
     """
     title = escape(document["info"]["title"])
     record = document["components"]["schemas"]["Record"]
     parts = [
         f"<h1>{title}</h1><p>{escape(document['info']['description'])} "
-        'For programs: <a href="openapi.json">openapi.json</a>.</p>',
+        'Machine-readable: <a href="openapi.json">openapi.json</a>.</p>',
         _try(example, keys="securitySchemes" in document["components"]),
         "<h2>Fields of a record</h2>",
         _fields(record),
         *(_endpoint(path, verb, each) for path, verbs in document["paths"].items() for verb, each in verbs.items()),
-        "<h2>Refusals</h2><p>Every refusal is JSON: <code>error</code> (one word), <code>message</code> (a sentence), "
-        "<code>problems</code> (field by field) and <code>request_id</code>, which the logs have too.</p>",
+        "<h2>Errors</h2><p>Every error is JSON: <code>error</code> (a code), <code>message</code> (a sentence), "
+        "<code>problems</code> (one per invalid field) and <code>request_id</code>, which is also in the logs.</p>",
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>' + title + " · API</title>"
@@ -78,9 +78,9 @@ def _try(example: dict[str, Any], *, keys: bool) -> str:
     )
     text = escape(json.dumps(example, indent=2, ensure_ascii=False))
     return (
-        '<h2>Try it</h2><form><label for="body">A record</label>'
+        '<h2>Try it</h2><form><label for="body">Record</label>'
         f'<textarea id="body" name="body" spellcheck="false">{text}</textarea>{key}'
-        '<p><button>Score it</button></p></form><pre><output aria-live="polite">The answer comes here.</output></pre>'
+        '<p><button>Score</button></p></form><pre><output aria-live="polite">The response appears here.</output></pre>'
     )
 
 
@@ -90,7 +90,7 @@ def _fields(record: dict[str, Any]) -> str:
         f"<td>{escape(field['description'])}</td><td><code>{escape(_example(field))}</code></td></tr>"
         for name, field in record["properties"].items()
     )
-    head = "<tr><th>Field</th><th>Type</th><th>Meaning</th><th>Example</th></tr>"
+    head = "<tr><th>Field</th><th>Type</th><th>Description</th><th>Example</th></tr>"
     return f'<div class="wide"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
 
 
@@ -103,19 +103,19 @@ def _example(field: dict[str, Any]) -> str:
     return json.dumps(field["examples"][0], ensure_ascii=False) if field.get("examples") else ""
 
 
-def _endpoint(path: str, verb: str, each: dict[str, Any]) -> str:
+def _endpoint(path: str, verb: str, operation: dict[str, Any]) -> str:
     parameters = "".join(
         f"<li><code>?{escape(one['name'])}=</code> {escape(one['description'])}</li>"
-        for one in each.get("parameters", ())
+        for one in operation.get("parameters", ())
     )
-    kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in each.get("requestBody", {}).get("content", {}))
-    takes = f"<p>Takes {kinds}.</p>" if kinds else ""
-    answers = "".join(
-        f"<tr><td>{status}</td><td>{escape(answer['description'])}</td></tr>"
-        for status, answer in each["responses"].items()
+    kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in operation.get("requestBody", {}).get("content", {}))
+    accepts = f"<p>Accepts {kinds}.</p>" if kinds else ""
+    responses = "".join(
+        f"<tr><td>{status}</td><td>{escape(response['description'])}</td></tr>"
+        for status, response in operation["responses"].items()
     )
     return (
-        f'<h2><span class="verb">{verb.upper()}</span><code>{escape(path)}</code></h2><p>{escape(each["summary"])}.</p>'
-        f"{takes}{f'<ul>{parameters}</ul>' if parameters else ''}"
-        f'<div class="wide"><table><tbody>{answers}</tbody></table></div>'
+        f'<h2><span class="verb">{verb.upper()}</span><code>{escape(path)}</code></h2>'
+        f"<p>{escape(operation['summary'])}.</p>{accepts}{f'<ul>{parameters}</ul>' if parameters else ''}"
+        f'<div class="wide"><table><tbody>{responses}</tbody></table></div>'
     )

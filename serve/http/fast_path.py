@@ -1,9 +1,9 @@
-"""A shorter way for the request that comes most: one plain record to POST /predict.
+"""Fast path for the most frequent request: one plain record to POST /predict.
 
-For each request uvicorn makes a task and passes ASGI messages, which together take several times as long as the score.
-Here the answer is written as soon as the body is there. Whatever is not plain (a reason to refuse it, explanations, a
-body that comes in parts, a connection that ends) goes the long way, through `serve.http.middleware`, as if this way was
-not there: nothing has been counted or logged by then.
+For each request uvicorn creates a task and passes ASGI messages, which together take several times as long as the
+score. The fast path writes the response as soon as the body is complete. Any other request (one that fails or asks for
+reasons, an HTTP/1.0 client, a connection that is closing) takes the ASGI path through `serve.http.middleware`, as if
+the fast path did not exist: nothing has been counted or logged by then.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import logging
 import time
 
 from serve.errors import RequestError
-from serve.http.call import POLICY, SECURITY, Headers
 from serve.http.header_limits import HeaderLimits
 from serve.http.predict import JSON_BYTES, Predict
+from serve.http.request_context import POLICY, SECURITY, Headers
 from serve.http.service import Service
 from serve.scoring import InvalidInput
 
@@ -24,7 +24,7 @@ PATH, RAW_PATH = "/predict", b"/predict"
 
 
 class FastPath:
-    """Answers plain records.
+    """Respond to plain records.
 
     Parameters
     ----------
@@ -38,94 +38,94 @@ class FastPath:
     def __init__(self, service: Service) -> None:
         self.service = service
         self._predict = Predict(service)
-        self._most = service.settings.concurrency
-        self._open = not service.log.durable and service.rate is None  # else an answer, or a refusal, has to wait
-        self._start: Headers | None = None
+        self._max_in_flight = service.settings.concurrency
+        self._enabled = not service.log.durable and service.rate is None  # both may have to wait before responding
+        self._default_headers: Headers | None = None
         self._head = b""
 
     def is_open(self) -> bool:
-        """Tell whether a request may come this way at the moment."""
+        """Return whether requests may take the fast path now."""
         service = self.service
-        return self._open and service.holder.shadow is None and len(service.calls) < self._most
+        return self._enabled and service.slot.shadow is None and len(service.in_flight) < self._max_in_flight
 
-    def answer(
-        self, given: Headers, query: bytes, body: bytes, client: str, started: float, start: Headers
+    def respond(
+        self, pairs: Headers, query: bytes, body: bytes, address: str, started: float, default_headers: Headers
     ) -> bytes | None:
-        """Return a whole answer, to be written; None for what is to go the long way.
+        """Return a complete HTTP response, or None if the request has to take the ASGI path.
 
         Parameters
         ----------
-        given : list
-            The request's headers, names in lower case.
+        pairs : list
+            Request headers, names in lower case.
         query : bytes
-            What stands behind the question mark of its address.
+            Query string without the question mark.
         body : bytes
-        client : str
-            The client's address.
+        address : str
+            Address of the client.
         started : float
-            When the headers were there, as of `time.perf_counter`.
-        start : list
-            The headers with which every answer of the server begins.
+            Time at which the headers were complete, from `time.perf_counter`.
+        default_headers : list
+            Headers that the server puts first in every response.
         """
-        headers = dict(given)
+        headers = dict(pairs)
         if headers.get(b"content-type") != JSON_BYTES or b"origin" in headers or b"expect" in headers:
             return None
-        service, who = self.service, ""
-        request_id = service.ids.of(headers)
+        service, client = self.service, ""
+        request_id = service.request_ids.for_request(headers)
         try:
-            if not service.gate.open:
-                who = service.gate.admit(headers, "score") or client
-            answer = self._predict.plain(body, query, request_id)
+            if not service.key_check.open:
+                client = service.key_check.authorize(headers, "score") or address
+            prediction = self._predict.plain(body, query, request_id)
         except (RequestError, InvalidInput):
             return None
-        if answer is None:
+        if prediction is None:
             return None
-        content, row, probability, warned = answer
+        content, row, probability, warned = prediction
         seconds = time.perf_counter() - started
-        service.metrics.predicted(seconds, probability, warned=warned)
-        service.access.add(request_id, "POST", PATH, 200, seconds, None, None, who)
+        service.metrics.record_prediction(seconds, probability, warned=warned)
+        service.access_log.add(request_id, "POST", PATH, 200, seconds, None, None, client)
         if row is not None:
             service.log.put((row,))
-        if start is not self._start:
-            self._start, self._head = start, _head(start)
+        if default_headers is not self._default_headers:
+            self._default_headers, self._head = default_headers, _head(default_headers)
         return b"%b%d\r\nx-request-id: %b\r\n\r\n%b" % (self._head, len(content), request_id.encode(), content)
 
 
-def _head(start: Headers) -> bytes:
-    """Return an answer's beginning, up to the value of its content-length; a server has a new date each second."""
-    lines = [*start, (b"content-type", JSON_BYTES), *SECURITY, POLICY]
+def _head(default_headers: Headers) -> bytes:
+    """Return a response's head up to the value of content-length; the server's Date header changes every second."""
+    lines = [*default_headers, (b"content-type", JSON_BYTES), *SECURITY, POLICY]
     joined = b"".join(b"%b: %b\r\n" % line for line in lines)
     return b"HTTP/1.1 200 OK\r\n" + joined + b"content-length: "
 
 
 class FastPathProtocol(HeaderLimits):
-    """The protocol of one connection, with the short way; made by `protocol_with`.
+    """Protocol of one connection with the fast path; created by `protocol_for`.
 
-    A request that may be plain is held until its body is there. Where it turns out not to be, it is given to uvicorn
-    as if it had just come.
+    A candidate request is held back until its body is complete. If it cannot take the fast path, it is passed on to
+    uvicorn as if it had just arrived.
     """
 
-    short_way: FastPath
+    fast_path: FastPath
     _held = False
     _body = b""
     _started = 0.0
 
     def data_received(self, data: bytes) -> None:
-        """Take what came from the client."""
+        """Process data from the client."""
         super().data_received(data)
         if self._held:  # the rest of its body comes later
-            self._go_the_long_way()
+            self._take_asgi_path()
 
     def on_headers_complete(self) -> None:
-        """Hold a request that may be plain."""
-        self.head_is_here()
+        """Hold the request back if it may take the fast path."""
+        self.headers_received()
         if self._may_be_plain():
             self._held, self._body, self._started = True, b"", time.perf_counter()
         else:
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Process a part of the body."""
         if self._held:
             self._progress = True
             self._body = self._body + body if self._body else body
@@ -133,17 +133,17 @@ class FastPathProtocol(HeaderLimits):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Answer a request that is held; it is whole now."""
+        """Respond to the held request, which is now complete."""
         if not self._held:
             super().on_message_complete()
             return
-        answer = self._answer()
-        if answer is None:
-            self._go_the_long_way()
+        response = self._respond()
+        if response is None:
+            self._take_asgi_path()
             super().on_message_complete()
             return
         self._held = False
-        self.transport.write(answer)
+        self.transport.write(response)
         self.on_response_complete()
 
     def _may_be_plain(self) -> bool:
@@ -154,30 +154,30 @@ class FastPathProtocol(HeaderLimits):
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
             and not self.parser.should_upgrade()
-            and (self.cycle is None or self.cycle.response_complete)  # else it has to wait for that answer
+            and (self.cycle is None or self.cycle.response_complete)  # responses are sent in order
             and not self.flow.write_paused
-            and self.short_way.is_open()
+            and self.fast_path.is_open()
         )
 
-    def _answer(self) -> bytes | None:
+    def _respond(self) -> bytes | None:
         if self.transport.is_closing():
             return None
-        client = self.client[0] if self.client else ""
+        address = self.client[0] if self.client else ""
         query = self.url.partition(b"?")[2]
-        start = self.server_state.default_headers
+        default_headers = self.server_state.default_headers
         try:
-            return self.short_way.answer(self.headers, query, self._body, client, self._started, start)
-        except Exception:  # or the connection would be lost; the long way answers
-            logger.exception("the short way failed by a mistake in mlsys")
+            return self.fast_path.respond(self.headers, query, self._body, address, self._started, default_headers)
+        except Exception:  # otherwise the connection would be lost; the ASGI path responds
+            logger.exception("internal error on the fast path; using the ASGI path")
             return None
 
-    def _go_the_long_way(self) -> None:
+    def _take_asgi_path(self) -> None:
         self._held = False
         super().on_headers_complete()
         if self._body:
             super().on_body(self._body)
 
 
-def protocol_with(short_way: FastPath) -> type[FastPathProtocol]:
-    """Return the protocol for a service; uvicorn makes one for each connection."""
-    return type("FastPathProtocol", (FastPathProtocol,), {"short_way": short_way, "service": short_way.service})
+def protocol_for(fast_path: FastPath) -> type[FastPathProtocol]:
+    """Return the protocol class for a service; uvicorn instantiates it for each connection."""
+    return type("FastPathProtocol", (FastPathProtocol,), {"fast_path": fast_path, "service": fast_path.service})

@@ -1,4 +1,4 @@
-"""What comes before a request's body, limited in size and in time: uvicorn would keep all of it, and wait for ever."""
+"""Limits on the size and arrival time of request headers: uvicorn would buffer any amount and wait forever."""
 
 from __future__ import annotations
 
@@ -9,99 +9,101 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serve.errors import RequestError
-from serve.http.call import POLICY, SECURITY
+from serve.http.request_context import POLICY, SECURITY
 from serve.http.service import Service
 from serve.metrics import OTHER
 
-HEAD_LIMIT = 65_536  # bytes, as most servers have it
+HEADER_LIMIT = 65_536  # bytes, as in most servers
 JSON = (b"content-type", b"application/json")
 
 
 class HeaderLimits(HttpToolsProtocol):
-    """Uvicorn's protocol of one connection, which refuses heads that are too long, too slow or none.
+    """Uvicorn's protocol of one connection, with limits on headers that are too large, too slow or malformed.
 
-    Bytes count that bring neither a whole head nor a part of a body: headers, trailers, extensions of chunks.
+    Bytes count towards the limit if they complete neither the headers nor a part of a body: headers, trailers, chunk
+    extensions.
     """
 
     service: Service
-    _late: asyncio.TimerHandle | None = None
-    _in_head = _progress = False
-    _in_vain = 0
+    _timeout: asyncio.TimerHandle | None = None
+    _in_headers = _progress = False
+    _bytes_without_progress = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a request."""
+        """Start waiting for a request."""
         super().connection_made(transport)
-        self._wait()
+        self._start_timeout()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        self._stop_waiting()
+        """Stop waiting for a request."""
+        self._cancel_timeout()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came from the client."""
+        """Process data from the client."""
         self._progress = False
         super().data_received(data)
         if self._progress:
-            self._in_vain = 0
+            self._bytes_without_progress = 0
         else:
-            self._in_vain += len(data)
-            if self._in_vain > HEAD_LIMIT:
-                most = HEAD_LIMIT // 1024
-                message = f"Address and headers are larger than {most} KB; send less, and what is to be scored as body."
-                self._end(RequestError(431, "headers_too_large", message))
-        if self._in_head and self._late is None:
-            self._wait()
+            self._bytes_without_progress += len(data)
+            if self._bytes_without_progress > HEADER_LIMIT:
+                message = f"URL and headers exceed {HEADER_LIMIT // 1024} KB; send the data to score as the body."
+                self._abort(RequestError(431, "headers_too_large", message))
+        if self._in_headers and self._timeout is None:
+            self._start_timeout()
 
     def on_message_begin(self) -> None:
-        """Expect a head."""
-        self._in_head = True
+        """Start expecting headers."""
+        self._in_headers = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Note that the head is there, and go on."""
-        self.head_is_here()
+        """Stop expecting headers."""
+        self.headers_received()
         super().on_headers_complete()
 
-    def head_is_here(self) -> None:
-        """Wait for it no longer."""
-        self._in_head, self._progress = False, True
-        if self._late is not None:
-            self._stop_waiting()
+    def headers_received(self) -> None:
+        """Note that the headers are complete and cancel their timeout."""
+        self._in_headers, self._progress = False, True
+        if self._timeout is not None:
+            self._cancel_timeout()
 
     def on_body(self, body: bytes) -> None:
-        """Note that there is more of the body."""
+        """Note that a part of the body has arrived."""
         self._progress = True
         super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, in the form of all refusals."""
-        self._end(
-            RequestError(400, "malformed_http", f"{msg} Send HTTP/1.1, with one right Content-Length or in chunks.")
+        """Reject malformed HTTP in the format of all errors."""
+        self._abort(
+            RequestError(
+                400, "malformed_http", f"{msg} Send HTTP/1.1 with a correct Content-Length or chunked encoding."
+            )
         )
 
-    def _wait(self) -> None:
-        self._late = self.loop.call_later(self.service.settings.body_timeout, self._too_late)
+    def _start_timeout(self) -> None:
+        self._timeout = self.loop.call_later(self.service.settings.body_timeout, self._on_timeout)
 
-    def _stop_waiting(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
 
-    def _too_late(self) -> None:
-        self._late = None
-        if self._in_head:
-            self._end(RequestError(408, "head_timeout", "The headers did not arrive in time; send it again, at once."))
+    def _on_timeout(self) -> None:
+        self._timeout = None
+        if self._in_headers:
+            self._abort(RequestError(408, "head_timeout", "Timed out waiting for the request headers; send it again."))
         else:
-            self.transport.close()  # nothing was asked
+            self.transport.close()  # no request was sent
 
-    def _end(self, refused: RequestError) -> None:
-        """Answer with why there is no other answer, where none is under way, and hang up."""
+    def _abort(self, error: RequestError) -> None:
+        """Send an error response, unless another response is in progress, and close the connection."""
         if self.transport.is_closing():
             return
-        service, status = self.service, HTTPStatus(refused.status)
-        request_id = service.ids.of({})
-        content = msgspec.json.encode(refused.body(request_id))
+        service, status = self.service, HTTPStatus(error.status)
+        request_id = service.request_ids.for_request({})
+        content = msgspec.json.encode(error.body(request_id))
         if self.cycle is None or self.cycle.response_complete:
             lines = [
                 *self.server_state.default_headers,
@@ -112,10 +114,10 @@ class HeaderLimits(HttpToolsProtocol):
             ]
             lines += [(b"connection", b"close"), (b"content-length", str(len(content)).encode())]
             head = b"".join(b"%b: %b\r\n" % line for line in lines)
-            first = f"HTTP/1.1 {refused.status} {status.phrase}\r\n".encode()
-            self.transport.write(first + head + b"\r\n" + content)
+            status_line = f"HTTP/1.1 {error.status} {status.phrase}\r\n".encode()
+            self.transport.write(status_line + head + b"\r\n" + content)
         self.transport.close()
-        service.metrics.answered(OTHER, refused.status, 0.0)
-        service.metrics.failed(refused.kind)
+        service.metrics.record_request(OTHER, error.status, 0.0)
+        service.metrics.record_error(error.kind)
         client = self.client[0] if self.client else ""
-        service.access.add(request_id, "", "", refused.status, 0.0, refused.kind, None, client)
+        service.access_log.add(request_id, "", "", error.status, 0.0, error.kind, None, client)

@@ -1,4 +1,7 @@
-"""What every request passes: id, limits, key, headers of its answer, metrics, log. Plain ASGI, as all pay for it."""
+"""Middleware for every request: id, limits, API key, response headers, metrics, access log.
+
+It is plain ASGI, because every request pays for it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from mlsys.text import counted, is_or_are
 from serve import logs
-from serve.errors import RequestError, unavailable
-from serve.http.call import CONTEXT, Disconnected, Receive, RequestContext, Scope, Send
+from serve.errors import RequestError, internal_error, unavailable
+from serve.http.request_context import CONTEXT, ClientDisconnectedError, Receive, RequestContext, Scope, Send
 from serve.http.service import Service
 from serve.metrics import ENDPOINTS, OTHER
 
@@ -21,72 +25,77 @@ JSON = b"application/json"
 PUBLIC = frozenset({"/health", "/ready"})
 ADMIN = frozenset({"/model/reload"})
 NAMES = {path: path for path in ENDPOINTS}
-GONE = 499  # the client went away; no answer was possible
+CLIENT_CLOSED_REQUEST = 499  # no response was possible
 
 
 class Middleware:
-    """Wraps the application.
+    """Wrap the application.
 
     Parameters
     ----------
     app : ASGI application
-        Gets every request that may pass.
-    hot : mapping of str to ASGI application
-        POST endpoints that are called without asking the router.
+        Application that handles the admitted requests.
+    post_endpoints : mapping of str to ASGI application
+        POST endpoints by path, called directly instead of through the router.
     service : Service
     """
 
-    def __init__(self, app: object, hot: Mapping[str, object], service: Service) -> None:
+    def __init__(self, app: object, post_endpoints: Mapping[str, object], service: Service) -> None:
         self._app = app
-        self._hot = dict(hot)
+        self._post_endpoints = dict(post_endpoints)
         self._service = service
-        self._most = service.settings.concurrency
+        self._max_in_flight = service.settings.concurrency
         self._origins = frozenset(origin.encode() for origin in service.settings.cors_origin)
-        self._guarded = not service.gate.open or service.rate is not None
+        self._has_admission_checks = not service.key_check.open or service.rate is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a connection's request."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)  # type: ignore[operator]
             return
         service = self._service
-        call = RequestContext(scope, receive, send, service.ids)
+        context = RequestContext(scope, receive, send, service.request_ids)
         path = scope["path"]
-        calls = service.calls
-        token = logs.request_id.set(call.request_id)
-        calls.add(call)
+        in_flight = service.in_flight
+        token = logs.request_id.set(context.request_id)
+        in_flight.add(context)
         try:
-            if self._guarded or path in ADMIN or b"origin" in call.headers:
-                if await self._preflight(call):
+            if self._has_admission_checks or path in ADMIN or b"origin" in context.headers:
+                if await self._preflight(context):
                     return
-                self._admit(call, path)
-            if len(calls) > self._most:
-                self._crowded(path)
-            scope[CONTEXT] = call
-            endpoint = self._hot.get(path) if scope["method"] == "POST" else None
-            await (endpoint or self._app)(scope, call.receive, call.send)  # type: ignore[operator]
-        except RequestError as refused:
-            await refuse(call, refused)
-        except Disconnected:
-            call.status, call.kind = GONE, "disconnected"
+                self._authorize(context, path)
+            if len(in_flight) > self._max_in_flight:
+                self._reject_overload(path)
+            scope[CONTEXT] = context
+            endpoint = self._post_endpoints.get(path) if scope["method"] == "POST" else None
+            await (endpoint or self._app)(scope, context.receive, context.send)  # type: ignore[operator]
+        except RequestError as error:
+            await send_error(context, error)
+        except ClientDisconnectedError:
+            context.status, context.error_kind = CLIENT_CLOSED_REQUEST, "disconnected"
         except asyncio.CancelledError:
-            if not call.late:
+            if not context.timed_out:
                 raise
-            if call.task is not None:
-                call.task.uncancel()
-            if not call.status:  # else it is answered, and what is left of its body is not waited for
-                await refuse(call, RequestError(408, "body_timeout", "The body did not arrive in time.", headers=CLOSE))
+            if context.task is not None:
+                context.task.uncancel()
+            if not context.status:  # else it has been answered, and only the rest of its body was being read
+                await send_error(
+                    context,
+                    RequestError(
+                        408, "body_timeout", "Timed out waiting for the request body; send it again.", headers=CLOSE
+                    ),
+                )
         except Exception:
-            logger.exception("the request failed by a mistake in mlsys")
-            if not call.status:
-                await refuse(call, RequestError(500, "internal", "The service made a mistake; its log says more."))
+            logger.exception("internal error while handling the request")
+            if not context.status:
+                await send_error(context, internal_error())
         finally:
-            calls.discard(call)
+            in_flight.discard(context)
             logs.request_id.reset(token)
-            self._record(call, path)
+            self._record(context, path)
 
-    def _admit(self, call: RequestContext, path: str) -> None:
-        """Check key and rate.
+    def _authorize(self, context: RequestContext, path: str) -> None:
+        """Check the API key and the rate limit.
 
         Raises
         ------
@@ -95,35 +104,36 @@ class Middleware:
         if path in PUBLIC:
             return
         service = self._service
-        client = call.scope.get("client")
-        call.client = client[0] if client else ""
+        client = context.scope.get("client")
+        context.client = client[0] if client else ""
         try:
-            name = service.gate.admit(call.headers, "admin" if path in ADMIN else "score")
+            name = service.key_check.authorize(context.headers, "admin" if path in ADMIN else "score")
         except RequestError:
-            if service.rate is not None:  # guesses count as well
-                service.rate.check(call.client)
+            if service.rate is not None:  # attempts with wrong keys count too
+                service.rate.check(context.client)
             raise
-        call.client = name or call.client
+        context.client = name or context.client
         if service.rate is not None:
-            service.rate.check(call.client)
+            service.rate.check(context.client)
 
-    def _crowded(self, path: str) -> None:
+    def _reject_overload(self, path: str) -> None:
         if path not in PUBLIC:
-            raise unavailable("concurrency", f"{self._most} requests are in work already; send it again soon.")
+            requests, verb = counted(self._max_in_flight, "request"), is_or_are(self._max_in_flight)
+            raise unavailable("concurrency", f"Overloaded; {requests} {verb} in progress. Retry later.")
 
-    async def _preflight(self, call: RequestContext) -> bool:
-        """Let pages of the allowed origins call; answer the browser's question, if this is it."""
-        origin = call.headers.get(b"origin")
+    async def _preflight(self, context: RequestContext) -> bool:
+        """Add CORS headers for an allowed origin; answer a preflight request and return whether it was one."""
+        origin = context.headers.get(b"origin")
         if origin is None or origin not in self._origins:
             return False
-        call.more = [
+        context.extra_headers = [
             (b"access-control-allow-origin", origin),
             (b"access-control-expose-headers", b"x-request-id, retry-after"),
             (b"vary", b"origin"),
         ]
-        if call.scope["method"] != "OPTIONS" or b"access-control-request-method" not in call.headers:
+        if context.scope["method"] != "OPTIONS" or b"access-control-request-method" not in context.headers:
             return False
-        await call.answer(
+        await context.respond(
             204,
             b"text/plain",
             b"",
@@ -135,25 +145,32 @@ class Middleware:
         )
         return True
 
-    def _record(self, call: RequestContext, path: str) -> None:
+    def _record(self, context: RequestContext, path: str) -> None:
         service = self._service
-        seconds = time.perf_counter() - call.started
-        service.metrics.answered(NAMES.get(path, OTHER), call.status, seconds)
-        if call.kind is not None:
-            service.metrics.failed(call.kind)
-        service.access.add(
-            call.request_id, call.scope["method"], path, call.status, seconds, call.kind, call.rows, call.client
+        seconds = time.perf_counter() - context.started
+        service.metrics.record_request(NAMES.get(path, OTHER), context.status, seconds)
+        if context.error_kind is not None:
+            service.metrics.record_error(context.error_kind)
+        service.access_log.add(
+            context.request_id,
+            context.scope["method"],
+            path,
+            context.status,
+            seconds,
+            context.error_kind,
+            context.rows,
+            context.client,
         )
 
 
 CLOSE = {"connection": "close"}
 
 
-async def refuse(call: RequestContext, refused: RequestError) -> None:
-    """Answer with why there is no other answer; if one has begun already, it just ends."""
-    call.kind = refused.kind
-    if call.status:
-        logger.error("the answer had begun when the request was refused: %s", refused.message)
+async def send_error(context: RequestContext, error: RequestError) -> None:
+    """Send an error response, unless another response has already started."""
+    context.error_kind = error.kind
+    if context.status:
+        logger.error("the request failed after its response had started: %s", error.message)
         return
-    headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
-    await call.answer(refused.status, JSON, msgspec.json.encode(refused.body(call.request_id)), headers)
+    headers = [(name.encode(), value.encode()) for name, value in error.headers.items()]
+    await context.respond(error.status, JSON, msgspec.json.encode(error.body(context.request_id)), headers)

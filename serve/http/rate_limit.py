@@ -1,4 +1,4 @@
-"""Limits: requests a second for each client, shared by all workers, and requests in flight in each."""
+"""Rate limit: requests per second for each client, shared by all workers."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ SLOTS = 65_536
 
 
 class RateLimit:
-    """The generic cell rate algorithm, one float a client in memory that forked workers share.
+    """Generic cell rate algorithm with one float per client, in memory shared by the forked workers.
 
-    A client's slot holds the time at which it has used up what it may send. Clients whose hashes meet share a slot;
-    the hash is seeded at random for each start. Two workers that write the same slot at once may let one request more
-    pass.
+    A client's slot holds its theoretical arrival time. Clients whose hashes collide share a slot; the hash is seeded at
+    random at each start. If two workers write the same slot at once, one extra request may pass.
 
     Parameters
     ----------
     rate : float
-        Requests a second.
+        Requests per second.
     burst : int
-        Requests at once.
+        Requests that may arrive at once.
     clock : callable
-        Seconds, the same in all processes.
+        Clock in seconds, shared by all processes.
 
     Examples
     --------
@@ -37,26 +36,26 @@ class RateLimit:
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval = 1.0 / rate
-        self._ahead = (burst - 1) / rate
+        self._tolerance = (burst - 1) / rate
         self._clock = clock
-        self._full_at = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("d")  # anonymous and shared
+        self._arrival_times = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("d")  # anonymous and shared
 
     def wait(self, client: str) -> float:
-        """Count a request; return 0 if it may pass, else the seconds until one may."""
+        """Count a request and return 0 if it may pass; otherwise return the seconds until the next one may."""
         slot, now = hash(client) % SLOTS, self._clock()
-        due = max(self._full_at[slot], now)
-        if due - now > self._ahead + 1e-9:
-            return due - now - self._ahead
-        self._full_at[slot] = due + self._interval
+        due = max(self._arrival_times[slot], now)
+        if due - now > self._tolerance + 1e-9:
+            return due - now - self._tolerance
+        self._arrival_times[slot] = due + self._interval
         return 0.0
 
     def check(self, client: str) -> None:
-        """Refuse a request that comes too early with 429."""
+        """Reject a request that exceeds the rate with 429."""
         seconds = self.wait(client)
         if seconds > 0:
             raise RequestError(
                 429,
                 "rate_limit",
-                f"Too many requests: this client may send {1 / self._interval:g} a second. Try again later.",
+                f"Rate limit of {1 / self._interval:g}/s exceeded; retry later.",
                 headers={"retry-after": str(math.ceil(seconds))},
             )

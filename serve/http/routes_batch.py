@@ -1,4 +1,4 @@
-"""POST /predict/batch and POST /score: many rows at once."""
+"""POST /predict/batch and POST /score: score many rows per request."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from serve import media_types
 from serve.batch.job import Job, JobResult
 from serve.batch.queue import SMALL
 from serve.errors import RequestError
-from serve.http.call import CONTEXT, Headers, Receive, RequestContext, Scope, Send
+from serve.http.request_context import CONTEXT, Headers, Receive, RequestContext, Scope, Send
 from serve.http.service import Service
 
-PIECE = 262_144  # bytes of an answer that are sent at once
+CHUNK_SIZE = 262_144  # bytes
 
 
 class BatchEndpoint:
-    """An endpoint that does a job, as an ASGI application.
+    """Batch endpoint as an ASGI application.
 
     Parameters
     ----------
     service : Service
     kind : {"batch", "score"}
     formats : sequence of str
-        What a body may be.
+        Formats that the body may have.
     """
 
     def __init__(self, service: Service, kind: str, formats: Sequence[str]) -> None:
@@ -32,51 +32,57 @@ class BatchEndpoint:
         self._kind = kind
         self._formats = tuple(formats)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the call has them
-        """Answer."""
-        call: RequestContext = scope[CONTEXT]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the context has them
+        """Score the rows and respond."""
+        context: RequestContext = scope[CONTEXT]
         if scope["query_string"]:
-            raise RequestError(400, "invalid_query", f"{scope['path']} takes no query; reasons are given by /predict.")
+            raise RequestError(
+                400, "invalid_query", f"{scope['path']} has no query parameters; for reasons use /predict."
+            )
         settings = self._service.settings
-        sent = media_types.sent(call.headers, self._formats)
-        wanted = media_types.wanted(call.headers, sent, self._formats)
-        job = Job(self._kind, sent, wanted, call.request_id, settings.max_rows)
-        with await call.spooled(settings.max_body) as body, _file() as answer:
-            outcome = await self._do(job, body, answer)
-            outcome.refuse()
-            call.rows = outcome.rows
-            await _send(call, wanted, outcome, answer)
+        input_format = media_types.content_format(context.headers, self._formats)
+        output_format = media_types.accepted_format(context.headers, input_format, self._formats)
+        job = Job(self._kind, input_format, output_format, context.request_id, settings.max_rows)
+        with await context.spool_body(settings.max_body) as body, _file() as output:
+            result = await self._run(job, body, output)
+            result.raise_for_error()
+            context.rows = result.rows
+            await _send(context, output_format, result, output)
 
-    async def _do(self, job: Job, body: IO[bytes], answer: IO[bytes]) -> JobResult:
+    async def _run(self, job: Job, body: IO[bytes], output: IO[bytes]) -> JobResult:
         service = self._service
-        if job.kind == "batch" and job.sent == job.wanted == media_types.JSON and not service.log.durable:
+        if (
+            job.kind == "batch"
+            and job.input_format == job.output_format == media_types.JSON
+            and not service.log.durable
+        ):
             body.seek(0, 2)
             size = body.tell()
             body.seek(0)
             if size <= SMALL:
-                holder = service.holder
-                return service.worker.do(job, body, answer, holder.champion, holder.shadow)
-        return await service.batches.do(job, body, answer)
+                slot = service.slot
+                return service.job_runner.run(job, body, output, slot.champion, slot.shadow)
+        return await service.batch_queue.run(job, body, output)
 
 
 def _file() -> IO[bytes]:
-    return tempfile.SpooledTemporaryFile(max_size=PIECE)
+    return tempfile.SpooledTemporaryFile(max_size=CHUNK_SIZE)
 
 
-async def _send(call: RequestContext, wanted: str, outcome: JobResult, answer: IO[bytes]) -> None:
-    """Send an answer piece by piece: the next is read when the client has taken the one before."""
-    answer.seek(0, 2)
-    size = answer.tell()
-    answer.seek(0)
+async def _send(context: RequestContext, output_format: str, result: JobResult, output: IO[bytes]) -> None:
+    """Send a response in chunks; each is read once the client has taken the one before."""
+    output.seek(0, 2)
+    size = output.tell()
+    output.seek(0)
     headers: Headers = [
-        (b"content-type", media_types.ANSWERS[wanted]),
+        (b"content-type", media_types.CONTENT_TYPES[output_format]),
         (b"content-length", str(size).encode()),
-        *((b"x-model-" + name.encode(), _ascii(value)) for name, value in outcome.model.items()),
+        *((b"x-model-" + name.encode(), _ascii(value)) for name, value in result.model.items()),
     ]
-    await call.send({"type": "http.response.start", "status": 200, "headers": headers})
-    while piece := answer.read(PIECE):
-        await call.send({"type": "http.response.body", "body": piece, "more_body": True})
-    await call.send({"type": "http.response.body", "body": b""})
+    await context.send({"type": "http.response.start", "status": 200, "headers": headers})
+    while chunk := output.read(CHUNK_SIZE):
+        await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await context.send({"type": "http.response.body", "body": b""})
 
 
 def _ascii(text: str) -> bytes:

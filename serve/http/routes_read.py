@@ -1,4 +1,4 @@
-"""The endpoints that read: who is well, what is served, metrics and pages."""
+"""Read-only endpoints: health, model information, metrics and pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.routing import Route
 from mlsys.errors import MlsysError
 from serve.errors import RequestError
 from serve.http.docs_page import POLICY, docs_page
-from serve.http.routes_model import describe, listed
+from serve.http.routes_model import describe, list_models
 from serve.http.service import Service
 from serve.metrics import CONTENT_TYPE
 from serve.openapi import document, example_record
@@ -29,7 +29,7 @@ class ReadEndpoints:
 
     @property
     def routes(self) -> list[Route]:
-        """What they are."""
+        """Routes of the endpoints."""
         return [
             Route("/", self.home, methods=["GET"]),
             Route("/health", self.health, methods=["GET"]),
@@ -42,48 +42,48 @@ class ReadEndpoints:
         ]
 
     def document(self) -> dict[str, Any]:
-        """Return the OpenAPI document of the model that is served now."""
-        return document(self._service.holder.champion, keys=not self._service.gate.open)
+        """Return the OpenAPI document of the model being served."""
+        return document(self._service.slot.champion, keys=not self._service.key_check.open)
 
     async def health(self, _: Request) -> Response:
-        """Say that the process is alive."""
+        """GET /health: the process is alive."""
         return _json({"status": "alive"})
 
     async def ready(self, _: Request) -> Response:
-        """Say whether requests should come here: a model is loaded, checked, and the service is not about to end."""
+        """GET /ready: a model is loaded and checked, and the service is not shutting down."""
         if self._service.draining:
             return _json({"status": "stopping"}, 503)
-        return _json({"status": "ready", "model": self._service.holder.champion.model})
+        return _json({"status": "ready", "model": self._service.slot.champion.info})
 
     async def info(self, _: Request) -> Response:
-        """Say what is served."""
+        """GET /model/info: the model being served."""
         return _json(await asyncio.to_thread(describe, self._service))
 
     async def models(self, _: Request) -> Response:
-        """Say what could be served."""
+        """GET /models: the models that can be served."""
         try:
-            return _json(await asyncio.to_thread(listed, self._service))
+            return _json(await asyncio.to_thread(list_models, self._service))
         except MlsysError as error:
-            raise RequestError(503, "registry", f"The registry cannot be read: {error}") from None
+            raise RequestError(503, "registry", f"Cannot read the registry: {error}") from None
 
     async def metrics(self, _: Request) -> Response:
-        """Give the metrics to Prometheus."""
+        """GET /metrics: metrics for Prometheus."""
         self._service.update_gauges()
-        self._service.metrics.settle()
-        return Response(await asyncio.to_thread(self._service.metrics.text), media_type=CONTENT_TYPE)
+        self._service.metrics.flush()
+        return Response(await asyncio.to_thread(self._service.metrics.render), media_type=CONTENT_TYPE)
 
     async def openapi(self, _: Request) -> Response:
-        """Give the OpenAPI document."""
+        """GET /openapi.json: the OpenAPI document."""
         return _json(self.document())
 
     async def docs(self, _: Request) -> Response:
-        """Give the OpenAPI document as a page."""
-        page = docs_page(self.document(), example_record(self._service.holder.champion.schema))
+        """GET /docs: the OpenAPI document as an HTML page."""
+        page = docs_page(self.document(), example_record(self._service.slot.champion.schema))
         return HTMLResponse(page, headers={"content-security-policy": POLICY})
 
     async def home(self, _: Request) -> Response:
-        """Give the page for people."""
-        page = home_page(self._service.holder.champion, keys=not self._service.gate.open)
+        """GET /: the HTML page for scoring by hand."""
+        page = home_page(self._service.slot.champion, keys=not self._service.key_check.open)
         return HTMLResponse(page, headers={"content-security-policy": HOME_POLICY})
 
 

@@ -1,4 +1,4 @@
-"""What the endpoints of one process share."""
+"""State shared by the endpoints of one process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mlsys.errors import MlsysError
 from serve.batch.job import JobRunner
 from serve.batch.queue import BatchQueue
 from serve.http.auth import KeyCheck
-from serve.http.call import RequestContext, RequestIds
 from serve.http.rate_limit import RateLimit
+from serve.http.request_context import RequestContext, RequestIds
 from serve.logs import AccessLog
 from serve.metrics import Metrics
 from serve.predictions import Log
@@ -23,98 +23,106 @@ from serve.shared_state import Models, SharedState
 
 logger = logging.getLogger(__name__)
 
-POLL_INTERVAL = 0.25  # seconds between looks at what other processes want
+POLL_INTERVAL = 0.25  # seconds between checks for models that another process requested
 
 
 @dataclass
 class Service:
-    """The parts of the service in one process.
+    """Components of the service in one process.
 
     Attributes
     ----------
     settings : Settings
-    holder : ModelSlot
-        The models.
-    metrics, log, access, gate, ids
-        As their classes say.
+    slot : ModelSlot
+        Loaded models.
+    metrics : Metrics
+    log : Log
+        Prediction log.
+    access_log : AccessLog
+    key_check : KeyCheck
     rate : RateLimit or None
-    batches : BatchQueue
-        Does what is too long for the event loop.
-    worker : JobRunner
-        Does batches of a few records, in the event loop.
-    control : SharedState or None
-        Through which processes agree on the models; None if this is the only one.
-    calls : set of RequestContext
-        Requests in work.
+    batch_queue : BatchQueue
+        Runs batches that are too long for the event loop.
+    job_runner : JobRunner
+        Runs batches of a few records in the event loop.
+    shared_state : SharedState or None
+        State shared with other processes; None if this is the only process.
+    in_flight : set of RequestContext
+        Requests in progress.
     draining : bool
-        Whether the service is about to end.
+        Whether the service is shutting down.
     """
 
     settings: Settings
-    holder: ModelSlot
+    slot: ModelSlot
     metrics: Metrics
     log: Log
-    access: AccessLog
-    gate: KeyCheck
+    access_log: AccessLog
+    key_check: KeyCheck
     rate: RateLimit | None
-    batches: BatchQueue
-    worker: JobRunner
-    control: SharedState | None = None
-    ids: RequestIds = field(default_factory=RequestIds)
-    calls: set[RequestContext] = field(default_factory=set)
+    batch_queue: BatchQueue
+    job_runner: JobRunner
+    shared_state: SharedState | None = None
+    request_ids: RequestIds = field(default_factory=RequestIds)
+    in_flight: set[RequestContext] = field(default_factory=set)
     draining: bool = False
 
     @property
     def registry(self) -> Path:
-        """The registry's folder."""
+        """Registry folder."""
         return Path(self.settings.registry)
 
     async def run_background_tasks(self) -> None:
-        """Follow what other processes want, end what takes too long, keep the gauges: until cancelled."""
-        seen = self.control.stamp() if self.control else None
+        """Apply model requests of other processes, time out slow bodies and update gauges, until cancelled."""
+        seen = self.shared_state.stamp() if self.shared_state else None
         while True:
             await asyncio.sleep(POLL_INTERVAL)
-            self._end_late_bodies()
+            self._cancel_slow_bodies()
             self.log.send()
             self.update_gauges()
-            if self.control is not None and (stamp := self.control.stamp()) != seen:
+            if self.shared_state is not None and (stamp := self.shared_state.stamp()) != seen:
                 seen = stamp
-                await asyncio.to_thread(follow, self.holder, self.control, self.metrics)
+                await asyncio.to_thread(apply_requested_models, self.slot, self.shared_state, self.metrics)
 
-    def _end_late_bodies(self) -> None:
-        latest = time.perf_counter() - self.settings.body_timeout
-        for call in self.calls:
-            if call.reading and call.started < latest and not call.late and call.task is not None:
-                call.late = True
-                call.task.cancel()
+    def _cancel_slow_bodies(self) -> None:
+        deadline = time.perf_counter() - self.settings.body_timeout
+        for context in self.in_flight:
+            if (
+                context.reading_body
+                and context.started < deadline
+                and not context.timed_out
+                and context.task is not None
+            ):
+                context.timed_out = True
+                context.task.cancel()
 
     def update_gauges(self) -> None:
-        """Set what /metrics says of the present."""
+        """Update the gauges of /metrics."""
         metrics, log = self.metrics, self.log
-        metrics.settle()
-        metrics.in_flight.set(len(self.calls))
-        metrics.batches.set(self.batches.depth)
+        metrics.flush()
+        metrics.in_flight.set(len(self.in_flight))
+        metrics.batches.set(self.batch_queue.depth)
         update_log_gauges(metrics, log)
 
     async def swap(self, models: Models) -> bool:
-        """Serve other models in this process, then in all others; return whether anything changed."""
-        changed = await asyncio.to_thread(swap, self.holder, models, self.metrics)
-        if self.control is not None and changed:
-            self.control.is_good(models)
-            self.control.want(models)
+        """Swap models in this process, then in all others; return whether anything changed."""
+        changed = await asyncio.to_thread(swap, self.slot, models, self.metrics)
+        if self.shared_state is not None and changed:
+            self.shared_state.set_loaded(models)
+            self.shared_state.request(models)
         return changed
 
 
 def update_log_gauges(metrics: Metrics, log: Log) -> None:
-    """Set what /metrics says of the prediction log."""
+    """Update the gauges of the prediction log."""
     metrics.log_depth.set(log.depth)
     metrics.log_lag.set(log.lag)
     metrics.log_dropped.set(log.dropped)
     metrics.log_failed.set(log.failed)
 
 
-def swap(holder: ModelSlot, models: Models, metrics: Metrics) -> bool:
-    """Swap and count it.
+def swap(slot: ModelSlot, models: Models, metrics: Metrics) -> bool:
+    """Swap models and count the swap; return whether anything changed.
 
     Raises
     ------
@@ -122,7 +130,7 @@ def swap(holder: ModelSlot, models: Models, metrics: Metrics) -> bool:
         If the new model cannot be served.
     """
     try:
-        changed = holder.swap(models)
+        changed = slot.swap(models)
     except MlsysError:
         metrics.swap_failures.inc()
         raise
@@ -131,11 +139,11 @@ def swap(holder: ModelSlot, models: Models, metrics: Metrics) -> bool:
     return changed
 
 
-def follow(holder: ModelSlot, control: SharedState, metrics: Metrics) -> None:
-    """Serve what is wanted, or keep what is served if that cannot be loaded; the holder has logged why."""
-    models = control.wanted()
+def apply_requested_models(slot: ModelSlot, shared_state: SharedState, metrics: Metrics) -> None:
+    """Swap in the requested models, or keep the current ones if loading fails; the slot logs the reason."""
+    models = shared_state.requested()
     try:
-        if swap(holder, models, metrics):
-            control.is_good(models)
+        if swap(slot, models, metrics):
+            shared_state.set_loaded(models)
     except MlsysError:
         return

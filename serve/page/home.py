@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from serve.batch.read import names_of
+from serve.batch.read import key_columns
 from serve.openapi import title
 from serve.page.card import Card, inline, to_html
 from serve.page.form import form_fields
@@ -53,12 +53,12 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
         Whether requests need an API key.
     """
     card = Card.of(served.scorer.run.card)
-    id_name, as_of_name = names_of(served.scorer)
+    id_name, as_of_name = key_columns(served.scorer)
     return PAGE.substitute(
         style=STYLE,
         script=SCRIPT,
         title=escape(title(served)),
-        version=escape(served.target.version),
+        version=escape(served.resolved.version),
         badge=_badge(served.scorer.run.audit.get("status")),
         summary=_summary(card, served),
         details=_details(card),

@@ -1,30 +1,39 @@
-"""The prediction log: what the service answered, kept for later impact and drift."""
+"""Prediction log: the predictions that the service returned, for impact and drift reports."""
 
 from pathlib import Path
 
-from serve.predictions.errors import LogError, LogUnavailable
+from serve.predictions.errors import LogError, LogUnavailableError
 from serve.predictions.log import PredictionLog
 from serve.predictions.open_store import store_from_url
 from serve.predictions.reader import read_predictions
 from serve.predictions.remote import Log, RemoteLog
 from serve.predictions.row import Row
 
-__all__ = ["Log", "LogError", "LogUnavailable", "PredictionLog", "RemoteLog", "Row", "log_of", "read_predictions"]
+__all__ = [
+    "Log",
+    "LogError",
+    "LogUnavailableError",
+    "PredictionLog",
+    "RemoteLog",
+    "Row",
+    "create_log",
+    "read_predictions",
+]
 
 
-def log_of(url: str | None, path: Path, *, durable: bool, features: bool, max_pending: int = 50_000) -> Log:
-    """Return the log of a process that answers: one that hands rows over, or one that keeps none.
+def create_log(url: str | None, path: Path, *, durable: bool, features: bool, max_pending: int = 50_000) -> Log:
+    """Return the log for an HTTP or batch worker: one that sends rows to the log worker, or one that is off.
 
     Parameters
     ----------
     url : str or None
-        Of the database.
+        URL of the database, or None to log nothing.
     path : Path
-        The socket of the process that writes.
+        Socket of the log worker.
     durable, features : bool
-        As for `PredictionLog.open`.
+        See `PredictionLog.open`.
     max_pending : int, default 50,000
-        Rows that may wait here.
+        Maximum number of rows that may wait in this process.
     """
     if url is None:
         return PredictionLog.open(None)

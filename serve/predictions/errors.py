@@ -1,4 +1,4 @@
-"""What can go wrong with a prediction log."""
+"""Errors of the prediction log."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from mlsys.errors import MlsysError
 
 
 class LogError(MlsysError):
-    """A prediction log cannot be used as it was asked for: a wrong URL, a table that is not ours, a newer version."""
+    """The prediction log cannot be used as configured: invalid URL, foreign table, or newer version."""
 
 
-class LogUnavailable(MlsysError):  # noqa: N818 - what it says of the log: try again
-    """The database of a prediction log cannot be written or read at the moment."""
+class LogUnavailableError(MlsysError):
+    """The database of the prediction log cannot be written or read at the moment; retrying may help."""
 
 
-class RowRefusedError(MlsysError):
-    """A row that no retry will bring into the database."""
+class RowRejectedError(MlsysError):
+    """The database rejects a row; retrying will not help."""

@@ -1,4 +1,4 @@
-"""Rows on their way from the processes that answer to the one that writes them: MessagePack behind its length."""
+"""Wire format of rows sent to the log worker: length-prefixed MessagePack."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _decode = msgspec.msgpack.Decoder().decode
 
 
 def to_frame(rows: Sequence[Row], *, commit: bool) -> bytes:
-    """Return rows as bytes.
+    """Encode rows as a frame.
 
     Parameters
     ----------
     rows : sequence of Row
     commit : bool
-        Whether the sender waits for an answer: empty once they are in the database, else why they are not.
+        Whether the sender waits for a reply: empty once the rows are committed, else the reason why they are not.
 
     Raises
     ------
     OverflowError, TypeError, ValueError
-        If a row holds what has no form there, such as halves of characters.
+        If a row has a value that cannot be encoded, such as a lone surrogate.
 
     Examples
     --------
@@ -38,13 +38,13 @@ def to_frame(rows: Sequence[Row], *, commit: bool) -> bytes:
 
 
 def from_frame(content: bytes) -> tuple[bool, list[Row]]:
-    """Return whether the sender waits, and the rows."""
+    """Decode a frame; return whether the sender waits for a reply, and the rows."""
     commit, rows = _decode(content)
     return commit, [Row(*row) for row in rows]
 
 
-def in_plain_types(row: Row) -> Row:
-    """Return a row whose id and inputs are text: a whole number may be larger than MessagePack's."""
+def as_text(row: Row) -> Row:
+    """Return a row with its id and inputs as text, as integers may be too large for MessagePack."""
     return row._replace(
         id=None if row.id is None else str(row.id), features=None if row.features is None else as_json(row.features)
     )

@@ -1,4 +1,4 @@
-"""How a prediction log fares: counts for the metrics, and one line a minute for people while something is wrong."""
+"""Health of a prediction log: counts for the metrics, and at most one log line per minute for each problem."""
 
 from __future__ import annotations
 
@@ -7,99 +7,105 @@ import random
 import threading
 import time
 
+from mlsys.text import counted
+
 logger = logging.getLogger("serve.predictions")
 
-FIRST_RETRY, LAST_RETRY = 0.1, 5.0  # seconds
-WARN_EVERY = 60.0  # seconds
+MIN_BACKOFF, MAX_BACKOFF = 0.1, 5.0  # seconds
+WARNING_INTERVAL = 60.0  # seconds
 
 
 class Health:
-    """Counts of one log; the writer's thread changes them, others read, and `overflows` may be called by anyone.
+    """Counts of one log. The writer thread updates them, other threads read; any thread may call `record_overflow`.
 
     Parameters
     ----------
     name : str
-        Of the database, without secrets.
+        URL of the database without secrets.
 
     Attributes
     ----------
     failed : int
-        Attempts to write that failed.
+        Number of failed writes.
     reason : str
-        Why the latest of them did.
+        Reason for the latest failure.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.failed = 0
         self.reason = ""
-        self._overflowed = self._refused = self._abandoned = 0
+        self._overflowed = self._rejected = self._abandoned = 0
         self._lock = threading.Lock()
-        self._since: float | None = None  # when it began to fail
-        self._delay = FIRST_RETRY
+        self._failing_since: float | None = None
+        self._delay = MIN_BACKOFF
         self._retry_at = 0.0
-        self._said = False  # whether that was said
-        self._overflowed_before = 0
+        self._failure_logged = False
+        self._previous_overflow = 0
         self._warned_at: dict[str, float] = {}
-        self._told = 0  # lost rows that were spoken of
+        self._reported_losses = 0
 
     @property
     def lost(self) -> int:
-        """Rows that will never be written: the queue was full, no database takes them, or the service ended."""
-        return self._overflowed + self._refused + self._abandoned
+        """Number of rows that will never be written: queue full, rejected by the database, or left at shutdown."""
+        return self._overflowed + self._rejected + self._abandoned
 
     @property
     def wait(self) -> float:
-        """Seconds until the next attempt is due; 0 where nothing is wrong."""
-        return 0.0 if self._since is None else max(0.0, self._retry_at - time.monotonic())
+        """Seconds until the next attempt; 0 if writing works."""
+        return 0.0 if self._failing_since is None else max(0.0, self._retry_at - time.monotonic())
 
-    def overflows(self, rows: int) -> None:
-        """Count rows that found the queue full."""
+    def record_overflow(self, rows: int) -> None:
+        """Count rows dropped because the queue was full."""
         with self._lock:
             self._overflowed += rows
 
-    def fails(self, reason: str, waiting: int) -> None:
-        """Note a failed attempt, and when the next is due."""
+    def record_failure(self, reason: str, pending: int) -> None:
+        """Record a failed attempt and schedule the next."""
         now = time.monotonic()
         self.failed += 1
         self.reason = reason
-        if self._since is None:
-            self._since, self._said = now, False
-        self._retry_at = now + self._delay * random.uniform(0.75, 1.0)  # processes that failed together part
-        self._delay = min(2 * self._delay, LAST_RETRY)
-        text = f"the prediction log cannot be written, {waiting} rows wait and it is tried again: {reason}"
-        self._said |= self._warn("fails", text)
+        if self._failing_since is None:
+            self._failing_since, self._failure_logged = now, False
+        self._retry_at = now + self._delay * random.uniform(
+            0.75, 1.0
+        )  # jitter, so that processes do not retry together
+        self._delay = min(2 * self._delay, MAX_BACKOFF)
+        text = f"cannot write the prediction log, retrying with {counted(pending, 'row')} pending: {reason}"
+        self._failure_logged |= self._warn("failure", text)
 
-    def works(self) -> None:
-        """Note a commit."""
-        if self._since is not None:
-            seconds, self._since, self._delay = time.monotonic() - self._since, None, FIRST_RETRY
-            if self._said:
-                logger.warning("the prediction log %s works again, after %.0f s%s", self.name, seconds, self._losses())
-        elif self._overflowed > self._overflowed_before:
-            self._warn("slow", f"predictions come faster than {self.name} takes them, and the queue is full")
-        self._overflowed_before = self._overflowed
+    def record_success(self) -> None:
+        """Record a successful commit."""
+        if self._failing_since is not None:
+            seconds, self._failing_since, self._delay = time.monotonic() - self._failing_since, None, MIN_BACKOFF
+            if self._failure_logged:
+                logger.warning(
+                    "the prediction log %s works again after %.0f s%s", self.name, seconds, self._new_losses()
+                )
+        elif self._overflowed > self._previous_overflow:
+            self._warn("overflow", f"predictions arrive faster than {self.name} can write them, and the queue is full")
+        self._previous_overflow = self._overflowed
 
-    def refuses(self, rows: int, reason: str) -> None:
-        """Note rows that no database would take."""
-        self._refused += rows
-        self._warn("refuses", f"the prediction log {self.name} does not take a row: {reason}")
+    def record_rejection(self, rows: int, reason: str) -> None:
+        """Count rows that the database rejected."""
+        self._rejected += rows
+        self._warn("rejection", f"the prediction log {self.name} rejected a row: {reason}")
 
-    def abandons(self, rows: int) -> None:
-        """Note rows that were left when the log was closed; said at once, as nobody will say it later."""
+    def record_abandoned(self, rows: int) -> None:
+        """Count rows left when the log is closed, and log that at once."""
         self._abandoned += rows
-        why = "the time to end was over" if self._since is None else self.reason
-        logger.warning("predictions that were not logged before the service ended: %d (%s: %s)", rows, self.name, why)
+        reason = "shutdown timed out" if self._failing_since is None else self.reason
+        logger.warning("%s not logged before shutdown (%s: %s)", counted(rows, "prediction"), self.name, reason)
 
     def _warn(self, kind: str, text: str) -> bool:
-        """Say something, unless the like was said within the minute; return whether it was said."""
+        """Log a warning, unless one of its kind was logged within the last minute; return whether it was logged."""
         now = time.monotonic()
-        if now - self._warned_at.get(kind, -WARN_EVERY) < WARN_EVERY:
+        if now - self._warned_at.get(kind, -WARNING_INTERVAL) < WARNING_INTERVAL:
             return False
         self._warned_at[kind] = now
-        logger.warning("%s%s", text, self._losses())
+        logger.warning("%s%s", text, self._new_losses())
         return True
 
-    def _losses(self) -> str:
-        new, self._told = self.lost - self._told, self.lost
-        return f"; rows lost since this was last said: {new}" if new else ""
+    def _new_losses(self) -> str:
+        new, self._reported_losses = self.lost - self._reported_losses, self.lost
+        return f"; {counted(new, 'row')} lost since the last report" if new else ""

@@ -1,4 +1,4 @@
-"""The prediction log as the service calls it: it takes rows at once and writes them behind the answer."""
+"""Prediction log that writes to its database from a background thread, after the response."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from serve.predictions.errors import LogUnavailable
+from mlsys.text import counted
+from serve.predictions.errors import LogUnavailableError
 from serve.predictions.open_store import store_from_url
 from serve.predictions.row import Row
-from serve.predictions.writer import Awaited, Writer
+from serve.predictions.writer import PendingCommit, Writer
 
-LINGER = 0.05  # seconds in which rows gather before they are written
-FIRST_OPENING = 1.0  # seconds to wait for the database at the start
-COMMIT_SECONDS = 5.0  # after which who waits for a commit is told that it failed
+LINGER = 0.05  # seconds for which rows are collected into a batch
+OPEN_TIMEOUT = 1.0  # seconds to wait for the database at startup
+COMMIT_TIMEOUT = 5.0  # seconds
 
 
 class PredictionLog:
-    """Logs predictions for later impact and drift, without ever holding up or failing an answer.
+    """Log predictions for impact and drift reports without ever delaying or failing a response.
 
-    Made by `open`. Rows go into a bounded queue, from which a thread writes them in batches. While the database cannot
-    be written, rows wait, attempts are repeated, and what no longer fits into the queue is dropped; each of this is
-    counted, and said once a minute in the service's log.
+    Created by `open`. Rows go into a bounded queue, from which a thread writes them in batches. While the database
+    cannot be written, rows stay queued, writes are retried, and rows that do not fit into the queue are dropped. All of
+    this is counted, and reported in the service's log at most once a minute.
 
     Examples
     --------
@@ -35,115 +36,117 @@ class PredictionLog:
     [{'id': '7', 'as_of': Timestamp('2020-09-13 00:00:00'), 'probability': 0.25}]
     """
 
-    def __init__(self, writer: Writer | None, *, durable: bool, queue: int, features: bool) -> None:
+    def __init__(self, writer: Writer | None, *, durable: bool, max_pending: int, features: bool) -> None:
         self.durable = durable and writer is not None
         self.features = features and writer is not None
         self._writer = writer
-        self._max_pending = queue
+        self._max_pending = max_pending
 
     @classmethod
     def open(
-        cls, url: str | Path | None, *, durable: bool = False, queue: int = 50_000, features: bool = False
+        cls, url: str | Path | None, *, durable: bool = False, max_pending: int = 50_000, features: bool = False
     ) -> Self:
-        """Open a log and start its thread; call it in the process that logs.
+        """Open a log and start its writer thread; call this in the process that logs.
 
         Parameters
         ----------
         url : str, Path or None
-            ``sqlite:///predictions.db``, ``postgresql://…``, or None: nothing is logged.
+            ``sqlite:///predictions.db``, ``postgresql://…``, or None to log nothing.
         durable : bool
-            For a service that calls `commit`: rows do not gather, and a commit survives a power failure.
-        queue : int
-            Rows that may wait; about 300 bytes each, more with features.
+            Whether `commit` is used: rows are written at once, and a commit survives a power failure.
+        max_pending : int
+            Maximum number of queued rows; about 300 bytes each, more with features.
         features : bool
-            Log the model's inputs too.
+            Whether to log the model's inputs too.
 
         Raises
         ------
         LogError
-            Where it can never work as it is set: a wrong URL, a table that is not ours, a newer version. A database
-            that is only out of reach is no error here.
+            If the configuration can never work: invalid URL, foreign table, or newer version. A database that is only
+            unreachable is not an error here.
         """
         if url is None:
-            return cls(None, durable=False, queue=0, features=False)
+            return cls(None, durable=False, max_pending=0, features=False)
         store = store_from_url(url, durable=durable)
         writer = Writer(store, features=features, linger=0.0 if durable else LINGER)
         writer.start()
-        writer.opened.wait(FIRST_OPENING)
-        if writer.refusal is not None:
-            writer.stop(FIRST_OPENING)
-            raise writer.refusal
-        return cls(writer, durable=durable, queue=queue, features=features)
+        writer.opened.wait(OPEN_TIMEOUT)
+        if writer.open_error is not None:
+            writer.stop(OPEN_TIMEOUT)
+            raise writer.open_error
+        return cls(writer, durable=durable, max_pending=max_pending, features=features)
 
     @property
     def name(self) -> str | None:
-        """The database for people, without secrets; None where nothing is logged."""
+        """URL of the database without secrets; None if logging is off."""
         return None if self._writer is None else self._writer.health.name
 
     @property
     def depth(self) -> int:
-        """Rows that wait to be written."""
+        """Number of rows waiting to be written."""
         return 0 if self._writer is None else self._writer.depth
 
     @property
     def lag(self) -> float:
-        """Age of the oldest row that waits, in seconds; 0 where none does."""
+        """Age of the oldest waiting row in seconds; 0 if there is none."""
         return 0.0 if self._writer is None else self._writer.lag
 
     @property
     def dropped(self) -> int:
-        """Rows that will never be written."""
+        """Number of rows that will never be written."""
         return 0 if self._writer is None else self._writer.health.lost
 
     @property
     def failed(self) -> int:
-        """Attempts to write that failed."""
+        """Number of failed writes."""
         return 0 if self._writer is None else self._writer.health.failed
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Take rows to be written soon; from any thread. Never waits and never fails: see `dropped`."""
+        """Queue rows to be written; callable from any thread. Never waits and never fails: see `dropped`."""
         writer = self._writer
         if writer is None:
             return
         free = self._max_pending - len(writer.queue)
         if len(rows) > free:
             free = max(0, free)
-            writer.health.overflows(len(rows) - free)
+            writer.health.record_overflow(len(rows) - free)
             rows = rows[:free]
         writer.queue.extend(rows)
         if not writer.wake.is_set():
             writer.wake.set()
 
     def send(self) -> None:
-        """Do nothing: the thread takes what waits."""
+        """Do nothing: the writer thread reads the queue."""
 
     async def commit(self, rows: Sequence[Row]) -> None:
-        """Return once rows are in the database; callers at the same time share a transaction.
+        """Return once rows are committed; concurrent callers share a transaction.
 
         Raises
         ------
-        LogUnavailable
-            Where they could not be written at the first attempt, or in time. They are not tried again; after a time-out
-            they may still be found in the log.
+        LogUnavailableError
+            If the rows could not be written at the first attempt, or in time. They are not retried; after a timeout
+            they may still be in the log.
         """
         writer = self._writer
         if writer is None:
             return
         if (seconds := writer.health.wait) > 0:
-            raise LogUnavailable(f"{writer.health.reason} (tried again in {seconds:.1f} s)")
-        if self._max_pending <= len(writer.awaited):
-            raise LogUnavailable(f"{len(writer.awaited)} requests wait for the prediction log already")
-        awaited = Awaited(rows)
-        writer.awaited.append(awaited)
+            raise LogUnavailableError(f"{writer.health.reason} (next attempt in {seconds:.1f} s)")
+        if self._max_pending <= len(writer.pending_commits):
+            raise LogUnavailableError(
+                f"{counted(len(writer.pending_commits), 'request')} already waiting for the prediction log"
+            )
+        pending = PendingCommit(rows)
+        writer.pending_commits.append(pending)
         writer.wake.set()
         try:
-            async with asyncio.timeout(COMMIT_SECONDS):
-                await awaited.done
+            async with asyncio.timeout(COMMIT_TIMEOUT):
+                await pending.done
         except TimeoutError:
-            raise LogUnavailable(f"{writer.health.name} did not commit within {COMMIT_SECONDS:.0f} s") from None
+            raise LogUnavailableError(f"{writer.health.name} did not commit within {COMMIT_TIMEOUT:.0f} s") from None
 
     def close(self, timeout: float = 5.0) -> None:
-        """Write what waits, for so many seconds at most, and end the thread; what comes later is dropped."""
+        """Write the queued rows, for at most ``timeout`` seconds, and stop the thread; later rows are dropped."""
         self._max_pending = 0
         if self._writer is not None and self._writer.is_alive():
             self._writer.stop(timeout)

@@ -1,4 +1,4 @@
-"""Which database a URL names."""
+"""Create the store for the URL of a prediction log."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from serve.predictions.store import PredictionStore
 
 POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
 ADVICE = (
-    "Give sqlite:///predictions.db (a file in the working folder), sqlite:////var/lib/mlsys/predictions.db (an "
+    "Use sqlite:///predictions.db (a file in the working directory), sqlite:////var/lib/mlsys/predictions.db (an "
     "absolute path) or postgresql://user:password@host:5432/database."
 )
 
 
 def store_from_url(url: str | Path, *, durable: bool = False) -> PredictionStore:
-    """Return the store that a URL names; a path is an SQLite file. Nothing is opened.
+    """Return the store for a URL; a path is an SQLite file. Nothing is opened.
 
     Parameters
     ----------
     url : str or Path
         ``sqlite:///FILE`` or ``postgresql://…``.
     durable : bool
-        Whether a commit must survive a power failure; in PostgreSQL it does as far as the server is set so.
+        Whether a commit must survive a power failure; PostgreSQL decides this by its own settings.
 
     Raises
     ------
     LogError
-        Where the URL names no database that can be written.
+        If the URL does not name a supported database.
 
     Examples
     --------
-    >>> store_of("sqlite:///predictions.db").name
+    >>> store_from_url("sqlite:///predictions.db").name
     'sqlite:///predictions.db'
-    >>> store_of("postgresql://ann:secret@db/crm").name
+    >>> store_from_url("postgresql://ann:secret@db/crm").name
     'postgresql://ann:***@db/crm'
     """
     if isinstance(url, Path) or "://" not in url:
         return SqliteStore(Path(url), durable=durable)
     scheme, _, rest = url.partition("://")
     if scheme in POSTGRES:
-        return PostgresStore(f"postgresql://{rest}", shown=without_password(url))
+        return PostgresStore(f"postgresql://{rest}", name=without_password(url))
     if scheme != "sqlite":
-        raise LogError(f"A prediction log cannot be kept in {scheme!r}. {ADVICE}")
+        raise LogError(f"Unsupported prediction log {scheme!r}. {ADVICE}")
     if len(rest) < 2 or not rest.startswith("/") or "?" in rest:
-        raise LogError(f"{url} names no file. {ADVICE}")
+        raise LogError(f"No file name in {url}. {ADVICE}")
     return SqliteStore(Path(rest[1:]), durable=durable)

@@ -1,4 +1,4 @@
-"""A prediction log in PostgreSQL."""
+"""Prediction log in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from serve.predictions.errors import LogError, LogUnavailable, RowRefusedError
+from serve.predictions.errors import LogError, LogUnavailableError, RowRejectedError
 from serve.predictions.row import Cells
 from serve.predictions.store import SCHEMA_VERSION, PredictionFilter, check_version, foreign_table_error, new_writer_id
 
 if TYPE_CHECKING:
     import psycopg
 
-READ_AT_ONCE = 10_000
-LOCK = 0x6D6C7379  # of all who make the tables
+FETCH_SIZE = 10_000
+LOCK = 0x6D6C7379  # advisory lock for creating the tables
 
-# A server that is gone without a word is noticed in about ten seconds. What the URL says counts more.
-PATIENCE = {
+# A server that disappears silently is noticed in about ten seconds. Settings in the URL take precedence.
+CONNECTION_DEFAULTS = {
     "connect_timeout": 3,
     "tcp_user_timeout": 10_000,
     "keepalives_idle": 5,
@@ -26,7 +26,7 @@ PATIENCE = {
     "keepalives_count": 3,
     "application_name": "mlsys serve",
 }
-STATEMENT_SECONDS = 10
+STATEMENT_TIMEOUT = 10  # seconds
 
 TABLES = (
     """CREATE TABLE predictions (
@@ -47,7 +47,7 @@ TABLES = (
     f"INSERT INTO predictions_version VALUES ({SCHEMA_VERSION})",
 )
 COLUMNS = ", ".join(Cells._fields)
-MARK = """INSERT INTO predictions_writers AS known VALUES (%s, %s)
+CLAIM_BATCH = """INSERT INTO predictions_writers AS known VALUES (%s, %s)
           ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch WHERE known.batch <> excluded.batch"""
 
 
@@ -57,19 +57,19 @@ class PostgresStore:
     Parameters
     ----------
     url : str
-        ``postgresql://…``, as libpq takes it.
-    shown : str
-        The URL without secrets.
+        ``postgresql://…``, in the format of libpq.
+    name : str
+        URL without secrets, for messages.
     """
 
-    def __init__(self, url: str, *, shown: str) -> None:
-        self.name = shown
+    def __init__(self, url: str, *, name: str) -> None:
+        self.name = name
         self._url = url
         self._writer = new_writer_id()
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def open(self) -> None:
-        """Connect, and make the tables or check that they are ours."""
+        """Connect, and create the tables or check that they belong to mlsys."""
         if self._connection is not None:
             return
         psycopg = _library()
@@ -89,41 +89,41 @@ class PostgresStore:
             raise
 
     def write(self, cells: Sequence[Cells], batch: int) -> None:
-        """Write rows in one transaction; nothing where the batch that this store wrote last has this number."""
+        """Write rows in one transaction, unless this store has already written the batch with this number."""
         psycopg = _library()
         connection = self._connection
         assert connection is not None
         try:
             with connection.transaction():
-                connection.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'")
-                if connection.execute(MARK, (self._writer, batch)).rowcount:
+                connection.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}s'")
+                if connection.execute(CLAIM_BATCH, (self._writer, batch)).rowcount:
                     with connection.cursor().copy(f"COPY predictions ({COLUMNS}) FROM STDIN") as copy:
                         for row in cells:
                             copy.write_row(row._replace(time=datetime.fromtimestamp(row.time, UTC)))  # type: ignore[arg-type]
         except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
-            raise RowRefusedError(_said(error)) from error
+            raise RowRejectedError(_first_line(error)) from error
         except psycopg.Error as error:
             raise self._failure(error) from error
 
-    def read(self, wanted: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the rows in the order in which they were written, by portions."""
+    def read(self, predictions: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield batches of the rows in the order of writing."""
         psycopg = _library()
-        conditions, values = _conditions(wanted)
-        features = "features::text" if wanted.features else "NULL"
+        conditions, values = _conditions(predictions)
+        features = "features::text" if predictions.features else "NULL"
         columns = f"{COLUMNS.removesuffix(', features')}, {features}".replace("as_of", "as_of::text")
         try:
             with contextlib.closing(self._connect()) as connection:
                 if _version(connection, self.name) is None:
-                    raise LogError(f"The database {self.name} has no prediction log.")
+                    raise LogError(f"No prediction log in the database {self.name}.")
                 with connection.transaction(), connection.cursor("predictions") as cursor:
                     cursor.execute(f"SELECT {columns} FROM predictions WHERE {conditions} ORDER BY number", values)
-                    while rows := cursor.fetchmany(READ_AT_ONCE):
+                    while rows := cursor.fetchmany(FETCH_SIZE):
                         yield rows
         except psycopg.Error as error:
             raise self._failure(error) from error
 
     def close(self) -> None:
-        """Close the connection, be it broken."""
+        """Close the connection, even if it is broken."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
@@ -131,17 +131,17 @@ class PostgresStore:
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         library = _library()
         try:
-            given = library.conninfo.conninfo_to_dict(self._url)
-        except library.ProgrammingError:  # its text shows the URL, with the password
-            raise LogError(f"{self.name} is no URL of a PostgreSQL database: check its spelling.") from None
-        # Statements are not prepared: a pooler between us and the server may not know them.
+            options = library.conninfo.conninfo_to_dict(self._url)
+        except library.ProgrammingError:  # its message has the URL with the password
+            raise LogError(f"Invalid PostgreSQL URL {self.name}: check its spelling.") from None
+        # No prepared statements: a connection pooler may not support them.
         connection: psycopg.Connection[tuple[Any, ...]] = library.connect(
-            **(PATIENCE | given), autocommit=True, prepare_threshold=None
+            **(CONNECTION_DEFAULTS | options), autocommit=True, prepare_threshold=None
         )
         return connection
 
-    def _failure(self, error: psycopg.Error) -> LogUnavailable:
-        return LogUnavailable(f"{self.name}: {_said(error)}")
+    def _failure(self, error: psycopg.Error) -> LogUnavailableError:
+        return LogUnavailableError(f"{self.name}: {_first_line(error)}")
 
 
 def _library() -> Any:  # noqa: ANN401 - a module
@@ -149,39 +149,39 @@ def _library() -> Any:  # noqa: ANN401 - a module
         import psycopg
     except ImportError as error:
         raise LogError(
-            f"A prediction log in PostgreSQL needs psycopg: pip install 'mlsys[postgres]' ({error})."
+            f"A prediction log in PostgreSQL needs psycopg; run pip install 'mlsys[postgres]' ({error})."
         ) from error
     return psycopg
 
 
-def _said(error: Exception) -> str:
-    """Return the first line: the others show the row, whose features are nobody's business."""
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error message: the others contain the row, whose features are private."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _version(connection: psycopg.Connection[tuple[Any, ...]], name: str) -> int | None:
-    """Return the version of the tables; None where there are none yet."""
+    """Return the version of the tables, or None if they do not exist yet."""
     query = "SELECT to_regclass('predictions') IS NOT NULL, to_regclass('predictions_version') IS NOT NULL"
     row = connection.execute(query).fetchone()
     assert row is not None
-    there, ours = row
-    if not ours:
-        if there:
+    has_predictions, has_version = row
+    if not has_version:
+        if has_predictions:
             raise foreign_table_error(name)
         return None
-    found = connection.execute("SELECT max(version) FROM predictions_version").fetchone()
-    assert found is not None
-    check_version(found[0], name)
-    return int(found[0])
+    version = connection.execute("SELECT max(version) FROM predictions_version").fetchone()
+    assert version is not None
+    check_version(version[0], name)
+    return int(version[0])
 
 
-def _conditions(wanted: PredictionFilter) -> tuple[str, list[Any]]:
-    given: dict[str, Any] = {
-        "time >= to_timestamp(%s)": wanted.since,
-        "time < to_timestamp(%s)": wanted.until,
-        "model = %s": wanted.model,
-        "version = %s": wanted.version,
-        "shadow = %s": wanted.shadow,
+def _conditions(predictions: PredictionFilter) -> tuple[str, list[Any]]:
+    conditions: dict[str, Any] = {
+        "time >= to_timestamp(%s)": predictions.since,
+        "time < to_timestamp(%s)": predictions.until,
+        "model = %s": predictions.model,
+        "version = %s": predictions.version,
+        "shadow = %s": predictions.shadow,
     }
-    used = {condition: value for condition, value in given.items() if value is not None}
+    used = {condition: value for condition, value in conditions.items() if value is not None}
     return " AND ".join(used) or "true", list(used.values())

@@ -1,4 +1,4 @@
-"""Reads logged predictions, for impact and drift."""
+"""Read logged predictions, for impact and drift reports."""
 
 from __future__ import annotations
 
@@ -27,59 +27,59 @@ def read_predictions(
     shadow: bool | None = False,
     features: bool = False,
 ) -> pd.DataFrame:
-    """Return logged predictions in the order in which they were written.
+    """Return logged predictions in the order of writing.
 
     Parameters
     ----------
     url : str or Path
-        As given to the service, or the path of its SQLite file.
+        URL of the log as given to the service, or the path of its SQLite file.
     since, until : datetime, optional
-        Made from then on, before then; in UTC where they have no time zone.
+        Earliest time (inclusive) and latest time (exclusive) of the predictions; UTC if they have no time zone.
     model, version : str, optional
-        Of this model, of this version.
+        Name and version of the model that predicted.
     shadow : bool or None
-        Of a model that nobody saw (True), of the one that answered (False), of both (None).
+        Predictions of the shadow (True), of the champion (False), or of both (None).
     features : bool
-        Add the column ``features``: the model's inputs by name, None where they were not logged.
+        Whether to add the column ``features``: the model's inputs by name, or None if they were not logged.
 
     Returns
     -------
     DataFrame
-        id (str, missing where the request named none), as_of (datetime64, NaT where it named none), time (datetime64,
+        id (str, missing if the request had none), as_of (datetime64, NaT if the request had none), time (datetime64,
         UTC), model, version, probability, request_id, shadow (bool).
 
     Raises
     ------
     LogError
-        Where there is no prediction log, or one of a newer version.
-    LogUnavailable
-        Where its database cannot be read now.
+        If there is no prediction log, or if its version is newer.
+    LogUnavailableError
+        If its database cannot be read at the time.
 
     See Also
     --------
-    serve.predictions.PredictionLog : has an example.
+    serve.predictions.PredictionLog : Example of writing and reading a log.
     """
     import pandas as pd
 
-    wanted = PredictionFilter(_seconds(since), _seconds(until), model, version, shadow, features)
-    rows = [row for portion in portions(url, wanted) for row in portion]
+    predictions = PredictionFilter(_seconds(since), _seconds(until), model, version, shadow, features)
+    rows = [row for batch in iter_batches(url, predictions) for row in batch]
     frame = pd.DataFrame.from_records([row[:-1] for row in rows], columns=list(COLUMNS))
     frame["as_of"] = pd.to_datetime(frame["as_of"]).astype("datetime64[us]")
     frame["time"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601").astype("datetime64[us, UTC]")
     kinds = dict.fromkeys(("id", "model", "version", "request_id"), "str")
     frame = frame.astype(kinds | {"probability": "float64", "shadow": "bool"})
     if features:
-        known = [None if row[-1] is None else json.loads(row[-1]) for row in rows]
-        frame["features"] = pd.Series(known, dtype=object)
+        features_by_row = [None if row[-1] is None else json.loads(row[-1]) for row in rows]
+        frame["features"] = pd.Series(features_by_row, dtype=object)
     return frame
 
 
-def portions(url: str | Path, wanted: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield rows by portions, for logs that do not fit into memory; the columns are those of `Cells`."""
-    yield from store_from_url(url).read(wanted)
+def iter_batches(url: str | Path, predictions: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield batches of rows, for logs that do not fit into memory; the columns are those of `Cells`."""
+    yield from store_from_url(url).read(predictions)
 
 
-def _seconds(moment: datetime | None) -> float | None:
-    if moment is None:
+def _seconds(time: datetime | None) -> float | None:
+    if time is None:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

@@ -1,7 +1,7 @@
-"""The prediction log as a process sees it that answers: rows are handed to the process that writes them.
+"""Prediction log of the HTTP and batch workers: sends rows to the log worker.
 
-A thread that wrote them here would cost a third of the throughput: whenever it waits for the interpreter's lock, each
-time that the event loop lets go of it wakes the thread in vain.
+A writer thread in each worker would cost a third of the throughput: while it waits for the GIL, it is woken in vain
+each time that the event loop releases it.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from serve.predictions.errors import LogUnavailable
-from serve.predictions.framing import LENGTH, in_plain_types, to_frame
+from mlsys.text import counted
+from serve.predictions.errors import LogUnavailableError
+from serve.predictions.framing import LENGTH, as_text, to_frame
 from serve.predictions.health import Health
 from serve.predictions.row import Row
 
-COMMIT_SECONDS = 6.0  # a little longer than the writing process waits for its database
-AT_ONCE = 5_000  # rows in one message
+COMMIT_TIMEOUT = 6.0  # seconds, a little longer than the log worker waits for its database
+FRAME_ROWS = 5_000  # rows per frame
 
 
 class Log(Protocol):
-    """What the service asks of a prediction log.
+    """Interface of a prediction log.
 
     Attributes
     ----------
     durable : bool
-        Whether an answer has to wait for `commit`.
+        Whether a response has to wait for `commit`.
     features : bool
-        Whether the inputs are logged.
+        Whether the model's inputs are logged.
     """
 
     durable: bool
@@ -41,61 +42,61 @@ class Log(Protocol):
 
     @property
     def name(self) -> str | None:
-        """The database for people, without secrets; None where nothing is logged."""
+        """URL of the database without secrets; None if logging is off."""
         ...
 
     @property
     def depth(self) -> int:
-        """Rows that wait here."""
+        """Number of rows waiting in this process."""
         ...
 
     @property
     def lag(self) -> float:
-        """Age of the oldest of them, in seconds."""
+        """Age of the oldest waiting row in seconds; 0 if there is none."""
         ...
 
     @property
     def dropped(self) -> int:
-        """Rows that were lost here."""
+        """Number of rows dropped in this process."""
         ...
 
     @property
     def failed(self) -> int:
-        """Attempts to write that failed here."""
+        """Number of failed writes in this process."""
         ...
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Take rows to be written soon; never waits and never fails."""
+        """Queue rows to be written; never waits and never fails."""
         ...
 
     async def commit(self, rows: Sequence[Row]) -> None:
-        """Return once rows are in the database; raise `LogUnavailable` where they are not."""
+        """Return once rows are committed; raise `LogUnavailableError` if they cannot be."""
         ...
 
     def send(self) -> None:
-        """Hand over what waits, as far as that is possible without waiting; to be called a few times a second."""
+        """Send the queued rows as far as possible without blocking; call it a few times a second."""
         ...
 
     def close(self, timeout: float = 5.0) -> None:
-        """Hand over or write what waits, for so many seconds at most."""
+        """Send or write the queued rows, for at most ``timeout`` seconds."""
         ...
 
 
 class RemoteLog:
-    """Hands rows to the process that listens on a Unix socket; see `serve.processes.log_worker`.
+    """Send rows to the log worker over a Unix socket; see `serve.processes.log_worker`.
 
-    While that process is not there, rows wait here as they would there, and what has no room is dropped and counted.
+    While the log worker is down, rows are queued here; rows that exceed the queue are dropped and counted.
 
     Parameters
     ----------
     path : Path
-        The socket.
+        Socket of the log worker.
     name : str
-        The database for people, without secrets.
+        URL of the database without secrets.
     durable, features : bool
-        As in `Log`.
+        See `Log`.
     max_pending : int
-        Rows that may wait.
+        Maximum number of queued rows.
     """
 
     failed = 0
@@ -104,89 +105,93 @@ class RemoteLog:
         self.durable, self.features = durable, features
         self._path, self._max_pending = path, max_pending
         self._health = Health(name)
-        self._lock = threading.Lock()  # a batch may be logged by a thread
+        self._lock = threading.Lock()  # batches may be logged from another thread
         self._rows: list[Row] = []
-        self._frames: deque[tuple[int, float, memoryview]] = deque()  # rows, time of the first, what is not sent yet
-        self._framed = self._waiting = 0
-        self._line: socket.socket | None = None
+        self._frames: deque[tuple[int, float, memoryview]] = (
+            deque()
+        )  # number of rows, time of the first, bytes not sent yet
+        self._framed_rows = self._pending_commits = 0
+        self._connection: socket.socket | None = None
 
     @property
     def name(self) -> str:
-        """The database for people, without secrets."""
+        """URL of the database without secrets."""
         return self._health.name
 
     @property
     def depth(self) -> int:
-        """Rows that wait here."""
-        return len(self._rows) + self._framed
+        """Number of rows waiting in this process."""
+        return len(self._rows) + self._framed_rows
 
     @property
     def lag(self) -> float:
-        """Age of the oldest of them, in seconds."""
-        with contextlib.suppress(IndexError):  # sent in this moment
+        """Age of the oldest waiting row in seconds; 0 if there is none."""
+        with contextlib.suppress(IndexError):  # it was sent in the meantime
             oldest = self._frames[0][1] if self._frames else self._rows[0].time
             return max(0.0, time.time() - oldest)
         return 0.0
 
     @property
     def dropped(self) -> int:
-        """Rows that were lost here."""
+        """Number of rows dropped in this process."""
         return self._health.lost
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Take rows to be handed over by the next `send`; from any thread."""
-        free = self._max_pending - len(self._rows) - self._framed
+        """Queue rows for the next `send`; callable from any thread."""
+        free = self._max_pending - len(self._rows) - self._framed_rows
         if len(rows) > free:
             free = max(0, free)
-            self._health.overflows(len(rows) - free)
+            self._health.record_overflow(len(rows) - free)
             rows = rows[:free]
         with self._lock:
             self._rows.extend(rows)
 
     def send(self) -> None:
-        """Hand over what waits, as far as that is possible without waiting."""
+        """Send the queued rows as far as possible without blocking."""
         self._frame()
-        while self._frames and self._connected():
-            assert self._line is not None
+        while self._frames and self._connect():
+            assert self._connection is not None
             rows, oldest, content = self._frames[0]
             try:
-                sent = self._line.send(content)
+                sent = self._connection.send(content)
             except BlockingIOError:
                 return
             except OSError:
-                self._hang_up()
+                self._disconnect()
                 return
             if sent < len(content):
                 self._frames[0] = (rows, oldest, content[sent:])
             else:
                 self._frames.popleft()
-                self._framed -= rows
+                self._framed_rows -= rows
 
     async def commit(self, rows: Sequence[Row]) -> None:
-        """Return once rows are in the database.
+        """Return once rows are committed.
 
         Raises
         ------
-        LogUnavailable
-            Where they could not be written at the first attempt, or in time.
+        LogUnavailableError
+            If the rows could not be written at the first attempt, or in time.
         """
-        if self._waiting >= self._max_pending:
-            raise LogUnavailable(f"{self._waiting} requests wait for the prediction log already")
-        self._waiting += 1
+        if self._pending_commits >= self._max_pending:
+            raise LogUnavailableError(
+                f"{counted(self._pending_commits, 'request')} already waiting for the prediction log"
+            )
+        self._pending_commits += 1
         try:
-            async with asyncio.timeout(COMMIT_SECONDS):
-                reason = await self._ask(self._to_frame(rows, commit=True))
+            async with asyncio.timeout(COMMIT_TIMEOUT):
+                reason = await self._send_and_wait(self._to_frame(rows, commit=True))
         except TimeoutError:
-            raise LogUnavailable(f"{self.name} did not commit within {COMMIT_SECONDS:.0f} s") from None
+            raise LogUnavailableError(f"{self.name} did not commit within {COMMIT_TIMEOUT:.0f} s") from None
         except (OSError, EOFError) as error:
-            raise LogUnavailable("the process that writes the prediction log is not there; it starts again") from error
+            raise LogUnavailableError("the log worker is not running; it will be restarted") from error
         finally:
-            self._waiting -= 1
+            self._pending_commits -= 1
         if reason:
-            raise LogUnavailable(reason)
+            raise LogUnavailableError(reason)
 
     def close(self, timeout: float = 5.0) -> None:
-        """Hand over what waits, for so many seconds at most; what is left then counts as lost."""
+        """Send the queued rows, for at most ``timeout`` seconds; count the rest as lost."""
         deadline = time.monotonic() + timeout
         self.send()
         while self.depth and time.monotonic() < deadline:
@@ -194,67 +199,67 @@ class RemoteLog:
             self.send()
         self._max_pending = 0
         if self.depth:
-            self._health.abandons(self.depth)
-        self._hang_up()
+            self._health.record_abandoned(self.depth)
+        self._disconnect()
 
-    async def _ask(self, frame: bytes) -> str:
+    async def _send_and_wait(self, frame: bytes) -> str:
         loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.setblocking(False)
-            await loop.sock_connect(line, str(self._path))
-            await loop.sock_sendall(line, frame)
-            answer = b""
-            while len(answer) < LENGTH.size or len(answer) < LENGTH.size + LENGTH.unpack_from(answer)[0]:
-                part = await loop.sock_recv(line, 65_536)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.setblocking(False)
+            await loop.sock_connect(connection, str(self._path))
+            await loop.sock_sendall(connection, frame)
+            reply = b""
+            while len(reply) < LENGTH.size or len(reply) < LENGTH.size + LENGTH.unpack_from(reply)[0]:
+                part = await loop.sock_recv(connection, 65_536)
                 if not part:
                     raise EOFError
-                answer += part
-        return answer[LENGTH.size :].decode()
+                reply += part
+        return reply[LENGTH.size :].decode()
 
     def _frame(self) -> None:
         with self._lock:
             rows, self._rows = self._rows, []
-        for start in range(0, len(rows), AT_ONCE):
-            some = rows[start : start + AT_ONCE]
-            self._frames.append((len(some), some[0].time, memoryview(self._to_frame(some, commit=False))))
-            self._framed += len(some)
+        for start in range(0, len(rows), FRAME_ROWS):
+            chunk = rows[start : start + FRAME_ROWS]
+            self._frames.append((len(chunk), chunk[0].time, memoryview(self._to_frame(chunk, commit=False))))
+            self._framed_rows += len(chunk)
 
     def _to_frame(self, rows: Sequence[Row], *, commit: bool) -> bytes:
-        """Return rows as bytes; of those that are put, without the ones that no database would take."""
+        """Encode rows as a frame; rows that cannot be encoded are dropped, or raise an error if the sender waits."""
         try:
             return to_frame(rows, commit=commit)
         except (OverflowError, TypeError, ValueError):
-            plain = [in_plain_types(row) for row in rows]
-        good = []
-        for row in plain:
+            converted = [as_text(row) for row in rows]
+        valid = []
+        for row in converted:
             try:
                 to_frame([row], commit=commit)
             except (OverflowError, TypeError, ValueError) as error:
                 if commit:
-                    raise LogUnavailable(str(error)) from error
-                self._health.refuses(1, str(error))
+                    raise LogUnavailableError(str(error)) from error
+                self._health.record_rejection(1, str(error))
             else:
-                good.append(row)
-        return to_frame(good, commit=commit)
+                valid.append(row)
+        return to_frame(valid, commit=commit)
 
-    def _connected(self) -> bool:
-        if self._line is not None:
+    def _connect(self) -> bool:
+        if self._connection is not None:
             return True
-        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            line.connect(str(self._path))
-        except OSError:  # it is being started again; rows wait meanwhile
-            line.close()
+            connection.connect(str(self._path))
+        except OSError:  # the log worker is restarting; the rows stay queued
+            connection.close()
             return False
-        line.setblocking(False)
-        self._line = line
+        connection.setblocking(False)
+        self._connection = connection
         return True
 
-    def _hang_up(self) -> None:
-        """Close the line; a message that was sent in part is sent again as a whole, as it was not read."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+    def _disconnect(self) -> None:
+        """Close the connection; a partially sent frame will be sent again as a whole, because it was not processed."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         if self._frames:
             rows, oldest, content = self._frames[0]
             self._frames[0] = (rows, oldest, memoryview(content.obj))

@@ -1,4 +1,4 @@
-"""One logged prediction, as the service gives it and as a database takes it."""
+"""A logged prediction, as the service produces it and as a database stores it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from serve.predictions.errors import RowRefusedError
+from serve.predictions.errors import RowRejectedError
 
 
 class Row(NamedTuple):
-    """One prediction.
+    """A prediction to log.
 
     Attributes
     ----------
     time : float
-        When it was made: seconds since 1970, UTC, as of `time.time()`.
+        Time of the prediction in seconds since 1970 (UTC), from `time.time()`.
     probability : float
     model, version : str
-        What made it.
+        Name and version of the model.
     request_id : str
-        As in the answer and in the service's own log.
+        Id of the request, as in the response and in the service's log.
     id : str, int or None
-        The entity, where the request named it.
+        Entity id, if the request had one.
     as_of : date, str or None
-        The moment of which the inputs speak; text is an ISO date.
+        As-of date of the inputs; a string is an ISO date.
     shadow : bool
-        Whether it was only made to be logged: a challenger's, whose answer nobody saw.
+        Whether the shadow model predicted it; such predictions are logged but not returned.
     features : mapping, str or None
-        The model's inputs, by name or as JSON text.
+        Model inputs by name, or as JSON text.
     """
 
     time: float
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """A row in plain types, in the order of the table's columns."""
+    """A row as plain types, in the order of the table's columns."""
 
     id: str | None
     as_of: str | None
@@ -59,12 +59,12 @@ class Cells(NamedTuple):
 
 
 def to_cells(row: Row, *, features: bool) -> Cells:
-    """Return a row in plain types.
+    """Convert a row to plain types.
 
     Raises
     ------
-    RowRefusedError
-        Where a value cannot be logged, such as an as-of that is no date or a probability that is no number.
+    RowRejectedError
+        If a value cannot be logged, such as an invalid as-of or a NaN probability.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def to_cells(row: Row, *, features: bool) -> Cells:
     try:
         return Cells(
             None if row.id is None else str(row.id),
-            None if row.as_of is None else _day(row.as_of),
+            None if row.as_of is None else _iso_date(row.as_of),
             _finite(row.time),
             row.model,
             row.version,
@@ -85,23 +85,23 @@ def to_cells(row: Row, *, features: bool) -> Cells:
             as_json(row.features) if features and row.features is not None else None,
         )
     except (TypeError, ValueError) as error:
-        raise RowRefusedError(f"the prediction of request {row.request_id}: {error}") from error
+        raise RowRejectedError(f"cannot log the prediction of request {row.request_id}: {error}") from error
 
 
 def _finite(number: float) -> float:
     if not math.isfinite(number):
-        raise ValueError(f"{number} is no finite number")
+        raise ValueError(f"{number} is not finite")
     return float(number)
 
 
-def _day(as_of: date | str) -> str:
+def _iso_date(as_of: date | str) -> str:
     if isinstance(as_of, str):
         as_of = date.fromisoformat(as_of[:10])
     return (as_of.date() if isinstance(as_of, datetime) else as_of).isoformat()
 
 
 def as_json(features: Mapping[str, Any] | str) -> str:
-    """Return a model's inputs as JSON text; NaN is null.
+    """Return model inputs as JSON text; NaN becomes null.
 
     Examples
     --------
@@ -112,6 +112,6 @@ def as_json(features: Mapping[str, Any] | str) -> str:
         return features
     try:
         return json.dumps(features, allow_nan=False, separators=(",", ":"))
-    except ValueError:  # a missing number may come as NaN, which JSON does not have
-        known = {name: None if value != value else value for name, value in features.items()}
-        return json.dumps(known, allow_nan=False, separators=(",", ":"))
+    except ValueError:  # missing numbers may be NaN, which JSON lacks
+        finite = {name: None if value != value else value for name, value in features.items()}
+        return json.dumps(finite, allow_nan=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""A prediction log in an SQLite file, which several processes may write."""
+"""Prediction log in an SQLite file, which several processes may write."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from serve.predictions.errors import LogError, LogUnavailable, RowRefusedError
+from serve.predictions.errors import LogError, LogUnavailableError, RowRejectedError
 from serve.predictions.row import Cells
 from serve.predictions.store import SCHEMA_VERSION, PredictionFilter, check_version, foreign_table_error, new_writer_id
 
-BUSY_SECONDS = 2.0  # how long to wait for another process that writes
-PORTION = 100  # rows in one statement: one release of the interpreter's lock for all, and none held for long
-READ_AT_ONCE = 10_000
+BUSY_TIMEOUT = 2.0  # seconds to wait for another process's write
+INSERT_ROWS = 100  # rows per statement: few releases of the GIL, and none held for long
+FETCH_SIZE = 10_000
 
 TABLES = (
     """CREATE TABLE predictions (
@@ -37,7 +37,7 @@ TABLES = (
 COLUMNS = ", ".join(Cells._fields)
 MOMENT = "strftime('%Y-%m-%dT%H:%M:%fZ', {}, 'unixepoch')"
 VALUES = f"(?, ?, {MOMENT.format('?')}, ?, ?, ?, ?, ?, ?)"
-MARK = """INSERT INTO predictions_writers VALUES (?, ?)
+CLAIM_BATCH = """INSERT INTO predictions_writers VALUES (?, ?)
           ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch WHERE batch <> excluded.batch"""
 
 
@@ -47,9 +47,9 @@ class SqliteStore:
     Parameters
     ----------
     path : Path
-        The file; it and its folder are made where they are not there.
+        The file; it and its folder are created if they do not exist.
     durable : bool
-        Sync each commit to the disk. Without, a power failure may cost the latest commits, but never the file.
+        Whether to sync each commit to disk. Otherwise a power failure may lose the latest commits, but never the file.
     """
 
     def __init__(self, path: Path, *, durable: bool = False) -> None:
@@ -61,10 +61,10 @@ class SqliteStore:
         self._file: tuple[int, int] | None = None
 
     def open(self) -> None:
-        """Connect, and make the tables or check that they are ours."""
+        """Connect, and create the tables or check that they belong to mlsys."""
         if self._connection is not None and self._file == _identity(self.path):
             return
-        self.close()  # a file that was moved away would take rows that nobody finds
+        self.close()  # rows written to a file that was moved away would be lost
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _connect(self.path)
@@ -78,44 +78,44 @@ class SqliteStore:
             raise
 
     def write(self, cells: Sequence[Cells], batch: int) -> None:
-        """Write rows in one transaction; nothing where the batch that this store wrote last has this number."""
+        """Write rows in one transaction, unless this store has already written the batch with this number."""
         connection = self._connection
         assert connection is not None
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if connection.execute(MARK, (self._writer, batch)).rowcount:
+                if connection.execute(CLAIM_BATCH, (self._writer, batch)).rowcount:
                     _insert(connection, cells)
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
         except (sqlite3.DataError, sqlite3.IntegrityError, UnicodeError) as error:
-            raise RowRefusedError(str(error)) from error
+            raise RowRejectedError(str(error)) from error
         except sqlite3.Error as error:
             raise _failure(self.name, error) from error
 
-    def read(self, wanted: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the rows in the order in which they were written, by portions."""
+    def read(self, predictions: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield batches of the rows in the order of writing."""
         if not self.path.is_file():
-            raise LogError(f"There is no prediction log {self.path} (looked in {Path.cwd()}).")
-        conditions, values = _conditions(wanted)
-        columns = COLUMNS if wanted.features else COLUMNS.removesuffix(", features") + ", NULL"
+            raise LogError(f"Prediction log not found: {self.path} (working directory: {Path.cwd()}).")
+        conditions, values = _conditions(predictions)
+        columns = COLUMNS if predictions.features else COLUMNS.removesuffix(", features") + ", NULL"
         try:
             with contextlib.closing(_connect_to_read(self.path)) as connection:
                 if _version(connection, self.name) is None:
-                    raise LogError(f"{self.path} is an SQLite file, but no prediction log.")
+                    raise LogError(f"{self.path} is an SQLite database, but not a prediction log.")
                 query = f"SELECT {columns} FROM predictions WHERE {conditions} ORDER BY number"
                 cursor = connection.execute(query, values)
-                while rows := cursor.fetchmany(READ_AT_ONCE):
+                while rows := cursor.fetchmany(FETCH_SIZE):
                     yield rows
         except sqlite3.Error as error:
             raise _failure(self.name, error) from error
 
     def close(self) -> None:
-        """Close the connection, be it broken."""
+        """Close the connection, even if it is broken."""
         if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):  # it may be closed because of one
+            with contextlib.suppress(sqlite3.Error):  # a database error may be the reason for closing
                 self._connection.close()
         self._connection = self._file = None
 
@@ -125,7 +125,7 @@ class SqliteStore:
             connection.execute("PRAGMA journal_mode = WAL")
         if _version(connection, self.name) is not None:
             return
-        connection.execute("BEGIN IMMEDIATE")  # of several processes that start, one makes the tables
+        connection.execute("BEGIN IMMEDIATE")  # only one of several starting processes creates the tables
         try:
             if _version(connection, self.name) is None:
                 for statement in TABLES:
@@ -137,40 +137,40 @@ class SqliteStore:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Opened and closed by the threads that own it, one after the other.
-    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    # The connection is opened and closed by different threads, but never used by two at once.
+    return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
-    # In a folder that cannot be written, a file in WAL mode opens only as one that nobody changes.
-    alone = not path.with_name(path.name + "-wal").exists()
+    # In a read-only folder, a file in WAL mode can only be opened as immutable.
+    has_no_wal = not path.with_name(path.name + "-wal").exists()
     uri = path.resolve().as_uri()
-    for mode in ("mode=ro", "immutable=1") if alone else ("mode=ro",):
-        connection = sqlite3.connect(f"{uri}?{mode}", uri=True, timeout=BUSY_SECONDS)
+    for mode in ("mode=ro", "immutable=1") if has_no_wal else ("mode=ro",):
+        connection = sqlite3.connect(f"{uri}?{mode}", uri=True, timeout=BUSY_TIMEOUT)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master")
         except sqlite3.OperationalError as error:
             connection.close()
-            if mode == "immutable=1" or not alone:
+            if mode == "immutable=1" or not has_no_wal:
                 raise
-            failed = error
+            last_error = error
             continue
         except sqlite3.Error:
             connection.close()
             raise
         return connection
-    raise failed
+    raise last_error
 
 
 def _insert(connection: sqlite3.Connection, cells: Sequence[Cells]) -> None:
-    for start in range(0, len(cells), PORTION):
-        portion = cells[start : start + PORTION]
-        statement = f"INSERT INTO predictions ({COLUMNS}) VALUES " + ", ".join([VALUES] * len(portion))
-        connection.execute(statement, [cell for row in portion for cell in row])
+    for start in range(0, len(cells), INSERT_ROWS):
+        chunk = cells[start : start + INSERT_ROWS]
+        statement = f"INSERT INTO predictions ({COLUMNS}) VALUES " + ", ".join([VALUES] * len(chunk))
+        connection.execute(statement, [cell for row in chunk for cell in row])
 
 
 def _version(connection: sqlite3.Connection, name: str) -> int | None:
-    """Return the version of the tables; None where there are none yet."""
+    """Return the version of the tables, or None if they do not exist yet."""
     query = "SELECT name FROM sqlite_master WHERE name IN ('predictions', 'predictions_version')"
     tables = {table for (table,) in connection.execute(query)}
     if "predictions_version" not in tables:
@@ -182,27 +182,27 @@ def _version(connection: sqlite3.Connection, name: str) -> int | None:
     return version
 
 
-def _conditions(wanted: PredictionFilter) -> tuple[str, list[Any]]:
-    given: dict[str, Any] = {
-        f"time >= {MOMENT.format('?')}": wanted.since,
-        f"time < {MOMENT.format('?')}": wanted.until,
-        "model = ?": wanted.model,
-        "version = ?": wanted.version,
-        "shadow = ?": wanted.shadow,
+def _conditions(predictions: PredictionFilter) -> tuple[str, list[Any]]:
+    conditions: dict[str, Any] = {
+        f"time >= {MOMENT.format('?')}": predictions.since,
+        f"time < {MOMENT.format('?')}": predictions.until,
+        "model = ?": predictions.model,
+        "version = ?": predictions.version,
+        "shadow = ?": predictions.shadow,
     }
-    used = {condition: value for condition, value in given.items() if value is not None}
+    used = {condition: value for condition, value in conditions.items() if value is not None}
     return " AND ".join(used) or "1", list(used.values())
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
-def _failure(name: str, error: sqlite3.Error | OSError) -> LogError | LogUnavailable:
+def _failure(name: str, error: sqlite3.Error | OSError) -> LogError | LogUnavailableError:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-        return LogError(f"{name} is a file, but no SQLite database. Log to another file.")
-    return LogUnavailable(f"{name}: {error}")
+        return LogError(f"{name} is not an SQLite database. Log to another file.")
+    return LogUnavailableError(f"{name}: {error}")

@@ -1,4 +1,4 @@
-"""What a database of predictions can do."""
+"""Interface of a database of predictions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class PredictionFilter:
-    """Which predictions to read.
+    """Filter of the predictions to read.
 
     Attributes
     ----------
     since, until : float or None
-        Seconds since 1970: made from then on, before then.
+        Earliest time (inclusive) and latest time (exclusive), in seconds since 1970.
     model, version : str or None
-        Of this model, of this version.
+        Name and version of the model that predicted.
     shadow : bool or None
-        Silent ones only, answered ones only, or both (None).
+        Predictions of the shadow (True), of the champion (False), or of both (None).
     features : bool
-        Whether to read the inputs too.
+        Whether to read the model inputs too.
     """
 
     since: float | None = None
@@ -38,68 +38,68 @@ class PredictionFilter:
 
 
 class PredictionStore(Protocol):
-    """A database with predictions, used by one thread.
+    """Database of predictions, used by one thread at a time.
 
     Attributes
     ----------
     name : str
-        For people; without any secret.
+        Name for messages, without secrets.
     """
 
     name: str
 
     def open(self) -> None:
-        """Connect, and make the tables or check that they are ours; nothing where it is open already.
+        """Connect, and create the tables or check that they belong to mlsys. Does nothing if already open.
 
         Raises
         ------
-        LogUnavailable
-            Where a later attempt may succeed.
+        LogUnavailableError
+            If a later attempt may succeed.
         LogError
-            Where none will, before somebody changes something.
+            If no attempt will succeed until the configuration changes.
         """
         ...
 
     def write(self, cells: Sequence[Cells], batch: int) -> None:
-        """Write rows in one transaction; nothing where the batch that this store wrote last has this number.
+        """Write rows in one transaction, unless this store has already written the batch with this number.
 
-        The number makes a batch safe to repeat where the connection broke during the commit, which leaves open whether
-        it took place.
+        The number makes it safe to repeat a batch if the connection broke during a commit, when it is unknown whether
+        the commit took place.
 
         Raises
         ------
-        LogUnavailable
-            Where a later attempt may succeed.
-        RowRefusedError
-            Where none will.
+        LogUnavailableError
+            If a later attempt may succeed.
+        RowRejectedError
+            If no attempt will succeed.
         """
         ...
 
-    def read(self, wanted: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the rows in the order in which they were written, by portions; the columns are those of `Cells`."""
+    def read(self, predictions: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield batches of the rows in the order of writing; the columns are those of `Cells`."""
         ...
 
     def close(self) -> None:
-        """Close the connection, be it broken."""
+        """Close the connection, even if it is broken."""
         ...
 
 
 def new_writer_id() -> str:
-    """Return a name under which a store's batches are counted."""
+    """Return a random id under which a store numbers its batches."""
     return secrets.token_hex(8)
 
 
-def check_version(found: int, name: str) -> None:
-    """Refuse tables of a newer version."""
-    if found > SCHEMA_VERSION:
+def check_version(version: int, name: str) -> None:
+    """Raise an error if the tables have a newer version."""
+    if version > SCHEMA_VERSION:
         raise LogError(
-            f"The prediction log {name} has version {found}; this mlsys reads and writes version {SCHEMA_VERSION}. "
+            f"The prediction log {name} has version {version}; this mlsys reads and writes version {SCHEMA_VERSION}. "
             "Upgrade mlsys, or log to another database. Nothing was changed."
         )
 
 
 def foreign_table_error(name: str) -> LogError:
-    """Return the error for a database in which another program has a table of the same name."""
+    """Return the error for a database in which another program owns a table of the same name."""
     return LogError(
-        f"{name} already has a table `predictions`, which is no prediction log of mlsys. Log to another database."
+        f"{name} already has a table `predictions`, which is not a prediction log of mlsys. Log to another database."
     )

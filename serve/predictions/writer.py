@@ -1,4 +1,4 @@
-"""The thread that brings predictions into the database, behind the answers."""
+"""Thread that writes predictions to the database after the responses are sent."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from serve.predictions.errors import LogError, LogUnavailable, RowRefusedError
+from serve.predictions.errors import LogError, LogUnavailableError, RowRejectedError
 from serve.predictions.health import Health
 from serve.predictions.row import Cells, Row, to_cells
 from serve.predictions.store import PredictionStore
 
 logger = logging.getLogger("serve.predictions")
 
-BATCH = 1_000  # rows in one transaction
-AT_ONCE = 100  # rows that are made ready before other threads get their turn
-PAUSE = 20e-6  # seconds; one who sleeps for 0 takes the interpreter lock back before another thread wakes up
+BATCH_ROWS = 1_000  # rows per transaction
+CHUNK_ROWS = 100  # rows converted before yielding to other threads
+YIELD_SECONDS = 20e-6  # after sleep(0) this thread would reacquire the GIL before another wakes up
 
 
-class Awaited:
-    """Rows whose answer waits for the commit; made in the event loop that waits."""
+class PendingCommit:
+    """Rows whose response waits for the commit; created in the event loop that waits."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
@@ -35,211 +35,214 @@ class Awaited:
 
 @dataclass
 class Batch:
-    """What goes into the database in one transaction.
+    """Rows to write in one transaction.
 
     Attributes
     ----------
     rows : list of Row
-        Nobody waits for these: they are tried until they are written.
-    awaited : list of Awaited
-        These are tried once, then given back.
+        Rows that no caller waits for: retried until they are written.
+    pending_commits : list of PendingCommit
+        Rows that a caller waits for: written at the first attempt or reported as failed.
     number : int or None
-        Given at the first attempt and kept for all; the store writes no number twice.
+        Number assigned at the first attempt and kept for retries; the store writes no number twice.
     """
 
     rows: list[Row]
-    awaited: list[Awaited]
+    pending_commits: list[PendingCommit]
     number: int | None = None
 
     @property
     def all_rows(self) -> list[Row]:
-        """The rows, those that are awaited last."""
-        return [*self.rows, *(row for each in self.awaited for row in each.rows)]
+        """All rows of the batch; those of pending commits come last."""
+        return [*self.rows, *(row for each in self.pending_commits for row in each.rows)]
 
     def halves(self) -> list[Batch]:
-        """Part the batch in two; one that cannot be parted gives one."""
-        if self.rows and self.awaited:
-            return [Batch(self.rows, []), Batch([], self.awaited)]
-        row, one = (len(self.rows) + 1) // 2, (len(self.awaited) + 1) // 2
-        parts = [Batch(self.rows[:row], self.awaited[:one]), Batch(self.rows[row:], self.awaited[one:])]
-        return [part for part in parts if part.rows or part.awaited]
+        """Split the batch in two; a batch that cannot be split is returned as it is."""
+        if self.rows and self.pending_commits:
+            return [Batch(self.rows, []), Batch([], self.pending_commits)]
+        row, one = (len(self.rows) + 1) // 2, (len(self.pending_commits) + 1) // 2
+        parts = [Batch(self.rows[:row], self.pending_commits[:one]), Batch(self.rows[row:], self.pending_commits[one:])]
+        return [part for part in parts if part.rows or part.pending_commits]
 
 
 class Writer(threading.Thread):
-    """Writes what is in its queues until it is told to stop.
+    """Write the rows in its queues until told to stop.
 
     Parameters
     ----------
     store : PredictionStore
-        Used by this thread only.
+        Store used by this thread only.
     features : bool
-        Whether the inputs are logged.
+        Whether the model's inputs are logged.
     linger : float
-        Seconds in which rows gather before they are written, where nobody waits for the commit.
+        Seconds for which rows are collected into a batch, unless a caller waits for a commit.
 
     Attributes
     ----------
     queue : deque of Row
-    awaited : deque of Awaited
+    pending_commits : deque of PendingCommit
     wake : Event
-        To be set after something was put into a queue.
+        Set it after adding to a queue.
     opened : Event
-        Set once the first attempt to open the database is over.
-    refusal : LogError or None
-        Why the database cannot be used as it is, found by that attempt.
+        Set after the first attempt to open the database.
+    open_error : LogError or None
+        Why the database cannot be used as configured, found by that attempt.
     """
 
     def __init__(self, store: PredictionStore, *, features: bool, linger: float) -> None:
         super().__init__(name="prediction-log", daemon=True)  # a dead database must not keep the process alive
         self.queue: deque[Row] = deque()
-        self.awaited: deque[Awaited] = deque()
+        self.pending_commits: deque[PendingCommit] = deque()
         self.wake, self.opened = threading.Event(), threading.Event()
         self.health = Health(store.name)
-        self.refusal: LogError | None = None
+        self.open_error: LogError | None = None
         self._store = store
         self._features = features
         self._linger = linger
         self._batches: deque[Batch] = deque()
         self._numbers = count(1)
-        self._in_hand = 0  # rows taken from the queue and not yet written; the oldest of them
-        self._oldest = 0.0
+        self._in_progress = 0  # rows taken from the queue and not yet written
+        self._oldest = 0.0  # time of the oldest of these rows
         self._stopping = threading.Event()
         self._deadline = float("inf")
 
     @property
     def depth(self) -> int:
-        """Rows that wait and that nobody waits for."""
-        return len(self.queue) + self._in_hand
+        """Number of rows waiting to be written, without those of pending commits."""
+        return len(self.queue) + self._in_progress
 
     @property
     def lag(self) -> float:
-        """Age of the oldest of them, in seconds."""
-        if self._in_hand:
+        """Age of the oldest of these rows in seconds."""
+        if self._in_progress:
             return max(0.0, time.time() - self._oldest)
-        with contextlib.suppress(IndexError):  # nothing there, or just taken
+        with contextlib.suppress(IndexError):  # empty, or just emptied
             return max(0.0, time.time() - self.queue[0].time)
         return 0.0
 
     def stop(self, timeout: float) -> None:
-        """Write what is left, for so many seconds at most; rows that are left then count as lost."""
+        """Write the remaining rows, for at most ``timeout`` seconds; count the rest as lost."""
         self._deadline = time.monotonic() + timeout
         self._stopping.set()
         self.wake.set()
         self.join(timeout)
         if self.depth:
-            self.health.abandons(self.depth)
+            self.health.record_abandoned(self.depth)
 
     def run(self) -> None:
         """Open the database and write until told to stop."""
         self._open()
         while not self._stopping.is_set():
             self.wake.wait()
-            if not self.awaited:
+            if not self.pending_commits:
                 self._stopping.wait(self._linger)
-            self.wake.clear()  # before the queues are read, so that what comes later wakes again
+            self.wake.clear()  # before reading the queues, so that later rows wake the thread again
             self._drain()
         self._drain()
-        _settle(self._newly_awaited(), "the service ends")
+        _complete_commits(self._take_pending_commits(), "the service is shutting down")
         self._store.close()
 
     def _open(self) -> None:
         try:
             self._store.open()
         except LogError as error:
-            self.refusal = error
-        except LogUnavailable as error:
-            self.health.fails(str(error), self.depth)
+            self.open_error = error
+        except LogUnavailableError as error:
+            self.health.record_failure(str(error), self.depth)
         finally:
             self.opened.set()
 
     def _drain(self) -> None:
-        while (self.queue or self.awaited) and time.monotonic() < self._deadline:
-            rows = [self.queue.popleft() for _ in range(min(len(self.queue), BATCH))]
-            self._in_hand = len(rows)
-            self._batches.append(Batch(rows, self._newly_awaited()))
+        while (self.queue or self.pending_commits) and time.monotonic() < self._deadline:
+            rows = [self.queue.popleft() for _ in range(min(len(self.queue), BATCH_ROWS))]
+            self._in_progress = len(rows)
+            self._batches.append(Batch(rows, self._take_pending_commits()))
             try:
                 self._oldest = rows[0].time if rows else 0.0
                 self._write()
-            except Exception:  # a mistake of ours may cost these rows, but not all that come later
-                logger.exception("predictions were not logged, by a mistake in mlsys")
-                self.health.refuses(self._in_hand, "see above")
-                self._give_back("a mistake in mlsys")
+            except Exception:  # a bug may lose these rows, but not all later ones
+                logger.exception("internal error; predictions were not logged")
+                self.health.record_rejection(self._in_progress, "internal error; see above")
+                self._fail_pending_commits("internal error; see the log")
                 self._batches.clear()
-                self._in_hand = 0
+                self._in_progress = 0
 
     def _write(self) -> None:
-        """Write the batches: once for who waits, for the others until it is done or the time is over."""
+        """Write the batches; rows that no caller waits for are retried until written or until the deadline."""
         while self._batches:
             batch = self._batches[0]
             batch.number = batch.number or next(self._numbers)
             try:
                 self._store.open()
                 self._store.write(self._cells(batch), batch.number)
-            except RowRefusedError as error:
-                self._part(self._batches.popleft(), str(error))
-            except (LogError, LogUnavailable) as error:
+            except RowRejectedError as error:
+                self._bisect(self._batches.popleft(), str(error))
+            except (LogError, LogUnavailableError) as error:
                 self._store.close()
-                self.health.fails(str(error), self.depth)
-                self._give_back(str(error))
+                self.health.record_failure(str(error), self.depth)
+                self._fail_pending_commits(str(error))
                 if self._batches and not self._pause():
                     return
             else:
                 self._batches.popleft()
-                self._in_hand -= len(batch.rows)
-                self.health.works()
-                _settle(batch.awaited)
+                self._in_progress -= len(batch.rows)
+                self.health.record_success()
+                _complete_commits(batch.pending_commits)
 
     def _cells(self, batch: Batch) -> list[Cells]:
         rows, cells = batch.all_rows, []
-        for start in range(0, len(rows), AT_ONCE):
-            cells += [to_cells(row, features=self._features) for row in rows[start : start + AT_ONCE]]
-            time.sleep(PAUSE)  # for the event loop, which would wait 5 ms for a thread that computes
+        for start in range(0, len(rows), CHUNK_ROWS):
+            cells += [to_cells(row, features=self._features) for row in rows[start : start + CHUNK_ROWS]]
+            time.sleep(YIELD_SECONDS)  # lets the event loop run, which would otherwise wait 5 ms for the GIL
         return cells
 
-    def _part(self, batch: Batch, reason: str) -> None:
-        """Halve a batch that has a row which no database takes, until that row stands alone and can be left out."""
+    def _bisect(self, batch: Batch, reason: str) -> None:
+        """Split a batch with a rejected row until that row is alone and can be left out."""
         halves = batch.halves()
         if len(halves) > 1:
             self._batches.extendleft(reversed(halves))
             return
         if batch.rows:
-            self._in_hand -= len(batch.rows)
-            self.health.refuses(len(batch.rows), reason)
-        _settle(batch.awaited, reason)
+            self._in_progress -= len(batch.rows)
+            self.health.record_rejection(len(batch.rows), reason)
+        _complete_commits(batch.pending_commits, reason)
 
-    def _give_back(self, reason: str) -> None:
-        """Tell all who wait that it failed, and keep the rows that nobody waits for."""
-        _settle([*(each for batch in self._batches for each in batch.awaited), *self._newly_awaited()], reason)
+    def _fail_pending_commits(self, reason: str) -> None:
+        """Fail all pending commits, and keep the rows that no caller waits for."""
+        _complete_commits(
+            [*(each for batch in self._batches for each in batch.pending_commits), *self._take_pending_commits()],
+            reason,
+        )
         for batch in self._batches:
-            batch.awaited = []
+            batch.pending_commits = []
         self._batches = deque(batch for batch in self._batches if batch.rows)
 
-    def _newly_awaited(self) -> list[Awaited]:
-        return [self.awaited.popleft() for _ in range(len(self.awaited))]
+    def _take_pending_commits(self) -> list[PendingCommit]:
+        return [self.pending_commits.popleft() for _ in range(len(self.pending_commits))]
 
     def _pause(self) -> bool:
-        """Wait until the next attempt is due; return whether there is time for it."""
+        """Wait until the next attempt is due; return whether the deadline allows it."""
         if not self._stopping.wait(self.health.wait):
             return True
         time.sleep(min(self.health.wait, max(0.0, self._deadline - time.monotonic())))
         return time.monotonic() < self._deadline
 
 
-def _settle(awaited: Sequence[Awaited], reason: str | None = None) -> None:
-    """Tell who waits that the rows are committed, or why not; one call for each event loop."""
+def _complete_commits(pending_commits: Sequence[PendingCommit], reason: str | None = None) -> None:
+    """Complete or fail the futures of pending commits, with one call per event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-    for each in awaited:
+    for each in pending_commits:
         by_loop.setdefault(each.loop, []).append(each.done)
     for loop, futures in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it all who waited
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and its callers with it
             loop.call_soon_threadsafe(_resolve, futures, reason)
 
 
 def _resolve(futures: Sequence[asyncio.Future[None]], reason: str | None) -> None:
     for future in futures:
-        if future.done():  # cancelled: the client has gone
+        if future.done():  # cancelled: the client disconnected
             continue
         if reason is None:
             future.set_result(None)
         else:
-            future.set_exception(LogUnavailable(reason))
+            future.set_exception(LogUnavailableError(reason))

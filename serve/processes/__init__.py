@@ -1,1 +1,1 @@
-"""The processes of the service: the supervisor and the workers that it starts."""
+"""Processes of the service: the supervisor and the workers that it starts."""

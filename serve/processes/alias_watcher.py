@@ -1,4 +1,4 @@
-"""Where the served references lead, looked at again and again."""
+"""Watch the registry for moved aliases."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 IDLE = 3600.0  # seconds
 
 
-def find_models(settings: Settings) -> Models:
-    """Return the models that the settings refer to at this moment.
+def resolve_models(settings: Settings) -> Models:
+    """Resolve the references in the settings to models.
 
     Raises
     ------
     MlsysError
-        If one is not there.
+        If a reference cannot be resolved.
     """
     registry = Path(settings.registry)
     champion = resolve_model(settings.run, registry)
@@ -32,39 +32,39 @@ def find_models(settings: Settings) -> Models:
 
 
 class AliasWatcher:
-    """Asks for other models when a reference leads to another run than when it was looked at last.
+    """Request other models when a reference resolves to another run than at the last check.
 
-    A version that was asked for by POST /model/reload therefore stays until the alias moves.
+    A version requested by POST /model/reload therefore stays until the alias moves.
 
     Parameters
     ----------
     settings : Settings
-    control : SharedState
+    shared_state : SharedState
     models : Models
-        Where the references lead now.
+        Models that the references resolve to now.
     """
 
-    def __init__(self, settings: Settings, control: SharedState, models: Models) -> None:
-        self.every = settings.poll_interval if settings.follow else IDLE
+    def __init__(self, settings: Settings, shared_state: SharedState, models: Models) -> None:
+        self.interval = settings.poll_interval if settings.follow else IDLE
         self._settings = settings
-        self._control = control
+        self._shared_state = shared_state
         self._last = models
-        self._next = time.monotonic() + self.every
-        self._trouble = ""
+        self._next_check = time.monotonic() + self.interval
+        self._last_error = ""
 
-    def look(self, *, now: bool = False) -> None:
-        """Look if it is time to, or at once."""
-        if not now and time.monotonic() < self._next:
+    def poll(self, *, now: bool = False) -> None:
+        """Check the references if a check is due, or at once."""
+        if not now and time.monotonic() < self._next_check:
             return
-        self._next = time.monotonic() + self.every
+        self._next_check = time.monotonic() + self.interval
         try:
-            models = find_models(self._settings)
+            models = resolve_models(self._settings)
         except MlsysError as error:
-            if str(error) != self._trouble:  # the same trouble is said once
-                logger.error("the models stay as they are: %s", error)  # noqa: TRY400 - no traceback
-            self._trouble = str(error)
+            if str(error) != self._last_error:  # the same error is logged once
+                logger.error("cannot check the model references; keeping the current models: %s", error)  # noqa: TRY400 - no traceback
+            self._last_error = str(error)
             return
-        self._trouble = ""
+        self._last_error = ""
         if models != self._last or now:
             self._last = models
-            self._control.want(models)
+            self._shared_state.request(models)

@@ -1,4 +1,4 @@
-"""One process that does batches, at a lower priority than those that answer single records."""
+"""Batch worker: a process that runs batches at a lower priority than the HTTP workers."""
 
 from __future__ import annotations
 
@@ -18,94 +18,98 @@ from typing import Any
 
 from mlsys.errors import MlsysError
 from serve import logs
-from serve.batch.ipc import give_back, take
+from serve.batch.ipc import receive_job, send_result
 from serve.batch.job import JobResult, JobRunner
-from serve.http.service import POLL_INTERVAL, follow, update_log_gauges
-from serve.predictions import log_of
-from serve.processes.http_worker import CANNOT_LOAD, load
+from serve.http.service import POLL_INTERVAL, apply_requested_models, update_log_gauges
+from serve.predictions import create_log
+from serve.processes.http_worker import CANNOT_LOAD, load_models
 from serve.served_models import ModelSlot
 from serve.settings import Settings
 from serve.shared_state import SharedState
 
 logger = logging.getLogger(__name__)
 
-MAX_PENDING = 1_000_000  # predictions of batches that may wait to be handed over
-NICENESS = 5  # of 19: single records come first
+MAX_PENDING = 1_000_000  # predictions that may wait to be sent to the log worker
+NICENESS = 5  # of 19, so that single records come first
 
 
 def run_batch_worker(
-    settings: Settings, control: SharedState, listener: socket.socket, tell: Callable[[bool, str], None], ended: int
+    settings: Settings,
+    shared_state: SharedState,
+    listener: socket.socket,
+    report_status: Callable[[bool, str], None],
+    supervisor_fd: int,
 ) -> None:
-    """Do batches until SIGTERM or the supervisor's end; the one in work is finished.
+    """Run batches until SIGTERM or the end of the supervisor; the batch in progress is finished.
 
     Parameters
     ----------
     settings : Settings
-    control : SharedState
+    shared_state : SharedState
     listener : socket
-        A Unix socket that all batch workers share.
-    tell : callable
-        Gets false and the reason if this process cannot serve the models.
-    ended : int
-        Descriptor that becomes readable when the supervisor is no more.
+        Listening Unix socket shared by all batch workers.
+    report_status : callable
+        Called with False and the reason if this process cannot load the models.
+    supervisor_fd : int
+        File descriptor that becomes readable when the supervisor has ended.
     """
     logs.set_up(settings.log_level)
     stop = _stop_signal()
     os.nice(NICENESS)
     try:
-        holder, metrics = load(control)
-        log = log_of(
+        slot, metrics = load_models(shared_state)
+        log = create_log(
             settings.prediction_log,
-            control.log_socket,
+            shared_state.log_socket,
             durable=settings.log_durable,
             features=settings.log_features,
             max_pending=MAX_PENDING,
         )
     except MlsysError as error:
-        tell(False, str(error))
+        report_status(False, str(error))
         sys.exit(CANNOT_LOAD)
     _limit_memory(int(settings.batch_memory_mb * 1_000_000))
-    worker, seen = JobRunner(metrics, log), control.stamp()
-    sources: list[Any] = [listener, ended, stop]
+    job_runner, last_stamp = JobRunner(metrics, log), shared_state.stamp()
+    sources: list[Any] = [listener, supervisor_fd, stop]
     while True:
         readable, _, _ = select.select(sources, [], [], POLL_INTERVAL)
-        if ended in readable or stop in readable:
+        if supervisor_fd in readable or stop in readable:
             break
-        if (stamp := control.stamp()) != seen:
-            seen = stamp
-            follow(holder, control, metrics)
+        if (stamp := shared_state.stamp()) != last_stamp:
+            last_stamp = stamp
+            apply_requested_models(slot, shared_state, metrics)
         if listener in readable:
-            _serve_one(listener, worker, holder)
-            if worker.exhausted:  # another process takes its place, with all of its memory
+            _run_one(listener, job_runner, slot)
+            if job_runner.exhausted:  # the supervisor starts a new process, which has all of its memory
                 break
         log.send()
         update_log_gauges(metrics, log)
     log.close(5.0)
 
 
-def _serve_one(listener: socket.socket, worker: JobRunner, holder: ModelSlot) -> None:
+def _run_one(listener: socket.socket, job_runner: JobRunner, slot: ModelSlot) -> None:
     try:
-        line, _ = listener.accept()
-    except BlockingIOError:  # another batch worker was faster
+        connection, _ = listener.accept()
+    except BlockingIOError:  # another batch worker accepted it
         return
-    with line, contextlib.suppress(OSError, EOFError):  # whoever asked may be gone
-        line.setblocking(True)
-        job, body, answer = take(line)
+    with connection, contextlib.suppress(OSError, EOFError):  # the HTTP worker may be gone
+        connection.setblocking(True)
+        job, body, output = receive_job(connection)
         token = logs.request_id.set(job.request_id)
-        with body, answer:
+        with body, output:
 
-            def tell(outcome: JobResult) -> None:
-                answer.flush()
-                give_back(line, outcome)
+            def send(result: JobResult) -> None:
+                output.flush()
+                send_result(connection, result)
 
-            worker.do(job, body, answer, holder.champion, holder.shadow, tell)
+            job_runner.run(job, body, output, slot.champion, slot.shadow, send)
         logs.request_id.reset(token)
 
 
-def _limit_memory(more: int) -> None:
-    """Let this process take so many bytes more: a table of a few kilobytes may unpack to any size.
+def _limit_memory(extra: int) -> None:
+    """Limit the additional memory of this process in bytes: a small table may decompress to any size.
 
-    The kernel counts what is private and may be written to; it says how much that is on Linux alone.
+    The kernel counts private writable memory; only Linux reports its current size.
     """
     try:
         status = Path("/proc/self/status").read_text()
@@ -113,18 +117,18 @@ def _limit_memory(more: int) -> None:
         return
     (kilobytes,) = re.findall(r"^VmData:\s+(\d+) kB$", status, re.MULTILINE)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = int(kilobytes) * 1024 + more
-    resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    limit = int(kilobytes) * 1024 + extra
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _stop_signal() -> int:
-    """Return a descriptor that becomes readable on SIGTERM; SIGINT is the supervisor's to judge."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
+    """Return a file descriptor that becomes readable on SIGTERM; SIGINT is left to the supervisor."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        os.write(writing, b"x")
+        os.write(write_end, b"x")
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return reading
+    return read_end

@@ -1,4 +1,4 @@
-"""One process that answers requests."""
+"""HTTP worker: a process that handles requests."""
 
 from __future__ import annotations
 
@@ -17,110 +17,111 @@ from serve.batch.job import JobRunner
 from serve.batch.queue import BatchExecutor, BatchQueue, ProcessExecutor, ThreadExecutor
 from serve.http.app import create_app
 from serve.http.auth import Key, KeyCheck
-from serve.http.fast_path import FastPath, protocol_with
+from serve.http.fast_path import FastPath, protocol_for
 from serve.http.rate_limit import RateLimit
 from serve.http.service import Service
 from serve.logs import AccessLog
 from serve.metrics import Metrics
-from serve.predictions import Log, PredictionLog, log_of
+from serve.predictions import Log, PredictionLog, create_log
 from serve.served_models import ModelSlot
 from serve.settings import Settings
 from serve.shared_state import SharedState
 
 logger = logging.getLogger(__name__)
 
-CANNOT_LOAD = 3  # the exit code of a process that has no model
-SWITCH_SECONDS = 0.0005  # how long a thread that loads or batches may keep the event loop waiting for the interpreter
-QUEUED_FOR_EACH = 8  # batches that may wait for each process that does them
+CANNOT_LOAD = 3  # exit code of a process that cannot load its models
+SWITCH_INTERVAL = 0.0005  # seconds for which a thread that loads or runs batches may hold the GIL
+QUEUED_PER_WORKER = 8  # batches in progress or queued for each batch worker
 
 
-def load(control: SharedState) -> tuple[ModelSlot, Metrics]:
-    """Load the models that are wanted, else those that were good before.
+def load_models(shared_state: SharedState) -> tuple[ModelSlot, Metrics]:
+    """Load the requested models, or the ones that were loaded last if that fails.
 
     Raises
     ------
     MlsysError
-        If there are none.
+        If neither can be loaded.
     """
     metrics = Metrics()
-    wanted = control.wanted()
+    requested = shared_state.requested()
     try:
-        holder = ModelSlot(wanted, metrics.serving)
+        slot = ModelSlot(requested, metrics.set_model)
     except MlsysError as error:
-        good = control.good()
-        if good is None or good == wanted:
+        fallback = shared_state.last_loaded()
+        if fallback is None or fallback == requested:
             raise
-        logger.error("%s %s cannot be served: %s", wanted.champion.name, wanted.champion.version, error)  # noqa: TRY400
+        logger.error("cannot load %s %s: %s", requested.champion.name, requested.champion.version, error)  # noqa: TRY400
         metrics.swap_failures.inc()
-        holder = ModelSlot(good, metrics.serving)
-    control.is_good(holder.models)
-    return holder, metrics
+        slot = ModelSlot(fallback, metrics.set_model)
+    shared_state.set_loaded(slot.models)
+    return slot, metrics
 
 
-def build(
+def build_service(
     settings: Settings,
-    holder: ModelSlot,
+    slot: ModelSlot,
     metrics: Metrics,
     *,
     keys: tuple[Key, ...] = (),
     rate: RateLimit | None = None,
-    control: SharedState | None = None,
+    shared_state: SharedState | None = None,
 ) -> Service:
-    """Put the parts of a process together."""
+    """Assemble the service of one process."""
     url, durable, features = settings.prediction_log, settings.log_durable, settings.log_features
     log: Log
-    if control is None:  # alone, so a thread of this process writes it
+    if shared_state is None:  # the only process, so one of its threads writes the log
         log = PredictionLog.open(url, durable=durable, features=features)
     else:
-        log = log_of(url, control.log_socket, durable=durable, features=features)
-    worker = JobRunner(metrics, log)
-    batches: BatchExecutor = ThreadExecutor(worker, holder)
-    if control is not None and settings.batch_workers:
-        batches = ProcessExecutor(control.batch_socket)
-    queue = BatchQueue(batches, QUEUED_FOR_EACH * max(1, settings.batch_workers))
-    access = AccessLog(settings.access_log)
-    return Service(settings, holder, metrics, log, access, KeyCheck(keys), rate, queue, worker, control)
+        log = create_log(url, shared_state.log_socket, durable=durable, features=features)
+    job_runner = JobRunner(metrics, log)
+    executor: BatchExecutor = ThreadExecutor(job_runner, slot)
+    if shared_state is not None and settings.batch_workers:
+        executor = ProcessExecutor(shared_state.batch_socket)
+    queue = BatchQueue(executor, QUEUED_PER_WORKER * max(1, settings.batch_workers))
+    access_log = AccessLog(settings.access_log)
+    return Service(settings, slot, metrics, log, access_log, KeyCheck(keys), rate, queue, job_runner, shared_state)
 
 
-def run_worker(
+def run_http_worker(
     settings: Settings,
-    control: SharedState,
+    shared_state: SharedState,
     listener: socket.socket,
     keys: tuple[Key, ...],
     rate: RateLimit | None,
-    tell: Callable[[bool, str], None],
-    ended: int,
+    report_status: Callable[[bool, str], None],
+    supervisor_fd: int,
 ) -> None:
-    """Answer requests until SIGTERM, SIGINT, or the supervisor's end.
+    """Handle requests until SIGTERM, SIGINT or the end of the supervisor.
 
     Parameters
     ----------
     settings : Settings
-    control : SharedState
+    shared_state : SharedState
     listener : socket
-        Bound; it listens from when this process is ready.
+        Bound socket; it starts listening when this process is ready.
     keys, rate
-        As for `build`.
-    tell : callable
-        Gets true and a line about the model when the process takes requests; false and why, if it never will.
-    ended : int
-        Descriptor that becomes readable when the supervisor is no more.
+        As for `build_service`.
+    report_status : callable
+        Called with True and a line about the model once the process accepts requests, or with False and the reason if
+        it cannot.
+    supervisor_fd : int
+        File descriptor that becomes readable when the supervisor has ended.
     """
     logs.set_up(settings.log_level)
-    sys.setswitchinterval(SWITCH_SECONDS)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        holder, metrics = load(control)
-        service = build(settings, holder, metrics, keys=keys, rate=rate, control=control)
+        slot, metrics = load_models(shared_state)
+        service = build_service(settings, slot, metrics, keys=keys, rate=rate, shared_state=shared_state)
     except MlsysError as error:
-        tell(False, str(error))
+        report_status(False, str(error))
         sys.exit(CANNOT_LOAD)
     gc.collect()
-    gc.freeze()  # what is loaded stays: looking at all of it again would stop the event loop for many milliseconds
-    served = holder.champion
+    gc.freeze()  # scanning the models in each collection would stall the event loop for many milliseconds
+    model = slot.champion
     config = uvicorn.Config(
         create_app(service),
         loop="uvloop",
-        http=protocol_with(FastPath(service)),
+        http=protocol_for(FastPath(service)),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -133,33 +134,33 @@ def run_worker(
     server = Server(
         config,
         service,
-        lambda: tell(True, f"{served.target.name} {served.target.version}: {served.scorer.why}"),
+        lambda: report_status(True, f"{model.resolved.name} {model.resolved.version}: {model.scorer.why}"),
     )
-    server.ended = ended
+    server.supervisor_fd = supervisor_fd
     server.run(sockets=[listener])
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server, which says when it takes requests and when it begins to stop."""
+    """Uvicorn's server, which reports when it accepts requests and when it starts to shut down."""
 
-    ended: int
+    supervisor_fd: int
 
-    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._service = service
-        self._ready = ready
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell."""
+        """Start accepting requests, then report that."""
         await super().startup(sockets)
-        asyncio.get_running_loop().add_reader(self.ended, self._orphaned)
-        self._ready()
+        asyncio.get_running_loop().add_reader(self.supervisor_fd, self._on_supervisor_end)
+        self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell, then finish what is in work."""
+        """Report that the service is stopping, then finish the requests in progress."""
         self._service.draining = True
         await super().shutdown(sockets)
 
-    def _orphaned(self) -> None:
-        asyncio.get_running_loop().remove_reader(self.ended)
+    def _on_supervisor_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.supervisor_fd)
         self.should_exit = True

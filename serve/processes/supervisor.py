@@ -1,4 +1,4 @@
-"""The process that starts the others, starts them again when they die, and ends them."""
+"""Supervisor: the process that starts the others, restarts them when they die, and stops them."""
 
 from __future__ import annotations
 
@@ -25,39 +25,40 @@ from serve import logs
 from serve.errors import ServeError
 from serve.http.auth import Key
 from serve.http.rate_limit import RateLimit
-from serve.metrics import forget
+from serve.metrics import mark_dead
 from serve.processes.alias_watcher import AliasWatcher
 from serve.processes.batch_worker import run_batch_worker
-from serve.processes.http_worker import CANNOT_LOAD, run_worker
+from serve.processes.http_worker import CANNOT_LOAD, run_http_worker
 from serve.processes.log_worker import run_log_worker
 from serve.settings import Settings
 from serve.shared_state import Models, SharedState
 
 logger = logging.getLogger(__name__)
 
-STABLE_AFTER = 5.0  # seconds after which a process counts as well started
-MAX_BACKOFF = 30.0
+STABLE_AFTER = 5.0  # seconds after which a start counts as successful
+MAX_BACKOFF = 30.0  # seconds
 BACKLOG = 128
-WORKER, BATCH_WORKER, LOG_WORKER = "worker", "batch worker", "log worker"
+HTTP_WORKER, BATCH_WORKER, LOG_WORKER = "HTTP worker", "batch worker", "log worker"
 
 
 @dataclass
 class Child:
-    """A process of the service.
+    """A worker process.
 
     Attributes
     ----------
     run : callable
-        What it does.
+        Body of the process.
     kind : str
-        ``worker``, ``batch worker`` or ``log worker``; they end in this order, as each waits for those after it.
+        ``HTTP worker``, ``batch worker`` or ``log worker``; they stop in this order, because each depends on the next.
     pid : int
-        0 while there is none.
+        Process id; 0 while the process is not running.
     started : float
+        Time of the latest start.
     delay : float
-        Seconds to wait before it is started again.
+        Seconds to wait before the next start.
     due : float
-        When that is.
+        Time of the next start.
     """
 
     run: Callable[[], None]
@@ -69,32 +70,32 @@ class Child:
 
 
 class Supervisor:
-    """Runs a service until it is told to stop.
+    """Run the service until it is told to stop.
 
     Parameters
     ----------
     settings : Settings
-    control : SharedState
+    shared_state : SharedState
     models : Models
-        What to serve first.
+        Models to load first.
     keys : tuple of Key
     """
 
-    def __init__(self, settings: Settings, control: SharedState, models: Models, keys: tuple[Key, ...]) -> None:
+    def __init__(self, settings: Settings, shared_state: SharedState, models: Models, keys: tuple[Key, ...]) -> None:
         self._settings = settings
-        self._control = control
+        self._shared_state = shared_state
         self._keys = keys
         self._rate = RateLimit(settings.rate, settings.burst) if settings.rate else None
-        self._watch = AliasWatcher(settings, control, models)
+        self._alias_watcher = AliasWatcher(settings, shared_state, models)
         self._listener = _listener(settings.host, settings.port)
-        self._batch_listener = _unix_listener(control.batch_socket)
-        self._log_listener = _unix_listener(control.log_socket)
-        self._ended = os.pipe()  # its writing end closes when this process ends, however it does
+        self._batch_listener = _unix_listener(shared_state.batch_socket)
+        self._log_listener = _unix_listener(shared_state.log_socket)
+        self._lifetime_pipe = os.pipe()  # its write end closes when this process ends, however that happens
         self._status_pipe = os.pipe()
         self._signals = socket.socketpair()
         self._children = [
             *([Child(self._log_worker, LOG_WORKER)] if settings.prediction_log else []),
-            *(Child(self._worker, WORKER) for _ in range(settings.workers)),
+            *(Child(self._http_worker, HTTP_WORKER) for _ in range(settings.workers)),
             *(Child(self._batch_worker, BATCH_WORKER) for _ in range(settings.batch_workers)),
         ]
         self._ready = False
@@ -102,36 +103,46 @@ class Supervisor:
         self._pending_signals: list[int] = []
 
     def run(self) -> int:
-        """Serve; return the exit code."""
-        self._listen_to_signals()
+        """Run the service and return its exit code."""
+        self._install_signal_handlers()
         gc.collect()
-        gc.freeze()  # what was imported is shared by all processes as long as nobody touches it
+        gc.freeze()  # imported modules stay shared by all processes as long as the collector leaves them alone
         while True:
             self._start_missing()
             self._wait()
             failed = self._reap_children()
-            self._read_status()  # after that, as a process says why it ends before it does
+            self._read_status()  # afterwards, because a process reports its reason before it ends
             if failed and not self._ready:
-                self._end()
+                self._stop_children()
                 return 1
             if signal.SIGTERM in self._pending_signals or signal.SIGINT in self._pending_signals:
                 logger.info("stopping")
-                self._end()
+                self._stop_children()
                 return 0
-            self._watch.look(now=signal.SIGHUP in self._pending_signals)
+            self._alias_watcher.poll(now=signal.SIGHUP in self._pending_signals)
             self._pending_signals.clear()
 
-    def _worker(self) -> None:
-        run_worker(self._settings, self._control, self._listener, self._keys, self._rate, self._tell, self._ended[0])
+    def _http_worker(self) -> None:
+        run_http_worker(
+            self._settings,
+            self._shared_state,
+            self._listener,
+            self._keys,
+            self._rate,
+            self._report_status,
+            self._lifetime_pipe[0],
+        )
 
     def _batch_worker(self) -> None:
-        run_batch_worker(self._settings, self._control, self._batch_listener, self._tell, self._ended[0])
+        run_batch_worker(
+            self._settings, self._shared_state, self._batch_listener, self._report_status, self._lifetime_pipe[0]
+        )
 
     def _log_worker(self) -> None:
-        run_log_worker(self._settings, self._log_listener, self._tell, self._ended[0])
+        run_log_worker(self._settings, self._log_listener, self._report_status, self._lifetime_pipe[0])
 
-    def _tell(self, ready: bool, text: str) -> None:
-        """Say, in a worker, that it takes requests, or why it cannot; one small write is never torn."""
+    def _report_status(self, ready: bool, text: str) -> None:
+        """Report from a worker that it accepts requests, or why it cannot; one small write to a pipe is atomic."""
         os.write(self._status_pipe[1], json.dumps([ready, text[:3000]]).encode() + b"\n")
 
     def _start_missing(self) -> None:
@@ -151,54 +162,54 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            os.close(self._ended[1])
+            os.close(self._lifetime_pipe[1])
             run()
             code = 0
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 1
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
         except BaseException:
             traceback.print_exc()
             raise
         finally:
             with contextlib.suppress(OSError):
                 sys.stderr.flush()
-            os._exit(code)  # the rest of the stack is the supervisor's
+            os._exit(code)  # never return into the supervisor's stack
 
-    def _listen_to_signals(self) -> None:
+    def _install_signal_handlers(self) -> None:
         for end in self._signals:
             end.setblocking(False)
         signal.set_wakeup_fd(self._signals[1].fileno(), warn_on_full_buffer=False)
 
-        def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        def handler(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
             self._pending_signals.append(number)
 
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, note)
+            signal.signal(number, handler)
         os.set_blocking(self._status_pipe[0], False)
 
     def _wait(self) -> None:
-        """Sleep until there is something to do."""
-        soon = [child.due - time.monotonic() for child in self._children if not child.pid]
-        seconds = max(0.0, min([self._watch.every, *soon]))
+        """Sleep until a signal, a status message, a restart or the next alias check."""
+        due = [child.due - time.monotonic() for child in self._children if not child.pid]
+        seconds = max(0.0, min([self._alias_watcher.interval, *due]))
         sources: list[Any] = [self._signals[0], self._status_pipe[0]]
         select.select(sources, [], [], seconds)
         with contextlib.suppress(BlockingIOError):
             self._signals[0].recv(4096)
 
     def _read_status(self) -> None:
-        """Say that the service is ready once a process is, or why none can be; later ones say it in the log."""
+        """Report that the service is ready once a worker is, or why none can be; later reports go to the log."""
         try:
-            said = os.read(self._status_pipe[0], 65_536).splitlines()
+            lines = os.read(self._status_pipe[0], 65_536).splitlines()
         except BlockingIOError:
             return
-        for line in said:
+        for line in lines:
             ready, text = json.loads(line)
             if ready and not self._ready:
                 self._ready = True
                 sys.stdout.write(f"Serving {text}\n{self._url()} (docs: {self._url()}/docs)\n")
                 sys.stdout.flush()
             elif not ready and self._ready:
-                logger.error("a process cannot be started again: %s", text)
+                logger.error("cannot restart a process: %s", text)
             elif not ready and not self._failure:
                 self._failure = text
                 sys.stderr.write(f"{text}\n")
@@ -208,7 +219,7 @@ class Supervisor:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def _reap_children(self) -> bool:
-        """Note which processes ended; return whether one could not load its model."""
+        """Collect the processes that ended; return whether one of them could not load its models."""
         failed = False
         for child in self._children:
             if not child.pid:
@@ -216,7 +227,7 @@ class Supervisor:
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if not pid:
                 continue
-            forget([pid])
+            mark_dead([pid])
             code = os.waitstatus_to_exitcode(status)
             failed |= code == CANNOT_LOAD
             now = time.monotonic()
@@ -224,20 +235,20 @@ class Supervisor:
             child.delay = 0.0 if now - child.started > STABLE_AFTER else min(MAX_BACKOFF, max(0.1, 2 * child.delay))
             child.due = now + child.delay
             if self._ready:
-                logger.error("%s %d ended with %d; another is started in %.1f s", child.kind, pid, code, child.delay)
+                logger.error("%s %d exited with code %d; restarting in %.1f s", child.kind, pid, code, child.delay)
         return failed
 
-    def _end(self) -> None:
-        """End all processes: those that answer first, as they may wait for batches, and all for the log."""
-        for kind in (WORKER, BATCH_WORKER, LOG_WORKER):
+    def _stop_children(self) -> None:
+        """Stop all processes: HTTP workers first, as they may wait for batches, and the log worker last."""
+        for kind in (HTTP_WORKER, BATCH_WORKER, LOG_WORKER):
             children = [child for child in self._children if child.kind == kind and child.pid]
             _signal(children, signal.SIGTERM)
-            seconds = self._settings.shutdown_timeout + 2.0 if kind == WORKER else 10.0
+            seconds = self._settings.shutdown_timeout + 2.0 if kind == HTTP_WORKER else 10.0
             deadline = time.monotonic() + seconds
             while any(child.pid for child in children) and time.monotonic() < deadline:
                 time.sleep(0.02)
                 _reap(children)
-                if self._pending_signals.count(signal.SIGINT) > 1:  # Ctrl-C again: no patience
+                if self._pending_signals.count(signal.SIGINT) > 1:  # Ctrl-C again: stop waiting
                     break
             _signal(children, signal.SIGKILL)
             _reap(children, wait=True)
@@ -256,7 +267,7 @@ def _reap(children: list[Child], *, wait: bool = False) -> None:
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Return a bound socket; it listens once a process is ready, so that nobody connects before."""
+    """Return a bound socket; it starts listening once a worker is ready, so that no client connects before."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -264,7 +275,7 @@ def _listener(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         raise ServeError(
-            f"{host}:{port} cannot be listened on: {error.strerror}. Another --port, or --port 0 for a free one?"
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or --port 0 for a free one."
         ) from error
     return listener
 
@@ -278,22 +289,22 @@ def _unix_listener(path: Path) -> socket.socket:
 
 
 def import_shared(models: Models) -> None:
-    """Import CatBoost where a model needs it, before the processes part: by itself each would take 60 MB for it."""
-    for target in filter(None, (models.champion, models.shadow)):
-        with contextlib.suppress(MlsysError):  # said by the process that loads it
-            if b"_target_: catboost." in Run.open(target.path, verify=False).read_bytes("config.yaml"):
+    """Import CatBoost before forking if a model needs it; otherwise each process would use 60 MB for its own copy."""
+    for resolved in filter(None, (models.champion, models.shadow)):
+        with contextlib.suppress(MlsysError):  # reported by the process that loads it
+            if b"_target_: catboost." in Run.open(resolved.path, verify=False).read_bytes("config.yaml"):
                 import catboost  # noqa: F401
 
 
-def supervise(settings: Settings, control: SharedState, models: Models, keys: tuple[Key, ...]) -> int:
-    """Serve until told to stop; return the exit code.
+def supervise(settings: Settings, shared_state: SharedState, models: Models, keys: tuple[Key, ...]) -> int:
+    """Run the service until it is told to stop; return its exit code.
 
     Raises
     ------
     MlsysError
-        If the address cannot be listened on.
+        If the service cannot listen on the address.
     """
     logs.set_up(settings.log_level)
-    control.want(models)
+    shared_state.request(models)
     import_shared(models)
-    return Supervisor(settings, control, models, keys).run()
+    return Supervisor(settings, shared_state, models, keys).run()

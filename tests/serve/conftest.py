@@ -1,4 +1,4 @@
-"""Small runs, the service inside the test's own process, and the service as a user starts it."""
+"""Fixtures: small runs, the service inside the test process, and the service as a user starts it."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from mlsys.runs.writer import RunWriter
 from serve.http.app import create_app
 from serve.metrics import Metrics
 from serve.model_reference import resolve_model
-from serve.processes.http_worker import build
+from serve.processes.http_worker import build_service
 from serve.served_models import ModelSlot
 from serve.settings import Settings
 from serve.shared_state import Models
@@ -108,7 +108,7 @@ def write_run(folder, seed=7, recipe=None):
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """A run; shared by all tests, never written to."""
+    """A run, shared by all tests and never modified."""
     return write_run(tmp_path_factory.mktemp("runs") / "outputs" / "2026-11-20" / "10-00-00")
 
 
@@ -130,25 +130,25 @@ class Inside:
         metrics = Metrics(CollectorRegistry())
         registry = Path(settings.registry)
         shadow = resolve_model(settings.shadow, registry) if settings.shadow else None
-        holder = ModelSlot(Models(resolve_model(settings.run, registry), shadow), metrics.serving)
-        self.service = build(settings, holder, metrics, keys=keys, rate=rate)
+        slot = ModelSlot(Models(resolve_model(settings.run, registry), shadow), metrics.set_model)
+        self.service = build_service(settings, slot, metrics, keys=keys, rate=rate)
         self.app = create_app(self.service)
 
-    def __call__(self, method, path, **more):
+    def __call__(self, method, path, **options):
         import asyncio
 
-        return asyncio.run(self.ask(method, path, **more))
+        return asyncio.run(self.ask(method, path, **options))
 
-    async def ask(self, method, path, **more):
+    async def ask(self, method, path, **options):
         transport = httpx.ASGITransport(app=self.app, client=("203.0.113.7", 5000))
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-            return await client.request(method, path, **more)
+            return await client.request(method, path, **options)
 
-    def get(self, path, **more):
-        return self("GET", path, **more)
+    def get(self, path, **options):
+        return self("GET", path, **options)
 
-    def post(self, path, body=None, **more):
-        return self("POST", path, json=body, **more) if body is not None else self("POST", path, **more)
+    def post(self, path, body=None, **options):
+        return self("POST", path, json=body, **options) if body is not None else self("POST", path, **options)
 
     def metric(self, name, **labels):
         value = self.service.metrics.registry.get_sample_value(name, labels)
@@ -157,7 +157,7 @@ class Inside:
 
 @pytest.fixture(scope="session")
 def inside_of():
-    """Return a maker of services in this process; each closes its log at the end."""
+    """Return a factory of services in this process; their logs are closed at the end."""
     made = []
 
     def make(run, *, keys=(), rate=None, **settings):
@@ -172,12 +172,12 @@ def inside_of():
 
 @pytest.fixture(scope="session")
 def inside(run, inside_of):
-    """The service of the run, without keys, limits or a log."""
+    """The service of the run, without keys, limits or a prediction log."""
     return inside_of(run)
 
 
 class Started:
-    """The service as a process of its own."""
+    """The service in a separate process."""
 
     def __init__(self, process, url, log):
         self.process = process
@@ -189,11 +189,11 @@ class Started:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
     def until(self, condition, what="what the test waits for"):
-        """Wait until something holds while the service runs; return its value."""
+        """Wait until a condition holds while the service runs; return its value."""
         return wait_until(condition, what, process=self.process, output=lambda: self.log.read_text()[-3000:])
 
     def children(self):
-        """Return the processes of the service, by what they do."""
+        """Return the process ids of the workers."""
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
 
@@ -211,9 +211,9 @@ def started(folder, *arguments):
             text=True,
         )
     try:
-        said = [process.stdout.readline() for _ in range(2)]
-        assert said[1].startswith("http"), log.read_text()
-        service = Started(process, said[1].split()[0], log)
+        lines = [process.stdout.readline() for _ in range(2)]
+        assert lines[1].startswith("http"), log.read_text()
+        service = Started(process, lines[1].split()[0], log)
         with service.client:
             yield service
     finally:

@@ -1,4 +1,4 @@
-"""The container image, as far as it goes without an engine: its rules, its lock alone, its commands."""
+"""The container image, as far as it can be tested without a container engine: linter, lock, commands."""
 
 import json
 import os
@@ -22,7 +22,7 @@ NO_REGISTRY = re.compile(
     r"error sending request|client error \(Connect\)|dns error|timed out|offline|network was disabled"
 )
 HASHED = ["--no-deps", "--require-hashes"]
-# Imports every module of the service, and so what each of them needs.
+# Imports every module of the service, and so all of its dependencies.
 EVERYTHING = """
 import importlib, pkgutil, serve
 for module in pkgutil.walk_packages(serve.__path__, "serve."):
@@ -32,7 +32,7 @@ import mlsys.data, mlsys.registry.folder
 
 
 def last(instruction):
-    """Return the JSON form of an instruction's last command."""
+    """Return the JSON form of the last command of an instruction."""
     return json.loads(re.findall(rf"^{instruction} .*?(\[.*\])$", TEXT, re.MULTILINE)[-1])
 
 
@@ -41,41 +41,41 @@ def variables():
     return dict(pair.split("=", 1) for pair in line.split())
 
 
-def test_the_linter_has_no_complaint():
+def test_the_linter_finds_nothing():
     done = subprocess.run(
         [Path(sys.executable).with_name("hadolint"), ROOT / "Dockerfile"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
 
 
-def test_what_is_copied_is_sent_to_the_engine():
+def test_copied_files_are_in_the_build_context():
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = set(re.findall(r"^COPY ([\w.-]+) ", TEXT, re.MULTILINE))
     assert copied == kept
     assert all((ROOT / name).exists() for name in copied)
 
 
-def test_it_does_not_run_as_root_and_installs_by_hashes_alone():
+def test_it_does_not_run_as_root_and_installs_pinned_hashes_only():
     assert re.findall(r"^USER (\d+)$", TEXT, re.MULTILINE) != []
     assert re.search(rf"uv pip install .*{' '.join(HASHED)} -r \S*requirements-serve\.lock", TEXT)
     assert re.findall(r"\bpip install\b", TEXT) == ["pip install"]
 
 
-def test_training_is_not_in_the_lock():
+def test_training_packages_are_not_in_the_lock():
     locked = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements-serve.lock").read_text(), re.MULTILINE))
     assert locked.isdisjoint({"hydra-core", "optuna", "wandb", "mlflow", "imbalanced-learn", "pandera", "ray"})
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    """A folder that holds what the image holds under /opt."""
+    """A folder with the contents of /opt in the image."""
     folder = tmp_path_factory.mktemp("image")
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
     command = [uv, "pip", "install", "--quiet", "--python", folder / "venv" / "bin" / "python", *HASHED]
     done = subprocess.run(
         [*command, "-r", ROOT / "requirements-serve.lock"],
-        cwd=folder,  # the project's own settings for uv are not in the image either
+        cwd=folder,  # the project's uv settings are not in the image either
         env={**os.environ, "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "20"},
         capture_output=True,
         text=True,
@@ -100,7 +100,7 @@ def inside(image, **more):
 
 
 @pytest.mark.slow
-def test_the_lock_alone_serves_a_run(image, run, record, tmp_path):
+def test_the_locked_packages_serve_a_run(image, run, record, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -139,7 +139,7 @@ def until_ready(process, url, log):
 
 
 @pytest.mark.slow
-def test_the_lock_has_what_every_module_of_the_service_needs(image):
+def test_the_lock_has_all_dependencies_of_the_service(image):
     python = image / "venv" / "bin" / "python"
     done = subprocess.run(
         [python, "-c", EVERYTHING], cwd=image, env=inside(image), capture_output=True, text=True, check=False
@@ -148,7 +148,7 @@ def test_the_lock_has_what_every_module_of_the_service_needs(image):
 
 
 @pytest.mark.slow
-def test_it_lets_nobody_in_without_keys(image, run):
+def test_it_does_not_start_without_keys(image, run):
     done = subprocess.run(
         [image / "venv" / "bin" / "python", *last("ENTRYPOINT")[1:], run.path],
         cwd=image,
@@ -158,4 +158,4 @@ def test_it_lets_nobody_in_without_keys(image, run):
         check=False,
     )
     assert done.returncode == 2
-    assert "there is no file /keys.txt" in done.stderr
+    assert "file not found: /keys.txt" in done.stderr

@@ -1,4 +1,4 @@
-"""POST /score: what the feature builder gives is scored as a batch is; the builder has tests of its own."""
+"""POST /score: rows from the feature builder are scored like a batch; the builder is tested separately."""
 
 from types import SimpleNamespace
 
@@ -16,21 +16,21 @@ BODY = {"entities": [{"key": 7}, {"key": 8}], "events": [{"key": 7, "actions": 1
 
 @pytest.fixture
 def builds(monkeypatch, record):
-    """Replace the builder; returns what it was asked for, and what it answers or raises."""
-    asked = SimpleNamespace(made=0, calls=[], error=None, refusal=None)
+    """Replace the feature builder by a fake; return its recorded calls and the errors that it should raise."""
+    fake = SimpleNamespace(made=0, calls=[], error=None, open_error=None)
 
     class Builder:
         entities = SimpleNamespace(columns=[SimpleNamespace(name="key")])
 
         def __init__(self, run):
-            asked.made += 1
-            if asked.refusal:
-                raise asked.refusal
+            fake.made += 1
+            if fake.open_error:
+                raise fake.open_error
 
         def build(self, entities, events, as_of):
-            asked.calls.append((entities, events, as_of))
-            if asked.error:
-                raise asked.error
+            fake.calls.append((entities, events, as_of))
+            if fake.error:
+                raise fake.error
             return Built([record, record | {"industry": "Bakery"}], ("One event came twice.",))
 
         def close(self):
@@ -38,10 +38,10 @@ def builds(monkeypatch, record):
 
     monkeypatch.setattr(entities, "FeatureBuilder", Builder)
     monkeypatch.setattr(entities, "_builders", {})
-    return asked
+    return fake
 
 
-def test_it_answers_as_a_batch_of_the_inputs_does(inside_of, run, builds, record, tmp_path):
+def test_it_matches_a_batch_of_the_same_inputs(inside_of, run, builds, record, tmp_path):
     url = f"sqlite:///{tmp_path}/predictions.db"
     inside = inside_of(run, log_url=url)
     found = inside.post("/score", BODY).json()
@@ -59,7 +59,7 @@ def test_it_answers_as_a_batch_of_the_inputs_does(inside_of, run, builds, record
     assert read_predictions(url)["id"].tolist()[:2] == ["7", "8"]
 
 
-def test_what_the_builder_refuses_is_named(inside, builds):
+def test_problems_found_by_the_builder_are_reported(inside, builds):
     builds.error = InvalidInput([problem(0, "entities.plan", None, "text", None)])
     answer = inside.post("/score", BODY)
     assert answer.status_code == 422
@@ -67,20 +67,20 @@ def test_what_the_builder_refuses_is_named(inside, builds):
 
 
 @pytest.mark.parametrize("error", [NoFeaturesError("trained on a flat table"), RunError("/secret/path differs")])
-def test_a_model_without_features_says_where_to_send_its_inputs(inside, builds, error):
-    builds.refusal = error
+def test_a_model_without_features_has_a_helpful_error(inside, builds, error):
+    builds.open_error = error
     answer = inside.post("/score", BODY)
     assert (answer.status_code, answer.json()["error"]) == (422, "no_features")
     assert "secret" not in answer.text
 
 
 @pytest.mark.parametrize("body", [[], {}, {"entities": []}, BODY | {"more": 1}])
-def test_a_body_of_another_shape_is_refused(inside, builds, body):
+def test_a_malformed_body_is_rejected(inside, builds, body):
     answer = inside.post("/score", body)
     assert (answer.status_code, answer.json()["error"]) == (422, "invalid_input")
     assert builds.calls == []
 
 
-def test_tables_are_neither_taken_nor_given(inside, builds):
+def test_tables_are_neither_accepted_nor_returned(inside, builds):
     assert inside("POST", "/score", content="a\n", headers={"content-type": "text/csv"}).status_code == 415
     assert inside.post("/score", BODY, headers={"accept": "text/csv"}).status_code == 406

@@ -1,4 +1,4 @@
-"""A plain record is answered by the short way as by the long one, which whatever is not plain goes."""
+"""The fast path gives the same responses as the ASGI path, which takes every request that is not a plain record."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from serve.http.fast_path import FastPath, protocol_with
+from serve.http.fast_path import FastPath, protocol_for
 from serve.keys import add_key
 from serve.predictions import read_predictions
 from tests.serve.conftest import RECORD
@@ -19,7 +19,7 @@ from tests.waiting import HANG
 
 @pytest.fixture(scope="module")
 def service(start, run, tmp_path_factory):
-    with start(tmp_path_factory.mktemp("short"), run.path, "--batch-workers", 0) as service:
+    with start(tmp_path_factory.mktemp("fast"), run.path, "--batch-workers", 0) as service:
         service.port = int(service.url.rpartition(":")[2])
         service.database = f"sqlite:///{service.log.parent}/predictions.db"
         yield service
@@ -34,13 +34,13 @@ def request(body=None, path="/predict", version="1.1", **headers):
 
 
 def answers(service, *pieces, count=1, pause=0.05):
-    """Send pieces, each by itself; return status, headers and body of each answer."""
+    """Send pieces separately; return status, headers and body of each response."""
     found = []
-    with socket.create_connection(("127.0.0.1", service.port), timeout=HANG) as line:
-        for place, piece in enumerate(pieces):
-            time.sleep(pause if place else 0)
-            line.sendall(piece)
-        with line.makefile("rb") as file:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=HANG) as connection:
+        for index, piece in enumerate(pieces):
+            time.sleep(pause if index else 0)
+            connection.sendall(piece)
+        with connection.makefile("rb") as file:
             while len(found) < count:
                 status = int(file.readline().split()[1])
                 headers = dict(iter(lambda: split(file.readline()), None))
@@ -55,7 +55,7 @@ def split(line):
 
 
 def same(answer):
-    """Return an answer without what differs from one to the next."""
+    """Return a response without the parts that differ between requests."""
     status, headers, body = answer
     own = {"date", "x-request-id", "content-length"}
     return status, {name: value for name, value in headers.items() if name not in own}, body | {"request_id": ""}
@@ -94,36 +94,36 @@ OTHER = [
 
 
 @pytest.mark.parametrize("whole", [*PLAIN, *OTHER])
-def test_a_request_in_one_piece_is_answered_as_one_in_two(service, whole):
+def test_a_request_in_one_piece_has_the_same_response_as_in_two(service, whole):
     head, end, body = whole.partition(b"\r\n\r\n")
     pieces = [head + end, body] if body else [head, end]
-    (short,), (long,) = answers(service, whole), answers(service, *pieces)
-    assert same(short) == same(long)
-    assert (short[0] == 200) == (whole in PLAIN or whole in (OTHER[0], *OTHER[14:17], *OTHER[18:]))
+    (fast,), (asgi,) = answers(service, whole), answers(service, *pieces)
+    assert same(fast) == same(asgi)
+    assert (fast[0] == 200) == (whole in PLAIN or whole in (OTHER[0], *OTHER[14:17], *OTHER[18:]))
 
 
-def test_plain_records_are_answered_and_nothing_else(inside_of, run):
-    way = FastPath(inside_of(run).service)
+def test_only_plain_records_take_the_fast_path(inside_of, run):
+    fast_path = FastPath(inside_of(run).service)
 
     def answer(body, query=b"", **headers):
         given = {"content_type": "application/json", **headers}
         pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
-        return way.answer(pairs, query, json.dumps(body).encode(), "", 0.0, [])
+        return fast_path.respond(pairs, query, json.dumps(body).encode(), "", 0.0, [])
 
-    assert way.is_open()
+    assert fast_path.is_open()
     assert answer(RECORD).startswith(b"HTTP/1.1 200 OK")
     assert answer({**RECORD, "users": None, "industry": "Fishing"}, b"id=7")
     assert answer(RECORD, b"explain=true") is answer([]) is answer(RECORD, content_type="text/csv") is None
 
 
-def test_a_mistake_on_it_is_said_and_the_long_way_answers(caplog):
+def test_after_an_internal_error_the_asgi_path_responds(caplog):
     class Broken:
         service = None
 
-        def answer(self, *given):
+        def respond(self, *arguments):
             raise ZeroDivisionError
 
-    protocol = object.__new__(protocol_with(Broken()))
+    protocol = object.__new__(protocol_for(Broken()))
     protocol.transport, protocol.client, protocol.url, protocol.headers = (
         SimpleNamespace(is_closing=bool),
         None,
@@ -131,12 +131,12 @@ def test_a_mistake_on_it_is_said_and_the_long_way_answers(caplog):
         [],
     )
     protocol.server_state = SimpleNamespace(default_headers=[])
-    assert protocol._answer() is None
-    assert "the short way failed by a mistake in mlsys" in caplog.text
+    assert protocol._respond() is None
+    assert "internal error on the fast path" in caplog.text
 
 
 @pytest.mark.parametrize("settings", [{"log_url": "sqlite:///log.db", "log_durable": True}, {"shadow": "run"}])
-def test_it_is_closed_where_an_answer_has_to_wait(inside_of, run, settings, tmp_path, monkeypatch):
+def test_it_is_closed_if_a_response_has_to_wait(inside_of, run, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = settings | ({"shadow": str(run.path)} if "shadow" in settings else {})
     assert not FastPath(inside_of(run, **given).service).is_open()
@@ -150,7 +150,7 @@ def test_a_body_may_come_in_chunks(service):
     assert same(answer) == same(answers(service, request())[0])
 
 
-def test_many_requests_at_once_are_answered_in_their_order(service):
+def test_pipelined_requests_are_answered_in_order(service):
     numbers = [request(path=f"/predict?id={number}", x_request_id=f"n-{number}") for number in range(5)]
     numbers[3] = request(b"{", x_request_id="n-3")
     found = answers(service, b"".join(numbers), count=5)
@@ -159,7 +159,7 @@ def test_many_requests_at_once_are_answered_in_their_order(service):
     assert [headers["x-request-id"] for _, headers, _ in found] == [f"n-{number}" for number in range(5)]
 
 
-def test_it_is_counted_and_logged(service):
+def test_requests_are_counted_and_logged(service):
     def counts():
         lines = [line.rsplit(" ", 1) for line in service.client.get("/metrics").text.splitlines()]
         found = {name: float(value) for name, value in lines if not name.startswith("#")}
@@ -184,14 +184,14 @@ def logged(service, *requests):
     return rows[rows["request_id"].isin(requests)]
 
 
-def test_rows_wait_while_the_process_that_writes_them_is_away(service):
+def test_rows_wait_while_the_log_worker_is_down(service):
     answers(service, request(x_request_id="before"))
     service.until(lambda: len(logged(service, "before")))
     (writer,) = (pid for pid in service.children() if has_the_database(pid))
     os.kill(writer, signal.SIGKILL)
     assert answers(service, request(x_request_id="meanwhile"))[0][0] == 200
     service.until(lambda: len(logged(service, "meanwhile")))
-    assert any(line.get("message", "").startswith(f"log worker {writer} ended") for line in service.lines())
+    assert any(line.get("message", "").startswith(f"log worker {writer} exited") for line in service.lines())
 
 
 def has_the_database(pid):
@@ -199,7 +199,7 @@ def has_the_database(pid):
     return any("predictions.db" in file.name for file in files)
 
 
-def test_keys_are_asked_for(start, run, tmp_path):
+def test_keys_are_checked(start, run, tmp_path):
     key = add_key(tmp_path / "keys.txt", "crm", "score")
     with start(tmp_path, run.path, "--batch-workers", 0, "--keys", tmp_path / "keys.txt") as service:
         service.port = int(service.url.rpartition(":")[2])

@@ -1,6 +1,6 @@
-"""Hostile requests: whatever comes, the answer is no 5xx.
+"""Hostile requests never cause a 5xx response.
 
-MLSYS_FUZZ_BODIES says how many bodies are made; `python benchmarks/serve.py fuzz` makes 10,000.
+MLSYS_FUZZ_BODIES sets the number of bodies; `python benchmarks/serve.py fuzz` uses 10,000.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from tests.serve.conftest import INDUSTRIES, RECORD
 
 BODIES = int(os.environ.get("MLSYS_FUZZ_BODIES", "300"))
 REPEATABLE = settings(
-    max_examples=BODIES,  # a third of them from the OpenAPI document, each of which takes ten times as long
+    max_examples=BODIES,  # a third of them from the OpenAPI document, which take ten times as long
     deadline=None,
     derandomize=True,
     database=None,
-    phases=[Phase.generate],  # a failing body is printed as it is: shrinking would cost more than it tells
+    phases=[Phase.generate],  # failing bodies are printed as they are: shrinking is not worth its time
     suppress_health_check=list(HealthCheck),
 )
 KINDS = [
@@ -38,11 +38,11 @@ KINDS = [
     "",
 ]
 
-odd = st.sampled_from(
+edge_cases = st.sampled_from(
     [None, True, "", "12.5", "NaN", [], {}, 1e308, 10**400, -0.0, math.nan, math.inf, "\x00", "\ud800"]
 )
 anything = st.recursive(
-    odd | st.integers() | st.floats() | st.text(max_size=20),
+    edge_cases | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=8,
 )
@@ -66,11 +66,11 @@ raw = st.fixed_dictionaries(
 
 
 def text_of(value):
-    return json.dumps(value).encode()  # lone halves of surrogate pairs are escaped, NaN and Infinity are written
+    return json.dumps(value).encode()  # lone surrogates are escaped; NaN and Infinity are written
 
 
 def tables():
-    """Return one good table in each format."""
+    """Return a valid table in each format."""
     frame = pd.DataFrame({"users": [1.0, None], "actions": [0.5, 2.0], "industry": INDUSTRIES[:2]})
     arrow, parquet = io.BytesIO(), io.BytesIO()
     frame.to_feather(arrow, compression="uncompressed")
@@ -78,18 +78,18 @@ def tables():
     return [frame.to_csv(index=False).encode(), arrow.getvalue(), parquet.getvalue()]
 
 
-def damaged(data, at, byte, end):
-    """Return bytes with one changed and the rest cut off at an end."""
-    at = at % max(1, len(data))
-    return (data[:at] + bytes([byte]) + data[at + 1 :])[: len(data) - end % 40]
+def corrupted(data, position, byte, cut):
+    """Return bytes with one byte changed and some cut off at the end."""
+    position = position % max(1, len(data))
+    return (data[:position] + bytes([byte]) + data[position + 1 :])[: len(data) - cut % 40]
 
 
-whole = st.one_of(records.map(text_of), batches.map(text_of), raw.map(text_of), anything.map(text_of))
-twice = st.just(b'{"users": 3, "users": 4, "actions": 0.5, "industry": null}')
+valid = st.one_of(records.map(text_of), batches.map(text_of), raw.map(text_of), anything.map(text_of))
+duplicate = st.just(b'{"users": 3, "users": 4, "actions": 0.5, "industry": null}')
 broken = st.builds(
-    damaged, whole | st.sampled_from(tables()), st.integers(0, 10**6), st.integers(0, 255), st.integers(0, 39)
+    corrupted, valid | st.sampled_from(tables()), st.integers(0, 10**6), st.integers(0, 255), st.integers(0, 39)
 )
-bodies = st.one_of(whole, broken, twice, st.binary(max_size=200))
+bodies = st.one_of(valid, broken, duplicate, st.binary(max_size=200))
 queries = st.just("") | st.sampled_from(["explain=true", "explain=maybe", "id=7&as_of=2020-02-30", "%ff=%00", "&&&=="])
 requests = st.tuples(
     st.sampled_from(["/predict", "/predict/batch", "/score", "/model/reload", "/predict/", "/%7f"]),
@@ -101,7 +101,7 @@ requests = st.tuples(
 
 
 class Sender:
-    """The service in this process, and one event loop for all requests."""
+    """Client of the service in this process, with one event loop for all requests."""
 
     def __init__(self, inside):
         self.document = inside.get("/openapi.json").json()
@@ -131,7 +131,7 @@ def send(run, inside_of):
     sender.close()
 
 
-def test_no_body_is_answered_by_a_mistake_of_ours(send):
+def test_no_body_causes_an_internal_error(send):
     send.statuses.clear()
 
     @REPEATABLE
@@ -144,11 +144,11 @@ def test_no_body_is_answered_by_a_mistake_of_ours(send):
             assert 0 <= answer.json()["probability"] <= 1
 
     run()
-    assert send.statuses >= {200, 400, 404, 415, 422}  # the bodies reach every part
+    assert send.statuses >= {200, 400, 404, 415, 422}  # the bodies reach every check
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-def test_what_the_openapi_document_allows_and_forbids_is_answered(send, mode):
+def test_bodies_that_the_openapi_document_allows_or_forbids(send, mode):
     schema = schemathesis.openapi.from_dict(send.document)
     operations = [found.ok() for found in schema.get_all_operations()]
     strategies = [operation.as_strategy(mode) for operation in operations]

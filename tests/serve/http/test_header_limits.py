@@ -1,4 +1,4 @@
-"""What comes before a body has a size and a time; hostile clients cost neither memory nor connections."""
+"""Limits on the size and arrival time of headers: hostile clients cost neither memory nor connections."""
 
 import json
 import socket
@@ -9,29 +9,31 @@ import pytest
 from tests.serve.http.test_fast_path import answers, request
 from tests.waiting import HANG
 
-SECONDS = 2.0  # that the service waits; what these tests send in one go may not take as long
+TIMEOUT = 2.0  # seconds; sending a whole request in these tests must take less
 
 
 @pytest.fixture(scope="module")
 def service(start, run, tmp_path_factory):
-    with start(tmp_path_factory.mktemp("heads"), run.path, "--batch-workers", 0, "--body-timeout", SECONDS) as service:
+    with start(
+        tmp_path_factory.mktemp("headers"), run.path, "--batch-workers", 0, "--body-timeout", TIMEOUT
+    ) as service:
         service.port = int(service.url.rpartition(":")[2])
         yield service
 
 
-def until_it_hangs_up(service, *pieces, pause=0.0):
-    """Send pieces until the service hangs up; return the status, the answer's body, and how many bytes it took."""
+def send_until_closed(service, *pieces, pause=0.0):
+    """Send pieces until the service closes the connection; return status, body and the number of bytes accepted."""
     taken, answer = 0, b""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=HANG) as line:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=HANG) as connection:
         try:
             for piece in pieces:
-                line.sendall(piece)
+                connection.sendall(piece)
                 taken += len(piece)
                 time.sleep(pause)
         except ConnectionError:
             pass
         try:
-            while data := line.recv(65_536):
+            while data := connection.recv(65_536):
                 answer += data
         except ConnectionError:
             pass
@@ -56,13 +58,13 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("what", ENDLESS)
-def test_a_head_without_an_end_is_cut_off(service, what):
-    status, _, taken = until_it_hangs_up(service, *ENDLESS[what])
-    assert status in (431, 400, None)  # a client that still sends may lose the answer
-    assert taken < 10_000_000  # what the sockets' buffers hold beside the limit
+def test_endless_headers_are_cut_off(service, what):
+    status, _, taken = send_until_closed(service, *ENDLESS[what])
+    assert status in (431, 400, None)  # a client that is still sending may lose the response
+    assert taken < 10_000_000  # the limit plus the socket buffers
 
 
-def test_a_large_head_is_refused_and_a_usual_one_is_not(service):
+def test_large_headers_are_rejected_and_usual_ones_are_not(service):
     ((status, headers, body),) = answers(service, FIRST, b"x-long: " + b"a" * 70_000)
     assert (status, body["error"], headers["connection"]) == (431, "headers_too_large", "close")
     assert body["request_id"] == headers["x-request-id"]
@@ -70,29 +72,29 @@ def test_a_large_head_is_refused_and_a_usual_one_is_not(service):
     assert status == 200
 
 
-def test_a_head_that_comes_too_slowly_is_given_up(service):
-    begun = time.monotonic()
-    status, body, _ = until_it_hangs_up(service, *[b"P", b"O", b"S"])
+def test_slow_headers_time_out(service):
+    started = time.monotonic()
+    status, body, _ = send_until_closed(service, *[b"P", b"O", b"S"])
     assert (status, body["error"]) == (408, "head_timeout")
-    assert time.monotonic() - begun >= SECONDS
-    ((status, *_), (late, _, said)) = answers(service, request() + FIRST, count=2)
-    assert (status, late, said["error"]) == (200, 408, "head_timeout")
+    assert time.monotonic() - started >= TIMEOUT
+    ((status, *_), (late, _, error)) = answers(service, request() + FIRST, count=2)
+    assert (status, late, error["error"]) == (200, 408, "head_timeout")
 
 
-def test_whoever_asks_nothing_is_hung_up_on(service):
-    begun = time.monotonic()
-    assert until_it_hangs_up(service) == (None, {}, 0)
-    assert time.monotonic() - begun >= SECONDS
+def test_idle_connections_are_closed(service):
+    started = time.monotonic()
+    assert send_until_closed(service) == (None, {}, 0)
+    assert time.monotonic() - started >= TIMEOUT
 
 
-def test_a_body_may_take_as_long_as_it_comes(service):
+def test_a_body_in_pieces_is_accepted(service):
     whole = request()
     at = whole.index(b"\r\n\r\n") + 10
     ((status, *_),) = answers(service, whole[:20], whole[20:at], whole[at:], pause=0.2)
     assert status == 200
 
 
-def test_what_is_no_http_is_refused_like_all_else(service):
+def test_malformed_http_has_the_common_error_format(service):
     for data in (b"\x16\x03\x01\x02\x00\x01\x00", request(transfer_encoding="chunked")):
         ((status, headers, body),) = answers(service, data)
         assert (status, body["error"], headers["content-type"]) == (400, "malformed_http", "application/json")

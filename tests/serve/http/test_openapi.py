@@ -13,7 +13,7 @@ RAW = {
 
 @pytest.fixture
 def rows_of(inside_of, tmp_path):
-    """Return a function that gives what the document says of raw rows, by table, for a run with a recipe."""
+    """Return a function that gives the schemas of raw rows by table, for a run with a recipe."""
 
     def ask(recipe):
         inside = inside_of(write_run(tmp_path / "run", recipe=recipe))
@@ -42,16 +42,16 @@ def test_a_run_on_events_lists_its_raw_columns(rows_of):
     assert events["WEEK"]["type"] == "string"
 
 
-def test_a_document_can_be_changed_without_changing_the_next(inside):
-    served = inside.service.holder.champion
-    first, second = (document(served, keys=False) for _ in range(2))
+def test_changing_a_document_does_not_change_the_next(inside):
+    model = inside.service.slot.champion
+    first, second = (document(model, keys=False) for _ in range(2))
     first["paths"].clear()
-    assert document(served, keys=False) == second != first
+    assert document(model, keys=False) == second != first
 
 
-def test_security_is_described_where_requests_need_a_key(inside):
-    served = inside.service.holder.champion
-    closed, free = (document(served, keys=keys) for keys in (True, False))
+def test_security_is_described_if_requests_need_a_key(inside):
+    model = inside.service.slot.champion
+    closed, free = (document(model, keys=keys) for keys in (True, False))
     assert list(closed["components"]["securitySchemes"]) == ["bearer", "key"]
     assert closed["security"] == [{"bearer": []}, {"key": []}]
     assert "security" not in free

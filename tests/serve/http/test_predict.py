@@ -1,4 +1,4 @@
-"""POST /predict: the answer, and one clear sentence for whatever cannot be answered."""
+"""POST /predict: the response, and one clear error message for anything that cannot be scored."""
 
 import json
 import math
@@ -23,7 +23,7 @@ def expected(run, record):
 
 
 @pytest.mark.parametrize("change", [{}, {"users": None}, {"industry": None}, {"industry": "Bakery"}, {"users": 400}])
-def test_it_answers_the_runs_own_probability(inside, run, record, change):
+def test_the_probability_is_the_runs_own(inside, run, record, change):
     record |= change
     answer = inside.post("/predict", record)
     assert answer.status_code == 200
@@ -31,18 +31,18 @@ def test_it_answers_the_runs_own_probability(inside, run, record, change):
     assert found["probability"] == pytest.approx(expected(run, record), abs=1e-9)
     assert found["decision"] == (found["probability"] >= 0.4)
     assert found["threshold"] == 0.4
-    assert found["model"] == {"name": run.name, "version": inside.service.holder.champion.version, "run": run.name}
+    assert found["model"] == {"name": run.name, "version": inside.service.slot.champion.version, "run": run.name}
     assert found["request_id"] == answer.headers["x-request-id"]
     assert list(found) == ["probability", "decision", "threshold", "warnings", "model", "request_id"]
 
 
-def test_what_training_did_not_see_is_scored_and_warned_of(inside, record):
+def test_values_not_seen_in_training_are_scored_with_warnings(inside, record):
     found = inside.post("/predict", record | {"industry": "Bäckerei", "users": 400}).json()
     assert len(found["warnings"]) == 2
     assert any("Bäckerei" in warning for warning in found["warnings"])
 
 
-def test_reasons_are_given_where_asked_and_add_up(inside, record):
+def test_reasons_are_added_on_request_and_add_up(inside, record):
     plain = inside.post("/predict?explain=false", record).json()
     assert "reasons" not in plain
     found = inside.post("/predict?explain=true", record).json()
@@ -54,24 +54,24 @@ def test_reasons_are_given_where_asked_and_add_up(inside, record):
     assert {reason["field"] for reason in reasons["top"]} <= set(record)
 
 
-def test_all_problems_are_named_at_once(inside):
+def test_all_problems_are_reported_at_once(inside):
     answer = inside.post("/predict", {"user": 3, "actions": "12.5", "industry": True})
     assert answer.status_code == 422
-    refusal = answer.json()
-    assert refusal["error"] == "invalid_input"
-    assert {problem["field"] for problem in refusal["problems"]} == {"user", "users", "actions", "industry"}
-    assert next(each for each in refusal["problems"] if each["field"] == "user")["nearest"] == "users"
-    assert refusal["request_id"] == answer.headers["x-request-id"]
+    body = answer.json()
+    assert body["error"] == "invalid_input"
+    assert {problem["field"] for problem in body["problems"]} == {"user", "users", "actions", "industry"}
+    assert next(each for each in body["problems"] if each["field"] == "user")["nearest"] == "users"
+    assert body["request_id"] == answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
-    ("text", "status", "error", "says"),
+    ("text", "status", "error", "message"),
     [
         (b"", 400, "empty_body", "empty"),
-        (b"{", 400, "malformed_json", "no valid JSON"),
-        (b'{"users": 3,}', 400, "malformed_json", "no valid JSON"),
-        (b'{"users": \xff}', 400, "malformed_json", "no valid JSON"),
-        (b"[" * 100_000, 400, "malformed_json", "no valid JSON"),
+        (b"{", 400, "malformed_json", "not valid JSON"),
+        (b'{"users": 3,}', 400, "malformed_json", "not valid JSON"),
+        (b'{"users": \xff}', 400, "malformed_json", "not valid JSON"),
+        (b"[" * 100_000, 400, "malformed_json", "not valid JSON"),
         (b'{"users": NaN, "actions": 1, "industry": null}', 422, "invalid_input", "users is NaN"),
         (b'{"users": 1, "actions": Infinity, "industry": null}', 422, "invalid_input", "actions is Infinity"),
         (b'{"users": 1, "actions": 1e999, "industry": null}', 422, "invalid_input", "actions is Infinity"),
@@ -86,13 +86,13 @@ def test_all_problems_are_named_at_once(inside):
             b'{"users": 1, "users": 2, "actions": 1, "industry": "a"}',
             422,
             "invalid_input",
-            "users comes more than once",
+            "Duplicate field users",
         ),
         (
             b'{"users": 1, "users": 2, "actions": 1, "industry": ":"}',
             422,
             "invalid_input",
-            "users comes more than once",
+            "Duplicate field users",
         ),
         (b'{"users": ' + b"1" * 5000 + b', "actions": 1, "industry": ":::"}', 400, "malformed_json", ""),
         (b"[]", 422, "invalid_input", "a list"),
@@ -100,18 +100,18 @@ def test_all_problems_are_named_at_once(inside):
         (b"null", 422, "invalid_input", "null"),
     ],
 )
-def test_each_mistake_has_its_sentence(inside, text, status, error, says):
+def test_invalid_bodies_have_clear_messages(inside, text, status, error, message):
     answer = send(inside, text)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
-    assert says in answer.json()["message"]
+    assert message in answer.json()["message"]
     assert "Traceback" not in answer.text
 
 
-def test_colons_in_texts_are_no_repeated_names(inside, record):
+def test_colons_in_strings_are_not_duplicate_fields(inside, record):
     assert inside.post("/predict", record | {"industry": "a:b::c"}).status_code == 200
 
 
-def test_a_body_that_is_not_said_to_be_json_is_refused(inside, record):
+def test_a_content_type_other_than_json_is_rejected(inside, record):
     answer = send(inside, json.dumps(record), headers={"content-type": "text/plain"})
     assert (answer.status_code, answer.json()["error"]) == (415, "unsupported_media")
     assert "application/json" in answer.json()["message"]
@@ -119,18 +119,18 @@ def test_a_body_that_is_not_said_to_be_json_is_refused(inside, record):
 
 
 @pytest.mark.parametrize("query", ["explan=true", "explain=maybe", "as_of=yesterday"])
-def test_a_query_that_means_nothing_is_refused(inside, record, query):
+def test_an_invalid_query_is_rejected(inside, record, query):
     answer = inside.post(f"/predict?{query}", record)
     assert answer.status_code in (400, 422)
     assert query.split("=")[0] in answer.json()["message"]
 
 
-def test_a_body_too_large_is_refused_before_it_is_read(inside):
+def test_a_body_that_is_too_large_is_rejected_before_it_is_read(inside):
     answer = send(inside, b" " * 1_000_001)
     assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
 
 
-def test_other_methods_and_paths_are_refused_in_the_same_shape(inside):
+def test_unknown_paths_and_methods_have_the_common_error_format(inside):
     answer = inside.get("/predict")
     assert (answer.status_code, answer.json()["error"]) == (405, "method")
     assert answer.headers["allow"] == "POST"
@@ -138,15 +138,15 @@ def test_other_methods_and_paths_are_refused_in_the_same_shape(inside):
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
 
 
-def test_a_clients_own_request_id_is_kept_if_it_is_a_plain_word(inside, record):
+def test_a_valid_request_id_of_the_client_is_kept(inside, record):
     assert inside.post("/predict", record, headers={"x-request-id": "crm-17"}).json()["request_id"] == "crm-17"
-    odd = inside.post("/predict", record, headers={"x-request-id": 'a"b\\'}).json()["request_id"]
-    assert odd != 'a"b\\'
+    replaced = inside.post("/predict", record, headers={"x-request-id": 'a"b\\'}).json()["request_id"]
+    assert replaced != 'a"b\\'
     first, second = (inside.post("/predict", record).json()["request_id"] for _ in range(2))
     assert first != second
 
 
-def test_answers_carry_security_headers_and_no_cors(inside, record):
+def test_responses_have_security_headers_and_no_cors(inside, record):
     answer = inside.post("/predict", record, headers={"origin": "https://elsewhere.example"})
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
@@ -154,18 +154,18 @@ def test_answers_carry_security_headers_and_no_cors(inside, record):
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_a_mistake_of_ours_is_a_plain_500_and_a_traceback_in_the_log(inside, record, monkeypatch, caplog):
+def test_an_internal_error_is_a_plain_500_with_a_traceback_in_the_log(inside, record, monkeypatch, caplog):
     def broken(record):
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(inside.service.holder.champion.scorer, "score", broken)
+    monkeypatch.setattr(inside.service.slot.champion.scorer, "score", broken)
     answer = inside.post("/predict", record)
     assert (answer.status_code, answer.json()["error"]) == (500, "internal")
     assert "secret" not in answer.text
     assert "secret detail" in caplog.text
 
 
-def test_what_is_counted(inside_of, run, record):
+def test_requests_are_counted(inside_of, run, record):
     inside = inside_of(run)
     inside.post("/predict", record)
     inside.post("/predict", record | {"industry": "Bakery"})

@@ -1,4 +1,4 @@
-"""Which model answers: the registry, following an alias, swapping, the silent one."""
+"""Choosing the model: registry references, following an alias, swapping, and the shadow."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ from serve.http.auth import read_keys
 from serve.keys import add_key
 from serve.model_reference import resolve_model, shadow_reference
 from serve.predictions import read_predictions
-from serve.processes.alias_watcher import AliasWatcher, find_models
+from serve.processes.alias_watcher import AliasWatcher, resolve_models
 from serve.settings import Settings
 from serve.shared_state import Models, SharedState
 from tests.serve.conftest import write_run
@@ -36,7 +36,7 @@ def champion(store, version):
     store.move("conversion", lambda state: Draft("promote", "champion", state.champion, version, "a test", {}))
 
 
-def test_a_run_directory_goes_by_its_digest_and_a_registered_model_by_its_version(registry, run):
+def test_versions_of_run_directories_and_registered_models(registry, run):
     target = resolve_model(str(run.path), registry.root)
     assert (target.name, len(target.version)) == (run.name, 12)
     target = resolve_model(REFERENCE, registry.root)
@@ -46,32 +46,32 @@ def test_a_run_directory_goes_by_its_digest_and_a_registered_model_by_its_versio
         resolve_model("registry:conversion@champoin", registry.root)
 
 
-def test_a_plain_word_as_shadow_is_an_alias_of_the_served_name():
+def test_a_plain_word_as_shadow_is_an_alias_of_the_same_name():
     assert shadow_reference("challenger", "registry:conversion") == "registry:conversion@challenger"
     assert shadow_reference("registry:other", "registry:conversion") == "registry:other"
     assert shadow_reference("outputs/a", "registry:conversion") == "outputs/a"
 
 
-def test_the_watch_asks_for_another_model_only_when_the_alias_moves(registry, tmp_path, caplog):
+def test_the_watcher_requests_another_model_only_when_the_alias_moves(registry, tmp_path, caplog):
     settings = Settings(run=REFERENCE, registry=str(registry.root), follow=True, poll_interval=1e-9)
-    control, models = SharedState(tmp_path), find_models(settings)
-    control.want(models)
-    watch = AliasWatcher(settings, control, models)
-    stamp = control.stamp()
-    watch.look(now=False)
-    assert control.stamp() == stamp
+    shared_state, models = SharedState(tmp_path), resolve_models(settings)
+    shared_state.request(models)
+    watcher = AliasWatcher(settings, shared_state, models)
+    stamp = shared_state.stamp()
+    watcher.poll(now=False)
+    assert shared_state.stamp() == stamp
     pinned = Models(resolve_model("registry:conversion@1.0.0", registry.root))
-    control.want(pinned)
-    watch.look()
-    assert control.wanted() == pinned  # asked for by /model/reload: it stays until the alias moves
+    shared_state.request(pinned)
+    watcher.poll()
+    assert shared_state.requested() == pinned  # requested by /model/reload: it stays until the alias moves
     moved = registry.state("conversion").latest
     champion(registry, moved)
-    watch.look()
-    assert control.wanted().champion.version == moved
+    watcher.poll()
+    assert shared_state.requested().champion.version == moved
     (registry.root / "conversion" / "history.jsonl").write_text("damaged\n")
     for _ in range(3):
-        watch.look()
-    assert control.wanted().champion.version == moved
+        watcher.poll()
+    assert shared_state.requested().champion.version == moved
     assert len([each for each in caplog.records if each.levelno == logging.ERROR]) == 1
 
 
@@ -82,7 +82,7 @@ def admin(tmp_path):
     return read_keys(keys), headers
 
 
-def test_reload_takes_a_version_or_looks_at_the_alias_again(registry, inside_of, admin, record):
+def test_reload_takes_a_version_or_resolves_the_alias_again(registry, inside_of, admin, record):
     keys, headers = admin
     inside = inside_of(REFERENCE, registry=str(registry.root), keys=keys)
     latest = registry.state("conversion").latest
@@ -100,8 +100,8 @@ def test_reload_takes_a_version_or_looks_at_the_alias_again(registry, inside_of,
     assert not reload({}).json()["changed"]
     champion(registry, latest)
     assert inside.post("/model/reload", headers=headers).json()["model"]["version"] == latest
-    refused = reload({"version": "9.9.9"})
-    assert (refused.status_code, refused.json()["error"]) == (409, "not_reloaded")
+    rejected = reload({"version": "9.9.9"})
+    assert (rejected.status_code, rejected.json()["error"]) == (409, "not_reloaded")
     assert version() == latest
     for body in ([], {"run": "/etc"}, {"version": 1}):
         assert reload(body).status_code == 422
@@ -119,20 +119,20 @@ def test_models_lists_the_registry(registry, inside_of, run, inside):
     assert inside.get("/models").json()["models"] == []
 
 
-def test_a_model_that_cannot_be_loaded_is_told_of_and_the_old_one_stays(inside_of, run, tmp_path, caplog):
+def test_a_model_that_cannot_be_loaded_is_reported_and_the_old_one_stays(inside_of, run, tmp_path, caplog):
     inside = inside_of(run)
     broken = write_run(tmp_path / "broken").path
     (broken / "threshold.json").write_text("{}")
-    holder = inside.service.holder
+    slot = inside.service.slot
     with pytest.raises(MlsysError, match=r"threshold\.json"):
-        holder.swap(Models(resolve_model(str(broken), tmp_path)))
-    assert holder.champion.target.path == str(run.path)
+        slot.swap(Models(resolve_model(str(broken), tmp_path)))
+    assert slot.champion.resolved.path == str(run.path)
     info = inside.get("/model/info").json()
     assert info["last_failed_swap"]["reference"] == str(broken)
-    assert "the model stays" in caplog.text
+    assert "the swap failed; still serving" in caplog.text
 
 
-def test_the_shadow_is_scored_silently_and_logged(inside_of, run, other_run, record, tmp_path):
+def test_the_shadow_is_scored_and_logged_but_not_returned(inside_of, run, other_run, record, tmp_path):
     url = f"sqlite:///{tmp_path}/predictions.db"
     inside = inside_of(run, shadow=str(other_run.path), log_url=url)
     alone = inside_of(run).post("/predict", record).json()
@@ -151,7 +151,7 @@ def test_the_shadow_is_scored_silently_and_logged(inside_of, run, other_run, rec
     assert inside.metric("mlsys_serve_probability_count") == 3
 
 
-def test_a_durable_log_that_cannot_be_written_answers_503(inside_of, run, record, tmp_path, caplog):
+def test_a_durable_log_that_cannot_be_written_gives_503(inside_of, run, record, tmp_path, caplog):
     inside = inside_of(run, log_url=f"sqlite:///{tmp_path}/predictions.db", log_durable=True)
     answer = inside.post("/predict", record)
     assert answer.status_code == 200
@@ -160,12 +160,12 @@ def test_a_durable_log_that_cannot_be_written_answers_503(inside_of, run, record
     assert len(read_predictions(f"sqlite:///{tmp_path}/predictions.db")) == 4
     inside.service.log.close()
     for path, body in (("/predict", record), ("/predict/batch", {"records": [record]})):
-        refused = inside.post(path, body)
-        assert (refused.status_code, refused.json()["error"]) == (503, "log_unavailable")
-        assert refused.headers["retry-after"] == "1"
+        rejected = inside.post(path, body)
+        assert (rejected.status_code, rejected.json()["error"]) == (503, "log_unavailable")
+        assert rejected.headers["retry-after"] == "1"
 
 
-def test_features_are_logged_where_asked(inside_of, run, record, tmp_path):
+def test_features_are_logged_if_enabled(inside_of, run, record, tmp_path):
     url = f"sqlite:///{tmp_path}/predictions.db"
     inside = inside_of(run, log_url=url, log_features=True)
     inside.post("/predict", record)

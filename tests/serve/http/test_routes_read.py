@@ -1,4 +1,4 @@
-"""What the reading endpoints tell."""
+"""Read-only endpoints: health, model information, OpenAPI, pages and logs."""
 
 import json
 import logging
@@ -12,19 +12,19 @@ from serve.openapi import example_record
 
 def test_health_and_readiness(inside, run):
     assert inside.get("/health").json() == {"status": "alive"}
-    assert inside.get("/ready").json() == {"status": "ready", "model": inside.service.holder.champion.model}
+    assert inside.get("/ready").json() == {"status": "ready", "model": inside.service.slot.champion.info}
 
 
-def test_a_service_that_stops_is_not_ready(inside_of, run):
+def test_a_service_that_is_shutting_down_is_not_ready(inside_of, run):
     inside = inside_of(run)
     inside.service.draining = True
     assert inside.get("/ready").status_code == 503
     assert inside.get("/health").status_code == 200
 
 
-def test_model_info_says_which_path_answers_and_why(inside, run):
+def test_model_info_has_the_scoring_path_and_the_reason(inside, run):
     info = inside.get("/model/info").json()
-    scorer = inside.service.holder.champion.scorer
+    scorer = inside.service.slot.champion.scorer
     assert (info["path"], info["why"], info["golden_rows"]) == (scorer.path, scorer.why, "reproduced")
     assert info["schema"] == run.schema
     assert info["threshold"] == 0.4
@@ -45,7 +45,7 @@ def test_openapi_shows_the_runs_own_fields(inside):
     assert record["examples"] == [{"users": 3.0, "actions": 0.5, "industry": "Software"}]
 
 
-def test_openapi_lists_every_endpoint_and_its_references_lead_somewhere(inside):
+def test_openapi_lists_every_endpoint_and_its_references_resolve(inside):
     document = inside.get("/openapi.json").json()
     app = inside.app._app
     served = {(route.path, method) for route in app.routes for method in route.methods - {"HEAD"}}
@@ -62,7 +62,7 @@ def test_the_example_of_the_documents_can_be_scored(inside, run):
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_pages_need_nothing_from_elsewhere_and_escape_what_they_show(inside, path):
+def test_pages_have_no_external_resources_and_escape_their_contents(inside, path):
     answer = inside.get(path)
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -93,10 +93,10 @@ def test_metrics_are_prometheus_text(inside, record):
         assert name in text
 
 
-def test_a_line_of_the_log_carries_the_request_id(caplog):
+def test_log_lines_have_the_request_id(caplog):
     token = request_id.set("r-1")
-    record = logging.LogRecord("serve", logging.WARNING, "", 0, "odd %s", ("Ä",), None)
+    record = logging.LogRecord("serve", logging.WARNING, "", 0, "unknown %s", ("Ä",), None)
     line = json.loads(JsonFormatter().format(record))
     request_id.reset(token)
-    assert (line["request_id"], line["message"], line["level"]) == ("r-1", "odd Ä", "warning")
+    assert (line["request_id"], line["message"], line["level"]) == ("r-1", "unknown Ä", "warning")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])

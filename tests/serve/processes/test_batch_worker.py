@@ -1,4 +1,4 @@
-"""A batch takes no more memory than it is given, whatever it unpacks to."""
+"""The memory limit of batches holds for decompression bombs."""
 
 import io
 from pathlib import Path
@@ -8,10 +8,10 @@ import pytest
 from pyarrow import ipc
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say how much memory there is")
-def test_a_batch_that_unpacks_to_more_than_there_is_is_refused_and_others_are_not(start, run, tmp_path):
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc/self/status")
+def test_a_batch_that_exceeds_the_memory_limit_is_rejected_and_others_succeed(start, run, tmp_path):
     text, sink = pa.array(["a" * 300_000_000]), io.BytesIO()
-    table = pa.table({f"column_{place}": text for place in range(10)})
+    table = pa.table({f"column_{i}": text for i in range(10)})
     with ipc.new_stream(sink, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table)
     bomb = {"content": sink.getvalue(), "headers": {"content-type": "application/vnd.apache.arrow.stream"}}
@@ -20,8 +20,8 @@ def test_a_batch_that_unpacks_to_more_than_there_is_is_refused_and_others_are_no
     with start(tmp_path, run.path, "--batch-memory-mb", 200) as service:
         before = service.children()
         for _ in range(2):
-            refused = service.client.post("/predict/batch", **bomb)
-            assert (refused.status_code, refused.json()["error"]) == (413, "too_large")
+            rejected = service.client.post("/predict/batch", **bomb)
+            assert (rejected.status_code, rejected.json()["error"]) == (413, "too_large")
         service.until(lambda: len(service.children()) == len(before) and set(service.children()) != set(before))
         assert (
             service.client.post("/predict/batch", content=csv, headers={"content-type": "text/csv"}).status_code == 200

@@ -30,7 +30,7 @@ from tests.waiting import HANG, wait_until
 
 @pytest.fixture(scope="module")
 def link(tmp_path_factory, run):
-    """A name for the run that can be made to lead to another one."""
+    """A symbolic link to the run that can be pointed at another run."""
     link = tmp_path_factory.mktemp("link") / "best"
     link.symlink_to(run.path)
     return link
@@ -38,7 +38,7 @@ def link(tmp_path_factory, run):
 
 @pytest.fixture(scope="module")
 def admin(link):
-    """Return the file of keys and an admin's headers."""
+    """Return the key file and the headers of an admin."""
     keys = link.parent / "keys.txt"
     return keys, {"authorization": f"Bearer {add_key(keys, 'ops', 'admin')}"}
 
@@ -55,17 +55,17 @@ def service(start, link, admin, tmp_path_factory):
 
 
 def settled(service):
-    """Return whether all four processes have loaded: they sleep, and their memory stays as it is."""
+    """Return whether all four processes are idle: they sleep, and their memory does not change."""
     before = [memory(pid) for pid in service.children()]
     for _ in range(10):
-        if not all(sleeps(pid) for pid in service.children()):  # one that waits for a processor does not
+        if not all(is_sleeping(pid) for pid in service.children()):  # a process that waits for a CPU does not sleep
             return False
         time.sleep(0.03)
     after = [memory(pid) for pid in service.children()]
     return len(before) == len(after) == 4 and max(abs(a - b) for a, b in zip(after, before, strict=True)) < 0.5
 
 
-def sleeps(pid):
+def is_sleeping(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
@@ -75,15 +75,15 @@ def total(service, name):
 
 
 def memory(pid):
-    """Return the memory that a process has of its own, in MB."""
+    """Return the private memory of a process in MB."""
     found = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return sum(int(size) for size in re.findall(r"^(?:Private_Clean|Private_Dirty): +(\d+)", found, re.MULTILINE)) / 1e3
 
 
-def test_it_answers_logs_and_counts_in_all_processes(service, record):
+def test_all_processes_respond_log_and_count(service, record):
     before = total(service, "mlsys_serve_requests_total")
     answers = []
-    for _ in range(10):  # each by a connection of its own, so that both workers get some
+    for _ in range(10):  # a new connection each, so that both workers get some
         with socket.create_connection(service.client.base_url.netloc.decode().split(":")) as _connection:
             pass
         answers.append(service.client.post("/predict", json=record, headers={"connection": "close"}))
@@ -105,7 +105,7 @@ def test_it_answers_logs_and_counts_in_all_processes(service, record):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_of_100_mb_costs_little_memory_and_gets_its_413(service, admin, chunked):
+def test_a_body_of_100_mb_uses_little_memory_and_gets_413(service, admin, chunked):
     before = {pid: memory(pid) for pid in service.children()}
     piece, peak = b" " * 1_000_000, dict(before)
     connection = http.client.HTTPConnection(service.client.base_url.netloc.decode(), timeout=HANG)
@@ -126,13 +126,13 @@ def test_a_body_of_100_mb_costs_little_memory_and_gets_its_413(service, admin, c
     assert max(peak[pid] - before[pid] for pid in before) < 20
 
 
-def test_a_refusal_reaches_a_client_that_still_writes_and_wants_to_close(service):
+def test_an_error_reaches_a_client_that_is_still_sending(service):
     for _ in range(20):
-        with socket.create_connection(service.client.base_url.netloc.decode().split(":")) as line:
+        with socket.create_connection(service.client.base_url.netloc.decode().split(":")) as connection:
             head = "POST /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
-            line.sendall(head.encode() + b" " * 1_000_000)
+            connection.sendall(head.encode() + b" " * 1_000_000)
             answer = b""
-            while piece := line.recv(65_536):
+            while piece := connection.recv(65_536):
                 answer += piece
         assert answer.startswith(b"HTTP/1.1 401")
 
@@ -165,12 +165,12 @@ def test_reloading_under_load_fails_no_request(service, link, run, other_run, re
             assert answer.json()["changed"]
             version = answer.json()["model"]["version"]
             enough = answered[version] + 50
-            service.until(lambda: answered[version] > enough or failed, "the new version answers")  # noqa: B023 - at once
+            service.until(lambda: answered[version] > enough or failed, "responses of the new version")  # noqa: B023 - at once
         stop.set()
         for task in tasks:
             task.result()
     assert failed == []
-    assert len(seen) == 2  # two versions, each with its one probability: no answer was mixed
+    assert len(seen) == 2  # two versions, each with one probability: no response mixed them
     after = answer.json()["model"]["version"]
     assert after != before
 
@@ -182,7 +182,7 @@ def test_reloading_under_load_fails_no_request(service, link, run, other_run, re
     service.until(all_follow)
 
 
-def test_a_model_that_cannot_be_served_leaves_the_old_one(service, link, record, tmp_path):
+def test_the_old_model_stays_if_the_new_one_cannot_be_served(service, link, record, tmp_path):
     before = service.client.get("/model/info").json()["version"]
     broken = write_run(tmp_path / "broken").path
     (broken / "threshold.json").write_text('{"threshold": 0.1}')
@@ -198,7 +198,7 @@ def test_a_model_that_cannot_be_served_leaves_the_old_one(service, link, record,
     link.symlink_to(kept)
 
 
-def test_processes_that_die_are_started_again(service, record):
+def test_processes_that_die_are_restarted(service, record):
     before = set(service.children())
     for pid in before:
         os.kill(pid, signal.SIGKILL)
@@ -207,15 +207,15 @@ def test_processes_that_die_are_started_again(service, record):
     def answers():
         try:
             return service.client.post("/predict", json=record).is_success
-        except httpx.TransportError:  # nobody listens yet, or the connection was one of a killed worker's
+        except httpx.TransportError:  # not listening yet, or a connection of a killed worker
             return False
 
     service.until(answers)
     service.until(lambda: service.client.post("/predict/batch", json={"records": [record] * 1_000}).is_success)
 
 
-def test_what_is_in_work_is_finished_when_it_stops(start, run, record, tmp_path):
-    with start(tmp_path, run.path, "--log-url", "none", "--grace-seconds", HANG) as service:
+def test_requests_in_progress_finish_on_shutdown(start, run, record, tmp_path):
+    with start(tmp_path, run.path, "--log-url", "none", "--shutdown-timeout", HANG) as service:
         answers = []
 
         def ask():
@@ -238,7 +238,7 @@ def test_no_process_outlives_a_killed_supervisor(service):
     children = service.children()
     service.process.kill()
     service.process.wait()
-    wait_until(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()], "no process was left")
+    wait_until(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()], "all processes to end")
 
 
 def serve(folder, *arguments, **environment):
@@ -253,27 +253,27 @@ def serve(folder, *arguments, **environment):
     )
 
 
-def test_a_run_that_is_not_as_it_was_is_not_served(tmp_path):
+def test_a_modified_run_is_not_served(tmp_path):
     folder = write_run(tmp_path / "damaged").path
     (folder / "model" / "calibration.json").write_text("{}")
     done = serve(tmp_path, folder, "--port", 0)
     assert done.returncode == 1
-    assert done.stderr.count("calibration.json") == 1  # said once, though several processes found it
+    assert done.stderr.count("calibration.json") == 1  # reported once, though several processes found it
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
-def test_a_port_that_is_taken_is_said_so(tmp_path, run):
+def test_a_port_in_use_is_reported(tmp_path, run):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         done = serve(tmp_path, run.path, "--port", taken.getsockname()[1])
     assert done.returncode == 1
-    assert "cannot be listened on" in done.stderr
+    assert "Cannot listen on" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_nothing_is_served_beyond_loopback_without_keys(tmp_path, run):
+def test_it_does_not_listen_beyond_loopback_without_keys(tmp_path, run):
     done = serve(tmp_path, run.path, "--host", "0.0.0.0")
     assert done.returncode == 2
     assert "--insecure" in done.stderr
@@ -293,9 +293,9 @@ def test_catboost_is_imported_once_for_all_processes(tmp_path, monkeypatch, mode
     writer = RunWriter(tmp_path / "run")
     writer.write_text("config.yaml", f"model:\n  _target_: {model}\n")
     writer.finish(seed=1, threads=1)
-    monkeypatch.setitem(sys.modules, "catboost", None)  # to import it fails
+    monkeypatch.setitem(sys.modules, "catboost", None)  # makes the import fail
     with pytest.raises(ImportError) if needed else contextlib.nullcontext():
         import_shared(Models(ResolvedModel("run", "run", "1", str(writer.folder), "run")))
     import_shared(
         Models(ResolvedModel("none", "none", "1", str(tmp_path), "none"))
-    )  # whoever loads it says that it is no run
+    )  # the process that loads it reports that it is not a run
