@@ -30,7 +30,7 @@ def describe(service: Service) -> dict[str, Any]:
         **served.model,
         "reference": served.target.reference if served.target.reference.startswith(REGISTRY) else None,
         "path": served.scorer.path,
-        "why": served.scorer.why,
+        "reason": served.scorer.reason,
         "threshold": served.scorer.threshold,
         "trained": manifest.created,
         "mlsys_version": manifest.mlsys_version,

@@ -133,7 +133,7 @@ def run_worker(
     server = Server(
         config,
         service,
-        lambda: tell(True, f"{served.target.name} {served.target.version}: {served.scorer.why}"),
+        lambda: tell(True, f"{served.target.name} {served.target.version}: {served.scorer.reason}"),
     )
     server.ended = ended
     server.run(sockets=[listener])
