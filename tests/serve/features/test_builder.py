@@ -317,7 +317,7 @@ def blocks(**nodes):
 @pytest.mark.parametrize(
     ("config", "error", "message"),
     [
-        ({"data": {"kind": "table"}}, NoFeaturesError, "trained on a flat table, .* Send the inputs to /predict"),
+        ({"data": {"kind": "table"}}, NoFeaturesError, "trained on a flat table .* Send the inputs to /predict"),
         (blocks(), NoFeaturesError, r"no feature blocks \(features=none\).* Send its inputs to /predict"),
         (
             blocks(own={"_target_": "os.system", "command": "true"}),
