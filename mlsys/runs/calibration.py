@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlsys.errors import RunError
 from mlsys.runs.logistic import SMALLEST, logit, sigmoid
+from mlsys.runs.prior_correction import correct_prior
 from mlsys.text import counted
 
 Kind = Literal["none", "prior", "sigmoid", "isotonic"]
@@ -163,13 +164,6 @@ class Calibration:
 # Each step is monotone in floating point too, so rounding never swaps two rows.
 
 
-def _prior(score: Floats, train_prior: float, target_prior: float) -> Floats:
-    a = target_prior / train_prior
-    b = (1 - target_prior) / (1 - train_prior)
-    with np.errstate(divide="ignore", over="ignore"):  # the odds against a score of 0 are infinite
-        return np.asarray(1 / (1 + (1 - score) / score * (b / a)))
-
-
 def _sigmoid(score: Floats, slope: float, intercept: float) -> Floats:
     return sigmoid(slope * logit(score) + intercept)
 
@@ -179,7 +173,7 @@ def _isotonic(score: Floats, x: tuple[float, ...], y: tuple[float, ...]) -> Floa
     return np.asarray(np.minimum(np.interp(score, x, y), upper))  # where knots nearly touch, interp overflows
 
 
-MAPS: dict[str, Callable[..., Floats]] = {"prior": _prior, "sigmoid": _sigmoid, "isotonic": _isotonic}
+MAPS: dict[str, Callable[..., Floats]] = {"prior": correct_prior, "sigmoid": _sigmoid, "isotonic": _isotonic}
 
 
 def _floats(values: ArrayLike) -> tuple[float, ...]:

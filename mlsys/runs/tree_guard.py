@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsys.errors import RunError
 from mlsys.runs.object_graph import walk_objects
-from mlsys.text import counted
+from mlsys.runs.tree_nodes import check_nodes, tree_error
+
+ROOT = np.zeros(1, dtype=np.intp)  # each of scikit-learn's trees comes in arrays of its own
 
 
 def check_trees(model: object) -> None:
@@ -37,12 +38,12 @@ def check_trees(model: object) -> None:
         inputs = attributes.get("n_features_in_", 0)
         if "tree_" in attributes:
             tree = attributes["tree_"]
-            _check_nodes(tree.__getstate__()["nodes"], min(inputs, tree.n_features))
+            _check_tree(tree.__getstate__()["nodes"], min(inputs, tree.n_features))
         for predictor in _flat(attributes.get("_predictors", ())):
-            _check_histogram_nodes(predictor.nodes, inputs, len(predictor.raw_left_cat_bitsets))
+            _check_histogram_tree(predictor.nodes, inputs, len(predictor.raw_left_cat_bitsets))
         members = {vars(member).get("n_features_in_", inputs) for member in _flat(attributes.get("estimators_", ()))}
         if any(hasattr(member, "tree_") for member in _flat(attributes.get("estimators_", ()))) and members != {inputs}:
-            raise _invalid_tree("its trees have different numbers of inputs")
+            raise tree_error("its trees have different numbers of inputs")
 
 
 def _flat(nested: Iterable[object]) -> list[Any]:
@@ -51,36 +52,15 @@ def _flat(nested: Iterable[object]) -> list[Any]:
     return [member for row in rows for member in (row if isinstance(row, list) else [row])]
 
 
-def _check_nodes(nodes: NDArray[np.void], inputs: int) -> None:
+def _check_tree(nodes: NDArray[np.void], inputs: int) -> None:
     inner = nodes["left_child"] != -1
-    for side in ("left_child", "right_child"):
-        _check_children(nodes[side], inner)
-    _check_features(nodes["feature"][inner], inputs)
+    check_nodes(ROOT, nodes["left_child"], nodes["right_child"], nodes["feature"], inner, inputs)
 
 
-def _check_histogram_nodes(nodes: NDArray[np.void], inputs: int, tables: int) -> None:
+def _check_histogram_tree(nodes: NDArray[np.void], inputs: int, tables: int) -> None:
     inner = nodes["is_leaf"] == 0
-    for side in ("left", "right"):
-        _check_children(nodes[side].astype(np.int64), inner)
-    _check_features(nodes["feature_idx"][inner], inputs)
+    left, right = (nodes[side].astype(np.int64) for side in ("left", "right"))
+    check_nodes(ROOT, left, right, nodes["feature_idx"], inner, inputs)
     categorical = nodes["bitset_idx"][inner & (nodes["is_categorical"] != 0)]
     if np.any(categorical >= tables):
-        raise _invalid_tree("a categorical split points outside its table")
-
-
-def _check_children(children: NDArray[np.int64], inner: NDArray[np.bool_]) -> None:
-    # Children are numbered after their parent, which guarantees that a traversal ends.
-    if len(children) == 0 or np.any(inner & ((children <= np.arange(len(children))) | (children >= len(children)))):
-        raise _invalid_tree("a node's child is outside its tree")
-
-
-def _check_features(features: NDArray[np.int64], inputs: int) -> None:
-    if np.any((features < 0) | (features >= inputs)):
-        raise _invalid_tree(f"a node splits on an input that does not exist ({counted(inputs, 'input')})")
-
-
-def _invalid_tree(reason: str) -> RunError:
-    return RunError(
-        f"The model file is invalid: {reason}. It was damaged or tampered with: train again, or restore it from a "
-        "backup."
-    )
+        raise tree_error("a split on categories points outside its table")

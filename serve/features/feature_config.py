@@ -1,4 +1,4 @@
-"""What a run says of how its inputs were computed: data config, types of the raw columns, feature blocks."""
+"""How a run's inputs were computed: its data config, the types of its raw columns, and its feature blocks."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from mlsys.runs.input_column import NUMBER, TEXT, input_columns
 if TYPE_CHECKING:
     from mlsys.runs import Run
 
-BLOCKS_PACKAGE = "mlsys.features"  # where blocks live: a config can make nothing else of its targets
+BLOCKS_PACKAGE = "mlsys.features"  # the only package that a config's targets may come from
 
 
 class NoFeaturesError(RunError):
-    """A run whose inputs are not computed from events."""
+    """Raised for a run whose inputs are not computed from events."""
 
 
-def read_recipe(run: Run) -> tuple[EventsData, dict[str, dict[str, str]]]:
-    """Return a run's data config, with its tables renamed to those of a request, and the types of its raw columns.
+def read_feature_config(run: Run) -> tuple[EventsData, dict[str, dict[str, str]]]:
+    """Return a run's data config, with the table names of a request, and the types of its raw columns.
 
     Raises
     ------
     NoFeaturesError
-        Where the run's inputs are not computed from events.
+        If the run's inputs are not computed from events.
     RunError
-        Where its config cannot be read by this version.
+        If its config is not valid for this version of mlsys.
     """
     section = dict(run.config.get("data") or {})
     if section.get("kind") != "events":
         raise NoFeaturesError(
-            "This model was trained on a flat table, whose columns are its inputs: there are no features to compute. "
+            "This model was trained on a flat table whose columns are its inputs, so there are no features to compute. "
             "Send the inputs to /predict or /predict/batch."
         )
     if not any((run.config.get("features") or {}).get("blocks", {}).values()):
         raise NoFeaturesError(
-            "This model has no feature blocks (features=none): there are no features to compute. Send its inputs to "
+            "This model has no feature blocks (features=none), so there are no features to compute. Send its inputs to "
             "/predict or /predict/batch."
         )
     try:
         data = EventsData.model_validate(section)
     except ValidationError as error:
-        raise RunError(f"The data config of {run.path} is of another version of mlsys: {error}") from error
+        raise RunError(f"The data config of {run.path} is not valid for this version of mlsys: {error}") from error
     if "recipe.json" not in run.manifest.files:
         raise NoFeaturesError(
-            f"The run {run.name} does not say as which types its raw tables were read (recipe.json): train it again "
-            "to have features computed, or send its inputs to /predict."
+            f"The run {run.name} has no recipe.json with the types of its raw columns. Train it again to compute "
+            "features here, or send its inputs to /predict."
         )
     parts = {
         "entities": data.entities.model_copy(update={"tables": ["entities"]}),
@@ -62,14 +62,14 @@ def read_recipe(run: Run) -> tuple[EventsData, dict[str, dict[str, str]]]:
 
 
 def check_inputs(run: Run, infos: Sequence[FeatureInfo]) -> None:
-    """Refuse blocks that give other columns than the model takes."""
-    wanted = {column.name: column.dtype for column in input_columns(run.schema)}
-    made = {info.name: TEXT if info.kind == "category" else NUMBER for info in infos}
-    differences = [f"{name} ({wanted[name]})" for name in wanted if made.get(name) != wanted[name]]
+    """Raise RunError if the blocks do not compute the model's inputs."""
+    expected = {column.name: column.dtype for column in input_columns(run.schema)}
+    computed = {info.name: TEXT if info.kind == "category" else NUMBER for info in infos}
+    differences = [f"{name} ({dtype})" for name, dtype in expected.items() if computed.get(name) != dtype]
     if differences:
         raise RunError(
-            f"The feature blocks here do not give these inputs of {run.path}: {', '.join(differences)}. Serve the run "
-            "with the code that it was trained with, or train again."
+            f"The installed feature blocks do not compute these inputs of {run.path}: {', '.join(differences)}. Serve "
+            "the run with the code that it was trained with, or train again."
         )
 
 
@@ -79,7 +79,7 @@ def blocks_of(config: Mapping[str, Any]) -> list[Block]:
     Raises
     ------
     RunError
-        Where a target is no feature block, or does not take its arguments.
+        If a target is not a feature block or does not accept its arguments.
     """
     nodes = config["features"]["blocks"]
     return [_block(name, dict(node)) for name, node in nodes.items() if node and node.get("_target_")]
@@ -87,18 +87,20 @@ def blocks_of(config: Mapping[str, Any]) -> list[Block]:
 
 def _block(name: str, node: dict[str, Any]) -> Block:
     target = str(node.pop("_target_"))
-    said = f"The feature block {name!r} of the run is {target}"
+    subject = f"The feature block {name!r} of the run is {target}"
     module, _, kind = target.rpartition(".")
     if module != BLOCKS_PACKAGE and not module.startswith(f"{BLOCKS_PACKAGE}."):
-        raise RunError(f"{said}; only blocks of {BLOCKS_PACKAGE} are served.")
+        raise RunError(f"{subject}; only blocks from {BLOCKS_PACKAGE} can be served.")
     try:
-        made = getattr(importlib.import_module(module), kind)
+        block_class = getattr(importlib.import_module(module), kind)
     except (ImportError, AttributeError) as error:
-        raise RunError(f"{said}, which is not here: {error}. Serve it with the code it was trained with.") from error
-    if not (isinstance(made, type) and issubclass(made, Block)):
-        raise RunError(f"{said}, which is no class of feature blocks.")
+        raise RunError(
+            f"{subject}, which is not installed: {error}. Serve the run with the code that it was trained with."
+        ) from error
+    if not (isinstance(block_class, type) and issubclass(block_class, Block)):
+        raise RunError(f"{subject}, which is not a feature block class.")
     try:
-        block: Block = made(**node)
-    except (TypeError, ValueError) as error:  # pydantic's is a ValueError
-        raise RunError(f"{said}, which does not take its arguments: {error}") from error
+        block: Block = block_class(**node)
+    except (TypeError, ValueError) as error:  # pydantic raises a ValueError
+        raise RunError(f"{subject}, which does not accept its arguments: {error}") from error
     return block

@@ -1,4 +1,4 @@
-"""Raw rows as they come in a request: named, typed and complete as training's raw tables were, or refused."""
+"""Checks the raw rows of a request: names, types and completeness must match training's raw tables."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ EXPECTED: dict[Kind, str] = {
     "flag": "true or false",
     "moment": f"a date or time from {EARLIEST} on, such as 2020-02-24 or 2020-02-24T08:30:00Z",
 }
-PLAIN: dict[Kind, frozenset[type]] = {
+JSON_TYPES: dict[Kind, frozenset[type]] = {
     "whole": frozenset({int}),
     "number": frozenset({int, float}),
     "text": frozenset({str}),
     "flag": frozenset({bool}),
     "moment": frozenset({str}),
 }
-EXACT = 2**53  # whole numbers below this are exact as float64
+MAX_EXACT = 2**53  # whole numbers below this are exact as float64
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class RawColumn:
     Attributes
     ----------
     name : str
-        As in the raw table.
+        Name in the raw table.
     meaning : str
-        What the data config calls it, such as ``entities.id`` or ``events.measures.users.deals``.
+        Key in the data config, such as ``entities.id`` or ``events.measures.users.deals``.
     dtype : str
-        The Ibis type as which training read it.
+        The Ibis type that training read it as.
     nullable : bool
-        Whether null stands for "not known".
+        Whether null is allowed, for an unknown value.
     """
 
     name: str
@@ -63,7 +63,7 @@ class RawColumn:
 
     @cached_property
     def kind(self) -> Kind:
-        """What JSON holds it as."""
+        """Kind of JSON value."""
         kind = ibis.dtype(self.dtype)
         if kind.is_integer():
             return "whole"
@@ -75,35 +75,37 @@ class RawColumn:
             return "flag"
         if kind.is_date() or kind.is_timestamp():
             return "moment"
-        raise RunError(f"The raw column {self.name} was of type {kind} in training, which JSON does not have: score by "
-                       "`mlsys score`.")  # fmt: skip
+        raise RunError(
+            f"The raw column {self.name} had the type {kind} in training, which JSON does not support: score with "
+            "`mlsys score`."
+        )
 
     @property
     def expected(self) -> str:
-        """What it takes, in words."""
+        """Description of the accepted values."""
         return EXPECTED[self.kind] + (" or null" if self.nullable else "")
 
     @property
     def type(self) -> pa.DataType:
-        """The Arrow type in which the features' query reads it; times are read from text there."""
+        """Arrow type for the features' query, which parses times from text."""
         return pa.string() if self.is_time else ibis.dtype(self.dtype).to_pyarrow()
 
     @property
     def is_time(self) -> bool:
-        """Whether it is the time of an event or of the entity's creation."""
+        """Whether it holds the time of an event or of the entity's creation."""
         return self.meaning in ("events.time", "entities.created")
 
-    def fits(self, value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
-        """Return whether a value is what the column takes."""
+    def fits(self, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+        """Return whether the column accepts a value."""
         if value is None:
             return self.nullable
         kind = self.kind
-        if type(value) not in PLAIN[kind] and not (kind == "whole" and type(value) is float):
+        if type(value) not in JSON_TYPES[kind] and not (kind == "whole" and type(value) is float):
             return False
         if kind == "whole":
             return bool(self._bounds[0] <= value <= self._bounds[1]) and value == int(value)
         if kind == "number":
-            return bool(abs(value) < EXACT) if type(value) is int else isfinite(value)
+            return bool(abs(value) < MAX_EXACT) if type(value) is int else isfinite(value)
         if kind == "moment":
             return _is_moment(value)
         if kind == "text":
@@ -111,7 +113,7 @@ class RawColumn:
         return True
 
     def array(self, values: Sequence[Any]) -> pa.Array:
-        """Return fitting values as the features' query reads them."""
+        """Return accepted values as an Arrow array for the features' query."""
         return pa.array(map(self._convert, values), self.type, from_pandas=False)
 
     @cached_property
@@ -149,55 +151,57 @@ class RawTable:
 
     @classmethod
     def of(cls, name: Literal["entities", "events"], data: EventsData, types: Mapping[str, str]) -> RawTable:
-        """Return the table as the data config names its columns and as training read them."""
+        """Return the table with the data config's columns and the types that training read them as."""
         meanings = _meanings(name, data)
         columns = []
         for column, meaning in meanings.items():
             if column not in types:
-                raise RunError(f"The run's recipe.json does not say how the column {column} was read: train again.")
+                raise RunError(f"The run's recipe.json has no type for the column {column}: train again.")
             columns.append(RawColumn(column, f"{name}.{meaning}", types[column], meaning not in ("id", "time")))
-        made = cls(name, tuple(columns))
-        for each in made.columns:
-            assert each.kind  # what JSON does not have is said now, not at the first request
-        return made
+        table = cls(name, tuple(columns))
+        for each in table.columns:
+            assert each.kind  # raises for types that JSON does not support now, not in the first request
+        return table
 
     @property
     def names(self) -> list[str]:
         """Names of the columns."""
         return [column.name for column in self.columns]
 
-    def check(self, rows: Sequence[Any], found: list[InputProblem]) -> None:
-        """Add to ``found`` whatever is wrong with single rows."""
+    def check(self, rows: Sequence[Any]) -> list[InputProblem]:
+        """Return the problems of single rows."""
+        problems: list[InputProblem] = []
         names = set(self.names)
         complete = []
         for row, record in enumerate(rows):
             if not isinstance(record, Mapping):
-                found.append(problem(row, self.name, record, f"an object of {', '.join(self.names)}", None))
+                problems.append(problem(row, self.name, record, f"an object with {', '.join(self.names)}", None))
                 continue
             if record.keys() != names:
-                found += self._misnamed(row, record)
+                problems += self._name_problems(row, record)
             complete.append((row, record))
         for column in self.columns:
             name = column.name
             values = [record.get(name) for _, record in complete]
-            if column.kind in ("number", "flag", "text") and set(map(type, values)) <= self._safe(column):
-                continue  # of these types whatever comes fits
-            found += [
+            if column.kind in ("number", "flag", "text") and set(map(type, values)) <= self._always_valid(column):
+                continue
+            problems += [
                 problem(row, f"{self.name}.{name}", record[name], column.expected, None)
                 for row, record in complete
                 if name in record and not column.fits(record[name])
             ]
+        return problems
 
     def arrow(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """Return checked rows."""
+        """Return checked rows as an Arrow table."""
         return pa.table({column.name: column.array([row[column.name] for row in rows]) for column in self.columns})
 
     def empty(self) -> pa.Table:
-        """Return no rows."""
+        """Return an Arrow table without rows."""
         return self.arrow([])
 
     def ids(self, rows: Sequence[Any]) -> list[Any]:
-        """Return the rows' ids as the features' query compares them; None where there is none."""
+        """Return the rows' ids as the features' query compares them; None if missing or invalid."""
         column = self.columns[0]
         ids = [row.get(column.name) if isinstance(row, Mapping) else None for row in rows]
         known = [value if column.fits(value) else None for value in ids]
@@ -205,10 +209,10 @@ class RawTable:
             return [None if value is None else int(value) for value in known]
         return [None if value is None else str(value).strip() for value in known]
 
-    def _safe(self, column: RawColumn) -> set[type]:
+    def _always_valid(self, column: RawColumn) -> set[type]:
         return {bool, type(None)} if column.kind == "flag" and column.nullable else set()
 
-    def _misnamed(self, row: int, record: Mapping[str, Any]) -> list[InputProblem]:
+    def _name_problems(self, row: int, record: Mapping[str, Any]) -> list[InputProblem]:
         missing = [column for column in self.columns if column.name not in record]
         unknown = [str(name) for name in record if name not in self.names]
         problems = []
@@ -218,8 +222,8 @@ class RawTable:
             problems.append(problem(row, f"{self.name}.{column.name}", None, column.expected, near, message))
         for name in unknown:
             near = closest(name, self.names)
-            hint = f" The nearest is {near}." if near else ""
-            message = f"{self.name}.{name} is no column of the run's raw table.{hint}"
+            hint = f"; closest match: {near}" if near else ""
+            message = f"{self.name}.{name} is not a column of the run's raw table{hint}."
             expected = "one of " + ", ".join(self.names)
             problems.append(problem(row, f"{self.name}.{name}", record[name], expected, near, message))
         return problems
@@ -245,7 +249,7 @@ def _is_moment(text: str) -> bool:
         return False
     try:
         return date.fromisoformat(text.strip()[:10]) >= EARLIEST
-    except ValueError:  # the thirtieth of February
+    except ValueError:  # such as February 30
         return False
 
 

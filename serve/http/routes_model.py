@@ -30,7 +30,7 @@ def describe(service: Service) -> dict[str, Any]:
         **model.info,
         "reference": model.resolved.reference if model.resolved.reference.startswith(REGISTRY) else None,
         "path": model.scorer.path,
-        "why": model.scorer.why,
+        "reason": model.scorer.reason,
         "threshold": model.scorer.threshold,
         "trained": manifest.created,
         "mlsys_version": manifest.mlsys_version,

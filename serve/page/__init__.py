@@ -1,4 +1,4 @@
-"""The page at ``/``: the card in plain words, a form for one record, and lists from a CSV file."""
+"""The page at ``/``: the model card, a form for one record, and scoring of CSV files."""
 
 from serve.page.home import POLICY, home_page
 

@@ -1,4 +1,4 @@
-"""The run's card as HTML: the parts of Markdown that it is written in, and nothing else."""
+"""Converts the run's card to HTML: only the subset of Markdown that cards use."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _CELL = re.compile(r"(?<!\\)\|")
 
 @dataclass(frozen=True)
 class Card:
-    """A card, taken apart.
+    """A parsed card.
 
     Attributes
     ----------
     summary : str
-        What stands before the first section, as Markdown.
+        Markdown before the first section.
     sections : dict of str to str
-        Text of each section by its heading.
+        Markdown of each section, by heading.
     """
 
     summary: str
@@ -32,7 +32,7 @@ class Card:
 
     @classmethod
     def of(cls, text: str) -> Card:
-        r"""Take a card apart.
+        r"""Parse a card.
 
         Examples
         --------
@@ -45,13 +45,13 @@ class Card:
 
 
 def to_html(text: str, *, level: int = 3) -> str:
-    """Return Markdown as HTML: paragraphs, lists, tables, headings, bold, emphasis, code. All else is shown as it is.
+    """Return Markdown as HTML: paragraphs, lists, tables, headings, bold, emphasis, code. Anything else stays text.
 
     Parameters
     ----------
     text : str
     level : int
-        Of the first heading on the page; deeper ones follow.
+        Heading level for the card's second-level headings; deeper headings follow.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def _cells(line: str) -> list[str]:
 
 def inline(text: str) -> str:
     """Return a line of Markdown as HTML."""
-    shown = escape(text)
-    for pattern, into in _INLINE:
-        shown = pattern.sub(into, shown)
-    return shown
+    html = escape(text)
+    for pattern, replacement in _INLINE:
+        html = pattern.sub(replacement, html)
+    return html

@@ -1,4 +1,4 @@
-"""The form for one record, made from the run's schema."""
+"""The form for one record, generated from the run's schema."""
 
 from __future__ import annotations
 
@@ -9,42 +9,43 @@ from html import escape
 from typing import Any
 
 from mlsys.runs.input_column import InputColumn, input_columns
+from mlsys.text import counted
 
-OTHERS = "In general"
+UNGROUPED = "General"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Fields that belong together; their labels leave out what the title says."""
+    """Fields that belong together; their labels omit the group's title."""
 
     title: str
     fields: tuple[tuple[str, InputColumn], ...]
 
 
 def groups(inputs: Sequence[InputColumn]) -> list[Group]:
-    """Return the fields by what their descriptions begin with; those that stand alone come together, first.
+    """Group the fields by the first words of their descriptions; fields without a group of their own come first.
 
     Examples
     --------
     >>> texts = ["industry sector", "users: total", "users: trend"]
     >>> columns = [InputColumn(text, number=True, nullable=False) for text in texts]
     >>> [(group.title, [label for label, _ in group.fields]) for group in groups(columns)]
-    [('In general', ['Industry sector']), ('Users', ['Total', 'Trend'])]
+    [('General', ['Industry sector']), ('Users', ['Total', 'Trend'])]
     """
-    found: dict[str, list[tuple[str, InputColumn]]] = {}
+    by_prefix: dict[str, list[tuple[str, InputColumn]]] = {}
     for column in inputs:
-        about, colon, what = column.title.partition(": ")
-        found.setdefault(about if colon else "", []).append((_capital(what or column.title), column))
-    alone = found.pop("", [])
-    for about in [each for each, fields in found.items() if len(fields) == 1]:
-        [(_, column)] = found.pop(about)
-        alone.append((_capital(column.title), column))
-    first = [Group(OTHERS, tuple(alone))] if alone else []
-    return first + [Group(_capital(about), tuple(fields)) for about, fields in found.items()]
+        prefix, colon, rest = column.title.partition(": ")
+        by_prefix.setdefault(prefix if colon else "", []).append((_capital(rest or column.title), column))
+    ungrouped = by_prefix.pop("", [])
+    for prefix in [each for each, fields in by_prefix.items() if len(fields) == 1]:
+        [(_, column)] = by_prefix.pop(prefix)
+        ungrouped.append((_capital(column.title), column))
+    first = [Group(UNGROUPED, tuple(ungrouped))] if ungrouped else []
+    return first + [Group(_capital(prefix), tuple(fields)) for prefix, fields in by_prefix.items()]
 
 
 def form_fields(schema: Mapping[str, Any]) -> str:
-    """Return the form's fields as HTML, with values that are usual in training."""
+    """Return the form's fields as HTML, filled with typical values."""
     number = 0
     parts = []
     for position, group in enumerate(groups(input_columns(schema))):
@@ -52,11 +53,11 @@ def form_fields(schema: Mapping[str, Any]) -> str:
         for label, column in group.fields:
             number += 1
             fields.append(_field(number, label, column))
-        count = f"{len(fields)} field{'s' * (len(fields) != 1)}"
+        count = counted(len(fields), "field")
         parts.append(
-            f'<details class="group"{" data-mixed" * (group.title == OTHERS)}{" open" * (position == 0)}><summary>'
+            f'<details class="group"{" data-mixed" * (group.title == UNGROUPED)}{" open" * (position == 0)}><summary>'
             f'<span class="title">{escape(group.title)}'
-            f'</span> <span class="soft small">{count}</span></summary>'
+            f'</span> <span class="muted small">{count}</span></summary>'
             f'<div class="fields">{"".join(fields)}</div></details>'
         )
     return "".join(parts)
@@ -67,28 +68,28 @@ def _field(number: int, label: str, column: InputColumn) -> str:
     required = "" if column.nullable else " data-required"
     attributes = (
         f'id="field-{number}" data-field="{escape(column.name)}" data-kind="{kind}"{required} '
-        f'aria-describedby="hint-{number} wrong-{number}"'
+        f'aria-describedby="hint-{number} error-{number}"'
     )
     search = escape(f"{column.name} {column.description}".lower())
     return (
         f'<div class="field" data-search="{search}"><label for="field-{number}">{escape(label)}</label>'
         f"{_control(number, attributes, column, shown(column.example))}"
         f'<p class="hint" id="hint-{number}">{escape(_hint(column))}</p>'
-        f'<p class="wrong" id="wrong-{number}" hidden></p></div>'
+        f'<p class="field-error" id="error-{number}" hidden></p></div>'
     )
 
 
 def _control(number: int, attributes: str, column: InputColumn, value: str) -> str:
     if column.number:
-        keys = "decimal" if column.low >= 0 else "text"  # a phone's decimal keys have no minus
-        return f'<input {attributes} inputmode="{keys}" autocomplete="off" value="{value}"{_placeholder(column)}>'
+        keyboard = "decimal" if column.low >= 0 else "text"  # a phone's decimal keyboard has no minus
+        return f'<input {attributes} inputmode="{keyboard}" autocomplete="off" value="{value}"{_placeholder(column)}>'
     if column.is_open:
         options = "".join(f'<option value="{escape(each)}"></option>' for each in column.listed)
         return (
             f'<input {attributes} list="known-{number}" autocomplete="off" value="{value}"{_placeholder(column)}>'
             f'<datalist id="known-{number}">{options}</datalist>'
         )
-    unknown = '<option value="">not known</option>' if column.nullable else ""
+    unknown = '<option value="">unknown</option>' if column.nullable else ""
     options = "".join(
         f'<option value="{escape(each)}"{" selected" * (escape(each) == value)}>{escape(each) or "(empty)"}</option>'
         for each in sorted(column.listed, key=_natural)
@@ -97,20 +98,20 @@ def _control(number: int, attributes: str, column: InputColumn, value: str) -> s
 
 
 def _placeholder(column: InputColumn) -> str:
-    return ' placeholder="not known"' if column.nullable else ""
+    return ' placeholder="unknown"' if column.nullable else ""
 
 
 def _hint(column: InputColumn) -> str:
     parts = [column.unit] if column.unit else []
     if column.has_range:
-        parts.append(f"{_plain(column.low)} to {_plain(column.high)} in training")
+        parts.append(f"{_grouped(column.low)} to {_grouped(column.high)} in training")
     if column.nullable:
-        parts.append("empty if not known")
+        parts.append("leave empty if unknown")
     return " · ".join(parts)
 
 
 def shown(value: object) -> str:
-    """Return a value as it stands in a field: a number that is not whole with four digits.
+    """Return a value as a field shows it; fractional numbers have four significant digits.
 
     Examples
     --------
@@ -130,12 +131,12 @@ def _digits(value: float) -> str:
     return f"{value:.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
-def _plain(value: float) -> str:
+def _grouped(value: float) -> str:
     return f"{float(_digits(float(value))):,.10g}"
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
-    """Sort 2 before 10."""
+    """Return a sort key that puts 2 before 10."""
     pieces = re.findall(r"\d+|\D+", text.replace(",", ""))
     return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces]
 

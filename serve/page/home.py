@@ -1,4 +1,4 @@
-"""GET /: the page for people, in one piece: its style and script are inside, and it asks for nothing from elsewhere."""
+"""GET /: the page for people. Its style and script are inline, and it loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serve.served_models import LoadedModel
 FOLDER = Path(__file__).parent
 AUDIT = {"pass": ("pass", "Leakage audit passed"), "warn": ("warn", "Leakage audit: warnings")}
 FAILED = ("fail", "Leakage audit failed")
-DISTRUST = "Before you rely on it"
+CAUTIONS = "Before you rely on it"
 THRESHOLD = "The operating threshold"
 
 
@@ -35,7 +35,7 @@ def _source(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-# Only this page's own style and script, and calls to this service.
+# Allows only this page's own style and script, and requests to this service.
 POLICY = (
     f"default-src 'none'; style-src {_source(STYLE)}; script-src {_source(SCRIPT)}; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -48,7 +48,7 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
     Parameters
     ----------
     served : LoadedModel
-        The model that answers now.
+        The model that is served now.
     keys : bool
         Whether requests need an API key.
     """
@@ -73,19 +73,22 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
 def _badge(status: object) -> str:
     if status is None:
         return ""
-    look, words = AUDIT.get(str(status), FAILED)
-    return f'<span class="badge {look}">{words}</span>'
+    style, text = AUDIT.get(str(status), FAILED)
+    return f'<span class="badge {style}">{text}</span>'
 
 
 def _summary(card: Card, served: LoadedModel) -> str:
-    """Return what the card says first, without its line of date and version."""
+    """Return the card's summary without its line of date and version, and its threshold."""
     blocks = [block for block in card.summary.split("\n\n") if " · mlsys " not in block]
     outcome = str(served.schema.get("target") or "the outcome")
-    lead = to_html("\n\n".join(blocks)) or f"<p>It gives the probability of: {escape(outcome)}.</p>"
-    threshold = card.sections.get(THRESHOLD) or f"A probability of {served.scorer.threshold:.2%} or more is a yes."
-    return f'{lead}<p class="soft">{inline(" ".join(threshold.split()))}</p>'
+    lead = to_html("\n\n".join(blocks)) or f"<p>This model predicts the probability of: {escape(outcome)}.</p>"
+    threshold = (
+        card.sections.get(THRESHOLD)
+        or f"The decision is yes for a probability of {served.scorer.threshold:.2%} or more."
+    )
+    return f'{lead}<p class="muted">{inline(" ".join(threshold.split()))}</p>'
 
 
 def _details(card: Card) -> str:
-    text = card.sections.get(DISTRUST)
-    return f"<details><summary>{DISTRUST}</summary>{to_html(text)}</details>" if text else ""
+    text = card.sections.get(CAUTIONS)
+    return f"<details><summary>{CAUTIONS}</summary>{to_html(text)}</details>" if text else ""

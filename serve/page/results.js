@@ -1,6 +1,6 @@
 const PAGE_ROWS = 100;
 
-// The ranked table: sorted by a click on a column's name, filtered, and downloaded as it stands.
+// Shows the ranked table, which can be sorted by a click on a column name, filtered, and downloaded as shown.
 function showResults(table, answer, fileName) {
   const names = table.names.filter(name => !inputs.includes(name));
   const rows = answer.predictions.map((each, i) => ({ ...each, cells: table.rows[i].cells, line: table.rows[i].line }));
@@ -10,52 +10,52 @@ function showResults(table, answer, fileName) {
     { title: 'Rank', value: row => row.rank, number: true },
     ...(names.length ? names.slice(0, 4).map(name => ({ title: name, value: row => cellOf(row, name) })) : [{ title: 'Line', value: row => row.line, number: true }]),
     { title: 'Probability', value: row => row.probability, show: row => percent(row.probability), number: true },
-    { title: 'Counts as', value: row => row.decision ? 'yes' : 'no' },
-    ...(rows.some(row => row.warnings.length) ? [{ title: 'Take care', value: row => row.warnings.join(' ') }] : [])];
-  const view = { by: columns[0], down: false, limit: PAGE_ROWS };
+    { title: 'Decision', value: row => row.decision ? 'yes' : 'no' },
+    ...(rows.some(row => row.warnings.length) ? [{ title: 'Warnings', value: row => row.warnings.join(' ') }] : [])];
+  const view = { by: columns[0], descending: false, limit: PAGE_ROWS };
   const body = make('tbody');
-  const heads = columns.map(column => make('th', { scope: 'col', className: column.number ? 'number' : '' },
-      make('button', { type: 'button', className: 'sort', onclick: () => { view.down = view.by === column && !view.down; view.by = column; draw(); } }, column.title)));
+  const headers = columns.map(column => make('th', { scope: 'col', className: column.number ? 'number' : '' },
+      make('button', { type: 'button', className: 'sort', onclick: () => { view.descending = view.by === column && !view.descending; view.by = column; draw(); } }, column.title)));
   const search = make('input', { type: 'search', id: 'filter', autocomplete: 'off', oninput: () => { view.limit = PAGE_ROWS; draw(); } });
-  const which = make('select', { id: 'which', onchange: search.oninput },
-    ...[['all', 'all rows'], ['yes', 'only what counts as a yes'], ['care', 'only rows to take care with']].map(([value, text]) => new Option(text, value)));
-  const status = make('p', { className: 'small soft', role: 'status', id: 'shown' });
-  const more = make('button', { type: 'button', className: 'quiet', onclick: () => { view.limit += PAGE_ROWS; draw(); } }, 'Show ' + PAGE_ROWS + ' more');
+  const subset = make('select', { id: 'subset', onchange: search.oninput },
+    ...[['all', 'all rows'], ['yes', 'only rows with a yes'], ['warnings', 'only rows with warnings']].map(([value, text]) => new Option(text, value)));
+  const status = make('p', { className: 'small muted', role: 'status', id: 'shown' });
+  const more = make('button', { type: 'button', className: 'secondary', onclick: () => { view.limit += PAGE_ROWS; draw(); } }, 'Show ' + PAGE_ROWS + ' more');
 
   const cell = (text, column) => make('td', { className: column.number ? 'number' : text.length > 60 ? 'wide' : text.length < 30 ? 'brief' : '' }, text);
   function cellOf(row, name) { return row.cells[table.names.indexOf(name)]; }
-  function chosen() {
+  function selectedRows() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const fits = row => words.every(word => row.search.includes(word)) && (which.value === 'all' || (which.value === 'yes' ? row.decision : row.warnings.length));
+    const matches = row => words.every(word => row.search.includes(word)) && (subset.value === 'all' || (subset.value === 'yes' ? row.decision : row.warnings.length));
     const order = (a, b) => compare(view.by.value(a), view.by.value(b)) || a.rank - b.rank;
-    return rows.filter(fits).sort(view.down ? (a, b) => order(b, a) : order);
+    return rows.filter(matches).sort(view.descending ? (a, b) => order(b, a) : order);
   }
   function draw() {
-    const found = chosen();
-    heads.forEach((head, i) => head.setAttribute('aria-sort', columns[i] !== view.by ? 'none' : view.down ? 'descending' : 'ascending'));
-    body.replaceChildren(...found.slice(0, view.limit).map(row => make('tr', {},
+    const selected = selectedRows();
+    headers.forEach((header, i) => header.setAttribute('aria-sort', columns[i] !== view.by ? 'none' : view.descending ? 'descending' : 'ascending'));
+    body.replaceChildren(...selected.slice(0, view.limit).map(row => make('tr', {},
       ...columns.map(column => cell(String((column.show || column.value)(row)), column)),
-      make('td', {}, make('button', { type: 'button', className: 'link', 'aria-label': 'Why rank ' + row.rank + '?', onclick: () => explain(Object.fromEntries(table.names.map((name, i) => [name, row.cells[i]]))) }, 'Why?')))));
-    more.hidden = found.length <= view.limit;
-    status.textContent = 'Showing ' + Math.min(view.limit, found.length).toLocaleString('en') + ' of ' + count(found.length, 'row') + (found.length < rows.length ? ' (' + rows.length.toLocaleString('en') + ' in all).' : '.');
+      make('td', {}, make('button', { type: 'button', className: 'link', 'aria-label': 'Why rank ' + row.rank + '?', onclick: () => explainRow(Object.fromEntries(table.names.map((name, i) => [name, row.cells[i]]))) }, 'Why?')))));
+    more.hidden = selected.length <= view.limit;
+    status.textContent = 'Showing ' + Math.min(view.limit, selected.length).toLocaleString('en') + ' of ' + count(selected.length, 'row') + (selected.length < rows.length ? ' (' + rows.length.toLocaleString('en') + ' in total).' : '.');
   }
-  function download() {
-    const head = ['rank', 'probability', 'counts_as_yes', 'take_care', ...table.names];
-    save(fileName.replace(/\.\w+$/, '') + '-ranked.csv', [head, ...chosen().map(row => [row.rank, row.probability, row.decision ? 'yes' : 'no', row.warnings.join(' '), ...row.cells])]);
+  function downloadRows() {
+    const header = ['rank', 'probability', 'decision', 'warnings', ...table.names];
+    download(fileName.replace(/\.\w+$/, '') + '-ranked.csv', [header, ...selectedRows().map(row => [row.rank, row.probability, row.decision ? 'yes' : 'no', row.warnings.join(' '), ...row.cells])]);
   }
 
   const yes = rows.filter(row => row.decision).length;
   $('results').replaceChildren(
-    make('h3', {}, count(rows.length, 'row') + ' ranked, ' + (yes || 'none').toLocaleString('en') + ' of them ' + (yes > 1 ? 'count' : 'counts') + ' as a yes'),
+    make('h3', {}, count(rows.length, 'row') + ' ranked: ' + yes.toLocaleString('en') + ' yes, ' + (rows.length - yes).toLocaleString('en') + ' no'),
     ...answer.warnings.map(text => make('p', { className: 'alert' }, text)),
     make('div', { className: 'tools' },
       make('div', { className: 'grow' }, make('label', { htmlFor: 'filter' }, 'Find rows'), search),
-      make('div', {}, make('label', { htmlFor: 'which' }, 'Show'), which),
-      make('button', { type: 'button', onclick: download }, 'Download these rows')),
+      make('div', {}, make('label', { htmlFor: 'subset' }, 'Show'), subset),
+      make('button', { type: 'button', onclick: downloadRows }, 'Download these rows')),
     status,
     make('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Ranked rows' }, make('table', { className: 'ranked' },
-      make('caption', { className: 'unseen' }, 'Ranked rows; a column’s name sorts by it'),
-      make('thead', {}, make('tr', {}, ...heads, make('th', { scope: 'col' }, make('span', { className: 'unseen' }, 'Reasons')))), body)),
+      make('caption', { className: 'visually-hidden' }, 'Ranked rows; choose a column name to sort by it'),
+      make('thead', {}, make('tr', {}, ...headers, make('th', { scope: 'col' }, make('span', { className: 'visually-hidden' }, 'Reasons')))), body)),
     make('p', {}, more));
   draw();
 }

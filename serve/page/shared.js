@@ -2,7 +2,7 @@
 const $ = id => document.getElementById(id);
 const page = document.querySelector('main').dataset;
 
-// An element with properties, and children that are elements or text: never HTML, whatever is in them.
+// Makes an element with properties and children. Strings become text, never HTML, whatever they contain.
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties))
@@ -18,18 +18,18 @@ function percent(probability) {
   return (value >= 9.95 ? value.toFixed(1) : value >= 0.995 ? value.toFixed(2) : String(+value.toPrecision(2))) + '%';
 }
 
-const count = (number, one, many = one + 's') => number.toLocaleString('en') + ' ' + (number === 1 ? one : many);
+const count = (number, singular, plural = singular + 's') => number.toLocaleString('en') + ' ' + (number === 1 ? singular : plural);
 
-class Refusal extends Error {
+class RequestError extends Error {
   constructor(answer, status) {
-    super(status === 401 ? 'The key is not valid, or is missing. Give it under “API key” above.' : answer.message || 'The service answered with status ' + status + '.');
+    super(status === 401 ? 'The API key is missing or not valid. Enter it under “API key” above.' : answer.message || 'The service returned the status ' + status + '.');
     this.problems = answer.problems || [];
     this.status = status;
   }
 }
 
-// The request id tells tries on this page from other rows of the prediction log.
-async function ask(path, type, body, signal) {
+// The request id marks requests from this page in the prediction log.
+async function post(path, type, body, signal) {
   const headers = { 'content-type': type, accept: 'application/json', 'x-request-id': 'page-' + Math.random().toString(36).slice(2, 14) };
   if ($('key')?.value) headers.authorization = 'Bearer ' + $('key').value;
   let response;
@@ -37,23 +37,25 @@ async function ask(path, type, body, signal) {
     response = await fetch(path, { method: 'POST', headers, body, signal });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
-    throw new Refusal({ message: 'The service cannot be reached. Check your connection, then try again.' }, 0);
+    throw new RequestError({ message: 'The service cannot be reached. Check your connection, then try again.' }, 0);
   }
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refusal(answer, response.status);
+  if (!response.ok) throw new RequestError(answer, response.status);
   if (answer.model.version !== page.version) {
     $('news').hidden = false;
-    $('news').textContent = 'Version ' + answer.model.version + ' answers now; this page was made for ' + page.version + '. Load it again to see the new card.';
+    $('news').textContent = 'The service now uses version ' + answer.model.version + '; this page describes version ' + page.version + '. Reload the page to see the new model card.';
   }
   return answer;
 }
 
-// What to do about a problem, in words for somebody who did not write the model.
+const REQUIRED = 'Enter a value: it is required.';
+
+// Explains how to fix a problem to somebody who did not build the model.
 function advice(problem) {
-  if (problem.got === 'null' || problem.got === '""') return 'Fill it in: it may not be empty.';
+  if (problem.got === 'null' || problem.got === '""') return REQUIRED;
   if (problem.row === null && !problem.got) return problem.message;
   const hint = /^"-?\d+,\d+"$/.test(problem.got) ? ' Write decimals with a point: ' + problem.got.slice(1, -1).replace(',', '.') + '.' : '';
-  return 'Change ' + problem.got + ' to ' + plainly(problem.expected) + '.' + hint;
+  return 'Change ' + problem.got + ' to ' + simplified(problem.expected) + '.' + hint;
 }
 
-const plainly = expected => expected.replace(' below 3.4e38 in size', '').replace(' or null', ', or leave it empty');
+const simplified = expected => expected.replace(' below 3.4e38 in size', '').replace(' or null', ', or leave it empty');

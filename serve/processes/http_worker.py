@@ -134,7 +134,7 @@ def run_http_worker(
     server = Server(
         config,
         service,
-        lambda: report_status(True, f"{model.resolved.name} {model.resolved.version}: {model.scorer.why}"),
+        lambda: report_status(True, f"{model.resolved.name} {model.resolved.version}: {model.scorer.reason}"),
     )
     server.supervisor_fd = supervisor_fd
     server.run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""The model side of the service: loading, checking, encoding, scoring, explaining."""
+"""The model side of the service: loads models; checks, encodes, scores and explains records."""
 
 from serve.scoring.problems import InvalidInput
 from serve.scoring.reasons import Reason, Reasons

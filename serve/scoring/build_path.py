@@ -1,4 +1,4 @@
-"""From a saved pipeline to the fastest path that is exact for its model."""
+"""Builds the fastest scoring path that is exact for a saved pipeline."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlsys.errors import RunError
+from mlsys.text import counted
 from serve.scoring.encoding import Encoding, encoding_of
 from serve.scoring.fields import Inputs
 from serve.scoring.models import lightgbm, xgboost
@@ -21,84 +22,89 @@ from serve.scoring.predictor import ScoringPath
 from serve.scoring.skops_reader import Node
 from serve.scoring.typical import encoded_means, typical_record
 
-BINARY = (0, 1)  # the classes that training has
-FLOAT64, FLOAT32 = 1e-9, 1e-6  # how far a probability may be from the Pipeline's
+BINARY = (0, 1)  # the classes of every training set
+FLOAT64, FLOAT32 = 1e-9, 1e-6  # allowed difference between a probability and the Pipeline's
 
 
 def fast_path(pipeline: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringPath | str:
-    """Return a path for a saved pipeline, or why there is none but the Pipeline itself.
+    """Return a fast path for a saved pipeline, or the reason why only the Pipeline itself can score.
 
     Parameters
     ----------
     pipeline : Node
-        scikit-learn's Pipeline of an encoder, where the model has one, and an estimator.
+        The scikit-learn Pipeline: an encoder, if the model has one, and an estimator.
     inputs : Inputs
     reference : mapping
-        Content of reference.json, for reasons.
+        Content of reference.json, used to explain scores.
 
     Raises
     ------
     RunError
-        If the saved objects are not what mlsys makes, or a library refuses them.
+        If mlsys did not make the saved objects, or a library rejects them.
     """
     try:
         return _path(pipeline, inputs, reference)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise RunError(f"The saved model is not what mlsys makes ({error!r}): train again.") from error
+        raise RunError(f"The saved model was not made by this version of mlsys ({error!r}): train again.") from error
 
 
 def _path(pipeline: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringPath | str:
     steps = dict(pipeline["steps"])
     model = steps["model"]
     if list(model.get("classes_", BINARY)) != list(BINARY):
-        return f"a {model.kind} of the classes {list(model['classes_'])} has no fast path"
+        return f"there is no fast path for a {model.kind} with the classes {list(model['classes_'])}"
     if model.kind == "sklearn.VotingClassifier":
         return _vote(model, inputs, reference)
     if model.kind == "mlsys.ActivityRanking":
-        return ScoringPath(RankingPath(model, inputs), "formula", "The ranking is one formula of one column.", FLOAT64)
+        return ScoringPath(RankingPath(model, inputs), "baseline", "The score is a function of one column.", FLOAT64)
     encoding = encoding_of(steps["encoder"], inputs) if "encoder" in steps else None
     if encoding is None:
-        return f"no fast path knows the encoder before {model.kind}"
+        return f"there is no fast path for the encoder of {model.kind}"
     if model.kind == "catboost.CatBoostClassifier":
         labels = labels_of(steps["encoder"], inputs)
         return ScoringPath(
-            CatboostPath(model["__model"], encoding, labels), "catboost", "CatBoost's own call.", FLOAT64
+            CatboostPath(model["__model"], encoding, labels), "catboost", "CatBoost's own library scores.", FLOAT64
         )
     if model.kind == "sklearn.LogisticRegression":
         means = encoded_means(reference, inputs, encoding)
         path = LinearPath(encoding, model["coef_"].ravel(), float(model["intercept_"][0]), means)
-        return ScoringPath(path, "linear", "The score is a sum of products.", FLOAT64)
+        return ScoringPath(path, "linear", "The score is a linear model of the encoded columns.", FLOAT64)
     if model.kind == "sklearn.HistGradientBoostingClassifier":
         return _histogram(model, steps["encoder"], encoding, inputs, reference)
     make = _MODELS.get(model.kind)
-    return f"no fast path knows {model.kind}" if make is None else make(model, encoding)
+    return f"there is no fast path for {model.kind}" if make is None else make(model, encoding)
 
 
 def _xgboost(model: Node, encoding: Encoding) -> ScoringPath | str:
     booster = xgboost.Booster(model["_Booster"]["handle"])
-    walk = xgboost.xgboost_traversal(booster, encoding.width)
-    if isinstance(walk, str):
-        why = f"XGBoost's own library scores: its trees cannot be walked, {walk}."
-        return ScoringPath(XgboostPath(encoding, booster, None), "xgboost", why, FLOAT32)
-    why = f"One record walks the trees {walk.how}, exactly as XGBoost does; batches are scored by its library."
-    return ScoringPath(XgboostPath(encoding, booster, walk), "trees", why, FLOAT32)
+    traversal = xgboost.xgboost_traversal(booster, encoding.width)
+    if isinstance(traversal, str):
+        reason = f"XGBoost's own library scores, as its trees cannot be traversed: {traversal}."
+        return ScoringPath(XgboostPath(encoding, booster, None), "xgboost", reason, FLOAT32)
+    reason = (
+        f"Trees are traversed {traversal.implementation} for single records, exactly as in XGBoost; its library scores "
+        "batches."
+    )
+    return ScoringPath(XgboostPath(encoding, booster, traversal), "trees", reason, FLOAT32)
 
 
 def _lightgbm(model: Node, encoding: Encoding) -> ScoringPath | str:
     saved = model["_Booster"]
     text, used = saved["_handle"], int(saved["best_iteration"])
     booster = lightgbm.Booster(text, encoding.width, used)
-    walk = lightgbm_traversal(text, used, encoding.width)
-    if isinstance(walk, str):
-        why = f"LightGBM's own library scores, by its call for single rows: {walk}."
-        return ScoringPath(LightgbmPath(encoding, booster, None), "lightgbm", why, FLOAT64)
-    why = f"The trees are walked {walk.how}, exactly as LightGBM does."
-    return ScoringPath(LightgbmPath(encoding, booster, walk), "trees", why, FLOAT64)
+    traversal = lightgbm_traversal(text, used, encoding.width)
+    if isinstance(traversal, str):
+        reason = f"LightGBM's own library scores, as its trees are not traversed: {traversal}."
+        return ScoringPath(LightgbmPath(encoding, booster, None), "lightgbm", reason, FLOAT64)
+    reason = f"Trees are traversed {traversal.implementation}, exactly as in LightGBM."
+    return ScoringPath(LightgbmPath(encoding, booster, traversal), "trees", reason, FLOAT64)
 
 
 def _forest(model: Node, encoding: Encoding) -> ScoringPath | str:
     path = ForestPath(encoding, trees_of_forest(model["estimators_"]))
-    return ScoringPath(path, "trees", f"The trees are walked {path.how}, exactly as scikit-learn does.", FLOAT64)
+    return ScoringPath(
+        path, "trees", f"Trees are traversed {path.implementation}, exactly as in scikit-learn.", FLOAT64
+    )
 
 
 def _histogram(
@@ -107,29 +113,34 @@ def _histogram(
     trees = trees_of(model, encoder, encoding)
     baseline = float(model["_baseline_prediction"].ravel()[0])
     path = HistogramPath(encoding, trees, baseline, inputs.fields, typical_record(reference, inputs))
-    return ScoringPath(path, "trees", f"The trees are walked {path.how}, exactly as scikit-learn does.", FLOAT64)
+    return ScoringPath(
+        path, "trees", f"Trees are traversed {path.implementation}, exactly as in scikit-learn.", FLOAT64
+    )
 
 
-def _constant(model: Node, encoding: Encoding) -> ScoringPath | str:  # noqa: ARG001 - as the others
+def _constant(model: Node, encoding: Encoding) -> ScoringPath | str:  # noqa: ARG001 - the interface of all builders
     if model["strategy"] != "prior":
-        return f"a DummyClassifier of the strategy {model['strategy']} has no fast path"
-    return ScoringPath(ConstantPath(float(model["class_prior_"][1])), "formula", "The score is a constant.", FLOAT64)
+        return f"there is no fast path for a DummyClassifier with the strategy {model['strategy']}"
+    return ScoringPath(ConstantPath(float(model["class_prior_"][1])), "baseline", "The score is a constant.", FLOAT64)
 
 
 def _vote(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringPath | str:
     if model["voting"] != "soft":
-        return "only a vote by mean probability has a fast path"
+        return "only soft votes have a fast path"
     members: list[ScoringPath] = []
     for frozen in model["estimators_"]:
         member = fast_path(frozen["estimator"], inputs, reference)
         if isinstance(member, str):
-            return f"a member of the vote has none: {member}"
+            return f"a member of the vote has no fast path: {member}"
         members.append(member)
     weights = model.get("weights")
     path = VotePath([member.predictor for member in members], weights)
     names = ", ".join(member.name for member in members)
     return ScoringPath(
-        path, "vote", f"The mean of {len(members)} fast paths: {names}.", max(m.tolerance for m in members)
+        path,
+        "vote",
+        f"The score is the mean of {counted(len(members), 'fast path')}: {names}.",
+        max(m.tolerance for m in members),
     )
 
 

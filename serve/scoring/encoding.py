@@ -1,7 +1,7 @@
-"""A fitted encoder as tables: from checked values to the numbers that a model takes, without pandas.
+"""A fitted encoder as lookup tables: turns checked values into a model's input columns, without pandas.
 
-Every encoder of `mlsys.pipeline.encoders` comes down to the same few steps: fill gaps in numbers, flag where they were,
-bring them to one scale, and look categories up.
+Every encoder of `mlsys.pipeline.encoders` does the same few steps: impute numbers, add missing-value indicators, scale
+the numbers, and look up categories.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from serve.scoring.skops_reader import Node
 from serve.scoring.text_columns import TextColumn
 
 MISSING, RARE, UNKNOWN = "(missing)", "(rare)", "(unknown)"  # as in mlsys.pipeline.encoders, which is slow to import
-Cell: TypeAlias = tuple[int, float]  # column of the output, and what stands there
+Cell: TypeAlias = tuple[int, float]  # output column and value
 Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """How one category column enters the model.
+    """How one category column is encoded.
 
     Attributes
     ----------
     position : int
-        Of the column among the checked categories.
+        Position of the column among the checked categories.
     cells : mapping of str or None to Cell
-        For each value that training knew, and for null.
+        Output for each value that training saw, and for null.
     unknown : Cell
-        For any other.
+        Output for any other value.
     """
 
     position: int
@@ -44,21 +44,21 @@ class Lookup:
 
 
 class Encoding:
-    """Fills rows of floats from checked values.
+    """Encodes checked values as rows of floats.
 
     Parameters
     ----------
     positions : sequence of int
-        Which of the checked numbers, in the order of the encoder's columns.
+        Positions among the checked numbers, in the order of the encoder's columns.
     fill : ndarray of float64, shape (n_numbers,)
-        What stands for a missing number; NaN where it stays missing.
+        Value imputed for a missing number; NaN to keep it missing.
     flags : sequence of int
-        Columns, by position in ``positions``, for which another column says whether the number was missing.
+        Columns, as indices into ``positions``, that have a missing-value indicator.
     scale : tuple of two ndarrays, or None
-        Mean and deviation of the signed logarithms of numbers and flags; None where they stay as they are.
+        Mean and standard deviation of the signed logarithms of numbers and flags; None to leave them unscaled.
     lookups : sequence of Lookup
     sources : sequence of str
-        The input that each column of the output was made from.
+        Name of the input that each output column was made from.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Encoding:
     def row(self, numbers: Numbers, categories: Categories) -> list[float]:
         """Return the encoded values of one record."""
         values = list(numbers) if self._in_order else [numbers[position] for position in self._order]
-        flags = [float(values[i] != values[i]) for i in self._flags]  # NaN alone differs from itself
+        flags = [float(values[i] != values[i]) for i in self._flags]  # only NaN differs from itself
         for i, value in self._filled:
             if values[i] != values[i]:
                 values[i] = value
@@ -99,9 +99,9 @@ class Encoding:
         return values
 
     def cell(self, position: int, text: str | None) -> Cell:
-        """Return where a value of the category at ``position`` is written, and as what."""
-        for place, cells, unknown in self._lookups:
-            if place == position:
+        """Return the output column and value for a value of the category at ``position``."""
+        for own, cells, unknown in self._lookups:
+            if own == position:
                 return cells.get(text, unknown)
         raise KeyError(position)
 
@@ -116,11 +116,11 @@ class Encoding:
             numbers = np.hstack([numbers, flags])
         if self._scale is not None:
             numbers = self._scaled(numbers)
-        with np.errstate(over="ignore"):  # a number beyond float32 is infinite to a model of float32, as in training
+        with np.errstate(over="ignore"):  # as in training, a number beyond float32 is infinite to a float32 model
             out[:, : numbers.shape[1]] = numbers
-        everyone = np.arange(len(block))
+        every_row = np.arange(len(block))
         for table in self._tables:
-            table.write(block.categories[table.position], out, everyone)
+            table.write(block.categories[table.position], out, every_row)
         return out
 
     def _scaled(self, values: Floats) -> Floats:
@@ -146,31 +146,31 @@ class _Table:
 
 
 def encoding_of(encoder: Node, inputs: Inputs) -> Encoding | None:
-    """Return a fitted encoder as tables; None for one that mlsys does not make.
+    """Return a fitted encoder as lookup tables; None for a kind that mlsys does not make.
 
     Parameters
     ----------
     encoder : Node
-        What `mlsys.pipeline.encoders` built, as saved.
+        A saved encoder of `mlsys.pipeline.encoders`.
     inputs : Inputs
 
     Raises
     ------
     RunError
-        If it names inputs that the schema does not have.
+        If its inputs are not in the schema.
     """
     try:
         if encoder.kind == "mlsys.NativeColumns":
             return _native(encoder, inputs)
         return _columns(encoder, inputs) if encoder.kind == "sklearn.ColumnTransformer" else None
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise RunError(f"The saved encoder is not what mlsys makes ({error!r}): train again.") from error
+        raise RunError(f"The saved encoder was not made by this version of mlsys ({error!r}): train again.") from error
 
 
 def known_levels(pipeline: Node) -> dict[str, frozenset[str]]:
     """Return all values of each category column that a saved pipeline's encoder was fitted on.
 
-    Of a vote, those of its first member that has an encoder: all members saw the same rows.
+    For a vote, the values of its first member that has an encoder, as all members saw the same rows.
     """
     steps = dict(pipeline["steps"])
     for member in steps["model"].get("estimators_", ()) if "encoder" not in steps else ():
@@ -189,31 +189,31 @@ def known_levels(pipeline: Node) -> dict[str, frozenset[str]]:
 
 
 def native_labels(encoder: Node) -> dict[str, tuple[dict[str | None, str | None], str | None]]:
-    """Return the label of each value that a NativeColumns knows, by column, and that of any other value."""
+    """Return, for each column of a NativeColumns, the labels of known values and the label of any other value."""
     labels = {}
     for name in encoder["categories_"]:
-        absent = (MISSING, UNKNOWN) if encoder["name_missing"] else (None, None)
+        missing, unknown = (MISSING, UNKNOWN) if encoder["name_missing"] else (None, None)
         known: dict[str | None, str | None] = dict.fromkeys(encoder["rare_"][name], RARE)
         known |= {level: level for level in encoder["levels_"][name]}
-        known[None] = absent[0]
-        labels[name] = (known, absent[1])
+        known[None] = missing
+        labels[name] = (known, unknown)
     return labels
 
 
 def native_codes(encoder: Node, name: str) -> dict[str, int]:
-    """Return the code of each label that a NativeColumns gives a column."""
+    """Return the code of each label of a NativeColumns column."""
     order = [*encoder["levels_"][name], RARE, *([MISSING, UNKNOWN] if encoder["name_missing"] else [])]
     return {label: code for code, label in enumerate(order)}
 
 
 def positions_of(names: Sequence[str], inputs: Inputs, *, numbers: bool) -> list[int]:
-    """Return where an encoder's columns stand among the checked numbers or categories."""
+    """Return the positions of an encoder's columns among the checked numbers or categories."""
     present = [field.name for field in (inputs.numbers if numbers else inputs.categories)]
     return [present.index(name) for name in names]
 
 
 def scale_of(steps: Mapping[str, Node]) -> tuple[Floats, Floats] | None:
-    """Return mean and deviation of a pipeline's StandardScaler, which a SignedLog goes before."""
+    """Return the mean and standard deviation of the StandardScaler that follows a SignedLog, if there is one."""
     scaler = steps.get("scale")
     return None if scaler is None else (scaler["mean_"], scaler["scale_"])
 
@@ -250,7 +250,7 @@ def _columns(encoder: Node, inputs: Inputs) -> Encoding:
         levels = dict(category_steps["steps"])["levels"]
         for index, position in enumerate(positions_of(categories, inputs, numbers=False)):
             cells, unknown, width = _LEVELS[levels.kind](levels, index, len(sources))
-            if MISSING in cells:  # what the imputer before puts for null
+            if MISSING in cells:  # the imputer in front replaces null by this
                 cells[None] = cells[MISSING]
             lookups.append(Lookup(position, cells, unknown))
             sources += [categories[index]] * width
@@ -277,7 +277,7 @@ def _target(levels: Node, index: int, start: int) -> Levels:
 
 
 def _codes(levels: Node, index: int) -> dict[str | None, int]:
-    """Return the code of each level; those that were rare in training share one."""
+    """Return the code of each level; the levels that were rare in training share one code."""
     texts = levels["categories_"][index].tolist()
     grouped = levels["_default_to_infrequent_mappings"][index] if levels["_infrequent_enabled"] else None
     return dict(zip(texts, range(len(texts)) if grouped is None else grouped.tolist(), strict=True))

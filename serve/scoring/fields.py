@@ -1,4 +1,4 @@
-"""A run's inputs as its schema.json describes them: what a record must hold, and what is odd about it."""
+"""A run's inputs from its schema.json: checks records, and warns of values that training did not see."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from mlsys.errors import closest
 from mlsys.runs.input_column import LARGEST, InputColumn, is_text
-from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem, quoted
+from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem, quoted
 from serve.scoring.text_columns import TextColumn
 
 Numbers: TypeAlias = tuple[float, ...]  # NaN where null
 Categories: TypeAlias = tuple[str | None, ...]
 
-COMPARED = 20  # names whose nearest is looked for, which takes a while: nobody shall keep the service busy with them
-LONGEST = 200  # characters of a name that are looked at
+MAX_COMPARED = 20  # names to find the closest match for; it is slow, and nobody should keep the service busy with it
+MAX_NAME = 200  # characters of a name to read
 NUMBER_TYPES = frozenset({float, int})
 
 
@@ -36,7 +36,7 @@ class Block:
     numbers : ndarray of float64, shape (n_rows, n_numbers)
         In the schema's order, NaN where null.
     categories : list of TextColumn, each of length n_rows
-        A column for each category, in the schema's order.
+        One column for each category field, in the schema's order.
     """
 
     numbers: NDArray[np.float64]
@@ -56,16 +56,16 @@ class Block:
         return tuple(self.numbers[row].tolist()), tuple(column[row] for column in self.categories)
 
     def part(self, start: int, rows: int) -> Block:
-        """Return ``rows`` rows from ``start`` on, or as many as there are."""
+        """Return up to ``rows`` rows from ``start`` on."""
         return Block(self.numbers[start : start + rows], [column.part(start, rows) for column in self.categories])
 
 
-class _SlowCheckNeeded(Exception):  # noqa: N818 - no error yet
-    """Not all of a record is as it should be."""
+class _SlowCheckNeeded(Exception):  # noqa: N818 - not an error
+    """Raised if the fast check cannot accept a record; the slow check then accepts it or names its problems."""
 
 
 class Inputs:
-    """Checks records against the fields, fast where nothing is wrong; `check` belongs to one thread.
+    """Checks records against the fields, quickly if nothing is wrong. Only one thread may call `check`.
 
     Parameters
     ----------
@@ -81,38 +81,38 @@ class Inputs:
         self._categories_of = _getter([field.name for field in self.categories])
         self._lows = [field.low if field.low > -LARGEST else nan for field in self.numbers]
         self._highs = [field.high if field.high < LARGEST else nan for field in self.numbers]
-        self._low = np.array([field.low for field in self.numbers], dtype=np.float32)  # rounding keeps the order
+        self._low = np.array([field.low for field in self.numbers], dtype=np.float32)  # rounding is monotone
         self._high = np.array([field.high for field in self.numbers], dtype=np.float32)
-        self._known = [field.categories for field in self.categories]
+        self._known_categories = [field.categories for field in self.categories]
         self._width = len(fields)
         self._required_of = _getter([field.name for field in self.numbers if not field.nullable])
-        self._texts = [(field.nullable, field.categories) for field in self.categories]
-        self._values = np.empty(len(self.numbers), dtype=np.float32)  # these two are why `check` belongs to one thread
+        self._category_rules = [(field.nullable, field.categories) for field in self.categories]
+        self._values = np.empty(len(self.numbers), dtype=np.float32)  # `check` reuses these two buffers
         self._flags = np.empty(len(self.numbers), dtype=bool)
-        self._pack = struct.Struct(f"{len(self.numbers)}f").pack_into  # it refuses what is beyond float32
+        self._pack = struct.Struct(f"{len(self.numbers)}f").pack_into  # raises for numbers beyond float32
 
     def check(self, record: object) -> tuple[Numbers, Categories, tuple[str, ...]]:
-        """Return a record's values, and warnings.
+        """Return a record's values and warnings.
 
         Raises
         ------
         InvalidInput
-            If fields are missing, unknown or of another type; names all of them.
+            If fields are missing, unknown or of the wrong type; lists all of them.
         """
         try:
-            numbers, categories, odd = self._plain(record)  # type: ignore[arg-type]
+            numbers, categories, out_of_range = self._fast_check(record)  # type: ignore[arg-type]
         except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
-            numbers, categories = self._checked(record, None)
-            odd = True
-        return numbers, categories, self._warnings(numbers, categories) if odd else ()
+            numbers, categories = self._slow_check(record, None)
+            out_of_range = True
+        return numbers, categories, self._warnings(numbers, categories) if out_of_range else ()
 
-    def _plain(self, record: Mapping[str, Any]) -> tuple[Numbers, Categories, bool]:
-        """Return a record's values, and whether some are odd; raise something if not all is as it should be."""
+    def _fast_check(self, record: Mapping[str, Any]) -> tuple[Numbers, Categories, bool]:
+        """Return a record's values, and whether any is out of range; raise one of several errors if any is invalid."""
         numbers, categories = self._numbers_of(record), self._categories_of(record)
         kinds = set(map(type, numbers))
-        # As nearly all are: numbers in the range that training saw, which lies within float32.
+        # Nearly all records have only numbers in the range seen in training, which lies within float32.
         if kinds <= NUMBER_TYPES and all(map(le, self._lows, numbers)) and all(map(ge, self._highs, numbers)):
-            return numbers, categories, self._odd_texts(record, categories)
+            return numbers, categories, self._has_unseen_category(record, categories)
         nulls = 0
         if type(None) in kinds:
             kinds.remove(type(None))
@@ -126,67 +126,67 @@ class Inputs:
         self._pack(values.data, 0, *numbers)
         if np.count_nonzero(np.isfinite(values, flags)) + nulls != len(numbers):
             raise _SlowCheckNeeded
-        odd = np.count_nonzero(np.less(values, self._low, flags)) + np.count_nonzero(
+        out_of_range = np.count_nonzero(np.less(values, self._low, flags)) + np.count_nonzero(
             np.greater(values, self._high, flags)
         )
-        return numbers, categories, self._odd_texts(record, categories) or bool(odd)
+        return numbers, categories, self._has_unseen_category(record, categories) or bool(out_of_range)
 
-    def _odd_texts(self, record: Mapping[str, Any], categories: Categories) -> bool:
-        """Return whether training did not see one of the categories; raise something if one is none."""
+    def _has_unseen_category(self, record: Mapping[str, Any], categories: Categories) -> bool:
+        """Return whether training did not see one of the categories; raise one of several errors if any is invalid."""
         if len(record) != self._width:
             raise _SlowCheckNeeded
-        odd = False
-        for text, (nullable, known) in zip(categories, self._texts, strict=True):
+        unseen = False
+        for text, (nullable, known) in zip(categories, self._category_rules, strict=True):
             if type(text) is not str:
                 if text is not None or not nullable:
                     raise _SlowCheckNeeded
             elif known is None or text not in known:
                 if not is_text(text):
                     raise _SlowCheckNeeded
-                odd |= known is not None
-        return odd
+                unseen |= known is not None
+        return unseen
 
     def block(self, records: Sequence[object], first_row: int = 0) -> tuple[Block, dict[int, tuple[str, ...]]]:
-        """Return the values of several records, and warnings by row.
+        """Return the values of several records, and the warnings by row.
 
         Parameters
         ----------
         records : sequence
         first_row : int
-            The number of the first one, for what is said about rows.
+            Row number of the first record, for problems and warnings.
         """
         try:
-            block = self._plain_block(records)  # type: ignore[arg-type]
+            block = self._fast_block(records)  # type: ignore[arg-type]
         except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
             block = self._slow_block(records, first_row)
         return block, self.warnings(block, first_row)
 
     def joined(self, blocks: Sequence[Block]) -> Block:
-        """Return the rows of several blocks as one."""
+        """Return several blocks concatenated."""
         numbers = [np.empty((0, len(self.numbers))), *(block.numbers for block in blocks)]
         columns = range(len(self.categories))
         categories = [TextColumn.joined([block.categories[column] for block in blocks]) for column in columns]
         return Block(np.concatenate(numbers), categories)
 
     def warnings(self, block: Block, first_row: int = 0) -> dict[int, tuple[str, ...]]:
-        """Return what is odd about the rows of a block, by row."""
-        odd: set[int] = set()
+        """Return the warnings about a block's values, by row."""
+        rows: set[int] = set()
         numbers = block.numbers.astype(np.float32)
         outside = (numbers < self._low) | (numbers > self._high)
         if outside.any():
-            odd.update(np.flatnonzero(outside.any(axis=1)).tolist())
-        for column, known in zip(block.categories, self._known, strict=True):
+            rows.update(np.flatnonzero(outside.any(axis=1)).tolist())
+        for column, known in zip(block.categories, self._known_categories, strict=True):
             if known is not None:
-                odd.update(column.rows(partial(_is_unseen, known)))
+                rows.update(column.rows(partial(_is_unseen, known)))
         return {
             first_row + row: self._warnings(
                 block.numbers[row].tolist(), tuple(column[row] for column in block.categories)
             )
-            for row in sorted(odd)
+            for row in sorted(rows)
         }
 
-    def _plain_block(self, records: Sequence[Mapping[str, Any]]) -> Block:
-        """Return the values of several records; raise something if not all is as it should be."""
+    def _fast_block(self, records: Sequence[Mapping[str, Any]]) -> Block:
+        """Return the values of several records; raise one of several errors if any is invalid."""
         rows = [self._numbers_of(record) for record in records]
         texts = [self._categories_of(record) for record in records]
         if set(map(len, records)) != {self._width}:
@@ -203,7 +203,7 @@ class Inputs:
         if np.count_nonzero(np.abs(numbers) <= LARGEST) + nulls != numbers.size:
             raise _SlowCheckNeeded
         categories = _columns(texts)
-        for column, (nullable, known) in zip(categories, self._texts, strict=True):
+        for column, (nullable, known) in zip(categories, self._category_rules, strict=True):
             if not set(map(type, column.values)) <= ({str, type(None)} if nullable else {str}):
                 raise _SlowCheckNeeded
             if not all(map(is_text, set(column.values) - (known or set()) - {None})):
@@ -211,17 +211,17 @@ class Inputs:
         return Block(numbers, categories)
 
     def _slow_block(self, records: Sequence[object], first_row: int) -> Block:
-        """Return the values of several records, looking at each; name all that is wrong."""
+        """Return the values of several records, checking them one by one; raise InvalidInput with all problems."""
         problems: list[InputProblem] = []
         more = False
         rows, texts = [], []
         for row, record in enumerate(records, start=first_row):
             try:
-                numbers, categories = self._checked(record, row)
+                numbers, categories = self._slow_check(record, row)
             except InvalidInput as error:
                 problems += error.problems
                 more = error.more
-                if more or len(problems) > LISTED:
+                if more or len(problems) > MAX_LISTED:
                     break
             else:
                 rows.append(numbers)
@@ -231,11 +231,13 @@ class Inputs:
         array = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
         return Block(array, _columns(texts))
 
-    def _checked(self, record: object, row: int | None) -> tuple[Numbers, Categories]:
-        """Return a record's values, looking at each."""
+    def _slow_check(self, record: object, row: int | None) -> tuple[Numbers, Categories]:
+        """Return a record's values, checking them one by one; raise InvalidInput with all problems."""
         if not isinstance(record, Mapping):
-            raise InvalidInput([problem(row, "", record, "an object of the model's inputs", None, _no_object(record))])
-        problems = self._names(record, row)
+            raise InvalidInput(
+                [problem(row, "", record, "an object with the model's inputs", None, _not_an_object(record))]
+            )
+        problems = self._name_problems(record, row)
         values: dict[bool, list[Any]] = {True: [], False: []}
         for field in self.fields:
             if field.name not in record:
@@ -249,23 +251,23 @@ class Inputs:
             raise InvalidInput(problems)
         return tuple(float(value) for value in values[True]), tuple(values[False])
 
-    def _names(self, record: Mapping[Any, object], row: int | None) -> list[InputProblem]:
+    def _name_problems(self, record: Mapping[Any, object], row: int | None) -> list[InputProblem]:
         extra = [name for name in record if name not in self.by_name]
         missing = [field for field in self.fields if field.name not in record]
         return name_problems(missing, extra, self.by_name, row)
 
     def _warnings(self, numbers: Iterable[float], categories: Categories) -> tuple[str, ...]:
-        said = [
-            f"{field.name}: {value:g} is outside of what training saw ({field.low:g} to {field.high:g})."
+        messages = [
+            f"{field.name}: {value:g} is outside the training range ({field.low:g} to {field.high:g})."
             for field, value in zip(self.numbers, numbers, strict=True)
             if value < field.low or value > field.high
         ]
-        said += [
-            f"{field.name}: {quoted(text)} did not occur in training; it is scored as unknown."
+        messages += [
+            f"{field.name}: {quoted(text)} did not occur in training and is scored as unknown."
             for field, text in zip(self.categories, categories, strict=True)
             if text is not None and field.categories is not None and text not in field.categories
         ]
-        return tuple(said)
+        return tuple(messages)
 
 
 def _is_unseen(known: frozenset[str], text: str | None) -> bool:
@@ -279,35 +281,30 @@ def _columns(records: Sequence[Categories]) -> list[TextColumn]:
 def name_problems(
     missing: Iterable[InputColumn], extra: Sequence[object], known: Mapping[str, InputColumn], row: int | None
 ) -> list[InputProblem]:
-    """Describe fields that are missing, and names that no field has."""
-    problems = []
-    unknown = [str(name)[:LONGEST] for name in extra[: LISTED + 1]]
-    candidates = unknown[:COMPARED]
-    for place, field in enumerate(missing):
-        near = closest(field.name, candidates) if place < COMPARED else None
-        hint = f" ({near!r} came, which is spelled like it)" if near else ""
+    """Describe the fields that are missing and the names that match no field."""
+    problems: list[InputProblem] = []
+    unknown = [str(name)[:MAX_NAME] for name in extra[: MAX_LISTED + 1]]
+    candidates = unknown[:MAX_COMPARED]
+    for number, field in enumerate(missing):
+        near = closest(field.name, candidates) if number < MAX_COMPARED else None
+        hint = f" (closest match: {near!r})" if near else ""
         message = f"{field.name} is missing{hint}; expected {field.expected}."
-        problems.append(_nothing(problem(row, field.name, None, field.expected, near, message)))
-    for place, name in enumerate(unknown):
-        near = closest(name, known) if place < COMPARED else None
-        hint = f"; the nearest is {near}" if near else ""
+        problems.append({**problem(row, field.name, None, field.expected, near, message), "got": "nothing"})
+    for number, name in enumerate(unknown):
+        near = closest(name, known) if number < MAX_COMPARED else None
+        hint = f"; closest match: {near}" if near else ""
         expected = "only the model's inputs"
-        problems.append(problem(row, name, name, expected, near, f"{quoted(name)} is no input of the model{hint}."))
+        problems.append(problem(row, name, name, expected, near, f"{quoted(name)} is not an input of the model{hint}."))
     return problems
 
 
-def _nothing(each: InputProblem) -> InputProblem:
-    each["got"] = "nothing"
-    return each
-
-
-def _no_object(record: object) -> str:
+def _not_an_object(record: object) -> str:
     kind = {list: "a list", str: "text", bool: "true or false", type(None): "null"}.get(type(record), "a number")
-    return f"The record is {kind}; expected an object of the model's inputs."
+    return f"The record is {kind}; expected an object with the model's inputs."
 
 
 def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """Return a function from a record to the values of ``names``, as a tuple of any length."""
+    """Return a function that returns a record's values of ``names``, always as a tuple."""
     if len(names) > 1:
         return itemgetter(*names)
     if not names:

@@ -1,4 +1,4 @@
-"""What every path gives: scores of checked values."""
+"""The interface of all scoring paths: from checked values to scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serve.scoring.reasons import Explained
 
 
 class Predictor(Protocol):
-    """From checked values to the model's scores, before calibration."""
+    """Computes a model's scores, before calibration, from checked values."""
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
@@ -24,27 +24,27 @@ class Predictor(Protocol):
         ...
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
-        """Return what each field adds to the score of one record; may run in another thread than `one`."""
+        """Return what each field adds to one record's score; may run in another thread than `one`."""
         ...
 
 
 @dataclass(frozen=True)
 class ScoringPath:
-    """A way to score.
+    """A predictor for a run, and the reason it was selected.
 
     Attributes
     ----------
     predictor : Predictor
     name : str
-        Which call answers for one record: ``trees``, ``xgboost``, ``lightgbm``, ``linear``, ``catboost``, ``vote``,
-        ``formula`` or ``pipeline``.
-    why : str
-        A sentence.
+        What scores a single record: ``trees``, ``xgboost``, ``lightgbm``, ``linear``, ``catboost``, ``vote``,
+        ``baseline`` or ``pipeline``.
+    reason : str
+        Why this path was selected, as one sentence.
     tolerance : float
-        How far from the Pipeline's scores its own may be: more, where a library computes in float32.
+        Allowed difference between its scores and the Pipeline's; larger if the library computes in float32.
     """
 
     predictor: Predictor
     name: str
-    why: str
+    reason: str
     tolerance: float

@@ -1,4 +1,4 @@
-"""What is wrong with a request, field by field."""
+"""The problems in a request, field by field."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from mlsys.errors import MlsysError
+from mlsys.text import counted
 
-LISTED = 1_000  # a batch may be wrong in every cell; this many say enough, and cost little memory
-SHOWN = 80  # characters of a value that came
+MAX_LISTED = 1_000  # problems; a batch may be wrong in every cell, and more would only cost memory
+MAX_SHOWN = 80  # characters of a received value
 
 
 class InputProblem(TypedDict):
-    """One thing that is wrong.
+    """One problem.
 
     Attributes
     ----------
     row : int or None
         Position in the batch, from 0; None for a single record.
     field : str
-        Which field; empty where the record as a whole is wrong.
+        Name of the field; empty if the record as a whole is wrong.
     got : str
-        What came, as JSON, shortened.
+        The received value as JSON, shortened.
     expected : str
         What would have been accepted.
     nearest : str or None
-        The nearest known name, where a name is wrong.
+        The closest match, if a name is wrong.
     message : str
-        The same as one sentence.
+        The problem as one sentence.
     """
 
     row: int | None
@@ -39,15 +40,15 @@ class InputProblem(TypedDict):
     message: str
 
 
-class InvalidInput(MlsysError):  # noqa: N818 - it is the client that errs
-    """Records that cannot be scored as they are.
+class InvalidInput(MlsysError):  # noqa: N818 - the client's error, not ours
+    """Raised for records that cannot be scored as they are.
 
     Parameters
     ----------
     problems : sequence of InputProblem
-        What was found, at most the first `LISTED`.
+        The problems; only the first `MAX_LISTED` are kept.
     more : bool
-        Whether there is more than is listed.
+        Whether there are more problems than listed.
 
     Examples
     --------
@@ -56,25 +57,31 @@ class InvalidInput(MlsysError):  # noqa: N818 - it is the client that errs
     """
 
     def __init__(self, problems: Sequence[InputProblem], *, more: bool = False) -> None:
-        self.problems = list(problems[:LISTED])
-        self.more = more or len(problems) > LISTED
-        count = f"{'more than ' if self.more else ''}{len(self.problems)} problem{'s' * (len(self.problems) != 1)}"
-        shown = " ".join(_placed(each) for each in self.problems[:10])
+        self.problems = list(problems[:MAX_LISTED])
+        self.more = more or len(problems) > MAX_LISTED
+        count = ("more than " if self.more else "") + counted(len(self.problems), "problem")
+        messages = " ".join(_with_row(each) for each in self.problems[:10])
         rest = " …" if len(self.problems) > 10 else ""
-        super().__init__(f"{count}: {shown}{rest}")
+        super().__init__(f"{count}: {messages}{rest}")
 
 
 def problem(
     row: int | None, field: str, got: object, expected: str, nearest: str | None, message: str | None = None
 ) -> InputProblem:
-    """Describe something that is wrong; ``message`` defaults to what came and what was expected."""
-    came = shown(got)
-    said = _whole(message or f"{field} is {came}; expected {expected}.")
-    return {"row": row, "field": _whole(field), "got": came, "expected": expected, "nearest": nearest, "message": said}
+    """Describe a problem; ``message`` defaults to the received value and what was expected."""
+    value = shown(got)
+    return {
+        "row": row,
+        "field": _encodable(field),
+        "got": value,
+        "expected": expected,
+        "nearest": nearest,
+        "message": _encodable(message or f"{field} is {value}; expected {expected}."),
+    }
 
 
 def shown(value: object) -> str:
-    """Return a value as JSON that fits into a sentence.
+    """Return a value as JSON, short enough for a sentence.
 
     Examples
     --------
@@ -86,11 +93,11 @@ def shown(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 1_000:
         return "a number of more than 300 digits"
     text = json.dumps(value, ensure_ascii=False, default=repr)
-    text = _whole(text)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+    text = _encodable(text)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
-def quoted(text: str) -> str:
+def quoted(value: str) -> str:
     """Return text in quotes, shortened.
 
     Examples
@@ -98,14 +105,14 @@ def quoted(text: str) -> str:
     >>> quoted("Farm"), len(quoted("x" * 1_000))
     ("'Farm'", 80)
     """
-    whole = repr(text[: SHOWN + 1])
-    return whole if len(whole) <= SHOWN else f"{whole[: SHOWN - 1]}…"
+    text = repr(value[: MAX_SHOWN + 1])
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
-def _whole(text: str) -> str:
-    """Return text with halves of characters, which JSON can escape, spelled out: they could not be sent."""
+def _encodable(text: str) -> str:
+    """Return text with lone surrogates escaped: JSON may contain them, but UTF-8 cannot encode them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _placed(each: InputProblem) -> str:
+def _with_row(each: InputProblem) -> str:
     return each["message"] if each["row"] is None else f"row {each['row']}: {each['message']}"

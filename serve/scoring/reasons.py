@@ -1,4 +1,4 @@
-"""Why a record has its probability: what each field adds, in log odds."""
+"""Explains a record's probability: what each field adds, in log odds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TypedDict
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.input_column import InputColumn
 from mlsys.runs.logistic import clip_probability, scalar_logit, scalar_sigmoid
-from serve.scoring.calibrate import calibrated
+from serve.scoring.calibrate import probability_function
 from serve.scoring.fields import Categories, Numbers
 
-STEP = 1e-4  # for the slope of a map where its two ends are one
+STEP = 1e-4  # step of the numerical slope of a map at a single point
 BEFORE_CALIBRATION = "log-odds before calibration"
 
 
@@ -23,11 +23,11 @@ class Explained:
     Attributes
     ----------
     base : float
-        The score without any.
+        The score before any contribution.
     parts : mapping of str to float
-        By field; ``base`` and all of them add up to the score.
+        Contribution of each field; ``base`` plus all of them is the score.
     log_odds : bool
-        Whether these are log odds; else probabilities.
+        Whether base and parts are log odds rather than probabilities.
     """
 
     base: float
@@ -40,17 +40,17 @@ class Explained:
         return self.base + sum(self.parts.values())
 
     def as_probability(self) -> Explained:
-        """Return the same on the scale of probabilities, each part shrunk alike so that they still add up."""
+        """Return the contributions on the probability scale, all scaled by one factor so that they still add up."""
         return self if not self.log_odds else self.on_scale(scalar_sigmoid, log_odds=False)
 
-    def on_scale(self, mapped: Callable[[float], float], *, log_odds: bool) -> Explained:
-        """Return the same on another scale."""
+    def on_scale(self, transform: Callable[[float], float], *, log_odds: bool) -> Explained:
+        """Return the contributions on another scale."""
         base, total = self.base, self.total
         if abs(total - base) > STEP:
-            slope = (mapped(total) - mapped(base)) / (total - base)
+            slope = (transform(total) - transform(base)) / (total - base)
         else:
-            slope = (mapped(base + STEP) - mapped(base - STEP)) / (2 * STEP)
-        return Explained(mapped(base), {name: part * slope for name, part in self.parts.items()}, log_odds)
+            slope = (transform(base + STEP) - transform(base - STEP)) / (2 * STEP)
+        return Explained(transform(base), {name: part * slope for name, part in self.parts.items()}, log_odds)
 
 
 class Reason(TypedDict):
@@ -59,11 +59,11 @@ class Reason(TypedDict):
     Attributes
     ----------
     field, label : str
-        The input, and what it means.
+        Name and description of the input.
     value : float, str or None
-        What the record has there.
+        The record's value; None if missing.
     contribution : float
-        In log odds: above 0 speaks for the outcome.
+        What the field adds to the log odds: a positive number makes the outcome more likely.
     """
 
     field: str
@@ -73,18 +73,18 @@ class Reason(TypedDict):
 
 
 class Reasons(TypedDict):
-    """Why a record has its probability: ``base``, the contributions of ``top`` and ``other`` add up to ``total``.
+    """The explanation of a probability: ``base``, the contributions in ``top`` and ``other`` add up to ``total``.
 
     Attributes
     ----------
     scale : str
-        ``log-odds`` of the probability; ``log-odds before calibration`` where that is no smooth curve.
+        ``log-odds`` of the probability, or ``log-odds before calibration`` if the calibration is not a smooth curve.
     base, total : float
-        Of a record of which nothing is known, and of this one.
+        Log odds before any contribution, and of this record.
     top : list of Reason
-        The largest contributions either way, largest first.
+        The largest contributions, positive or negative, largest first.
     other : float
-        Of all other fields together.
+        Sum of the contributions of all other fields.
     """
 
     scale: str
@@ -107,47 +107,47 @@ def reasons_of(
     Parameters
     ----------
     explained : Explained
-        By the model.
+        The model's contributions.
     score : float
-        The record's; what contributions in float32 miss of it is counted as other.
+        The record's score; the rounding error of contributions in float32 is added to ``other``.
     fields : sequence of InputColumn
     values : tuple
         The record's numbers and categories.
     calibration : Calibration
     top : int
-        How many to name.
+        Number of contributions to list.
     """
-    after = calibration.kind != "isotonic"  # its steps are level in places: there nothing would seem to matter
-    probability = calibrated(calibration) if after else float
+    is_smooth = calibration.kind != "isotonic"  # where its curve is flat, no field would seem to matter
+    calibrate = probability_function(calibration) if is_smooth else float
     to_probability = scalar_sigmoid if explained.log_odds else float
 
     def calibrated_logit(score: float) -> float:
-        return scalar_logit(probability(clip_probability(score)))
+        return scalar_logit(calibrate(clip_probability(score)))
 
     scaled = explained.on_scale(lambda value: calibrated_logit(to_probability(value)), log_odds=True)
     total = calibrated_logit(score)
-    given = _by_field(fields, values)
+    value_of = _by_field(fields, values)
     order = sorted(fields, key=lambda field: -abs(scaled.parts.get(field.name, 0.0)))[:top]
-    named: list[Reason] = [
+    reasons: list[Reason] = [
         {
             "field": field.name,
             "label": field.description or field.name,
-            "value": given[field.name],
+            "value": value_of[field.name],
             "contribution": scaled.parts.get(field.name, 0.0),
         }
         for field in order
     ]
     return {
-        "scale": "log-odds" if after else BEFORE_CALIBRATION,
+        "scale": "log-odds" if is_smooth else BEFORE_CALIBRATION,
         "base": scaled.base,
-        "top": named,
-        "other": total - scaled.base - sum(reason["contribution"] for reason in named),
+        "top": reasons,
+        "other": total - scaled.base - sum(reason["contribution"] for reason in reasons),
         "total": total,
     }
 
 
 def folded(sources: Iterable[str], parts: Iterable[float]) -> dict[str, float]:
-    """Add up what the columns that were made from one field contribute.
+    """Add up the contributions of all columns that were made from the same field.
 
     Examples
     --------
@@ -162,8 +162,8 @@ def folded(sources: Iterable[str], parts: Iterable[float]) -> dict[str, float]:
 
 def _by_field(fields: Sequence[InputColumn], values: tuple[Numbers, Categories]) -> dict[str, float | str | None]:
     numbers, categories = iter(values[0]), iter(values[1])
-    given: dict[str, float | str | None] = {}
+    by_field: dict[str, float | str | None] = {}
     for field in fields:
         value = next(numbers) if field.number else next(categories)
-        given[field.name] = None if value != value else value  # NaN alone differs from itself
-    return given
+        by_field[field.name] = None if value != value else value  # only NaN differs from itself
+    return by_field

@@ -1,4 +1,4 @@
-"""From a run directory to probabilities: what the service asks of a model."""
+"""Scores records and tables with the model of a run directory."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from mlsys.runs import Run
-from serve.scoring.calibrate import calibrated
+from serve.scoring.calibrate import probability_function
 from serve.scoring.fields import Block, Categories, Inputs, Numbers
-from serve.scoring.predictor import ScoringPath as ScoringPath
-from serve.scoring.problems import LISTED, InputProblem, InvalidInput
+from serve.scoring.predictor import ScoringPath
+from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput
 from serve.scoring.reasons import Reasons, reasons_of
-from serve.scoring.select_path import choose
+from serve.scoring.select_path import select_path
 from serve.scoring.tables import block_of, check_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHUNK = 128  # records that are checked between two pauses of a batch: about half a millisecond
-TABLE_CHUNK = 2_048  # the same for rows of a table, which are checked by column
-PREDICTED = 1_024  # rows that are scored between two: the libraries' own calls let other threads run
-ALONE = 4  # times as many where no other thread waits
+CHECK_CHUNK = 128  # records checked between two pauses of a batch: about half a millisecond
+TABLE_CHUNK = 2_048  # rows of a table checked between two pauses; they are checked by column
+SCORE_CHUNK = 1_024  # rows scored between two pauses; the libraries' own calls let other threads run
+ALONE_FACTOR = 4  # chunks are this many times larger while no other thread is running
 PAUSE = 20e-6  # seconds; a thread that only yields takes the interpreter lock back before another one wakes up
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One record's answer.
+    """The result for one record.
 
     Attributes
     ----------
     probability : float
     decision : bool
-        Whether it reaches the run's threshold.
+        Whether the probability reaches the run's threshold.
     warnings : tuple of str
-        What is odd about the record: values outside of what training saw.
+        Values outside the range or the categories seen in training.
     values : tuple
         The checked numbers and categories, for `Scorer.reasons`.
     """
@@ -55,14 +55,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """The answer to a batch.
+    """The results for a batch.
 
     Attributes
     ----------
     probabilities : ndarray of float64, shape (n_rows,)
     decisions : ndarray of bool, shape (n_rows,)
     warnings : dict of int to tuple of str
-        By row, from 0, of those rows that have any.
+        The warnings of each row that has any, by row number from 0.
     block : Block
         The checked values.
     """
@@ -80,7 +80,8 @@ class BatchResult:
 class Scorer:
     """A loaded model that has reproduced its golden rows.
 
-    Made by `Scorer.load`. `score` belongs to one thread; `score_many` and `score_table` may run in others meanwhile.
+    Create it with `Scorer.load`. Only one thread may call `score`; meanwhile `score_many` and `score_table` may run in
+    others.
 
     Attributes
     ----------
@@ -88,41 +89,41 @@ class Scorer:
     schema : dict
         Content of schema.json.
     threshold : float
-        From which probability on the answer is yes.
+        Lowest probability for which the decision is yes.
     inputs : Inputs
-        The fields.
-    path, why : str
-        Which call answers, and a sentence that says why.
+        The model's input fields.
+    path, reason : str
+        Name of the selected scoring path, and why it was selected.
     """
 
-    def __init__(self, run: Run, inputs: Inputs, chosen: ScoringPath) -> None:
+    def __init__(self, run: Run, inputs: Inputs, selected: ScoringPath) -> None:
         self.run = run
         self.schema = run.schema
         self.threshold = _threshold(run)
         self.inputs = inputs
-        self.path, self.why = chosen.name, chosen.why
-        self._predictor = chosen.predictor
+        self.path, self.reason = selected.name, selected.reason
+        self._predictor = selected.predictor
         self._calibration = run.calibration
-        self._calibrated = calibrated(run.calibration)
+        self._to_probability = probability_function(run.calibration)
         self._ids = {str(self.schema[key]) for key in ("id", "as_of") if self.schema.get(key) is not None}
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load a run directory, trusting nothing in it.
+        """Load a run directory without trusting its content.
 
         Parameters
         ----------
-        folder : ScoringPath
-            May itself be a link to a run directory; nothing inside may be one.
+        folder : Path
+            A run directory, or a symbolic link to one; it may not contain symbolic links.
 
         Raises
         ------
         RunError
-            If it is incomplete or changed, holds links or types that are not trusted, needs other libraries, or does
+            If it is incomplete or changed, contains symbolic links or untrusted types, needs other libraries, or does
             not reproduce its golden rows.
         """
         run = Run.open(folder)
-        return cls(run, *choose(run))
+        return cls(run, *select_path(run))
 
     def score(self, record: object) -> Prediction:
         """Score one record.
@@ -130,90 +131,90 @@ class Scorer:
         Parameters
         ----------
         record : dict
-            A parsed JSON object with each of the inputs.
+            A parsed JSON object with all inputs.
 
         Raises
         ------
         InvalidInput
-            Naming each field that is missing, unknown or of another type.
+            If fields are missing, unknown or of the wrong type; lists all of them.
         """
         numbers, categories, warnings = self.inputs.check(record)
         score = self._predictor.one(numbers, categories)
-        probability = self._calibrated(score)
+        probability = self._to_probability(score)
         return Prediction(probability, probability >= self.threshold, warnings, (numbers, categories))
 
     def score_many(self, records: Sequence[object]) -> BatchResult:
-        """Score records, pausing between chunks so that other threads get their turn.
+        """Score records, pausing between chunks so that other threads can run.
 
         Raises
         ------
         InvalidInput
-            Naming every field of every row that is wrong; nothing is scored then.
+            If any field of any row is wrong; lists all of them, and nothing is scored.
         """
         blocks: list[Block] = []
         warnings: dict[int, tuple[str, ...]] = {}
         problems: list[InputProblem] = []
         more = False
-        for start in range(0, len(records), CHUNK):
+        for start in range(0, len(records), CHECK_CHUNK):
             try:
-                block, odd = self.inputs.block(records[start : start + CHUNK], start)
+                block, chunk_warnings = self.inputs.block(records[start : start + CHECK_CHUNK], start)
             except InvalidInput as error:
                 problems += error.problems
                 more = error.more
             else:
                 blocks.append(block)
-                warnings |= odd
-            if more or len(problems) > LISTED:
+                warnings |= chunk_warnings
+            if more or len(problems) > MAX_LISTED:
                 break
             _let_others_run()
         if problems:
             raise InvalidInput(problems, more=more)
-        return self._answers(blocks, warnings)
+        return self._result(blocks, warnings)
 
     def score_table(self, table: pa.Table) -> BatchResult:
-        """Score a table; as `score_many`, but the columns of id and as-of may come too.
+        """Score a table like `score_many`; it may also have the id and as-of columns.
 
         Raises
         ------
         InvalidInput
-            Naming every column and cell that is wrong.
+            If any column or cell is wrong; lists all of them.
         """
         check_columns(table, self.inputs, self._ids)
         blocks: list[Block] = []
         warnings: dict[int, tuple[str, ...]] = {}
         problems: list[InputProblem] = []
-        chunk = _at_once(TABLE_CHUNK)
+        chunk = _chunk_size(TABLE_CHUNK)
         for start in range(0, table.num_rows, chunk):
-            block, wrong = block_of(table.slice(start, chunk), self.inputs, start)
+            block, chunk_problems = block_of(table.slice(start, chunk), self.inputs, start)
             blocks.append(block)
-            problems += wrong
-            if len(problems) > LISTED:
+            problems += chunk_problems
+            if len(problems) > MAX_LISTED:
                 break
             if not problems:
                 warnings |= self.inputs.warnings(block, start)
             _let_others_run()
         if problems:
             raise InvalidInput(problems)
-        return self._answers(blocks, warnings)
+        return self._result(blocks, warnings)
 
     def reasons(self, values: tuple[Numbers, Categories], top: int = 5) -> Reasons:
-        """Return what moved a record's probability; may run in another thread than `score`.
+        """Return the fields that moved a record's probability most; may run in another thread than `score`.
 
         Parameters
         ----------
         values : tuple
-            Of `Prediction`, or `BatchResult.values` of a row.
+            ``values`` of a `Prediction`, or `BatchResult.values` of a row.
         top : int
-            How many fields to name.
+            Number of fields to list.
         """
         explained = self._predictor.explain(*values)
         score = float(self._predictor.many(Block.of([values]))[0])
         return reasons_of(explained, score, self.inputs.fields, values, self._calibration, top)
 
-    def _answers(self, blocks: list[Block], warnings: dict[int, tuple[str, ...]]) -> BatchResult:
+    def _result(self, blocks: list[Block], warnings: dict[int, tuple[str, ...]]) -> BatchResult:
         block = self.inputs.joined(blocks)
         scores = np.empty(len(block))
-        chunk = _at_once(PREDICTED)
+        chunk = _chunk_size(SCORE_CHUNK)
         for start in range(0, len(block), chunk):
             scores[start : start + chunk] = self._predictor.many(block.part(start, chunk))
             _let_others_run()
@@ -221,9 +222,9 @@ class Scorer:
         return BatchResult(probabilities, probabilities >= self.threshold, warnings, block)
 
 
-def _at_once(rows: int) -> int:
-    """Return how many rows are worked on between two pauses."""
-    return rows if threading.active_count() > 1 else ALONE * rows
+def _chunk_size(rows: int) -> int:
+    """Return the number of rows to process between two pauses."""
+    return rows if threading.active_count() > 1 else ALONE_FACTOR * rows
 
 
 def _let_others_run() -> None:
@@ -235,4 +236,4 @@ def _threshold(run: Run) -> float:
     try:
         return float(run.threshold["threshold"])
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"threshold.json of {run.path} gives no threshold ({error!r}): train again.") from error
+        raise RunError(f"threshold.json of {run.path} has no valid threshold ({error!r}): train again.") from error

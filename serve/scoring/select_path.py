@@ -1,4 +1,4 @@
-"""Which call answers: the fastest that reproduces the golden rows, else the Pipeline."""
+"""Selects the scoring path of a run: the fastest that reproduces the golden rows, else the Pipeline."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mlsys.runs import Run
 from mlsys.runs.golden import output_names
 from mlsys.runs.input_column import input_columns
 from mlsys.runs.model_io import MODEL_FILE
+from mlsys.text import joined
 from serve.scoring.build_path import FLOAT32, fast_path
 from serve.scoring.encoding import known_levels
 from serve.scoring.fields import Inputs
@@ -29,40 +30,46 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def choose(run: Run) -> tuple[Inputs, ScoringPath]:
-    """Return the inputs of a run, and what is to score them.
+def select_path(run: Run) -> tuple[Inputs, ScoringPath]:
+    """Return the inputs of a run and the path that scores them.
 
     Raises
     ------
     RunError
-        If the model cannot be loaded, or does not reproduce its golden rows.
+        If the model cannot be loaded or does not reproduce its golden rows.
     """
     pipeline = read_skops(run.model_bytes(), str(run.path / MODEL_FILE))
-    inputs = Inputs(input_columns(run.schema, _known(pipeline)))
+    inputs = Inputs(input_columns(run.schema, _known_levels(pipeline)))
     reference = run.reference if "reference.json" in run.manifest.files else {}
     if pipeline is None:
-        found: ScoringPath | str = "its file names types that no fast path knows"
+        path: ScoringPath | str = "its file contains types that no fast path supports"
     else:
-        found = fast_path(pipeline, inputs, reference)
-    if isinstance(found, str):
-        found = _slow_path(run, inputs, found)
-    elif (difference := golden_difference(run, inputs, found)) > found.tolerance:
-        logger.warning("%s: the path %s is off by %.3g on the golden rows", run.path, found.name, difference)
-        found = _slow_path(run, inputs, f"the fast path, {found.name}, is off by {difference:.3g} on the golden rows")
-    return inputs, found
+        path = fast_path(pipeline, inputs, reference)
+    if isinstance(path, str):
+        path = _pipeline_path(run, inputs, path)
+    elif (difference := golden_difference(run, inputs, path)) > path.tolerance:
+        logger.warning("%s: the path %s is off by %.3g on the golden rows", run.path, path.name, difference)
+        path = _pipeline_path(run, inputs, f"the fast path {path.name} is off by {difference:.3g} on the golden rows")
+    return inputs, path
 
 
-def _known(pipeline: Node | None) -> dict[str, frozenset[str]]:
+def _known_levels(pipeline: Node | None) -> dict[str, frozenset[str]]:
     try:
         return {} if pipeline is None else known_levels(pipeline)
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError):  # of another make: its Pipeline scores
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        AttributeError,
+    ):  # not made by mlsys: the Pipeline itself scores
         return {}
 
 
-def _slow_path(run: Run, inputs: Inputs, why: str) -> ScoringPath:
+def _pipeline_path(run: Run, inputs: Inputs, reason: str) -> ScoringPath:
     typical = typical_record(run.reference if "reference.json" in run.manifest.files else {}, inputs)
     predictor = PipelinePath(run.model, inputs.fields, typical)
-    path = ScoringPath(predictor, "pipeline", f"The Pipeline itself scores: {why}.", FLOAT32)
+    path = ScoringPath(predictor, "pipeline", f"The Pipeline itself scores: {reason}.", FLOAT32)
     if (difference := golden_difference(run, inputs, path)) > path.tolerance:
         raise RunError(
             f"The model of {run.path} does not reproduce its golden rows: they differ by up to {difference:.3g} "
@@ -77,12 +84,12 @@ def _golden(run: Run) -> pa.Table:
 
     try:
         return pq.ParquetFile(io.BytesIO(run.read_bytes("golden.parquet"))).read()
-    except ValueError as error:  # Arrow's errors are ones
-        raise RunError(f"golden.parquet of {run.path} cannot be read: {error}. Train again.") from error
+    except ValueError as error:  # the base class of Arrow's errors
+        raise RunError(f"Cannot read golden.parquet of {run.path}: {error}. Train again.") from error
 
 
 def golden_difference(run: Run, inputs: Inputs, path: ScoringPath) -> float:
-    """Return how far a path's scores and probabilities are from the golden rows', together and one by one, at most.
+    """Return the largest difference from the golden scores and probabilities, scored as a batch and one by one.
 
     Raises
     ------
@@ -92,18 +99,19 @@ def golden_difference(run: Run, inputs: Inputs, path: ScoringPath) -> float:
     table = _golden(run)
     names = output_names(field.name for field in inputs.fields)
     if missing := [name for name in names if name not in table.column_names]:
-        raise RunError(f"golden.parquet of {run.path} has no column {' and no '.join(missing)}: train again.")
+        raise RunError(f"golden.parquet of {run.path} has no column {joined(missing, 'or')}: train again.")
     try:
         check_columns(table, inputs, names)
     except InvalidInput as error:
-        raise RunError(f"The golden rows of {run.path} do not fit its schema.json: {error} Train again.") from error
-    block, _ = block_of(table, inputs, 0)  # of a test fold: it may hold nulls that no training row did
+        raise RunError(f"The golden rows of {run.path} do not match its schema.json: {error} Train again.") from error
+    block, _ = block_of(table, inputs, 0)  # problems are ignored: a test fold may have nulls where training had none
     if not len(block):
-        raise RunError(f"golden.parquet of {run.path} is empty, so that nothing tells whether the model is right.")
+        raise RunError(f"golden.parquet of {run.path} has no rows to check the model with: train again.")
     score, probability = (numbers_of(table.column(name)) for name in names)
-    singly = np.array([path.predictor.one(*block.values(row)) for row in range(len(block))])
+    one_by_one = np.array([path.predictor.one(*block.values(row)) for row in range(len(block))])
     largest = 0.0
-    for got in (path.predictor.many(block), singly):
-        off = np.concatenate([np.abs(got - score), np.abs(run.calibration.apply(got) - probability)])
-        largest = max(largest, float(np.nan_to_num(off, nan=np.inf).max()))
+    for scores in (path.predictor.many(block), one_by_one):
+        probabilities = run.calibration.apply(scores)
+        differences = np.concatenate([np.abs(scores - score), np.abs(probabilities - probability)])
+        largest = max(largest, float(np.nan_to_num(differences, nan=np.inf).max()))
     return largest

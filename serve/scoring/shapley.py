@@ -1,4 +1,4 @@
-"""Reasons for a model that is a closed box: sampled Shapley values."""
+"""Sampled Shapley values, which explain any model as a black box."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlsys.runs.logistic import logit
 from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.reasons import Explained
 
-ORDERS = 8  # in which fields are changed
+ORDERS = 8  # number of random orders in which the fields are changed
 
 Record: TypeAlias = tuple[Numbers, Categories]
 
@@ -21,19 +21,20 @@ Record: TypeAlias = tuple[Numbers, Categories]
 def sampled_shapley(
     scores: Callable[[Block], NDArray[np.float64]], fields: Sequence[InputColumn], typical: Record, record: Record
 ) -> Explained:
-    """Let a typical record become another one field by field, in several orders, and average what each change adds.
+    """Turn a typical record into another one field by field, in several orders, and average what each change adds.
 
     Parameters
     ----------
     scores : callable
-        From a block to the score of each row.
+        Function that returns the score of each row of a block.
     fields : sequence of InputColumn
     typical, record : tuple of numbers and categories
 
     Notes
     -----
     Štrumbelj and Kononenko 2014, "Explaining prediction models and individual predictions with feature contributions".
-    The orders are the same each time. Along each of them the changes add up, and so do their means.
+    The orders are the same in every call. The changes along each order add up to the difference of the two scores; so
+    do their means.
     """
     rng = np.random.default_rng(0)
     orders = [rng.permutation(len(fields)).tolist() for _ in range(ORDERS)]
@@ -47,12 +48,12 @@ def sampled_shapley(
 
 
 def _steps(fields: Sequence[InputColumn], typical: Record, record: Record, order: Sequence[int]) -> list[Record]:
-    """Return the typical record, and it after each change."""
+    """Return the typical record, then the record after each change."""
     numbers, categories = list(typical[0]), list(typical[1])
     steps: list[Record] = [(tuple(numbers), tuple(categories))]
-    for place in order:
-        position = sum(field.number == fields[place].number for field in fields[:place])
-        if fields[place].number:
+    for index in order:
+        position = sum(field.number == fields[index].number for field in fields[:index])
+        if fields[index].number:
             numbers[position] = record[0][position]
         else:
             categories[position] = record[1][position]

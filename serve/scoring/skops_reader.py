@@ -1,7 +1,7 @@
-"""A saved pipeline as plain values: what each object holds, without importing the library that it is from.
+"""Reads a saved pipeline as plain values, without importing the libraries that its objects come from.
 
-scikit-learn alone takes over a second and 150 MB to import. Fast paths need only what the fitted objects learned, which
-pipeline.skops spells out. Nothing here imports or calls what a file names.
+Importing scikit-learn alone takes over a second and 150 MB. Fast paths need only the fitted attributes, which
+pipeline.skops contains as data. Nothing here imports or calls anything that a file names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Node:
     kind : str
         Library and class, such as ``sklearn.StandardScaler``.
     state : dict
-        Its attributes, by name.
+        The object's attributes, by name.
     """
 
     kind: str
@@ -39,19 +39,19 @@ class Node:
         return self.state[name]
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
-        """Return an attribute, or ``default`` where the object has none of the name."""
+        """Return an attribute, or ``default`` if the object does not have it."""
         return self.state.get(name, default)
 
 
 @dataclass(frozen=True)
 class Opaque:
-    """Something that no fast path looks into: a type, a function, a random generator."""
+    """An object that no fast path needs: a type, a function, a random generator."""
 
     name: str
 
 
-# The types in files whose models have a fast path. A file that names any other is left to skops, which knows what to
-# refuse; see `mlsys.runs.trusted`.
+# The types in files of models that have a fast path. Files with any other type are left to skops, which refuses
+# untrusted types; see `mlsys.runs.trusted`.
 EXPECTED = frozenset(
     {
         "catboost.core.CatBoostClassifier",
@@ -105,39 +105,39 @@ EXPECTED = frozenset(
 
 
 def read_skops(data: bytes, where: str) -> Node | None:
-    """Return the outermost object of pipeline.skops; None if the file names a type that is not in `EXPECTED`.
+    """Return the root object of pipeline.skops; None if the file contains a type that is not in `EXPECTED`.
 
     Parameters
     ----------
     data : bytes
-        Its content.
+        Content of the file.
     where : str
-        Its path, for errors.
+        Path of the file, for error messages.
 
     Raises
     ------
     RunError
-        If it is damaged.
+        If the file is corrupt.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             types: set[str] = set()
-            schema = json.loads(archive.read(SCHEMA), object_hook=lambda node: _noted(node, types))
-            part = _Reader(archive).value(schema)
+            schema = json.loads(archive.read(SCHEMA), object_hook=lambda node: _record_type(node, types))
+            root = _Reader(archive).value(schema)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, EOFError, RecursionError) as error:
-        raise RunError(f"{where} cannot be read ({error!r}). It is damaged: train again.") from error
-    if not isinstance(part, Node):
-        raise RunError(f"{where} holds no pipeline: train again.")
-    return part if types <= EXPECTED else None
+        raise RunError(f"Cannot read {where} ({error!r}). It is corrupt: train again.") from error
+    if not isinstance(root, Node):
+        raise RunError(f"{where} does not contain a pipeline: train again.")
+    return root if types <= EXPECTED else None
 
 
 class _Reader:
-    """Turns nodes of the schema into values; an object that several nodes share is made once."""
+    """Builds values from the nodes of the schema; an object that several nodes share is built once."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
-        self._made: dict[int, Any] = {}
-        self._makers: dict[str, Callable[[dict[str, Any]], Any]] = {
+        self._built: dict[int, Any] = {}
+        self._builders: dict[str, Callable[[dict[str, Any]], Any]] = {
             "JsonNode": lambda node: json.loads(node["content"]),
             "ListNode": lambda node: [self.value(item) for item in node["content"]],
             "TupleNode": lambda node: tuple(self.value(item) for item in node["content"]),
@@ -153,12 +153,12 @@ class _Reader:
 
     def value(self, node: dict[str, Any]) -> Any:  # noqa: ANN401
         number = node.get("__id__")
-        if number is not None and number in self._made:
-            return self._made[number]
-        make = self._makers.get(node["__loader__"])
-        value = Opaque(f"{node['__module__']}.{node['__class__']}") if make is None else make(node)
+        if number is not None and number in self._built:
+            return self._built[number]
+        build = self._builders.get(node["__loader__"])
+        value = Opaque(f"{node['__module__']}.{node['__class__']}") if build is None else build(node)
         if number is not None:
-            self._made[number] = value
+            self._built[number] = value
         return value
 
     def _object(self, node: dict[str, Any]) -> Node:
@@ -167,7 +167,7 @@ class _Reader:
         return Node(_kind(node), state if isinstance(state, dict) else {})
 
     def _reduced(self, node: dict[str, Any]) -> Node:
-        """Return an object that pickle would rebuild by calling its class: scikit-learn's Tree."""
+        """Return an object that pickle would rebuild by a call of its class, as it does scikit-learn's Tree."""
         return Node(_kind(node), self.value(node["content"]))
 
     def _array(self, node: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -180,8 +180,8 @@ class _Reader:
         return array if node["__class__"] == "ndarray" else array.item()
 
 
-def _noted(node: dict[str, Any], types: set[str]) -> dict[str, Any]:
-    """Note the type that a node of the schema names."""
+def _record_type(node: dict[str, Any], types: set[str]) -> dict[str, Any]:
+    """Add the type that a node of the schema names to ``types``, and return the node."""
     if "__class__" in node:
         types.add(f"{node['__module__']}.{node['__class__']}")
     return node

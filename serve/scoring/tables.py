@@ -1,4 +1,4 @@
-"""Tables instead of records: the same checks on Arrow columns, whatever file they were read from."""
+"""The checks of records, applied to the columns of Arrow tables from any file format."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from mlsys.runs.input_column import LARGEST, InputColumn
 from serve.scoring.fields import Block, Inputs, name_problems
-from serve.scoring.problems import LISTED, InputProblem, InvalidInput, problem
-from serve.scoring.text_columns import TextColumn, missing, plain_values, text_column
+from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem
+from serve.scoring.text_columns import TextColumn, buffer_values, null_mask, text_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 def read_csv(data: bytes, inputs: Inputs, texts: Collection[str] = ()) -> pa.Table:
-    """Return the table in a CSV file, its columns typed as the fields are; an empty cell is null.
+    """Return the table in a CSV file, with each input column in its field's type; an empty cell is null.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ def read_csv(data: bytes, inputs: Inputs, texts: Collection[str] = ()) -> pa.Tab
         UTF-8, with a header.
     inputs : Inputs
     texts : collection of str
-        Further columns that are to be read as text; of any others the reader finds a type.
+        Names of further columns to read as text; the reader infers the types of all others.
 
     Raises
     ------
     InvalidInput
-        If it is no CSV, or cells of number fields hold no numbers; names all of them.
+        If the data is not CSV, or cells of number fields are not numbers; lists all of them.
     """
     import pyarrow as pa
 
@@ -39,11 +39,11 @@ def read_csv(data: bytes, inputs: Inputs, texts: Collection[str] = ()) -> pa.Tab
     types |= {field.name: pa.float64() if field.number else pa.string() for field in inputs.fields}
     try:
         return _read(data, types)
-    except ValueError as error:  # Arrow's own are ones, and names that are not UTF-8 give another
-        problems = _wrong_cells(data, inputs, texts)
+    except ValueError as error:  # Arrow's errors, and the error for names that are not UTF-8
+        problems = _csv_problems(data, inputs, texts)
         if problems:
             raise InvalidInput(problems) from error
-        message = f"The body is no CSV table with a header: {error}."
+        message = f"The body is not a CSV table with a header: {error}."
         raise InvalidInput([problem(None, "", "", "a CSV table with a header", None, message)]) from error
 
 
@@ -57,15 +57,15 @@ def _read(data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
     return table
 
 
-def _wrong_cells(data: bytes, inputs: Inputs, allowed: Collection[str]) -> list[InputProblem]:
-    """Return which columns and cells of number fields are wrong; nothing where the file is not even text."""
+def _csv_problems(data: bytes, inputs: Inputs, allowed: Collection[str]) -> list[InputProblem]:
+    """Return the wrong columns and the cells that are not numbers; empty if the file is not even text."""
     import pyarrow as pa
 
     try:
         table = _read(data, {field.name: pa.string() for field in inputs.fields})
     except ValueError:
         return []
-    problems = _wrong_names(table.column_names, inputs, allowed)
+    problems = _column_problems(table.column_names, inputs, allowed)
     for name, column in zip(table.column_names, table.columns, strict=True):
         field = inputs.by_name.get(name)
         if field is None or not field.number:
@@ -73,51 +73,51 @@ def _wrong_cells(data: bytes, inputs: Inputs, allowed: Collection[str]) -> list[
         for row, text in enumerate(column.to_pylist()):
             if text is not None and not _is_number(text.strip(" \t")):
                 problems.append(problem(row, name, text, field.expected, None))
-                if len(problems) > LISTED:
+                if len(problems) > MAX_LISTED:
                     return problems
     return problems
 
 
 def check_columns(table: pa.Table, inputs: Inputs, allowed: Collection[str]) -> None:
-    """Check names and types of a table's columns.
+    """Check the names and types of a table's columns.
 
     Parameters
     ----------
     table : pyarrow Table
     inputs : Inputs
     allowed : collection of str
-        Further columns that may come, which are not looked at.
+        Names of further columns to ignore.
 
     Raises
     ------
     InvalidInput
-        Naming every column that is missing, unknown, doubled or of another type.
+        If columns are missing, unknown, repeated or of the wrong type; lists all of them.
     """
     import pyarrow as pa
 
     try:
-        table.validate(full=True)  # a file can point outside of its buffers, or hold text that is none
+        table.validate(full=True)  # a file may point outside its buffers or contain invalid UTF-8
     except pa.ArrowInvalid as error:
-        message = f"The table is damaged: {error}."
-        raise InvalidInput([problem(None, "", "a damaged table", "a whole one", None, message)]) from error
+        message = f"The table is corrupt: {error}."
+        raise InvalidInput([problem(None, "", "a corrupt table", "a valid table", None, message)]) from error
     names = table.column_names
-    problems = _wrong_names(names, inputs, allowed)
+    problems = _column_problems(names, inputs, allowed)
     for field in inputs.fields:
         count = names.count(field.name)
         if count > 1:
-            message = f"The column {field.name} comes {count} times; expected once."
-            problems.append(problem(None, field.name, count, "one column of the name", None, message))
+            message = f"The column {field.name} appears {count} times; expected once."
+            problems.append(problem(None, field.name, count, "one column of this name", None, message))
         elif count == 1 and not _type_fits(field, table.schema.field(field.name).type):
             got = str(table.schema.field(field.name).type)
             expected = "numbers" if field.number else "text"
-            message = f"The column {field.name} is of the type {got}; expected {expected}."
+            message = f"The column {field.name} has the type {got}; expected {expected}."
             problems.append(problem(None, field.name, got, expected, None, message))
     if problems:
         raise InvalidInput(problems)
 
 
 def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, list[InputProblem]]:
-    """Return the values of a table whose columns were checked, and what is wrong with single cells.
+    """Return the values of a table whose columns were checked, and the problems in its cells.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, li
         A slice of a few thousand rows.
     inputs : Inputs
     first_row : int
-        The number of its first row.
+        Number of its first row within the whole table.
     """
     problems: list[InputProblem] = []
     numbers = np.empty((table.num_rows, len(inputs.numbers)))
@@ -135,7 +135,7 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, li
     bad |= np.isnan(numbers) & [not field.nullable for field in inputs.numbers]
     for position in np.flatnonzero(bad.any(axis=0)).tolist():
         field = inputs.numbers[position]
-        for row in np.flatnonzero(bad[:, position])[:LISTED].tolist():
+        for row in np.flatnonzero(bad[:, position])[:MAX_LISTED].tolist():
             value = float(numbers[row, position])
             got = None if np.isnan(value) else value
             problems.append(problem(first_row + row, field.name, got, field.expected, None))
@@ -143,24 +143,24 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, li
     for field in inputs.categories:
         column = text_column(table.column(field.name))
         if not field.nullable:
-            empty = column.rows(lambda text: text is None)[:LISTED]
-            problems += [problem(first_row + row, field.name, None, field.expected, None) for row in empty]
+            nulls = column.rows(lambda text: text is None)[:MAX_LISTED]
+            problems += [problem(first_row + row, field.name, None, field.expected, None) for row in nulls]
         categories.append(column)
     return Block(numbers, categories), problems
 
 
 def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Return a column's numbers, NaN where null."""
+    """Return a column as float64, NaN where null."""
     import pyarrow as pa
 
-    whole = column.cast(pa.float64(), safe=False).combine_chunks()
-    values = plain_values(whole)
-    if whole.null_count:
-        values[missing(whole)] = np.nan
+    combined = column.cast(pa.float64(), safe=False).combine_chunks()
+    values = buffer_values(combined)
+    if combined.null_count:
+        values[null_mask(combined)] = np.nan
     return values
 
 
-def _wrong_names(names: Sequence[str], inputs: Inputs, allowed: Collection[str]) -> list[InputProblem]:
+def _column_problems(names: Sequence[str], inputs: Inputs, allowed: Collection[str]) -> list[InputProblem]:
     extra = [name for name in names if name not in inputs.by_name and name not in allowed]
     return name_problems([field for field in inputs.fields if field.name not in names], extra, inputs.by_name, None)
 

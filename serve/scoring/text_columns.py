@@ -1,6 +1,6 @@
-"""Columns of text as codes of their different values: what is looked up is looked up once for each value, not row.
+"""Text columns as codes of their distinct values, so that lookups run once per value instead of once per row.
 
-Arrow and pandas have such columns too, but take longer to import than the service to start.
+Arrow and pandas have such columns too, but importing either takes longer than starting the service.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ Text: TypeAlias = str | None
 
 
 class TextColumn(Sequence[Text]):
-    """A column of texts and nulls.
+    """A column of text and nulls.
 
     Parameters
     ----------
     values : list of str or None
-        All that occur; some may not.
+        All distinct values that occur, and possibly others.
     codes : ndarray of intp, shape (n_rows,)
-        Where each row's value stands among them.
+        Index of each row's value in ``values``.
 
     Examples
     --------
-    >>> column = Texts.of(["free", "pro", "free", None])
+    >>> column = TextColumn.of(["free", "pro", "free", None])
     >>> column.values, column.codes.tolist()
     (['free', 'pro', None], [0, 1, 0, 2])
     >>> column.map(str, object).tolist()
@@ -41,58 +41,58 @@ class TextColumn(Sequence[Text]):
 
     @classmethod
     def of(cls, column: Sequence[Text]) -> TextColumn:
-        """Return a column that is at hand row by row.
+        """Return a column from its rows.
 
         Raises
         ------
         TypeError
-            If a value is none that could be a key.
+            If a value is not hashable.
         """
         values = list(dict.fromkeys(column))
-        places = {text: place for place, text in enumerate(values)}
-        return cls(values, np.fromiter(map(places.__getitem__, column), dtype=np.intp, count=len(column)))
+        code_of = {text: code for code, text in enumerate(values)}
+        return cls(values, np.fromiter(map(code_of.__getitem__, column), dtype=np.intp, count=len(column)))
 
     @classmethod
     def joined(cls, columns: Sequence[TextColumn]) -> TextColumn:
-        """Return the rows of several columns, one after the other."""
+        """Return several columns concatenated."""
         if len(columns) == 1:
             return columns[0]
-        places: dict[Text, int] = {}
+        code_of: dict[Text, int] = {}
         codes = [np.empty(0, dtype=np.intp)]
         for column in columns:
-            own = [places.setdefault(text, len(places)) for text in column.values]
-            codes.append(np.array(own, dtype=np.intp)[column.codes])
-        return cls(list(places), np.concatenate(codes))
+            new_codes = [code_of.setdefault(text, len(code_of)) for text in column.values]
+            codes.append(np.array(new_codes, dtype=np.intp)[column.codes])
+        return cls(list(code_of), np.concatenate(codes))
 
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, row: Any) -> Any:  # noqa: ANN401 - as Sequence has it
+    def __getitem__(self, row: Any) -> Any:  # noqa: ANN401 - the signature of Sequence
         return self.values[self.codes[row]]
 
     def __iter__(self) -> Iterator[Text]:
         return map(self.values.__getitem__, self.codes.tolist())
 
     def part(self, start: int, rows: int) -> TextColumn:
-        """Return ``rows`` rows from ``start`` on, or as many as there are."""
+        """Return up to ``rows`` rows from ``start`` on."""
         codes = self.codes[start : start + rows]
         if len(self.values) <= rows:
             return TextColumn(self.values, codes)
-        used, codes = np.unique(codes, return_inverse=True)  # or each part would look up all values
+        used, codes = np.unique(codes, return_inverse=True)  # otherwise each part would look up all values
         return TextColumn([self.values[code] for code in used.tolist()], codes)
 
     def map(self, function: Callable[[Text], Any], dtype: type) -> NDArray[Any]:
         """Return a function's value for each row, as an array of ``dtype``."""
         return np.array([function(text) for text in self.values], dtype=dtype)[self.codes]
 
-    def rows(self, which: Callable[[Text], bool]) -> list[int]:
-        """Return the rows whose text is such a one, in order."""
-        found = [which(text) for text in self.values]
-        return np.flatnonzero(np.array(found, dtype=bool)[self.codes]).tolist() if any(found) else []
+    def rows(self, condition: Callable[[Text], bool]) -> list[int]:
+        """Return the rows whose text meets a condition, in order."""
+        met = [condition(text) for text in self.values]
+        return np.flatnonzero(np.array(met, dtype=bool)[self.codes]).tolist() if any(met) else []
 
 
 def text_column(column: pa.ChunkedArray) -> TextColumn:
-    """Return a column of an Arrow table; its type is one of text, a dictionary of texts, or null."""
+    """Return a column of an Arrow table whose type is text, a dictionary of text, or null."""
     return TextColumn.joined([_chunk(chunk) for chunk in column.chunks])
 
 
@@ -104,21 +104,21 @@ def _chunk(chunk: pa.Array) -> TextColumn:
     if pa.types.is_string_view(chunk.type):
         chunk = chunk.cast(pa.large_string())
     encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-    known, codes = encoded.dictionary, plain_values(encoded.indices.cast(pa.int64())).astype(np.intp, copy=False)
-    empty = missing(encoded.indices) if encoded.indices.null_count else np.zeros(len(codes), dtype=bool)
-    codes[empty] = 0
-    if len(known) > len(codes):  # that of a larger table, of which this is a part
+    dictionary, codes = encoded.dictionary, buffer_values(encoded.indices.cast(pa.int64())).astype(np.intp, copy=False)
+    nulls = null_mask(encoded.indices) if encoded.indices.null_count else np.zeros(len(codes), dtype=bool)
+    codes[nulls] = 0
+    if len(dictionary) > len(codes):  # this is a slice of a larger table
         used, codes = np.unique(codes, return_inverse=True)
-        known = known.take(pa.array(used.tolist(), pa.int64()))
-    values = known.to_pylist()
-    codes[empty] = len(values)
-    return TextColumn([*values, None] if empty.any() else values, codes)
+        dictionary = dictionary.take(pa.array(used.tolist(), pa.int64()))
+    values = dictionary.to_pylist()
+    codes[nulls] = len(values)
+    return TextColumn([*values, None] if nulls.any() else values, codes)
 
 
-def plain_values(array: pa.Array) -> NDArray[Any]:
-    """Return the values of an Arrow array of float64 or int64, whatever stands where they are null.
+def buffer_values(array: pa.Array) -> NDArray[Any]:
+    """Return the values of an Arrow array of float64 or int64; where it is null they are arbitrary.
 
-    By its buffers: whatever turns Arrow into Python or back, as to_numpy and fill_null do, imports pandas.
+    Reads the buffers, because Arrow's own conversions, such as to_numpy and fill_null, import pandas.
     """
     import pyarrow as pa
 
@@ -128,7 +128,7 @@ def plain_values(array: pa.Array) -> NDArray[Any]:
     return np.frombuffer(array.buffers()[1], dtype=dtype, count=len(array), offset=8 * array.offset).copy()
 
 
-def missing(array: pa.Array) -> NDArray[np.bool_]:
-    """Return where an Arrow array that has nulls has them, shape (n_rows,)."""
+def null_mask(array: pa.Array) -> NDArray[np.bool_]:
+    """Return which values of an Arrow array that has nulls are null, shape (n_rows,)."""
     bits = np.unpackbits(np.frombuffer(array.buffers()[0], dtype=np.uint8), bitorder="little")
     return np.equal(bits[array.offset : array.offset + len(array)], 0)

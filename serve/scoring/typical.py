@@ -1,4 +1,4 @@
-"""A typical record of the training rows, from reference.json: what a record is compared with."""
+"""The typical training record, from reference.json, that explanations compare a record with."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from serve.scoring.fields import Categories, Inputs, Numbers
 
 
 def typical_record(reference: Mapping[str, Any], inputs: Inputs) -> tuple[Numbers, Categories]:
-    """Return the median of each number and the most frequent value of each category; null where neither is known.
+    """Return the median of each number and the most frequent value of each category; null if unknown.
 
     Parameters
     ----------
     reference : mapping
-        Content of reference.json, or nothing.
+        Content of reference.json, or empty.
     inputs : Inputs
     """
     features = reference.get("features", {})
@@ -31,34 +31,36 @@ def typical_record(reference: Mapping[str, Any], inputs: Inputs) -> tuple[Number
 
 
 def encoded_means(reference: Mapping[str, Any], inputs: Inputs, encoding: Encoding) -> NDArray[np.float64]:
-    """Return the mean of each encoded column over the training rows; 0 for numbers, which are brought to that mean.
+    """Return the mean of each encoded column over the training rows; 0 for numbers, which are standardised.
 
     Parameters
     ----------
     reference : mapping
-        Content of reference.json, or nothing.
+        Content of reference.json, or empty.
     inputs : Inputs
     encoding : Encoding
-        One that brings numbers to one scale.
+        An encoding that standardises numbers.
     """
     means = np.zeros(encoding.width)
     features = reference.get("features", {})
     for position, field in enumerate(inputs.categories):
         feature = features.get(field.name, {})
         missing = float(feature.get("missing", 0.0))
-        shares: dict[str | None, float] = {text: share * (1 - missing) for text, share in _levels(feature).items()}
-        for text, share in (shares | {None: missing}).items():
+        fractions: dict[str | None, float] = {
+            text: fraction * (1 - missing) for text, fraction in _level_fractions(feature).items()
+        }
+        for text, fraction in (fractions | {None: missing}).items():
             column, value = encoding.cell(position, text)
-            means[column] += share * value
+            means[column] += fraction * value
     return means
 
 
-def _levels(feature: Mapping[str, Any]) -> dict[str, float]:
-    return {str(text): float(share) for text, share in feature.get("levels", {}).items()}
+def _level_fractions(feature: Mapping[str, Any]) -> dict[str, float]:
+    return {str(text): float(fraction) for text, fraction in feature.get("levels", {}).items()}
 
 
 def _most_frequent(feature: Mapping[str, Any]) -> str | None:
     missing = float(feature.get("missing", 0.0))
-    shares: dict[str | None, float] = {None: missing}
-    shares |= {text: share * (1 - missing) for text, share in _levels(feature).items()}
-    return max(shares, key=lambda text: shares[text])
+    fractions: dict[str | None, float] = {None: missing}
+    fractions |= {text: fraction * (1 - missing) for text, fraction in _level_fractions(feature).items()}
+    return max(fractions, key=lambda text: fractions[text])

@@ -1,1 +1,1 @@
-"""How each library's fitted model is scored without the library's Python API."""
+"""Scoring of each library's fitted models without the library's Python API."""

@@ -1,4 +1,4 @@
-"""Models that learn next to nothing: the ranking by one column, and the constant."""
+"""The baseline models: the ranking by one column, and the constant."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RankingPath:
         self._lowest, self._mean = float(model["lowest_"]), float(model["mean_"])
         self._odds = float(model["prior_"]) / (1.0 - float(model["prior_"]))
 
-    def one(self, numbers: Numbers, categories: Categories) -> float:  # noqa: ARG002 - as every path
+    def one(self, numbers: Numbers, categories: Categories) -> float:  # noqa: ARG002 - the interface of every path
         """Return the score of one record."""
         return float(self._scores(np.array([numbers[self._column]], dtype=np.float64))[0])
 
@@ -36,7 +36,7 @@ class RankingPath:
         return self._scores(block.numbers[:, self._column])
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
-        """Return what the one column adds to the prior."""
+        """Return what the one column adds to the prior's log odds."""
         score = self.one(numbers, categories)
         base = math.log(self._odds)
         return Explained(base, {self._field: math.log(score / (1 - score)) - base}, log_odds=True)
@@ -48,7 +48,7 @@ class RankingPath:
 
 
 class ConstantPath:
-    """The same score for everybody.
+    """The same score for every record.
 
     Parameters
     ----------
@@ -67,5 +67,5 @@ class ConstantPath:
         return np.full(len(block), self._score)
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:  # noqa: ARG002
-        """Return that no field adds anything."""
+        """Return the score without any contributions."""
         return Explained(self._score, {}, log_odds=False)

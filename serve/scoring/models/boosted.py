@@ -15,24 +15,26 @@ from serve.scoring.reasons import Explained, folded
 
 
 class XgboostPath:
-    """XGBoost: a walk of the trees for one record, the library for several.
+    """XGBoost: one record by tree traversal, several by the library.
 
     Parameters
     ----------
     encoding : Encoding
     booster : xgboost.Booster
-    walk : xgboost.TreeWalk or None
-        None where the library has to answer for one record too.
+    traversal : xgboost.XgboostTraversal or None
+        None if the library has to score single records too.
     """
 
-    def __init__(self, encoding: Encoding, booster: xgboost.Booster, walk: xgboost.XgboostTraversal | None) -> None:
-        self._encoding, self._booster, self._walk = encoding, booster, walk
+    def __init__(
+        self, encoding: Encoding, booster: xgboost.Booster, traversal: xgboost.XgboostTraversal | None
+    ) -> None:
+        self._encoding, self._booster, self._traversal = encoding, booster, traversal
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
         row = self._encoding.row(numbers, categories)
-        if self._walk is not None:
-            return self._walk.probability(row)
+        if self._traversal is not None:
+            return self._traversal.probability(row)
         return float(self._booster.probabilities(np.array([row], dtype=np.float32))[0])
 
     def many(self, block: Block) -> NDArray[np.float64]:
@@ -46,20 +48,20 @@ class XgboostPath:
 
 
 class LightgbmPath:
-    """LightGBM: a walk of the trees, or its library's calls for single rows and for several.
+    """LightGBM: tree traversal, or else the library's calls for single rows and for batches.
 
     Parameters
     ----------
     encoding : Encoding
     booster : lightgbm.Booster
-    walk : LightgbmTraversal or None
-        None where the library has to answer.
+    traversal : LightgbmTraversal or None
+        None if the library has to score.
     """
 
-    def __init__(self, encoding: Encoding, booster: lightgbm.Booster, walk: LightgbmTraversal | None) -> None:
+    def __init__(self, encoding: Encoding, booster: lightgbm.Booster, traversal: LightgbmTraversal | None) -> None:
         self._encoding, self._booster = encoding, booster
-        way = booster if walk is None else walk
-        self._probability, self._probabilities = way.probability, way.probabilities
+        model = booster if traversal is None else traversal
+        self._probability, self._probabilities = model.probability, model.probabilities
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""

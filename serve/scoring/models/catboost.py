@@ -1,4 +1,4 @@
-"""CatBoost by its own library, which takes category labels as text."""
+"""CatBoost by its own library, which expects category labels as text."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from serve.scoring.reasons import Explained, folded
 from serve.scoring.skops_reader import Node
 
 PROBABILITY = "Probability"
-NOT_GIVEN = (None,) * 14  # what a pool may hold beside its rows: weights, groups, names
+NO_EXTRAS = (None,) * 14  # a pool's optional arguments: weights, groups, names
 
 
 class CatboostPath:
-    """A CatBoost model on one thread.
+    """A CatBoost model that predicts on one thread.
 
     Parameters
     ----------
     raw : bytes
-        As it was saved.
+        The saved model.
     encoding : Encoding
-        Of numbers; for native categories, their labels follow.
+        Encoder of the numbers; the labels of native categories follow them.
     labels : sequence of Labels
-        Empty where the encoder has made numbers of categories.
+        Empty if the encoder turned the categories into numbers.
     """
 
     def __init__(self, raw: bytes, encoding: Encoding, labels: Sequence[Labels]) -> None:
-        import catboost  # half a second, and only its own models need it
+        import catboost  # takes half a second, and only CatBoost models need it
 
         self._encoding, self._labels = encoding, list(labels)
-        self._one_at_a_time = Lock()
+        self._lock = Lock()
         self._pool, self._table = catboost.Pool, catboost.FeaturesData
         self._model = catboost.CatBoost()
         try:
             self._model.load_model(blob=raw)
         except catboost.CatBoostError as error:
-            raise RunError(f"CatBoost refuses the model: {error}. It is damaged: train again.") from error
+            raise RunError(f"CatBoost cannot load the model: {error}. It is corrupt: train again.") from error
         self._forget_parameters()
         self._numbers = encoding.width - len(self._labels)
         self._categories = list(range(self._numbers, encoding.width)) or None
@@ -57,9 +57,9 @@ class CatboostPath:
         for column, (position, known, unknown) in enumerate(self._labels, start=self._numbers):
             row[column] = known.get(categories[position], unknown)
         self._row[0] = row
-        # What Pool calls after looking at the arguments; of all it takes, an array of objects costs it least.
+        # What Pool.__init__ calls after checking its arguments; of all input types, an object array is the fastest.
         pool = self._pool.__new__(self._pool)
-        pool._init_pool(self._row, None, self._categories, *NOT_GIVEN, 1)
+        pool._init_pool(self._row, None, self._categories, *NO_EXTRAS, 1)
         return float(self._predict(pool)[0, 1])
 
     def many(self, block: Block) -> NDArray[np.float64]:
@@ -69,13 +69,13 @@ class CatboostPath:
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return the SHAP values of one record."""
         pool = self.pool(Block.of([(numbers, categories)]))
-        with self._one_at_a_time:  # nothing says that threads may share a model for this
+        with self._lock:  # CatBoost does not document this call as thread-safe
             values = self._model.get_feature_importance(pool, type="ShapValues", thread_count=1)
         *columns, bias = np.asarray(values)[0].tolist()
         return Explained(bias, folded(self._encoding.sources, columns), log_odds=True)
 
     def pool(self, block: Block) -> Any:  # noqa: ANN401 - a catboost.Pool
-        """Return rows as CatBoost takes them."""
+        """Return rows as a CatBoost pool."""
         numbers = self._encoding.rows(block, np.float32)
         if not self._labels:
             return self._pool(numbers, thread_count=1)
@@ -87,15 +87,15 @@ class CatboostPath:
         )
 
     def _predict(self, pool: Any) -> NDArray[np.float64]:  # noqa: ANN401
-        # What CatBoost.predict calls after looking at the arguments.
+        # What CatBoost.predict calls after checking its arguments.
         answer = self._model._object._base_predict(pool, PROBABILITY, 0, 0, 1, False, "CPU")
         return np.asarray(answer, dtype=np.float64)
 
     def _forget_parameters(self) -> None:
-        """Leave the name of the loss, all that the library looks for when it parses them in each prediction."""
+        """Keep only the name of the loss, as the library parses all saved parameters again in each prediction."""
         metadata = self._model.get_metadata()
-        if (given := metadata.get("params")) is not None:
-            loss = json.loads(given).get("loss_function")
+        if (params := metadata.get("params")) is not None:
+            loss = json.loads(params).get("loss_function")
             metadata["params"] = json.dumps({"loss_function": loss} if loss else {})
 
     def _check(self) -> None:
@@ -103,8 +103,8 @@ class CatboostPath:
         categories = self._model.get_cat_feature_indices() or None
         if columns != self._encoding.width or categories != self._categories:
             raise RunError(
-                f"The CatBoost model takes {columns} columns and its encoder gives {self._encoding.width}, or they "
-                "disagree on which are categories: train again."
+                f"The CatBoost model expects {columns} columns, its encoder returns {self._encoding.width}, or the two "
+                "disagree on which columns are categories: train again."
             )
 
 
@@ -116,20 +116,23 @@ Labels = tuple[int, dict[str | None, str], str]
 
 
 def labels_of(encoder: Node, inputs: Inputs) -> list[Labels]:
-    """Return the label of each category value: where it stands among the checked ones, known values, any other.
+    """Return the labels of each category column.
+
+    Each entry holds the column's position among the checked categories, the label of each known value, and the label of
+    any other value.
 
     Raises
     ------
     RunError
-        If some value has no label, which CatBoost would refuse.
+        If a value has no label, which CatBoost would reject.
     """
     if encoder.kind != "mlsys.NativeColumns":
         return []
     present = [field.name for field in inputs.categories]
-    found: list[Labels] = []
+    columns: list[Labels] = []
     for name, (known, unknown) in native_labels(encoder).items():
         labels = {text: label for text, label in known.items() if label is not None}
         if unknown is None or len(labels) < len(known):
-            raise RunError(f"The encoder leaves {name} missing, which CatBoost does not take: train again.")
-        found.append((present.index(name), labels, unknown))
-    return found
+            raise RunError(f"The encoder leaves missing values in {name}, which CatBoost does not accept: train again.")
+        columns.append((present.index(name), labels, unknown))
+    return columns

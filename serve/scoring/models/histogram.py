@@ -1,4 +1,4 @@
-"""scikit-learn's histogram gradient boosting: the sum of its trees, walked."""
+"""scikit-learn's histogram gradient boosting by tree traversal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from serve.scoring.fields import Block, Categories, Numbers
 from serve.scoring.reasons import Explained
 from serve.scoring.shapley import sampled_shapley
 from serve.scoring.skops_reader import Node
-from serve.scoring.trees.arrays import Trees, joined
+from serve.scoring.trees.arrays import Trees, tree_offsets
 from serve.scoring.trees.traversal import make_traversal
 
 
 class HistogramPath:
-    """Histogram gradient boosting, summed in the order and precision of scikit-learn.
+    """Histogram gradient boosting, summed in scikit-learn's order and precision.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ class HistogramPath:
         The log odds that the trees start from.
     fields : sequence of InputColumn
     typical : tuple of numbers and categories
-        The record that reasons are relative to.
+        The record that contributions are relative to.
 
     Attributes
     ----------
-    how : str
-        In what the trees are walked, in words.
+    implementation : str
+        Where the trees are traversed: ``in C`` or ``in NumPy``.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class HistogramPath:
         typical: tuple[Numbers, Categories],
     ) -> None:
         self._encoding, self._baseline = encoding, baseline
-        self._walk = make_traversal(trees, encoding.width)
-        self.how = self._walk.how
+        self._traversal = make_traversal(trees, encoding.width)
+        self.implementation = self._traversal.implementation
         self._fields, self._typical = tuple(fields), typical
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
-        return scalar_sigmoid(self._walk.sum(self._encoding.row(numbers, categories), self._baseline))
+        return scalar_sigmoid(self._traversal.sum(self._encoding.row(numbers, categories), self._baseline))
 
     def many(self, block: Block) -> NDArray[np.float64]:
         """Return the score of each row."""
-        margins = self._walk.sums(self._encoding.rows(block, np.float64), self._baseline)
+        margins = self._traversal.sums(self._encoding.rows(block, np.float64), self._baseline)
         return sigmoid(margins)
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
@@ -72,9 +72,9 @@ def trees_of(model: Node, encoder: Node, encoding: Encoding) -> Trees:
     ----------
     model : Node
     encoder : Node
-        The encoder before it.
+        The encoder in front of it.
     encoding : Encoding
-        The same as tables.
+        The same encoder as tables.
     """
     columns, codes = _columns(model, encoder, encoding)
     predictors = [predictor for iteration in model["_predictors"] for predictor in iteration]
@@ -84,15 +84,15 @@ def trees_of(model: Node, encoder: Node, encoding: Encoding) -> Trees:
 def _columns(model: Node, encoder: Node, encoding: Encoding) -> tuple[NDArray[np.intp], dict[int, list[int]]]:
     """Return the encoded column of each of the model's features, and our codes of its categories, by feature.
 
-    It puts category columns first, and numbers the levels that it saw, in sort order.
+    The model puts category columns first, and numbers the levels that it saw in sorted order.
     """
     if model["_preprocessor"] is None:
         return np.arange(encoding.width), {}
     mask = model["is_categorical_"]
     columns = np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)])
-    own = model["_preprocessor"]["transformers_"][0][1]["categories_"]
+    fitted_levels = model["_preprocessor"]["transformers_"][0][1]["categories_"]
     codes = {}
-    for feature, levels in enumerate(own):
+    for feature, levels in enumerate(fitted_levels):
         ours = native_codes(encoder, encoding.sources[columns[feature]])
         codes[feature] = [ours[level] for level in levels.tolist() if isinstance(level, str)]
     return columns, codes
@@ -100,7 +100,7 @@ def _columns(model: Node, encoder: Node, encoding: Encoding) -> tuple[NDArray[np
 
 def _joined(predictors: Sequence[Node], columns: NDArray[np.intp], codes: dict[int, list[int]]) -> Trees:
     nodes = np.concatenate([predictor["nodes"] for predictor in predictors])
-    roots, shift = joined([len(predictor["nodes"]) for predictor in predictors])
+    roots, offsets = tree_offsets([len(predictor["nodes"]) for predictor in predictors])
     leaf = nodes["is_leaf"] != 0
     categories = {
         int(root + node): _right(predictor, node, codes)
@@ -109,10 +109,10 @@ def _joined(predictors: Sequence[Node], columns: NDArray[np.intp], codes: dict[i
     }
     return Trees(
         roots=roots,
-        left=np.where(leaf, -1, nodes["left"].astype(np.intp) + shift),
-        right=np.where(leaf, -1, nodes["right"].astype(np.intp) + shift),
+        left=np.where(leaf, -1, nodes["left"].astype(np.intp) + offsets),
+        right=np.where(leaf, -1, nodes["right"].astype(np.intp) + offsets),
         feature=np.where(leaf, 0, columns[np.where(leaf, 0, nodes["feature_idx"].astype(np.intp))]),
-        threshold=np.nextafter(nodes["num_threshold"], np.inf),  # rows go left up to and with the threshold
+        threshold=np.nextafter(nodes["num_threshold"], np.inf),  # rows go left if they are <= the threshold
         missing_left=nodes["missing_go_to_left"] != 0,
         value=nodes["value"].copy(),
         categories=categories,

@@ -1,4 +1,4 @@
-"""LightGBM by its own library: a call made for single rows, another for batches and contributions."""
+"""LightGBM by its own library: one call for single rows, another for batches and contributions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import RunError
+from mlsys.text import counted
 from serve.scoring.models.native import shared_library
 
 PROBABILITY, CONTRIBUTIONS = 0, 3  # types of prediction
@@ -21,20 +22,20 @@ Floats = NDArray[np.float64]
 
 
 class Booster:
-    """A booster in LightGBM's library, which answers on one thread.
+    """A booster in LightGBM's library that predicts on one thread.
 
     Parameters
     ----------
     text : str
-        As it was saved.
+        The saved model.
     width : int
-        Columns of an encoded row.
+        Number of columns in an encoded row.
     trees_used : int
-        The first so many; 0 or less for all.
+        Number of trees to use, from the first; 0 or less for all.
 
     Notes
     -----
-    `probability` fills one buffer again and again: it belongs to one thread.
+    `probability` reuses one buffer, so only one thread may call it.
     """
 
     def __init__(self, text: str, width: int, trees_used: int) -> None:
@@ -48,8 +49,9 @@ class Booster:
         self._call("LGBM_BoosterGetNumClasses", self._handle, ctypes.byref(classes))
         if columns.value != width or classes.value != 1:
             raise RunError(
-                f"The LightGBM model takes {columns.value} columns and gives {classes.value} numbers a row; expected "
-                f"the {width} of its encoder, and 1: train again."
+                f"The LightGBM model expects {counted(columns.value, 'column')} and returns "
+                f"{counted(classes.value, 'number')} per row; expected "
+                f"{counted(width, 'column')} and 1 number: train again."
             )
         self._prepare()
 
@@ -63,7 +65,7 @@ class Booster:
         """Return the probability of one encoded row."""
         self._pack(self._buffer, 0, *row)
         if self._predict_one(*self._arguments) != 0:
-            raise self._refusal("LGBM_BoosterPredictForMatSingleRowFast")
+            raise self._error("LGBM_BoosterPredictForMatSingleRowFast")
         return self._result.value
 
     def probabilities(self, rows: Floats) -> Floats:
@@ -75,7 +77,7 @@ class Booster:
         return self._predict(rows, CONTRIBUTIONS, self._width + 1)
 
     def _prepare(self) -> None:
-        """Make what the call for single rows uses each time."""
+        """Prepare the arguments that the call for single rows uses each time."""
         self._buffer = (ctypes.c_double * self._width)()
         self._pack = Struct(f"{self._width}d").pack_into
         self._result, self._length = ctypes.c_double(), ctypes.c_int64()
@@ -105,13 +107,15 @@ class Booster:
             result.ctypes.data_as(ctypes.c_void_p),
         )
         if length.value != result.size:
-            raise RunError(f"LightGBM gave {length.value} numbers instead of {result.size}: train again.")
+            raise RunError(
+                f"LightGBM returned {counted(length.value, 'number')}; expected {result.size:,}: train again."
+            )
         return result
 
     def _call(self, name: str, *arguments: object) -> None:
         if getattr(self._library, name)(*arguments) != 0:
-            raise self._refusal(name)
+            raise self._error(name)
 
-    def _refusal(self, name: str) -> RunError:
+    def _error(self, name: str) -> RunError:
         reason = (self._library.LGBM_GetLastError() or b"no reason").decode(errors="replace")
-        return RunError(f"LightGBM refuses the model or its input ({name}): {reason}.")
+        return RunError(f"LightGBM rejected the model or its input ({name}): {reason}.")

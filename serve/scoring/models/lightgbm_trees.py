@@ -1,4 +1,4 @@
-"""LightGBM's trees from its own text, for a walk that is exact."""
+"""LightGBM's trees, read from its text format, for an exact traversal."""
 
 from __future__ import annotations
 
@@ -9,63 +9,65 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.scoring.trees.arrays import Trees, joined
+from serve.scoring.trees.arrays import Trees, tree_offsets
 from serve.scoring.trees.compiled import is_compiled
 from serve.scoring.trees.traversal import Traversal, make_traversal
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2  # bits of a decision
 MISSING_BITS, MISSING_IS_ZERO, MISSING_IS_NAN = 12, 4, 8
-AS_ZERO = float(np.float32(1e-35))  # LightGBM takes what is no larger for 0
-LARGEST_EXPONENT = 700.0  # exp of it is finite, and 1 / (1 + exp) no different from 0
+ZERO_THRESHOLD = float(np.float32(1e-35))  # LightGBM treats a smaller absolute value as 0
+LARGEST_EXPONENT = 700.0  # exp of a larger number could overflow
 
 
 class LightgbmTraversal:
-    """Probabilities, to the bit as the library computes them.
+    """Probabilities, bit for bit as the library computes them.
 
     Parameters
     ----------
-    walk : Traversal
-        Of float64.
+    traversal : Traversal
+        Traversal of the trees in float64.
     slope : float
-        Of the sigmoid.
+        Slope of the sigmoid.
     """
 
-    def __init__(self, walk: Traversal, slope: float) -> None:
-        self.how = walk.how
-        self._sum, self._sums, self._slope = walk.sum, walk.sums, slope
+    def __init__(self, traversal: Traversal, slope: float) -> None:
+        self.implementation = traversal.implementation
+        self._sum, self._sums, self._slope = traversal.sum, traversal.sums, slope
 
     def probability(self, row: Sequence[float]) -> float:
         """Return the probability of one encoded row."""
         return 1.0 / (1.0 + math.exp(min(-self._slope * self._sum(row, 0.0), LARGEST_EXPONENT)))
 
     def probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probability of each encoded row, shape (n_rows,); in any thread."""
+        """Return the probability of each encoded row, shape (n_rows,); any thread may call it."""
         exponents = np.minimum(-self._slope * self._sums(rows, 0.0), LARGEST_EXPONENT)
-        powers = np.fromiter(map(math.exp, exponents.tolist()), np.float64, len(rows))  # NumPy: another last bit
+        powers = np.fromiter(
+            map(math.exp, exponents.tolist()), np.float64, len(rows)
+        )  # np.exp may differ in the last bit
         return np.asarray(1.0 / (1.0 + powers))
 
 
 def lightgbm_traversal(text: str, used: int, width: int) -> LightgbmTraversal | str:
-    """Return a walk of a model's trees, or why there is none.
+    """Return a traversal of a model's trees, or the reason why there is none.
 
     Parameters
     ----------
     text : str
-        The model as LightGBM saves it.
+        The model in LightGBM's text format.
     used : int
-        The first so many trees; 0 or less for all.
+        Number of trees to use, from the first; 0 or less for all.
     width : int
-        Columns of an encoded row.
+        Number of columns in an encoded row.
 
     Raises
     ------
     RunError
-        If a node points outside of the trees or of the row, or upwards.
+        If a node points outside its tree or the row, or back to an earlier node.
     KeyError, ValueError, IndexError
-        If it is no such text.
+        If the text is not in that format.
     """
     if not is_compiled():
-        return "the walk in C, which alone is faster, was not compiled when mlsys was installed"
+        return "only the traversal in C is faster, and it was not compiled when mlsys was installed"
     head, *texts = text.split("\nTree=")
     model = _lines(head)
     kind, _, parameters = model.get("objective", "").partition(" sigmoid:")
@@ -80,9 +82,9 @@ def lightgbm_traversal(text: str, used: int, width: int) -> LightgbmTraversal | 
         return "its leaves are linear models"
     decisions = np.concatenate([_numbers(tree, "decision_type", np.intp) for tree in trees])
     if np.any(decisions & CATEGORICAL):
-        return "it splits by categories"
+        return "it splits on categories"
     if np.any(decisions & MISSING_BITS == MISSING_IS_ZERO):
-        return "it takes 0 for missing"
+        return "it treats 0 as missing"
     return LightgbmTraversal(make_traversal(_joined(trees), width), float(parameters.split()[0]))
 
 
@@ -91,25 +93,25 @@ def _lines(text: str) -> dict[str, str]:
 
 
 def _numbers(tree: Mapping[str, str], name: str, dtype: type) -> NDArray[Any]:
-    return np.array(tree.get(name, "").split(), dtype=dtype)  # a tree of one leaf has no line for its splits
+    return np.array(tree.get(name, "").split(), dtype=dtype)  # a tree of one leaf has no lines about splits
 
 
 def _joined(trees: Sequence[Mapping[str, str]]) -> Trees:
-    """Return trees whose inner nodes stand before their leaves."""
+    """Return the trees, with each tree's inner nodes before its leaves."""
     inner = [int(tree["num_leaves"]) - 1 for tree in trees]
     sizes = [2 * count + 1 for count in inner]
-    roots, shift = joined(sizes)
+    roots, offsets = tree_offsets(sizes)
     is_leaf = np.concatenate([np.arange(size) >= size // 2 for size in sizes])
 
     def column(name: str, dtype: type, *, leaves: bool = False) -> NDArray[Any]:
-        found: NDArray[Any] = np.zeros(len(is_leaf), dtype)
-        found[is_leaf == leaves] = np.concatenate([_numbers(tree, name, dtype) for tree in trees])
-        return found
+        values: NDArray[Any] = np.zeros(len(is_leaf), dtype)
+        values[is_leaf == leaves] = np.concatenate([_numbers(tree, name, dtype) for tree in trees])
+        return values
 
     def children(name: str) -> NDArray[np.intp]:
         child = column(name, np.intp)
-        place = np.where(child < 0, np.repeat(inner, sizes) + ~child, child)  # ~0 is the first leaf
-        return np.where(is_leaf, -1, place + shift)
+        node = np.where(child < 0, np.repeat(inner, sizes) + ~child, child)  # ~0 is the first leaf
+        return np.where(is_leaf, -1, node + offsets)
 
     threshold, decision = column("threshold", np.float64), column("decision_type", np.intp)
     goes_left = np.where(decision & MISSING_BITS == MISSING_IS_NAN, decision & DEFAULT_LEFT != 0, threshold >= 0)
@@ -119,14 +121,14 @@ def _joined(trees: Sequence[Mapping[str, str]]) -> Trees:
         right=children("right_child"),
         feature=column("split_feature", np.intp),
         threshold=_first_right(threshold),
-        missing_left=goes_left,  # where nothing was missing in training, NaN is taken for 0
+        missing_left=goes_left,  # if nothing was missing in training, NaN is treated as 0
         value=column("leaf_value", np.float64, leaves=True),
         categories={},
     )
 
 
 def _first_right(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the least value that goes right: rows go left up to and with the threshold, and small ones as 0 does."""
+    """Return the smallest value that goes right: rows <= the threshold go left, and tiny values go where 0 does."""
     above = np.nextafter(thresholds, np.inf)
-    as_zero = np.where(thresholds >= 0, np.nextafter(AS_ZERO, np.inf), -AS_ZERO)
-    return np.where(np.abs(thresholds) <= AS_ZERO, as_zero, above)
+    as_zero = np.where(thresholds >= 0, np.nextafter(ZERO_THRESHOLD, np.inf), -ZERO_THRESHOLD)
+    return np.where(np.abs(thresholds) <= ZERO_THRESHOLD, as_zero, above)

@@ -20,7 +20,7 @@ class LinearPath:
     coefficients : ndarray of float64, shape (width,)
     intercept : float
     means : ndarray of float64, shape (width,)
-        Of the encoded columns in training.
+        Mean of each encoded column in training.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class LinearPath:
         return sigmoid(margins)
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
-        """Return each coefficient times the deviation from the mean of training."""
-        moved = np.array(self._encoding.row(numbers, categories), dtype=np.float64) - self._means
+        """Return each coefficient times the deviation from the training mean."""
+        deviation = np.array(self._encoding.row(numbers, categories), dtype=np.float64) - self._means
         base = self._intercept + float(self._coefficients.dot(self._means))
-        return Explained(base, folded(self._encoding.sources, self._coefficients * moved), log_odds=True)
+        return Explained(base, folded(self._encoding.sources, self._coefficients * deviation), log_odds=True)

@@ -1,4 +1,4 @@
-"""The C libraries that models were trained with, called without their Python packages, which import scikit-learn."""
+"""The C libraries of XGBoost and LightGBM, loaded without their Python packages, which import scikit-learn."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def shared_library(package: str) -> ctypes.CDLL:
     Raises
     ------
     RunError
-        If the package is not installed, or holds no such library.
+        If the package is not installed or has no such library.
     """
-    spec = find_spec(package)  # finds it without importing it
+    spec = find_spec(package)  # without importing the package
     if spec is None or not spec.submodule_search_locations:
-        raise RunError(f"The model needs the library {package}, which is not installed: install it.")
+        raise RunError(f"The model needs the package {package}, which is not installed: install it.")
     root = Path(next(iter(spec.submodule_search_locations)))
     names = [root / folder / f"{LIBRARIES[package]}{suffix}" for folder in FOLDERS for suffix in SUFFIXES]
     for path in names:
@@ -38,5 +38,5 @@ def shared_library(package: str) -> ctypes.CDLL:
             try:
                 return ctypes.CDLL(str(path))
             except OSError as error:
-                raise RunError(f"{path} cannot be loaded: {error}. Install {package} again.") from error
-    raise RunError(f"{package} in {root} holds no {LIBRARIES[package]}: install it again, from a wheel.")
+                raise RunError(f"Cannot load {path}: {error}. Reinstall {package}.") from error
+    raise RunError(f"Not found: {LIBRARIES[package]} of {package} in {root}. Reinstall {package} from a wheel.")

@@ -1,4 +1,4 @@
-"""The path that always works: the run's own scikit-learn Pipeline on a DataFrame."""
+"""The path that works for every model: the run's scikit-learn Pipeline on a DataFrame."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class PipelinePath:
-    """Scores by the fitted Pipeline.
+    """Scores with the fitted Pipeline.
 
     Parameters
     ----------
     model : Classifier
     fields : sequence of InputColumn
     typical : tuple of numbers and categories
-        The record that reasons are relative to.
+        The record that contributions are relative to.
     """
 
     def __init__(self, model: Classifier, fields: Sequence[InputColumn], typical: tuple[Numbers, Categories]) -> None:
@@ -47,8 +47,8 @@ class PipelinePath:
         return sampled_shapley(self.many, self._fields, self._typical, (numbers, categories))
 
     def _frame(self, block: Block) -> Any:  # noqa: ANN401 - a DataFrame
-        """Return a block as the table that `mlsys.runs.inputs.to_inputs` would give."""
-        import pandas as pd  # this path alone needs it
+        """Return a block as the DataFrame that `mlsys.runs.inputs.to_inputs` would return."""
+        import pandas as pd  # only this path needs it
 
         numbers, categories = iter(block.numbers.T), iter(block.categories)
         columns = {

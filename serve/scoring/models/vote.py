@@ -1,4 +1,4 @@
-"""A vote: the mean score of several models, each behind its own encoder."""
+"""A vote: the mean score of several models, each with its own encoder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class VotePath:
     ----------
     members : sequence of Predictor
     weights : sequence of float or None
-        None: all alike.
+        None for equal weights.
     """
 
     def __init__(self, members: Sequence[Predictor], weights: Sequence[float] | None) -> None:
         self.members = list(members)
-        given = np.ones(len(self.members)) if weights is None else np.asarray(weights, dtype=np.float64)
-        self.weights = given / given.sum()
+        raw = np.ones(len(self.members)) if weights is None else np.asarray(weights, dtype=np.float64)
+        self.weights = raw / raw.sum()
         self._pairs = list(zip(self.members, self.weights.tolist(), strict=True))
 
     def one(self, numbers: Numbers, categories: Categories) -> float:

@@ -1,4 +1,4 @@
-"""XGBoost: single records by a walk of its trees, batches and contributions by its own library."""
+"""XGBoost: single records by tree traversal, batches and contributions by its own library."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from serve.scoring.models.native import shared_library
-from serve.scoring.trees.arrays import Trees, joined
+from serve.scoring.trees.arrays import Trees, tree_offsets
 from serve.scoring.trees.traversal import Traversal, make_traversal
 
 PROBABILITY, CONTRIBUTIONS = 0, 2  # types of prediction
 CATEGORICAL = 1  # type of split
 ONE = np.float32(1)
-LARGEST_EXPONENT = float(np.float32(88.7))  # past it XGBoost's own sigmoid stops, so that exp stays finite
+LARGEST_EXPONENT = float(np.float32(88.7))  # XGBoost's own sigmoid clips here, so that exp stays finite
 
 
 class Booster:
-    """A booster in XGBoost's library, which answers on one thread.
+    """A booster in XGBoost's library that predicts on one thread.
 
     Parameters
     ----------
     raw : bytes
-        As it was saved.
+        The saved model.
     """
 
     def __init__(self, raw: bytes) -> None:
         self._library = shared_library("xgboost")
-        self._one_at_a_time = Lock()
+        self._lock = Lock()
         self._library.XGBGetLastError.restype = ctypes.c_char_p
         self._handle = ctypes.c_void_p()
         self._call("XGBoosterCreate", None, ctypes.c_uint64(0), ctypes.byref(self._handle))
@@ -48,7 +48,7 @@ class Booster:
             self._library.XGBoosterFree(self._handle)
 
     def model(self) -> dict[str, Any]:
-        """Return what XGBoost's JSON format says of the model."""
+        """Return the model in XGBoost's JSON format."""
         length, text = ctypes.c_uint64(), ctypes.POINTER(ctypes.c_char)()
         arguments = (self._handle, b'{"format": "json"}', ctypes.byref(length), ctypes.byref(text))
         self._call("XGBoosterSaveModelToBuffer", *arguments)
@@ -61,7 +61,7 @@ class Booster:
 
     def contributions(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the SHAP values of each row, the bias last, shape (n_rows, width + 1)."""
-        with self._one_at_a_time:  # the library lets threads share a booster for its in-place predictions only
+        with self._lock:  # only the library's in-place predictions are thread-safe
             return self._predict(rows, CONTRIBUTIONS)
 
     def _predict(self, rows: NDArray[np.float32], kind: int) -> NDArray[np.float32]:
@@ -83,10 +83,10 @@ class Booster:
         else:
             self._predict_matrix(_json(array), _json(config), pointers)
         size = tuple(shape[axis] for axis in range(dimensions.value))
-        return np.ctypeslib.as_array(result, shape=size).copy()  # the library's own buffer is used again
+        return np.ctypeslib.as_array(result, shape=size).copy()  # the library reuses its buffer
 
     def _predict_matrix(self, array: bytes, config: bytes, pointers: Sequence[Any]) -> None:
-        """Predict what the in-place call does not give."""
+        """Predict what the in-place call does not support."""
         matrix = ctypes.c_void_p()
         options = _json({"missing": math.nan, "nthread": 1})
         self._call("XGDMatrixCreateFromDense", array, options, ctypes.byref(matrix))
@@ -97,25 +97,25 @@ class Booster:
 
     def _call(self, name: str, *arguments: Any) -> None:  # noqa: ANN401 - what ctypes takes
         if getattr(self._library, name)(*arguments) != 0:
-            reason = (self._library.XGBGetLastError() or b"").decode(errors="replace").strip().splitlines()
-            raise RunError(f"XGBoost refuses the model or its input ({name}): {reason[0] if reason else 'no reason'}.")
+            lines = (self._library.XGBGetLastError() or b"").decode(errors="replace").strip().splitlines()
+            raise RunError(f"XGBoost rejected the model or its input ({name}): {lines[0] if lines else 'no reason'}.")
 
 
 class XgboostTraversal:
-    """The sum of XGBoost's trees for one record, to the bit as the library adds them.
+    """The sum of XGBoost's trees for one record, bit for bit as the library adds them.
 
     Parameters
     ----------
-    walk : Traversal
-        Of float32.
+    traversal : Traversal
+        Traversal of the trees in float32.
     base : float
-        The probability that the trees start from.
+        Probability that the trees start from.
     """
 
-    def __init__(self, walk: Traversal, base: float) -> None:
-        self.how = walk.how
-        self._sum = walk.sum
-        # As the library's logarithm, this one, rounded, is right to the last bit; NumPy's of float32 is not always.
+    def __init__(self, traversal: Traversal, base: float) -> None:
+        self.implementation = traversal.implementation
+        self._sum = traversal.sum
+        # The rounded float64 logarithm equals the library's to the last bit; np.log of float32 does not always.
         self._base = float(np.float32(-math.log(ONE / np.float32(base) - ONE)))
 
     def margin(self, row: Sequence[float]) -> float:
@@ -123,19 +123,19 @@ class XgboostTraversal:
         return self._sum(row, self._base)
 
     def probability(self, row: Sequence[float]) -> float:
-        """Return the probability, rounded as the library rounds it."""
+        """Return the probability, rounded as in the library."""
         exponent = np.float32(math.exp(min(-self._sum(row, self._base), LARGEST_EXPONENT)))
         return float(ONE / (exponent + ONE))
 
 
 def xgboost_traversal(booster: Booster, width: int) -> XgboostTraversal | str:
-    """Return a walk of a booster's trees, or why there is none.
+    """Return a traversal of a booster's trees, or the reason why there is none.
 
     Parameters
     ----------
     booster : Booster
     width : int
-        Columns of an encoded row.
+        Number of columns in an encoded row.
     """
     learner = booster.model()["learner"]
     if learner["objective"]["name"] != "binary:logistic":
@@ -148,23 +148,23 @@ def xgboost_traversal(booster: Booster, width: int) -> XgboostTraversal | str:
     if not model["trees"]:
         return "it has no trees"
     base = json.loads(learner["learner_model_param"]["base_score"])
-    walk = make_traversal(_joined(model["trees"][:used]), width)
-    return XgboostTraversal(walk, float(base[0] if isinstance(base, list) else base))
+    traversal = make_traversal(_joined(model["trees"][:used]), width)
+    return XgboostTraversal(traversal, float(base[0] if isinstance(base, list) else base))
 
 
 def _joined(trees: Sequence[dict[str, Any]]) -> Trees:
     sizes = [len(tree["left_children"]) for tree in trees]
-    roots, shift = joined(sizes)
+    roots, offsets = tree_offsets(sizes)
     left, right = _column(trees, "left_children", np.intp), _column(trees, "right_children", np.intp)
     conditions = _column(trees, "split_conditions", np.float32)
     return Trees(
         roots=roots,
-        left=np.where(left < 0, -1, left + shift),
-        right=np.where(right < 0, -1, right + shift),
+        left=np.where(left < 0, -1, left + offsets),
+        right=np.where(right < 0, -1, right + offsets),
         feature=_column(trees, "split_indices", np.intp),
         threshold=conditions,
         missing_left=_column(trees, "default_left", np.bool_),
-        value=conditions,  # of a leaf
+        value=conditions,  # at leaves
         categories={
             int(root) + node: codes
             for root, tree in zip(roots, trees, strict=True)
@@ -178,7 +178,7 @@ def _column(trees: Sequence[dict[str, Any]], name: str, dtype: Any) -> NDArray[A
 
 
 def _categories(tree: dict[str, Any]) -> dict[int, frozenset[int]]:
-    """Return the codes that go right, for each node that compares with categories."""
+    """Return the codes that go right, for each node that splits on categories."""
     codes = tree["categories"]
     return {
         node: frozenset(codes[start : start + size])

@@ -1,4 +1,4 @@
-"""The trees of a model as arrays of nodes, whatever library grew them."""
+"""The trees of a model as arrays of nodes, the same for every library."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsys.errors import RunError
+from mlsys.runs.tree_nodes import check_nodes, tree_error
 
-DEEPEST = 500  # levels; the libraries grow no such trees, but a damaged one may lead back
+MAX_DEPTH = 500  # levels; no library grows deeper trees, but a crafted file could hold one
 
 Ints = NDArray[np.intp]
 
@@ -24,21 +24,22 @@ class Trees:
     Attributes
     ----------
     roots : ndarray of int, shape (n_trees,)
-        Node of each tree's root, in the order in which the model adds trees.
+        Index of each tree's root, in the order in which the model adds the trees; each tree's nodes follow its root.
     left, right : ndarray of int, shape (n_nodes,)
-        Children; -1 at leaves.
+        Index of each node's children; -1 at leaves.
     feature : ndarray of int, shape (n_nodes,)
-        The column that a node looks at.
+        Column that a node splits on.
     threshold : ndarray of float, shape (n_nodes,)
-        A row goes right if its value is at least this.
+        Lowest value that goes right.
     missing_left : ndarray of bool, shape (n_nodes,)
         Whether NaN goes left.
     value : ndarray of float, shape (n_nodes,)
-        What a leaf adds.
+        Value that a leaf adds to the sum.
     categories : mapping of int to frozenset of int
-        For nodes that compare with categories instead of a threshold: the codes that go right.
+        For each node that splits on categories instead of a threshold: the codes that go right.
     seen : mapping of int to frozenset of int
-        By column, where the model takes any other code for a missing value; elsewhere such a code goes left.
+        Codes seen in training, for each column in which the model treats any other code as missing. In all other
+        columns an unseen code goes left.
     """
 
     roots: Ints
@@ -59,82 +60,105 @@ class CategoryTable:
     Attributes
     ----------
     column : int
-    place : slice
-        Where the conditions stand among all.
+        Column of the encoded row.
+    span : slice
+        Positions of these conditions among all conditions on categories.
     met : ndarray of int8, shape (n_codes + 2, n_conditions)
-        Whether each is met, by code; for a code that no tree knows, and for NaN.
+        Whether a code meets each condition; the last two rows are for codes that no tree knows and for NaN.
     """
 
     column: int
-    place: slice
+    span: slice
     met: NDArray[np.int8]
 
     def code(self, value: float) -> int:
-        """Return which row of ``met`` holds for a value."""
+        """Return the row of ``met`` for a value."""
         last = len(self.met) - 2
         return last + 1 if value != value else int(value) if 0 <= value < last else last
 
     def codes(self, values: NDArray[np.floating[Any]]) -> Ints:
-        """Return which rows of ``met`` hold for values."""
+        """Return the row of ``met`` for each value, shape (n_rows,)."""
         last = len(self.met) - 2
         missing = np.isnan(values)
         known = ~missing & (values >= 0) & (values < last)
         return np.where(missing, last + 1, np.where(known, np.where(known, values, 0).astype(np.intp), last))
 
 
-def joined(sizes: Sequence[int]) -> tuple[Ints, Ints]:
-    """Return where each of several trees begins when their nodes stand in one array, and that for each node.
+def tree_offsets(sizes: Sequence[int]) -> tuple[Ints, Ints]:
+    """Return the offset of each tree when the nodes of several trees are concatenated, and each node's offset.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of nodes in each tree.
+
+    Returns
+    -------
+    roots : ndarray of int, shape (n_trees,)
+    offsets : ndarray of int, shape (n_nodes,)
 
     Examples
     --------
-    >>> roots, shift = joined([2, 3])
-    >>> roots.tolist(), shift.tolist()
+    >>> roots, offsets = tree_offsets([2, 3])
+    >>> roots.tolist(), offsets.tolist()
     ([0, 2], [0, 0, 2, 2, 2])
     """
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
     return roots, np.repeat(roots, sizes)
 
 
-def check_trees(trees: Trees, width: int) -> Ints:
-    """Return for each tree the number of splits on the longest way from its root to a leaf.
+def checked_depths(trees: Trees, width: int) -> Ints:
+    """Check every node, and return the depth of each tree: the number of splits on its longest path.
+
+    Parameters
+    ----------
+    trees : Trees
+    width : int
+        Number of columns in an encoded row.
+
+    Returns
+    -------
+    ndarray of int, shape (n_trees,)
 
     Raises
     ------
     RunError
-        If a node points outside of the trees or of the row, or upwards.
+        If following the nodes could leave a tree, loop or read a column that does not exist, or a threshold is NaN or
+        minus infinity.
     """
     inner = trees.left >= 0
-    count = len(trees.left)
-    for children in (trees.left[inner], trees.right[inner]):
-        if np.any((children < 0) | (children >= count)):
-            raise RunError("A node's child lies outside of the trees. The model is damaged: train again.")
-    if np.any((trees.feature[inner] < 0) | (trees.feature[inner] >= width)):
-        raise RunError(f"A node asks for a column that is not there (there are {width}): train again.")
-    if not np.all(trees.threshold[inner] > -np.inf):  # infinity itself tells NaN from all numbers
-        raise RunError("A node compares with NaN or minus infinity. The model is damaged: train again.")
+    check_nodes(trees.roots, trees.left, trees.right, trees.feature, inner, width)
+    if not np.all(trees.threshold[inner] > -np.inf):  # infinity itself separates NaN from all numbers
+        raise tree_error("a node compares with NaN or minus infinity")
     return _depths(trees)
 
 
 def _depths(trees: Trees) -> Ints:
+    """Return the depth of each tree, going down all trees level by level."""
     depths = np.zeros(len(trees.roots), dtype=np.intp)
     nodes, tree = trees.roots, np.arange(len(trees.roots))
     while np.any(inner := trees.left[nodes] >= 0):
         nodes, tree = nodes[inner], np.tile(tree[inner], 2)
         nodes = np.concatenate([trees.left[nodes], trees.right[nodes]])
         depths[tree] += 1
-        if depths.max() > DEEPEST or len(nodes) > len(trees.left):
-            raise RunError("A node's child is above it in its tree. The model is damaged: train again.")
+        if depths.max() > MAX_DEPTH or len(nodes) > len(trees.left):
+            raise tree_error(f"a tree has more than {MAX_DEPTH} levels, or two nodes share a child")
     return depths
 
 
-def changes(trees: Trees, row: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
-    """Return the sum of the roots' values, and by column how its splits change them on a row's way down.
+def contributions(trees: Trees, row: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
+    """Return the sum of the roots' values, and how much the splits on each column change it along a row's paths.
 
     Parameters
     ----------
     trees : Trees
-        Without categories; the inner nodes have values too.
+        Without splits on categories, and with values at inner nodes too.
     row : ndarray of the thresholds' dtype, shape (width,)
+
+    Returns
+    -------
+    base : float
+    columns : ndarray of float64, shape (width,)
     """
     columns, nodes = np.zeros(len(row)), trees.roots
     while len(nodes := nodes[trees.left[nodes] >= 0]):
@@ -148,31 +172,31 @@ def changes(trees: Trees, row: NDArray[Any]) -> tuple[float, NDArray[np.float64]
 
 
 def category_tables(trees: Trees) -> tuple[list[CategoryTable], Ints]:
-    """Give numbers to the different conditions on categories, one column after the other.
+    """Assign a number to each distinct condition on categories, column by column.
 
     Returns
     -------
     tables : list of CategoryTable
-        One for each column that some node compares with categories.
+        One for each column that a node splits on by category.
     condition : ndarray of int, shape (n_nodes,)
-        The number of each node's condition; -1 where it has none on categories.
+        Number of each node's condition; -1 where the node does not split on categories.
     """
     condition, start = np.full(len(trees.left), -1, dtype=np.intp), 0
-    kinds: dict[int, dict[tuple[frozenset[int], bool], list[int]]] = {}
+    by_column: dict[int, dict[tuple[frozenset[int], bool], list[int]]] = {}
     for node, codes in trees.categories.items():
-        same = kinds.setdefault(int(trees.feature[node]), {})
-        same.setdefault((codes, bool(trees.missing_left[node])), []).append(node)
+        conditions = by_column.setdefault(int(trees.feature[node]), {})
+        conditions.setdefault((codes, bool(trees.missing_left[node])), []).append(node)
     tables = []
-    for column, conditions in kinds.items():
+    for column, conditions in by_column.items():
         seen = trees.seen.get(column, frozenset())
         known = 1 + max(chain(seen, *(codes for codes, _ in conditions)), default=-1)
         met = np.zeros((known + 2, len(conditions)), dtype=np.int8)
-        for place, ((codes, missing_left), nodes) in enumerate(conditions.items()):
-            met[list(codes), place] = 1
-            met[-1, place] = not missing_left
+        for number, ((codes, missing_left), nodes) in enumerate(conditions.items()):
+            met[list(codes), number] = 1
+            met[-1, number] = not missing_left
             if seen:
-                met[[code for code in range(known + 1) if code not in seen], place] = not missing_left
-            condition[nodes] = start + place
+                met[[code for code in range(known + 1) if code not in seen], number] = not missing_left
+            condition[nodes] = start + number
         tables.append(CategoryTable(column, slice(start, start + len(conditions)), met))
         start += len(conditions)
     return tables, condition

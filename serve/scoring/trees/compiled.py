@@ -1,7 +1,7 @@
-"""The walk in C: `traverse.c`, compiled beside this file when mlsys is installed and there is a compiler.
+"""Tree traversal in C: `traverse.c`, compiled next to this file when mlsys is installed and a compiler is available.
 
-A loop of our own, as no library's call for one row is both exact and as fast: treelite and ONNX differ in the last
-bits, and XGBoost's and LightGBM's own take four times as long.
+It is our own code because no library call for one row is both exact and as fast: treelite and ONNX differ in the last
+bits, and the calls of XGBoost and LightGBM take four times as long.
 """
 
 from __future__ import annotations
@@ -16,84 +16,84 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.scoring.trees.arrays import Trees, category_tables, check_trees
+from serve.scoring.trees.arrays import Trees, category_tables, checked_depths
 
-LIBRARY = Path(__file__).with_name("traverse.bin")  # no name of a Python module
+LIBRARY = Path(__file__).with_name("traverse.bin")  # not a suffix that Python would import
 VERSION = 1  # as in traverse.c
-LANES = 16  # the same
-FUNCTIONS = {"ff": "walk_ff", "fd": "walk_fd", "dd": "walk_dd"}  # by the types of thresholds and values
+LANES = 16  # as in traverse.c
+FUNCTIONS = {"ff": "traverse_ff", "fd": "traverse_fd", "dd": "traverse_dd"}  # by dtype of thresholds and of values
 
 
 class CompiledTraversal:
-    """Trees to walk; `sum` has buffers of its own and belongs to one thread.
+    """Traverses the trees of a model in C. `sum` reuses its buffers, so only one thread may call it.
 
     Parameters
     ----------
     trees : Trees
     width : int
-        Columns of an encoded row.
+        Number of columns in an encoded row.
 
     Raises
     ------
     RunError
-        If a node points outside of the trees or of the row.
+        If a node points outside its tree or the row.
     """
 
-    how = "in C"
+    implementation = "in C"
 
     def __init__(self, trees: Trees, width: int) -> None:
-        depths = check_trees(trees, width)
+        depths = checked_depths(trees, width)
         self._tables, condition = category_tables(trees)
         conditions = sum(table.met.shape[1] for table in self._tables)
-        self._dtype, self._value = trees.threshold.dtype, trees.value.dtype
-        self._width, self._wide = width, 2 * width + conditions
+        self._dtype, self._value_dtype = trees.threshold.dtype, trees.value.dtype
+        self._width, self._extended_width = width, 2 * width + conditions
         self._model = _Model(trees, depths, condition, width, conditions)
-        self._row, self._result = np.zeros(width + conditions, self._dtype), np.empty(1, self._value)
-        self._buffer, self._met, self._found = self._row.data, self._row[width:], self._result.data
+        self._row, self._result = np.zeros(width + conditions, self._dtype), np.empty(1, self._value_dtype)
+        self._buffer, self._met, self._output = self._row.data, self._row[width:], self._result.data
         self._pack = Struct(f"{width}{self._dtype.char}").pack_into
-        name = FUNCTIONS[self._dtype.char + self._value.char]
-        self._one = _function(name, with_lock=True)  # too short to let other threads run
+        name = FUNCTIONS[self._dtype.char + self._value_dtype.char]
+        self._one = _function(name, with_lock=True)  # too short to be worth releasing the lock
         self._many = _function(name, with_lock=False)
-        self._extended = np.empty(self._wide, self._dtype)
+        self._extended = np.empty(self._extended_width, self._dtype)
         self._arguments: tuple[Any, ...] = ()
         self._start = np.nan
 
     def sum(self, row: Sequence[float], start: float) -> float:
-        """Return ``start`` and the values of the leaves that a row reaches, added up in order."""
+        """Return ``start`` plus the values of the leaves that a row reaches, added in tree order."""
         try:
             self._pack(self._buffer, 0, *row)
-        except OverflowError:  # a number beyond float32 is infinite to a model of float32, as in training
+        except OverflowError:  # as in training, a number beyond float32 is infinite to a float32 model
             with np.errstate(over="ignore"):
                 self._row[: self._width] = row
         for table in self._tables:
-            self._met[table.place] = table.met[table.code(row[table.column])]
+            self._met[table.span] = table.met[table.code(row[table.column])]
         if start != self._start:
             self._start = start
             self._arguments = self._model.arguments(start, self._row, 1, self._extended, self._result)
         self._one(*self._arguments)
-        result: float = self._found[0]
+        result: float = self._output[0]
         return result
 
     def sums(self, rows: NDArray[Any], start: float) -> NDArray[Any]:
-        """Return the `sum` of each row; in any thread."""
+        """Return the `sum` of each row, shape (n_rows,); any thread may call it."""
         met = [table.met[table.codes(rows[:, table.column])] for table in self._tables]
-        given = np.ascontiguousarray(np.hstack([rows, *met]) if met else rows, self._dtype)
-        found, extended = np.empty(len(rows), self._value), np.empty(self._wide, self._dtype)
-        self._many(*self._model.arguments(start, given, len(rows), extended, found))
-        return found
+        inputs = np.ascontiguousarray(np.hstack([rows, *met]) if met else rows, self._dtype)
+        results, extended = np.empty(len(rows), self._value_dtype), np.empty(self._extended_width, self._dtype)
+        self._many(*self._model.arguments(start, inputs, len(rows), extended, results))
+        return results
 
 
 class _Model:
-    """Trees as traverse.c takes them.
+    """Trees in the memory layout that traverse.c expects.
 
     Parameters
     ----------
     trees : Trees
     depths : ndarray of int, shape (n_trees,)
     condition : ndarray of int, shape (n_nodes,)
-        As `category_tables` numbers them.
+        Number of each node's condition on categories, from `category_tables`.
     width, conditions : int
-        A row has so many values, and after them so many flags that say which conditions on categories are met.
+        Number of values in a row, and of the flags after them: one for each condition on categories, 1 where it is met.
     """
 
     def __init__(
@@ -103,13 +103,13 @@ class _Model:
         node = np.dtype(
             [("threshold", trees.threshold.dtype), ("column", np.int32), ("child", np.int32, 2)], align=True
         )
-        # One leaf of no value more, for trees that fill the last group.
+        # One extra leaf of value 0, for the trees that pad the last group.
         self._nodes, self._values = np.zeros(count + 1, node), np.append(trees.value, trees.value.dtype.type(0))
         own = np.arange(count + 1)
         on_number = np.where(trees.missing_left, 0, width + conditions) + trees.feature
         column = np.where(condition < 0, on_number, width + condition)
         threshold = np.where(condition < 0, trees.threshold, trees.threshold.dtype.type(0.5))
-        self._nodes["threshold"] = np.nan  # which no value reaches
+        self._nodes["threshold"] = np.nan  # no value is >= NaN
         self._nodes["threshold"][:count][~leaf] = threshold[~leaf]
         self._nodes["column"][:count][~leaf] = column[~leaf]
         for side, children in enumerate((trees.left, trees.right)):
@@ -126,20 +126,20 @@ class _Model:
     def arguments(
         self, start: float, rows: NDArray[Any], count: int, extended: NDArray[Any], sums: NDArray[Any]
     ) -> tuple[Any, ...]:
-        """Return what the functions of traverse.c are called with; pointers, so all arrays have to be kept."""
+        """Return the arguments for the functions in traverse.c: pointers, so the caller must keep the arrays alive."""
         arrays = (self._nodes, self._values, self._roots, self._levels)
         pointers = [ctypes.c_void_p(array.ctypes.data) for array in (*arrays, rows, extended, sums)]
-        one = (*pointers[:4], *self._sizes, ctypes.c_double(start), pointers[4], ctypes.c_int64(count))
-        return (*one, *pointers[5:])
+        inputs = (*pointers[:4], *self._sizes, ctypes.c_double(start), pointers[4], ctypes.c_int64(count))
+        return (*inputs, *pointers[5:])
 
 
 def is_compiled() -> bool:
-    """Tell whether traverse.c was compiled, as it is now."""
+    """Return whether a compiled traverse.c of this version is available."""
     if not LIBRARY.is_file():
         return False
     try:
-        return int(_library().walk_version()) == VERSION
-    except (OSError, AttributeError):  # of another machine, or of another version
+        return int(_library().traverse_version()) == VERSION
+    except (OSError, AttributeError):  # built for another machine or from another version
         return False
 
 
@@ -151,5 +151,5 @@ def _function(name: str, *, with_lock: bool) -> Callable[..., None]:
 
 @cache
 def _library(*, with_lock: bool = False) -> ctypes.CDLL:
-    """Return the library; its calls keep the interpreter's lock or let other threads run."""
+    """Return the library, whose calls hold the interpreter lock or release it."""
     return ctypes.PyDLL(str(LIBRARY)) if with_lock else ctypes.CDLL(str(LIBRARY))

@@ -1,4 +1,4 @@
-"""Walks through trees, which are exact: to the bit what the library that grew them adds up."""
+"""Exact tree traversal: bit for bit the sum that the library that grew the trees computes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from serve.scoring.trees.vectorised import VectorisedTraversal
 
 
 class Traversal(Protocol):
-    """Walks through the trees of a model.
+    """Traverses the trees of a model.
 
     Attributes
     ----------
-    how : str
-        In what, in words.
+    implementation : str
+        Where it runs, for sentences: ``in C`` or ``in NumPy``.
     """
 
-    how: str
+    implementation: str
 
     def sum(self, row: Sequence[float], start: float) -> float:
-        """Return ``start`` and the values of the leaves that a row reaches, added up in order.
+        """Return ``start`` plus the values of the leaves that a row reaches, added in tree order.
 
         Parameters
         ----------
         row : sequence of float, length width
         start : float
-            As exact in the precision of the values.
+            A number that the values' dtype represents exactly.
         """
         ...
 
@@ -50,17 +50,17 @@ class Traversal(Protocol):
 
 
 def make_traversal(trees: Trees, width: int) -> Traversal:
-    """Return the fastest walk that is installed.
+    """Return the fastest traversal that is installed.
 
     Parameters
     ----------
     trees : Trees
     width : int
-        Columns of an encoded row.
+        Number of columns in an encoded row.
 
     Raises
     ------
     RunError
-        If a node points outside of the trees or of the row, or upwards.
+        If a node points outside its tree or the row, or back to an earlier node.
     """
     return CompiledTraversal(trees, width) if is_compiled() else VectorisedTraversal(trees, width)

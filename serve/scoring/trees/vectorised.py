@@ -1,9 +1,9 @@
-"""The walk in NumPy, for installations without a compiler.
+"""Tree traversal in NumPy, for installations without a compiler.
 
-The conditions that occur in the trees are few against their nodes, so each is decided once; then all trees take one
-step down together. Shallow trees are laid out complete, level by level, so that the children of position p are 2 p and
-2 p + 1, and a leaf above the last level stands at every position below it. Deep ones keep their nodes, and a table says
-which node comes next.
+Trees have far fewer distinct conditions than nodes, so each condition is evaluated once; then all trees take one step
+down together. Shallow trees are stored as complete trees, level by level: the children of position p are 2 p and
+2 p + 1, and a leaf above the last level is repeated at every position below it. Deep trees keep their nodes, with a
+table of the next node.
 """
 
 from __future__ import annotations
@@ -15,40 +15,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.scoring.trees.arrays import Ints, Trees, category_tables, check_trees
+from serve.scoring.trees.arrays import Ints, Trees, category_tables, checked_depths
 
-MOST_POSITIONS = 500_000  # of all trees and levels: 4 MB; a complete tree doubles with each level
-ROWS = 64  # walked together; more would not fit into the processor's cache
+MAX_POSITIONS = 500_000  # over all trees: 4 MB for each level; a complete tree doubles with each level
+ROWS = 64  # rows traversed together; more would not fit in the processor's cache
 _accumulate = np.add.accumulate
 
 
 class VectorisedTraversal:
-    """Trees to walk; `sum` has buffers of its own and belongs to one thread.
+    """Traverses the trees of a model in NumPy. `sum` reuses its buffers, so only one thread may call it.
 
     Parameters
     ----------
     trees : Trees
     width : int
-        Columns of an encoded row.
+        Number of columns in an encoded row.
 
     Raises
     ------
     RunError
-        If a node points outside of the trees or of the row.
+        If a node points outside its tree or the row.
     """
 
-    how = "in NumPy"
+    implementation = "in NumPy"
 
     def __init__(self, trees: Trees, width: int) -> None:
-        depth = int(check_trees(trees, width).max())
+        depth = int(checked_depths(trees, width).max())
         dtype = trees.threshold.dtype
         condition, self._columns, self._thresholds = _conditions(trees, width)
         self._tables, on_categories = category_tables(trees)
-        self._compare = len(self._columns)  # conditions on numbers stand first
+        self._compare = len(self._columns)  # conditions on numbers come first
         condition = np.where(on_categories < 0, condition, on_categories + self._compare)
-        leaf = self._compare + sum(table.met.shape[1] for table in self._tables)  # never met: go left
+        leaf = self._compare + sum(
+            table.met.shape[1] for table in self._tables
+        )  # a condition that is never met: go left
         self._next: Ints | None = None
-        if len(trees.roots) << depth <= MOST_POSITIONS:
+        if len(trees.roots) << depth <= MAX_POSITIONS:
             self._levels, self._leaves = _complete(trees, condition, leaf)
             self._start = np.arange(len(trees.roots), dtype=np.intp)
         else:
@@ -56,7 +58,7 @@ class VectorisedTraversal:
             self._start, self._next = trees.roots, _next_nodes(trees)
         count = len(trees.roots)
         self._row = np.empty((2, width), dtype=dtype)
-        self._ends = np.array([[-np.inf], [np.inf]], dtype=dtype).repeat(width, axis=1)
+        self._infinities = np.array([[-np.inf], [np.inf]], dtype=dtype).repeat(width, axis=1)
         self._pack = Struct(f"{width}{dtype.char}").pack_into
         self._repeats = np.bincount(self._columns, minlength=2 * width)
         self._met = np.zeros(leaf + 1, dtype=np.int8)
@@ -68,34 +70,34 @@ class VectorisedTraversal:
         self._values = self._terms[1:]
 
     def sum(self, row: Sequence[float], start: float) -> float:
-        """Return ``start`` and the values of the leaves that a row reaches, added up in order."""
-        self._walk(row)
+        """Return ``start`` plus the values of the leaves that a row reaches, added in tree order."""
+        self._traverse(row)
         self._terms[0] = start
-        _accumulate(self._terms, 0, None, self._terms)  # np.sum would add in pairs
+        _accumulate(self._terms, 0, None, self._terms)  # np.sum adds pairwise, which rounds differently
         return float(self._terms[-1])
 
     def sums(self, rows: NDArray[Any], start: float) -> NDArray[Any]:
-        """Return the `sum` of each row; in any thread."""
-        found = np.empty(len(rows), dtype=self._terms.dtype)
+        """Return the `sum` of each row, shape (n_rows,); any thread may call it."""
+        sums = np.empty(len(rows), dtype=self._terms.dtype)
         for first in range(0, len(rows), ROWS):
-            values = self._walk_rows(rows[first : first + ROWS])
+            values = self._traverse_rows(rows[first : first + ROWS])
             terms = np.column_stack([np.full(len(values), start, dtype=values.dtype), values])
-            found[first : first + ROWS] = _accumulate(terms, 1)[:, -1]
-        return found
+            sums[first : first + ROWS] = _accumulate(terms, 1)[:, -1]
+        return sums
 
-    def _walk(self, row: Sequence[float]) -> None:
+    def _traverse(self, row: Sequence[float]) -> None:
         low, high = self._row
         try:
             self._pack(low, 0, *row)
-        except OverflowError:  # a number beyond float32 is infinite to a model of float32, as in training
+        except OverflowError:  # as in training, a number beyond float32 is infinite to a float32 model
             with np.errstate(over="ignore"):
                 low[:] = row
-        # NaN stands above all thresholds for nodes that send it right, and below all for the others.
-        np.fmin(low, self._ends[1], high)
-        np.fmax(low, self._ends[0], low)
+        # NaN becomes larger than every threshold for nodes that send it right, and smaller for the others.
+        np.fmin(low, self._infinities[1], high)
+        np.fmax(low, self._infinities[0], low)
         np.greater_equal(self._row.repeat(self._repeats), self._thresholds, self._compared)
         for table in self._tables:
-            self._met_categories[table.place] = table.met[table.code(row[table.column])]
+            self._met_categories[table.span] = table.met[table.code(row[table.column])]
         position, condition, step, met = self._position, self._condition, self._step, self._met
         position[:] = self._start
         for conditions in self._levels:
@@ -108,13 +110,13 @@ class VectorisedTraversal:
                 position, condition = condition, position
         self._leaves.take(position, None, self._values, "clip")
 
-    def _walk_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the values of the leaves that several rows reach, shape (n_rows, n_trees)."""
-        ends = np.hstack([np.fmax(rows, -np.inf), np.fmin(rows, np.inf)])
+    def _traverse_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the value of the leaf that each row reaches in each tree, shape (n_rows, n_trees)."""
+        twice = np.hstack([np.fmax(rows, -np.inf), np.fmin(rows, np.inf)])
         met = np.zeros((len(rows), len(self._met)), dtype=np.int8)
-        np.greater_equal(ends[:, self._columns], self._thresholds, out=met[:, : self._compare].view(np.bool_))
+        np.greater_equal(twice[:, self._columns], self._thresholds, out=met[:, : self._compare].view(np.bool_))
         for table in self._tables:
-            met[:, self._compare :][:, table.place] = table.met[table.codes(rows[:, table.column])]
+            met[:, self._compare :][:, table.span] = table.met[table.codes(rows[:, table.column])]
         first = (np.arange(len(rows)) * len(self._met))[:, None]
         position = np.broadcast_to(self._start, (len(rows), len(self._start))).copy()
         flat = met.reshape(-1)
@@ -128,14 +130,15 @@ class VectorisedTraversal:
 
 
 def _conditions(trees: Trees, width: int) -> tuple[Ints, Ints, NDArray[np.floating[Any]]]:
-    """Give numbers to the different conditions on numbers.
+    """Assign a number to each distinct condition on numbers.
 
     Returns
     -------
     condition : ndarray of int, shape (n_nodes,)
-        Of each node; -1 at leaves, and where it compares with categories.
+        Number of each node's condition; -1 at leaves and at nodes that split on categories.
     columns, thresholds : ndarray, shape (n_conditions,)
-        Column in a row that stands twice: NaN below all thresholds, then NaN above.
+        Column and threshold of each condition. The columns index the row concatenated with itself: in the first copy
+        NaN is smaller than every threshold, in the second larger.
     """
     condition = np.full(len(trees.left), -1, dtype=np.intp)
     inner = trees.left >= 0
@@ -152,7 +155,7 @@ def _conditions(trees: Trees, width: int) -> tuple[Ints, Ints, NDArray[np.floati
 
 
 def _complete(trees: Trees, condition: Ints, leaf: int) -> tuple[list[Ints], NDArray[np.floating[Any]]]:
-    """Return the conditions at each level's positions, and the leaves' values below the last level."""
+    """Return the condition at each position of every level, and the leaf values below the last level."""
     levels = []
     nodes = trees.roots
     while np.any(trees.left[nodes] >= 0):
@@ -166,7 +169,7 @@ def _complete(trees: Trees, condition: Ints, leaf: int) -> tuple[list[Ints], NDA
 
 
 def _next_nodes(trees: Trees) -> Ints:
-    """Return the node left and the node right of each, one after the other; a leaf stays where it is."""
+    """Return the left and right child of each node, interleaved; a leaf is its own child."""
     own = np.arange(len(trees.left))
     leaf = trees.left < 0
     return np.column_stack([np.where(leaf, own, trees.left), np.where(leaf, own, trees.right)]).reshape(-1)

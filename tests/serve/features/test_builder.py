@@ -1,4 +1,4 @@
-"""What /score computes from raw rows is what the panel holds, to the last bit; what cannot be computed is refused."""
+"""/score computes the panel's features bit for bit from raw rows, and refuses what it cannot compute."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ AS_OF = "2020-01-20"
 
 
 class Source:
-    """A panel, and the raw rows that it was built from as a client would send them."""
+    """A panel, and the raw rows that it was built from, in the form in which a client sends them."""
 
     def __init__(self, config):
         data = EventsData.model_validate(config["data"])
@@ -44,7 +44,7 @@ class Source:
         reader.raw.connection.disconnect()
 
     def _keep(self, row):
-        """Of two rows with an id the panel takes the fuller one."""
+        """Of two rows with the same id, keep the one with more values, as the panel does."""
         filled = sum(value is not None for value in row.values())
         if filled > sum(value is not None for value in self.entities.get(row["id"], {}).values()):
             self.entities[row["id"]] = row
@@ -83,7 +83,7 @@ def as_records(frame):
     return [{name: None if pd.isna(value) else value for name, value in row.items()} for row in rows]
 
 
-def test_the_features_are_the_panels_and_so_are_the_probabilities(run, source, builder):
+def test_features_and_probabilities_equal_the_panels(run, source, builder):
     scorer = Scorer.load(run.path)
     for as_of in source.panel.frame["as_of"].drop_duplicates().iloc[[0, 4, -1]]:
         expected = source.expected(as_of)
@@ -103,8 +103,8 @@ def test_an_entity_alone_has_the_same_features(source, builder):
 
 @pytest.mark.slow
 @pytest.mark.real_data
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real tables are not here: {REAL}")
-def test_the_features_of_the_real_tables_are_the_panels(tmp_path):
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"not found: {REAL}")
+def test_features_of_the_real_tables_equal_the_panels(tmp_path):
     config = compose_config(["data=hubspot", f"data.dir={REAL}", f"data.cache_dir={tmp_path}"]).to_dict()
     source = Source(config)
     builder = FeatureBuilder(stand_in(source.loaded, config), max_entities=10_000)
@@ -115,7 +115,7 @@ def test_the_features_of_the_real_tables_are_the_panels(tmp_path):
     builder.close()
 
 
-def test_training_says_as_which_types_the_raw_columns_were_read(run):
+def test_training_records_the_types_of_the_raw_columns(run):
     recipe = run.read_json("recipe.json")
     assert recipe["entities"] == {
         "id": "int64", "ALEXA_RANK": "int64", "EMPLOYEE_RANGE": "string", "INDUSTRY": "string",
@@ -126,7 +126,7 @@ def test_training_says_as_which_types_the_raw_columns_were_read(run):
 
 @pytest.fixture
 def one(source):
-    """An entity with three events, and the day after the last of them is known."""
+    """An entity with three events, and the day on which the last of them is known."""
     number = next(number for number, rows in source.events.items() if len(rows) > 3)
     rows = sorted(source.events[number], key=lambda row: row["WHEN_TIMESTAMP"])[:3]
     known = pd.Timestamp(rows[-1]["WHEN_TIMESTAMP"]) + pd.Timedelta(days=7)
@@ -137,7 +137,7 @@ def day(moment, days=0):
     return str((moment + pd.Timedelta(days=days)).date())
 
 
-def test_what_was_not_known_by_the_as_of_is_not_used(builder, one):
+def test_events_not_known_by_the_as_of_are_not_used(builder, one):
     before = builder.build([one.entity], one.events[:2], day(one.known, -1))
     later = {**one.events[0], "WHEN_TIMESTAMP": day(one.known, 400), "USERS_EMAIL": 9, "ACTIONS_EMAIL": 9}
     after = builder.build([one.entity], [*one.events, later], day(one.known, -1))
@@ -147,7 +147,7 @@ def test_what_was_not_known_by_the_as_of_is_not_used(builder, one):
     assert builder.build([one.entity], one.events, day(one.known)).records != before.records
 
 
-def test_nothing_stays_from_an_earlier_request(builder, one):
+def test_an_earlier_request_leaves_nothing_behind(builder, one):
     alone = builder.build([one.entity], [], day(one.known))
     builder.build([one.entity], one.events, day(one.known, 30))
     assert builder.build([one.entity], [], day(one.known)) == alone
@@ -161,16 +161,16 @@ def test_requests_from_several_threads_do_not_mix(builder, one):
     assert len({json.dumps(built.records) for built in expected}) > 1
 
 
-def test_an_event_that_comes_twice_is_summed_as_in_the_panel_and_said(builder, one):
+def test_a_repeated_event_is_summed_as_in_the_panel_with_a_warning(builder, one):
     built = builder.build([one.entity], [one.events[0], *one.events], day(one.known))
     assert built.warnings == ("events: 1 row (1) repeating an id and time: kept and summed.",)
     once = builder.build([one.entity], one.events, day(one.known))
     assert built.records[0]["actions_sum_all"] > once.records[0]["actions_sum_all"]
 
 
-def test_an_as_of_in_the_future_is_said(builder, one):
+def test_an_as_of_in_the_future_has_a_warning(builder, one):
     warnings = builder.build([one.entity], one.events, "2999-01-01").warnings
-    assert warnings == ("The as-of 2999-01-01 lies in the future: what happens until then is not known yet.",)
+    assert warnings == ("The as-of 2999-01-01 is in the future: events until then are not known yet.",)
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_a_wrong_value_of_an_event_is_named(builder, one, column, value):
     assert (found["row"], found["field"]) == (1, f"events.{column}")
 
 
-def test_all_that_is_wrong_is_said_at_once(builder, one):
+def test_all_problems_are_reported_at_once(builder, one):
     renamed = {("INDUSTRI" if name == "INDUSTRY" else name): value for name, value in one.entity.items()}
-    stranger = {**one.events[0], "id": 10**6}
+    unknown = {**one.events[0], "id": 10**6}
     with pytest.raises(InvalidInput) as caught:
-        builder.build([one.entity, one.entity, renamed, 7], [stranger, {**one.events[0], "CLOSEDATE": 1}], "24.2.2020")
+        builder.build([one.entity, one.entity, renamed, 7], [unknown, {**one.events[0], "CLOSEDATE": 1}], "24.2.2020")
     found = [(each["row"], each["field"], each["nearest"]) for each in caught.value.problems]
     assert found == [
         (None, "as_of", None),
@@ -232,17 +232,17 @@ def test_all_that_is_wrong_is_said_at_once(builder, one):
         (2, "entities.id", None),
         (0, "events.id", None),
     ]
-    assert "stands in row 0 already" in str(caught.value)
-    assert "1000000 is the id of none of the request's entities" in str(caught.value)
+    assert "is already in row 0" in str(caught.value)
+    assert "1000000 is not the id of any of the request's entities" in str(caught.value)
 
 
 def test_a_request_of_another_size_or_shape_is_refused(run, one):
     small = FeatureBuilder(run, max_entities=1, max_events=2)
     two = {**one.entity, "id": 10**6}
     for entities, events, message in [
-        ([one.entity, two], [], "entities has 2 rows; at most 1 are taken in one request."),
-        ([one.entity], one.events, "events has 3 rows; at most 2 are taken"),
-        ([], [], "entities is empty: there is nobody to score."),
+        ([one.entity, two], [], "entities has 2 rows; at most 1 is allowed in one request."),
+        ([one.entity], one.events, "events has 3 rows; at most 2 are allowed"),
+        ([], [], "entities is empty; expected at least one row."),
         (one.entity, [], "entities is an object; expected a list of objects."),
         ([one.entity], None, "events is null; expected a list of objects."),
     ]:
@@ -269,7 +269,7 @@ HOSTILE = [
 ]
 
 
-def test_nothing_that_is_sent_is_more_than_refused(builder, one):
+def test_hostile_values_are_refused_or_scored(builder, one):
     for value in HOSTILE:
         for name in builder.entities.names:
             _build_or_refuse(builder, [{**one.entity, name: value}], one.events, day(one.known))
@@ -287,14 +287,14 @@ def _build_or_refuse(builder, *request):
     assert len(records) == 1
 
 
-def changed(run, *, data=None, **given):
-    """Return a stand-in for the run with another config."""
-    config = {**run.config, "data": {**run.config["data"], **(data or {})}, **given.pop("config", {})}
-    plain = {name: getattr(run, name) for name in ("schema", "manifest", "read_json", "name", "path")}
-    return SimpleNamespace(**{**plain, "config": config, **given})
+def changed(run, *, data=None, **attributes):
+    """Return a substitute for the run with another config."""
+    config = {**run.config, "data": {**run.config["data"], **(data or {})}, **attributes.pop("config", {})}
+    copied = {name: getattr(run, name) for name in ("schema", "manifest", "read_json", "name", "path")}
+    return SimpleNamespace(**{**copied, "config": config, **attributes})
 
 
-def test_rules_about_values_are_those_of_the_data_config(run, builder, one):
+def test_rules_about_values_follow_the_data_config(run, builder, one):
     request = [one.entity], [*one.events[:2], {**one.events[2], "ACTIONS_EMAIL": -1}], day(one.known)
     rules = run.config["data"]["rules"]
     dropped = builder.build(*request)
@@ -310,20 +310,32 @@ def test_rules_about_values_are_those_of_the_data_config(run, builder, one):
     strict.close()
 
 
-def blocks(**given):
-    return {"features": {"blocks": given}}
+def blocks(**nodes):
+    return {"features": {"blocks": nodes}}
 
 
 @pytest.mark.parametrize(
     ("config", "error", "message"),
     [
-        ({"data": {"kind": "table"}}, NoFeaturesError, "trained on a flat table, .* Send the inputs to /predict"),
+        ({"data": {"kind": "table"}}, NoFeaturesError, "trained on a flat table .* Send the inputs to /predict"),
         (blocks(), NoFeaturesError, r"no feature blocks \(features=none\).* Send its inputs to /predict"),
-        (blocks(own={"_target_": "os.system", "command": "true"}), RunError, "is os.system; only blocks of mlsys.feat"),
-        (blocks(own={"_target_": "mlsys.features.Windws"}), RunError, "Windws, which is not here: .* the code it was"),
-        (blocks(own={"_target_": "mlsys.features.base.History"}), RunError, "which is no class of feature blocks"),
-        (blocks(own={"_target_": "mlsys.features.Windows"}), RunError, "does not take its arguments"),
-        (blocks(own={"_target_": "mlsys.features.Tenure"}), RunError, "do not give these inputs of .*actions_sum_7d"),
+        (
+            blocks(own={"_target_": "os.system", "command": "true"}),
+            RunError,
+            "is os.system; only blocks from mlsys.feat",
+        ),
+        (
+            blocks(own={"_target_": "mlsys.features.Windws"}),
+            RunError,
+            "Windws, which is not installed: .* the code that it was",
+        ),
+        (blocks(own={"_target_": "mlsys.features.base.History"}), RunError, "which is not a feature block class"),
+        (blocks(own={"_target_": "mlsys.features.Windows"}), RunError, "does not accept its arguments"),
+        (
+            blocks(own={"_target_": "mlsys.features.Tenure"}),
+            RunError,
+            "do not compute these inputs of .*actions_sum_7d",
+        ),
     ],
 )
 def test_a_run_whose_features_cannot_be_computed_is_refused(run, config, error, message):
@@ -331,8 +343,8 @@ def test_a_run_whose_features_cannot_be_computed_is_refused(run, config, error, 
         FeatureBuilder(changed(run, config=config))
 
 
-def test_a_run_from_before_the_recipe_is_refused(run):
-    with pytest.raises(NoFeaturesError, match="train it again to have features computed"):
+def test_a_run_without_recipe_json_is_refused(run):
+    with pytest.raises(NoFeaturesError, match="Train it again to compute features here"):
         FeatureBuilder(changed(run, manifest=SimpleNamespace(files={})))
 
 
@@ -361,8 +373,8 @@ SHOP_BLOCKS = {
 }
 
 
-def test_ids_may_be_text_counts_fractions_and_entities_have_a_birthday(tmp_path):
-    """Raw tables of another shop, as text and untidy."""
+def test_text_ids_fractional_counts_and_creation_dates(tmp_path):
+    """Raw tables of another business, as untidy text."""
     for name, text in SHOP.items():
         (tmp_path / f"{name}.csv").write_text(text)
     attributes = {name: name for name in ("score", "vip", "plan")}
@@ -394,7 +406,7 @@ def test_ids_may_be_text_counts_fractions_and_entities_have_a_birthday(tmp_path)
 
 
 def stand_in(loaded, config):
-    """Return what a builder needs of a run that was never trained."""
+    """Return a substitute for a run, with all that a builder reads."""
     kinds = {"number": "float64", "category": "string"}
     inputs = [{"name": info.name, "dtype": kinds[info.kind], "nullable": True} for info in loaded.panel.features]
     return SimpleNamespace(

@@ -25,7 +25,7 @@ def test_a_service_that_is_shutting_down_is_not_ready(inside_of, run):
 def test_model_info_has_the_scoring_path_and_the_reason(inside, run):
     info = inside.get("/model/info").json()
     scorer = inside.service.slot.champion.scorer
-    assert (info["path"], info["why"], info["golden_rows"]) == (scorer.path, scorer.why, "reproduced")
+    assert (info["path"], info["reason"], info["golden_rows"]) == (scorer.path, scorer.reason, "reproduced")
     assert info["schema"] == run.schema
     assert info["threshold"] == 0.4
     assert info["metrics"]["roc_auc"]["value"] == 0.9

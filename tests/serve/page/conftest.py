@@ -31,17 +31,17 @@ def url(run, start, tmp_path_factory):  # noqa: F811 - fixtures
 
 @pytest.fixture
 def open_page(browser, url):
-    """Return a function that opens the page; at the end nothing in it may have failed or been blocked."""
-    said, contexts = [], []
+    """Return a function that opens the page; fails at the end if the page had an error or a blocked request."""
+    messages, contexts = [], []
 
     def open_(**settings):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(1_000 * HANG)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: said.append(request.url) if not request.url.startswith(url) else None)
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("console", lambda message: messages.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: messages.append(request.url) if not request.url.startswith(url) else None)
         page.goto(url)
         page.get_by_role("heading", name="Why").wait_for()
         return page
@@ -49,6 +49,6 @@ def open_page(browser, url):
     yield open_
     for context in contexts:
         context.close()
-    refusals = "status of 422"  # which tests provoke, and the browser reports
+    expected = "status of 422"  # the tests send invalid input, and the browser logs the status
     blobs = f"blob:{url}"
-    assert [text for text in said if refusals not in text and not text.startswith((blobs, "data:"))] == []
+    assert [text for text in messages if expected not in text and not text.startswith((blobs, "data:"))] == []

@@ -26,7 +26,7 @@ It *ranks* `x|y`.
 """
 
 
-def test_a_card_is_taken_apart():
+def test_a_card_is_parsed():
     card = Card.of(TEXT)
     assert list(card.sections) == ["How good it is", "The data"]
     assert card.summary.startswith("2026-11-25")

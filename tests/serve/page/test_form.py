@@ -1,4 +1,4 @@
-"""The form made from the schema."""
+"""The form that is generated from the schema."""
 
 import pytest
 
@@ -11,16 +11,16 @@ def entry(name, **more):
     return {"name": name, "dtype": "float64", "nullable": False, "description": name, **more}
 
 
-def test_fields_with_the_same_beginning_come_together_and_lone_ones_first():
+def test_fields_with_the_same_prefix_form_a_group_and_the_others_come_first():
     texts = ["users: total", "users: trend", "deals: share", "industry sector"]
     found = groups([InputColumn.of(entry(str(i), description=text)) for i, text in enumerate(texts)])
     assert [(group.title, [label for label, _ in group.fields]) for group in found] == [
-        ("In general", ["Industry sector", "Deals: share"]),
+        ("General", ["Industry sector", "Deals: share"]),
         ("Users", ["Total", "Trend"]),
     ]
 
 
-def test_each_field_has_a_label_a_hint_and_the_usual_value():
+def test_each_field_has_a_label_a_hint_and_a_typical_value():
     names = ['quo"te', "minus", "range", "free"]
     inputs = [
         entry(names[0], min=0.0, max=12097.0, unit="users", example=1 / 3),
@@ -39,9 +39,9 @@ def test_each_field_has_a_label_a_hint_and_the_usual_value():
     assert [label["for"] for label in page.all("label")] == [found["id"] for found in controls]
     assert {each for found in controls for each in found["aria-describedby"].split()} <= set(page.ids)
     assert "users · 0 to 12,097 in training" in html
-    assert "-1 to 1 in training · empty if not known" in html
+    assert "-1 to 1 in training · leave empty if unknown" in html
     assert html.index('"2 to 5" selected') < html.index('"11 to 25"') < html.index("&lt;b&gt;")
-    assert '<option value="">not known</option>' in html
+    assert '<option value="">unknown</option>' in html
 
 
 @pytest.mark.parametrize(

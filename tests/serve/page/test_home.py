@@ -1,4 +1,4 @@
-"""The page as it is sent."""
+"""The HTML of the page."""
 
 from serve.http.auth import Key, hash_key
 from serve.page import POLICY

@@ -1,4 +1,4 @@
-"""Tiny finished runs of every model behind every encoder of conf/, each made when it is first asked for."""
+"""Tiny finished runs of every model with every encoder of conf/, each made on first use."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ROWS, GOLDEN = 400, 12
 
 
 def panel() -> tuple[pd.DataFrame, np.ndarray]:
-    """Rows with gaps, a column of nothing, integers beside fractions, and levels that are rare."""
+    """Rows with missing values, an empty column, whole and fractional numbers, and rare levels."""
     rng = np.random.default_rng(11)
     levels = np.array(["Retail", "Software", "Ärzte & Co", "Bank", "Farm", "Air", "Rail", None], dtype=object)
     plans = np.array(["free", "pro", "(rare)", "team", "x" * 30] + [f"odd {i}" for i in range(12)], dtype=object)
@@ -73,7 +73,7 @@ def schema_of(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def component(group: str, option: str) -> Any:
-    """Return what a config file describes, with few trees."""
+    """Return the object that a config file describes, with few trees."""
     text = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8").replace("${seed}", "0")
     return built(yaml.safe_load(text) | SMALL.get(option, {}) if group == "model" else yaml.safe_load(text))
 
@@ -89,7 +89,7 @@ def built(node: Any) -> Any:
 
 
 class Columns:
-    """As much of a panel as reference.json is made from."""
+    """The part of a panel that reference.json is made from."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         kinds = {name: "number" if dtype == "float64" else "category" for name, dtype in frame.dtypes.items()}
@@ -97,7 +97,7 @@ class Columns:
 
 
 def make_run(folder: Path, estimator: Any, encoder: Any, calibration: Calibration, sampler: Any = None) -> Path:
-    """Fit, and leave what serving reads of a run directory."""
+    """Fit a model, and write the files of a run directory that serving reads."""
     frame, label = panel()
     numbers = [name for name in frame if frame[name].dtype == "float64"]
     categories = [name for name in frame if name not in numbers]
@@ -117,7 +117,7 @@ def make_run(folder: Path, estimator: Any, encoder: Any, calibration: Calibratio
 
 @pytest.fixture(scope="session")
 def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Return a function from a model and an encoder to a run directory, which must not be changed."""
+    """Return a function that returns the run directory of a model and an encoder; tests must not change it."""
     root, made = tmp_path_factory.mktemp("scoring"), {}
 
     def run(model: str, encoder: str = "native", calibration: int = 1, sampler: str = "none") -> Path:
@@ -132,7 +132,7 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def rows() -> pd.DataFrame:
-    """Rows to score: as in training, with gaps, with values that training never saw."""
+    """Rows to score: as in training, with missing values, and with values that training did not see."""
     frame = panel()[0].tail(24).reset_index(drop=True).astype({"industry": object, "plan": object})
     frame.loc[3:5, "industry"] = "Never seen"
     frame.loc[5:7, "plan"] = ["Ünknown", "(missing)", "(unknown)"]
@@ -145,11 +145,11 @@ def rows() -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The same as parsed JSON, whole numbers as integers."""
-    return [{name: plain(value) for name, value in row.items()} for row in rows.to_dict("records")]
+    """The same rows as parsed JSON, with whole numbers as integers."""
+    return [{name: json_value(value) for name, value in row.items()} for row in rows.to_dict("records")]
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     if pd.isna(value):
         return None
     return int(value) if isinstance(value, float) and value.is_integer() else value

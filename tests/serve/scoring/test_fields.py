@@ -1,4 +1,4 @@
-"""What a record must hold, and how it is said what is wrong with it."""
+"""Checks of records, and the problems and warnings they report."""
 
 import time
 
@@ -8,7 +8,7 @@ import pytest
 from mlsys.runs.input_column import input_columns
 from serve.scoring import InvalidInput
 from serve.scoring.fields import Inputs
-from serve.scoring.problems import LISTED
+from serve.scoring.problems import MAX_LISTED
 
 SCHEMA = {
     "inputs": [
@@ -37,7 +37,7 @@ def problems(inputs, record):
     return single.value.problems
 
 
-def test_values_come_in_the_order_of_the_schema(inputs):
+def test_values_are_in_schema_order(inputs):
     shuffled = dict(reversed(GOOD.items()))
     assert inputs.check(shuffled) == ((3, 1.5), ("free", "Retail"), ())
     block, warnings = inputs.block([shuffled, GOOD])
@@ -46,7 +46,7 @@ def test_values_come_in_the_order_of_the_schema(inputs):
     assert warnings == {}
 
 
-def test_null_is_taken_where_the_schema_says_so(inputs):
+def test_null_is_accepted_in_nullable_fields(inputs):
     record = GOOD | {"mrr": None, "industry": None}
     (users, mrr), categories, warnings = inputs.check(record)
     assert (users, categories, warnings) == (3, ("free", None), ())
@@ -73,14 +73,14 @@ def test_null_is_taken_where_the_schema_says_so(inputs):
         ({}, "an object"),
     ],
 )
-def test_what_is_no_number_is_refused(inputs, value, got):
+def test_a_value_that_is_not_a_number_is_refused(inputs, value, got):
     for name in ("users", "mrr"):
         (found,) = problems(inputs, GOOD | {name: value})
         assert (found["field"], found["got"]) == (name, got)
 
 
 @pytest.mark.parametrize("value", [1, True, ["free"], 2.5, "half \ud800"])
-def test_what_is_no_text_is_refused(inputs, value):
+def test_a_value_that_is_not_text_is_refused(inputs, value):
     for name in ("plan", "industry"):
         (found,) = problems(inputs, GOOD | {name: value})
         assert found["field"] == name
@@ -88,7 +88,7 @@ def test_what_is_no_text_is_refused(inputs, value):
         assert found["message"].encode()
 
 
-def test_all_names_that_are_wrong_are_told_with_the_nearest(inputs):
+def test_all_wrong_names_are_reported_with_the_closest_match(inputs):
     record = {"user": 3, "mrr": 1.5, "plan": "free", "zzz": 1}
     found = {each["field"]: each for each in problems(inputs, record)}
     assert found.keys() == {"users", "industry", "user", "zzz"}
@@ -96,11 +96,11 @@ def test_all_names_that_are_wrong_are_told_with_the_nearest(inputs):
     assert found["users"]["got"] == "nothing"
     assert found["user"]["nearest"] == "users"
     assert found["zzz"]["nearest"] is None
-    assert found["user"]["message"] == "'user' is no input of the model; the nearest is users."
+    assert found["user"]["message"] == "'user' is not an input of the model; closest match: users."
 
 
 @pytest.mark.parametrize("record", [[], "text", None, 3, True])
-def test_a_record_is_an_object(inputs, record):
+def test_a_record_must_be_an_object(inputs, record):
     (found,) = problems(inputs, record)
     assert found["field"] == ""
     assert "expected an object" in found["message"]
@@ -113,41 +113,41 @@ def test_every_row_that_is_wrong_is_named(inputs):
     assert [each["row"] for each in caught.value.problems] == [1, 3, 3, 3]
 
 
-def test_a_flood_of_problems_is_cut(inputs):
-    with pytest.raises(InvalidInput, match="more than 1000") as caught:
+def test_the_list_of_problems_is_limited(inputs):
+    with pytest.raises(InvalidInput, match="more than 1,000 problems") as caught:
         inputs.block([{}] * 10_000)
-    assert len(caught.value.problems) == LISTED
+    assert len(caught.value.problems) == MAX_LISTED
 
 
-def test_odd_values_are_scored_with_a_warning(inputs):
+def test_out_of_range_values_are_scored_with_a_warning(inputs):
     record = GOOD | {"users": 51, "mrr": 0.01, "plan": "team", "industry": "Farm"}
-    said = (
-        "users: 51 is outside of what training saw (0 to 50).",
-        "mrr: 0.01 is outside of what training saw (0.1 to 9).",
-        "plan: 'team' did not occur in training; it is scored as unknown.",
-        "industry: 'Farm' did not occur in training; it is scored as unknown.",
+    expected = (
+        "users: 51 is outside the training range (0 to 50).",
+        "mrr: 0.01 is outside the training range (0.1 to 9).",
+        "plan: 'team' did not occur in training and is scored as unknown.",
+        "industry: 'Farm' did not occur in training and is scored as unknown.",
     )
-    assert inputs.check(record) == ((51, 0.01), ("team", "Farm"), said)
-    assert inputs.block([GOOD, record], first_row=7)[1] == {8: said}
+    assert inputs.check(record) == ((51, 0.01), ("team", "Farm"), expected)
+    assert inputs.block([GOOD, record], first_row=7)[1] == {8: expected}
 
 
-def test_a_hostile_record_costs_little(inputs):
+def test_a_hostile_record_is_checked_cheaply(inputs):
     record = {f"user{'s' * 5_000}{i}": 1 for i in range(20_000)}
     begin = time.process_time()
     found = problems(inputs, record)
     assert time.process_time() - begin < 2
-    assert len(found) == LISTED
-    (said,) = inputs.check(GOOD | {"plan": "x" * 10**6})[2]
-    assert len(said) < 200
+    assert len(found) == MAX_LISTED
+    (warning,) = inputs.check(GOOD | {"plan": "x" * 10**6})[2]
+    assert len(warning) < 200
 
 
-def test_the_ends_of_a_range_are_inside(inputs):
+def test_the_limits_of_a_range_are_inside(inputs):
     assert inputs.check(GOOD | {"users": 50, "mrr": 0.1})[2] == ()
     assert inputs.block([GOOD | {"users": 0.0, "mrr": 9.0}])[1] == {}
 
 
-def test_a_long_list_of_categories_is_no_limit():
-    listed = [f"level {i}" for i in range(200)]  # the most frequent ones, as schema.json says nothing of the others
+def test_a_truncated_list_of_categories_gives_no_warnings():
+    listed = [f"level {i}" for i in range(200)]  # the most frequent ones; schema.json omits the others
     schema = {"inputs": [{"name": "city", "dtype": "string", "nullable": False, "categories": listed}]}
     assert Inputs(input_columns(schema, {})).check({"city": "elsewhere"})[2] == ()
     known = Inputs(input_columns(schema, {"city": frozenset({"elsewhere"})}))
@@ -156,7 +156,7 @@ def test_a_long_list_of_categories_is_no_limit():
 
 
 @pytest.mark.parametrize("only", ["users", "plan"])
-def test_a_model_may_take_one_field(only):
+def test_a_model_may_have_one_field(only):
     schema = {"inputs": [each for each in SCHEMA["inputs"] if each["name"] == only]}
     one = Inputs(input_columns(schema, {}))
     assert len(one.check({only: GOOD[only]})[0]) == (only == "users")

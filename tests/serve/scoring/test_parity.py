@@ -1,4 +1,4 @@
-"""The service's probabilities are the run's own, for every model behind every encoder, however rows come."""
+"""The service returns the run's own probabilities, for every model, encoder and format of input."""
 
 import io
 import math
@@ -20,7 +20,7 @@ from serve.scoring.trees.compiled import is_compiled
 CONF = Path(__file__).parents[3] / "conf"
 PATHS = {
     "xgboost": "trees", "lightgbm": "lightgbm", "catboost": "catboost", "logistic": "linear", "random_forest": "trees",
-    "hist_gradient_boosting": "trees", "vote": "vote", "activity": "formula", "dummy": "formula",
+    "hist_gradient_boosting": "trees", "vote": "vote", "activity": "baseline", "dummy": "baseline",
 }  # fmt: skip
 ENCODERS = ("native", "onehot", "ordinal", "target")
 FLOAT32 = ("xgboost", "vote")
@@ -30,7 +30,7 @@ def options(group):
     return {path.stem for path in (CONF / group).glob("*.yaml")}
 
 
-def test_every_model_and_encoder_is_here():
+def test_every_model_and_encoder_is_covered():
     assert set(PATHS) == options("model")
     assert set(ENCODERS) == options("encoder")
 
@@ -39,8 +39,8 @@ def test_every_model_and_encoder_is_here():
 def test_single_batch_and_tables_equal_the_pipeline(model, encoder, run_of, rows, records):
     calibration = (sorted(PATHS).index(model) + ENCODERS.index(encoder)) % 4
     scorer = Scorer.load(run_of(model, encoder, calibration))
-    walked = model == "lightgbm" and encoder != "native" and is_compiled()
-    assert scorer.path == ("trees" if walked else PATHS[model]), scorer.why
+    traversed = model == "lightgbm" and encoder != "native" and is_compiled()
+    assert scorer.path == ("trees" if traversed else PATHS[model]), scorer.reason
     run = Run.open(scorer.run.path)
     _, expected = predict(run.model, run.calibration, to_inputs(rows, run.schema))
 
@@ -56,10 +56,10 @@ def test_single_batch_and_tables_equal_the_pipeline(model, encoder, run_of, rows
         np.testing.assert_array_equal(scorer.score_table(each).probabilities, many.probabilities)
     assert many.warnings.keys() >= {3, 4, 5, 13}
     assert many.decisions.tolist() == [probability >= 0.3 for probability in many.probabilities]
-    reasons_add_up(scorer, records, many.probabilities)
+    check_that_reasons_add_up(scorer, records, many.probabilities)
 
 
-def reasons_add_up(scorer, records, probabilities):
+def check_that_reasons_add_up(scorer, records, probabilities):
     for record, probability in zip(records[::7], probabilities[::7], strict=True):
         values = scorer.score(record).values
         reasons = scorer.reasons(values, top=2)
@@ -67,7 +67,7 @@ def reasons_add_up(scorer, records, probabilities):
         named = sum(reason["contribution"] for reason in reasons["top"])
         assert reasons["base"] + named + reasons["other"] == pytest.approx(reasons["total"], abs=1e-9)
         every = scorer.reasons(values, top=6)
-        assert abs(every["other"]) < 1e-4  # all fields are named: nothing but rounding is left
+        assert abs(every["other"]) < 1e-4  # all fields are listed: only rounding is left
         if reasons["scale"] == "log-odds":
             assert reasons["total"] == pytest.approx(math.log(probability / (1 - probability)), abs=1e-4)
 
@@ -85,11 +85,9 @@ def reasons_add_up(scorer, records, probabilities):
         ("random_forest", "ordinal", "smote"),
     ],
 )
-def test_what_an_encoder_fills_and_scales_for_a_sampler_is_filled_and_scaled(
-    model, encoder, sampler, run_of, rows, records
-):
+def test_encoders_that_impute_and_scale_for_a_sampler_give_the_same(model, encoder, sampler, run_of, rows, records):
     scorer = Scorer.load(run_of(model, encoder, sampler=sampler))
-    assert scorer.path == PATHS[model], scorer.why
+    assert scorer.path == PATHS[model], scorer.reason
     run = Run.open(scorer.run.path)
     _, expected = predict(run.model, run.calibration, to_inputs(rows, run.schema))
     single = [scorer.score(record).probability for record in records]
@@ -111,6 +109,6 @@ def test_a_batch_of_many_chunks_keeps_its_order(run_of, records):
     assert many.values(2_999)[1] == scorer.score(records[order[-1]]).values[1]
 
 
-def test_an_empty_batch_has_an_empty_answer(run_of):
+def test_an_empty_batch_has_an_empty_result(run_of):
     scorer = Scorer.load(run_of("logistic"))
     assert len(scorer.score_many([]).probabilities) == 0

@@ -1,4 +1,4 @@
-"""Reasons, threads and turns."""
+"""Explanations, and batches that run next to single records."""
 
 import json
 import threading
@@ -50,16 +50,16 @@ def test_reasons_name_fields_and_not_encoded_columns(run_of, records):
 @pytest.mark.parametrize(
     "model", ["xgboost", "lightgbm", "catboost", "random_forest", "vote", "hist_gradient_boosting"]
 )
-def test_what_speaks_for_the_outcome_is_above_zero(model, run_of, records):
+def test_a_value_that_makes_the_outcome_more_likely_contributes_more_than_zero(model, run_of, records):
     scorer = Scorer.load(run_of(model))
-    moved = {}
+    contribution = {}
     for users in (0, 10):
         values = scorer.score(records[0] | {"users": users}).values
-        moved[users] = {r["field"]: r["contribution"] for r in scorer.reasons(values, top=6)["top"]}["users"]
-    assert moved[0] < 0 < moved[10]
+        contribution[users] = {r["field"]: r["contribution"] for r in scorer.reasons(values, top=6)["top"]}["users"]
+    assert contribution[0] < 0 < contribution[10]
 
 
-def test_an_average_record_moves_nothing(run_of):
+def test_a_constant_model_has_no_contributions(run_of):
     scorer = Scorer.load(run_of("dummy"))
     record = {"users": 3, "industry": None, "mrr": None, "empty": None, "plan": "pro", "trend": 0.0}
     reasons = scorer.reasons(scorer.score(record).values)
@@ -77,7 +77,7 @@ def test_a_batch_names_every_row_that_is_wrong_across_chunks(run_of, records):
     assert {problem["row"] for problem in caught.value.problems} == {5, 900}
 
 
-def test_a_batch_lets_others_have_their_turn(run_of, records):
+def test_a_batch_lets_other_threads_run(run_of, records):
     scorer = Scorer.load(run_of("lightgbm"))
     batch = records * 400
     longest, done = 0.0, threading.Event()

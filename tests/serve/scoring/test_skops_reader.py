@@ -1,4 +1,4 @@
-"""Nothing in a run directory is trusted."""
+"""The content of a run directory is not trusted."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def copied(run_of, tmp_path):
 
 
 def rewritten(source, folder, **changes):
-    """A run with other files, its manifest made for them: what somebody could hand in on purpose."""
+    """A run with other files and a matching manifest, as an attacker could craft it."""
     run, writer = Run.open(source), RunWriter(folder)
     for name in run.manifest.files:
         data = changes.get(name.rpartition("/")[2].replace(".", "_"), run.read_bytes(name))
@@ -41,12 +41,12 @@ def test_the_fast_path_imports_nothing_that_trains(run_of):
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == [path]
 
 
-def test_facts_of_the_run_are_at_hand(run_of):
+def test_the_scorer_has_the_runs_attributes(run_of):
     scorer = Scorer.load(run_of("logistic"))
     assert scorer.threshold == 0.3
     assert scorer.run.path == run_of("logistic")
     assert [field["name"] for field in scorer.schema["inputs"]][:2] == ["users", "industry"]
-    assert scorer.why
+    assert scorer.reason
 
 
 def test_a_changed_byte_is_refused(copied):
@@ -73,7 +73,7 @@ def test_a_linked_folder_is_refused(copied, tmp_path):
         Scorer.load(copied)
 
 
-def test_a_file_too_many_is_refused(copied):
+def test_an_extra_file_is_refused(copied):
     (copied / "extra.txt").write_text("")
     with pytest.raises(RunError, match=r"extra:   extra\.txt"):
         Scorer.load(copied)
@@ -85,7 +85,7 @@ def test_a_run_without_a_model_is_refused(run_of, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["logistic", "xgboost", "lightgbm", "catboost", "random_forest"])
-def test_a_model_that_misses_its_golden_rows_is_refused(model, run_of, tmp_path):
+def test_a_model_that_does_not_reproduce_its_golden_rows_is_refused(model, run_of, tmp_path):
     source = run_of(model)
     golden = pd.read_parquet(source / "golden.parquet")
     golden.loc[3, "probability"] += 1e-5
@@ -93,7 +93,7 @@ def test_a_model_that_misses_its_golden_rows_is_refused(model, run_of, tmp_path)
         Scorer.load(rewritten(source, tmp_path / "run", golden_parquet=golden.to_parquet(index=False)))
 
 
-def test_another_calibration_is_found(run_of, tmp_path):
+def test_a_changed_calibration_is_refused(run_of, tmp_path):
     calibration = json.dumps({"kind": "prior", "train_prior": 0.5, "target_prior": 0.2}).encode()
     with pytest.raises(RunError, match="golden rows"):
         Scorer.load(rewritten(run_of("lightgbm"), tmp_path / "run", calibration_json=calibration))
@@ -101,7 +101,7 @@ def test_another_calibration_is_found(run_of, tmp_path):
 
 def test_golden_rows_of_other_inputs_are_refused(run_of, tmp_path):
     golden = pd.read_parquet(run_of("logistic") / "golden.parquet").drop(columns="users").to_parquet(index=False)
-    with pytest.raises(RunError, match="do not fit its schema"):
+    with pytest.raises(RunError, match="do not match its schema"):
         Scorer.load(rewritten(run_of("logistic"), tmp_path / "run", golden_parquet=golden))
 
 
@@ -115,13 +115,13 @@ def test_golden_rows_of_other_inputs_are_refused(run_of, tmp_path):
         ("golden_parquet", b"PAR1 no table"),
     ],
 )
-def test_files_of_another_make_are_refused(name, content, run_of, tmp_path):
+def test_invalid_files_are_refused(name, content, run_of, tmp_path):
     with pytest.raises(RunError, match=r"[tT]rain again"):
         Scorer.load(rewritten(run_of("logistic"), tmp_path / "run", **{name: content}))
 
 
 def edited_model(source, old, new):
-    """The saved pipeline with some text of its description replaced."""
+    """The saved pipeline with some text of its schema replaced."""
     with zipfile.ZipFile(source / MODEL_FILE) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     assert old in files["schema.json"]
@@ -143,7 +143,7 @@ def test_a_type_that_is_not_trusted_is_refused(run_of, tmp_path):
         Scorer.load(rewritten(run_of("logistic"), tmp_path / "run", pipeline_skops=data))
 
 
-def test_a_model_that_is_no_file_of_skops_is_refused(run_of, tmp_path):
+def test_a_model_that_is_not_a_skops_file_is_refused(run_of, tmp_path):
     for number, data in enumerate([b"", b"PK\x03\x04 no archive", b"{}"]):
         with pytest.raises(RunError, match="no skops file"):
             Scorer.load(rewritten(run_of("logistic"), tmp_path / str(number), pipeline_skops=data))
@@ -151,11 +151,11 @@ def test_a_model_that_is_no_file_of_skops_is_refused(run_of, tmp_path):
 
 def test_a_saved_encoder_of_other_columns_is_refused(run_of, tmp_path):
     data = edited_model(run_of("lightgbm"), b'"\\"mrr\\""', b'"\\"rrm\\""')
-    with pytest.raises(RunError, match="not what mlsys makes"):
+    with pytest.raises(RunError, match="was not made by this version of mlsys"):
         Scorer.load(rewritten(run_of("lightgbm"), tmp_path / "run", pipeline_skops=data))
 
 
-def test_levels_that_the_schema_left_out_are_known_to_the_encoder(run_of, tmp_path, records):
+def test_levels_that_the_schema_omits_are_known_from_the_encoder(run_of, tmp_path, records):
     schema = json.loads((run_of("lightgbm") / "schema.json").read_text())
     (plan,) = (each for each in schema["inputs"] if each["name"] == "plan")
     plan["categories"] = [f"level {i}" for i in range(199)] + ["pro"]  # as many as a schema lists
@@ -163,5 +163,5 @@ def test_levels_that_the_schema_left_out_are_known_to_the_encoder(run_of, tmp_pa
         folder = tmp_path / f"{model}-{encoder}"
         scorer = Scorer.load(rewritten(run_of(model, encoder), folder, schema_json=json.dumps(schema).encode()))
         assert scorer.score(records[0] | {"plan": "free"}).warnings == ()
-        (said,) = scorer.score(records[0] | {"plan": "level X"}).warnings
-        assert said == "plan: 'level X' did not occur in training; it is scored as unknown."
+        (warning,) = scorer.score(records[0] | {"plan": "level X"}).warnings
+        assert warning == "plan: 'level X' did not occur in training and is scored as unknown."

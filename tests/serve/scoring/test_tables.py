@@ -1,4 +1,4 @@
-"""CSV, Parquet and Arrow: checked by column, cells named by row."""
+"""CSV, Parquet and Arrow tables: checked by column, with problems reported by row."""
 
 import pyarrow as pa
 import pytest
@@ -13,11 +13,11 @@ def scorer(run_of):
 
 
 def table(scorer, rows, **columns):
-    given = {
+    data = {
         "users": [1.0, 2.0], "industry": ["Bank", None], "mrr": [None, 2.0], "empty": [None, None],
         "plan": ["pro", "free"], "trend": [0.0, 0.0],
     } | columns  # fmt: skip
-    return pa.table({name: column for name, column in given.items() if column is not None})
+    return pa.table({name: column for name, column in data.items() if column is not None})
 
 
 def problems(call, *arguments):
@@ -50,10 +50,10 @@ def test_every_column_that_is_wrong_is_named(scorer, rows):
     found = {each["field"]: each for each in problems(scorer.score_table, wrong)}
     assert found.keys() == {"users", "user", "plan", "trend", "mrr"}
     assert found["users"]["nearest"] == "user"
-    assert found["plan"]["message"] == "The column plan is of the type int64; expected text."
+    assert found["plan"]["message"] == "The column plan has the type int64; expected text."
     twice = table(scorer, rows)
     twice = twice.append_column("plan", twice.column("plan"))
-    assert "comes 2 times" in problems(scorer.score_table, twice)[0]["message"]
+    assert "appears 2 times" in problems(scorer.score_table, twice)[0]["message"]
 
 
 def test_every_cell_that_is_wrong_is_named(scorer, rows):
@@ -62,10 +62,10 @@ def test_every_cell_that_is_wrong_is_named(scorer, rows):
     assert sorted(found) == [(0, "trend", "Infinity"), (0, "users", "null"), (1, "plan", "null"), (1, "users", "1e+39")]
 
 
-def test_a_damaged_table_is_refused(scorer, rows):
+def test_a_corrupt_table_is_refused(scorer, rows):
     text = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pa.py_buffer(b"\xff\xfeab"))
     (found,) = problems(scorer.score_table, table(scorer, rows, plan=text))
-    assert found["message"].startswith("The table is damaged")
+    assert found["message"].startswith("The table is corrupt")
 
 
 def test_a_cell_far_down_is_named_by_its_row(scorer, rows):
@@ -83,20 +83,20 @@ def test_an_empty_cell_of_a_csv_is_null_and_text_stays_text(scorer):
     assert len(scorer.score_table(scored).probabilities) == 3
 
 
-def test_every_cell_of_a_csv_that_is_no_number_is_named(scorer):
+def test_every_csv_cell_that_is_not_a_number_is_named(scorer):
     csv = "users,industry,mrr,empty,plan,trend\n" + "1,Bank, 2 ,,pro,0\n" * 3 + "many,Bank,2 EUR,,pro, 0\n"
     found = [(each["row"], each["field"], each["got"]) for each in problems(read_csv, csv.encode(), scorer.inputs)]
     assert found == [(3, "users", '"many"'), (3, "mrr", '"2 EUR"')]
 
 
-def test_wrong_columns_of_a_csv_are_named_beside_its_wrong_cells(scorer):
+def test_wrong_columns_of_a_csv_are_named_with_its_wrong_cells(scorer):
     csv = b"users,industry,mrr,empty,plan,nmae,id\nmany,Bank,2,,pro,Acme,7\n"
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInput) as caught:
         read_csv(csv, scorer.inputs, ("id",))
-    assert [each["field"] for each in refused.value.problems] == ["trend", "nmae", "users"]
+    assert [each["field"] for each in caught.value.problems] == ["trend", "nmae", "users"]
 
 
 @pytest.mark.parametrize("data", [b"", b"a,b\n1\n", b"\xff\xfe,b\n1,2\n"])
-def test_what_is_no_csv_is_said_once(scorer, data):
+def test_data_that_is_not_csv_is_one_problem(scorer, data):
     (found,) = problems(read_csv, data, scorer.inputs)
-    assert found["message"].startswith("The body is no CSV table")
+    assert found["message"].startswith("The body is not a CSV table")

@@ -1,20 +1,20 @@
-"""Columns of text by their different values."""
+"""Text columns as codes of their distinct values."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from serve.scoring.text_columns import TextColumn, missing, plain_values, text_column
+from serve.scoring.text_columns import TextColumn, buffer_values, null_mask, text_column
 
 COLUMN = ["free", None, "pro", "free", "", "pro"]
 KINDS = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
 
 
 def test_parts_and_joins_keep_the_rows():
-    texts = TextColumn.of(COLUMN)
-    assert list(texts) == COLUMN
-    assert [texts[row] for row in range(len(texts))] == COLUMN
-    parts = [texts.part(start, 4) for start in range(0, 6, 4)]
+    column = TextColumn.of(COLUMN)
+    assert list(column) == COLUMN
+    assert [column[row] for row in range(len(column))] == COLUMN
+    parts = [column.part(start, 4) for start in range(0, 6, 4)]
     assert [list(part) for part in parts] == [COLUMN[:4], COLUMN[4:]]
     joined = TextColumn.joined(parts)
     assert list(joined) == COLUMN
@@ -22,20 +22,20 @@ def test_parts_and_joins_keep_the_rows():
     assert list(TextColumn.joined([])) == list(TextColumn.of([])) == []
 
 
-def test_a_part_of_many_different_texts_knows_no_others():
-    texts = TextColumn.of([f"domain {row}" for row in range(1_000)])
-    assert texts.part(990, 20).values == [f"domain {row}" for row in range(990, 1_000)]
+def test_a_part_keeps_only_its_own_values():
+    column = TextColumn.of([f"domain {row}" for row in range(1_000)])
+    assert column.part(990, 20).values == [f"domain {row}" for row in range(990, 1_000)]
 
 
-def test_a_function_is_asked_once_for_each_different_text():
-    asked = []
+def test_a_function_is_called_once_for_each_distinct_text():
+    calls = []
 
     def length(text):
-        asked.append(text)
+        calls.append(text)
         return len(text or "")
 
     assert TextColumn.of(COLUMN).map(length, np.float64).tolist() == [4, 0, 3, 4, 0, 3]
-    assert asked == ["free", None, "pro", ""]
+    assert calls == ["free", None, "pro", ""]
     assert TextColumn.of(COLUMN).rows(lambda text: text == "pro") == [2, 5]
     assert TextColumn.of(COLUMN).rows(lambda text: text == "other") == []
 
@@ -49,7 +49,7 @@ def test_arrow_columns_of_every_kind(kind):
     assert list(text_column(whole.slice(0, 0))) == []
 
 
-def test_a_slice_of_a_long_dictionary_knows_no_others():
+def test_a_slice_of_a_long_dictionary_keeps_only_its_own_values():
     long = pa.array([f"domain {row}" for row in range(1_000)]).dictionary_encode()
     assert text_column(pa.chunked_array([long]).slice(5, 2)).values == ["domain 5", "domain 6"]
     gaps = pa.DictionaryArray.from_arrays(pa.array([7, None, 7], pa.int32()), long.dictionary)
@@ -58,12 +58,12 @@ def test_a_slice_of_a_long_dictionary_knows_no_others():
     assert list(text_column(pa.chunked_array([none]))) == [None, None]
 
 
-def test_a_column_without_a_type_is_null():
+def test_a_column_of_type_null_is_null():
     assert list(text_column(pa.chunked_array([pa.nulls(2)]))) == [None, None]
 
 
-def test_values_by_their_buffers():
+def test_values_are_read_from_buffers():
     array = pa.array([None, 1.5, None, 3.0]).slice(1)
-    assert missing(array).tolist() == [False, True, False]
-    assert plain_values(array)[[0, 2]].tolist() == [1.5, 3.0]
-    assert plain_values(pa.array([], pa.int64())).tolist() == []
+    assert null_mask(array).tolist() == [False, True, False]
+    assert buffer_values(array)[[0, 2]].tolist() == [1.5, 3.0]
+    assert buffer_values(pa.array([], pa.int64())).tolist() == []

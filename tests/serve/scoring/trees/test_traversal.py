@@ -1,4 +1,4 @@
-"""The walk through trees, against the libraries that grew them."""
+"""Tree traversal compared with the libraries that grew the trees."""
 
 import numpy as np
 import pandas as pd
@@ -19,16 +19,16 @@ COMPILED = pytest.param(CompiledTraversal, marks=pytest.mark.skipif(not is_compi
 
 
 @pytest.fixture(params=[VectorisedTraversal, COMPILED])
-def walk(request):
+def traversal_class(request):
     return request.param
 
 
 @pytest.fixture
-def walked(walk, monkeypatch):
-    """Walk in this way, whatever is the fastest."""
+def forced_traversal(traversal_class, monkeypatch):
+    """Use this traversal instead of the fastest."""
     for module in (xgboost, lightgbm_trees):
-        monkeypatch.setattr(module, "make_traversal", walk)
-    return walk
+        monkeypatch.setattr(module, "make_traversal", traversal_class)
+    return traversal_class
 
 
 def grown(categories=0, seed=3, **parameters):
@@ -53,81 +53,83 @@ def grown(categories=0, seed=3, **parameters):
     [
         (0, {}),
         (2, {"max_cat_to_onehot": 1}),  # splits between groups of categories
-        (2, {"max_cat_to_onehot": 100}),  # splits that tell one category from all others
+        (2, {"max_cat_to_onehot": 100}),  # splits of one category against all others
         (1, {"base_score": 0.01, "scale_pos_weight": 9}),
         (0, {"num_parallel_tree": 3, "subsample": 0.5}),
         (0, {"grow_policy": "lossguide", "max_leaves": 20, "max_depth": 0}),
         (1, {"grow_policy": "lossguide", "max_leaves": 400, "max_depth": 0, "n_estimators": 60}),
     ],
 )
-def test_margins_equal_xgboosts_to_the_bit(categories, parameters, walked):
+def test_margins_equal_xgboosts_bit_for_bit(categories, parameters, forced_traversal):
     library, booster, rows, types = grown(categories, **parameters)
-    walk = xgboost_traversal(booster, rows.shape[1])
-    assert walk.how == walked.how
+    traversal = xgboost_traversal(booster, rows.shape[1])
+    assert traversal.implementation == forced_traversal.implementation
     if categories:
-        rows[:20, 0] = 30  # a code that training never saw
+        rows[:20, 0] = 30  # a code that training did not see
     expected = library.predict(DMatrix(rows, feature_types=types, enable_categorical=True), output_margin=True)
-    assert [walk.margin(row) for row in rows.tolist()] == expected.tolist()
-    probabilities = np.array([walk.probability(row) for row in rows.tolist()])
+    assert [traversal.margin(row) for row in rows.tolist()] == expected.tolist()
+    probabilities = np.array([traversal.probability(row) for row in rows.tolist()])
     np.testing.assert_allclose(probabilities, booster.probabilities(rows), rtol=0, atol=1.2e-7)
     sums = booster.contributions(rows).sum(axis=1)
     np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("base", [0.44375, 0.0021, 0.3, 0.999])
-@pytest.mark.usefixtures("walked")
-def test_trees_start_from_the_librarys_own_number(base):
+@pytest.mark.usefixtures("forced_traversal")
+def test_trees_start_from_the_librarys_base_score(base):
     library, booster, rows, _ = grown(base_score=base, n_estimators=3)
-    walk = xgboost_traversal(booster, rows.shape[1])
-    assert [walk.margin(row) for row in rows.tolist()] == library.predict(DMatrix(rows), output_margin=True).tolist()
+    traversal = xgboost_traversal(booster, rows.shape[1])
+    assert [traversal.margin(row) for row in rows.tolist()] == library.predict(
+        DMatrix(rows), output_margin=True
+    ).tolist()
 
 
-@pytest.mark.usefixtures("walked")
-def test_any_value_goes_the_way_of_the_library():
+@pytest.mark.usefixtures("forced_traversal")
+def test_every_value_takes_the_librarys_branch():
     library, booster, rows, _ = grown(n_estimators=30)
     splits, rng = library.trees_to_dataframe().dropna(subset="Split"), np.random.default_rng(1)
-    odd = rows[rng.integers(len(rows), size=300)].copy()
-    for row in odd:
+    unusual = rows[rng.integers(len(rows), size=300)].copy()
+    for row in unusual:
         for _, split in splits.sample(4, random_state=rng).iterrows():
             row[int(split["Feature"][1:])] = split["Split"]
         row[rng.integers(len(row))] = rng.choice([np.nan, 0, -0.0, 1e-36, -1e-36, 1e-45, 3e38, -3e38])
-    walk = xgboost_traversal(booster, rows.shape[1])
-    expected = library.predict(DMatrix(odd), output_margin=True)
-    assert [walk.margin(row) for row in odd.tolist()] == expected.tolist()
+    traversal = xgboost_traversal(booster, rows.shape[1])
+    expected = library.predict(DMatrix(unusual), output_margin=True)
+    assert [traversal.margin(row) for row in unusual.tolist()] == expected.tolist()
 
 
-def test_a_tree_may_be_one_leaf(walk):
+def test_a_tree_may_be_one_leaf(traversal_class):
     trees = one_tree(left=np.array([-1, -1, -1]), right=np.array([-1, -1, -1]), value=np.array([7, 1, 2], np.float32))
-    walk = walk(trees, 2)
-    assert walk.sum([1.0, np.nan], 0.5) == 7.5
-    assert walk.sums(np.zeros((3, 2), np.float32), 0.5).tolist() == [7.5] * 3
-    assert walk.sums(np.zeros((0, 2), np.float32), 0.5).tolist() == []
+    traversal = traversal_class(trees, 2)
+    assert traversal.sum([1.0, np.nan], 0.5) == 7.5
+    assert traversal.sums(np.zeros((3, 2), np.float32), 0.5).tolist() == [7.5] * 3
+    assert traversal.sums(np.zeros((0, 2), np.float32), 0.5).tolist() == []
 
 
-def test_the_values_on_a_threshold_go_right(walk):
-    walk = walk(one_tree(threshold=np.float32(0.1)), 1)
+def test_values_on_a_threshold_go_right(traversal_class):
+    traversal = traversal_class(one_tree(threshold=np.full(3, 0.1, np.float32)), 1)
     below = np.nextafter(np.float32(0.1), np.float32(0))
-    ends = [walk.sum([float(value)], 0.0) for value in (below, np.float32(0.1), 1e39, -1e39, np.nan)]
-    assert ends == [1.0, 2.0, 2.0, 1.0, 1.0]
+    sums = [traversal.sum([float(value)], 0.0) for value in (below, np.float32(0.1), 1e39, -1e39, np.nan)]
+    assert sums == [1.0, 2.0, 2.0, 1.0, 1.0]
     rows = np.array([[below], [0.1], [np.inf], [-np.inf], [np.nan]], dtype=np.float32)
-    assert walk.sums(rows, 0.0).tolist() == ends
+    assert traversal.sums(rows, 0.0).tolist() == sums
 
 
-def test_missing_goes_where_the_node_says(walk):
-    for left, end in ((True, 1.0), (False, 2.0)):
-        walked = walk(one_tree(missing_left=np.full(3, left)), 1)
-        assert walked.sum([np.nan], 0.0) == end
-        assert walked.sums(np.array([[np.nan]], np.float32), 0.0).tolist() == [end]
+def test_missing_values_take_the_nodes_default_branch(traversal_class):
+    for left, total in ((True, 1.0), (False, 2.0)):
+        traversal = traversal_class(one_tree(missing_left=np.full(3, left)), 1)
+        assert traversal.sum([np.nan], 0.0) == total
+        assert traversal.sums(np.array([[np.nan]], np.float32), 0.0).tolist() == [total]
 
 
-def test_leaves_are_added_in_the_order_of_the_trees(walk):
-    values = np.array([1e8, 1.0, -1e8, 1.0] * 5, dtype=np.float32)  # float32 loses the first 1 of each four
+def test_leaves_are_added_in_tree_order(traversal_class):
+    values = np.array([1e8, 1.0, -1e8, 1.0] * 5, dtype=np.float32)  # float32 loses the first 1 of every four
     places = np.arange(20)
     trees = Trees(
         places, np.full(20, -1), np.full(20, -1), np.zeros(20, int), np.zeros(20, np.float32), places > 0, values, {}
     )
-    assert walk(trees, 1).sum([0.0], 0.0) == 1.0
-    assert walk(trees, 1).sums(np.zeros((2, 1), np.float32), 0.0).tolist() == [1.0, 1.0]
+    assert traversal_class(trees, 1).sum([0.0], 0.0) == 1.0
+    assert traversal_class(trees, 1).sums(np.zeros((2, 1), np.float32), 0.0).tolist() == [1.0, 1.0]
 
 
 def test_a_library_of_another_version_is_not_used(monkeypatch):
@@ -141,7 +143,7 @@ def test_a_library_of_another_version_is_not_used(monkeypatch):
 def one_tree(**changes):
     nodes = {
         "roots": np.array([0]), "left": np.array([1, -1, -1]), "right": np.array([2, -1, -1]),
-        "feature": np.zeros(3, dtype=np.intp), "threshold": np.full(3, changes.pop("threshold", 0.5), np.float32),
+        "feature": np.zeros(3, dtype=np.intp), "threshold": np.full(3, 0.5, np.float32),
         "missing_left": np.ones(3, dtype=bool), "value": np.array([0, 1, 2], dtype=np.float32), "categories": {},
     }  # fmt: skip
     return Trees(**(nodes | changes))
@@ -150,35 +152,45 @@ def one_tree(**changes):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"left": np.array([7, -1, -1])}, "lies outside"),
-        ({"right": np.array([-5, -1, -1])}, "lies outside"),
-        ({"feature": np.array([4, 0, 0])}, "a column that is not there"),
-        ({"feature": np.array([-1, 0, 0])}, "a column that is not there"),
-        ({"threshold": np.float32(np.nan)}, "compares with NaN"),
+        ({"left": np.array([7, -1, -1])}, "outside its tree"),
+        ({"right": np.array([-5, -1, -1])}, "outside its tree"),
+        ({"feature": np.array([4, 0, 0])}, "a column that does not exist"),
+        ({"feature": np.array([-1, 0, 0])}, "a column that does not exist"),
+        ({"threshold": np.full(3, np.nan, np.float32)}, "compares with NaN"),
     ],
 )
-def test_nodes_that_point_outside_are_refused(changes, reason, walk):
+def test_nodes_that_point_outside_are_refused(changes, reason, traversal_class):
     with pytest.raises(RunError, match=reason):
-        walk(one_tree(**changes), 1)
+        traversal_class(one_tree(**changes), 1)
 
 
 @pytest.mark.parametrize("back", [{"left": np.array([0, -1, -1])}, {"left": [1, 0, -1], "right": [2, 2, -1]}])
-def test_a_tree_that_leads_back_is_refused(back, walk):
-    with pytest.raises(RunError, match="above it"):
-        walk(one_tree(**{side: np.array(nodes) for side, nodes in back.items()}), 1)
+def test_a_tree_with_a_cycle_is_refused(back, traversal_class):
+    with pytest.raises(RunError, match="not numbered after its parent"):
+        traversal_class(one_tree(**{side: np.array(nodes) for side, nodes in back.items()}), 1)
+
+
+def test_nodes_that_share_children_are_refused(traversal_class):
+    chain = np.append(np.arange(1, 40), -1)  # each node's two children are the next node: 2**39 paths
+    trees = one_tree(
+        left=chain, right=chain, feature=np.zeros(40, int), threshold=np.zeros(40, np.float32),
+        missing_left=np.ones(40, bool), value=np.zeros(40, np.float32),
+    )  # fmt: skip
+    with pytest.raises(RunError, match="two nodes share a child"):
+        traversal_class(trees, 1)
 
 
 @pytest.mark.parametrize("model", ["xgboost", "random_forest", "hist_gradient_boosting"])
-def test_every_walk_gives_the_same(model, run_of, records, monkeypatch):
+def test_every_traversal_gives_the_same(model, run_of, records, monkeypatch):
     scorers = {}
     for name, positions, in_c in (("C", 0, True), ("NumPy", 500_000, False), ("deep, NumPy", 10, False)):
         if in_c and not is_compiled():
             continue
         monkeypatch.setattr("serve.scoring.trees.traversal.is_compiled", lambda in_c=in_c: in_c)
-        monkeypatch.setattr(vectorised, "MOST_POSITIONS", positions)
+        monkeypatch.setattr(vectorised, "MAX_POSITIONS", positions)
         scorers[name] = Scorer.load(run_of(model))
         assert scorers[name].path == "trees"
-        assert ("in C" in scorers[name].why) == in_c
+        assert ("in C" in scorers[name].reason) == in_c
     expected = scorers["NumPy"].score_many(records).probabilities.tolist()
     for scorer in scorers.values():
         assert scorer.score_many(records).probabilities.tolist() == expected
@@ -207,13 +219,13 @@ def lightgbm_model(**parameters):
         ({"min_child_samples": 900}, 0),
     ],
 )
-def test_probabilities_equal_lightgbms_to_the_bit(parameters, used, walked, monkeypatch):
+def test_probabilities_equal_lightgbms_bit_for_bit(parameters, used, forced_traversal, monkeypatch):
     monkeypatch.setattr(lightgbm_trees, "is_compiled", lambda: True)
     text, rows = lightgbm_model(**parameters)
     booster = lightgbm.Booster(text, 4, used)
-    walk = lightgbm_trees.lightgbm_traversal(text, used, 4)
-    assert walk.how == walked.how
-    odd = [
+    traversal = lightgbm_trees.lightgbm_traversal(text, used, 4)
+    assert traversal.implementation == forced_traversal.implementation
+    unusual = [
         0.0,
         -0.0,
         1e-36,
@@ -228,24 +240,24 @@ def test_probabilities_equal_lightgbms_to_the_bit(parameters, used, walked, monk
     ]
     rng = np.random.default_rng(0)
     more = rows[:300].copy()
-    more[np.arange(300), rng.integers(4, size=300)] = rng.choice(odd, 300)
+    more[np.arange(300), rng.integers(4, size=300)] = rng.choice(unusual, 300)
     for row in [*rows.tolist(), *more.tolist()]:
-        assert walk.probability(row) == booster.probability(row)
-    assert walk.probabilities(more).tolist() == booster.probabilities(more).tolist()
-    assert walk.probabilities(more[:0]).tolist() == []
+        assert traversal.probability(row) == booster.probability(row)
+    assert traversal.probabilities(more).tolist() == booster.probabilities(more).tolist()
+    assert traversal.probabilities(more[:0]).tolist() == []
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "reason"),
     [
-        ({"zero_as_missing": True}, "0 for missing"),
+        ({"zero_as_missing": True}, "0 as missing"),
         ({"linear_tree": True}, "linear models"),
         ({"boosting_type": "rf", "subsample": 0.5, "subsample_freq": 1}, "averaged"),
         ({"objective": "cross_entropy"}, "objective is cross_entropy"),
-        ({"categorical": True}, "by categories"),
+        ({"categorical": True}, "on categories"),
     ],
 )
-def test_what_only_lightgbm_can_do_is_left_to_it(parameters, said, monkeypatch):
+def test_models_that_need_lightgbm_are_left_to_it(parameters, reason, monkeypatch):
     monkeypatch.setattr(lightgbm_trees, "is_compiled", lambda: True)
     if parameters.pop("categorical", False):
         codes = np.random.default_rng(0).integers(6, size=(500, 1))
@@ -254,7 +266,7 @@ def test_what_only_lightgbm_can_do_is_left_to_it(parameters, said, monkeypatch):
         text = model.booster_.model_to_string()
     else:
         text, _ = lightgbm_model(**parameters)
-    assert said in lightgbm_trees.lightgbm_traversal(text, 0, 4)
+    assert reason in lightgbm_trees.lightgbm_traversal(text, 0, 4)
 
 
 def test_lightgbms_own_call_is_faster_than_numpy(monkeypatch):
@@ -264,12 +276,12 @@ def test_lightgbms_own_call_is_faster_than_numpy(monkeypatch):
 
 def test_another_objective_or_booster_is_left_to_the_library():
     rows, label = np.random.default_rng(0).normal(size=(50, 2)), np.arange(50) % 2
-    for parameters, said in ({"booster": "dart"}, "dart"), ({"objective": "binary:hinge"}, "hinge"):
+    for parameters, reason in ({"booster": "dart"}, "dart"), ({"objective": "binary:hinge"}, "hinge"):
         model = XGBClassifier(n_estimators=2, n_jobs=1, **parameters).fit(rows, label)
         booster = Booster(bytes(model.get_booster().__getstate__()["handle"]))
-        assert said in str(xgboost_traversal(booster, 2))
+        assert reason in str(xgboost_traversal(booster, 2))
 
 
 def test_a_booster_that_is_no_booster_is_refused():
-    with pytest.raises(RunError, match="XGBoost refuses the model"):
+    with pytest.raises(RunError, match="XGBoost rejected the model"):
         Booster(b"{}")
