@@ -47,19 +47,19 @@ def matrices(data: Path):
 
     prepared = prepare(OmegaConf.create(compose_config(overrides(data)).to_dict()))
     loaded = prepared.data.load()
-    panel, recipe = loaded.panel, prepared.parts.recipe(loaded.panel)
+    panel, spec = loaded.panel, prepared.parts.pipeline_spec(loaded.panel)
     frame, labels = panel.frame, panel.frame["label"].to_numpy()
     jobs = [fold.train for fold in prepared.parts.split.split(frame)]
     jobs.append(frame["label_complete"].to_numpy().nonzero()[0])
     found = []
     for rows in jobs:
         early, late = split_off_latest(
-            frame, rows, share=recipe.validation_fraction, horizon_days=loaded.horizon_days, seed=0
+            frame, rows, fraction=spec.validation_fraction, horizon_days=loaded.horizon_days, seed=0
         )
-        encoder = recipe.encoder.build(recipe.numbers, recipe.categories, requirements_of(recipe.estimator, None))
+        encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(spec.estimator, None))
         X = encoder.fit_transform(panel.inputs.iloc[rows], labels[rows])
         found.append((X, labels[rows], early, late))
-    return prepared.parts.estimator, recipe.stop_after, found
+    return prepared.parts.estimator, spec.stop_after, found
 
 
 def bare_fits(estimator, stop_after: int, jobs) -> float:

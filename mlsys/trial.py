@@ -82,17 +82,17 @@ def run_trial(
             key = f"folds of {loaded.fingerprint}: {config.split} {search}"
             folds, _ = part() if trial is None else trial.keep(key, part)
         record.fingerprint = loaded.fingerprint
-        watch = (
+        make_callback = (
             partial(IterationReports, trial, config.objectives[0])
             if trial and search.report_per == "iteration"
             else None
         )
-        protocol = BacktestPlan(
-            parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, watch
+        plan = BacktestPlan(
+            parts.pipeline_spec(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, make_callback
         )
         try:
             with clock("fit"):
-                run_search_folds(protocol, loaded.panel, folds, take)
+                run_search_folds(plan, loaded.panel, folds, take)
         except PrunedError as pruned:
             record.writer.write_text("card.md", trial_card(config.to_dict(), config.objectives, results, top_k, pruned))
             raise
@@ -124,11 +124,11 @@ class IterationReports:
         self._trial, self._fold = trial, fold
         self._pruned: PrunedError | None = None
 
-    def __call__(self, tree: int, value: float) -> bool:
-        """Report every tenth tree; return whether the trial was given up."""
-        if tree % ITERATIONS_BETWEEN_REPORTS == 0:
+    def __call__(self, iteration: int, value: float) -> bool:
+        """Report every tenth iteration; return whether the trial was pruned."""
+        if iteration % ITERATIONS_BETWEEN_REPORTS == 0:
             try:
-                self._trial.report(value, self._fold * STEPS_PER_FOLD + tree)
+                self._trial.report(value, self._fold * STEPS_PER_FOLD + iteration)
             except PrunedError as pruned:
                 self._pruned = pruned  # raised from inside a library it would not arrive
         return self._pruned is not None

@@ -1,4 +1,4 @@
-"""How numbers are written for people: one place, so that plots, card and report agree."""
+"""Number formats for people, shared by plots, card and report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MISSING = "–"
-Numbers = Mapping[str, Any]  # content of metrics.json and its like
+Numbers = Mapping[str, Any]  # content of metrics.json and similar files
 
 
 def as_float(value: object) -> float | None:
@@ -21,14 +21,14 @@ def as_float(value: object) -> float | None:
     if value is None or isinstance(value, str | bytes | Mapping):
         return None
     try:
-        number = float(value)  # type: ignore[arg-type]  # what float() refuses is caught here
+        number = float(value)  # type: ignore[arg-type]  # an unsupported type is caught below
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
 
 
 def point(value: object) -> float | None:
-    """Return the number in a metric, which is either a plain number or ``{"value", "low", "high"}``.
+    """Return the value of a metric, which is either a plain number or ``{"value", "low", "high"}``.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def point(value: object) -> float | None:
 
 
 def bounds(value: object) -> tuple[float, float] | None:
-    """Return the interval in a metric, or None if it has none.
+    """Return the interval of a metric, or None if it has none.
 
     Examples
     --------
@@ -52,29 +52,29 @@ def bounds(value: object) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def percent(share: float | None) -> str:
-    """Write a share as a percentage with two significant digits.
+def percent(fraction: float | None) -> str:
+    """Format a fraction as a percentage with two significant digits.
 
     Parameters
     ----------
-    share : float or None
-        A fraction, 0 to 1.
+    fraction : float or None
+        Fraction from 0 to 1.
 
     Examples
     --------
     >>> percent(0.0024), percent(0.071), percent(0.71), percent(1.0), percent(None)
     ('0.24%', '7.1%', '71%', '100%', '–')
     """
-    if share is None or not math.isfinite(share):
+    if fraction is None or not math.isfinite(fraction):
         return MISSING
-    scaled = share * 100
+    scaled = fraction * 100
     if scaled != 0 and abs(scaled) < 1e-4:
         return "<0.0001%"
     return f"{scaled:.{0 if abs(scaled) >= 9.95 else _decimals(scaled)}f}%"
 
 
 def count(value: object) -> str:
-    """Write a count with thousands separated.
+    """Format a count with thousands separators.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def count(value: object) -> str:
 
 
 def plain_number(value: float, decimals: int) -> str:
-    """Write a number with so many decimals, with more only where it would vanish otherwise.
+    """Format a number with the given number of decimals, or with more if it would otherwise be shown as 0.
 
     Examples
     --------
@@ -96,10 +96,10 @@ def plain_number(value: float, decimals: int) -> str:
     return f"{value:.{decimals if _visible(value, decimals) else _decimals(value)}f}"
 
 
-def _visible(value: float, places: int) -> bool:
-    return abs(value) < 1e-6 or abs(value) >= 10**-places  # what is smaller still is rounding error: a plain zero
+def _visible(value: float, decimals: int) -> bool:
+    return abs(value) < 1e-6 or abs(value) >= 10**-decimals  # below 1e-6 is rounding error, shown as 0
 
 
 def _decimals(value: float) -> int:
-    """Return how many decimals show two significant digits of ``value``, six at most."""
+    """Return the number of decimals that shows two significant digits of ``value``, at most six."""
     return 0 if value == 0 else min(6, max(0, 1 - math.floor(math.log10(abs(value)))))

@@ -1,7 +1,7 @@
-"""Every metric, one row each: how it is computed, which direction is better, how it is named and written.
+"""The table of metrics: computation, direction, name and number format of each.
 
-All other code takes its metrics from `METRICS`; to add one is to add a function and a row here (docs/extending.md).
-The module loads neither NumPy nor pandas, so that `mlsys runs` may import it.
+All other code takes its metrics from `METRICS`; to add a metric, add a function and a row here (docs/extending.md).
+The module imports neither NumPy nor pandas, so that `mlsys runs` starts fast.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Needs = Literal["score", "probability", "value", "timing"]
 Kind = Literal["score", "rate", "times", "money", "milliseconds"]
 
 PREDICT_MS = "predict_ms"
-FALLBACK_OBJECTIVE = "log_loss"  # by which runs are sorted that have none of the metrics they were optimised for
+FALLBACK_OBJECTIVE = "log_loss"  # sorts runs that lack all metrics of their own objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,31 +34,31 @@ class Metric:
     Attributes
     ----------
     name : str
-        Its key in ``metrics.json``; for a top-k metric the part in front of ``@k``.
+        Key in ``metrics.json``; for a top-k metric the part before ``@k``.
     compute : callable or None
-        Takes a `mlsys.evaluation.weighted_metrics.Sample` (a top-k metric also k) and returns an ndarray of float64 of
-        shape (resamples,), NaN where undefined. None for what is timed rather than computed from predictions: such a
-        row is an objective, but not in ``metrics.json``, whose numbers must repeat.
+        Function of a `mlsys.evaluation.weighted_metrics.Sample` (and k, for a top-k metric) that returns an ndarray of
+        float64 of shape (resamples,), NaN if undefined. None for timings: they can be objectives, but are not in
+        ``metrics.json``, whose numbers must be reproducible.
     group : {"ranking", "probabilities", "top_k", "cost"}
-        What it measures. A "top_k" row stands for one metric for each list length k.
+        What it measures. A "top_k" row defines one metric for each list length k.
     title : str
-        Its name in tables; may hold ``{k}``.
+        Name in tables; may contain ``{k}``.
     meaning : str
-        What it says, in one line without jargon; may hold ``{positives}`` and ``{k}``. The direction is added.
+        One-line explanation without jargon; may contain ``{positives}`` and ``{k}``. The direction is appended.
     needs : {"score", "probability", "value", "timing"}
-        What it is computed from. Scores that are no probabilities (the activity baseline) have no metric that needs
-        probabilities; where no revenue is known, metrics that need values are undefined.
+        Input of the computation. Metrics that need probabilities are not computed for scores that are not
+        probabilities (the activity baseline); metrics that need values are undefined if no revenue is known.
     higher_is_better : bool
-        False for losses, errors and costs.
+        Whether higher values are better; False for losses, errors and costs.
     headline : bool
-        Whether it is among the few that people read first, in the card, the report, comparisons and `mlsys runs`.
+        Whether it is one of the few headline metrics of the card, the report, comparisons and `mlsys runs`.
     kind : {"score", "rate", "times", "money", "milliseconds"}
-        Whether its values are written as plain numbers, shares, multiples, amounts or times.
+        Number format: plain number, percentage, multiple, amount or time.
     decimals : int
-        For scores: how many decimals to show, more only where the value would vanish otherwise.
+        Number of decimals of a score; more are shown if the value would otherwise appear as 0.
     grows_when_resampled : bool
-        Whether resampling rows can only increase it, as it adds noise: its intervals are shifted to have the value in
-        their middle, and end at 0.
+        Whether the noise of resampling biases it upwards: its intervals are then re-centred on the value, and their
+        lower end is at least 0.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Metric:
 
     @property
     def pattern(self) -> str:
-        """Its name with ``@k`` where it takes one: how error messages list it.
+        """Name for error messages, with ``@k`` for a top-k metric.
 
         Examples
         --------
@@ -86,7 +86,7 @@ class Metric:
 
     @property
     def in_a_sentence(self) -> str:
-        """The title as it stands amid other words.
+        """Title as it is written within a sentence.
 
         Examples
         --------
@@ -97,11 +97,11 @@ class Metric:
 
     @property
     def explanation(self) -> str:
-        """The meaning, with the direction where a lower value is better."""
+        """Meaning, followed by the direction if lower values are better."""
         return self.meaning if self.higher_is_better else f"{self.meaning}; lower is better"
 
     def write(self, value: float | None) -> str:
-        """Write one value.
+        """Format a value.
 
         Examples
         --------
@@ -125,7 +125,7 @@ class Metric:
         return plain_number(value, self.decimals)
 
     def interval(self, entry: object) -> str:
-        """Write the interval of an entry of ``metrics.json``; an empty text if it has none.
+        """Format the interval of an entry of ``metrics.json``; an empty string if it has none.
 
         Examples
         --------
@@ -138,7 +138,7 @@ class Metric:
         return f"{self.write(ends[0])} to {self.write(ends[1])}" if ends else ""
 
     def difference(self, value: float | None) -> str:
-        """Write a difference of two values with its sign; shares in percentage points.
+        """Format a difference between two values with its sign; rates in percentage points.
 
         Examples
         --------
@@ -177,33 +177,33 @@ def ece(sample: Sample) -> FloatArray:
 
 
 def precision(sample: Sample, k: int) -> FloatArray:
-    """Compute the share of positives among the k rows ranked first."""
-    return sample.ratio(sample.hits(k), sample.places(k))
+    """Compute the fraction of positives among the top k rows."""
+    return sample.ratio(sample.hits(k), sample.list_length(k))
 
 
 def recall(sample: Sample, k: int) -> FloatArray:
-    """Compute the share of all positives that are among the k rows ranked first; undefined without positives."""
+    """Compute the fraction of all positives that are among the top k rows; undefined without positives."""
     return sample.ratio(sample.hits(k), sample.total_hits)
 
 
 def lift(sample: Sample, k: int) -> FloatArray:
-    """Compute precision@k as a multiple of the share of positives among all rows; undefined without positives."""
+    """Compute precision@k divided by the fraction of positives among all rows; undefined without positives."""
     return sample.ratio(precision(sample, k) * sample.total, sample.total_hits)
 
 
 def revenue(sample: Sample, k: int) -> FloatArray:
-    """Compute the sum of the values of the positives among the k rows ranked first, in currency per month."""
+    """Compute the total value of the positives among the top k rows, in currency per month."""
     return sample.revenue(k)
 
 
-# In the order of metrics.json and of all tables; top-k metrics follow the others there, for one k after another.
+# In the order of metrics.json and of all tables; there, top-k metrics follow the others, grouped by k.
 ROWS: Sequence[Metric] = (
     Metric(
         name="roc_auc",
         compute=roc_auc,
         group="ranking",
         title="ROC-AUC",
-        meaning="how often one of the {positives} is ranked above one of the others",
+        meaning="probability that one of the {positives} ranks above one of the others",
         needs="score",
         higher_is_better=True,
         headline=True,
@@ -213,7 +213,7 @@ ROWS: Sequence[Metric] = (
         compute=average_precision,
         group="ranking",
         title="Average precision",
-        meaning="precision all the way down the ranking; rewards a good top",
+        meaning="precision averaged over the whole ranking; rewards a good top of the list",
         needs="score",
         higher_is_better=True,
         headline=True,
@@ -234,7 +234,7 @@ ROWS: Sequence[Metric] = (
         compute=brier,
         group="probabilities",
         title="Brier score",
-        meaning="squared error of the probabilities",
+        meaning="mean squared error of the probabilities",
         needs="probability",
         higher_is_better=False,
         decimals=4,
@@ -255,7 +255,7 @@ ROWS: Sequence[Metric] = (
         compute=precision,
         group="top_k",
         title="Precision@{k}",
-        meaning="share of {positives} among the {k} ranked first",
+        meaning="fraction of {positives} in the top {k}",
         needs="score",
         higher_is_better=True,
         headline=True,
@@ -266,7 +266,7 @@ ROWS: Sequence[Metric] = (
         compute=recall,
         group="top_k",
         title="Recall@{k}",
-        meaning="share of all {positives} that are among the {k} ranked first",
+        meaning="fraction of all {positives} that are in the top {k}",
         needs="score",
         higher_is_better=True,
         kind="rate",
@@ -276,7 +276,7 @@ ROWS: Sequence[Metric] = (
         compute=lift,
         group="top_k",
         title="Lift@{k}",
-        meaning="precision@{k} as a multiple of picking at random",
+        meaning="precision@{k} relative to picking at random",
         needs="score",
         higher_is_better=True,
         kind="times",
@@ -286,7 +286,7 @@ ROWS: Sequence[Metric] = (
         compute=revenue,
         group="top_k",
         title="Revenue@{k}",
-        meaning="value (such as MRR) of the {positives} among the {k} ranked first",
+        meaning="total value (such as MRR) of the {positives} in the top {k}",
         needs="value",
         higher_is_better=True,
         kind="money",
@@ -306,12 +306,12 @@ METRICS = {metric.name: metric for metric in ROWS}
 
 
 def expanded(top_k: Sequence[int]) -> Iterator[tuple[str, Metric, int | None]]:
-    """Yield every metric of ``metrics.json`` in its order: full name, row, and k of a top-k metric.
+    """Yield every metric of ``metrics.json`` in its order: full name, row of the table, and k of a top-k metric.
 
     Parameters
     ----------
     top_k : sequence of int
-        The list lengths k of the top-k metrics.
+        List lengths k of the top-k metrics.
     """
     computed = [metric for metric in METRICS.values() if metric.compute is not None]
     yield from ((metric.name, metric, None) for metric in computed if metric.group != "top_k")
@@ -325,7 +325,7 @@ def metric_names(top_k: Sequence[int]) -> tuple[str, ...]:
     Parameters
     ----------
     top_k : sequence of int
-        The list lengths k of the top-k metrics.
+        List lengths k of the top-k metrics.
 
     Examples
     --------
@@ -336,17 +336,17 @@ def metric_names(top_k: Sequence[int]) -> tuple[str, ...]:
 
 
 def objective_names(top_k: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of everything that a search can optimise: all metrics, and what is timed."""
+    """Return the names of everything that a search can optimise: all metrics, and timings."""
     return (*metric_names(top_k), *(metric.name for metric in METRICS.values() if metric.compute is None))
 
 
 def headline_metrics() -> list[Metric]:
-    """Return the rows that people read first, in the order of the table."""
+    """Return the rows of the headline metrics, in table order."""
     return [metric for metric in METRICS.values() if metric.headline]
 
 
 def headline_columns() -> tuple[str, ...]:
-    """Return the names of the headline metrics that every run has, whatever its list lengths k.
+    """Return the names of the headline metrics that every run has: those without a list length k.
 
     Examples
     --------
@@ -357,7 +357,7 @@ def headline_columns() -> tuple[str, ...]:
 
 
 def split_name(name: str) -> tuple[Metric, int | None]:
-    """Return the row of a metric and its k, None where it has none.
+    """Return the table row of a metric and its k, None without one.
 
     Raises
     ------
@@ -375,11 +375,11 @@ def split_name(name: str) -> tuple[Metric, int | None]:
         return metric, int(k) if at else None
     known = [metric.pattern for metric in METRICS.values()]
     problem = Problem("metric", name, ", ".join(known), closest(name, known))
-    raise ConfigError("The metric's name", [problem], "Use one of these names, with a number for k.")
+    raise ConfigError("The metric", [problem], "Use one of these names, with a number for k.")
 
 
 def is_metric(name: str) -> bool:
-    """Return whether ``metrics.json`` can hold a metric of that name, for some list lengths k.
+    """Return whether ``metrics.json`` can contain a metric of that name, for some list lengths k.
 
     Examples
     --------
@@ -393,14 +393,14 @@ def is_metric(name: str) -> bool:
 
 
 def find_metric(name: str, positives: str = "converters") -> Metric:
-    """Return the row of a metric with the words filled in.
+    """Return the row of a metric with the placeholders of its title and meaning filled in.
 
     Parameters
     ----------
     name : str
-        A key of ``metrics.json``, such as ``"roc_auc"`` or ``"precision@10"``, or ``predict_ms``.
+        Key of ``metrics.json``, such as ``"roc_auc"`` or ``"precision@10"``, or ``predict_ms``.
     positives : str
-        What the positive rows are called, in the plural.
+        Plural noun for the positive rows.
 
     Raises
     ------
@@ -410,13 +410,13 @@ def find_metric(name: str, positives: str = "converters") -> Metric:
     Examples
     --------
     >>> find_metric("precision@10").meaning
-    'share of converters among the 10 ranked first'
+    'fraction of converters in the top 10'
     >>> find_metric("log_loss").higher_is_better
     False
     """
     metric, k = split_name(name)
-    words = {"k": k, "positives": positives}
-    return replace(metric, name=name, title=metric.title.format(**words), meaning=metric.meaning.format(**words))
+    fields = {"k": k, "positives": positives}
+    return replace(metric, name=name, title=metric.title.format(**fields), meaning=metric.meaning.format(**fields))
 
 
 def greater_is_better(name: str) -> bool:
@@ -435,12 +435,12 @@ def greater_is_better(name: str) -> bool:
     return split_name(name)[0].higher_is_better
 
 
-def table_place(name: str) -> tuple[int, int]:
-    """Return where a metric stands in tables: the place of its row, then its k.
+def table_position(name: str) -> tuple[int, int]:
+    """Return the sort key of a metric in tables: the position of its row, then its k.
 
     Examples
     --------
-    >>> sorted(["lift@5", "precision@50", "precision@5", "roc_auc"], key=table_place)
+    >>> sorted(["lift@5", "precision@50", "precision@5", "roc_auc"], key=table_position)
     ['roc_auc', 'precision@5', 'precision@50', 'lift@5']
     """
     metric, k = split_name(name)

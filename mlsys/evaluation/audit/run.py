@@ -42,7 +42,7 @@ def run_audit(subject: AuditSubject, config: AuditConfig) -> dict[str, Any]:
         groups(subject),
         single_feature(subject, limit=limits.single_feature_auc),
         forbidden_columns(subject),
-        duplicates(subject, limit=limits.duplicate_share),
+        duplicates(subject, limit=limits.duplicate_fraction),
         missingness(subject, limit=limits.missingness_gap),
         too_good(subject, auc=limits.too_good_auc, odds=limits.too_good_odds),
     ]

@@ -105,6 +105,6 @@ class AuditSubject:
         return not bool(self.panel.frame["as_of"].isna().any())
 
     @property
-    def is_blind_to_time(self) -> bool:
+    def ignores_time(self) -> bool:
         """Whether training and test rows were told apart by anything but time."""
         return any(fold.as_of is None for fold in self.folds)

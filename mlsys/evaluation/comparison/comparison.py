@@ -16,7 +16,7 @@ from mlsys.evaluation.comparison.comparability import Comparability, check_compa
 from mlsys.evaluation.comparison.overlap import Agreement, agreement
 from mlsys.evaluation.comparison.rows import Alignment, IntArray
 from mlsys.evaluation.formats import bounds, point
-from mlsys.evaluation.metric_table import greater_is_better, metric_names, split_name, table_place
+from mlsys.evaluation.metric_table import greater_is_better, metric_names, split_name, table_position
 from mlsys.evaluation.metrics import Entry, ScoreComparison, compare_scores
 from mlsys.runs.config_diff import differing_keys
 
@@ -289,7 +289,7 @@ def _ordered(names: Sequence[str], config: Mapping[str, Any]) -> list[str]:
 
     def place(name: str) -> tuple[int, bool, tuple[int, int]]:
         wanted = first.index(name) if name in first else len(first)
-        return wanted, not split_name(name)[0].headline, table_place(name)
+        return wanted, not split_name(name)[0].headline, table_position(name)
 
     return sorted(dict.fromkeys(names), key=place)
 

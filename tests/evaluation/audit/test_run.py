@@ -83,6 +83,6 @@ def test_predictions_of_other_rows_are_refused():
 
 def test_limits_come_from_the_config():
     frame = accounts()
-    strict = AuditConfig(mode="light", limits={"single_feature_auc": 0.6})
+    strict = AuditConfig(mode="light", thresholds={"single_feature_auc": 0.6})
     found = [statuses(run_audit(audited(frame), config))["single_feature"] for config in (LIGHT, strict)]
     assert found == ["pass", "fail"]
