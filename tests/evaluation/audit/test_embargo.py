@@ -27,7 +27,7 @@ def test_one_training_row_whose_window_ends_too_late_fails_and_is_counted():
     assert "Set split.horizon_days to data.horizon_days" in check.message
 
 
-def test_a_split_that_forgets_the_horizon_fails():
+def test_a_split_with_too_short_an_embargo_fails():
     check = embargo(audited(accounts(), split=Backtest(folds=3, horizon_days=28)))
     assert check.status == "fail"
 
@@ -46,7 +46,7 @@ def test_training_on_incomplete_labels_fails():
     check = embargo(audited(frame, folds=folds))
     assert check.status == "fail"
     assert check.value == 2 * 3  # the first fold's rows are in all three
-    assert "Train on rows with label_complete only" in check.message
+    assert "Train only on rows with label_complete" in check.message
 
 
 def with_times(frame):
