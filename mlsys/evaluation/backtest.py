@@ -45,8 +45,8 @@ class BacktestPlan:
     seed : int
         Seed for validation sets that are drawn at random, where rows have no time.
     threads : int
-        Total number of threads, which parallel fits share: many fits with few threads each finish sooner than one after
-        the other with all threads.
+        Total number of threads. Parallel fits share them, because running fits in parallel with few threads each is
+        faster than running one after the other with all threads.
     make_callback : callable or None
         Function of a fold's number that returns its `IterationCallback`.
     """

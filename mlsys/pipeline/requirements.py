@@ -57,7 +57,7 @@ def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: A
     Parameters
     ----------
     estimator : scikit-learn estimator
-        Its class weights are found by its traits.
+        Estimator whose traits determine the class weights.
     labels : ndarray of int8, shape (n_rows,)
         Labels that it is fitted on, after resampling.
 

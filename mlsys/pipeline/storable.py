@@ -107,7 +107,7 @@ def _signature(value: Any) -> Hashable:  # noqa: ANN401 - an estimator or a para
     if hasattr(value, "get_params"):
         parameters = value.get_params(deep=False)
         return (type(value), *((name, _signature(parameters[name])) for name in sorted(parameters)))
-    # Functions are told apart by name, other objects by their class.
+    # Functions are distinguished by name, other objects by their class.
     return type(value), getattr(value, "__module__", None), getattr(value, "__qualname__", None)
 
 

@@ -79,19 +79,25 @@ def test_importances_add_up_and_the_relevant_columns_come_first(model, encoder, 
 def test_levels_and_missing_value_indicators_count_for_their_column(rows):
     model = LogisticRegression()
     pipeline = pipeline_of(model, rows)
-    shares = importances(pipeline, rows[0], seed=0).set_index("feature")["importance"]
-    weights = np.abs(pipeline[-1].coef_[0])
-    assert len(weights) == 3 + 1 + 3 + 2  # numbers, one missing-value indicator, levels
-    expected = [weights[0] + weights[3], weights[1], weights[2], weights[4:7].sum(), weights[7:].sum()]
-    assert shares[[*NUMBERS, *CATEGORIES]].tolist() == pytest.approx(np.array(expected) / weights.sum())
+    relative = importances(pipeline, rows[0], seed=0).set_index("feature")["importance"]
+    coefficients = np.abs(pipeline[-1].coef_[0])
+    assert len(coefficients) == 3 + 1 + 3 + 2  # numbers, one missing-value indicator, levels
+    expected = [
+        coefficients[0] + coefficients[3],
+        coefficients[1],
+        coefficients[2],
+        coefficients[4:7].sum(),
+        coefficients[7:].sum(),
+    ]
+    assert relative[[*NUMBERS, *CATEGORIES]].tolist() == pytest.approx(np.array(expected) / coefficients.sum())
 
 
 def test_gains_of_all_splits_count(rows):
     pipeline = pipeline_of(BOOSTED["xgboost"], rows)
-    shares = importances(pipeline, rows[0], seed=0).set_index("feature")["importance"]
+    relative = importances(pipeline, rows[0], seed=0).set_index("feature")["importance"]
     gains = pipeline[-1].get_booster().get_score(importance_type="total_gain")
-    assert shares["strong"] == pytest.approx(gains["f0"] / sum(gains.values()))
-    assert shares["plan=tier"] == pytest.approx(gains["f3"] / sum(gains.values()))
+    assert relative["strong"] == pytest.approx(gains["f0"] / sum(gains.values()))
+    assert relative["plan=tier"] == pytest.approx(gains["f3"] / sum(gains.values()))
 
 
 def test_a_vote_is_the_weighted_mean_of_its_members(rows):

@@ -168,7 +168,9 @@ def test_scores_that_are_not_probabilities_have_no_probability_metrics():
             [0.5, 1.5],
             r"1 of 2 scores is NaN or outside \[0, 1\] \(first: 1.5 in row 1\)",
         ),
-        ([0, 1], [np.nan, 0.5], "1 of 2 scores"),
+        ([0, 1], [np.nan, 0.5], "1 of 2 scores is"),
+        ([0, 1], [np.nan, 1.5], "2 of 2 scores are"),
+        ([2, 3], [0.5, 0.5], "2 of 2 labels are neither"),
     ],
 )
 def test_invalid_columns_are_an_error(label, score, message):

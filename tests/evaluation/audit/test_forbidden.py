@@ -21,6 +21,17 @@ def test_a_forbidden_name_fails_in_any_case():
     assert "closedate (the outcome's time)" in check.message
 
 
+@pytest.mark.parametrize(
+    ("names", "finding"),
+    [(["OWNER"], "Found 1 forbidden feature: owner"), (["OWNER", "PAID"], "Found 2 forbidden features: owner (a")],
+)
+def test_forbidden_features_are_counted(names, finding):
+    frame = accounts().assign(owner=1.0, paid=1.0)
+    check = forbidden_columns(audited(frame, forbidden=dict.fromkeys(names, "a raw column")))
+    assert check.value == len(names)
+    assert finding in check.message
+
+
 @pytest.mark.parametrize("make", [np.float64, str])
 @pytest.mark.parametrize("id_type", [np.int64, str])
 def test_the_id_under_another_name_fails(make, id_type):

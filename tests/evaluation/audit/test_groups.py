@@ -23,6 +23,15 @@ def test_a_group_on_both_sides_fails_and_is_named():
     assert "In fold 2, 1 group has" in check.message
 
 
+def test_several_groups_on_both_sides_are_counted():
+    frame = leads(count=300)
+    folds = list(flat(frame).folds)
+    folds[0] = replace(folds[0], train=np.append(folds[0].train, folds[0].test[:2]))
+    check = groups(audited(frame, folds=folds))
+    assert (check.status, check.value) == ("fail", 2)
+    assert "In fold 0, 2 groups have rows in both" in check.message
+
+
 def test_splits_by_time_may_repeat_entities():
     check = groups(audited(accounts()))
     assert (check.status, check.value) == ("pass", None)

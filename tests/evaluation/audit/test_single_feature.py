@@ -73,6 +73,14 @@ def test_with_few_positive_rows_the_check_only_warns():
     assert "it may also be chance" in check.message
 
 
+@pytest.mark.parametrize(("positives", "noun"), [(1, "1 positive test row"), (2, "2 positive test rows")])
+def test_few_positive_rows_are_counted(positives, noun):
+    frame = leads(count=60)
+    frame["label"] = (np.arange(60) < positives).astype(np.int8)
+    check = run(frame.assign(paid=frame["label"].astype(float)), flat)
+    assert f"With only {noun}, it may also be chance." in check.message
+
+
 def test_rows_with_incomplete_labels_do_not_count():
     frame = accounts()
     frame["label_complete"] = frame["as_of"] < frame["as_of"].max()

@@ -40,7 +40,10 @@ def test_honest_table_blocks_pass(shop, block):
 )
 def test_blocks_that_look_ahead_fail_and_are_named(shop, block, names):
     check = run(shop, block)
-    assert (check.status, check.value) == ("fail", 1 + names.count(","))
+    count = 1 + names.count(",")
+    assert (check.status, check.value) == ("fail", count)
+    assert check.message.startswith(f"{count} of ")
+    assert f"features {'depends' if count == 1 else 'depend'} on the future" in check.message
     assert f"on the future or the outcome: {names}. All numbers" in check.message
 
 

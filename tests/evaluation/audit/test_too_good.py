@@ -61,7 +61,12 @@ def test_a_nearly_perfect_roc_auc_is_a_warning_at_any_base_rate():
     assert (check.value > 0.99, check.limit) == (True, 0.99)
 
 
-def test_the_check_does_not_apply_to_few_positive_rows():
-    frame = leads().assign(label=(np.arange(600) % 100 == 0).astype(np.int8))
+@pytest.mark.parametrize(
+    ("positives", "finding"),
+    [(0, "0 positive test rows are"), (1, "1 positive test row is"), (2, "2 positive test rows are")],
+)
+def test_the_check_does_not_apply_to_few_positive_rows(positives, finding):
+    frame = leads().assign(label=(np.arange(600) < positives).astype(np.int8))
     check = run(audited_by(frame, frame["label"]))
     assert (check.status, check.value) == ("pass", None)
+    assert f"{finding} too few to judge the metrics by" in check.message
