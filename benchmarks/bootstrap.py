@@ -1,7 +1,7 @@
-"""Intervals of all metrics: mlsys against a plain loop over draws that calls scikit-learn.
+"""Bootstrap intervals of all metrics: mlsys compared with a plain loop over resamples that calls scikit-learn.
 
-Run with ``python benchmarks/bootstrap.py``. Both measure the same rows on the same draws of entities, in the same run:
-mlsys all draws, the loop the first few, from which its time is extrapolated. On these the numbers must agree.
+Run with ``python benchmarks/bootstrap.py``. Both evaluate the same rows on the same resamples of entities: mlsys on all
+of them, the loop on the first few, from which its time is extrapolated. On those the metrics must agree.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mlsys.evaluation.intervals import bootstrap
 from mlsys.evaluation.metrics import evaluate, measure
 from mlsys.evaluation.weighted_metrics import ScoredFold
 
-AT = (10, 50, 100)
+TOP_K = (10, 50, 100)
 
 
 def make_predictions(folds: int, rows: int, positives: int, seed: int) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def make_predictions(folds: int, rows: int, positives: int, seed: int) -> pd.Dat
 
 
 def plain_metrics(label: np.ndarray, probability: np.ndarray, value: np.ndarray) -> dict[str, float]:
-    """Measure one sample as one would with scikit-learn; without ece, whose bins are fixed in mlsys' draws."""
+    """Compute metrics with scikit-learn; without ece, whose bins do not depend on the resample in mlsys."""
     metrics = {
         "roc_auc": roc_auc_score(label, probability),
         "average_precision": average_precision_score(label, probability),
@@ -52,7 +52,7 @@ def plain_metrics(label: np.ndarray, probability: np.ndarray, value: np.ndarray)
         "brier": brier_score_loss(label, probability),
     }
     order = np.argsort(-probability, kind="stable")
-    for k in AT:
+    for k in TOP_K:
         hits = label[order[:k]].sum()
         metrics[f"precision@{k}"] = hits / k
         metrics[f"recall@{k}"] = hits / label.sum()
@@ -62,10 +62,10 @@ def plain_metrics(label: np.ndarray, probability: np.ndarray, value: np.ndarray)
 
 
 def plain_loop(folds: list[pd.DataFrame], weights: list[np.ndarray]) -> list[list[dict[str, float]]]:
-    """Replicate every fold's rows draw by draw and measure them."""
+    """Build each resample of every fold by repeating rows, and compute its metrics."""
     results = []
-    for draw in range(len(weights[0])):
-        samples = [fold.loc[fold.index.repeat(weight[draw])] for fold, weight in zip(folds, weights, strict=True)]
+    for resample in range(len(weights[0])):
+        samples = [fold.loc[fold.index.repeat(weight[resample])] for fold, weight in zip(folds, weights, strict=True)]
         results.append(
             [plain_metrics(*(sample[c].to_numpy() for c in ("label", "probability", "value"))) for sample in samples]
         )
@@ -75,21 +75,19 @@ def plain_loop(folds: list[pd.DataFrame], weights: list[np.ndarray]) -> list[lis
 def largest_difference(
     folds: list[pd.DataFrame], weights: list[np.ndarray], plain: list[list[dict[str, float]]]
 ) -> float:
-    """Return by how much the two ways differ at most, relative to the number where it exceeds 1."""
+    """Return the largest difference between the two implementations, relative to values above 1."""
     worst = 0.0
     for number, fold in enumerate(folds):
-        scored = ScoredFold(fold["label"], fold["probability"], fold["value"], top_k=AT)
+        scored = ScoredFold(fold["label"], fold["probability"], fold["value"], top_k=TOP_K)
         ours = measure(scored, weights[number][:, scored.order].astype(float))
-        for draw, metrics in enumerate(plain):
+        for resample, metrics in enumerate(plain):
             for name, theirs in metrics[number].items():
-                worst = max(worst, abs(ours[name][draw] - theirs) / max(1.0, abs(theirs)))
+                worst = max(worst, abs(ours[name][resample] - theirs) / max(1.0, abs(theirs)))
     return worst
 
 
-def drawn_weights(codes: list[np.ndarray], bootstrap_resamples: int, seed: int) -> list[np.ndarray]:
-    samples = bootstrap(
-        [lambda weights: {"weights": weights}] * len(codes), codes, bootstrap_resamples=bootstrap_resamples, seed=seed
-    )
+def resampled_weights(codes: list[np.ndarray], resamples: int, seed: int) -> list[np.ndarray]:
+    samples = bootstrap([lambda weights: {"weights": weights}] * len(codes), codes, resamples=resamples, seed=seed)
     return [sample["weights"].astype(int) for sample in samples]
 
 
@@ -99,8 +97,8 @@ def main() -> None:
         "folds": 6,
         "rows": 5000,
         "positives": 10,
-        "draws": 1000,
-        "loop-draws": 20,
+        "resamples": 1000,
+        "loop-resamples": 20,
         "seed": 0,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
@@ -112,23 +110,24 @@ def main() -> None:
     ours = []
     for part in (frame, frame.drop(columns="activity")):
         start = time.perf_counter()
-        evaluate(part, top_k=AT, bootstrap_resamples=options.bootstrap_resamples, seed=options.seed)
+        evaluate(part, top_k=TOP_K, bootstrap_resamples=options.resamples, seed=options.seed)
         ours.append(time.perf_counter() - start)
 
-    weights = drawn_weights([fold["code"].to_numpy() for fold in folds], options.loop_draws, options.seed)
+    weights = resampled_weights([fold["code"].to_numpy() for fold in folds], options.loop_resamples, options.seed)
     start = time.perf_counter()
     plain = plain_loop(folds, weights)
-    loop = (time.perf_counter() - start) / options.loop_draws * options.bootstrap_resamples
+    loop = (time.perf_counter() - start) / options.loop_resamples * options.resamples
     worst = largest_difference(folds, weights, plain)
 
     print(
-        f"{options.folds} folds of {options.rows:,} rows, {options.positives} positives each, {options.draws:,} draws"
+        f"{options.folds} folds of {options.rows:,} rows, {options.positives} positives each, "
+        f"{options.resamples:,} resamples"
     )
     print(f"mlsys, model, chance and activity:   {ours[0]:8.2f} s")
     print(f"mlsys, model and chance:             {ours[1]:8.2f} s")
-    print(f"plain loop, model only:              {loop:8.2f} s  (extrapolated from {options.loop_draws} draws)")
+    print(f"plain loop, model only:              {loop:8.2f} s  (extrapolated from {options.loop_resamples} resamples)")
     print(f"ratio, plain loop / mlsys:           {loop / ours[1]:8.0f} times  (model only / model and chance)")
-    print(f"largest difference on shared draws:  {worst:8.1e}")
+    print(f"largest difference, same resamples:  {worst:8.1e}")
 
 
 if __name__ == "__main__":

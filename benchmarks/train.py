@@ -1,11 +1,11 @@
-"""Wall time of a whole training run against the sum of the bare library fits on the same matrices.
+"""Wall time of a whole training run compared with the sum of the bare library fits on the same matrices.
 
     python benchmarks/train.py [--data PATH] [--repeats 3]
 
-The run is the command that a user types, in a process of its own: imports, contracts, panel without cache, fits,
-metrics with 1,000 bootstrap draws, audit, plots, report and files. The bare side fits xgboost.XGBClassifier with all
-cores, one fit after the other, on the very matrices that the run fitted: per fold and for the final model one fit that
-stops early and one with the number of trees that it found. Only the calls of `fit` are timed.
+The run is the command that a user types, in its own process: imports, contracts, panel without cache, fits, metrics
+with 1,000 bootstrap resamples, audit, plots, report and files. The bare fits call xgboost.XGBClassifier with all cores,
+one after the other, on the same matrices: for each fold and the final model, one fit with early stopping and one with
+the best number of iterations. Only the calls of `fit` are timed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def whole_run(data: Path) -> float:
 
 
 def matrices(data: Path):
-    """Return the estimator, its patience and, per model, encoded rows, labels, and the early and the latest part."""
+    """Return the estimator, its patience, and each model's encoded rows, labels, and early and validation masks."""
     from omegaconf import OmegaConf
 
     from mlsys.compose import compose_config
@@ -47,19 +47,19 @@ def matrices(data: Path):
 
     prepared = prepare(OmegaConf.create(compose_config(overrides(data)).to_dict()))
     loaded = prepared.data.load()
-    panel, recipe = loaded.panel, prepared.parts.recipe(loaded.panel)
+    panel, spec = loaded.panel, prepared.parts.pipeline_spec(loaded.panel)
     frame, labels = panel.frame, panel.frame["label"].to_numpy()
     jobs = [fold.train for fold in prepared.parts.split.split(frame)]
     jobs.append(frame["label_complete"].to_numpy().nonzero()[0])
-    found = []
+    inputs = []
     for rows in jobs:
         early, late = split_off_latest(
-            frame, rows, share=recipe.validation_fraction, horizon_days=loaded.horizon_days, seed=0
+            frame, rows, fraction=spec.validation_fraction, horizon_days=loaded.horizon_days, seed=0
         )
-        encoder = recipe.encoder.build(recipe.numbers, recipe.categories, requirements_of(recipe.estimator, None))
+        encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(spec.estimator, None))
         X = encoder.fit_transform(panel.inputs.iloc[rows], labels[rows])
-        found.append((X, labels[rows], early, late))
-    return prepared.parts.estimator, recipe.stop_after, found
+        inputs.append((X, labels[rows], early, late))
+    return prepared.parts.estimator, spec.stop_after, inputs
 
 
 def bare_fits(estimator, stop_after: int, jobs) -> float:
@@ -89,7 +89,7 @@ def main() -> None:
     options = parser.parse_args()
     estimator, stop_after, jobs = matrices(options.data)
     runs, fits = [], []
-    for repeat in range(options.repeats):  # alternating, so that a busy minute hits both sides
+    for repeat in range(options.repeats):  # alternating, so that other load on the machine affects both sides
         fits.append(bare_fits(estimator, stop_after, jobs))
         runs.append(whole_run(options.data))
         print(f"{repeat + 1}: bare fits {fits[-1]:.1f} s, whole run {runs[-1]:.1f} s, ratio {runs[-1] / fits[-1]:.2f}")

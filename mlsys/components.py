@@ -101,8 +101,8 @@ class Components:
         )
         return parts, problems
 
-    def recipe(self, panel: Panel) -> PipelineSpec:
-        """Return how a panel is fitted.
+    def pipeline_spec(self, panel: Panel) -> PipelineSpec:
+        """Return how to fit a pipeline on a panel.
 
         Raises
         ------

@@ -101,7 +101,7 @@ class AuditThresholds(Section):
     """Thresholds from which a check warns or fails."""
 
     single_feature_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.95
-    duplicate_share: NonNegativeFloat = 0.5
+    duplicate_fraction: NonNegativeFloat = 0.5
     missingness_gap: NonNegativeFloat = 0.05
     too_good_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.99
     too_good_odds: Annotated[float, Field(gt=1)] = 100.0

@@ -16,7 +16,7 @@ from mlsys.data.config import DataConfig
 from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import objective_names
-from mlsys.pipeline.stopping import TREE_METRICS
+from mlsys.pipeline.stopping import ITERATION_METRICS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -78,9 +78,9 @@ def search_problems(plain: Mapping[str, Any]) -> list[Problem]:
         return []
     first = objective[0] if isinstance(objective, list) else objective
     problems = []
-    if first not in TREE_METRICS:
-        allowed = "one of these, with search.report_per=iteration: " + ", ".join(TREE_METRICS)
-        problems.append(Problem("objective", str(first), allowed, closest(str(first), TREE_METRICS)))
+    if first not in ITERATION_METRICS:
+        allowed = "one of these, with search.report_per=iteration: " + ", ".join(ITERATION_METRICS)
+        problems.append(Problem("objective", str(first), allowed, closest(str(first), ITERATION_METRICS)))
     if not section(plain, "fit", "early_stopping").get("enabled", True):
         problems.append(Problem("fit.early_stopping.enabled", "false", "true with search.report_per=iteration"))
     return problems

@@ -67,12 +67,14 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             loaded = data.load()
             folds = reported_folds(parts.split, loaded.panel.frame, config.search_folds)
         with clock("fit"):
-            protocol = BacktestPlan(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count)
-            outcome = run_folds(protocol, loaded.panel, folds)
+            plan = BacktestPlan(
+                parts.pipeline_spec(loaded.panel), loaded.horizon_days, config.seed, config.thread_count
+            )
+            result = run_folds(plan, loaded.panel, folds)
         with clock("measure"):
-            predictions = outcome.predictions
+            predictions = result.predictions
             metrics = evaluate(predictions, **config.metrics.model_dump(), seed=config.seed)
-            metrics = {**metrics, "calibration": outcome.calibration_errors()}
+            metrics = {**metrics, "calibration": result.calibration_errors()}
             threshold = operating_threshold(predictions, **config.threshold.arguments())
         with clock("audit"):
             subject = AuditSubject(
@@ -81,19 +83,19 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
                 predictions=predictions,
                 horizon_days=loaded.horizon_days,
                 rebuild=data.rebuild(loaded),
-                refit=lambda panel, folds: score_folds(protocol, panel, folds),
+                refit=lambda panel, folds: score_folds(plan, panel, folds),
                 forbidden=data.forbidden(),
                 seed=config.seed,
             )
             audit = run_audit(subject, config.audit)
         with clock("report"):
-            results = RunResults(config.to_dict(), loaded, outcome, metrics, threshold, audit)
+            results = RunResults(config.to_dict(), loaded, result, metrics, threshold, audit)
             write_results(record.writer, results, seconds=clock.seconds["fit"])
-        record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(outcome.folds)
+        record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(result.folds)
     show(Console(), metrics, audit, threshold.to_dict(), folder)
     if config.audit.strict and audit["status"] == "fail":
         raise AuditFailedError(f"The audit failed and audit.strict=true. See {folder / 'audit.json'}.")
-    return objective_values(outcome.folds, config.objectives, config.metrics.top_k)
+    return objective_values(result.folds, config.objectives, config.metrics.top_k)
 
 
 @hydra.main(config_path=str(conf_folder()), config_name="train", execution_whitelist=EXECUTION_WHITELIST)

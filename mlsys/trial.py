@@ -82,12 +82,14 @@ def run_trial(
             key = f"folds of {loaded.fingerprint}: {config.split} {search}"
             folds, _ = split_folds() if trial is None else trial.cached(key, split_folds)
         record.fingerprint = loaded.fingerprint
-        callback = (
+        make_callback = (
             partial(IterationReports, trial, config.objectives[0])
             if trial and search.report_per == "iteration"
             else None
         )
-        plan = BacktestPlan(parts.recipe(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, callback)
+        plan = BacktestPlan(
+            parts.pipeline_spec(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, make_callback
+        )
         try:
             with clock("fit"):
                 run_search_folds(plan, loaded.panel, folds, on_fold)

@@ -101,7 +101,7 @@ def test_a_model_without_scikit_learns_base_class_is_refused(whitelisted):
 
 def test_traits_that_are_none_are_a_problem(whitelisted):
     found = components("~model", f"+model._target_={whitelisted(Confused)}")
-    assert "Confused.mlsys_traits is a str" in found["model._target_"].got
+    assert "Confused.mlsys_traits has the type str" in found["model._target_"].got
 
 
 def test_a_model_that_cannot_be_saved_is_named_before_anything_is_read(whitelisted):

@@ -1,1 +1,1 @@
-"""What is measured: splits, metrics, intervals, the audit, plots and pages."""
+"""Evaluation: splits, metrics, intervals, the leakage audit, plots and reports."""

@@ -1,4 +1,4 @@
-"""Fits and scores every fold, and the final model on all complete rows, side by side in threads."""
+"""Fit and score every fold, and fit the final model on all complete rows, in parallel threads."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, split_off_latest
 from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.stopping import IterationCallback
+from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -33,68 +34,81 @@ Objective = float | None | tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class BacktestPlan:
-    """How every fit gets its rows and its threads.
+    """What to fit in a backtest, and with which resources.
 
     Attributes
     ----------
-    recipe : PipelineSpec
+    spec : PipelineSpec
+        Pipeline to fit in each fold.
     horizon_days : int
-        The embargo inside the training rows, between earlier and latest ones.
+        Days of embargo between the validation set and the earlier training rows.
     seed : int
+        Seed for validation sets that are drawn at random, where rows have no time.
     threads : int
-        Of the whole; fits run side by side and share them, so that none waits for another's synchronisation.
-    watch : callable or None
-        Gives what follows the trees of a fold, by its number.
+        Total number of threads. Parallel fits share them, because running fits in parallel with few threads each is
+        faster than running one after the other with all threads.
+    make_callback : callable or None
+        Function of a fold's number that returns its `IterationCallback`.
     """
 
-    recipe: PipelineSpec
+    spec: PipelineSpec
     horizon_days: int
     seed: int
     threads: int
-    watch: Callable[[int], IterationCallback] | None = None
+    make_callback: Callable[[int], IterationCallback] | None = None
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What one fold gave."""
+    """Fitted pipeline and out-of-fold predictions of one fold.
+
+    Attributes
+    ----------
+    fold : Fold
+    fitted : Fitted
+    predictions : DataFrame
+        The fold's test rows; see :func:`out_of_fold`.
+    seconds : float
+        Seconds it took to score the test rows.
+    """
 
     fold: Fold
     fitted: Fitted
     predictions: pd.DataFrame
     seconds: float
-    measured: dict[tuple[int, ...], dict[str, float | None]] = field(default_factory=dict, repr=False, compare=False)
+    _metrics: dict[tuple[int, ...], dict[str, float | None]] = field(default_factory=dict, repr=False, compare=False)
 
     def metrics(self, top_k: Sequence[int]) -> dict[str, float | None]:
-        """Return the fold's metrics, which are computed once.
+        """Return the fold's metrics; they are computed only once.
 
         Parameters
         ----------
         top_k : sequence of int
-            The list lengths k of the top-k metrics.
+            List lengths k of the top-k metrics.
         """
-        if (key := tuple(top_k)) not in self.measured:
+        if (key := tuple(top_k)) not in self._metrics:
             rows = self.predictions
-            self.measured[key] = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
-        return self.measured[key]
+            self._metrics[key] = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
+        return self._metrics[key]
 
     @property
     def scoring_ms(self) -> float:
-        """Milliseconds that scoring 1,000 rows took."""
+        """Milliseconds per 1,000 scored rows."""
         return 1e6 * self.seconds / len(self.predictions)
 
 
 @dataclass(frozen=True)
 class BacktestResult:
-    """What all folds gave, and the model to keep.
+    """Results of all folds, and the final model.
 
     Attributes
     ----------
     folds : list of FoldResult
-        In the order of the folds.
+        Results in the order of the folds.
     final : Fitted
-        The model fitted on all rows with complete labels.
-    final_rows : ndarray of int64
-        Those rows' positions in the panel.
+        Final model, fitted on all rows with complete labels.
+    final_rows : ndarray of int64, shape (n_final_rows,)
+        Positions of those rows in the panel.
     """
 
     folds: list[FoldResult]
@@ -103,29 +117,35 @@ class BacktestResult:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """All folds' rows, see :func:`out_of_fold`."""
+        """Out-of-fold rows of all folds; see :func:`out_of_fold`."""
         return out_of_fold(self.folds)
 
     def calibration_errors(self) -> dict[str, dict[str, float | None]]:
-        """Return the calibration error (ece) of raw scores and of probabilities, each the mean over the folds."""
+        """Return the expected calibration error before and after calibration, each averaged over the folds."""
         errors = {}
-        for when, column in (("before", "score"), ("after", "probability")):
+        for stage, column in (("before", "score"), ("after", "probability")):
             values = [
                 fold_metrics(rows["label"], rows[column], None, top_k=[1])["ece"]
                 for rows in (result.predictions for result in self.folds)
             ]
-            known = [value for value in values if value is not None]
-            errors[when] = {"ece": float(np.mean(known)) if known else None}
+            defined = [value for value in values if value is not None]
+            errors[stage] = {"ece": float(np.mean(defined)) if defined else None}
         return errors
 
 
 def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
-    """Out-of-fold rows: id, as_of, fold, label, label_complete, value, activity, score, probability, prevalence."""
+    """Return the out-of-fold rows of all folds.
+
+    Returns
+    -------
+    DataFrame
+        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence.
+    """
     return pd.concat([result.predictions for result in results], ignore_index=True)
 
 
 def objective_values(results: Sequence[FoldResult], objectives: Sequence[str], top_k: Sequence[int]) -> Objective:
-    """Return what a Hydra job returns for its sweep: one value where there is one objective, else a tuple.
+    """Return the result of a Hydra job: a single value for one objective, a tuple for several.
 
     See :func:`mean_objectives` for the parameters and the values.
     """
@@ -136,99 +156,100 @@ def objective_values(results: Sequence[FoldResult], objectives: Sequence[str], t
 def mean_objectives(
     results: Sequence[FoldResult], objectives: Sequence[str], top_k: Sequence[int]
 ) -> tuple[float | None, ...]:
-    """Return each objective's mean over the folds, as in metrics.json; None where one is undefined on all folds.
+    """Return the mean of each objective over the folds, as in metrics.json; None if it is undefined in every fold.
 
     Parameters
     ----------
     results : sequence of FoldResult
+        Results of the folds.
     objectives : sequence of str
         Names of metrics, or ``predict_ms``.
     top_k : sequence of int
-        The list lengths k of the top-k metrics.
+        List lengths k of the top-k metrics.
     """
     folds = [result.metrics(top_k) | {PREDICT_MS: result.scoring_ms} for result in results]
-    known = [[value for fold in folds if (value := fold[name]) is not None] for name in objectives]
-    return tuple(float(np.mean(values)) if values else None for values in known)
+    defined = [[value for fold in folds if (value := fold[name]) is not None] for name in objectives]
+    return tuple(float(np.mean(values)) if values else None for values in defined)
 
 
 def scoring_ms(results: Sequence[FoldResult]) -> float:
-    """Return the milliseconds that scoring 1,000 rows took, the mean over folds."""
+    """Return the milliseconds per 1,000 scored rows, averaged over the folds."""
     return float(np.mean([result.scoring_ms for result in results]))
 
 
-def run_folds(protocol: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> BacktestResult:
+def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> BacktestResult:
     """Fit and score each fold, and fit the final model on all rows with complete labels.
 
     Raises
     ------
     FitError
-        Naming the fold that could not be fitted.
+        If a fold cannot be fitted; the message names it.
     """
-    everything = np.flatnonzero(panel.frame["label_complete"].to_numpy())
-    shared = _shared(protocol, len(folds) + 1)
-    with _workers(protocol, shared) as pool:
-        # The final fit has the most rows, so it starts first and the others fill the remaining threads.
-        final = pool.submit(_fit_rows, shared, panel, everything, "the final model")
+    complete = np.flatnonzero(panel.frame["label_complete"].to_numpy())
+    shared = _shared(plan, len(folds) + 1)
+    with _workers(plan, shared) as pool:
+        # The final fit has the most rows, so it starts first, and the others fill the remaining threads.
+        final = pool.submit(_fit_rows, shared, panel, complete, "the final model")
         scored = [pool.submit(_run_fold, shared, panel, fold) for fold in folds]
         _raise_first_error([*scored, final])
-        return BacktestResult([job.result() for job in scored], final.result(), everything)
+        return BacktestResult([job.result() for job in scored], final.result(), complete)
 
 
-def score_folds(protocol: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> NDArray[np.float64]:
-    """Return out-of-fold scores of another panel by the same protocol, in the order of folds and their test rows.
+def score_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> NDArray[np.float64]:
+    """Fit each fold by the same plan on another panel; return the out-of-fold scores, fold after fold.
 
     Raises
     ------
     FitError
-        Naming the fold that could not be fitted.
+        If a fold cannot be fitted; the message names it.
     """
-    return out_of_fold(run_search_folds(protocol, panel, folds))["score"].to_numpy()
+    return out_of_fold(run_search_folds(plan, panel, folds))["score"].to_numpy()
 
 
 def run_search_folds(
-    protocol: BacktestPlan, panel: Panel, folds: Sequence[Fold], then: Callable[[FoldResult], None] | None = None
+    plan: BacktestPlan, panel: Panel, folds: Sequence[Fold], on_result: Callable[[FoldResult], None] | None = None
 ) -> list[FoldResult]:
     """Fit and score each fold, without a final model.
 
     Parameters
     ----------
-    then : callable, optional
-        Called with each result, in the order of the folds, as soon as it is there. What it raises ends the whole: what
-        has not begun is left out, and nothing is still running afterwards.
+    on_result : callable, optional
+        Called with each result, in the order of the folds, as soon as it is available. If it raises, no further fold is
+        started, and the error is raised once all running folds have finished.
 
     Raises
     ------
     FitError
-        Naming the fold that could not be fitted.
+        If a fold cannot be fitted; the message names it.
     """
-    shared, coming = _shared(protocol, len(folds)), iter(folds)
+    shared, remaining = _shared(plan, len(folds)), iter(folds)
     results: list[FoldResult] = []
-    with _workers(protocol, shared) as pool:
-        # No more under way than there are threads: with one, nothing has begun when ``then`` ends the whole.
-        jobs = deque(pool.submit(_run_fold, shared, panel, fold) for fold in islice(coming, protocol.threads))
+    with _workers(plan, shared) as pool:
+        # At most one fold per thread is in flight: with one thread, none has started when ``on_result`` raises.
+        jobs = deque(pool.submit(_run_fold, shared, panel, fold) for fold in islice(remaining, plan.threads))
         try:
             while jobs:
                 results.append(jobs.popleft().result())
-                if then is not None:
-                    then(results[-1])
-                jobs.extend(pool.submit(_run_fold, shared, panel, fold) for fold in islice(coming, 1))
-        except Exception:  # raised again when nothing runs any more; not so Ctrl-C, for which nobody waits
+                if on_result is not None:
+                    on_result(results[-1])
+                jobs.extend(pool.submit(_run_fold, shared, panel, fold) for fold in islice(remaining, 1))
+        except Exception:  # Ctrl-C is not an Exception, so it does not wait for running folds
             wait(jobs)
             raise
     return results
 
 
-def _shared(protocol: BacktestPlan, jobs: int) -> BacktestPlan:
-    return replace(protocol, recipe=replace(protocol.recipe, threads=max(protocol.threads // jobs, 1)))
+def _shared(plan: BacktestPlan, jobs: int) -> BacktestPlan:
+    return replace(plan, spec=replace(plan.spec, threads=max(plan.threads // jobs, 1)))
 
 
 @contextmanager
-def _workers(protocol: BacktestPlan, shared: BacktestPlan) -> Iterator[ThreadPoolExecutor]:
-    """Give threads to fit in; on an error or Ctrl-C nobody waits for them, and what has not begun never does."""
-    # What NumPy sums in how many threads must not depend on the machine. OpenMP keeps its limit per thread.
-    limit_openmp = partial(threadpool_limits, shared.recipe.threads, "openmp")
+def _workers(plan: BacktestPlan, shared: BacktestPlan) -> Iterator[ThreadPoolExecutor]:
+    """Yield a thread pool for fits; on an error or Ctrl-C, cancel pending fits and do not wait for running ones."""
+    # Sums of BLAS must not depend on the machine's number of threads. OpenMP keeps its limit per thread.
+    limit_openmp = partial(threadpool_limits, shared.spec.threads, "openmp")
     with threadpool_limits(1, "blas"):
-        pool = ThreadPoolExecutor(protocol.threads, thread_name_prefix="fit", initializer=limit_openmp)
+        pool = ThreadPoolExecutor(plan.threads, thread_name_prefix="fit", initializer=limit_openmp)
         try:
             yield pool
         finally:
@@ -236,18 +257,18 @@ def _workers(protocol: BacktestPlan, shared: BacktestPlan) -> Iterator[ThreadPoo
 
 
 def _raise_first_error(jobs: Sequence[Future[Any]]) -> None:
-    """Wait until all jobs are done, or one has failed: then raise its error."""
+    """Wait until all jobs are done or one has failed; raise the error of a failed job."""
     done = wait(jobs, return_when=FIRST_EXCEPTION).done
     for job in jobs:
         if job in done:
             job.result()
 
 
-def _run_fold(protocol: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
+def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     name = f"fold {fold.number}" + (f" (as-of {fold.as_of:%Y-%m-%d})" if fold.as_of is not None else "")
-    if protocol.watch is not None:
-        protocol = replace(protocol, recipe=replace(protocol.recipe, watch=protocol.watch(fold.number)))
-    fitted = _fit_rows(protocol, panel, fold.train, name)
+    if plan.make_callback is not None:
+        plan = replace(plan, spec=replace(plan.spec, callback=plan.make_callback(fold.number)))
+    fitted = _fit_rows(plan, panel, fold.train, name)
     rows = panel.frame.iloc[fold.test]
     inputs = rows[panel.names]
     start = time.perf_counter()
@@ -261,24 +282,24 @@ def _run_fold(protocol: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
         prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
     )
     logger.info(
-        "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _trees(fitted)
+        "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _iterations(fitted)
     )
     return FoldResult(fold, fitted, predictions, seconds)
 
 
-def _fit_rows(protocol: BacktestPlan, panel: Panel, rows: Rows, name: str) -> Fitted:
+def _fit_rows(plan: BacktestPlan, panel: Panel, rows: Rows, name: str) -> Fitted:
     labels = panel.frame["label"].to_numpy()[rows].astype(np.int8)
     early = validation = None
-    if protocol.recipe.needs_validation:
-        share = protocol.recipe.validation_fraction
+    if plan.spec.needs_validation:
+        fraction = plan.spec.validation_fraction
         early, validation = split_off_latest(
-            panel.frame, rows, share=share, horizon_days=protocol.horizon_days, seed=protocol.seed
+            panel.frame, rows, fraction=fraction, horizon_days=plan.horizon_days, seed=plan.seed
         )
     try:
-        return fit(protocol.recipe, Training(panel.inputs.iloc[rows], labels, validation, early))
+        return fit(plan.spec, Training(panel.inputs.iloc[rows], labels, validation, early))
     except FitError as error:
         raise FitError(f"{name}: {error}") from error
 
 
-def _trees(fitted: Fitted) -> str:
-    return "" if fitted.trees is None else f", {fitted.trees} trees"
+def _iterations(fitted: Fitted) -> str:
+    return "" if fitted.iterations is None else f", {counted(fitted.iterations, 'iteration')}"

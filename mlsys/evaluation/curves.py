@@ -1,4 +1,4 @@
-"""The curves behind the plots, in plain NumPy: what a ranking catches, and how probabilities compare with rates."""
+"""The data behind the plots, in plain NumPy: gain, ROC, precision-recall and reliability curves."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numpy.typing import ArrayLike, NDArray
 from mlsys.evaluation.ranking import TieGroups
 
 Floats = NDArray[np.float64]
-Z95 = 1.959963984540054  # 97.5 % point of the normal distribution
+Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Cumulative counts down a ranking, one entry per distinct score, the highest score first.
+    """Cumulative counts of a ranking, one entry per distinct score, in descending order of score.
 
-    Rows with the same score share one entry: no order among them is claimed.
+    Rows with the same score share one entry, because their order is undefined.
 
     Attributes
     ----------
     rows : ndarray of float64, shape (n_distinct,)
-        Rows at or above each score.
+        Number of rows at or above each score.
     positives : ndarray of float64, shape (n_distinct,)
-        Positive rows at or above each score.
+        Number of positive rows at or above each score.
 
     Examples
     --------
@@ -38,12 +38,14 @@ class Ranking:
 
     @classmethod
     def of(cls, score: ArrayLike, label: ArrayLike) -> Ranking:
-        """Rank rows by score, highest first; a row without a score comes last.
+        """Rank rows by score, highest first; rows without a score come last.
 
         Parameters
         ----------
         score : array-like of float, shape (n_rows,)
+            Scores; NaN if missing.
         label : array-like of {0, 1}, shape (n_rows,)
+            Labels of the rows.
         """
         scores = np.asarray(score, dtype=np.float64)
         scores = np.where(np.isnan(scores), -np.inf, scores)
@@ -55,33 +57,33 @@ class Ranking:
 
     @property
     def drawable(self) -> bool:
-        """Whether both classes are present, without which no curve exists."""
+        """Whether both classes are present; otherwise no curve is defined."""
         return bool(self.rows.size) and 0 < self.positives[-1] < self.rows[-1]
 
     @property
     def base_rate(self) -> float:
-        """Share of positive rows; NaN without rows."""
+        """Fraction of positive rows; NaN without rows."""
         return float(self.positives[-1] / self.rows[-1]) if self.rows.size else float("nan")
 
     @property
     def recall(self) -> Floats:
-        """Share of the positives caught at each distinct score, shape (n_distinct,)."""
+        """Recall at each distinct score, shape (n_distinct,)."""
         recall: Floats = self.positives / self.positives[-1]
         return recall
 
-    def gain_at(self, share: Floats) -> Floats:
-        """Return the share of positives among the first ``share`` of all rows (ties in random order)."""
-        return _through_origin(share, self.rows / self.rows[-1], self.recall)
+    def gain_at(self, fraction: Floats) -> Floats:
+        """Return the recall in the top ``fraction`` of all rows, with ties in random order."""
+        return _through_origin(fraction, self.rows / self.rows[-1], self.recall)
 
     def sensitivity_at(self, false_positive_rate: Floats) -> Floats:
-        """Return the ROC curve: the true positive rate at given false positive rates."""
+        """Return the ROC curve: the true positive rate at the given false positive rates."""
         negatives = self.rows - self.positives
         return _through_origin(false_positive_rate, negatives / negatives[-1], self.recall)
 
     def precision_at(self, recall: Floats) -> Floats:
-        """Return the precision when the given share of positives has been caught, as steps.
+        """Return the precision at the given recall, as a step function.
 
-        The mean of these steps over recall is the average precision.
+        The mean of this function over recall is the average precision.
         """
         at_least_one = np.maximum(recall, 1 / self.positives[-1])
         reached = np.searchsorted(self.recall, at_least_one - 1e-12, side="left")
@@ -89,11 +91,11 @@ class Ranking:
         return precision
 
     def average_precision(self) -> float:
-        """Return the average precision, as in metrics.json."""
+        """Return the average precision, identical to that in metrics.json."""
         return float(self._tie_groups.average_precision())
 
     def roc_auc(self) -> float:
-        """Return the area under the ROC curve, as in metrics.json."""
+        """Return the area under the ROC curve, identical to that in metrics.json."""
         return float(self._tie_groups.roc_auc())
 
     @property
@@ -103,15 +105,16 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Predicted against observed rates, by bins of the prediction.
+    """Predicted and observed rates by bin of the prediction.
 
     Attributes
     ----------
     predicted, observed : ndarray of float64, shape (n_bins,)
-        Mean prediction and share of positives.
+        Mean prediction and fraction of positives in each bin.
     low, high : ndarray of float64, shape (n_bins,)
-        95 % interval of the observed rate (Wilson).
+        95 % Wilson interval of the observed rate.
     rows : ndarray of float64, shape (n_bins,)
+        Number of rows in each bin.
     """
 
     predicted: Floats
@@ -122,22 +125,24 @@ class Reliability:
 
 
 def reliability(probability: ArrayLike, label: ArrayLike, bins: int = 8) -> Reliability:
-    """Compare predicted with observed rates, in bins that each hold the same expected number of positives.
+    """Compare predicted with observed rates, in bins with equal expected numbers of positives.
 
-    Bins of equal width or equal size say nothing where positives are rare: nearly all of them would hold none. Rows
-    with the same prediction stay together, so there may be fewer bins than asked for.
+    If positives are rare, bins of equal width or equal size are useless: nearly all of them contain no positives. Rows
+    with the same prediction stay in one bin, so there may be fewer than the maximum number of bins.
 
     Parameters
     ----------
     probability : array-like of float, shape (n_rows,)
+        Predicted probabilities.
     label : array-like of {0, 1}, shape (n_rows,)
+        Labels of the rows.
     bins : int
-        How many bins at most.
+        Maximum number of bins.
 
     Returns
     -------
     Reliability
-        Lowest predictions first.
+        Bins in ascending order of prediction.
 
     References
     ----------
@@ -161,7 +166,7 @@ def reliability(probability: ArrayLike, label: ArrayLike, bins: int = 8) -> Reli
 
 
 def _bin_starts(ascending: Floats, bins: int) -> NDArray[np.intp]:
-    """Return the first row of each bin; only a row whose value differs from the one before may start a bin."""
+    """Return the first row of each bin; equal values never straddle two bins."""
     mass = np.cumsum(ascending)
     total = mass[-1] if mass[-1] > 0 else 1.0
     number = np.minimum((mass - ascending) / total * bins, bins - 1).astype(np.intp)

@@ -1,4 +1,4 @@
-"""Confidence intervals by a bootstrap that resamples entities, the same ones in every fold."""
+"""Confidence intervals by a cluster bootstrap that resamples entities, the same ones in every fold."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
-# Weights held at once: 4 MB, near the processor's caches, yet enough that the interpreter's share stays small.
+# Weights per chunk: 4 MB, small enough for the processor's caches and large enough to amortise Python's overhead.
 CHUNK = 2**19
 
 
 class Statistic(Protocol):
-    """Whatever can be computed from the rows of one fold under many sets of weights."""
+    """Function that computes named statistics of one fold's rows for many sets of row weights."""
 
     def __call__(self, weights: FloatArray, /) -> Mapping[str, FloatArray]:
-        """Return named numbers, each of shape (resamples,), from weights of shape (resamples, rows)."""
+        """Return named statistics, each of shape (resamples,), for weights of shape (resamples, rows)."""
         ...
 
 
 def bootstrap(
     statistics: Sequence[Statistic], entities: Sequence[IntArray], *, resamples: int, seed: int
 ) -> list[dict[str, FloatArray]]:
-    """Compute statistics on samples of entities drawn with replacement.
+    """Compute statistics on bootstrap resamples of entities.
 
-    One draw picks as many entities as there are, with replacement, out of all that occur; a row counts as often as its
-    entity was picked. An entity's rows in several folds therefore move together, which keeps the correlation between
-    folds in the intervals (the cluster bootstrap of Field and Welsh 2007).
+    A resample draws as many entities as there are, with replacement; a row counts as often as its entity was drawn. All
+    rows of an entity, in any fold, are therefore resampled together, so that the intervals account for the correlation
+    between folds (the cluster bootstrap of Field and Welsh 2007).
 
     Parameters
     ----------
     statistics : sequence of Statistic
-        What to compute, for example all metrics of each fold and model. All see the same draws, so that
-        differences between them are paired.
+        Statistics to compute, for example all metrics of each fold and model. All of them use the same resamples, so
+        that differences between them are paired.
     entities : sequence of ndarray of int, shape (rows,)
-        For each statistic the entity of each of its rows, as codes that start at 0 over all statistics together.
+        For each statistic, the entity of each row, as codes from 0 that all statistics share.
     resamples : int
-        How many samples to draw, at least 1.
+        Number of resamples, at least 1.
     seed : int
-        Seed of the draws. The same seed gives the same draws whatever the statistics are.
+        Seed of the resamples, which do not depend on the statistics.
 
     Returns
     -------
     list of dict of str to ndarray of float64, shape (resamples,)
-        The numbers of each statistic, in the order of `statistics`.
+        Values of each statistic, in the order of `statistics`.
 
     Examples
     --------
     >>> import numpy as np
     >>> total = lambda weights: {"rows": weights.sum(axis=1)}
-    >>> bootstrap([total], [np.array([0, 1, 2])], draws=4, seed=0)[0]["rows"].tolist()
+    >>> bootstrap([total], [np.array([0, 1, 2])], resamples=4, seed=0)[0]["rows"].tolist()
     [3.0, 3.0, 3.0, 3.0]
     """
     population = 1 + max(int(codes.max()) for codes in entities)
@@ -61,32 +61,32 @@ def bootstrap(
     generator = np.random.default_rng(seed)
     parts: list[list[Mapping[str, FloatArray]]] = [[] for _ in statistics]
     for start in range(0, resamples, chunk):
-        counts = _draw(generator, population, min(chunk, resamples - start))
+        counts = _resample(generator, population, min(chunk, resamples - start))
         for part, statistic, codes in zip(parts, statistics, entities, strict=True):
             part.append(statistic(np.take(counts, codes, axis=1)))
     return [{name: np.concatenate([numbers[name] for numbers in part]) for name in part[0]} for part in parts]
 
 
-def _draw(generator: np.random.Generator, population: int, resamples: int) -> FloatArray:
-    """Return how often each entity was picked in each draw, shape (resamples, population)."""
-    picked = generator.integers(0, population, size=(resamples, population))
-    picked += population * np.arange(resamples)[:, None]
-    counts = np.bincount(picked.ravel(), minlength=resamples * population)
+def _resample(generator: np.random.Generator, population: int, resamples: int) -> FloatArray:
+    """Return how often each entity was drawn in each resample, shape (resamples, population)."""
+    drawn = generator.integers(0, population, size=(resamples, population))
+    drawn += population * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * population)
     return counts.reshape(resamples, population).astype(np.float64)
 
 
 def mean_over_folds(numbers: FloatArray) -> FloatArray:
-    """Return the unweighted mean over the folds in which a number is defined.
+    """Return the unweighted mean over the folds in which a value is defined.
 
     Parameters
     ----------
     numbers : ndarray of float64, shape (folds, resamples)
-        NaN where undefined.
+        Values by fold; NaN if undefined.
 
     Returns
     -------
     ndarray of float64, shape (resamples,)
-        NaN where no fold has the number.
+        Means; NaN if the value is undefined in every fold.
 
     Examples
     --------
@@ -103,21 +103,21 @@ def mean_over_folds(numbers: FloatArray) -> FloatArray:
 
 
 def percentile_interval(samples: FloatArray, confidence: float, centre: float | None = None) -> tuple[float, float]:
-    """Return the interval that holds the middle of the samples.
+    """Return the percentile interval of bootstrap samples.
 
     Parameters
     ----------
     samples : ndarray of float64, shape (resamples,)
-        A number in each draw; draws in which it is NaN (undefined) are left out.
+        Value in each resample; NaN (undefined) is skipped.
     confidence : float
-        Share of the samples inside, in (0, 1).
+        Fraction of the samples inside the interval, in (0, 1).
     centre : float, optional
-        Shift the samples so that this is their mean, for a number that resampling biases.
+        Value to which the mean of the samples is shifted, for a statistic that resampling biases.
 
     Returns
     -------
     low, high : float
-        Percentile interval (Efron and Tibshirani 1993, chapter 13; chapter 10 for the bias); NaN without any sample.
+        Percentile interval (Efron and Tibshirani 1993, chapter 13; chapter 10 for the bias); NaN without samples.
 
     Examples
     --------

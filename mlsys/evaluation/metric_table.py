@@ -49,7 +49,7 @@ class Metric:
         Input of the metric. Metrics that need probabilities are left out for scores that are not probabilities (the
         activity baseline); metrics that need values are undefined where no revenue is known.
     higher_is_better : bool
-        False for losses, errors and costs.
+        Whether higher values are better; False for losses, errors and costs.
     headline : bool
         Whether the metric is one of the few that the card, the report, comparisons and `mlsys runs` show first.
     kind : {"score", "rate", "times", "money", "milliseconds"}
@@ -178,7 +178,7 @@ def ece(sample: Sample) -> FloatArray:
 
 def precision(sample: Sample, k: int) -> FloatArray:
     """Compute the fraction of positives among the k top-ranked rows."""
-    return sample.ratio(sample.hits(k), sample.places(k))
+    return sample.ratio(sample.hits(k), sample.list_length(k))
 
 
 def recall(sample: Sample, k: int) -> FloatArray:
@@ -203,7 +203,7 @@ ROWS: Sequence[Metric] = (
         compute=roc_auc,
         group="ranking",
         title="ROC-AUC",
-        meaning="how often one of the {positives} is ranked above one of the others",
+        meaning="probability that one of the {positives} ranks above one of the others",
         needs="score",
         higher_is_better=True,
         headline=True,
@@ -311,7 +311,7 @@ def expanded(top_k: Sequence[int]) -> Iterator[tuple[str, Metric, int | None]]:
     Parameters
     ----------
     top_k : sequence of int
-        The list lengths k of the top-k metrics.
+        List lengths k of the top-k metrics.
     """
     computed = [metric for metric in METRICS.values() if metric.compute is not None]
     yield from ((metric.name, metric, None) for metric in computed if metric.group != "top_k")
@@ -325,7 +325,7 @@ def metric_names(top_k: Sequence[int]) -> tuple[str, ...]:
     Parameters
     ----------
     top_k : sequence of int
-        The list lengths k of the top-k metrics.
+        List lengths k of the top-k metrics.
 
     Examples
     --------
@@ -398,7 +398,7 @@ def find_metric(name: str, positives: str = "converters") -> Metric:
     Parameters
     ----------
     name : str
-        A key of ``metrics.json``, such as ``"roc_auc"`` or ``"precision@10"``, or ``predict_ms``.
+        Key of ``metrics.json``, such as ``"roc_auc"`` or ``"precision@10"``, or ``predict_ms``.
     positives : str
         Plural noun for the positive rows.
 
@@ -415,8 +415,8 @@ def find_metric(name: str, positives: str = "converters") -> Metric:
     False
     """
     metric, k = split_name(name)
-    words = {"k": k, "positives": positives}
-    return replace(metric, name=name, title=metric.title.format(**words), meaning=metric.meaning.format(**words))
+    fields = {"k": k, "positives": positives}
+    return replace(metric, name=name, title=metric.title.format(**fields), meaning=metric.meaning.format(**fields))
 
 
 def greater_is_better(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Values of all metrics on one fold, and the numbers of metrics.json with intervals and baselines."""
+"""Compute all metrics of a fold, and the content of metrics.json with intervals and baselines."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mlsys.evaluation.intervals import bootstrap, mean_over_folds, percentile_in
 from mlsys.evaluation.metric_table import expanded, metric_names, split_name
 from mlsys.evaluation.ranking import FloatArray
 from mlsys.evaluation.weighted_metrics import IntArray, ScoredFold
+from mlsys.text import counted, joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,25 +24,26 @@ Entry = dict[str, float | int | None]
 
 
 def measure(fold: ScoredFold, weights: FloatArray) -> dict[str, FloatArray]:
-    """Compute every metric that the fold's scores allow, under each set of weights.
+    """Compute every metric that is defined for the fold's scores, under each set of weights.
 
     Parameters
     ----------
     fold : ScoredFold
+        Labels and scores.
     weights : ndarray of float64, shape (resamples, rows)
-        How often each row is in the sample, rows in the order of ``fold.order``.
+        Weights of the rows, in the order of ``fold.order``.
 
     Returns
     -------
     dict of str to ndarray of float64, shape (resamples,)
-        NaN where a metric is undefined: roc_auc without positives or without negatives; average_precision, recall@k and
-        lift@k without positives; revenue@k without known values; all of them without rows.
+        Values by metric, NaN if undefined: roc_auc without positives or without negatives; average_precision, recall@k
+        and lift@k without positives; revenue@k without known values; all metrics without rows.
 
     Examples
     --------
-    >>> fold = ScoredFold([0, 1, 0], [0.2, 0.9, 0.4], [0, 50, 0], at=[1])
-    >>> once_each_and_two_of_the_hit = np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 1.0]])
-    >>> measure(fold, once_each_and_two_of_the_hit)["brier"].round(4).tolist()
+    >>> fold = ScoredFold([0, 1, 0], [0.2, 0.9, 0.4], [0, 50, 0], top_k=[1])
+    >>> weights = np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 1.0]])  # all rows once; the positive twice, one negative
+    >>> measure(fold, weights)["brier"].round(4).tolist()
     [0.07, 0.02]
     """
     sample, numbers = fold.sample(weights), {}
@@ -59,37 +61,38 @@ def measure(fold: ScoredFold, weights: FloatArray) -> dict[str, FloatArray]:
 def fold_metrics(
     label: npt.ArrayLike, probability: npt.ArrayLike, value: npt.ArrayLike | None, *, top_k: Sequence[int]
 ) -> dict[str, float | None]:
-    """Measure the predictions of one fold.
+    """Compute all metrics of one fold.
 
     Parameters
     ----------
     label : array-like of {0, 1}, shape (rows,)
-        What happened.
+        Labels.
     probability : array-like of float, shape (rows,)
-        Predicted probability of label 1; rows are ranked by it too.
+        Predicted probabilities of label 1, which also rank the rows.
     value : array-like of float, shape (rows,), or None
-        Revenue of a row if its label is 1, in currency per month; NaN (unknown) counts 0. None: no revenue is known.
+        Revenue of each row if its label is 1, in currency per month; NaN (unknown) counts as 0. None: revenue is
+        unknown for all rows.
     top_k : sequence of int
-        The list lengths k of the top-k metrics. A k past the rows uses all rows.
+        List lengths k of the top-k metrics. A k larger than the fold uses all rows.
 
     Returns
     -------
     dict of str to float or None
-        Every name of `metric_names`; None where a metric is undefined, as for roc_auc with one class only.
+        Value of each of `metric_names`; None if undefined, such as roc_auc with a single class.
 
     Raises
     ------
     DataError
-        Where there are no rows, or columns that cannot be measured.
+        If there are no rows, or labels or probabilities are invalid.
 
     See Also
     --------
-    mlsys.evaluation.metric_table : how each metric is defined.
-    mlsys.evaluation.weighted_metrics.Sample : how ties count.
+    mlsys.evaluation.metric_table : definitions of the metrics.
+    mlsys.evaluation.weighted_metrics.Sample : treatment of ties.
 
     Examples
     --------
-    >>> fold = fold_metrics([0, 1, 0, 0], [0.1, 0.6, 0.6, 0.2], [0, 80, 0, 0], at=[1])
+    >>> fold = fold_metrics([0, 1, 0, 0], [0.1, 0.6, 0.6, 0.2], [0, 80, 0, 0], top_k=[1])
     >>> fold["roc_auc"], fold["precision@1"], fold["revenue@1"]
     (0.8333333333333334, 0.5, 40.0)
     """
@@ -101,49 +104,50 @@ def fold_metrics(
 def evaluate(
     predictions: pd.DataFrame, *, top_k: Sequence[int], bootstrap_resamples: int, seed: int, confidence: float = 0.95
 ) -> dict[str, Any]:
-    """Measure out-of-fold predictions: the content of metrics.json.
+    """Evaluate out-of-fold predictions; return the content of metrics.json.
 
     Parameters
     ----------
     predictions : DataFrame
-        One row per scored row, with the columns
+        Out-of-fold rows with the columns
 
         - ``id``: entity, the unit that is resampled;
-        - ``as_of`` (datetime64; NaT where there is no time), ``fold`` (int);
+        - ``as_of`` (datetime64; NaT without a time), ``fold`` (int);
         - ``label`` (0 or 1), ``label_complete`` (bool), ``probability`` (float64, in [0, 1]);
-        - ``value`` (float64, currency per month; NaN is unknown; optional);
-        - ``activity`` (float64, optional): the score of the `activity` baseline; NaN ranks last, all NaN is none;
-        - ``prevalence`` (float64, optional, one value a fold): what chance predicts, known from the training rows; the
-          fold's own share of positives if absent.
+        - ``value`` (float64, currency per month; NaN if unknown; optional);
+        - ``activity`` (float64, optional): score of the `activity` baseline; NaN ranks last, and without any value
+          there is no such baseline;
+        - ``prevalence`` (float64, optional, constant per fold): prediction of the `chance` baseline, which is the
+          fraction of positives in the training rows; by default that of the fold itself.
     top_k : sequence of int
-        The list lengths k of the top-k metrics.
+        List lengths k of the top-k metrics.
     bootstrap_resamples : int
-        Samples of the bootstrap clustered on ``id``; 0 leaves the intervals empty.
+        Number of bootstrap resamples, clustered on ``id``; with 0 the intervals are empty.
     seed : int
         Seed of the bootstrap.
     confidence : float, default 0.95
-        Share of the draws inside each interval.
+        Fraction of the resamples inside each interval.
 
     Returns
     -------
     dict
-        ``overall``: name to ``{value, low, high}``, the unweighted mean over the folds, with ``folds_used`` where the
-        metric is undefined on some; ``folds``: a dict per fold, in order; ``baselines``: ``chance`` (a constant
-        prediction) and ``activity`` (ranking metrics only, since it has no probabilities; empty if not given), each
-        like ``overall``; ``versus_activity``: overall minus activity, like ``overall``, each draw compared with
-        itself. None stands for what is undefined. The same input gives the same bytes.
+        ``overall``: ``{value, low, high}`` by metric, the unweighted mean over the folds, with ``folds_used`` if the
+        metric is undefined in some; ``folds``: one dict per fold, in order; ``baselines``: ``chance`` (a constant
+        prediction) and ``activity`` (ranking metrics only, because its scores are not probabilities; empty without
+        such scores), both like ``overall``; ``versus_activity``: overall minus activity, like ``overall``, paired by
+        resample. None marks undefined values. The same input gives the same bytes.
 
     Raises
     ------
     DataError
-        Where there are no rows, a column is missing or holds what cannot be measured.
+        If there are no rows, or a column is missing or has invalid values.
 
     Notes
     -----
-    An interval holds the middle of the draws. Only for ``ece`` (`Metric.grows_when_resampled`) are the draws first
-    shifted to have the value as their mean: drawing rows again adds noise to the rate in every bin, and their distance
-    to the predictions can only grow by it, so that the value of a well calibrated model would lie below its own
-    interval. Its low end is at least 0.
+    The intervals are percentile intervals. Only for ``ece`` (`Metric.grows_when_resampled`) are the resamples first
+    shifted so that their mean is the value: resampling adds noise to the observed rate of every bin, which increases
+    its mean distance from the predictions, so that the value of a well calibrated model would lie below its own
+    interval. The lower end is then at least 0.
 
     Examples
     --------
@@ -151,7 +155,7 @@ def evaluate(
     >>> rows = pd.DataFrame(
     ...     {"id": [1, 2, 3, 4], "as_of": pd.Timestamp("2020-02-24"), "fold": 0, "label": [0, 1, 0, 1],
     ...      "label_complete": True, "probability": [0.1, 0.7, 0.8, 0.9], "value": [None, 50.0, None, 30.0]})
-    >>> numbers = evaluate(rows, at=[1], draws=100, seed=0)
+    >>> numbers = evaluate(rows, top_k=[1], bootstrap_resamples=100, seed=0)
     >>> numbers["overall"]["roc_auc"]["value"], numbers["baselines"]["chance"]["precision@1"]["value"]
     (0.75, 0.5)
     """
@@ -162,7 +166,7 @@ def evaluate(
     overall, activity = measured["probability"], measured.get("activity")
     return {
         "overall": overall.summary(confidence),
-        "folds": [fold.facts() | overall.of_fold(number) for number, fold in enumerate(folds)],
+        "folds": [fold.summary() | overall.of_fold(number) for number, fold in enumerate(folds)],
         "baselines": {
             "chance": measured["prevalence"].summary(confidence),
             "activity": activity.summary(confidence) if activity else {},
@@ -182,52 +186,54 @@ def paired_difference(
     confidence: float = 0.95,
     is_probability: bool = True,
 ) -> dict[str, Entry]:
-    """Compare two scores of the same rows, on the same draws.
+    """Compare two scores of the same rows on the same resamples.
 
-    What makes a sample easy or hard moves both scores, and drops out of their difference: its interval is narrower than
-    two separate ones suggest.
+    Hard and easy resamples affect both scores alike, which cancels in the difference: its interval is narrower than the
+    two separate intervals suggest.
 
     Parameters
     ----------
     predictions : DataFrame
-        The columns ``id``, ``fold``, ``label``, optionally ``value``, and the two scores, as for `evaluate`.
+        Rows with the columns ``id``, ``fold``, ``label``, optionally ``value``, and the two scores, as for `evaluate`.
     first, second : str
-        The columns of the two scores.
+        Names of the two score columns.
     top_k, bootstrap_resamples, seed, confidence
         As for `evaluate`.
     is_probability : bool, default True
-        Whether both are probabilities, so that log_loss, brier and ece are compared too.
+        Whether both scores are probabilities, so that log_loss, brier and ece are compared, too.
 
     Returns
     -------
     dict of str to {"value", "low", "high"}
-        First minus second, mean over the folds.
+        First minus second by metric, averaged over the folds.
 
     Raises
     ------
     DataError
-        Where there are no rows, a column is missing or holds what cannot be measured.
+        If there are no rows, or a column is missing or has invalid values.
 
     Examples
     --------
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"id": range(4), "fold": 0, "label": [0, 1, 0, 1], "a": [0.1, 0.7, 0.2, 0.9], "b": 0.5})
-    >>> paired_difference(rows, "a", "b", at=[2], draws=50, seed=0)["roc_auc"]
+    >>> paired_difference(rows, "a", "b", top_k=[2], bootstrap_resamples=50, seed=0)["roc_auc"]
     {'value': 0.5, 'low': 0.5, 'high': 0.5}
     """
-    against = {first: is_probability, second: is_probability}
-    measured = _measured(predictions, against, top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed)
+    scores = {first: is_probability, second: is_probability}
+    measured = _measured(predictions, scores, top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed)
     return measured[first].minus(measured[second]).summary(confidence)
 
 
 @dataclass(frozen=True)
 class ScoreComparison:
-    """One score beside the first of several on the same rows.
+    """Metrics of one score, and their difference from those of a reference score on the same rows.
 
     Attributes
     ----------
-    overall, difference : dict of str to {"value", "low", "high"}
-        Its metrics, and its metrics minus the first score's.
+    overall : dict of str to {"value", "low", "high"}
+        Metrics of the score.
+    difference : dict of str to {"value", "low", "high"}
+        Metrics of the score minus those of the reference score.
     """
 
     overall: dict[str, Entry]
@@ -243,31 +249,31 @@ def compare_scores(
     seed: int,
     confidence: float = 0.95,
 ) -> dict[str, ScoreComparison]:
-    """Measure several probabilities of the same rows on the same draws, each beside the first.
+    """Evaluate several probabilities of the same rows on the same resamples, and compare each with the first.
 
     Parameters
     ----------
     predictions : DataFrame
-        The columns ``id``, ``fold``, ``label``, optionally ``value``, and the scores, as for `evaluate`.
+        Rows with the columns ``id``, ``fold``, ``label``, optionally ``value``, and the scores, as for `evaluate`.
     scores : sequence of str
-        Columns of probabilities, the one to compare with first.
+        Names of the probability columns; the first is the reference.
     top_k, bootstrap_resamples, seed, confidence
         As for `evaluate`.
 
     Returns
     -------
-    dict of str to Beside
-        One for each of `scores`; the difference of the first is zero.
+    dict of str to ScoreComparison
+        One entry for each of `scores`; the difference of the first is zero.
 
     See Also
     --------
-    paired_difference : the same for two.
+    paired_difference : the difference of two scores.
 
     Examples
     --------
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"id": range(4), "fold": 0, "label": [0, 1, 0, 1], "a": [0.1, 0.7, 0.2, 0.9], "b": 0.5})
-    >>> side_by_side(rows, ["b", "a"], at=[2], draws=50, seed=0)["a"].difference["roc_auc"]
+    >>> compare_scores(rows, ["b", "a"], top_k=[2], bootstrap_resamples=50, seed=0)["a"].difference["roc_auc"]
     {'value': 0.5, 'low': 0.5, 'high': 0.5}
     """
     measured = _measured(
@@ -289,7 +295,7 @@ def _measured(
 
 @dataclass(frozen=True)
 class _Measured:
-    """One score's metrics on every fold: as they are, and in every draw of the bootstrap."""
+    """Metrics of one score in every fold: on the original rows, and in every bootstrap resample."""
 
     value: Mapping[str, FloatArray]  # name: shape (folds, 1)
     sample: Mapping[str, FloatArray]  # name: shape (folds, resamples)
@@ -323,7 +329,7 @@ class _Measured:
 
 @dataclass(frozen=True)
 class _Fold:
-    """The columns of one fold."""
+    """Columns of one fold."""
 
     number: int
     as_of: npt.NDArray[np.datetime64] | None
@@ -333,11 +339,11 @@ class _Fold:
     value: FloatArray | None
     score: Mapping[str, FloatArray]
 
-    def facts(self) -> dict[str, Any]:
-        known = np.unique([] if self.as_of is None else self.as_of[~np.isnat(self.as_of)])
+    def summary(self) -> dict[str, Any]:
+        as_ofs = np.unique([] if self.as_of is None else self.as_of[~np.isnat(self.as_of)])
         return {
-            "as_of": _day(known[0]) if known.size else None,
-            **({"as_of_last": _day(known[-1])} if known.size > 1 else {}),
+            "as_of": _day(as_ofs[0]) if as_ofs.size else None,
+            **({"as_of_last": _day(as_ofs[-1])} if as_ofs.size > 1 else {}),
             "fold": self.number,
             "rows": len(self.label),
             "positives": int(self.label.sum()),
@@ -353,7 +359,7 @@ def _measure(
     bootstrap_resamples: int,
     seed: int,
 ) -> dict[str, _Measured]:
-    """Measure scores on every fold, as it is and in every draw; all scores see the same draws."""
+    """Evaluate scores in every fold, on the original rows and in every resample; all scores use the same resamples."""
     scored = [
         ScoredFold(fold.label, fold.score[score], fold.value, top_k=top_k, is_probability=probability)
         for score, probability in is_probability.items()
@@ -361,10 +367,10 @@ def _measure(
     ]
     entities = [folds[number % len(folds)].entity[rows.order] for number, rows in enumerate(scored)]
     values = [measure(rows, np.ones((1, len(rows.order)))) for rows in scored]
-    nothing = [dict.fromkeys(value, np.empty(0)) for value in values]
+    empty = [dict.fromkeys(value, np.empty(0)) for value in values]
     statistics = [partial(measure, rows) for rows in scored]
     samples = (
-        bootstrap(statistics, entities, resamples=bootstrap_resamples, seed=seed) if bootstrap_resamples else nothing
+        bootstrap(statistics, entities, resamples=bootstrap_resamples, seed=seed) if bootstrap_resamples else empty
     )
     measured = {}
     for number, score in enumerate(is_probability):
@@ -378,11 +384,10 @@ def _by_name(numbers: Sequence[Mapping[str, FloatArray]], top_k: Sequence[int]) 
 
 
 def _split(frame: pd.DataFrame, scores: Sequence[str]) -> list[_Fold]:
-    """Return the folds in order of their number."""
+    """Return the folds, ordered by number."""
     numbers = frame["fold"].to_numpy()
-    coded = frame.assign(
-        entity=frame["id"].factorize(sort=True)[0]
-    )  # sorted: the draws do not depend on the rows' order
+    # Sorted codes make the resamples independent of the order of the rows.
+    coded = frame.assign(entity=frame["id"].factorize(sort=True)[0])
     return [_fold(coded[numbers == number], int(number), scores) for number in np.unique(numbers)]
 
 
@@ -404,19 +409,22 @@ def _fold(frame: pd.DataFrame, number: int, scores: Sequence[str]) -> _Fold:
 
 
 def _checked(predictions: pd.DataFrame, required: Sequence[str]) -> pd.DataFrame:
-    """Return the predictions without optional columns that hold nothing."""
+    """Return the predictions without empty optional columns."""
     missing = [column for column in required if column not in predictions]
     if missing:
-        near = ", ".join(filter(None, (closest(column, map(str, predictions.columns)) for column in missing)))
+        similar = ", ".join(filter(None, (closest(column, map(str, predictions.columns)) for column in missing)))
         raise DataError(
-            f"The predictions lack {', '.join(missing)}; they have {', '.join(map(str, predictions.columns))}"
-            f"{f' (closest: {near})' if near else ''}. Give one column of each name."
+            f"The predictions lack {joined(missing)}; they have {', '.join(map(str, predictions.columns))}"
+            f"{f' (closest: {similar})' if similar else ''}. Add the missing columns."
         )
     if predictions.empty:
-        raise DataError("The predictions have no rows, so there is nothing to measure: check the split's folds.")
-    unnamed = int(predictions["id"].isna().sum())
-    if unnamed:
-        raise DataError(f"{unnamed} of {len(predictions)} predictions have no id, but entities are what is resampled.")
+        raise DataError("There are no predictions to evaluate. Check the folds of the split.")
+    without_id = int(predictions["id"].isna().sum())
+    if without_id:
+        raise DataError(
+            f"{without_id:,} of {counted(len(predictions), 'prediction')} {'has' if without_id == 1 else 'have'} no "
+            "id, which the bootstrap needs to resample entities. Fill in the missing ids."
+        )
     empty = [column for column in ("value", "activity") if column in predictions and predictions[column].isna().all()]
     return predictions.drop(columns=empty)
 
@@ -425,11 +433,11 @@ def _floats(frame: pd.DataFrame, column: str) -> FloatArray:
     try:
         return frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise DataError(f"Column {column} of the predictions must hold numbers: {error}") from error
+        raise DataError(f"Column {column} of the predictions must be numeric: {error}") from error
 
 
 def _day(moment: np.datetime64) -> str:
-    """Write a date, with its time unless that is midnight."""
+    """Return a date as text, with its time unless that is midnight."""
     return str(moment.astype("datetime64[s]")).removesuffix("T00:00:00")
 
 

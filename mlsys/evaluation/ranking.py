@@ -1,4 +1,4 @@
-"""ROC-AUC and average precision of a ranking, for any row weights and for many sets of labels at once."""
+"""ROC-AUC and average precision of a ranking, with row weights, for many sets of labels or weights at once."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TieGroups:
-    """Cumulative counts down a ranking, one entry per group of rows that tie on the score, best score first.
+    """Cumulative counts of a ranking, one entry per group of rows with tied scores, in descending order of score.
 
-    Rows that tie count together, so no result depends on the order in which they are given. A leading axis holds
-    several sets of weights or labels of the same ranking. Groups without a positive row may be left out.
+    Tied rows are counted together, so that no result depends on the order of the input. A leading axis is for several
+    sets of weights or labels of the same ranking. Groups without a positive row may be omitted.
 
     Attributes
     ----------
     rows_above, rows_through : ndarray of float64, shape (n_groups,) or (n_sets, n_groups)
-        Rows above each group, and down to and with it; their weights where rows have weights.
+        Number (or total weight) of the rows above each group, and of those down to and including it.
     positives_above, positives_through : ndarray of float64, shape (n_groups,) or (n_sets, n_groups)
-        Positive rows likewise.
+        Number (or total weight) of the positive rows above each group, and of those down to and including it.
     rows, positives : ndarray of float64, shape () or (n_sets,)
-        All rows and all positive rows.
+        Number (or total weight) of all rows and of all positive rows.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class TieGroups:
 
     @classmethod
     def from_running(cls, rows: FloatArray, positives: FloatArray) -> TieGroups:
-        """Return the groups whose last rows have these running counts, at least one group."""
+        """Return the groups with these running counts at their last rows; there must be at least one group."""
         return cls(
             rows_above=_shifted(rows),
             rows_through=rows,
@@ -53,7 +53,7 @@ class TieGroups:
         )
 
     def roc_auc(self) -> FloatArray:
-        """Return the chance that a positive row ranks above another; NaN with one class only.
+        """Return the probability that a positive row ranks above a negative one; NaN with a single class.
 
         Returns
         -------
@@ -61,8 +61,8 @@ class TieGroups:
 
         Notes
         -----
-        The weighted Mann-Whitney statistic, in which a tied pair counts half: Hanley and McNeil (1982), The meaning and
-        use of the area under a receiver operating characteristic (ROC) curve, Radiology 143.
+        This is the weighted Mann-Whitney statistic, in which a tied pair counts half: Hanley and McNeil (1982), The
+        meaning and use of the area under a receiver operating characteristic (ROC) curve, Radiology 143.
         """
         negatives = self.rows - self.positives
         negatives_above = self.rows_above - self.positives_above
@@ -71,9 +71,9 @@ class TieGroups:
         return ratio(pairs_won.sum(axis=-1), self.positives * negatives)
 
     def average_precision(self) -> FloatArray:
-        """Return the sum over groups of (gain in recall) x (precision through the group); NaN without positive rows.
+        """Return the average precision, as defined by scikit-learn; NaN without positive rows.
 
-        As in ``sklearn.metrics.average_precision_score``.
+        It is the sum over the groups of (increase in recall) x (precision through the group).
 
         Returns
         -------
@@ -94,9 +94,9 @@ def tie_groups(score: FloatArray, positive: npt.NDArray[np.bool_]) -> TieGroups:
     Parameters
     ----------
     score : ndarray of float64, shape (n_rows,)
-        No NaN.
+        Scores without NaN.
     positive : ndarray of bool, shape (n_rows,) or (n_sets, n_rows)
-        One set of labels, or several.
+        One or several sets of labels.
 
     Examples
     --------
@@ -105,8 +105,8 @@ def tie_groups(score: FloatArray, positive: npt.NDArray[np.bool_]) -> TieGroups:
     array([0.83,  nan])
     """
     if not len(score):
-        nothing = np.zeros((*positive.shape[:-1], 1))
-        return TieGroups.from_running(nothing, nothing)
+        zero = np.zeros((*positive.shape[:-1], 1))
+        return TieGroups.from_running(zero, zero)
     order = np.argsort(-score)
     ranked = score[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
@@ -115,7 +115,7 @@ def tie_groups(score: FloatArray, positive: npt.NDArray[np.bool_]) -> TieGroups:
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Return the quotient, NaN where the denominator is 0.
+    """Return the quotient; NaN where the denominator is 0.
 
     Examples
     --------

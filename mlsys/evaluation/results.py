@@ -1,4 +1,4 @@
-"""Writes what a run found into its run directory."""
+"""Write the results of a run to its run directory."""
 
 from __future__ import annotations
 
@@ -32,41 +32,45 @@ TOP_LEADS = 10
 
 @dataclass(frozen=True)
 class RunResults:
-    """Everything that a run found.
+    """All results of a run.
 
     Attributes
     ----------
     config : dict
-        The resolved config, with ``choices`` and ``seed``.
+        Resolved config, with ``choices`` and ``seed``.
     loaded : Loaded
         Panel and facts about the data.
-    outcome : BacktestResult
+    backtest : BacktestResult
         Fitted folds and the final model.
-    metrics, audit : dict
-        In the shapes of metrics.json and audit.json.
+    metrics : dict
+        Content of metrics.json.
     threshold : Threshold
+        Operating threshold.
+    audit : dict
+        Content of audit.json.
     """
 
     config: Mapping[str, Any]
     loaded: Loaded
-    outcome: BacktestResult
+    backtest: BacktestResult
     metrics: dict[str, Any]
     threshold: Threshold
     audit: dict[str, Any]
 
 
 def write_results(writer: RunWriter, results: RunResults, *, seconds: float) -> None:
-    """Write model, numbers and pages.
+    """Write the model, the numbers, the card and the report.
 
     Parameters
     ----------
     writer : RunWriter
-        Of the run directory; ``finish`` is left to the caller.
+        Writer of the run directory; the caller has to call its ``finish``.
     results : RunResults
+        Results to write.
     seconds : float
-        How long the fits took, for the card.
+        Seconds that the fits took, for the card.
     """
-    predictions = results.outcome.predictions
+    predictions = results.backtest.predictions
     _write_model(writer, results)
     write_scores(writer, results.metrics, predictions)
     writer.write_json("audit.json", results.audit)
@@ -76,20 +80,20 @@ def write_results(writer: RunWriter, results: RunResults, *, seconds: float) -> 
 
 
 def _write_model(writer: RunWriter, results: RunResults) -> None:
-    panel, final = results.loaded.panel, results.outcome.final
-    rows = panel.frame.iloc[results.outcome.final_rows]
+    panel, final = results.loaded.panel, results.backtest.final
+    rows = panel.frame.iloc[results.backtest.final_rows]
     save_model(final.pipeline, writer.folder)
     writer.write_json("model/calibration.json", final.calibration.to_dict())
     writer.write_parquet("golden.parquet", golden_frame(final.pipeline, final.calibration, _golden_inputs(results)))
     writer.write_json("schema.json", input_schema(panel, rows, names=results.loaded.names))
-    writer.write_json("reference.json", reference(panel, rows, results.outcome.predictions["probability"]))
+    writer.write_json("reference.json", reference(panel, rows, results.backtest.predictions["probability"]))
     if results.loaded.recipe is not None:
         writer.write_json("recipe.json", results.loaded.recipe)
 
 
 def _golden_inputs(results: RunResults) -> pd.DataFrame:
-    """Pick rows that show the model's range: the highest and lowest scores of the latest fold, and some between."""
-    latest = results.outcome.folds[-1]
+    """Return rows of the latest fold that cover the range of its scores, from the highest to the lowest."""
+    latest = results.backtest.folds[-1]
     order = np.argsort(-latest.predictions["score"].to_numpy(), kind="stable")
     picked = np.unique(np.geomspace(1, len(order), GOLDEN_ROWS).astype(np.int64)) - 1
     rows = latest.fold.test[order[picked]]
@@ -98,7 +102,7 @@ def _golden_inputs(results: RunResults) -> pd.DataFrame:
 
 def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, seconds: float) -> None:
     panel = results.loaded.panel
-    weights = importances(results.outcome.final.pipeline, panel.inputs, seed=int(results.config["seed"]))
+    weights = importances(results.backtest.final.pipeline, panel.inputs, seed=int(results.config["seed"]))
     writer.write_json("importances.json", weights.to_dict("records"))
     plots = write_plots(
         writer.path("plots/any.png").parent,
@@ -134,7 +138,7 @@ def _facts(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, se
         "entities": int(predictions["id"].nunique()),
         "rows": len(predictions),
         "positives": int(predictions["label"].sum()),
-        "training_rows": len(results.outcome.final_rows),
+        "training_rows": len(results.backtest.final_rows),
         "features": len(loaded.panel.features),
         "as_ofs": [str(fold["as_of"]) for fold in results.metrics["folds"] if fold["as_of"] is not None],
         "train_seconds": seconds,

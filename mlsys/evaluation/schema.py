@@ -1,4 +1,4 @@
-"""What a model's inputs look like: schema.json for whoever sends rows, reference.json for whoever watches drift."""
+"""Describe a model's inputs: schema.json for clients that send rows, reference.json for drift monitoring."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ QUANTILES = np.linspace(0, 1, 11)
 
 
 def input_schema(panel: Panel, rows: pd.DataFrame, *, names: dict[str, str | None]) -> dict[str, Any]:
-    """Describe the model's inputs from the rows that it was fitted on.
+    """Describe the model's inputs, based on its training rows.
 
     Parameters
     ----------
     panel : Panel
-        Names, units and descriptions.
+        Panel with names, units and descriptions of the features.
     rows : DataFrame
         Training rows of the final model.
     names : dict
-        ``id``, ``as_of``, ``target`` and ``positive`` as people know them.
+        Names of ``id``, ``as_of``, ``target`` and ``positive`` in the raw data.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def input_schema(panel: Panel, rows: pd.DataFrame, *, names: dict[str, str | Non
         entry: dict[str, Any] = {
             "name": feature.name,
             "dtype": TEXT if feature.kind == "category" else NUMBER,
-            # A column without a gap in training may have one later, but the model never learned what that means.
+            # A column without missing values in training is not nullable: the model never learned to handle them.
             "nullable": bool(column.isna().any()),
         }
         if feature.kind == "category":
@@ -59,12 +59,12 @@ def input_schema(panel: Panel, rows: pd.DataFrame, *, names: dict[str, str | Non
 
 
 def reference(panel: Panel, rows: pd.DataFrame, probability: pd.Series[Any]) -> dict[str, Any]:
-    """Describe how inputs and probabilities were distributed, to tell drift from.
+    """Describe the distributions of inputs and probabilities, as a reference for drift monitoring.
 
     Parameters
     ----------
     panel : Panel
-        Names and kinds of the columns.
+        Panel with names and kinds of the features.
     rows : DataFrame
         Training rows of the final model.
     probability : Series of float64
@@ -73,7 +73,8 @@ def reference(panel: Panel, rows: pd.DataFrame, probability: pd.Series[Any]) -> 
     Returns
     -------
     dict
-        For each number its missing share, mean, standard deviation and deciles; for each category its levels' shares.
+        For each number its missing rate, mean, standard deviation and deciles; for each category its missing rate and
+        the relative frequency of each level.
     """
     features = {
         feature.name: _category(rows[feature.name]) if feature.kind == "category" else _number(rows[feature.name])
@@ -95,9 +96,9 @@ def _number(column: pd.Series[Any]) -> dict[str, Any]:
 
 
 def _category(column: pd.Series[Any]) -> dict[str, Any]:
-    shares = column.value_counts(normalize=True).head(MAX_LISTED)
+    frequencies = column.value_counts(normalize=True).head(MAX_LISTED)
     return {
         "kind": "category",
         "missing": float(column.isna().mean()) if len(column) else 0.0,
-        "levels": {str(level): float(share) for level, share in sorted(shares.items())},
+        "levels": {str(level): float(frequency) for level, frequency in sorted(frequencies.items())},
     }

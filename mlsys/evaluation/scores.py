@@ -1,4 +1,4 @@
-"""Writes the numbers of a run: all that a trial of a search leaves, which loads nothing that draws."""
+"""Write the metrics and predictions of a run; trials use this module alone, because it does not import matplotlib."""
 
 from __future__ import annotations
 

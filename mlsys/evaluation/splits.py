@@ -1,9 +1,9 @@
-"""Splits: how training and test rows are told apart."""
+"""Splits: assign rows to training and test."""
 
 from __future__ import annotations
 
 import dataclasses
-from datetime import date  # pydantic reads the annotation when it runs
+from datetime import date  # needed at run time by pydantic
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from mlsys.errors import ConfigError, DataError, Problem
+from mlsys.text import counted, is_or_are
 
 Rows: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -20,16 +21,16 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """Row positions of one fold.
+    """Training and test rows of one fold.
 
     Attributes
     ----------
     number : int
-        From 0.
+        Number of the fold, from 0.
     train, test : ndarray of int64
-        Positions in the panel.
+        Positions of the rows in the panel.
     as_of : Timestamp or None
-        The test as-of, or the first moment of the test rows; None for splits that are blind to time.
+        Test as-of, or the earliest time of the test rows; None for splits that ignore time.
     """
 
     number: int
@@ -39,28 +40,28 @@ class Fold:
 
 
 class Split(Protocol):
-    """What the ``split`` group gives."""
+    """Interface of the components in the ``split`` config group."""
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
-        """Part a panel's rows; see :class:`mlsys.data.panel.Panel` for its columns."""
+        """Split the rows of a panel into folds; see :class:`mlsys.data.panel.Panel` for the columns."""
         ...
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """Walk forward: predict each of the latest as-ofs from earlier ones whose label windows had ended by then.
+    """Walk-forward backtest: test each of the latest as-ofs on earlier ones whose label windows had ended by then.
 
-    Where every row has a time of its own, as in a flat table, the latest ``folds`` of ``folds + 1`` equal parts by
-    time are tested.
+    If each row has its own time, as in a flat table, the rows are cut by time into ``folds + 1`` equal parts, and all
+    but the earliest are tested.
 
     Parameters
     ----------
     folds : int
-        How many as-ofs are tested.
+        Number of as-ofs to test.
     until : date or None
-        The last as-of that may be tested.
+        Latest as-of to test.
     horizon_days : int
-        The embargo: a training row's label window must end by the test as-of.
+        Days of embargo: the label window of a training row must end by the test as-of.
     """
 
     folds: PositiveInt = 6
@@ -77,91 +78,91 @@ class Backtest:
             test = np.flatnonzero(((times >= start) & (times < end)).to_numpy())
             if len(train) == 0:
                 raise DataError(
-                    f"Fold {number} (as-of {start:%Y-%m-%d}) has no training row: none of the earlier as-ofs' "
-                    f"label windows of {self.horizon_days} days ends by then. Use fewer split.folds, or an earlier "
-                    "data.spine.start."
+                    f"Fold {number} (as-of {start:%Y-%m-%d}) has no training rows: no label window of "
+                    f"{counted(self.horizon_days, 'day')} of an earlier as-of ends by then. Use fewer split.folds, or "
+                    "an earlier data.spine.start."
                 )
             folds.append(Fold(number, train, test, start))
         return folds
 
     def _edges(self, times: pd.Series[Any]) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
         last = pd.Timestamp(self.until) + pd.Timedelta(days=1) if self.until else times.max() + pd.Timedelta(days=1)
-        moments = np.sort(times[times < last].unique())
-        if len(moments) < 2:
+        as_ofs = np.sort(times[times < last].unique())
+        if len(as_ofs) < 2:
             raise DataError(
-                f"split=backtest needs at least two as-ofs{f' up to {self.until}' if self.until else ''}, there "
-                f"{'is' if len(moments) == 1 else 'are'} {len(moments)}. Use split=group_kfold, or more as-ofs."
+                f"split=backtest needs at least two as-ofs{f' up to {self.until}' if self.until else ''}, but there "
+                f"{is_or_are(len(as_ofs))} {len(as_ofs)}. Use split=group_kfold, or add as-ofs."
             )
         if self.horizon_days:
-            starts = [pd.Timestamp(moment) for moment in moments[-self.folds :]]
+            starts = [pd.Timestamp(as_of) for as_of in as_ofs[-self.folds :]]
             return [(start, start + pd.Timedelta(microseconds=1)) for start in starts]
         before = times[times < last]
         cuts = before.quantile(np.arange(1, self.folds + 1) / (self.folds + 1), interpolation="higher")
-        # Where most rows share the first moment, no cut lies after it: then only the last moment can be tested.
-        starts = [pd.Timestamp(cut) for cut in sorted(set(cuts)) if cut > before.min()] or [pd.Timestamp(moments[-1])]
+        # If most rows share the earliest time, no cut lies after it, and only the latest time can be tested.
+        starts = [pd.Timestamp(cut) for cut in sorted(set(cuts)) if cut > before.min()] or [pd.Timestamp(as_ofs[-1])]
         return list(zip(starts, [*starts[1:], last], strict=True))
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """One held-out part.
+    """Hold out a single test set.
 
     Parameters
     ----------
-    share : float
-        Of the rows.
+    test_fraction : float
+        Fraction of the rows to hold out for testing.
     order : {"time", "random"}
-        The latest rows by time, or rows drawn at random, whole groups at once.
+        Whether to hold out the latest rows by time, or whole groups of rows at random.
     horizon_days : int
-        The embargo of a split by time.
+        Days of embargo for a split by time.
     seed : int
-        Of a random split.
+        Seed for a random split.
     """
 
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
     order: Literal["time", "random"] = "time"
     horizon_days: NonNegativeInt = 0
     seed: int = 0
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
-        """Return the one fold."""
+        """Return the single fold."""
         if self.order == "random":
-            places, codes = _shuffled_groups(frame, self.seed)
-            _check_groups(len(places), 2, "data.group to name a column with more groups, or none")
-            held_out = _held_out(places, self.share)[codes]
+            ranks, codes = _shuffled_groups(frame, self.seed)
+            _check_groups(len(ranks), 2, "Set data.group to a column with more groups, or to null")
+            held_out = _held_out(ranks, self.test_fraction)[codes]
             return [Fold(0, _complete(frame, np.flatnonzero(~held_out)), np.flatnonzero(held_out))]
         times = _times(frame, "holdout split.order=time", "split.order=random")
-        start: Any = times.quantile(1 - self.share, interpolation="higher")
+        start: Any = times.quantile(1 - self.test_fraction, interpolation="higher")
         known = _known(times, start, self.horizon_days)
         train = _complete(frame, np.flatnonzero(known))
         if len(train) == 0:
             raise DataError(
-                f"split=holdout: no training row's label window ends by {start:%Y-%m-%d}. Use a smaller split.share, "
-                "or split.order=random."
+                f"split=holdout has no training rows: no label window ends by {start:%Y-%m-%d}. Use a smaller "
+                "split.test_fraction, or split.order=random."
             )
         return [Fold(0, train, np.flatnonzero((times >= start).to_numpy()), start)]
 
 
 @dataclass(frozen=True)
 class GroupKFold:
-    """Every row is tested once; rows of one group stay together, and each fold gets its share of positive rows.
+    """Test every row once; groups stay together, and positive groups are spread evenly over the folds.
 
     Parameters
     ----------
     folds : int
-        How many parts.
+        Number of folds.
     seed : int
-        Of the shuffle.
+        Seed of the shuffle.
     """
 
     folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 0
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
-        """Return one fold per part."""
-        places, codes = _shuffled_groups(frame, self.seed)
-        _check_groups(len(places), self.folds, f"split.folds={max(len(places), 2)} at most")
-        parts = (places % self.folds)[codes]
+        """Return the folds."""
+        ranks, codes = _shuffled_groups(frame, self.seed)
+        _check_groups(len(ranks), self.folds, f"Use split.folds={max(len(ranks), 2)} or less")
+        parts = (ranks % self.folds)[codes]
         return [
             Fold(number, _complete(frame, np.flatnonzero(parts != number)), np.flatnonzero(parts == number))
             for number in range(self.folds)
@@ -169,47 +170,48 @@ class GroupKFold:
 
 
 def reported_folds(split: Split, frame: pd.DataFrame, search: tuple[int, int] | None) -> list[Fold]:
-    """Return the folds that a run reports: all of the split, or those that the search which chose it did not see.
+    """Return the folds that a run reports: all folds, or, for the winner of a search, the holdout folds.
 
     Parameters
     ----------
     split : Split
+        Configured split.
     frame : DataFrame
-        A panel's rows.
+        Rows of a panel.
     search : (int, int) or None
-        How many folds the search saw, and how many it did not; where those are none, the former are all there is.
+        Numbers of search folds and holdout folds; without holdout folds, the search folds are reported.
     """
     if search is None:
         return split.split(frame)
-    seen, unseen = search_and_holdout_folds(split, frame, searched=search[0], held_out=search[1])
-    return unseen or seen
+    searched, held_out = search_and_holdout_folds(split, frame, searched=search[0], held_out=search[1])
+    return held_out or searched
 
 
 def search_and_holdout_folds(
     split: Split, frame: pd.DataFrame, *, searched: int, held_out: int
 ) -> tuple[list[Fold], list[Fold]]:
-    """Part a panel's rows for a search: folds that its trials are judged on, and later ones that no trial sees.
+    """Split the rows of a panel for a search: folds to evaluate trials on, and holdout folds that no trial sees.
 
     Parameters
     ----------
     split : Backtest or GroupKFold
-        Its own number of folds gives way to the two below.
+        Configured split; its own number of folds is ignored.
     frame : DataFrame
-        A panel's rows.
+        Rows of a panel.
     searched, held_out : int
-        How many folds of each kind.
+        Numbers of search folds and holdout folds.
 
     Returns
     -------
     searched, held_out : list of Fold
-        Each numbered from 0. By time, every held-out fold comes after every searched one.
+        Folds of each kind, both numbered from 0. In a split by time, all holdout folds come after all search folds.
 
     Raises
     ------
     ConfigError
-        Where the split has one fold only.
+        If the split cannot have several folds.
     DataError
-        Where the rows do not suffice for so many folds.
+        If there are too few rows for that many folds.
     """
     if not isinstance(split, Backtest | GroupKFold):
         problem = Problem("split", type(split).__name__, "backtest or group_kfold: a search needs several folds")
@@ -217,92 +219,96 @@ def search_and_holdout_folds(
     try:
         folds = dataclasses.replace(split, folds=searched + held_out).split(frame)
     except DataError as error:
-        few = f"The search wants search.folds={searched} and search.holdout_folds={held_out}"
-        raise DataError(f"{few}, {searched + held_out} folds together. {error}") from error
-    late = [dataclasses.replace(fold, number=number) for number, fold in enumerate(folds[searched:])]
-    return folds[:searched], late
+        raise DataError(
+            f"search.folds={searched} and search.holdout_folds={held_out} need "
+            f"{counted(searched + held_out, 'fold')} in total. {error}"
+        ) from error
+    holdout = [dataclasses.replace(fold, number=number) for number, fold in enumerate(folds[searched:])]
+    return folds[:searched], holdout
 
 
 def split_off_latest(
-    frame: pd.DataFrame, train: Rows, *, share: float, horizon_days: int, seed: int
+    frame: pd.DataFrame, train: Rows, *, fraction: float, horizon_days: int, seed: int
 ) -> tuple[Mask, Mask]:
-    """Part training rows into earlier and latest ones.
+    """Split off the latest training rows as a validation set.
 
     Parameters
     ----------
     frame : DataFrame
-        A panel's rows.
+        Rows of a panel.
     train : ndarray of int64, shape (n_train,)
         Positions of the training rows.
-    share : float
-        Of the training rows, about how many are the latest.
+    fraction : float
+        Approximate fraction of the training rows in the validation set.
     horizon_days : int
-        The embargo between the two.
+        Days of embargo between the earlier rows and the validation set.
     seed : int
-        Where the rows have no time: then groups are parted at random.
+        Seed for a random choice of groups, if the rows have no time.
 
     Returns
     -------
     early, validation : ndarray of bool, shape (n_train,)
-        Rows whose labels were known when the validation rows begin, and the validation rows. Either may be all False.
+        Mask of the rows whose labels were known when the validation set begins, and mask of the validation set. Either
+        may be empty.
     """
     rows = frame.iloc[train]
     times = rows["as_of"]
     if times.isna().any():
-        places, codes = _shuffled_groups(rows, seed)
-        validation = _held_out(places, share)[codes]
+        ranks, codes = _shuffled_groups(rows, seed)
+        validation = _held_out(ranks, fraction)[codes]
         return ~validation, validation
-    start = times.quantile(1 - share, interpolation="lower")
+    start = times.quantile(1 - fraction, interpolation="lower")
     return _known(times, start, horizon_days), (times >= start).to_numpy()
 
 
 def _known(times: pd.Series[Any], start: Any, horizon_days: int) -> Mask:  # noqa: ANN401 - a Timestamp, as pandas' stubs say
-    """Tell which rows' labels were known at a moment: their window had ended; without one, the rows before it."""
+    """Return which labels are known at ``start``: those whose window has ended, or, without windows, earlier rows."""
     known = times + pd.Timedelta(days=horizon_days) <= start if horizon_days else times < start
     return np.asarray(known, dtype=np.bool_)
 
 
 def _shuffled_groups(frame: pd.DataFrame, seed: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """Shuffle the groups, those with positive rows first, so that dealing them in turn gives each part its share.
+    """Shuffle the groups, positive ones first, so that taking them in turn stratifies the folds.
 
     Returns
     -------
-    places : ndarray of int64, shape (n_groups,)
-        Each group's place in the order.
+    ranks : ndarray of int64, shape (n_groups,)
+        Position of each group in the shuffled order.
     codes : ndarray of int, shape (n_rows,)
-        Each row's group.
+        Group of each row.
     """
     groups, codes = np.unique(frame["group"].to_numpy(), return_inverse=True)
     positive = np.bincount(codes, weights=frame["label"].to_numpy(), minlength=len(groups)) > 0
     order = np.random.default_rng(seed).permutation(len(groups))
     order = np.concatenate([order[positive[order]], order[~positive[order]]])
-    places = np.empty(len(groups), dtype=np.int64)
-    places[order] = np.arange(len(groups))
-    return places, codes
+    ranks = np.empty(len(groups), dtype=np.int64)
+    ranks[order] = np.arange(len(groups))
+    return ranks, codes
 
 
-def _held_out(places: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
-    """Deal a share of the places out, evenly along the order, the first one included but never all."""
-    taken: Mask = np.ceil((places + 1) * share) > np.ceil(places * share)
-    return taken & (places < len(places) - 1) if taken.all() else taken
+def _held_out(ranks: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
+    """Return an evenly spaced fraction of the ranks, including the first, but never all of them."""
+    held_out: Mask = np.ceil((ranks + 1) * fraction) > np.ceil(ranks * fraction)
+    return held_out & (ranks < len(ranks) - 1) if held_out.all() else held_out
 
 
 def _check_groups(groups: int, parts: int, advice: str) -> None:
     if groups < parts:
-        few = f"{groups} group{'s' if groups != 1 else ''}"
-        raise DataError(f"The split wants {parts} parts, but the rows form only {few}. Use {advice}.")
+        raise DataError(f"The split needs at least {parts} groups, but there {is_or_are(groups)} {groups}. {advice}.")
 
 
-def _times(frame: pd.DataFrame, split: str, otherwise: str = "split=group_kfold") -> pd.Series[Any]:
+def _times(frame: pd.DataFrame, split: str, alternative: str = "split=group_kfold") -> pd.Series[Any]:
     times = frame["as_of"]
-    if times.isna().any():
+    without_time = int(times.isna().sum())
+    if without_time:
         raise DataError(
-            f"split={split} needs a time for each row; {int(times.isna().sum())} of {len(times)} rows have none. "
-            f"Name the time column (data.time), or use {otherwise}."
+            f"split={split} needs a time for every row, but {without_time:,} of {counted(len(times), 'row')} "
+            f"{'has' if without_time == 1 else 'have'} none. Set the time column (data.time), or use {alternative}."
         )
     return times
 
 
 def _complete(frame: pd.DataFrame, rows: Rows) -> Rows:
-    known: Rows = rows[frame["label_complete"].to_numpy()[rows]]
-    return known
+    """Return those of the rows whose labels are complete."""
+    complete: Rows = rows[frame["label_complete"].to_numpy()[rows]]
+    return complete

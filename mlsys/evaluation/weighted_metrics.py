@@ -1,4 +1,4 @@
-"""The sums that metrics of one fold are made of, under any row weights, for many sets of weights at once."""
+"""Sums over the rows of one fold that metrics are computed from, for many sets of row weights at once."""
 
 from __future__ import annotations
 
@@ -11,64 +11,66 @@ import numpy.typing as npt
 
 from mlsys.errors import DataError
 from mlsys.evaluation.ranking import FloatArray, TieGroups, ratio
+from mlsys.text import counted, is_or_are
 
 IntArray = npt.NDArray[np.intp]
 
 ECE_BINS = 10
 
-# With this many rows a tie group, on average, summing each group first is faster than a running sum over all rows.
-FEW_GROUPS = 4
+# From this mean number of rows per tie group on, summing each group first is faster than a running sum over all rows.
+MIN_ROWS_PER_GROUP = 4
 
 
 class ScoredFold:
-    """One fold's rows in order of falling score, ready to be sampled under many sets of weights.
+    """Rows of one fold in descending order of score, prepared for many sets of row weights.
 
-    A weight says how often a row is in the sample, so that weights drawn by a bootstrap give exactly the metrics of the
-    rows so replicated. The rows are sorted once, in the constructor; each sample is then a few running sums.
+    A weight is the number of times that a row is in the sample, so that bootstrap weights give exactly the metrics of
+    the resampled rows. The constructor sorts the rows once; each sample then only takes a few running sums.
 
     Parameters
     ----------
     label : array-like of {0, 1}, shape (rows,)
-        What happened.
+        Labels.
     score : array-like of float, shape (rows,)
-        What the rows are ranked by, highest first; no NaN.
+        Scores that rank the rows, highest first; no NaN.
     value : array-like of float, shape (rows,), or None
-        Revenue of a row if its label is 1, in currency per month; NaN (unknown) counts 0, and so do rows with label 0.
-        None if no revenue is known at all.
+        Revenue of each row if its label is 1, in currency per month; NaN (unknown) counts as 0, and rows with label 0
+        are ignored. None: revenue is unknown for all rows.
     top_k : sequence of int
-        The list lengths of the top-k metrics, each at least 1.
+        List lengths of the top-k metrics, each at least 1.
     is_probability : bool, default True
         Whether `score` is a probability.
 
     Attributes
     ----------
     order : ndarray of int, shape (rows,)
-        The given rows' positions in order of falling score. Weights are taken in this order.
+        Positions of the input rows in descending order of score. Weights must have this order.
     labels, scores : ndarray of float64, shape (rows,)
-        In that order.
+        Labels and scores in this order.
     top_k : tuple of int
+        List lengths of the top-k metrics.
     is_probability, has_values : bool
-        Which metrics the rows allow, see `mlsys.evaluation.metric_table.Metric.needs`.
+        Which metrics can be computed; see `mlsys.evaluation.metric_table.Metric.needs`.
 
     Raises
     ------
     DataError
-        Where the columns differ in length, a label is neither 0 nor 1, a score is NaN or a probability outside [0, 1].
+        If the columns differ in length, a label is neither 0 nor 1, or a score is NaN or a probability outside [0, 1].
 
     Notes
     -----
-    Rows that tie on the score form one group, so that no result depends on the order in which they are given.
+    Rows with tied scores form one group, so that no result depends on the order of the input.
 
     See Also
     --------
-    mlsys.evaluation.metrics.measure : every metric of the table under every set of weights.
+    mlsys.evaluation.metrics.measure : computes every metric of the table under every set of weights.
 
     Examples
     --------
     >>> import numpy as np
-    >>> fold = ScoredFold([0, 1, 0], [0.2, 0.9, 0.4], [0, 50, 0], at=[1])
-    >>> once_each_and_two_of_the_hit = np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 1.0]])
-    >>> fold.sample(once_each_and_two_of_the_hit).total_hits.tolist()
+    >>> fold = ScoredFold([0, 1, 0], [0.2, 0.9, 0.4], [0, 50, 0], top_k=[1])
+    >>> weights = np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 1.0]])  # all rows once; the positive twice, one negative
+    >>> fold.sample(weights).total_hits.tolist()
     [1.0, 2.0]
     """
 
@@ -89,21 +91,21 @@ class ScoredFold:
         self.top_k, self.is_probability, self.has_values = tuple(top_k), is_probability, value is not None
         self.positive = np.flatnonzero(self.labels)
         self.revenue = np.nan_to_num(values[self.positive], nan=0.0)
-        # Tied rows stand or fall together: group g holds the rows starts[g] up to starts[g + 1].
+        # Rows with tied scores form a group: group g consists of the rows starts[g] up to starts[g + 1].
         starts = np.flatnonzero(np.append(True, self.scores[1:] != self.scores[:-1]))
-        self.starts = starts if FEW_GROUPS * len(starts) < len(scores) else None
+        self.starts = starts if MIN_ROWS_PER_GROUP * len(starts) < len(scores) else None
         bounds = np.append(starts, len(scores))
         group = np.repeat(np.arange(len(starts)), np.diff(bounds))
         self.positives_before = np.searchsorted(self.positive, bounds)
         self.hit_groups = np.flatnonzero(np.diff(self.positives_before))
         self.bins = _equal_mass_bins(bounds, group) if is_probability else []
-        # Where the running sums reach each group's bounds, and the group that each of their steps belongs to.
+        # Positions of the group bounds in the running sums, and the group of each of their steps.
         self.bounds = bounds if self.starts is None else np.arange(len(bounds))
         self.group = group if self.starts is None else np.arange(len(starts))
 
     @cached_property
     def log_losses(self) -> FloatArray:
-        """Log loss of each row, shape (rows,), clipped at the machine epsilon as ``sklearn.metrics.log_loss`` does."""
+        """Log loss of each row, shape (rows,), clipped at the machine epsilon, like ``sklearn.metrics.log_loss``."""
         epsilon = np.finfo(np.float64).eps
         of_label = np.where(self.labels == 1, self.scores, 1 - self.scores)
         losses: FloatArray = -np.log(np.clip(of_label, epsilon, 1 - epsilon))
@@ -115,30 +117,32 @@ class ScoredFold:
         return self.labels - self.scores
 
     def sample(self, weights: FloatArray) -> Sample:
-        """Return what metrics are computed from, under each set of weights.
+        """Return the sums that metrics are computed from, under each set of weights.
 
         Parameters
         ----------
         weights : ndarray of float64, shape (resamples, rows)
-            How often each row is in the sample, rows in the order of `order`.
+            Weights of the rows, in the order of `order`.
         """
         return Sample(self, weights)
 
 
 class Sample:
-    """Sums over one fold's rows under many sets of weights, which the metrics share; each is computed when first used.
+    """Sums over the rows of one fold under many sets of weights; each is computed on first use and shared by metrics.
 
     Parameters
     ----------
     fold : ScoredFold
+        Rows of the fold.
     weights : ndarray of float64, shape (resamples, rows)
-        How often each row is in the sample, in the order of ``fold.order``.
+        Weights of the rows, in the order of ``fold.order``.
 
     Attributes
     ----------
     fold : ScoredFold
-        Its ``labels``, ``scores``, ``residuals`` and ``log_losses`` are per row.
+        Rows of the fold, with ``labels``, ``scores``, ``residuals`` and ``log_losses`` per row.
     weights : ndarray of float64, shape (resamples, rows)
+        Weights of the rows.
     """
 
     def __init__(self, fold: ScoredFold, weights: FloatArray) -> None:
@@ -146,53 +150,52 @@ class Sample:
 
     @staticmethod
     def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-        """Return the quotient, NaN (undefined) where the denominator is 0."""
+        """Return the quotient; NaN (undefined) where the denominator is 0."""
         return ratio(numerator, denominator)
 
     @property
     def total(self) -> FloatArray:
-        """Rows in each sample, shape (resamples,)."""
+        """Total weight of the rows in each sample, shape (resamples,)."""
         return self._rows[:, -1]
 
     @property
     def total_hits(self) -> FloatArray:
-        """Positive rows in each sample, shape (resamples,)."""
+        """Total weight of the positive rows in each sample, shape (resamples,)."""
         return self._positives[:, -1]
 
     def mean(self, numbers: FloatArray) -> FloatArray:
-        """Return the mean of a number per row in each sample.
+        """Return the weighted mean over the rows in each sample.
 
         Parameters
         ----------
         numbers : ndarray of float64, shape (rows,)
-            In the order of ``fold.order``.
+            Values to average, in the order of ``fold.order``.
 
         Returns
         -------
         ndarray of float64, shape (resamples,)
-            NaN for a sample without rows.
+            Means; NaN for a sample without rows.
         """
         return ratio(_dot(self.weights, numbers), self.total)
 
-    def places(self, k: int) -> FloatArray:
-        """Return the length of a list of k rows, shape (resamples,): k, or all rows where there are fewer."""
-        return self._places[:, self.fold.top_k.index(k)]
+    def list_length(self, k: int) -> FloatArray:
+        """Return the number of rows in the top k, shape (resamples,): k, or all rows if there are fewer."""
+        return self._list_lengths[:, self.fold.top_k.index(k)]
 
     def hits(self, k: int) -> FloatArray:
-        """Return the positives among the k rows ranked first, shape (resamples,).
+        """Return the number of positives in the top k rows, shape (resamples,).
 
-        It is the expectation over all orders of the tied rows: of a group that straddles the k-th place, the share
-        above that place counts.
+        It is the expectation over all orders of tied rows: a group that straddles rank k counts proportionally.
         """
         return self._hits[:, self.fold.top_k.index(k)]
 
     def revenue(self, k: int) -> FloatArray:
-        """Return the revenue of the positives among the k rows ranked first, shape (resamples,); ties as in `hits`."""
+        """Return the revenue of the positives in the top k rows, shape (resamples,), with ties as in `hits`."""
         return self._revenue[:, self.fold.top_k.index(k)]
 
     @cached_property
     def tie_groups(self) -> TieGroups:
-        """The groups of tied rows that hold a positive row, in each sample."""
+        """Groups of tied rows with at least one positive row, in each sample."""
         fold = self.fold
         return TieGroups(
             rows_above=self._rows[:, fold.bounds[fold.hit_groups]],
@@ -205,12 +208,12 @@ class Sample:
 
     @property
     def calibration_error(self) -> FloatArray:
-        """The mean over ten bins of abs(mean label - mean probability), weighted by the bins' rows, shape (resamples,).
+        """Expected calibration error (ECE) in ten bins of equal mass, shape (resamples,).
 
-        It is the ECE of Naeini, Cooper and Hauskrecht (2015) in bins of equal mass (the adaptive bins of Nixon et al.
-        2019), because nearly all probabilities of a rare outcome would fall into the first bin of equal width. A group
-        of ties lies whole in the bin of its middle rank. Bins are set by the rows as given and stay where they are
-        under any weights.
+        It is the mean over the bins of abs(mean label - mean probability), weighted by the bins' rows (Naeini, Cooper
+        and Hauskrecht 2015). The bins have equal mass (the adaptive bins of Nixon et al. 2019), because nearly all
+        probabilities of a rare outcome would fall into the first bin of equal width. A group of ties is in the bin of
+        its middle rank. The bins are those of the original rows under any weights.
         """
         residual = self.fold.residuals
         gaps = [np.abs(_dot(self.weights[:, rows], residual[rows])) for rows in self.fold.bins]
@@ -230,55 +233,57 @@ class Sample:
         return _running(self._hit_weights)
 
     @cached_property
-    def _places(self) -> FloatArray:
+    def _list_lengths(self) -> FloatArray:
         return np.minimum(np.asarray(self.fold.top_k, dtype=np.float64), self.total[:, None])
 
     @cached_property
     def _hits(self) -> FloatArray:
-        return self._down_to_place(self._positives)
+        return self._sum_of_top_k(self._positives)
 
     @cached_property
     def _revenue(self) -> FloatArray:
-        return self._down_to_place(_running(self._hit_weights * self.fold.revenue))
+        return self._sum_of_top_k(_running(self._hit_weights * self.fold.revenue))
 
-    def _down_to_place(self, sums: FloatArray) -> FloatArray:
-        group, share = self._straddling
+    def _sum_of_top_k(self, sums: FloatArray) -> FloatArray:
+        group, fraction = self._straddling
         before = self.fold.positives_before
         low, high = (np.take_along_axis(sums, before[group + side], axis=1) for side in (0, 1))
-        return low + share * (high - low)
+        return low + fraction * (high - low)
 
     @cached_property
     def _straddling(self) -> tuple[IntArray, FloatArray]:
-        """The group in which each place lies, and the share of the group down to that place."""
-        rows, places = self._rows, self._places
-        last = np.stack([np.searchsorted(running, place) for running, place in zip(rows, places, strict=True)])
+        """Group of ties at the end of each top-k list, and the fraction of the group that is in the list."""
+        rows, lengths = self._rows, self._list_lengths
+        last = np.stack([np.searchsorted(running, length) for running, length in zip(rows, lengths, strict=True)])
         group = self.fold.group[np.maximum(last - 1, 0)]
         above, through = (np.take_along_axis(rows, self.fold.bounds[group + side], axis=1) for side in (0, 1))
-        return group, ratio(places - above, through - above)
+        return group, ratio(lengths - above, through - above)
 
 
 def _check(label: FloatArray, score: FloatArray, value: FloatArray, *, is_probability: bool) -> None:
     if not (label.shape == score.shape == value.shape and label.ndim == 1 and label.size):
         raise DataError(
-            f"label, score and value must be columns of one length, at least 1; got shapes {label.shape}, "
-            f"{score.shape} and {value.shape}. Give one entry per scored row."
+            f"label, score and value must be one-dimensional, not empty and of the same length; got the shapes "
+            f"{label.shape}, {score.shape} and {value.shape}. Pass one entry per row."
         )
-    strange = label[(label != 0) & (label != 1)]
-    if strange.size:
+    other = label[(label != 0) & (label != 1)]
+    if other.size:
         raise DataError(
-            f"{strange.size} of {label.size} labels are neither 0 nor 1 (first: {strange[0]}): leave them out."
+            f"{other.size:,} of {counted(label.size, 'label')} {is_or_are(other.size)} neither 0 nor 1 (first: "
+            f"{other[0]}). Leave these rows out."
         )
-    wrong = np.isnan(score) | ((score < 0) | (score > 1) if is_probability else False)
-    if wrong.any():
-        allowed = "probabilities in [0, 1]" if is_probability else "numbers"
+    invalid = np.isnan(score) | ((score < 0) | (score > 1) if is_probability else False)
+    if invalid.any():
+        problem, expected = ("NaN or outside [0, 1]", "probabilities") if is_probability else ("NaN", "numbers")
         raise DataError(
-            f"{wrong.sum()} of {score.size} scores are not {allowed} (first: {score[wrong][0]} in row "
-            f"{np.flatnonzero(wrong)[0]}): fix the model or the calibration that made them."
+            f"{invalid.sum():,} of {counted(score.size, 'score')} {is_or_are(int(invalid.sum()))} {problem} (first: "
+            f"{score[invalid][0]} in row {np.flatnonzero(invalid)[0]}); expected {expected}. Fix the model or the "
+            "calibration."
         )
 
 
 def _equal_mass_bins(bounds: IntArray, group: IntArray) -> list[slice]:
-    """Return the rows of each bin that has any; tied rows share the bin of their middle rank."""
+    """Return the rows of each non-empty bin; a group of tied rows is in the bin of its middle rank."""
     middle = (bounds[:-1] + bounds[1:]) / 2
     bins = np.floor(ECE_BINS * middle / bounds[-1])[group]
     edges = np.append(np.flatnonzero(np.diff(bins, prepend=-1)), bounds[-1])
@@ -286,7 +291,7 @@ def _equal_mass_bins(bounds: IntArray, group: IntArray) -> list[slice]:
 
 
 def _running(weights: FloatArray) -> FloatArray:
-    """Return the running sums along each draw, from 0 before the first row to the total after the last."""
+    """Return the running sums of each set of weights, from 0 before the first row to the total after the last."""
     sums = np.empty((weights.shape[0], weights.shape[1] + 1))
     sums[:, 0] = 0
     np.cumsum(weights, axis=1, out=sums[:, 1:])
@@ -294,6 +299,6 @@ def _running(weights: FloatArray) -> FloatArray:
 
 
 def _dot(weights: FloatArray, numbers: FloatArray) -> FloatArray:
-    # Not the BLAS product: its sums may change in the last bit with the number of threads.
+    # Not the BLAS product: the last bits of its sums may depend on the number of threads.
     sums: FloatArray = np.einsum("dn,n->d", weights, numbers)
     return sums

@@ -1,1 +1,1 @@
-"""What is fitted: encoders, samplers, estimators, early stopping, calibration and the threshold."""
+"""Everything that is fitted: encoders, samplers, estimators, early stopping, calibration and the threshold."""

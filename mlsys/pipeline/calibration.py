@@ -1,4 +1,4 @@
-"""Calibrators: from a model's scores to probabilities, learned from training rows only."""
+"""Calibrators: map a model's scores to probabilities, fitted on training rows only."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from mlsys.errors import FitError
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.logistic import logit
 
-LOGIT_MARGIN = 1e-12  # in the fit: one score that is nearly 0 or 1 must not decide the slope alone
+LOGIT_MARGIN = 1e-12  # clips scores in the fit: a single one near 0 or 1 must not determine the slope
 
 
 @dataclass(frozen=True)
 class CalibrationData:
-    """What a calibrator may learn from.
+    """The data that a calibrator is fitted on.
 
     Attributes
     ----------
     learned_prior : float
-        Share of positives that the estimator was shown, after resampling and class weights.
+        Fraction of positives that the estimator saw, after resampling and class weights.
     prior : float
-        Share of positives among the training rows as they were.
+        Fraction of positives in the original training rows.
     scores, labels : ndarray of shape (n_rows,), or None
-        Latest training rows, scored by a model that was fitted on the earlier ones only.
+        Scores and labels of the latest training rows; the scores come from a model fitted on the earlier rows only.
     """
 
     learned_prior: float
@@ -36,31 +36,37 @@ class CalibrationData:
 
 
 class Calibrator(Protocol):
-    """What the ``calibration`` group gives."""
+    """Interface of the components in the ``calibration`` config group.
+
+    Attributes
+    ----------
+    needs_scores : bool
+        Whether ``fit`` needs the scores and labels of held-out training rows.
+    """
 
     needs_scores: bool
 
-    def fit(self, evidence: CalibrationData) -> Calibration:
+    def fit(self, data: CalibrationData) -> Calibration:
         """Return the map from scores to probabilities."""
         ...
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Scores are the probabilities."""
+    """Use the scores as probabilities, unchanged."""
 
     needs_scores = False
 
-    def fit(self, evidence: CalibrationData) -> Calibration:  # noqa: ARG002
-        """Return the identity."""
+    def fit(self, data: CalibrationData) -> Calibration:  # noqa: ARG002
+        """Return the identity map."""
         return Calibration.none()
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Shift the class prior from what the estimator was shown to what it was.
+    """Correct the class prior from the one the estimator saw back to that of the original training rows.
 
-    p' = p a / (p a + (1 - p) b) with a = prior / learned prior and b the same of the negatives.
+    p' = p a / (p a + (1 - p) b) with a = prior / learned prior and b the same ratio for the negatives.
 
     References
     ----------
@@ -70,26 +76,26 @@ class Prior:
 
     needs_scores = False
 
-    def fit(self, evidence: CalibrationData) -> Calibration:
-        """Return the shift."""
-        return Calibration.prior(evidence.learned_prior, evidence.prior)
+    def fit(self, data: CalibrationData) -> Calibration:
+        """Return the prior correction."""
+        return Calibration.prior(data.learned_prior, data.prior)
 
 
 @dataclass(frozen=True)
 class Auto:
-    """:class:`Prior` where resampling or class weights moved the prior by over a thousandth of it, else nothing."""
+    """:class:`Prior` if resampling or class weights changed the prior by more than 0.1 %, else :class:`Identity`."""
 
     needs_scores = False
 
-    def fit(self, evidence: CalibrationData) -> Calibration:
-        """Return the shift or the identity."""
-        changed = abs(evidence.learned_prior - evidence.prior) > 1e-3 * evidence.prior
-        return Prior().fit(evidence) if changed else Calibration.none()
+    def fit(self, data: CalibrationData) -> Calibration:
+        """Return the prior correction, or the identity map."""
+        changed = abs(data.learned_prior - data.prior) > 1e-3 * data.prior
+        return Prior().fit(data) if changed else Calibration.none()
 
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """Platt scaling: a logistic regression on the score's log odds.
+    """Platt scaling: logistic regression on the log odds of the score.
 
     References
     ----------
@@ -98,28 +104,28 @@ class Sigmoid:
 
     needs_scores = True
 
-    def fit(self, evidence: CalibrationData) -> Calibration:
-        """Return slope and intercept."""
+    def fit(self, data: CalibrationData) -> Calibration:
+        """Return the sigmoid map with the fitted slope and intercept."""
         from sklearn.linear_model import LogisticRegression
 
-        scores, labels = _required(evidence)
+        scores, labels = _required(data)
         logits = logit(scores, margin=LOGIT_MARGIN)
-        if np.ptp(logits) == 0:  # a model that knows nothing but the level
+        if np.ptp(logits) == 0:  # a constant model
             return Calibration.sigmoid(0.0, float(logit(labels.mean())))
-        # Nearly no penalty, but enough to stay finite where the classes can be told apart.
+        # A weak penalty, just enough to keep the slope finite if the scores separate the classes.
         model = LogisticRegression(C=1e3, max_iter=1000).fit(logits[:, None], labels)
         slope = float(model.coef_[0, 0])
         if slope <= 0:
             raise FitError(
-                "calibration=sigmoid: on the latest training rows the score does not rise with the outcome (slope "
-                f"{slope:.3g}), so calibrating would lose or turn the ranking. Use calibration=auto or prior."
+                "calibration=sigmoid: on the latest training rows, higher scores do not mean more positives (slope "
+                f"{slope:.3g}), so calibration would flatten or reverse the ranking. Use calibration=auto or prior."
             )
         return Calibration.sigmoid(slope, float(model.intercept_[0]))
 
 
 @dataclass(frozen=True)
 class Isotonic:
-    """The best monotone step function, joined by lines, so that no two scores become one by accident of a step's edge.
+    """Isotonic regression, interpolated linearly between its knots, so that scores inside a step stay distinct.
 
     References
     ----------
@@ -128,22 +134,22 @@ class Isotonic:
 
     needs_scores = True
 
-    def fit(self, evidence: CalibrationData) -> Calibration:
-        """Return the function's corners."""
+    def fit(self, data: CalibrationData) -> Calibration:
+        """Return the piecewise linear map with the fitted knots."""
         from sklearn.isotonic import IsotonicRegression
 
-        scores, labels = _required(evidence)
-        # Laplace's rule of succession bounds the ends: no finite number of rows shows that something never happens.
+        scores, labels = _required(data)
+        # Bounds by Laplace's rule of succession: no finite sample proves a probability of 0 or 1.
         rows = len(labels)
         model = IsotonicRegression(y_min=1 / (rows + 2), y_max=(rows + 1) / (rows + 2), out_of_bounds="clip")
         model.fit(scores, labels)
         return Calibration.isotonic(model.X_thresholds_, model.y_thresholds_)
 
 
-def _required(evidence: CalibrationData) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-    if evidence.scores is None or evidence.labels is None or len(np.unique(evidence.labels)) < 2:
+def _required(data: CalibrationData) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    if data.scores is None or data.labels is None or len(np.unique(data.labels)) < 2:
         raise FitError(
-            "The latest training rows hold no converters to calibrate on. Use calibration=auto or prior, which need "
-            "none, or raise fit.early_stopping.validation_fraction."
+            "Calibration needs both classes among the latest training rows. Use calibration=auto or prior, which need "
+            "no held-out rows, or increase fit.early_stopping.validation_fraction."
         )
-    return evidence.scores, evidence.labels
+    return data.scores, data.labels

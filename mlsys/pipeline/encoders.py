@@ -1,7 +1,7 @@
-"""Encoders: how the panel's number and category columns enter a model.
+"""Encoders: transform the panel's number and category columns into model input.
 
-Each is a small recipe; ``build`` turns it into a scikit-learn transformer for the columns and the model at hand.
-Levels, medians and scales are learned in ``fit``, from training rows only.
+An encoder is a small factory: ``build`` makes a scikit-learn transformer for given columns and a given model. Levels,
+medians and scales are learned in ``fit``, from training rows only.
 """
 
 from __future__ import annotations
@@ -33,51 +33,57 @@ RESERVED = (MISSING, RARE, UNKNOWN)
 
 
 class Encoder(Protocol):
-    """What the ``encoder`` group gives."""
+    """Interface of the components in the ``encoder`` config group."""
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
-        """Return an unfitted transformer from panel columns to what the model takes."""
+    def build(
+        self, numbers: Sequence[str], categories: Sequence[str], requirements: InputRequirements
+    ) -> TransformerMixin:
+        """Return an unfitted transformer from panel columns to model input."""
         ...
 
 
 @dataclass(frozen=True)
 class Native:
-    """Categories as the model takes them; one-hot for a model that takes none.
+    """Keep categories as category columns; one-hot encode them for models without native category support.
 
     Parameters
     ----------
     max_categories : int
-        Levels a column may have; the rarer ones become one level.
+        Maximum number of levels per column; all rarer levels are merged into one.
     min_rows : int
-        Training rows that a level needs to stand for itself.
+        Minimum number of training rows of a level; levels with fewer rows are merged into one.
     """
 
     max_categories: PositiveInt = 50
     min_rows: PositiveInt = 10
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
-        """Return category columns for models with categories of their own, else what :class:`OneHot` builds."""
-        if not needs.categories:
-            return OneHot(self.max_categories, self.min_rows).build(numbers, categories, needs)
+    def build(
+        self, numbers: Sequence[str], categories: Sequence[str], requirements: InputRequirements
+    ) -> TransformerMixin:
+        """Return `NativeColumns` for a model with native category support, else the transformer of `OneHot`."""
+        if not requirements.categories:
+            return OneHot(self.max_categories, self.min_rows).build(numbers, categories, requirements)
         return NativeColumns(
             numbers=list(numbers),
             categories=list(categories),
             max_categories=self.max_categories,
             min_rows=self.min_rows,
-            impute=not needs.missing,
-            name_missing=not needs.missing_categories,
-            scaled=needs.scaled,
+            impute=not requirements.missing,
+            name_missing=not requirements.missing_categories,
+            scaled=requirements.scaled,
         )
 
 
 @dataclass(frozen=True)
 class OneHot:
-    """One column per level; unseen levels are all zeros, a missing value is a level of its own."""
+    """One-hot encoding: unseen levels are all zeros, and a missing value is its own level."""
 
     max_categories: PositiveInt = 50
     min_rows: PositiveInt = 10
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
+    def build(
+        self, numbers: Sequence[str], categories: Sequence[str], requirements: InputRequirements
+    ) -> TransformerMixin:
         """Return a ColumnTransformer."""
         levels = OneHotEncoder(
             handle_unknown="ignore",
@@ -85,17 +91,19 @@ class OneHot:
             min_frequency=self.min_rows,
             max_categories=self.max_categories,
         )
-        return _columns(numbers, categories, needs, levels)
+        return _columns(numbers, categories, requirements, levels)
 
 
 @dataclass(frozen=True)
 class Ordinal:
-    """One integer per level, in sort order; unseen levels are -1, a missing value is a level of its own."""
+    """Ordinal encoding in sort order: unseen levels are -1, and a missing value is its own level."""
 
     max_categories: PositiveInt = 50
     min_rows: PositiveInt = 10
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
+    def build(
+        self, numbers: Sequence[str], categories: Sequence[str], requirements: InputRequirements
+    ) -> TransformerMixin:
         """Return a ColumnTransformer."""
         codes = OrdinalEncoder(
             handle_unknown="use_encoded_value",
@@ -103,64 +111,69 @@ class Ordinal:
             min_frequency=self.min_rows,
             max_categories=self.max_categories,
         )
-        return _columns(numbers, categories, needs, codes)
+        return _columns(numbers, categories, requirements, codes)
 
 
 @dataclass(frozen=True)
 class TargetRate:
-    """Each level becomes its smoothed, cross-fitted conversion rate; unseen levels get the mean.
+    """Target encoding: replace each level by its smoothed, cross-fitted positive rate; unseen levels get the mean.
 
     Parameters
     ----------
     folds : int
-        Folds of the cross-fitting on training rows (Micci-Barreca, 2001; scikit-learn's TargetEncoder).
+        Number of folds for cross-fitting on training rows (Micci-Barreca 2001; scikit-learn's TargetEncoder).
     seed : int
-        Of the folds.
+        Seed of the random folds.
     """
 
     folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 0
 
-    def build(self, numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements) -> TransformerMixin:
+    def build(
+        self, numbers: Sequence[str], categories: Sequence[str], requirements: InputRequirements
+    ) -> TransformerMixin:
         """Return a ColumnTransformer."""
         folds = StratifiedKFold(self.folds, shuffle=True, random_state=self.seed)
         rates = TargetEncoder(target_type="binary", cv=folds)
-        return _columns(numbers, categories, needs, rates)
+        return _columns(numbers, categories, requirements, rates)
 
 
 class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Numbers as they are, or scaled, and categories as pandas categories with the levels of the training rows.
+    """Pass numbers through, or scale them, and encode categories as pandas categories with the training levels.
 
-    A level that training did not know becomes missing: libraries that score by category code would else take it for
-    another one. Levels that are named like the ones made here count as rare.
+    An unseen level becomes missing: libraries that score by category code would otherwise confuse it with another
+    level. A level whose name is one of the reserved names counts as rare.
 
     Parameters
     ----------
-    numbers, categories : list of str, optional
-        Columns, by their position in rows that are an array; by default those of a number type, and all others.
-    max_categories, min_rows : int
-        Which levels stand for themselves; the others share one.
+    numbers, categories : list of str or list of int, optional
+        Names of the columns, or their positions if X is an array. By default, all numeric columns are numbers and all
+        others are categories.
+    max_categories : int
+        Maximum number of levels per column; all rarer levels are merged into one.
+    min_rows : int
+        Minimum number of training rows of a level; levels with fewer rows are merged into one.
     impute : bool
-        Whether missing numbers become the training median.
+        Whether to replace missing numbers by the training median.
     name_missing : bool
-        Whether missing and unseen categories become levels of their own, for models that take no missing category.
+        Whether to encode missing and unseen categories as their own levels, for models without missing categories.
     scaled : bool
-        Whether numbers are brought to one scale, for samplers that measure distances; trees split them alike.
+        Whether to scale numbers, for samplers that measure distances; tree splits do not depend on it.
 
     Attributes
     ----------
     numbers_, categories_ : list of str
-        The columns; positions where ``fit`` was given an array.
+        Names of the columns, or their positions if ``fit`` saw an array.
     levels_, rare_ : dict of str to list of str
-        For each category column, the levels that stand for themselves and those that share one.
+        Levels that each category column keeps, and levels that are merged.
     fill_ : ndarray of float64, shape (n_numbers,)
-        What stands for a missing number; NaN where it stays missing.
+        Value that replaces a missing number in each column; NaN if it stays missing.
     scale_ : Pipeline
-        What scales the numbers, if there are any to scale.
+        Fitted scaling; only if ``scaled`` and there are number columns.
     n_features_in_ : int
-        Columns seen by ``fit``.
+        Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if they have any.
+        Names of the columns seen in ``fit``, if they have names.
 
     Examples
     --------
@@ -217,12 +230,12 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: pd.DataFrame | ArrayLike) -> pd.DataFrame:
-        """Return the columns named by position, so that no library trips over a special character.
+        """Return the encoded columns, renamed f0, f1, …: some libraries reject special characters in names.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_rows, n_features)
-            Rows with the training columns; those of a DataFrame may be in any order.
+            Rows with the training columns; a DataFrame may have them in any order.
 
         Raises
         ------
@@ -241,7 +254,7 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return out
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:  # noqa: ARG002
-        """Return the names of the columns that ``transform`` gives."""
+        """Return the names of the columns that ``transform`` returns."""
         check_is_fitted(self)
         return np.array([f"f{i}" for i in range(len(self.numbers_) + len(self.categories_))], dtype=object)
 
@@ -249,11 +262,11 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return _takes_categories(super().__sklearn_tags__())
 
     def _columns(self, frame: pd.DataFrame) -> tuple[list[Any], list[Any]]:
-        """Return the number and the category columns: those given, else all of that type given as neither."""
+        """Return the number and category columns: those configured, else all remaining columns of the matching type."""
         numeric = [name for name, dtype in frame.dtypes.items() if is_numeric_dtype(dtype)]
-        given: list[Any] = [*(self.numbers or ()), *(self.categories or ())]
-        numbers = self.numbers if self.numbers is not None else [name for name in numeric if name not in given]
-        others = [name for name in frame.columns if name not in numeric and name not in given]
+        configured: list[Any] = [*(self.numbers or ()), *(self.categories or ())]
+        numbers = self.numbers if self.numbers is not None else [name for name in numeric if name not in configured]
+        others = [name for name in frame.columns if name not in numeric and name not in configured]
         return list(numbers), list(others if self.categories is None else self.categories)
 
     def _filled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -267,13 +280,17 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _encode(self, column: pd.Series[Any], levels: list[str], rare: list[str]) -> pd.Categorical:
         text = column.astype(object).where(column.notna(), None)
-        known = set(levels)
-        grouped = set(rare)
+        known, merged = set(levels), set(rare)
         allowed = [*levels, RARE, *([MISSING, UNKNOWN] if self.name_missing else [])]
-        absent = (MISSING, UNKNOWN) if self.name_missing else (None, None)
-        mapped = {
-            value: _place(None if value is None else str(value), known, grouped, absent) for value in text.unique()
-        }
+        missing, unseen = (MISSING, UNKNOWN) if self.name_missing else (None, None)
+
+        def encoded(value: object) -> str | None:
+            if value is None:
+                return missing
+            level = str(value)
+            return level if level in known else RARE if level in merged else unseen
+
+        mapped = {value: encoded(value) for value in text.unique()}
         return pd.Categorical([mapped[value] for value in text], categories=allowed)
 
 
@@ -287,25 +304,17 @@ def _takes_categories(tags: Any) -> Any:  # noqa: ANN401 - scikit-learn's Tags
     return tags
 
 
-def _place(value: str | None, known: set[str], rare: set[str], absent: tuple[str | None, str | None]) -> str | None:
-    if value is None:
-        return absent[0]
-    if value in known:
-        return value
-    return RARE if value in rare else absent[1]
-
-
 class FillEmpty(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Put 0 into number columns that training never saw a value of: not every library takes a column of nothing.
+    """Fill number columns that are empty in training with 0: not every library accepts a column without values.
 
     Attributes
     ----------
     fill_ : ndarray of float64, shape (n_features,)
-        0 for such columns, NaN for the others.
+        0 for columns that are empty in training, NaN for the others.
     n_features_in_ : int
-        Columns seen by ``fit``.
+        Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if they have any.
+        Names of the columns seen in ``fit``, if they have names.
 
     Examples
     --------
@@ -315,7 +324,7 @@ class FillEmpty(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type:
     """
 
     def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
-        """Find the empty columns.
+        """Record which columns are empty.
 
         Parameters
         ----------
@@ -326,7 +335,7 @@ class FillEmpty(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type:
         return self
 
     def transform(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:
-        """Return the numbers.
+        """Return the numbers, with missing values of empty columns filled.
 
         Parameters
         ----------
@@ -341,7 +350,7 @@ class FillEmpty(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type:
 
 
 def _numbers(estimator: Any, X: pd.DataFrame | ArrayLike, *, reset: bool) -> NDArray[np.float64]:  # noqa: ANN401
-    # Whether numbers may be missing or infinite is for the model to say.
+    # The model decides whether it accepts missing or infinite numbers.
     return validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, reset=reset)  # type: ignore[no-any-return]
 
 
@@ -355,14 +364,14 @@ def _zero_where_empty(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """sign(x) log(1 + |x|): brings counts that spread over orders of magnitude to one scale.
+    """Signed logarithm, sign(x) log(1 + |x|), for counts that span orders of magnitude.
 
     Attributes
     ----------
     n_features_in_ : int
-        Columns seen by ``fit``.
+        Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if they have any.
+        Names of the columns seen in ``fit``, if they have names.
 
     Examples
     --------
@@ -371,7 +380,7 @@ class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type:
     """
 
     def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
-        """Remember the columns; there is nothing to learn.
+        """Record the columns; nothing is learned.
 
         Parameters
         ----------
@@ -402,18 +411,18 @@ def _scaling() -> list[tuple[str, Any]]:
 
 
 def _columns(
-    numbers: Sequence[str], categories: Sequence[str], needs: InputRequirements, levels: TransformerMixin
+    numbers: Sequence[str], categories: Sequence[str], requirements: InputRequirements, levels: TransformerMixin
 ) -> ColumnTransformer:
     steps: list[tuple[str, Any]] = [("empty", FillEmpty())]
-    if not needs.missing:
+    if not requirements.missing:
         steps.append(("impute", SimpleImputer(strategy="median", add_indicator=True)))
-    if needs.scaled:
+    if requirements.scaled:
         steps += _scaling()
-    named = SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=np.nan, keep_empty_features=True)
+    fill = SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=np.nan, keep_empty_features=True)
     return ColumnTransformer(
         [
             ("numbers", Pipeline(steps), list(numbers)),
-            ("categories", Pipeline([("text", AsText()), ("impute", named), ("levels", levels)]), list(categories)),
+            ("categories", Pipeline([("text", AsText()), ("impute", fill), ("levels", levels)]), list(categories)),
         ],
         verbose_feature_names_out=False,
         sparse_threshold=0,
@@ -421,14 +430,14 @@ def _columns(
 
 
 class AsText(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Category columns as Python strings with NaN where missing, whatever pandas stores them in.
+    """Convert category columns of any pandas dtype to Python strings, with NaN for missing values.
 
     Attributes
     ----------
     n_features_in_ : int
-        Columns seen by ``fit``.
+        Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if they have any.
+        Names of the columns seen in ``fit``, if they have names.
 
     Examples
     --------
@@ -438,7 +447,7 @@ class AsText(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ig
     """
 
     def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
-        """Remember the columns; there is nothing to learn.
+        """Record the columns; nothing is learned.
 
         Parameters
         ----------
@@ -449,7 +458,7 @@ class AsText(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ig
         return self
 
     def transform(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.object_]:
-        """Return an object array.
+        """Return an object array of strings and NaN.
 
         Parameters
         ----------
@@ -469,14 +478,14 @@ class AsText(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ig
 
 
 class Output(NamedTuple):
-    """A column that an encoder gives.
+    """An output column of an encoder.
 
     Attributes
     ----------
     source : str
-        The panel column that it was made from.
+        Panel column that it is derived from.
     level : bool
-        Whether it stands for categories, so that values between two of them mean nothing.
+        Whether its values encode categories, so that interpolating between them is meaningless.
     """
 
     source: str
@@ -484,23 +493,23 @@ class Output(NamedTuple):
 
 
 def outputs_of(encoder: Any) -> list[Output]:  # noqa: ANN401 - a NativeColumns or a ColumnTransformer of this module
-    """Tell where the columns of a fitted encoder's output come from.
+    """Return the source of each output column of a fitted encoder.
 
     Parameters
     ----------
     encoder : NativeColumns or ColumnTransformer
-        Fitted, and made by an encoder of this module.
+        Fitted transformer that an encoder of this module has built.
 
     Returns
     -------
     list of Output
-        One per column, in order.
+        One entry per output column, in order.
 
     Examples
     --------
     >>> rows = pd.DataFrame({"users": [1.0, None, 3.0], "plan": ["free", "pro", "free"]})
-    >>> needs = InputRequirements(categories=False, missing=False, missing_categories=False, scaled=False)
-    >>> encoder = OneHot(min_rows=1).build(["users"], ["plan"], needs).fit(rows)
+    >>> requirements = InputRequirements(categories=False, missing=False, missing_categories=False, scaled=False)
+    >>> encoder = OneHot(min_rows=1).build(["users"], ["plan"], requirements).fit(rows)
     >>> [output.source for output in outputs_of(encoder)]
     ['users', 'users', 'plan', 'plan']
     """
@@ -516,6 +525,6 @@ def outputs_of(encoder: Any) -> list[Output]:  # noqa: ANN401 - a NativeColumns 
         return outputs
     levels = categories["levels"]
     positions = [str(i) for i in range(len(category_names))]
-    made = levels.get_feature_names_out(positions)  # "2_free", or "2" where one column gives one
-    between = isinstance(levels, TargetEncoder)
-    return outputs + [Output(category_names[int(name.partition("_")[0])], not between) for name in made]
+    names = levels.get_feature_names_out(positions)  # "2_free", or "2" if a column has a single output
+    is_level = not isinstance(levels, TargetEncoder)
+    return outputs + [Output(category_names[int(name.partition("_")[0])], is_level) for name in names]

@@ -1,4 +1,4 @@
-"""Fits one pipeline on training rows: encode, resample, find the number of trees, fit, calibrate."""
+"""Fit one pipeline on training rows: encode, resample, choose the number of iterations, fit, calibrate."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.stopping import EarlyStopper, IterationCallback, ValidationSet, validation_weights
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.calibration import Calibration
+from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -33,22 +34,22 @@ Scored: TypeAlias = tuple[NDArray[np.float64], Labels]
 
 @dataclass(frozen=True)
 class PipelineSpec:
-    """Everything that decides a fit, besides the rows.
+    """Everything that determines a fit, except the rows.
 
     Attributes
     ----------
     encoder, sampler, estimator, calibrator
-        Unfitted components of their groups; the sampler may be None.
+        Unfitted components of the config groups; the sampler may be None.
     numbers, categories : sequence of str
-        The panel's columns.
+        Number and category columns of the panel.
     stop_after : int or None
-        Trees without a better log loss until boosting stops; None for no early stopping.
+        Number of iterations without a better log loss after which boosting stops; None disables early stopping.
     validation_fraction : float
-        Share of the training rows, the latest by time, that decide it.
+        Fraction of the training rows, the latest by time, that form the validation set.
     threads : int
-        Of each fit.
-    watch : IterationCallback or None
-        Follows the fit that decides the number of trees.
+        Number of threads per fit.
+    callback : IterationCallback or None
+        Called after each iteration of the fit that determines the number of iterations.
     """
 
     encoder: Encoder
@@ -60,16 +61,16 @@ class PipelineSpec:
     stop_after: int | None = 50
     validation_fraction: float = 0.2
     threads: int = 1
-    watch: IterationCallback | None = None
+    callback: IterationCallback | None = None
 
     @property
     def stops_early(self) -> bool:
-        """Whether the estimator grows trees until they stop helping."""
+        """Whether early stopping determines the number of iterations."""
         return self.stop_after is not None and traits_of(self.estimator).early_stopping is not None
 
     @property
     def needs_validation(self) -> bool:
-        """Whether some training rows are held out first."""
+        """Whether a first fit holds out some training rows for validation."""
         return self.stops_early or self.calibrator.needs_scores
 
 
@@ -80,11 +81,13 @@ class Training:
     Attributes
     ----------
     inputs : DataFrame of shape (n_rows, n_features)
+        Panel columns.
     labels : ndarray of int8, shape (n_rows,)
+        Labels, 0 or 1.
     validation : ndarray of bool, shape (n_rows,), or None
-        The rows that are held out first; None where they cannot be told.
+        Mask of the validation set: the latest rows, which the first fit holds out.
     early : ndarray of bool, shape (n_rows,), or None
-        The rows whose labels were known when the validation rows begin.
+        Mask of the rows for the first fit: those whose labels were known when the validation set begins.
     """
 
     inputs: pd.DataFrame
@@ -100,60 +103,61 @@ class Fitted:
     Attributes
     ----------
     pipeline : sklearn Pipeline
-        Encoder and estimator; the sampler has done its work.
+        Encoder and estimator, without the sampler.
     calibration : Calibration
-        From scores to probabilities.
-    trees : int or None
-        How many were fitted, where early stopping decided it.
+        Map from scores to probabilities.
+    iterations : int or None
+        Number of iterations that early stopping chose; None without early stopping.
     """
 
     pipeline: Pipeline
     calibration: Calibration
-    trees: int | None = None
+    iterations: int | None = None
 
     def scores(self, inputs: pd.DataFrame) -> NDArray[np.float64]:
-        """Return raw scores of panel columns.
+        """Return the raw scores of rows, shape (n_rows,).
 
         Parameters
         ----------
         inputs : DataFrame of shape (n_rows, n_features)
+            Panel columns.
         """
         return np.asarray(self.pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
 
 
-def fit(recipe: PipelineSpec, rows: Training) -> Fitted:
+def fit(spec: PipelineSpec, rows: Training) -> Fitted:
     """Fit a pipeline on training rows.
 
     Raises
     ------
     FitError
-        With fewer than two classes, or where a sampler or the estimator refuses the rows.
+        If there are fewer than two classes, or the sampler or the estimator cannot be fitted on these rows.
     """
     _check_classes(rows.labels)
-    trees, evidence = _fit_for_validation(recipe, rows) if recipe.needs_validation else (None, (None, None))
-    pipeline, prior = _fit(recipe, rows.inputs, rows.labels, trees=trees)
-    calibration = recipe.calibrator.fit(CalibrationData(prior, float(rows.labels.mean()), *evidence))
-    return Fitted(pipeline, calibration, trees)
+    iterations, scored = _fit_for_validation(spec, rows) if spec.needs_validation else (None, (None, None))
+    pipeline, prior = _fit(spec, rows.inputs, rows.labels, iterations=iterations)
+    calibration = spec.calibrator.fit(CalibrationData(prior, float(rows.labels.mean()), *scored))
+    return Fitted(pipeline, calibration, iterations)
 
 
-def _fit_for_validation(recipe: PipelineSpec, rows: Training) -> tuple[int | None, Scored | tuple[None, None]]:
-    """Fit on the earlier rows, to learn from the latest how many trees help and what scores mean."""
+def _fit_for_validation(spec: PipelineSpec, rows: Training) -> tuple[int | None, Scored | tuple[None, None]]:
+    """Fit on the earlier rows; return the best number of iterations, and scores and labels of the validation set."""
     try:
         early, latest = _split_rows(rows)
-        pipeline, _ = _fit(recipe, *early, held_out=latest)
+        pipeline, _ = _fit(spec, *early, held_out=latest)
     except FitError as error:
-        if recipe.calibrator.needs_scores:
+        if spec.calibrator.needs_scores:
             raise FitError(
-                f"{error} This calibration learns from the latest training rows, scored by a model of the earlier "
-                "ones: use calibration=auto or prior, which do not."
+                f"{error} This calibration is fitted on the latest training rows, scored by a model of the earlier "
+                "ones. Use calibration=auto or prior, which need no such scores."
             ) from error
-        logger.warning("No early stopping, all configured trees are fitted: %s", error)
+        logger.warning("No early stopping; fitting all configured iterations: %s", error)
         return None, (None, None)
-    stopper = traits_of(recipe.estimator).early_stopping if recipe.stops_early else None
-    trees = None if stopper is None else stopper.best_iterations(pipeline[-1])
-    if not recipe.calibrator.needs_scores:
-        return trees, (None, None)
-    return trees, (Fitted(pipeline, Calibration.none()).scores(latest[0]), latest[1])
+    stopper = traits_of(spec.estimator).early_stopping if spec.stops_early else None
+    iterations = None if stopper is None else stopper.best_iterations(pipeline[-1])
+    if not spec.calibrator.needs_scores:
+        return iterations, (None, None)
+    return iterations, (Fitted(pipeline, Calibration.none()).scores(latest[0]), latest[1])
 
 
 def _split_rows(rows: Training) -> tuple[Labelled, Labelled]:
@@ -161,45 +165,45 @@ def _split_rows(rows: Training) -> tuple[Labelled, Labelled]:
     parts = []
     for name, mask in (("earlier", rows.early), ("latest", rows.validation)):
         if mask is None or len(np.unique(rows.labels[mask])) < 2:
-            raise FitError(f"The {name} training rows hold no converters, or nothing else.")
+            raise FitError(f"The {name} training rows do not contain both classes.")
         parts.append((rows.inputs[mask], rows.labels[mask]))
     return parts[0], parts[1]
 
 
 def _fit(
-    recipe: PipelineSpec,
+    spec: PipelineSpec,
     inputs: pd.DataFrame,
     labels: Labels,
     *,
-    trees: int | None = None,
+    iterations: int | None = None,
     held_out: Labelled | None = None,
 ) -> tuple[Pipeline, float]:
     """Return the fitted pipeline and the prior that its estimator learned."""
-    if isinstance(recipe.estimator, VotingClassifier):
-        return _fit_vote(recipe, inputs, labels)
-    estimator = _prepared(recipe, trees)
+    if isinstance(spec.estimator, VotingClassifier):
+        return _fit_vote(spec, inputs, labels)
+    estimator = _configured(spec, iterations)
     try:
         if traits_of(estimator).reads_panel:
-            if recipe.sampler is not None:
-                logger.info("%s learns nothing that resampling could change: no sampler", type(estimator).__name__)
+            if spec.sampler is not None:
+                logger.info("%s does not depend on resampling: the sampler is skipped", type(estimator).__name__)
             return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
-        return _fit_encoded(recipe, estimator, (inputs, labels), held_out)
+        return _fit_encoded(spec, estimator, (inputs, labels), held_out)
     except MlsysError:
         raise
     except Exception as error:
         raise FitError(
-            f"{type(estimator).__name__} could not be fitted on {len(labels)} rows with {int(labels.sum())} positive "
-            f"ones and {inputs.shape[1]} features: {error}"
+            f"{type(estimator).__name__} could not be fitted on {counted(len(labels), 'row')} "
+            f"({int(labels.sum()):,} positive) with {counted(inputs.shape[1], 'feature')}: {error}"
         ) from error
 
 
-def _fit_vote(recipe: PipelineSpec, inputs: pd.DataFrame, labels: Labels) -> tuple[Pipeline, float]:
-    """Fit each member with the encoding that suits it: one for all would have to be the poorest, without gaps.
+def _fit_vote(spec: PipelineSpec, inputs: pd.DataFrame, labels: Labels) -> tuple[Pipeline, float]:
+    """Fit each member with its own encoding: a shared one would be limited to what every member accepts.
 
-    The vote believes in the mean of what its members believe in, which is exact where all have the same class weights.
+    The prior of the vote is the mean of its members' priors, which is exact if all have the same class weights.
     """
-    vote = recipe.estimator
-    fits = [_fit(replace(recipe, estimator=member), inputs, labels) for _, member in vote.estimators]
+    vote = spec.estimator
+    fits = [_fit(replace(spec, estimator=member), inputs, labels) for _, member in vote.estimators]
     members = [
         (name, FrozenEstimator(pipeline)) for (name, _), (pipeline, _) in zip(vote.estimators, fits, strict=True)
     ]
@@ -208,31 +212,31 @@ def _fit_vote(recipe: PipelineSpec, inputs: pd.DataFrame, labels: Labels) -> tup
 
 
 def _fit_encoded(
-    recipe: PipelineSpec,
+    spec: PipelineSpec,
     estimator: Any,  # noqa: ANN401
     rows: Labelled,
     held_out: Labelled | None,
 ) -> tuple[Pipeline, float]:
     traits = traits_of(estimator)
-    encoder = recipe.encoder.build(recipe.numbers, recipe.categories, requirements_of(estimator, recipe.sampler))
+    encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(estimator, spec.sampler))
     encoded, labels = encoder.fit_transform(*rows), rows[1]
-    if recipe.sampler is not None:
-        encoded, labels = resample(recipe.sampler, encoded, labels, outputs_of(encoder))
+    if spec.sampler is not None:
+        encoded, labels = resample(spec.sampler, encoded, labels, outputs_of(encoder))
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
     options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
-    if held_out is not None and recipe.stop_after is not None and traits.early_stopping is not None:
+    if held_out is not None and spec.stop_after is not None and traits.early_stopping is not None:
         weights = _validation_weights(traits.early_stopping, estimator, held_out[1], before=rows[1], after=labels)
         validation = ValidationSet(encoder.transform(held_out[0]), held_out[1], weights)
         stopper = traits.early_stopping
-        options |= stopper.fit_arguments(estimator, recipe.stop_after, validation, categories, recipe.watch)
+        options |= stopper.fit_arguments(estimator, spec.stop_after, validation, categories, spec.callback)
     estimator.fit(encoded, labels, **options)
     if not hasattr(estimator, "predict_proba"):
         raise FitError(
-            f"{type(estimator).__name__} gives no probabilities as it is configured (it has no predict_proba): set the "
-            "parameter that makes it give them, or use another model."
+            f"{type(estimator).__name__} does not predict probabilities as configured (it has no predict_proba). Set "
+            "the parameter that enables them, or use another model."
         )
-    if recipe.watch is not None and held_out is not None:
-        recipe.watch.raise_if_stopped()
+    if spec.callback is not None and held_out is not None:
+        spec.callback.raise_if_stopped()
     _score_with_one_thread(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
 
@@ -245,23 +249,24 @@ def _validation_weights(
     before: Labels,
     after: Labels,
 ) -> NDArray[np.float64] | None:
-    """Weigh held-out labels as the training labels before and after resampling, and class weights, ask for."""
+    """Return validation weights that match the effect of resampling and class weights on the training rows."""
     learned = float(after.mean()) if stopper.applies_class_weights else learned_prior(estimator, after)
     return validation_weights(labels, prior=float(before.mean()), learned_prior=learned)
 
 
-def _prepared(recipe: PipelineSpec, trees: int | None) -> Any:  # noqa: ANN401
-    estimator, traits = clone(recipe.estimator), traits_of(recipe.estimator)
+def _configured(spec: PipelineSpec, iterations: int | None) -> Any:  # noqa: ANN401
+    """Return a clone of the estimator with its threads and number of iterations set."""
+    estimator, traits = clone(spec.estimator), traits_of(spec.estimator)
     parameters = dict(traits.fit_parameters)
     if traits.threads is not None:
-        parameters[traits.threads] = recipe.threads
-    if traits.iterations is not None and trees is not None:
-        parameters[traits.iterations] = trees
+        parameters[traits.threads] = spec.threads
+    if traits.iterations is not None and iterations is not None:
+        parameters[traits.iterations] = iterations
     return estimator.set_params(**parameters)
 
 
 def _score_with_one_thread(estimator: Any) -> None:  # noqa: ANN401
-    """Let a fitted estimator score with one thread: for single rows several are slower."""
+    """Set a fitted estimator to one thread: for single rows, more threads are slower."""
     traits = traits_of(estimator)
     if traits.threads is not None and not traits.threads_fixed_by_fit:
         estimator.set_params(**{traits.threads: 1})
@@ -272,7 +277,7 @@ def _check_classes(labels: NDArray[np.int8]) -> None:
     if positives in (0, len(labels)):
         kind = "negative" if positives == 0 else "positive"
         raise FitError(
-            f"All {len(labels)} training rows are {kind}: there is nothing to tell apart. "
-            "Widen data.horizon_days, add earlier as-ofs (data.spine.start), test later ones (split.folds), or check "
+            f"All {counted(len(labels), 'training row')} are {kind}, but a model needs both classes. Increase "
+            "data.horizon_days, add earlier as-ofs (data.spine.start), test fewer, later ones (split.folds), or check "
             "the outcome."
         )

@@ -1,4 +1,4 @@
-"""Rows as a DataFrame, for estimators that read columns by name."""
+"""Input validation for estimators that read columns by name."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from sklearn.utils.validation import validate_data
 
 
 def frame_of(estimator: Any, X: Any, *, reset: bool) -> pd.DataFrame:  # noqa: ANN401 - an estimator, an array-like
-    """Validate rows and return them as a DataFrame.
+    """Validate X and return it as a DataFrame.
 
-    A DataFrame is returned as it is, uncopied, in whatever order its columns are: the estimator reads them by name,
-    like scikit-learn's ColumnTransformer. The columns of anything else are named as those of ``fit``, else numbered.
+    A DataFrame is returned unchanged and uncopied, with its columns in any order: the estimator reads them by name,
+    like scikit-learn's ColumnTransformer. An array gets the column names seen in ``fit``, or else column numbers.
 
     Parameters
     ----------
     estimator : scikit-learn estimator
-        Is given ``n_features_in_`` and, where the columns have names, ``feature_names_in_``.
+        ``fit`` sets its ``n_features_in_`` and, if the columns have names, its ``feature_names_in_``.
     X : DataFrame or array-like of shape (n_rows, n_features)
     reset : bool
-        Whether this is ``fit``, which learns the columns; otherwise an array must have as many.
+        Whether this is ``fit``, which records the columns; otherwise an array must have the same number of columns.
 
     Returns
     -------
@@ -30,9 +30,10 @@ def frame_of(estimator: Any, X: Any, *, reset: bool) -> pd.DataFrame:  # noqa: A
     Raises
     ------
     ValueError
-        If an array is not two-dimensional, empty, infinite, or has another number of columns than in ``fit``.
+        If an array is not two-dimensional, is empty, contains infinity, or has a different number of columns than
+        in ``fit``.
     TypeError
-        If it is sparse.
+        If X is sparse.
     """
     if isinstance(X, pd.DataFrame):
         if reset:
@@ -43,6 +44,6 @@ def frame_of(estimator: Any, X: Any, *, reset: bool) -> pd.DataFrame:  # noqa: A
 
 
 def check_columns(estimator: object, frame: pd.DataFrame, names: Collection[Hashable]) -> None:
-    """Raise ValueError unless a DataFrame has all these columns."""
+    """Raise ValueError if a DataFrame lacks any of these columns."""
     if missing := [name for name in names if name not in frame.columns]:
-        raise ValueError(f"{type(estimator).__name__} reads columns that X does not have: {missing}.")
+        raise ValueError(f"{type(estimator).__name__} needs columns that X does not have: {missing}.")

@@ -1,4 +1,4 @@
-"""Estimators that no library has: the baseline that does not learn, and a vote that is easy to override."""
+"""Estimators of our own: the activity baseline, and a voting classifier whose members can be overridden by name."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ from sklearn.utils.validation import check_is_fitted, check_X_y
 from mlsys.errors import FitError
 from mlsys.pipeline.frames import check_columns, frame_of
 from mlsys.pipeline.traits import Traits
+from mlsys.text import counted, is_or_are
 
 
 class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Rank by one column and learn nothing but the level: odds rise with the column, and a mean row has the prior.
+    """Rank rows by one column; only the base rate is learned.
+
+    The odds grow linearly with the column, and a row with the column's mean gets the prior.
 
     Parameters
     ----------
     feature : str or int
-        The column, by its position in rows that are an array; larger is likelier, and a missing value counts as 0. It
-        reads the panel's columns, so no encoder stands before it.
+        Name of the column to rank by, or its position if X is an array. Larger values rank higher; a missing value
+        counts as 0. The column is read from the panel, without an encoder.
 
     Attributes
     ----------
     classes_ : ndarray of shape (2,)
-        The labels, the positive one last.
+        Class labels, the positive one last.
     prior_ : float
-        Share of positive rows.
+        Fraction of positive rows.
     lowest_, mean_ : float
-        The column's lowest value, at most 0, and how far its mean is above it.
+        The column's minimum (0 if that is positive), and its mean minus that minimum.
     n_features_in_ : int
-        Columns seen by ``fit``.
+        Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if they have any.
+        Names of the columns seen in ``fit``, if they have names.
 
     Examples
     --------
@@ -52,18 +55,18 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.feature = feature
 
     def fit(self, X: pd.DataFrame | ArrayLike, y: ArrayLike) -> Self:
-        """Learn the prevalence and the column's mean and lowest value.
+        """Learn the prior and the column's mean and minimum.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_rows, n_features)
         y : array-like of shape (n_rows,)
-            Labels of two classes.
+            Binary labels.
 
         Raises
         ------
         ValueError
-            If X lacks the column, or y does not hold two classes.
+            If X lacks the column, or y does not contain exactly two classes.
         """
         column = self._column(X, reset=True)
         _, labels = check_X_y(column.reshape(-1, 1), y, estimator=self, ensure_all_finite=False)
@@ -72,7 +75,7 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
-            raise ValueError("ActivityRanking needs labels of two classes, and y holds one class.")
+            raise ValueError("ActivityRanking needs two classes, but y contains only one class.")
         self.prior_ = float(np.mean(labels == self.classes_[1]))
         values = np.nan_to_num(column)
         self.lowest_ = min(float(values.min()), 0.0)
@@ -80,12 +83,12 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:
-        """Return probabilities.
+        """Return class probabilities.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_rows, n_features)
-            The columns of a DataFrame may be in any order.
+            A DataFrame may have its columns in any order.
 
         Returns
         -------
@@ -98,7 +101,7 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.column_stack([1.0 - positive, positive])
 
     def predict(self, X: pd.DataFrame | ArrayLike) -> NDArray[Any]:
-        """Return the positive label where the probability is at least one half.
+        """Return the positive label if its probability is at least 0.5, else the negative label.
 
         Parameters
         ----------
@@ -125,21 +128,21 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def vote(members: Mapping[str, Any], weights: Sequence[float] | None = None) -> Any:  # noqa: ANN401
-    """Return scikit-learn's VotingClassifier over named members, by mean probability.
+    """Return scikit-learn's VotingClassifier with soft voting over named members.
 
-    :func:`mlsys.pipeline.fitting.fit` gives each member the encoding that suits it.
+    :func:`mlsys.pipeline.fitting.fit` encodes the columns separately for each member.
 
     Parameters
     ----------
     members : mapping of str to estimator or None
-        A mapping, so that one member's parameter can be overridden by name; a member that is None is left out.
+        Estimators by name, so that a config can override a parameter of one member; members that are None are skipped.
     weights : sequence of float, optional
-        One per member that is not left out, in their order.
+        One weight for each member that is not None, in order.
 
     Raises
     ------
     FitError
-        Without members, or with another number of weights.
+        If there are no members, or the number of weights differs from the number of members.
 
     Examples
     --------
@@ -152,8 +155,8 @@ def vote(members: Mapping[str, Any], weights: Sequence[float] | None = None) -> 
     present = [(name, member) for name, member in members.items() if member is not None]
     if not present or (weights is not None and len(weights) != len(present)):
         raise FitError(
-            f"model.weights holds {'no' if weights is None else len(weights)} weights and model.members "
-            f"{len(present)} members that are not null: give at least one member, and one weight for each or "
-            "weights: null."
+            f"model.members has {counted(len(present), 'member')} that {is_or_are(len(present))} not null, and "
+            f"model.weights has {counted(len(weights or ()), 'weight')}. Give at least one member, and one weight for "
+            "each, or weights: null."
         )
     return VotingClassifier(present, voting="soft", weights=list(weights) if weights is not None else None)

@@ -1,4 +1,4 @@
-"""How columns must look for an estimator behind a sampler, and which prior its class weights make it learn."""
+"""What an estimator and a sampler require of their input, and the class prior that an estimator learns."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ NO_SAMPLER = SamplerTraits(only_selects_rows=True)
 
 @dataclass(frozen=True)
 class InputRequirements:
-    """How columns must look for an estimator and a sampler.
+    """What an estimator and its sampler accept as input.
 
     Attributes
     ----------
     categories : bool
-        Takes pandas category columns as they are.
+        Whether pandas category columns are accepted.
     missing : bool
-        Takes NaN in number columns.
+        Whether NaN is accepted in number columns.
     missing_categories : bool
-        Takes a missing value in category columns.
+        Whether missing values are accepted in category columns.
     scaled : bool
-        Learns best from standardised numbers.
+        Whether numbers should be standardised.
     """
 
     categories: bool
@@ -36,30 +36,30 @@ class InputRequirements:
 
 
 def requirements_of(estimator: object, sampler: object | None) -> InputRequirements:
-    """Return what an estimator behind a sampler can be given.
+    """Return the input requirements of an estimator that is fitted after a sampler.
 
-    Samplers that interpolate take neither missing numbers nor, but for SMOTENC, categories.
+    Samplers that interpolate accept neither missing numbers nor, except for SMOTENC, categories.
     """
     traits = traits_of(estimator)
     sampling = NO_SAMPLER if sampler is None else sampler_traits_of(sampler)
-    untouched = sampling.only_selects_rows
+    only_selects = sampling.only_selects_rows
     return InputRequirements(
-        categories=traits.takes_categories and (untouched or sampling.takes_categories),
-        missing=bool(traits.takes_missing) and untouched,
-        missing_categories=traits.takes_missing_categories and untouched,
-        scaled=traits.needs_scaling or not untouched,
+        categories=traits.takes_categories and (only_selects or sampling.takes_categories),
+        missing=bool(traits.takes_missing) and only_selects,
+        missing_categories=traits.takes_missing_categories and only_selects,
+        scaled=traits.needs_scaling or not only_selects,
     )
 
 
 def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: ANN401 - any scikit-learn estimator
-    """Return the share of positive rows that an estimator believes in, after its class weights.
+    """Return the class prior that an estimator learns: the fraction of positives, weighted by its class weights.
 
     Parameters
     ----------
     estimator : scikit-learn estimator
-        Its weights are those of its traits.
+        Estimator whose traits determine the class weights.
     labels : ndarray of int8, shape (n_rows,)
-        What it was fitted on, after resampling.
+        Labels that it is fitted on, after resampling.
 
     Returns
     -------
@@ -74,5 +74,5 @@ def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: A
     """
     positives = float(np.count_nonzero(labels == 1))
     negatives = float(len(labels) - positives)
-    up, down = traits_of(estimator).class_weights(estimator, positives, negatives)
-    return positives * up / (positives * up + negatives * down)
+    positive_weight, negative_weight = traits_of(estimator).class_weights(estimator, positives, negatives)
+    return positives * positive_weight / (positives * positive_weight + negatives * negative_weight)

@@ -1,4 +1,4 @@
-"""SMOTE for numeric, categorical and mixed columns, as one imbalanced-learn sampler."""
+"""SMOTE for numeric, categorical and mixed columns in a single imbalanced-learn sampler."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from mlsys.pipeline.traits import SamplerTraits
 
 
 class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
-    """SMOTE for any mix of columns: SMOTENC for mixed ones, SMOTE for numbers only, SMOTEN for categories only.
+    """SMOTE for any mix of columns: SMOTENC for mixed columns, SMOTE for numbers only, SMOTEN for categories only.
 
     Parameters
     ----------
     categorical_features : "auto" or sequence of (int or sequence of int)
-        Positions of the categorical columns, as in SMOTENC. A sequence of positions stands for one category that is
-        one-hot encoded: its columns are resampled together, so that a new row has exactly one level. ``"auto"`` means
-        the columns of a DataFrame that have pandas' category dtype.
+        Positions of the categorical columns, as in SMOTENC. A nested sequence lists the one-hot columns of a single
+        category, which are resampled together, so that a new row has exactly one level. ``"auto"`` selects the
+        columns of a DataFrame with pandas' category dtype.
     sampling_strategy : float, str, dict or callable
         What to resample, as in SMOTE. A float is the number of minority rows per majority row after resampling.
     random_state : int, RandomState or None
-        Seed.
+        Seed of the random numbers.
     k_neighbors : int or NearestNeighbors
-        Neighbours of the same class between which new rows are interpolated.
+        Number of neighbours of the same class to interpolate between.
 
     Attributes
     ----------
     sampling_strategy_ : dict
-        Rows to add, by class.
+        Number of rows to add, by class.
     n_features_in_ : int
-        Columns seen by ``fit_resample``.
+        Number of columns seen in ``fit_resample``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if they have any.
+        Names of the columns seen in ``fit_resample``, if they have names.
 
     References
     ----------
@@ -59,7 +59,7 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
         self,
         categorical_features: str | Sequence[int | Sequence[int]] = "auto",
         *,
-        sampling_strategy: Any = "auto",  # noqa: ANN401 - whatever imbalanced-learn takes
+        sampling_strategy: Any = "auto",  # noqa: ANN401 - any strategy of imbalanced-learn
         random_state: int | np.random.RandomState | None = None,
         k_neighbors: Any = 5,  # noqa: ANN401
     ) -> None:
@@ -69,7 +69,7 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
         self.k_neighbors = k_neighbors
 
     def _check_X_y(self, X: Any, y: Any) -> tuple[Any, NDArray[Any], bool]:  # noqa: ANN401, N802 - the base's hook
-        """Validate the rows; a DataFrame stays one, so that its columns keep their dtypes."""
+        """Validate the rows; a DataFrame stays a DataFrame, so that its columns keep their dtypes."""
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         if isinstance(X, pd.DataFrame):
             return *validate_data(self, X=X, y=y, skip_check_array=True), binarize_y
@@ -104,32 +104,34 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
     def _resample_codes(
         self, X: NDArray[Any], y: NDArray[Any], groups: list[list[int]]
     ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """Resample with one column of codes in place of the one-hot columns of a category, and spread them again."""
+        """Resample with each category's one-hot columns collapsed into one column of codes, then expand the codes."""
         in_groups = {column for group in groups for column in group}
         numbers = [column for column in range(X.shape[1]) if column not in in_groups]
         codes = [X[:, group].argmax(axis=1) if len(group) > 1 else X[:, group[0]] for group in groups]
         categorical = range(len(numbers), len(numbers) + len(groups))
         smote = self._smote(list(categorical), len(numbers) + len(groups))
         rows, labels = smote.fit_resample(np.column_stack([X[:, numbers], *codes]), y)
-        spread = np.zeros((len(rows), X.shape[1]))
-        spread[:, numbers] = rows[:, : len(numbers)]
+        expanded = np.zeros((len(rows), X.shape[1]))
+        expanded[:, numbers] = rows[:, : len(numbers)]
         for column, group in zip(categorical, groups, strict=True):
             level = rows[:, column]
-            spread[:, group] = np.eye(len(group))[level.astype(np.intp)] if len(group) > 1 else level[:, None]
-        return spread, labels
+            expanded[:, group] = np.eye(len(group))[level.astype(np.intp)] if len(group) > 1 else level[:, None]
+        return expanded, labels
 
     def _groups(self, X: Any) -> list[list[int]]:  # noqa: ANN401
         """Return the positions of the columns of each category."""
         if isinstance(self.categorical_features, str):
             if self.categorical_features != "auto":
-                raise ValueError(f"categorical_features is {self.categorical_features!r}; give 'auto' or positions.")
+                raise ValueError(
+                    f"categorical_features is {self.categorical_features!r}; expected 'auto' or positions."
+                )
             dtypes = list(X.dtypes) if isinstance(X, pd.DataFrame) else []
             return [[column] for column, dtype in enumerate(dtypes) if isinstance(dtype, pd.CategoricalDtype)]
         groups = [np.atleast_1d(group).tolist() for group in self.categorical_features]
         positions = [column for group in groups for column in group]
         if len(set(positions)) < len(positions) or not set(positions) <= set(range(X.shape[1])):
             raise ValueError(
-                f"categorical_features is {self.categorical_features!r}; give different positions from 0 to "
+                f"categorical_features is {self.categorical_features!r}; expected distinct positions from 0 to "
                 f"{X.shape[1] - 1}."
             )
         return groups

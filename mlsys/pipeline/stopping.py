@@ -1,4 +1,4 @@
-"""Early stopping: how each library is given a validation set, and how many iterations it found best."""
+"""Early stopping: how to pass each library a validation set, and how to read its best number of iterations."""
 
 from __future__ import annotations
 
@@ -9,40 +9,44 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# The metrics that can be followed iteration by iteration; see `EarlyStopper.metrics`.
-TREE_METRICS = ("log_loss", "roc_auc", "average_precision")
+# The metrics that the libraries can report after each iteration; see `EarlyStopper.metrics`.
+ITERATION_METRICS = ("log_loss", "roc_auc", "average_precision")
 
 
 class IterationCallback(Protocol):
-    """Follows a boosted model iteration by iteration, on the validation set.
+    """Called after each iteration of a boosted model, with a metric on the validation set.
 
     Attributes
     ----------
     metric : str
-        One of `TREE_METRICS`.
+        Name of the metric to report, one of `ITERATION_METRICS`.
     """
 
     metric: str
 
     def __call__(self, iteration: int, value: float) -> bool:
-        """Take the metric after a tree (counted from 0); return whether to stop, which some libraries do not raise."""
+        """Receive the metric after an iteration, counted from 0; return whether to stop training.
+
+        It must not raise, because not every library passes exceptions of callbacks on.
+        """
         ...
 
     def raise_if_stopped(self) -> None:
-        """Raise what made it stop, if anything did."""
+        """Raise the error for which training was stopped, if it was."""
         ...
 
 
 class ValidationSet(NamedTuple):
-    """The rows that decide how many iterations help.
+    """Held-out training rows that determine the number of iterations.
 
     Attributes
     ----------
     inputs : DataFrame or ndarray of shape (n_rows, n_columns)
-        Encoded.
+        Encoded rows.
     labels : ndarray of int8, shape (n_rows,)
+        Labels, 0 or 1.
     weights : ndarray of float64, shape (n_rows,), or None
-        See `validation_weights`.
+        Row weights; see `validation_weights`.
     """
 
     inputs: Any
@@ -51,14 +55,14 @@ class ValidationSet(NamedTuple):
 
 
 class EarlyStopper(Protocol):
-    """How a library stops early.
+    """Adapter for the early stopping of one library.
 
     Attributes
     ----------
     metrics : mapping of str to str
-        The library's name of each of `TREE_METRICS`.
+        The library's names of the `ITERATION_METRICS`.
     applies_class_weights : bool
-        Whether the library applies the model's class weights to the validation set by itself.
+        Whether the library applies the model's class weights to the validation set itself.
     """
 
     @property
@@ -75,45 +79,48 @@ class EarlyStopper(Protocol):
         categories: list[str],
         callback: IterationCallback | None = None,
     ) -> dict[str, Any]:
-        """Return the arguments of ``fit`` that make the estimator stop; it may also set parameters of it.
+        """Return arguments for ``fit`` that enable early stopping; may also set parameters of the estimator.
 
         Parameters
         ----------
         estimator : estimator
-            Unfitted; a clone that may be changed.
+            Unfitted clone, which may be modified.
         rounds : int
-            Iterations without a better log loss until it stops.
+            Number of iterations without a better log loss after which to stop.
         validation : ValidationSet
+            Held-out training rows.
         categories : list of str
-            The category columns.
+            Names of the category columns.
         callback : IterationCallback, optional
-            Is told the metric that it names after every iteration.
+            Called with its metric after every iteration.
         """
         ...
 
     def best_iterations(self, estimator: Any) -> int:  # noqa: ANN401 - the same, fitted
-        """Return how many iterations a model that stopped early keeps, at least one."""
+        """Return the best number of iterations of a model that stopped early, at least 1."""
         ...
 
 
 def validation_weights(labels: NDArray[np.int8], *, prior: float, learned_prior: float) -> NDArray[np.float64] | None:
-    """Weigh the validation set as resampling and class weights weigh the training rows.
+    """Return row weights that give the validation set the class balance that the estimator learns.
 
-    Otherwise a model that is made to believe in more converters than there are looks the better the further more trees
-    push everyone down, and never stops.
+    Without them, a model that learns a higher prior than the true one would keep improving its validation loss just by
+    lowering all scores, iteration after iteration, and would stop far too late.
 
     Parameters
     ----------
     labels : ndarray of int8, shape (n_rows,)
-        Of the validation set.
-    prior, learned_prior : float
-        Fraction of positives among the training rows as they were, and as the estimator learns it after resampling and
-        class weights (without the class weights that the library applies to the validation set itself).
+        Labels of the validation set.
+    prior : float
+        Fraction of positives in the original training rows.
+    learned_prior : float
+        Fraction of positives that the estimator learns after resampling and class weights, except for class weights
+        that the library applies to the validation set itself.
 
     Returns
     -------
     ndarray of float64, shape (n_rows,), or None
-        None where both are the same.
+        None if the two priors are equal.
 
     Examples
     --------
@@ -127,7 +134,7 @@ def validation_weights(labels: NDArray[np.int8], *, prior: float, learned_prior:
 
 @dataclass(frozen=True)
 class XGBoostStopper:
-    """XGBoost's early stopping, which takes some of it as parameters."""
+    """Early stopping of XGBoost, which takes rounds, metrics and callbacks as parameters of the estimator."""
 
     metrics: ClassVar[Mapping[str, str]] = {"log_loss": "logloss", "roc_auc": "auc", "average_precision": "aucpr"}
     applies_class_weights: ClassVar[bool] = False
@@ -142,23 +149,23 @@ class XGBoostStopper:
     ) -> dict[str, Any]:
         """Return the validation set; set rounds, metrics and callback as parameters."""
         inputs, labels, weights = validation
-        watched = None if callback is None else self.metrics[callback.metric]
-        # The last metric decides when to stop. A list of one would not survive being saved.
-        metrics: Any = "logloss" if watched is None else [watched, "logloss"]
+        reported = None if callback is None else self.metrics[callback.metric]
+        # XGBoost stops by the last metric. A one-element list would not survive saving and loading.
+        metrics: Any = "logloss" if reported is None else [reported, "logloss"]
         estimator.set_params(early_stopping_rounds=rounds, eval_metric=metrics)
         if callback is not None:
-            estimator.set_params(callbacks=[_xgboost_callback(callback, str(watched))])
-        weighed = {} if weights is None else {"sample_weight_eval_set": [weights]}
-        return {"eval_set": [(inputs, labels)], "verbose": False, **weighed}
+            estimator.set_params(callbacks=[_xgboost_callback(callback, str(reported))])
+        weighting = {} if weights is None else {"sample_weight_eval_set": [weights]}
+        return {"eval_set": [(inputs, labels)], "verbose": False, **weighting}
 
     def best_iterations(self, estimator: Any) -> int:  # noqa: ANN401
-        """Return how many trees the best iteration has."""
+        """Return the best number of iterations; XGBoost counts iterations from 0."""
         return int(estimator.best_iteration) + 1
 
 
 @dataclass(frozen=True)
 class LightGBMStopper:
-    """LightGBM's early stopping, by callbacks."""
+    """Early stopping of LightGBM, by callbacks."""
 
     metrics: ClassVar[Mapping[str, str]] = {
         "log_loss": "binary_logloss",
@@ -169,7 +176,7 @@ class LightGBMStopper:
 
     def fit_arguments(
         self,
-        estimator: Any,  # noqa: ANN401, ARG002 - all are arguments of fit
+        estimator: Any,  # noqa: ANN401, ARG002 - everything is an argument of fit
         rounds: int,
         validation: ValidationSet,
         categories: list[str],  # noqa: ARG002 - it reads them from the dtypes
@@ -179,22 +186,22 @@ class LightGBMStopper:
         from lightgbm import early_stopping
 
         inputs, labels, weights = validation
-        watched = None if callback is None else self.metrics[callback.metric]
-        weighed = {} if weights is None else {"eval_sample_weight": [weights]}
-        # The first metric decides when to stop.
+        reported = None if callback is None else self.metrics[callback.metric]
+        weighting = {} if weights is None else {"eval_sample_weight": [weights]}
+        # With first_metric_only, the log loss determines when to stop.
         callbacks: list[Any] = [early_stopping(rounds, first_metric_only=True, verbose=False)]
-        callbacks += [] if callback is None else [_lightgbm_callback(callback, str(watched))]
-        metrics = ["binary_logloss", *filter(None, [watched])]
-        return {"eval_X": inputs, "eval_y": labels, "eval_metric": metrics, "callbacks": callbacks, **weighed}
+        callbacks += [] if callback is None else [_lightgbm_callback(callback, str(reported))]
+        metrics = ["binary_logloss", *filter(None, [reported])]
+        return {"eval_X": inputs, "eval_y": labels, "eval_metric": metrics, "callbacks": callbacks, **weighting}
 
     def best_iterations(self, estimator: Any) -> int:  # noqa: ANN401
-        """Return the best iteration, which LightGBM counts from 1."""
+        """Return the best number of iterations; LightGBM counts iterations from 1."""
         return max(int(estimator.best_iteration_), 1)
 
 
 @dataclass(frozen=True)
 class CatBoostStopper:
-    """CatBoost's early stopping; it cuts the model back to the best iteration."""
+    """Early stopping of CatBoost, which truncates the model at the best iteration."""
 
     metrics: ClassVar[Mapping[str, str]] = {"log_loss": "Logloss", "roc_auc": "AUC", "average_precision": "PRAUC"}
     applies_class_weights: ClassVar[bool] = True
@@ -207,7 +214,7 @@ class CatBoostStopper:
         categories: list[str],
         callback: IterationCallback | None = None,
     ) -> dict[str, Any]:
-        """Return the validation set, rounds and callback; set the metric to follow as a parameter."""
+        """Return the validation set, rounds and callback; set the reported metric as a parameter."""
         from catboost import Pool
 
         inputs, labels, weights = validation
@@ -215,17 +222,17 @@ class CatBoostStopper:
         options = {"eval_set": pool, "early_stopping_rounds": rounds, "use_best_model": True}
         if callback is None:
             return options
-        watched = self.metrics[callback.metric]
-        estimator.set_params(custom_metric=[watched])
-        return options | {"callbacks": [_CatBoostCallback(callback, watched)]}
+        reported = self.metrics[callback.metric]
+        estimator.set_params(custom_metric=[reported])
+        return options | {"callbacks": [_CatBoostCallback(callback, reported)]}
 
     def best_iterations(self, estimator: Any) -> int:  # noqa: ANN401
-        """Return how many trees the model was cut back to."""
+        """Return the best number of iterations, which is the size of the truncated model."""
         return max(int(estimator.tree_count_), 1)
 
 
 def _xgboost_callback(callback: IterationCallback, metric: str) -> Any:  # noqa: ANN401 - a class that needs XGBoost
-    """Return XGBoost's callback that calls ours."""
+    """Return an XGBoost callback that calls ours."""
     from xgboost.callback import TrainingCallback
 
     class XGBoostCallback(TrainingCallback):
@@ -236,20 +243,20 @@ def _xgboost_callback(callback: IterationCallback, metric: str) -> Any:  # noqa:
 
 
 def _lightgbm_callback(callback: IterationCallback, metric: str) -> Any:  # noqa: ANN401
-    """Return LightGBM's callback that calls ours."""
+    """Return a LightGBM callback that calls ours."""
     from lightgbm.callback import EarlyStopException
 
-    def follow(environment: Any) -> None:  # noqa: ANN401
-        found = [entry for entry in environment.evaluation_result_list if entry[1] == metric]
-        if callback(environment.iteration, float(found[0][2])):
+    def after_iteration(environment: Any) -> None:  # noqa: ANN401
+        values = [entry[2] for entry in environment.evaluation_result_list if entry[1] == metric]
+        if callback(environment.iteration, float(values[0])):
             raise EarlyStopException(environment.iteration, environment.evaluation_result_list)
 
-    return follow
+    return after_iteration
 
 
 @dataclass(frozen=True)
 class _CatBoostCallback:
-    """CatBoost's callback that calls ours."""
+    """CatBoost callback that calls ours."""
 
     callback: IterationCallback
     metric: str

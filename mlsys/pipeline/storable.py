@@ -1,9 +1,11 @@
-"""Whether a pipeline could be loaded again after training: asked of a tiny one, before any data are read."""
+"""Check whether a saved pipeline could be loaded again, by a tiny fit before any data are read."""
 
 from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Hashable, Mapping
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,36 +21,43 @@ from mlsys.pipeline.requirements import requirements_of
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.model_io import untrusted_types
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ROWS = 40
 NUMBERS, CATEGORIES = ("number", "other"), ("category",)
 
+# Results in this process, so that the trials of a sweep share one tiny fit per kind of pipeline.
+_results: dict[Hashable, UntrustedTypes] = {}
+
 
 class UntrustedTypes(NamedTuple):
-    """The types that loading a saved pipeline would refuse, sorted.
+    """Types in a saved pipeline that loading would reject.
 
     Attributes
     ----------
-    encoder, model : list of str
-        In the encoder's transformer, and in the model without those.
+    encoder : tuple of str
+        Names of the types in the encoder's transformer, sorted.
+    model : tuple of str
+        Names of the types in the model that the encoder does not contain, sorted.
     """
 
-    encoder: list[str]
-    model: list[str]
+    encoder: tuple[str, ...]
+    model: tuple[str, ...]
 
 
 def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa: ANN401 - any scikit-learn estimator
-    """Return the types that loading would refuse in the pipeline of an encoder and an estimator.
+    """Return the types that loading would reject in a pipeline of an encoder and an estimator.
 
-    Some estimators hold such types only when they are fitted, so a clone with one iteration is fitted on a few made-up
-    rows. One that refuses those rows is looked at unfitted.
+    Some estimators contain such types only after the fit, so a clone with a single iteration is fitted on a few
+    synthetic rows. If that fit fails, only the unfitted estimator is checked.
+
+    Pipelines that differ only in numbers, such as the trials of a sweep, share one result per process.
 
     Parameters
     ----------
     encoder : Encoder
     estimator : scikit-learn estimator
-        Unfitted; left as it is.
+        Unfitted; it is not modified.
 
     Raises
     ------
@@ -60,22 +69,46 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
     >>> from sklearn.neighbors import KNeighborsClassifier
     >>> from mlsys.pipeline.encoders import Native
     >>> untrusted_parts(Native(), KNeighborsClassifier()).model
-    ['sklearn.metrics._dist_metrics.EuclideanDistance64', 'sklearn.neighbors._kd_tree.KDTree']
+    ('sklearn.metrics._dist_metrics.EuclideanDistance64', 'sklearn.neighbors._kd_tree.KDTree')
     """
     inner = {"": estimator, **estimator.get_params(deep=True)}
     named = [value.get_params()[traits.column] for value in inner.values() if (traits := traits_of(value)).column]
     numbers = [*dict.fromkeys([*NUMBERS, *named])]
     transformer = encoder.build(numbers, CATEGORIES, requirements_of(estimator, None))
-    steps: list[Any] = [transformer, estimator]
-    try:
-        steps += [step for _, step in _fitted(encoder, _with_one_iteration(estimator, inner), numbers).steps]
-    except FitError as error:
-        log.debug("what the pipeline holds when it is fitted is not known before training: %s", error)
-    of_encoder = set(untrusted_types(transformer))
-    if len(steps) == 4:  # a fitted encoder, and a fitted model
-        of_encoder |= set(untrusted_types(steps[2]))
-    of_model = set(untrusted_types([estimator, steps[-1]])) - of_encoder
-    return UntrustedTypes(sorted(of_encoder), sorted(of_model))
+    key = (_signature(transformer), _signature(estimator))
+    if key not in _results:
+        try:
+            fitted = _fitted(encoder, _with_one_iteration(estimator, inner), numbers)
+        except FitError as error:
+            logger.debug("The tiny fit failed, so only the unfitted pipeline is checked: %s", error)
+            fitted = Pipeline([("model", estimator)])
+        _results[key] = _untrusted_types(transformer, estimator, fitted)
+    return _results[key]
+
+
+def _untrusted_types(transformer: object, estimator: object, fitted: Pipeline) -> UntrustedTypes:
+    in_encoder = set(untrusted_types(transformer))
+    if "encoder" in fitted.named_steps:
+        in_encoder |= set(untrusted_types(fitted["encoder"]))
+    in_model = set(untrusted_types([estimator, fitted["model"]])) - in_encoder
+    return UntrustedTypes(tuple(sorted(in_encoder)), tuple(sorted(in_model)))
+
+
+def _signature(value: Any) -> Hashable:  # noqa: ANN401 - an estimator or a parameter of one
+    """Return what determines the types that an object contains: classes, texts and switches, but no numbers."""
+    if value is None or isinstance(value, bool | str | type):
+        return value
+    if isinstance(value, Number):
+        return type(value)
+    if isinstance(value, list | tuple):
+        return (type(value), *map(_signature, value))
+    if isinstance(value, Mapping):
+        return (type(value), *((_signature(key), _signature(item)) for key, item in value.items()))
+    if hasattr(value, "get_params"):
+        parameters = value.get_params(deep=False)
+        return (type(value), *((name, _signature(parameters[name])) for name in sorted(parameters)))
+    # Functions are distinguished by name, other objects by their class.
+    return type(value), getattr(value, "__module__", None), getattr(value, "__qualname__", None)
 
 
 def _with_one_iteration(estimator: Any, inner: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -91,7 +124,7 @@ def _fitted(encoder: Encoder, estimator: Any, numbers: list[str]) -> Pipeline:  
     labels = (np.arange(ROWS) % 2).astype(np.int8)
     values = {name: np.arange(ROWS, dtype=np.float64) * 7 % 11 for name in numbers}
     levels = {name: pd.Series(np.where(np.arange(ROWS) % 3, "a", "b"), dtype="str") for name in CATEGORIES}
-    recipe = PipelineSpec(encoder, None, estimator, Identity(), numbers, CATEGORIES, stop_after=None)
+    spec = PipelineSpec(encoder, None, estimator, Identity(), numbers, CATEGORIES, stop_after=None)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it did not converge, say, is no news here
-        return fit(recipe, Training(pd.DataFrame(values | levels), labels)).pipeline
+        warnings.simplefilter("ignore")  # for example that the single iteration did not converge
+        return fit(spec, Training(pd.DataFrame(values | levels), labels)).pipeline

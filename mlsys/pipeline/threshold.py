@@ -1,4 +1,4 @@
-"""The operating threshold: from which probability on a row is flagged, chosen on out-of-fold rows."""
+"""The operating threshold: the lowest probability at which a row is flagged, chosen on out-of-fold rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mlsys.errors import FitError, closest
+from mlsys.text import counted, is_or_are, joined
 
 FloatArray = npt.NDArray[np.float64]
 METHODS = ("top_k", "f_beta", "cost")
@@ -19,27 +20,26 @@ OUTCOMES = ("true_positive", "false_positive", "false_negative", "true_negative"
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold and what it does on the rows that it was chosen on.
+    """A threshold and its results on the rows that it was chosen on.
 
     Attributes
     ----------
     threshold : float
         A row is flagged if its probability is at least this.
     method : {"top_k", "f_beta", "cost"}
-        How it was chosen.
+        Method that chose the threshold.
     parameters : dict of str to float
-        What the method was given; for "cost" also ``elkan``, the threshold that theory gives for perfect probabilities.
+        Parameters of the method; for "cost" also ``elkan``, the optimal threshold for perfect probabilities.
     rows, positives, folds : int
-        The rows that it was chosen on.
+        Number of rows, positive rows and folds that it was chosen on.
     flagged : tuple of int, shape (folds,)
-        Rows flagged in each fold, in the folds' order.
+        Number of rows flagged in each fold, in the order of the folds.
     flagged_mean : float
-        Their mean.
+        Mean number of rows flagged per fold.
     precision, recall : float or None
-        On all rows together; None where undefined (nothing flagged, no positives).
+        Precision and recall on all rows pooled; None if undefined (nothing flagged, no positives).
     expected_gain : float or None
-        Mean over the folds of the values of true positives less all costs, in the currency of both; None if neither is
-        given.
+        Mean over the folds of the value of true positives minus all costs, in currency; None without values and costs.
     """
 
     threshold: float
@@ -55,7 +55,7 @@ class Threshold:
     expected_gain: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what threshold.json holds."""
+        """Return the content of threshold.json."""
         return asdict(self) | {"flagged": list(self.flagged)}
 
 
@@ -65,9 +65,9 @@ def operating_threshold(predictions: pd.DataFrame, **arguments: Any) -> Threshol
     Parameters
     ----------
     predictions : DataFrame
-        With the columns ``label``, ``label_complete``, ``probability``, ``value`` and ``fold``.
+        Out-of-fold rows with the columns ``label``, ``label_complete``, ``probability``, ``value`` and ``fold``.
     **arguments
-        The method and its parameters, see :func:`choose_threshold`.
+        The method and its parameters; see :func:`choose_threshold`.
     """
     known = predictions[predictions["label_complete"]]
     return choose_threshold(known["label"], known["probability"], known["value"], groups=known["fold"], **arguments)
@@ -84,34 +84,34 @@ def choose_threshold(
     cost: Mapping[str, float] | None = None,
     groups: npt.ArrayLike | None = None,
 ) -> Threshold:
-    """Choose the probability from which on rows are flagged.
+    """Choose the lowest probability at which rows are flagged.
 
-    Candidates are the distinct probabilities, so tied rows are flagged together. Among equally good candidates the
-    highest one wins, which flags the fewest rows.
+    The candidates are the distinct probabilities, so tied rows are flagged together. Among equally good candidates,
+    the highest wins, which flags the fewest rows.
 
     Parameters
     ----------
     label : array-like of {0, 1}, shape (rows,)
-        What happened; out-of-fold rows with a complete label window.
+        Labels of out-of-fold rows with complete label windows.
     probability : array-like of float, shape (rows,)
         Calibrated out-of-fold probabilities.
     value : array-like of float, shape (rows,), optional
-        What a true positive brings, in the currency of `cost`; NaN (unknown) counts 0.
+        Value of a true positive, in the currency of `cost`; NaN (unknown) counts as 0.
     method : {"top_k", "f_beta", "cost"}
-        - "top_k": the threshold that flags a number of rows as near as possible to `k` a fold on average; with ties it
-          may be more or fewer, but never nobody. A `k` past the rows flags all of them.
-        - "f_beta": the highest F-beta on all rows together (van Rijsbergen 1979, chapter 7).
-        - "cost": the lowest cost on all rows together (Elkan 2001, "The foundations of cost-sensitive learning", for
-          the cost matrix). If the cheapest is to flag nobody, the threshold lies just above the highest probability.
+        - "top_k": flag as close to `k` rows per fold on average as ties allow, but at least one row in total. A `k`
+          larger than the folds flags all rows.
+        - "f_beta": maximise F-beta on all rows pooled (van Rijsbergen 1979, chapter 7).
+        - "cost": minimise the cost on all rows pooled (Elkan 2001, "The foundations of cost-sensitive learning", for
+          the cost matrix). If flagging nobody is cheapest, the threshold lies just above the highest probability.
     k : int, optional
-        Rows to flag per fold, for "top_k"; at least 1.
+        Number of rows to flag per fold, for "top_k"; at least 1.
     beta : float, default 1
-        How many times as much recall matters as precision, for "f_beta"; above 0.
+        How many times as important recall is as precision, for "f_beta"; above 0.
     cost : mapping of str to float, optional
-        For "cost": what a ``true_positive``, ``false_positive``, ``false_negative`` and ``true_negative`` row costs;
-        a negative cost is a gain; 0 if left out. The other methods use it for `expected_gain` only.
+        Cost of a ``true_positive``, ``false_positive``, ``false_negative`` and ``true_negative`` row, for "cost"; a
+        gain is a negative cost, and a missing entry is 0. The other methods only use it for `expected_gain`.
     groups : array-like, shape (rows,), optional
-        The fold of each row; one fold if absent.
+        Fold of each row; by default, all rows form one fold.
 
     Returns
     -------
@@ -120,8 +120,8 @@ def choose_threshold(
     Raises
     ------
     FitError
-        Where there are no rows, or ones that cannot be ranked; no positives for "f_beta"; a parameter missing or out of
-        range; a cost matrix under which one answer is always right.
+        If there are no rows, labels or probabilities are invalid, there are no positives for "f_beta", a parameter is
+        missing or out of range, or the costs make the same decision best for every row.
 
     Examples
     --------
@@ -142,15 +142,15 @@ def choose_threshold(
         case "cost":
             threshold, parameters = _cheapest(rows, costs)
         case _:
-            near = closest(method, METHODS)
-            hint = f" (closest: {near})" if near else ""
-            raise FitError(f"Unknown threshold method {method!r}; they are {', '.join(METHODS)}{hint}.")
+            suggestion = closest(method, METHODS)
+            hint = f" (closest: {suggestion})" if suggestion else ""
+            raise FitError(f"Unknown threshold method {method!r}; expected {joined(METHODS, 'or')}{hint}.")
     return _describe(rows, threshold, method, parameters, costs)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows in order of falling probability."""
+    """Rows in descending order of probability."""
 
     label: FloatArray
     probability: FloatArray
@@ -184,7 +184,7 @@ class _Rows:
         return float(self.label.sum())
 
     def candidates(self) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-        """Return the distinct probabilities, highest first, and how many rows each flags."""
+        """Return the distinct probabilities, highest first, and the number of rows that each flags."""
         last = np.flatnonzero(np.append(self.probability[1:] != self.probability[:-1], True))
         return self.probability[last], last + 1
 
@@ -192,24 +192,26 @@ class _Rows:
 def _check(label: FloatArray, probability: FloatArray, value: FloatArray | None, fold: npt.NDArray[np.intp]) -> None:
     lengths = {len(label), len(probability), len(fold)} | (set() if value is None else {len(value)})
     if lengths == {0}:
-        raise FitError("There are no rows to choose a threshold on: check that some fold's label window is complete.")
+        raise FitError("There are no rows to choose a threshold on. Check that some fold's label window is complete.")
     if len(lengths) > 1:
-        raise FitError(f"label, probability, value and groups must have one length, not {sorted(lengths)}.")
-    strange = int(((label != 0) & (label != 1)).sum())
-    if strange:
+        raise FitError(f"label, probability, value and groups must have the same length, got {sorted(lengths)}.")
+    invalid = int(((label != 0) & (label != 1)).sum())
+    if invalid:
         raise FitError(
-            f"{strange} of {len(label)} labels are neither 0 nor 1: choose the threshold on known labels only."
+            f"{invalid:,} of {counted(len(label), 'label')} {is_or_are(invalid)} neither 0 nor 1. Choose the threshold "
+            "on rows with known labels only."
         )
-    wrong = int((~((probability >= 0) & (probability <= 1))).sum())
-    if wrong:
+    out_of_range = int((~((probability >= 0) & (probability <= 1))).sum())
+    if out_of_range:
         raise FitError(
-            f"{wrong} of {len(probability)} probabilities are not in [0, 1]: mend the model or the calibration."
+            f"{out_of_range:,} of {counted(len(probability), 'probability', 'probabilities')} "
+            f"{is_or_are(out_of_range)} not in [0, 1]. Fix the model or the calibration."
         )
 
 
 def _top_k(rows: _Rows, k: int | None) -> tuple[float, dict[str, float]]:
     if k is None or k < 1:
-        raise FitError(f"Threshold method top_k needs k >= 1, the rows to flag per fold; got {k}.")
+        raise FitError(f"Threshold method top_k needs k >= 1, the number of rows to flag per fold; got {k}.")
     thresholds, flagged = rows.candidates()
     return float(thresholds[np.argmin(np.abs(flagged - k * rows.folds))]), {"k": k}
 
@@ -219,7 +221,8 @@ def _f_beta(rows: _Rows, beta: float) -> tuple[float, dict[str, float]]:
         raise FitError(f"Threshold method f_beta needs beta > 0, the weight of recall; got {beta}.")
     if not rows.positives:
         raise FitError(
-            f"None of the {len(rows.label)} rows is positive, so F-beta is undefined: use method top_k, or more folds."
+            f"F-beta is undefined without positives, and there are none in {counted(len(rows.label), 'row')}. Use "
+            "method top_k, or more folds."
         )
     thresholds, flagged = rows.candidates()
     hits = np.cumsum(rows.label)[flagged - 1]
@@ -230,7 +233,7 @@ def _f_beta(rows: _Rows, beta: float) -> tuple[float, dict[str, float]]:
 
 def _cheapest(rows: _Rows, costs: Mapping[str, float] | None) -> tuple[float, dict[str, float]]:
     if costs is None:
-        raise FitError(f"Threshold method cost needs a cost for some of {', '.join(OUTCOMES)}.")
+        raise FitError(f"Threshold method cost needs the cost of at least one of {joined(OUTCOMES)}.")
     thresholds, flagged = rows.candidates()
     saved = np.append(0.0, np.cumsum(_saved_by_flagging(rows, costs))[flagged - 1])
     best = int(np.argmax(saved))
@@ -239,35 +242,35 @@ def _cheapest(rows: _Rows, costs: Mapping[str, float] | None) -> tuple[float, di
 
 
 def _costs(cost: Mapping[str, float]) -> dict[str, float]:
-    """Return the cost of all four outcomes."""
+    """Return the costs of all four outcomes."""
     unknown = [name for name in cost if name not in OUTCOMES]
     if unknown:
-        near = closest(unknown[0], OUTCOMES)
+        suggestion = closest(unknown[0], OUTCOMES)
         raise FitError(
-            f"Unknown outcome in the costs: {', '.join(unknown)}; they are {', '.join(OUTCOMES)}"
-            f"{f' (closest: {near})' if near else ''}."
+            f"Unknown outcomes in the costs: {', '.join(unknown)}; expected {joined(OUTCOMES, 'or')}"
+            f"{f' (closest: {suggestion})' if suggestion else ''}."
         )
     return {name: float(cost.get(name, 0.0)) for name in OUTCOMES}
 
 
 def _saved_by_flagging(rows: _Rows, costs: Mapping[str, float]) -> FloatArray:
-    """Return how much less each row costs if it is flagged."""
+    """Return how much cheaper each row is if it is flagged."""
     positive = costs["false_negative"] - costs["true_positive"] + (0.0 if rows.value is None else rows.value)
     return np.where(rows.label == 1, positive, costs["true_negative"] - costs["false_positive"])
 
 
 def _elkan(rows: _Rows, costs: Mapping[str, float]) -> float:
-    """Return the probability from which on flagging pays, were the probabilities perfect (Elkan 2001, equation 2)."""
+    """Return the optimal threshold for perfect probabilities (Elkan 2001, equation 2)."""
     value = 0.0 if rows.value is None or not rows.positives else float(rows.value.sum()) / rows.positives
-    wasted = costs["false_positive"] - costs["true_negative"]
-    earned = costs["false_negative"] - costs["true_positive"] + value
-    if not (wasted > 0 and earned > 0):
+    loss = costs["false_positive"] - costs["true_negative"]
+    gain = costs["false_negative"] - costs["true_positive"] + value
+    if not (loss > 0 and gain > 0):
         raise FitError(
-            f"Under these costs one answer is always right: a false positive must cost more than a true negative (the "
-            f"difference is {wasted:+g}), and a missed positive more than a flagged one, mean value included (the "
-            f"difference is {earned:+g}). Costs are positive, gains negative."
+            "With these costs the same decision is best for every row. A false positive must cost more than a true "
+            f"negative (difference: {loss:+g}), and a false negative more than a true positive, including the mean "
+            f"value (difference: {gain:+g}). Costs are positive, gains negative."
         )
-    return wasted / (wasted + earned)
+    return loss / (loss + gain)
 
 
 def _describe(

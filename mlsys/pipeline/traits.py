@@ -1,6 +1,6 @@
-"""What mlsys has to know about an estimator or a sampler beyond its API: one table per library.
+"""Traits: what mlsys needs to know about estimators and samplers beyond their API, in one table per library.
 
-A class of your own says it in a class attribute, ``mlsys_traits``; see docs/extending.md.
+A class of your own declares its traits in a class attribute, ``mlsys_traits``; see docs/extending.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def coefficients_or_importances(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a fitted estimator
-    """Return the absolute ``coef_``, else ``feature_importances_``, shape (n_columns,); None without either."""
+    """Return the absolute ``coef_``, or else ``feature_importances_``, shape (n_columns,); None if it has neither."""
     if hasattr(estimator, "coef_"):
         return np.abs(np.asarray(estimator.coef_, dtype=np.float64)).ravel()
     importances = getattr(estimator, "feature_importances_", None)
@@ -31,75 +31,81 @@ def coefficients_or_importances(estimator: Any) -> NDArray[np.float64] | None:  
 
 
 def weights_by_parameters(estimator: Any, positives: float, negatives: float) -> tuple[float, float]:  # noqa: ANN401
-    """Return the weight of a positive and of a negative row, from the parameters that the libraries name alike.
+    """Return the weights of a positive and of a negative row, from the usual parameter names.
 
     Parameters
     ----------
     estimator : scikit-learn estimator
-        ``scale_pos_weight``, ``class_weight``, ``class_weights``, ``auto_class_weights`` and ``is_unbalance`` are read.
+        Estimator with any of the parameters ``scale_pos_weight``, ``class_weight``, ``class_weights``,
+        ``auto_class_weights`` and ``is_unbalance``.
     positives, negatives : float
-        Rows of each class, after resampling.
+        Number of rows of each class, after resampling.
+
+    Returns
+    -------
+    positive, negative : float
+        Weight of a row of each class.
     """
     parameters = estimator.get_params(deep=False)
     ratio = negatives / positives if positives else 1.0
     weight = parameters.get("class_weight") or parameters.get("class_weights")
     automatic = parameters.get("auto_class_weights")
     scale = parameters.get("scale_pos_weight")
-    up, down = 1.0 if scale is None else float(scale), 1.0
+    positive = 1.0 if scale is None else float(scale)
     if weight in ("balanced", "balanced_subsample") or automatic == "Balanced" or parameters.get("is_unbalance"):
-        return up * ratio, down
+        return positive * ratio, 1.0
     if automatic == "SqrtBalanced":
-        return up * ratio**0.5, down
+        return positive * ratio**0.5, 1.0
     if isinstance(weight, Mapping):
-        return up * float(weight.get(1, 1.0)), down * float(weight.get(0, 1.0))
+        return positive * float(weight.get(1, 1.0)), float(weight.get(0, 1.0))
     if weight is not None:
-        return up * float(weight[1]), down * float(weight[0])
-    return up, down
+        return positive * float(weight[1]), float(weight[0])
+    return positive, 1.0
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What mlsys has to know about a classifier; the defaults suit a plain scikit-learn one.
+    """What mlsys needs to know about a classifier; the defaults fit a plain scikit-learn classifier.
 
     Attributes
     ----------
     takes_missing : bool or None
-        Whether it takes NaN in number columns. None: what its scikit-learn tag ``input_tags.allow_nan`` says.
+        Whether it accepts NaN in number columns. None: use its scikit-learn tag ``input_tags.allow_nan``.
     takes_categories : bool
-        Whether it takes pandas category columns.
+        Whether it accepts pandas category columns.
     takes_missing_categories : bool
-        Whether it takes a missing value in them.
+        Whether it accepts missing values in category columns.
     needs_scaling : bool
-        Whether it learns better from standardised numbers.
+        Whether numbers should be standardised.
     reads_panel : bool
-        Whether it reads the panel's columns by name; neither encoder nor sampler then stands before it.
+        Whether it reads the panel's columns by name, without encoder and sampler.
     column : str or None
-        The parameter that names a column of the panel, if it has one.
+        Name of the parameter that names a panel column, if there is one.
     iterations : str or None
-        The parameter that holds the number of trees or boosting rounds; a config must set it to at least 1.
+        Name of the parameter for the number of trees or boosting rounds; a config must set it to at least 1.
     early_stopping : EarlyStopper or None
-        How it stops adding iterations when they no longer help; needs `iterations`.
+        Adapter for early stopping, if it is supported; requires `iterations`.
     threads : str or None
-        The parameter that holds the number of threads: mlsys sets it for the fit, and to 1 for scoring.
+        Name of the parameter for the number of threads; mlsys sets it for the fit, and to 1 for scoring.
     threads_fixed_by_fit : bool
-        Whether a fitted one refuses another number of threads.
+        Whether the number of threads cannot be changed after the fit.
     fit_parameters : mapping of str to object
-        Parameters that it is always fitted with.
+        Parameters that are always set for the fit.
     categories_argument : str or None
-        The argument of ``fit`` that lists the category columns, where it has to be told.
+        Name of the argument of ``fit`` that lists the category columns, if it needs one.
     ignores_unknown_parameters : bool
-        Whether its constructor accepts any keyword, so that a misspelt one would go unnoticed.
+        Whether its constructor accepts any keyword, so that a misspelt parameter would go unnoticed.
     importances : callable
-        From a fitted one to what each of its input columns contributes, shape (n_columns,), at least 0; None where it
-        does not know. Columns are then shuffled to find out.
+        Function of a fitted estimator that returns the importance of each input column, shape (n_columns,), at least 0.
+        If it returns None, permutation importance is used.
     class_weights : callable
-        From an unfitted one and the numbers of positive and negative rows to the weights of a positive and a negative
-        row; the calibration of probabilities relies on it.
+        Function of an unfitted estimator and the numbers of positive and negative rows that returns the weights of a
+        positive and a negative row; the calibration of probabilities relies on it.
 
     Raises
     ------
     ValueError
-        With `early_stopping` but without `iterations`.
+        If `early_stopping` is set without `iterations`.
 
     Examples
     --------
@@ -128,22 +134,23 @@ class Traits:
 
     def __post_init__(self) -> None:
         if self.early_stopping is not None and self.iterations is None:
-            raise ValueError("Traits with early_stopping need iterations, the parameter that it decides.")
+            raise ValueError("Traits with early_stopping also need iterations, the name of the parameter that it sets.")
 
 
 @dataclass(frozen=True)
 class SamplerTraits:
-    """What mlsys has to know about a sampler; the defaults suit one that compares rows with each other.
+    """What mlsys needs to know about a sampler; the defaults fit a sampler that measures distances between rows.
 
     Attributes
     ----------
     only_selects_rows : bool
-        Whether it repeats and drops rows whatever they hold; any other needs scaled numbers without gaps.
+        Whether it only repeats and drops rows, without reading their columns. All other samplers get scaled numbers
+        without missing values.
     takes_categories : bool
-        Whether it takes pandas category columns.
+        Whether it accepts pandas category columns.
     neighbours : str or None
-        The parameter that holds between how many positive rows new ones are made, or the SMOTE that makes them; mlsys
-        lowers it where there are fewer positive rows.
+        Name of the parameter for the number of neighbours to interpolate between, or for the SMOTE that does so; mlsys
+        lowers it if there are too few positive rows.
     """
 
     only_selects_rows: bool = False
@@ -175,7 +182,7 @@ def _scikit_learn() -> EstimatorTable:
     forest = Traits(needs_scaling=False, iterations="n_estimators", threads="n_jobs")
     return {
         DecisionTreeClassifier: Traits(needs_scaling=False),
-        DummyClassifier: Traits(needs_scaling=False, takes_missing=True),  # it reads no column
+        DummyClassifier: Traits(needs_scaling=False, takes_missing=True),  # it ignores all columns
         ExtraTreesClassifier: forest,
         HistGradientBoostingClassifier: Traits(
             takes_categories=True, takes_missing_categories=True, needs_scaling=False, iterations="max_iter"
@@ -254,23 +261,23 @@ def _imbalanced_learn() -> SamplerTable:
     }
 
 
-# A library that is not imported yet cannot have made the object in question, and stays so.
+# Tables of libraries that are not imported are skipped: no object can come from them, and the import would be slow.
 ESTIMATORS = {"sklearn": _scikit_learn, "xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost}
 SAMPLERS = {"imblearn": _imbalanced_learn}
 
 
 def traits_of(estimator: object) -> Traits:
-    """Return what is known about an estimator: its own ``mlsys_traits``, else its library's row, else the defaults.
+    """Return the traits of an estimator: its ``mlsys_traits``, or else those in the table of its library, or defaults.
 
     Parameters
     ----------
     estimator : object
-        An estimator, fitted or not.
+        Estimator, fitted or not.
 
     Raises
     ------
     FitError
-        Where ``mlsys_traits`` is no `Traits`.
+        If ``mlsys_traits`` is not a `Traits`.
     """
     traits = _own(estimator, Traits) or _row(estimator, ESTIMATORS.items()) or Traits()
     if traits.takes_missing is None:
@@ -280,28 +287,28 @@ def traits_of(estimator: object) -> Traits:
 
 
 def sampler_traits_of(sampler: object) -> SamplerTraits:
-    """Return what is known about a sampler: its own ``mlsys_traits``, else its library's row, else the defaults.
+    """Return the traits of a sampler: its ``mlsys_traits``, or else those in the table of its library, or defaults.
 
     Parameters
     ----------
     sampler : object
-        With imbalanced-learn's ``fit_resample``.
+        Sampler with imbalanced-learn's ``fit_resample``.
 
     Raises
     ------
     FitError
-        Where ``mlsys_traits`` is no `SamplerTraits`.
+        If ``mlsys_traits`` is not a `SamplerTraits`.
     """
     return _own(sampler, SamplerTraits) or _row(sampler, SAMPLERS.items()) or SamplerTraits()
 
 
-def _own(component: object, wanted: type[T]) -> T | None:
+def _own(component: object, expected: type[T]) -> T | None:
     own = getattr(component, "mlsys_traits", None)
-    if own is None or isinstance(own, wanted):
+    if own is None or isinstance(own, expected):
         return own
-    kind = type(component).__qualname__
     raise FitError(
-        f"{kind}.mlsys_traits is a {type(own).__qualname__}: make it a mlsys.pipeline.traits.{wanted.__qualname__}."
+        f"{type(component).__qualname__}.mlsys_traits has the type {type(own).__qualname__}; expected "
+        f"mlsys.pipeline.traits.{expected.__qualname__}."
     )
 
 

@@ -1,4 +1,4 @@
-"""A finished run's numbers, small and made up, as the plots, the card and the report get them."""
+"""Small synthetic results of a finished run, in the form that the plots, the card and the report receive."""
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ def importances():
 
 @pytest.fixture(scope="session")
 def plots(tmp_path_factory, predictions, importances):
-    from mlsys.evaluation.report.plots import write_plots  # not at the top: tests of the metrics do without matplotlib
+    from mlsys.evaluation.report.plots import write_plots  # not at the top: most tests do not need matplotlib
 
     folder = tmp_path_factory.mktemp("run") / "plots"
     return write_plots(folder, predictions, importances, numbers()["metrics"], threshold=0.02)
@@ -53,7 +53,7 @@ def plots(tmp_path_factory, predictions, importances):
 
 @pytest.fixture
 def run():
-    """Return the arguments of render_card and render_report, to be changed at will."""
+    """Return the arguments of render_card and render_report; tests may modify them."""
     return numbers()
 
 

@@ -1,4 +1,4 @@
-"""Folds side by side: in order, without leaks, the same for any number of threads, and quick to stop."""
+"""Backtests: folds in order, without leaks, identical for any number of threads, and quick to stop."""
 
 import threading
 from dataclasses import replace
@@ -54,26 +54,26 @@ def panel():
     return make_panel()
 
 
-def protocol(estimator=None, threads=1, stop_after=None, **recipe):
+def plan(estimator=None, threads=1, stop_after=None, **spec):
     estimator = LogisticRegression() if estimator is None else estimator
-    made = PipelineSpec(Native(), None, estimator, Auto(), ["users"], ["industry"], stop_after=stop_after, **recipe)
+    made = PipelineSpec(Native(), None, estimator, Auto(), ["users"], ["industry"], stop_after=stop_after, **spec)
     return BacktestPlan(made, horizon_days=HORIZON, seed=0, threads=threads)
 
 
 class Fits:
-    """Stands in for ``fit``: what each call does is looked up by how many rows it is given."""
+    """A fake ``fit`` whose action depends on the number of training rows."""
 
     def __init__(self, actions, otherwise):
         self.actions, self.otherwise, self.started = actions, otherwise, []
 
-    def __call__(self, recipe, rows):
+    def __call__(self, spec, rows):
         self.started.append(len(rows.labels))
         self.actions.get(len(rows.labels), self.otherwise)()
         return Fitted(Constant(), Calibration.none())
 
 
 class Constant:
-    """A pipeline that gives everybody the same score."""
+    """A pipeline that gives every row the same score."""
 
     def predict_proba(self, X):
         return np.full((len(X), 2), 0.5)
@@ -81,23 +81,23 @@ class Constant:
 
 @pytest.fixture
 def fits(monkeypatch):
-    """Make what stands in for ``fit``, given what each number of training rows does."""
+    """Replace ``fit`` by a fake with an action for each number of training rows."""
 
     def make(actions, otherwise=lambda: None):
-        stand_in = Fits(actions, otherwise)
-        monkeypatch.setattr(backtest, "fit", stand_in)
-        return stand_in
+        fake = Fits(actions, otherwise)
+        monkeypatch.setattr(backtest, "fit", fake)
+        return fake
 
     return make
 
 
-# What comes out
+# Results
 
 
-def test_out_of_fold_rows_carry_what_measuring_needs(panel):
+def test_out_of_fold_rows_have_the_columns_that_metrics_need(panel):
     folds = SPLIT.split(panel.frame)
-    outcome = run_folds(protocol(), panel, folds)
-    rows = outcome.predictions
+    result = run_folds(plan(), panel, folds)
+    rows = result.predictions
     assert rows.columns.tolist() == [
         *("id", "as_of", "fold", "label", "label_complete", "value", "activity", "score", "probability", "prevalence")
     ]
@@ -105,31 +105,31 @@ def test_out_of_fold_rows_carry_what_measuring_needs(panel):
     tested = np.concatenate([fold.test for fold in folds])
     for name in ("id", "as_of", "label", "label_complete", "activity"):
         assert rows[name].tolist() == panel.frame[name].iloc[tested].tolist()
-    for result in outcome.folds:
-        assert set(result.predictions["prevalence"]) == {panel.frame["label"].iloc[result.fold.train].mean()}
-        assert np.array_equal(result.fitted.scores(panel.inputs.iloc[result.fold.test]), result.predictions["score"])
-    assert outcome.final_rows.tolist() == list(range(ACCOUNTS * (SNAPSHOTS - 1)))
+    for part in result.folds:
+        assert set(part.predictions["prevalence"]) == {panel.frame["label"].iloc[part.fold.train].mean()}
+        assert np.array_equal(part.fitted.scores(panel.inputs.iloc[part.fold.test]), part.predictions["score"])
+    assert result.final_rows.tolist() == list(range(ACCOUNTS * (SNAPSHOTS - 1)))
 
 
 def test_scores_of_another_panel_come_in_the_order_of_the_folds(panel):
     folds = SPLIT.split(panel.frame)
-    scores = score_folds(protocol(), panel, folds)
-    assert np.array_equal(scores, run_folds(protocol(), panel, folds).predictions["score"])
+    scores = score_folds(plan(), panel, folds)
+    assert np.array_equal(scores, run_folds(plan(), panel, folds).predictions["score"])
 
 
 def test_calibration_errors_before_and_after(panel):
-    weighted = protocol(LogisticRegression(class_weight="balanced"))
+    weighted = plan(LogisticRegression(class_weight="balanced"))
     errors = run_folds(weighted, panel, SPLIT.split(panel.frame)).calibration_errors()
     assert errors["before"]["ece"] > 2 * errors["after"]["ece"]
 
 
-def test_a_fold_without_positives_is_scored_all_the_same(panel):
+def test_a_fold_without_positives_is_scored(panel):
     folds = SPLIT.split(panel.frame)
     frame = panel.frame.copy()
     frame.loc[folds[1].test, "label"] = 0
-    outcome = run_folds(protocol(), Panel(frame, panel.features), folds)
-    assert outcome.folds[1].predictions["score"].notna().all()
-    assert outcome.calibration_errors()["after"]["ece"] is not None
+    result = run_folds(plan(), Panel(frame, panel.features), folds)
+    assert result.folds[1].predictions["score"].notna().all()
+    assert result.calibration_errors()["after"]["ece"] is not None
 
 
 # No leaks
@@ -137,8 +137,8 @@ def test_a_fold_without_positives_is_scored_all_the_same(panel):
 
 @pytest.mark.parametrize("estimator", [LogisticRegression(), XGBClassifier(n_estimators=30, random_state=0)])
 @pytest.mark.parametrize("split", [SPLIT, GroupKFold(folds=3)])
-def test_a_folds_model_knows_nothing_of_its_test_rows(estimator, split, panel):
-    made = protocol(estimator, stop_after=3)
+def test_a_model_does_not_depend_on_its_test_rows(estimator, split, panel):
+    made = plan(estimator, stop_after=3)
     folds = split.split(panel.frame)
     before = run_folds(made, panel, folds)
     for number, fold in enumerate(folds):
@@ -150,20 +150,20 @@ def test_a_folds_model_knows_nothing_of_its_test_rows(estimator, split, panel):
         after = run_folds(made, Panel(frame, panel.features), folds).folds[number].fitted
         assert model_bytes(after.pipeline) == model_bytes(before.folds[number].fitted.pipeline)
         assert after.calibration == before.folds[number].fitted.calibration
-        assert after.trees == before.folds[number].fitted.trees
+        assert after.iterations == before.folds[number].fitted.iterations
 
 
-def test_the_rows_that_decide_are_the_latest_and_the_others_know_their_labels_by_then(panel, monkeypatch):
+def test_the_validation_set_is_the_latest_rows_after_an_embargo(panel, monkeypatch):
     seen = []
 
-    def spy(recipe, rows):
+    def spy(spec, rows):
         seen.append(rows)
         return Fitted(Constant(), Calibration.none())
 
     monkeypatch.setattr(backtest, "fit", spy)
-    made = protocol(XGBClassifier(), stop_after=3)
+    made = plan(XGBClassifier(), stop_after=3)
     run_folds(made, panel, SPLIT.split(panel.frame))
-    run_folds(protocol(), panel, SPLIT.split(panel.frame))
+    run_folds(plan(), panel, SPLIT.split(panel.frame))
     for rows in seen[:4]:
         times = panel.frame["as_of"].loc[rows.inputs.index]
         assert times[rows.validation].min() > times[~rows.validation].max()
@@ -184,36 +184,36 @@ def test_the_rows_that_decide_are_the_latest_and_the_others_know_their_labels_by
 )
 def test_threads_change_nothing(estimator, panel):
     folds = SPLIT.split(panel.frame)
-    one, two = (run_folds(protocol(estimator, threads=threads, stop_after=3), panel, folds) for threads in (1, 2))
+    one, two = (run_folds(plan(estimator, threads=threads, stop_after=3), panel, folds) for threads in (1, 2))
     pd.testing.assert_frame_equal(one.predictions, two.predictions, check_exact=True)
     assert model_bytes(one.final.pipeline) == model_bytes(two.final.pipeline)
-    assert [result.fitted.trees for result in one.folds] == [result.fitted.trees for result in two.folds]
+    assert [part.fitted.iterations for part in one.folds] == [part.fitted.iterations for part in two.folds]
 
 
 @pytest.mark.parametrize(("threads", "each"), [(1, 1), (2, 1), (4, 1), (9, 2)])
 def test_fits_share_the_threads(threads, each, panel, monkeypatch):
-    given = []
+    threads_given = []
 
-    def spy(recipe, rows):
+    def spy(spec, rows):
         blas = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
-        given.append((recipe.threads, set(blas)))
+        threads_given.append((spec.threads, set(blas)))
         return Fitted(Constant(), Calibration.none())
 
     monkeypatch.setattr(backtest, "fit", spy)
     before = [library["num_threads"] for library in threadpool_info()]
-    run_folds(protocol(threads=threads), panel, SPLIT.split(panel.frame))
-    assert given == [(each, {1})] * 4
+    run_folds(plan(threads=threads), panel, SPLIT.split(panel.frame))
+    assert threads_given == [(each, {1})] * 4
     assert [library["num_threads"] for library in threadpool_info()] == before
 
 
-def test_results_are_in_the_folds_order_whatever_ends_first(panel, fits):
+def test_results_are_in_fold_order_even_if_later_folds_finish_first(panel, fits):
     folds = SPLIT.split(panel.frame)
     last_is_done = threading.Event()
     fits({len(folds[0].train): lambda: last_is_done.wait(HANG), len(folds[2].train): last_is_done.set})
-    outcome = run_folds(protocol(threads=4), panel, folds)
+    result = run_folds(plan(threads=4), panel, folds)
     assert last_is_done.is_set()
-    assert [result.fold.number for result in outcome.folds] == [0, 1, 2]
-    assert outcome.predictions["fold"].is_monotonic_increasing
+    assert [part.fold.number for part in result.folds] == [0, 1, 2]
+    assert result.predictions["fold"].is_monotonic_increasing
 
 
 # Errors
@@ -223,30 +223,30 @@ def test_one_class_only_names_the_fold(panel):
     frame = panel.frame.copy()
     folds = SPLIT.split(frame)
     frame.loc[folds[1].train, "label"] = 0
-    with pytest.raises(FitError, match=r"^fold 0 \(as-of 2020-05-25\): All 160 training rows are negative.* Widen"):
-        run_folds(protocol(), Panel(frame, panel.features), folds)
+    with pytest.raises(FitError, match=r"^fold 0 \(as-of 2020-05-25\): All 160 training rows are negative.* Increase"):
+        run_folds(plan(), Panel(frame, panel.features), folds)
 
 
 def test_the_final_model_is_named_too(panel):
     frame = panel.frame.assign(label=np.int8(1))
     with pytest.raises(FitError, match=r"^the final model: All 280 training rows are positive"):
-        run_folds(protocol(), Panel(frame, panel.features), [])
+        run_folds(plan(), Panel(frame, panel.features), [])
 
 
-def test_a_folds_error_is_raised_while_others_run_and_the_rest_never_begin(panel, fits):
+def test_an_error_of_a_fold_is_raised_at_once_and_pending_folds_never_start(panel, fits):
     folds = Backtest(folds=6, horizon_days=28).split(panel.frame)
     release = threading.Event()
 
     def fail():
-        raise FitError("no luck")
+        raise FitError("broken")
 
     calls = fits({len(folds[0].train): fail}, otherwise=lambda: release.wait(HANG))
-    with pytest.raises(FitError, match=r"^fold 0 \(as-of 2020-03-02\): no luck$"):
-        run_folds(protocol(threads=2), panel, folds)
-    assert not release.is_set()  # nobody waited for the final model
+    with pytest.raises(FitError, match=r"^fold 0 \(as-of 2020-03-02\): broken$"):
+        run_folds(plan(threads=2), panel, folds)
+    assert not release.is_set()  # it did not wait for the final model
     release.set()
     _join_workers()
-    assert len(calls.started) <= 3  # the final model, fold 0, and what its thread took up before it was told
+    assert len(calls.started) <= 3  # the final model, fold 0, and a fold that started before the cancellation
 
 
 def test_ctrl_c_does_not_wait_for_fits(panel, fits, monkeypatch):
@@ -259,24 +259,24 @@ def test_ctrl_c_does_not_wait_for_fits(panel, fits, monkeypatch):
 
     monkeypatch.setattr(backtest, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_folds(protocol(threads=1), panel, folds)
+        run_folds(plan(threads=1), panel, folds)
     assert not release.is_set()
     release.set()
     _join_workers()
     assert len(calls.started) <= 1
 
 
-def test_training_rows_without_time_are_parted_by_group(panel):
+def test_training_rows_without_time_are_split_by_group(panel):
     frame = panel.frame.assign(as_of=pd.Series(pd.NaT, index=panel.frame.index, dtype="datetime64[us]"))
     folds = GroupKFold(folds=3).split(frame)
-    made = protocol(XGBClassifier(n_estimators=50, random_state=0), stop_after=3)
-    outcome = run_folds(made, Panel(frame, panel.features), folds)
-    assert all(result.fitted.trees is not None for result in outcome.folds)
-    assert outcome.final.trees is not None
+    made = plan(XGBClassifier(n_estimators=50, random_state=0), stop_after=3)
+    result = run_folds(made, Panel(frame, panel.features), folds)
+    assert all(part.fitted.iterations is not None for part in result.folds)
+    assert result.final.iterations is not None
 
 
-def test_the_recipe_is_shared_and_stays_as_it_is(panel):
-    made = protocol(threads=2)
+def test_the_plan_is_not_modified(panel):
+    made = plan(threads=2)
     before = replace(made)
     run_folds(made, panel, SPLIT.split(panel.frame))
     assert made == before
@@ -288,12 +288,12 @@ def _join_workers():
             thread.join(HANG)
 
 
-def test_a_fold_is_measured_once(panel, monkeypatch):
+def test_the_metrics_of_a_fold_are_computed_once(panel, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        backtest, "fold_metrics", lambda *given, top_k: calls.append(top_k) or fold_metrics(*given, top_k=top_k)
+        backtest, "fold_metrics", lambda *columns, top_k: calls.append(top_k) or fold_metrics(*columns, top_k=top_k)
     )
-    results = run_search_folds(protocol(), panel, SPLIT.split(panel.frame))
+    results = run_search_folds(plan(), panel, SPLIT.split(panel.frame))
     first = objective_values(results, ["precision@5"], [5])
     assert objective_values(results, ["precision@5"], [5]) == first
     assert calls == [[5]] * len(results)

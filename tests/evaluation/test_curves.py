@@ -13,7 +13,7 @@ def rows(seed=0, size=400, decimals=8):
 
 
 @pytest.mark.parametrize("decimals", [8, 1], ids=["distinct", "ties"])
-def test_areas_are_scikit_learns(decimals):
+def test_areas_equal_scikit_learn(decimals):
     score, label = rows(decimals=decimals)
     ranking = Ranking.of(score, label)
     assert ranking.average_precision() == pytest.approx(average_precision_score(label, score), abs=1e-12)
@@ -40,7 +40,7 @@ def test_a_row_without_a_score_comes_last():
 
 
 @pytest.mark.parametrize("label", [[], [0, 0], [1, 1]], ids=["empty", "negatives", "positives"])
-def test_one_class_is_not_drawable(label):
+def test_a_single_class_is_not_drawable(label):
     assert not Ranking.of([0.3, 0.4][: len(label)], label).drawable
 
 

@@ -1,4 +1,4 @@
-"""Importances: each panel column's share, whatever the encoder made of it and whichever model it is."""
+"""Feature importances: one per panel column, for every encoder and model."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import threadpool_limits
 from xgboost import XGBClassifier
 
-from mlsys.evaluation.explain import SAMPLE, importances
+from mlsys.evaluation.explain import MAX_ROWS, importances
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.encoders import Native, OneHot, Ordinal, TargetRate
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
@@ -36,14 +36,14 @@ MODELS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Tests share the machine: OpenMP that waits for a busy core is many times slower."""
+    """Tests share the machine, and OpenMP is many times slower if it waits for busy cores."""
     with threadpool_limits(1):
         yield
 
 
 @pytest.fixture(scope="module")
 def rows():
-    """Rows whose label hangs on the first number and the first category alone; the names are made to mislead."""
+    """Rows whose label depends only on the first number and the first category; the names are misleading on purpose."""
     rng = np.random.default_rng(0)
     strong, plan = rng.normal(size=400), rng.choice(["a=b", "c", "d"], 400)
     inputs = pd.DataFrame(
@@ -65,33 +65,39 @@ def pipeline_of(model, rows, encoder=None, numbers=NUMBERS, categories=CATEGORIE
 
 @pytest.mark.parametrize("encoder", [Native(), OneHot(), Ordinal(), TargetRate()])
 @pytest.mark.parametrize("model", MODELS)
-def test_shares_add_up_and_the_columns_that_matter_lead(model, encoder, rows):
+def test_importances_add_up_and_the_relevant_columns_come_first(model, encoder, rows):
     table = importances(pipeline_of(MODELS[model], rows, encoder), rows[0], seed=0)
     assert table.columns.tolist() == ["feature", "importance"]
     assert sorted(table["feature"]) == sorted(rows[0].columns)
     assert table["importance"].sum() == pytest.approx(1)
     assert (table["importance"] >= 0).all()
     assert table["importance"].is_monotonic_decreasing
-    if not isinstance(encoder, Ordinal):  # its order of levels means nothing to a linear model
+    if not isinstance(encoder, Ordinal):  # a linear model cannot use its order of levels
         assert set(table["feature"][:2]) == {"strong", "plan=tier"}
 
 
-def test_levels_and_the_flag_that_a_number_was_missing_count_for_their_column(rows):
+def test_levels_and_missing_value_indicators_count_for_their_column(rows):
     model = LogisticRegression()
     pipeline = pipeline_of(model, rows)
-    shares = importances(pipeline, rows[0], seed=0).set_index("feature")["importance"]
-    weights = np.abs(pipeline[-1].coef_[0])
-    assert len(weights) == 3 + 1 + 3 + 2  # numbers, the one that has gaps, levels
-    expected = [weights[0] + weights[3], weights[1], weights[2], weights[4:7].sum(), weights[7:].sum()]
-    assert shares[[*NUMBERS, *CATEGORIES]].tolist() == pytest.approx(np.array(expected) / weights.sum())
+    relative = importances(pipeline, rows[0], seed=0).set_index("feature")["importance"]
+    coefficients = np.abs(pipeline[-1].coef_[0])
+    assert len(coefficients) == 3 + 1 + 3 + 2  # numbers, one missing-value indicator, levels
+    expected = [
+        coefficients[0] + coefficients[3],
+        coefficients[1],
+        coefficients[2],
+        coefficients[4:7].sum(),
+        coefficients[7:].sum(),
+    ]
+    assert relative[[*NUMBERS, *CATEGORIES]].tolist() == pytest.approx(np.array(expected) / coefficients.sum())
 
 
 def test_gains_of_all_splits_count(rows):
     pipeline = pipeline_of(BOOSTED["xgboost"], rows)
-    shares = importances(pipeline, rows[0], seed=0).set_index("feature")["importance"]
+    relative = importances(pipeline, rows[0], seed=0).set_index("feature")["importance"]
     gains = pipeline[-1].get_booster().get_score(importance_type="total_gain")
-    assert shares["strong"] == pytest.approx(gains["f0"] / sum(gains.values()))
-    assert shares["plan=tier"] == pytest.approx(gains["f3"] / sum(gains.values()))
+    assert relative["strong"] == pytest.approx(gains["f0"] / sum(gains.values()))
+    assert relative["plan=tier"] == pytest.approx(gains["f3"] / sum(gains.values()))
 
 
 def test_a_vote_is_the_weighted_mean_of_its_members(rows):
@@ -107,7 +113,7 @@ def test_a_vote_is_the_weighted_mean_of_its_members(rows):
         assert both[name] == pytest.approx(0.75 * alone[0][name] + 0.25 * alone[1][name])
 
 
-def test_a_model_that_uses_nothing_has_no_shares(rows):
+def test_a_model_that_uses_no_column_has_no_importances(rows):
     table = importances(pipeline_of(DummyClassifier(), rows), rows[0], seed=0)
     assert table["importance"].tolist() == [0.0] * 5
 
@@ -117,11 +123,11 @@ def test_a_model_that_reads_one_column_relies_on_it(rows):
     assert table.loc[0].to_dict() == {"feature": "strong", "importance": 1.0}
 
 
-def test_shuffling_draws_rows_from_all_over_and_follows_the_seed(rows):
+def test_shuffling_samples_all_rows_and_depends_on_the_seed(rows):
     inputs = rows[0]
-    # The first rows say nothing: whoever looks at them alone finds that the model relies on nothing.
+    # The first rows are constant: on these alone, the model seems to rely on nothing.
     quiet = pd.concat([inputs.assign(strong=0.0, **{"plan=tier": "d"})] * 6 + [inputs], ignore_index=True)
-    assert len(quiet) > SAMPLE
+    assert len(quiet) > MAX_ROWS
     pipeline = pipeline_of(ActivityRanking("strong"), rows)
     assert importances(pipeline, quiet, seed=0)["importance"].iloc[0] == 1.0
     hist = pipeline_of(MODELS["hist_gradient_boosting"], rows)

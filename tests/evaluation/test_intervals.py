@@ -10,14 +10,14 @@ from mlsys.evaluation.weighted_metrics import ScoredFold
 
 
 def weights_of(codes, **options):
-    """Return the very weights that a statistic sees, shape (draws, rows)."""
+    """Return the weights that a statistic gets, shape (resamples, rows)."""
     rows = range(len(codes))
     [seen] = bootstrap([lambda weights: {row: weights[:, row] for row in rows}], [np.array(codes)], **options)
     return np.stack([seen[row] for row in rows], axis=1)
 
 
-def test_each_draw_picks_as_many_entities_as_there_are():
-    weights = weights_of(range(30), bootstrap_resamples=200, seed=0)
+def test_each_resample_has_as_many_entities_as_there_are():
+    weights = weights_of(range(30), resamples=200, seed=0)
     assert weights.shape == (200, 30)
     assert (weights.sum(axis=1) == 30).all()
     assert weights.mean(axis=0) == pytest.approx(1, abs=0.3)
@@ -26,43 +26,41 @@ def test_each_draw_picks_as_many_entities_as_there_are():
 
 def test_the_rows_of_an_entity_move_together_across_folds():
     statistic = lambda weights: {"first": weights[:, 0], "second": weights[:, 1]}  # noqa: E731
-    one, two = bootstrap([statistic, statistic], [np.array([0, 1]), np.array([1, 2])], bootstrap_resamples=50, seed=1)
+    one, two = bootstrap([statistic, statistic], [np.array([0, 1]), np.array([1, 2])], resamples=50, seed=1)
     assert (one["second"] == two["first"]).all()
     assert not (one["first"] == one["second"]).all()
 
 
-def test_the_seed_decides_the_draws_and_nothing_else_does(monkeypatch):
-    reference = weights_of(range(40), bootstrap_resamples=60, seed=3)
-    assert (weights_of(range(40), bootstrap_resamples=60, seed=3) == reference).all()
-    assert not (weights_of(range(40), bootstrap_resamples=60, seed=4) == reference).all()
+def test_only_the_seed_determines_the_resamples(monkeypatch):
+    reference = weights_of(range(40), resamples=60, seed=3)
+    assert (weights_of(range(40), resamples=60, seed=3) == reference).all()
+    assert not (weights_of(range(40), resamples=60, seed=4) == reference).all()
     monkeypatch.setattr(intervals, "CHUNK", 7 * 40)
-    assert (weights_of(range(40), bootstrap_resamples=60, seed=3) == reference).all()
+    assert (weights_of(range(40), resamples=60, seed=3) == reference).all()
 
 
-def test_a_table_larger_than_a_chunk_is_drawn_one_at_a_time(monkeypatch):
+def test_a_table_larger_than_a_chunk_is_resampled_once_per_chunk(monkeypatch):
     monkeypatch.setattr(intervals, "CHUNK", 10)
     shapes = []
-    bootstrap([lambda weights: shapes.append(weights.shape) or {}], [np.arange(25)], bootstrap_resamples=3, seed=0)
+    bootstrap([lambda weights: shapes.append(weights.shape) or {}], [np.arange(25)], resamples=3, seed=0)
     assert shapes == [(1, 25)] * 3
 
 
 def test_clustered_rows_widen_the_interval():
     generator = np.random.default_rng(0)
-    number = np.repeat(generator.normal(size=50), 20)  # 20 rows of each entity that say the same
+    number = np.repeat(generator.normal(size=50), 20)  # 20 identical rows per entity
     mean = lambda weights: {"mean": weights @ number / weights.sum(axis=1)}  # noqa: E731
-    [by_entity] = bootstrap([mean], [np.repeat(np.arange(50), 20)], bootstrap_resamples=400, seed=0)
-    [by_row] = bootstrap([mean], [np.arange(1000)], bootstrap_resamples=400, seed=0)
+    [by_entity] = bootstrap([mean], [np.repeat(np.arange(50), 20)], resamples=400, seed=0)
+    [by_row] = bootstrap([mean], [np.arange(1000)], resamples=400, seed=0)
     assert by_entity["mean"].std() == pytest.approx(np.sqrt(20) * by_row["mean"].std(), rel=0.25)
 
 
-def test_a_draw_without_positives_is_left_out():
+def test_a_resample_without_positives_is_left_out():
     fold = ScoredFold([0, 0, 1], [0.1, 0.2, 0.3], None, top_k=[1])
-    [bootstrap_resamples] = bootstrap(
-        [partial(measure, fold)], [np.arange(3)[fold.order]], bootstrap_resamples=300, seed=0
-    )
-    missing = np.isnan(bootstrap_resamples["average_precision"])
+    [samples] = bootstrap([partial(measure, fold)], [np.arange(3)[fold.order]], resamples=300, seed=0)
+    missing = np.isnan(samples["average_precision"])
     assert missing.mean() == pytest.approx((2 / 3) ** 3, abs=0.1)
-    assert percentile_interval(bootstrap_resamples["average_precision"], 0.95) == (1, 1)
+    assert percentile_interval(samples["average_precision"], 0.95) == (1, 1)
 
 
 def test_the_mean_over_folds_skips_undefined_folds():
@@ -75,7 +73,7 @@ def test_no_samples_have_no_interval():
     assert np.isnan(percentile_interval(np.empty(0), 0.95, centre=1.0)).all()
 
 
-def test_the_interval_holds_its_share_of_the_samples():
+def test_the_interval_contains_its_fraction_of_the_samples():
     samples = np.random.default_rng(0).normal(size=1000)
     low, high = percentile_interval(samples, 0.9)
     assert ((samples >= low) & (samples <= high)).mean() == pytest.approx(0.9, abs=0.01)

@@ -1,4 +1,4 @@
-"""The table of metrics, and that whatever shows, compares or optimises metrics takes them from it."""
+"""The table of metrics, and that all code that shows, compares or optimises metrics uses it."""
 
 import ast
 import io
@@ -30,9 +30,9 @@ from mlsys.evaluation.metric_table import (
 from mlsys.evaluation.metrics import fold_metrics, measure
 from mlsys.evaluation.weighted_metrics import ScoredFold
 
-AT = (5, 20)
+TOP_K = (5, 20)
 ROOT = Path(mlsys.__file__).parent.parent
-# Words that mean something else too: of a threshold, or a column.
+# These names also occur as statistics of a threshold, or as columns.
 AMBIGUOUS = {"precision", "recall", "revenue"}
 
 
@@ -40,16 +40,16 @@ def test_names_and_their_order():
     plain = ("roc_auc", "average_precision", "log_loss", "brier", "ece")
     top_5 = ("precision@5", "recall@5", "lift@5", "revenue@5")
     assert metric_names([5]) == (*plain, *top_5)
-    assert metric_names(AT) == (*plain, *top_5, *(name.replace("5", "20") for name in top_5))
+    assert metric_names(TOP_K) == (*plain, *top_5, *(name.replace("5", "20") for name in top_5))
     assert objective_names([5]) == (*plain, *top_5, "predict_ms")
 
 
 def test_every_metric_is_measured():
-    assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], top_k=AT)) == metric_names(AT)
+    assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], top_k=TOP_K)) == metric_names(TOP_K)
 
 
 def test_losses_and_costs_are_better_when_lower():
-    lower = {name for name in objective_names(AT) if not greater_is_better(name)}
+    lower = {name for name in objective_names(TOP_K) if not greater_is_better(name)}
     assert lower == {"log_loss", "brier", "ece", "predict_ms"}
 
 
@@ -60,44 +60,44 @@ def test_losses_and_costs_are_better_when_lower():
 )  # fmt: skip
 def test_an_unknown_name_is_an_error_with_the_closest_one(name, closest):
     assert not is_metric(name)
-    for ask in (greater_is_better, find_metric, table_order):
+    for function in (greater_is_better, find_metric, table_order):
         with pytest.raises(ConfigError, match="allowed: roc_auc") as error:
-            ask(name)
+            function(name)
         assert error.value.problems[0].closest == closest
 
 
-def test_words_are_filled_in():
+def test_placeholders_are_filled_in():
     row = find_metric("recall@20", "leads")
     assert (row.name, row.title) == ("recall@20", "Recall@20")
     assert row.explanation == "fraction of all leads found in the top 20"
-    for name in objective_names(AT):
+    for name in objective_names(TOP_K):
         assert "{" not in find_metric(name).title + find_metric(name).meaning
 
 
-def test_what_is_timed_is_no_metric():
+def test_timings_are_not_metrics():
     assert not is_metric("predict_ms")
     assert find_metric("predict_ms").write(1.234) == "1.2 ms"
 
 
-def test_rows_say_what_their_functions_need():
-    fold = ScoredFold([0, 1, 1], [-np.inf, 3.0, 7.0], None, top_k=AT, is_probability=False)
+def test_each_row_declares_what_its_function_needs():
+    fold = ScoredFold([0, 1, 1], [-np.inf, 3.0, 7.0], None, top_k=TOP_K, is_probability=False)
     numbers = measure(fold, np.ones((1, 3)))
-    without = [name for name, metric, _ in expanded(AT) if metric.needs == "probability"]
-    assert set(metric_names(AT)) - set(numbers) == set(without) == {"log_loss", "brier", "ece"}
-    assert all(np.isnan(numbers[name][0]) == (metric.needs == "value") for name, metric, _ in expanded(AT)
+    without = [name for name, metric, _ in expanded(TOP_K) if metric.needs == "probability"]
+    assert set(metric_names(TOP_K)) - set(numbers) == set(without) == {"log_loss", "brier", "ece"}
+    assert all(np.isnan(numbers[name][0]) == (metric.needs == "value") for name, metric, _ in expanded(TOP_K)
                if name in numbers)  # fmt: skip
 
 
-def test_a_row_for_each_list_length(monkeypatch):
+def test_a_top_k_row_defines_a_metric_for_each_list_length(monkeypatch):
     row = replace(METRICS["lift"], name="hits", compute=lambda sample, k: sample.hits(k), title="Hits@{k}")
     monkeypatch.setitem(METRICS, "hits", row)
-    assert metric_names(AT)[-6::5] == ("hits@5", "hits@20")
+    assert metric_names(TOP_K)[-6::5] == ("hits@5", "hits@20")
     assert fold_metrics([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.7], None, top_k=[1, 2])["hits@2"] == 2
     assert find_metric("hits@20").title == "Hits@20"
 
 
 def documented():
-    """Return the row that docs/extending.md adds, made from its text."""
+    """Return the row that docs/extending.md adds, evaluated from its text."""
     text = (ROOT / "docs" / "extending.md").read_text().partition("\n## A metric\n")[2].partition("\n## ")[0]
     function, row = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names = dict(vars(metric_table))
@@ -109,7 +109,7 @@ def documented():
 
 @pytest.fixture
 def added(monkeypatch):
-    """The metric of docs/extending.md, in the table."""
+    """Add the metric of docs/extending.md to the table."""
     metric = documented()
     monkeypatch.setitem(METRICS, metric.name, metric)
     return metric
@@ -117,7 +117,7 @@ def added(monkeypatch):
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory, crm):
-    """A folder of two runs optimised for the metric that was added, and what they returned."""
+    """A directory with two runs optimised for the added metric, and the values that they returned."""
     from mlsys.compose import compose_config
     from mlsys.prepare import prepare
     from mlsys.train import train
@@ -161,7 +161,7 @@ def test_an_added_metric_is_in_the_terminal(added, workplace):
     assert added.name in text.getvalue()
 
 
-def test_an_added_metric_is_compared_the_right_way_round(added, workplace, tmp_path):
+def test_an_added_metric_is_compared_in_its_own_direction(added, workplace, tmp_path):
     from mlsys.evaluation.comparison import compare, gather
     from mlsys.evaluation.comparison.page import render_page
     from mlsys.runs.catalog.index import RunIndex
@@ -189,7 +189,7 @@ def test_an_added_metric_can_be_an_objective(added):
 
 
 @pytest.mark.parametrize("headline", [True, False])
-def test_the_headline_is_what_the_row_says(added, workplace, monkeypatch, headline):
+def test_the_row_determines_the_headline(added, workplace, monkeypatch, headline):
     from mlsys.evaluation.report.summary import summarise
     from mlsys.runs import Run
 
@@ -202,7 +202,7 @@ def test_the_headline_is_what_the_row_says(added, workplace, monkeypatch, headli
 
 
 def listed(tree):
-    """Yield the literals that name two metrics or more."""
+    """Yield the lines of literals that name two or more metrics."""
     known = METRICS.keys() - AMBIGUOUS
     for node in ast.walk(tree):
         parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
@@ -215,7 +215,7 @@ def listed(tree):
 def test_no_other_module_lists_metrics():
     modules = [path for package in ("mlsys", "serve") for path in (ROOT / package).rglob("*.py")]
     found = {str(path): lines for path in modules if (lines := list(listed(ast.parse(path.read_text()))))}
-    # What each library calls the metrics that can be followed iteration by iteration is a fact about the libraries.
+    # The libraries' own names of the metrics that they report after each iteration cannot come from the table.
     found.pop(str(ROOT / "mlsys/pipeline/stopping.py"))
     assert found == {}
     assert list(listed(ast.parse('A = ("roc_auc", "brier")\nB = {"log_loss": 1, "lift@10": 2}'))) == [1, 2]

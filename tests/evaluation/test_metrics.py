@@ -8,8 +8,8 @@ from mlsys.errors import DataError
 from mlsys.evaluation.metric_table import metric_names
 from mlsys.evaluation.metrics import evaluate, fold_metrics, paired_difference
 
-AT = (5, 20)
-OPTIONS = {"top_k": AT, "bootstrap_resamples": 60, "seed": 0}
+TOP_K = (5, 20)
+OPTIONS = {"top_k": TOP_K, "bootstrap_resamples": 60, "seed": 0}
 
 
 def predictions(folds=3, rows=120, positives=6, seed=0):
@@ -35,8 +35,8 @@ def predictions(folds=3, rows=120, positives=6, seed=0):
     return pd.concat(parts, ignore_index=True)
 
 
-def test_names_are_those_that_are_measured():
-    assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], top_k=AT)) == metric_names(AT)
+def test_metric_names_are_those_of_a_measured_fold():
+    assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], top_k=TOP_K)) == metric_names(TOP_K)
 
 
 def test_undefined_metrics_are_none():
@@ -49,8 +49,8 @@ def test_undefined_metrics_are_none():
 def test_the_shape_is_that_of_metrics_json():
     numbers = evaluate(predictions(), **OPTIONS)
     assert set(numbers) == {"overall", "folds", "baselines", "versus_activity"}
-    assert tuple(numbers["overall"]) == tuple(numbers["baselines"]["chance"]) == metric_names(AT)
-    ranking = tuple(name for name in metric_names(AT) if name not in {"log_loss", "brier", "ece"})
+    assert tuple(numbers["overall"]) == tuple(numbers["baselines"]["chance"]) == metric_names(TOP_K)
+    ranking = tuple(name for name in metric_names(TOP_K) if name not in {"log_loss", "brier", "ece"})
     assert tuple(numbers["baselines"]["activity"]) == tuple(numbers["versus_activity"]) == ranking
     for entry in (*numbers["overall"].values(), *numbers["baselines"]["activity"].values()):
         assert set(entry) == {"value", "low", "high"}
@@ -69,11 +69,11 @@ def test_the_same_input_gives_the_same_bytes():
 def test_overall_is_the_unweighted_mean_over_folds():
     frame = predictions().drop(index=range(60, 110))  # so that the folds differ in size
     numbers = evaluate(frame, **OPTIONS)
-    for name in metric_names(AT):
+    for name in metric_names(TOP_K):
         folds = [fold[name] for fold in numbers["folds"]]
         assert numbers["overall"][name]["value"] == pytest.approx(np.mean(folds))
     first = frame[frame["fold"] == 0]
-    alone = fold_metrics(first["label"], first["probability"], first["value"], top_k=AT)
+    alone = fold_metrics(first["label"], first["probability"], first["value"], top_k=TOP_K)
     assert alone.items() <= numbers["folds"][0].items()
 
 
@@ -87,13 +87,13 @@ def test_a_fold_without_positives_is_left_out_of_the_mean_and_counted():
     assert numbers["overall"]["roc_auc"]["low"] is not None
 
 
-def test_nothing_positive_at_all_leaves_no_value_and_no_interval():
+def test_without_positives_there_is_neither_value_nor_interval():
     numbers = evaluate(predictions().assign(label=0), **OPTIONS)
     assert numbers["overall"]["roc_auc"] == {"value": None, "low": None, "high": None, "folds_used": 0}
     json.dumps(numbers, allow_nan=False)
 
 
-def test_chance_predicts_the_prevalence_that_training_knew():
+def test_chance_predicts_the_prevalence_of_the_training_rows():
     frame = predictions().assign(prevalence=0.01)
     chance = evaluate(frame, **OPTIONS)["baselines"]["chance"]
     assert chance["roc_auc"]["value"] == 0.5
@@ -105,7 +105,7 @@ def test_chance_predicts_the_prevalence_that_training_knew():
     assert best == pytest.approx(-0.05 * np.log(0.05) - 0.95 * np.log(0.95))
 
 
-def test_activity_is_compared_on_the_same_draws():
+def test_activity_is_compared_on_the_same_resamples():
     frame = predictions()
     numbers = evaluate(frame, **OPTIONS)
     for name, entry in numbers["versus_activity"].items():
@@ -124,7 +124,7 @@ def test_accounts_without_activity_rank_last():
 
 
 @pytest.mark.parametrize("drop", [True, False])
-def test_tables_without_activity_or_value(drop):
+def test_predictions_without_activity_or_value(drop):
     frame = predictions().assign(activity=np.nan, value=np.nan)
     numbers = evaluate(frame.drop(columns=["activity", "value"]) if drop else frame, **OPTIONS)
     assert numbers["baselines"]["activity"] == numbers["versus_activity"] == {}
@@ -132,13 +132,17 @@ def test_tables_without_activity_or_value(drop):
     assert numbers["overall"]["roc_auc"]["value"] > 0.5
 
 
-def test_no_draws_leave_the_intervals_empty():
-    with_draws, without = (
+def test_without_resamples_the_intervals_are_empty():
+    with_resamples, without = (
         evaluate(predictions(), **OPTIONS),
-        evaluate(predictions(), top_k=AT, bootstrap_resamples=0, seed=0),
+        evaluate(predictions(), top_k=TOP_K, bootstrap_resamples=0, seed=0),
     )
-    assert without["overall"]["brier"] == {"value": with_draws["overall"]["brier"]["value"], "low": None, "high": None}
-    assert without["folds"] == with_draws["folds"]
+    assert without["overall"]["brier"] == {
+        "value": with_resamples["overall"]["brier"]["value"],
+        "low": None,
+        "high": None,
+    }
+    assert without["folds"] == with_resamples["folds"]
 
 
 def test_higher_confidence_means_a_wider_interval():
@@ -198,30 +202,30 @@ def test_paired_difference_is_narrower_than_two_separate_intervals():
         assert paired[name]["value"] == pytest.approx(ours[name]["value"] - theirs[name]["value"])
         widths = [entry["high"] - entry["low"] for entry in (paired[name], ours[name], theirs[name])]
         assert widths[0] < widths[1] + widths[2]
-    assert tuple(paired) == metric_names(AT)
+    assert tuple(paired) == metric_names(TOP_K)
 
 
-def test_paired_difference_of_scores_that_are_no_probabilities():
+def test_paired_difference_of_scores_that_are_not_probabilities():
     frame = predictions()
     assert "log_loss" not in paired_difference(frame, "probability", "activity", is_probability=False, **OPTIONS)
-    with pytest.raises(DataError, match="not probabilities"):
+    with pytest.raises(DataError, match="expected probabilities"):
         paired_difference(frame, "probability", "activity", **OPTIONS)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("corrupt", "message"),
     [
         (
             lambda rows: rows.drop(columns="probability").rename(columns={"label": "lable"}),
-            "lack label, probability.*lable",
+            "lack label and probability.*lable",
         ),
-        (lambda rows: rows.iloc[:0], "no rows"),
+        (lambda rows: rows.iloc[:0], "no predictions to evaluate"),
         (lambda rows: rows.assign(id=np.nan), "360 of 360 predictions have no id"),
-        (lambda rows: rows.assign(probability="high"), "Column probability .* must hold numbers"),
-        (lambda rows: rows.assign(probability=2.0), "not probabilities"),
+        (lambda rows: rows.assign(probability="high"), "Column probability .* must be numeric"),
+        (lambda rows: rows.assign(probability=2.0), "expected probabilities"),
         (lambda rows: rows.assign(label=rows["label"].astype("Int64").mask(rows["fold"] == 2)), "120 of 120 labels"),
     ],
 )
-def test_predictions_that_cannot_be_measured_are_an_error(spoil, message):
+def test_invalid_predictions_are_an_error(corrupt, message):
     with pytest.raises(DataError, match=message):
-        evaluate(spoil(predictions()), **OPTIONS)
+        evaluate(corrupt(predictions()), **OPTIONS)

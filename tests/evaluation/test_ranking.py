@@ -54,7 +54,7 @@ def test_without_rows_nothing_is_defined():
     assert np.isnan(groups.roc_auc()).tolist() == np.isnan(groups.average_precision()).tolist() == [True, True]
 
 
-def test_the_plots_and_metrics_json_tell_the_same_numbers(rows):
+def test_plots_and_metrics_json_agree(rows):
     score, positive = rows[0] / 12, rows[1]
     metrics, ranking = fold_metrics(positive, score, None, top_k=[10]), Ranking.of(score, positive)
     assert (ranking.roc_auc(), ranking.average_precision()) == (metrics["roc_auc"], metrics["average_precision"])

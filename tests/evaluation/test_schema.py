@@ -1,4 +1,4 @@
-"""schema.json and reference.json: their shapes, and what they say of awkward columns."""
+"""schema.json and reference.json: their content, also for unusual columns."""
 
 import json
 
@@ -60,14 +60,14 @@ def test_the_schema():
     }
 
 
-def test_the_schema_takes_the_rows_that_it_was_made_from():
+def test_the_schema_accepts_the_rows_that_it_describes():
     schema = input_schema(PANEL, ROWS, names=NAMES)
     pd.testing.assert_frame_equal(to_inputs(ROWS, schema), ROWS)
     examples = pd.DataFrame([{column["name"]: column["example"] for column in schema["inputs"]}])
     assert to_inputs(examples, schema).shape == (1, 5)
 
 
-def test_the_most_frequent_levels_are_named():
+def test_the_most_frequent_levels_are_listed():
     names = [f"level {i:03}" for i in range(MAX_LISTED + 5)]
     rows = pd.DataFrame({"c": pd.Series([*names, *names[5:]], dtype="str")})
     panel = Panel(rows, (FeatureInfo("c", "category", ""),))
@@ -77,28 +77,28 @@ def test_the_most_frequent_levels_are_named():
 
 
 def test_the_reference():
-    told = reference(PANEL, ROWS, pd.Series(np.linspace(0, 1, 11)))
-    assert told["rows"] == 4
-    assert list(told["features"]) == list(ROWS)
-    age = told["features"]["age"]
+    description = reference(PANEL, ROWS, pd.Series(np.linspace(0, 1, 11)))
+    assert description["rows"] == 4
+    assert list(description["features"]) == list(ROWS)
+    age = description["features"]["age"]
     assert age["kind"] == "number"
     assert age["missing"] == 0
     assert age["mean"] == 25
     assert age["std"] == pytest.approx(np.std([10, 20, 30, 40]))
     assert age["quantiles"] == pytest.approx(np.linspace(10, 40, 11))
-    assert told["features"]["users"]["missing"] == 0.25
-    assert told["features"]["empty"] == {"kind": "number", "missing": 1.0}
-    # Shares of the values that are there; `missing` has the rest.
+    assert description["features"]["users"]["missing"] == 0.25
+    assert description["features"]["empty"] == {"kind": "number", "missing": 1.0}
+    # Frequencies among the values that are not missing.
     industry = {"kind": "category", "missing": 0.25, "levels": {"a": pytest.approx(1 / 3), "b": pytest.approx(2 / 3)}}
-    assert told["features"]["industry"] == industry
-    assert told["features"]["blank"] == {"kind": "category", "missing": 1.0, "levels": {}}
-    assert told["probability"]["quantiles"] == pytest.approx(np.linspace(0, 1, 11))
+    assert description["features"]["industry"] == industry
+    assert description["features"]["blank"] == {"kind": "category", "missing": 1.0, "levels": {}}
+    assert description["probability"]["quantiles"] == pytest.approx(np.linspace(0, 1, 11))
 
 
-def test_both_are_json_that_repeats():
-    told = [input_schema(PANEL, ROWS, names=NAMES), reference(PANEL, ROWS, pd.Series([0.1, 0.2]))]
+def test_both_are_reproducible_json():
+    description = [input_schema(PANEL, ROWS, names=NAMES), reference(PANEL, ROWS, pd.Series([0.1, 0.2]))]
     again = [input_schema(PANEL, ROWS, names=NAMES), reference(PANEL, ROWS, pd.Series([0.1, 0.2]))]
-    for one, other in zip(told, again, strict=True):
+    for one, other in zip(description, again, strict=True):
         assert json_text(one, "it") == json_text(other, "it")
         assert json.loads(json_text(one, "it")) == one
 

@@ -1,4 +1,4 @@
-"""Splits: no label that a test as-of could not know is trained on, groups stay whole, and errors say what to do."""
+"""Splits: training labels are known at the test as-of, groups stay together, and errors say what to do."""
 
 from datetime import date, timedelta
 
@@ -48,7 +48,7 @@ def test_training_rows_end_a_horizon_before_the_test():
     for fold in Backtest(folds=3, horizon_days=30).split(frame):
         ends = frame["as_of"].iloc[fold.train] + pd.Timedelta(days=30)
         assert (ends <= fold.as_of).all()
-        # 28 days before is too late, 56 are early enough: nothing more is left out.
+        # 28 days before is too late, but 56 days before is not left out.
         assert frame["as_of"].iloc[fold.train].max() == fold.as_of - pd.Timedelta(days=56)
 
 
@@ -65,7 +65,7 @@ def test_a_window_that_ends_on_the_test_as_of_is_known():
     until=st.none() | st.integers(0, 220),
     censored=st.integers(0, 200),
 )
-def test_no_label_is_trained_on_before_it_is_known(days, folds, horizon, until, censored):
+def test_only_known_labels_are_trained_on(days, folds, horizon, until, censored):
     complete = np.array(days) <= censored
     frame = panel(days, complete=complete)
     last = None if until is None else (START + timedelta(days=until)).date()
@@ -82,7 +82,7 @@ def test_no_label_is_trained_on_before_it_is_known(days, folds, horizon, until, 
         assert (known <= fold.as_of).all() if horizon else (known < fold.as_of).all()
         assert (frame["as_of"].iloc[fold.test] >= fold.as_of).all()
         assert frame["label_complete"].iloc[fold.train].all()
-        # Whatever is known is used.
+        # All known labels are used.
         usable = frame["as_of"] + pd.Timedelta(days=horizon) <= fold.as_of if horizon else frame["as_of"] < fold.as_of
         assert len(fold.train) == (usable & complete).sum()
     if until is not None:
@@ -112,13 +112,13 @@ def test_rows_with_a_time_each_are_tested_in_equal_parts():
         assert frame["as_of"].iloc[fold.train].max() < frame["as_of"].iloc[fold.test].min()
 
 
-def test_times_within_a_day_are_told_apart():
+def test_times_within_a_day_are_distinguished():
     frame = panel([0, 0, 0, 0])
     frame["as_of"] += pd.to_timedelta([0, 1, 2, 3], unit="s")
     assert [fold.train.tolist() for fold in Backtest(folds=3).split(frame)] == [[0], [0, 1], [0, 1, 2]]
 
 
-def test_most_rows_at_one_time_leave_the_last_to_test():
+def test_if_most_rows_share_one_time_only_the_latest_are_tested():
     folds = Backtest(folds=3).split(panel([0] * 50 + [1, 2]))
     assert [fold.test.tolist() for fold in folds] == [[51]]
 
@@ -129,18 +129,26 @@ def test_most_rows_at_one_time_leave_the_last_to_test():
         (
             Backtest(),
             panel([None, 3]),
-            r"needs a time for each row; 1 of 2 .* \(data\.time\), or use split=group_kfold",
+            r"needs a time for every row, but 1 of 2 rows has none\. .* \(data\.time\), or use split=group_kfold",
         ),
-        (Holdout(), panel([None, None]), r"split\.order=time needs .*; 2 of 2 .* or use split\.order=random"),
-        (Backtest(), panel([5, 5]), r"at least two as-ofs, there is 1\. Use split=group_kfold, or more as-ofs"),
-        (Backtest(until="2019-01-01"), snapshots(3), r"at least two as-ofs up to 2019-01-01, there are 0"),
+        (
+            Holdout(),
+            panel([None, None]),
+            r"split\.order=time needs .* 2 of 2 rows have none.* use split\.order=random",
+        ),
+        (Backtest(), panel([5, 5]), r"at least two as-ofs, but there is 1\. Use split=group_kfold, or add as-ofs"),
+        (Backtest(until="2019-01-01"), snapshots(3), r"at least two as-ofs up to 2019-01-01, but there are 0"),
         (Backtest(folds=3, horizon_days=30), snapshots(3), r"Fold 0 \(as-of 2020-01-06\) .* Use fewer split\.folds"),
-        (Holdout(horizon_days=90), snapshots(3), r"no training row's label window ends .* split\.order=random"),
-        (GroupKFold(folds=4), panel([None] * 3), r"wants 4 parts, but .* only 3 groups\. Use split\.folds=3 at most"),
+        (Holdout(horizon_days=90), snapshots(3), r"no training rows: no label window ends .* split\.order=random"),
+        (
+            GroupKFold(folds=4),
+            panel([None] * 3),
+            r"at least 4 groups, but there are 3\. Use split\.folds=3 or less",
+        ),
         (
             Holdout(order="random"),
             panel([None] * 3, groups=[1, 1, 1]),
-            r"wants 2 parts, but .* only 1 group\. Use data\.group",
+            r"needs at least 2 groups, but there is 1\. Set data\.group",
         ),
     ],
 )
@@ -155,44 +163,44 @@ def test_errors_say_what_to_do(split, frame, message):
         (Backtest, {"folds": 0}),
         (Backtest, {"until": "soon"}),
         (Backtest, {"horizon_days": -1}),
-        (Holdout, {"share": 25}),
-        (Holdout, {"share": 0.0}),
+        (Holdout, {"test_fraction": 25}),
+        (Holdout, {"test_fraction": 0.0}),
         (Holdout, {"order": "tiem"}),
         (GroupKFold, {"folds": 1}),
     ],
 )
-def test_impossible_settings_are_refused_at_once(split, wrong):
+def test_invalid_settings_are_an_error(split, wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         split(**wrong)
 
 
-# One held-out part
+# Holdout
 
 
 def test_the_latest_rows_are_held_out():
     frame = panel(np.arange(100)[::-1])
-    (fold,) = Holdout(share=0.25, horizon_days=10).split(frame)
+    (fold,) = Holdout(test_fraction=0.25, horizon_days=10).split(frame)
     assert sorted(fold.test) == list(range(25))
     assert sorted(fold.train) == list(range(34, 100))
     assert fold.as_of == START + timedelta(days=75)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.25, 0.4, 0.7, 0.99])
-def test_a_random_part_has_its_share_of_rows_and_positives(share):
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.4, 0.7, 0.99])
+def test_a_random_test_set_has_its_fraction_of_rows_and_positives(fraction):
     frame = panel([None] * 1000, labels=np.arange(1000) % 10 == 0)
-    (fold,) = Holdout(share=share, order="random").split(frame)
-    assert len(fold.test) == pytest.approx(1000 * share, abs=2)
-    assert frame["label"].iloc[fold.test].sum() == pytest.approx(100 * share, abs=1)
+    (fold,) = Holdout(test_fraction=fraction, order="random").split(frame)
+    assert len(fold.test) == pytest.approx(1000 * fraction, abs=2)
+    assert frame["label"].iloc[fold.test].sum() == pytest.approx(100 * fraction, abs=1)
     assert sorted([*fold.train, *fold.test]) == list(range(1000))
     assert fold.as_of is None
 
 
-def test_a_random_part_is_never_everything():
-    (fold,) = Holdout(share=0.9, order="random").split(panel([None] * 2))
+def test_a_random_test_set_never_contains_all_rows():
+    (fold,) = Holdout(test_fraction=0.9, order="random").split(panel([None] * 2))
     assert len(fold.train) == len(fold.test) == 1
 
 
-# Parts by group
+# Group k-fold
 
 
 @settings(deadline=None)
@@ -220,10 +228,10 @@ def test_groups_stay_whole_and_every_row_is_tested_once(rows, folds, seed):
 
 
 @pytest.mark.parametrize("split", [GroupKFold(folds=3, seed=1), Holdout(order="random", seed=1)])
-def test_the_seed_decides_and_the_order_of_rows_does_not(split):
+def test_the_seed_determines_the_split_and_the_order_of_rows_does_not(split):
     frame = panel([None] * 60, groups=[f"account {i % 20}" for i in range(60)], labels=np.arange(60) % 7 == 0)
-    turned = frame[::-1].reset_index(drop=True)
-    for fold, again, mirrored in zip(split.split(frame), split.split(frame), split.split(turned), strict=True):
+    reversed_rows = frame[::-1].reset_index(drop=True)
+    for fold, again, mirrored in zip(split.split(frame), split.split(frame), split.split(reversed_rows), strict=True):
         assert np.array_equal(fold.test, again.test)
         assert np.array_equal(np.sort(59 - mirrored.test), fold.test)
     other = type(split)(**{"seed": 2} | ({"folds": 3} if isinstance(split, GroupKFold) else {"order": "random"}))
@@ -243,13 +251,13 @@ def test_incomplete_labels_are_never_trained_on():
 @settings(deadline=None)
 @given(
     days=st.lists(st.integers(0, 100), min_size=1, max_size=50),
-    share=st.floats(0.05, 0.9),
+    fraction=st.floats(0.05, 0.9),
     horizon=st.integers(0, 40),
 )
-def test_the_early_rows_are_known_when_the_latest_begin(days, share, horizon):
+def test_the_early_rows_are_known_when_the_latest_begin(days, fraction, horizon):
     frame = panel(days)
     train = np.flatnonzero(np.arange(len(days)) % 3 != 1)
-    early, validation = split_off_latest(frame, train, share=share, horizon_days=horizon, seed=0)
+    early, validation = split_off_latest(frame, train, fraction=fraction, horizon_days=horizon, seed=0)
     times = frame["as_of"].to_numpy()[train]
     assert validation.any()
     assert not (early & validation).any()
@@ -260,26 +268,26 @@ def test_the_early_rows_are_known_when_the_latest_begin(days, share, horizon):
     assert early.tolist() == known.tolist()
 
 
-def test_the_latest_are_about_the_share_that_was_asked_for():
+def test_the_latest_are_about_the_requested_fraction():
     frame = panel(np.arange(100))
-    early, validation = split_off_latest(frame, np.arange(100), share=0.2, horizon_days=0, seed=0)
+    early, validation = split_off_latest(frame, np.arange(100), fraction=0.2, horizon_days=0, seed=0)
     assert validation.sum() == pytest.approx(20, abs=1)
     assert early.sum() == 100 - validation.sum()
 
 
-def test_without_time_whole_groups_are_drawn():
+def test_without_time_the_validation_set_consists_of_whole_groups():
     groups = np.repeat(np.arange(50), 4)
     frame = panel([None] * 200, groups=groups, labels=groups % 5 == 0)
-    early, validation = split_off_latest(frame, np.arange(40, 200), share=0.25, horizon_days=0, seed=0)
+    early, validation = split_off_latest(frame, np.arange(40, 200), fraction=0.25, horizon_days=0, seed=0)
     assert (early ^ validation).all()
     assert validation.mean() == pytest.approx(0.25, abs=0.03)
     assert set(groups[40:][early]).isdisjoint(groups[40:][validation])
     assert frame["label"].iloc[40:][validation].sum() == pytest.approx(0.25 * 8 * 4, abs=4)
 
 
-def test_one_group_alone_leaves_nobody_to_decide():
+def test_a_single_group_leaves_no_validation_set():
     early, validation = split_off_latest(
-        panel([None] * 3, groups=[1, 1, 1]), np.arange(3), share=0.2, horizon_days=0, seed=0
+        panel([None] * 3, groups=[1, 1, 1]), np.arange(3), fraction=0.2, horizon_days=0, seed=0
     )
     assert early.all()
     assert not validation.any()

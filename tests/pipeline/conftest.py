@@ -1,7 +1,6 @@
-"""A small table that has every difficulty at once, and the components of the config groups, made small.
+"""A small table with many edge cases, and small versions of the components of the config groups.
 
-A test with an argument named ``any_model`` (or encoder, sampler, calibration) runs once for each YAML file of that
-group.
+A test with an argument ``any_model`` (or encoder, sampler, calibration) runs once for each YAML file of that group.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,14 +34,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Tests share the machine: OpenMP that waits for a busy core is many times slower."""
+    """Tests share the machine, and OpenMP is many times slower if it waits for busy cores."""
     with threadpool_limits(1):
         yield
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with their labels and column kinds."""
+    """Rows with their labels, and the names of the number and category columns."""
 
     inputs: pd.DataFrame
     labels: np.ndarray
@@ -50,13 +49,13 @@ class Table:
     categories: list[str]
 
     def only(self, positives: int) -> "Table":
-        """Return the rows with all but the last so many positives left out."""
+        """Return the rows without all but the last ``positives`` positive rows."""
         keep = np.ones(len(self.labels), dtype=bool)
         keep[np.flatnonzero(self.labels)[:-positives]] = False
         return Table(self.inputs[keep], self.labels[keep], self.numbers, self.categories)
 
     def of(self, numbers: list[str], categories: list[str]) -> "Table":
-        """Return these columns only."""
+        """Return a table with only these columns."""
         return Table(self.inputs[[*numbers, *categories]], self.labels, numbers, categories)
 
 
@@ -67,7 +66,7 @@ def make_table(rows: int = 300, seed: int = 0) -> Table:
     plan = np.where(
         rng.random(rows) < 0.02, rng.choice(["rare 1", "rare 2"], rows), rng.choice(["x", "<y>", "[z"], rows)
     )
-    plan[:2] = ["rare 1", "rare 2"]  # whatever the seed
+    plan[:2] = ["rare 1", "rare 2"]  # for any seed
     late = rng.normal(size=rows)
     late[rows // 2 :][rng.random(rows - rows // 2) < 0.2] = np.nan
     strength = 0.4 * np.nan_to_num(users, nan=2) + 2.0 * (size == "groß") + 1.0 * (size == "klein") + (plan == "x")
@@ -81,19 +80,19 @@ def make_table(rows: int = 300, seed: int = 0) -> Table:
 
 @pytest.fixture(scope="session")
 def table() -> Table:
-    """300 rows in order of time, about 15 % positive."""
+    """Return 300 rows in order of time, about 15 % positive."""
     return make_table()
 
 
 @pytest.fixture(scope="session")
 def later() -> Table:
-    """Other rows of the same kind."""
+    """Return other rows of the same distribution."""
     return make_table(rows=150, seed=1)
 
 
 @pytest.fixture(scope="session")
 def component() -> Callable[..., Any]:
-    """Instantiate an option of a config group as the toolkit does, with few trees and samplers that find work to do."""
+    """Instantiate an option of a config group, with few trees and a sampling ratio that changes the rows."""
 
     def make(group: str, option: str, **overrides: Any) -> Any:
         node = OmegaConf.create({"seed": 0, group: OmegaConf.load(CONF / group / f"{option}.yaml")})
@@ -109,7 +108,7 @@ def component() -> Callable[..., Any]:
 
 
 def _make_small(node: dict[str, Any]) -> None:
-    """Fewer trees with smaller leaves and larger steps, here and in the members of a vote."""
+    """Reduce the number of trees and the leaf size, and increase the step size, also in the members of a vote."""
     logistic = "Logistic" in node.get("_target_", "")
     small = {"n_estimators": TREES, "iterations": TREES, "max_iter": 1000 if logistic else TREES}
     small |= {"min_child_samples": 5, "min_samples_leaf": 5, "min_child_weight": 1, "learning_rate": 0.3}
@@ -121,14 +120,14 @@ def _make_small(node: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="session")
-def recipe(component: Callable[..., Any], table: Table) -> Callable[..., PipelineSpec]:
-    """Make a recipe from options of the groups; a component may be given instead of an option's name."""
+def spec(component: Callable[..., Any], table: Table) -> Callable[..., PipelineSpec]:
+    """Return a function that makes a PipelineSpec from components, or from the names of their config options."""
 
     def make(
         model: Any = "xgboost", encoder: Any = "native", sampler: Any = "none", calibration: Any = "auto", **rest: Any
     ) -> PipelineSpec:
-        given = {"encoder": encoder, "sampler": sampler, "model": model, "calibration": calibration}
-        parts = [component(group, it) if isinstance(it, str) else it for group, it in given.items()]
+        options = {"encoder": encoder, "sampler": sampler, "model": model, "calibration": calibration}
+        parts = [component(group, it) if isinstance(it, str) else it for group, it in options.items()]
         return PipelineSpec(
             *parts, **{"numbers": table.numbers, "categories": table.categories, "stop_after": None} | rest
         )
@@ -137,13 +136,13 @@ def recipe(component: Callable[..., Any], table: Table) -> Callable[..., Pipelin
 
 
 @pytest.fixture(scope="session")
-def fitted(recipe: Callable[..., PipelineSpec], table: Table) -> Callable[[str, str], Fitted]:
-    """Fit an encoder and a model on the table; each pair once."""
+def fitted(spec: Callable[..., PipelineSpec], table: Table) -> Callable[[str, str], Fitted]:
+    """Return a function that fits an encoder and a model on the table, each pair only once."""
     known: dict[tuple[str, str], Fitted] = {}
 
     def make(encoder: str, model: str) -> Fitted:
         if (encoder, model) not in known:
-            known[encoder, model] = fit(recipe(model, encoder), Training(table.inputs, table.labels))
+            known[encoder, model] = fit(spec(model, encoder), Training(table.inputs, table.labels))
         return known[encoder, model]
 
     return make

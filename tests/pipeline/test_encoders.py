@@ -1,4 +1,4 @@
-"""Every encoder with every model: whatever columns hold, a fit works, repeats, survives saving, never guesses."""
+"""Every encoder with every model: fits work on all kinds of columns, are reproducible, and can be saved and loaded."""
 
 import numpy as np
 import pandas as pd
@@ -36,8 +36,8 @@ def with_level(inputs, level, column=SIZE):
 
 
 TRANSFORMERS = [FillEmpty(), SignedLog(), AsText(), NativeColumns(), NativeColumns(impute=True, scaled=True)]
-# The checks that a transformer cannot pass, and why; a check that does pass must not be listed.
-TEXT = "it compares outputs as numbers, and these are text"
+# Checks that a transformer cannot pass, with the reason; xfail is strict, so a check that passes must not be listed.
+TEXT = "the check compares outputs as numbers, but these are text"
 EXPECTED_FAILURES = {
     AsText: dict.fromkeys(
         [
@@ -58,16 +58,16 @@ def expected_failures(transformer):
     return EXPECTED_FAILURES.get(type(transformer), {})
 
 
-# scikit-learn's contract
+# The contract of scikit-learn
 
 
 @parametrize_with_checks(TRANSFORMERS, expected_failed_checks=expected_failures, xfail_strict=True)
-def test_scikit_learns_contract(estimator, check):
+def test_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.EstimatorCheckFailedWarning")
-def test_expected_failures_name_checks_that_there_are():
+def test_expected_failures_are_existing_checks():
     for kind, checks in EXPECTED_FAILURES.items():
         results = check_estimator(kind(), expected_failed_checks=checks, on_skip=None, on_fail=None)
         assert {result["check_name"] for result in results if result["status"] == "xfail"} == set(checks)
@@ -87,7 +87,7 @@ def test_columns_keep_their_names(transformer):
         clone(transformer).fit(rows).transform(rows[["a", "b"]])
 
 
-def test_text_is_the_same_for_rows_alone_and_in_another_order():
+def test_text_does_not_depend_on_the_other_rows_or_their_order():
     rows = np.array([["a", None], [np.nan, "b"], ["c", "d"]], dtype=object)
     fitted = AsText().fit(rows)
     expected = pd.DataFrame(np.array([["a", np.nan], [np.nan, "b"], ["c", "d"]], dtype=object))
@@ -97,13 +97,13 @@ def test_text_is_the_same_for_rows_alone_and_in_another_order():
     pd.testing.assert_frame_equal(pd.DataFrame(alone), expected)
 
 
-def test_text_leaves_the_rows_as_they_were():
+def test_text_does_not_modify_the_rows():
     rows = np.array([["a"], [None]], dtype=object)
     AsText().fit_transform(rows)
     assert rows.tolist() == [["a"], [None]]
 
 
-# One suite that every encoder passes with every model
+# Checks that every encoder passes with every model
 
 
 def test_scores_are_probabilities_that_follow_the_labels(any_encoder, any_model, fitted, table, later):
@@ -118,22 +118,22 @@ def test_scores_are_probabilities_that_follow_the_labels(any_encoder, any_model,
         assert scores[later.labels == 1].mean() > scores[later.labels == 0].mean()
 
 
-def test_saving_and_loading_keeps_every_bit(any_encoder, any_model, fitted, later, tmp_path):
+def test_a_loaded_model_gives_identical_scores(any_encoder, any_model, fitted, later, tmp_path):
     both = fitted(any_encoder, any_model)
     rows = pd.concat([later.inputs, with_level(later.inputs, "never seen")], ignore_index=True)
     save_model(both.pipeline, tmp_path)
     assert np.array_equal(load_model(tmp_path).predict_proba(rows), both.pipeline.predict_proba(rows))
 
 
-def test_two_fits_are_one(any_encoder, any_model, fitted, recipe, table, later):
-    again = fit(recipe(any_model, any_encoder), Training(table.inputs, table.labels))
+def test_fits_are_reproducible(any_encoder, any_model, fitted, spec, table, later):
+    again = fit(spec(any_model, any_encoder), Training(table.inputs, table.labels))
     first = fitted(any_encoder, any_model)
     assert np.array_equal(again.scores(later.inputs), first.scores(later.inputs))
     assert model_bytes(again.pipeline) == model_bytes(first.pipeline)
 
 
-def test_unseen_levels_are_one_unknown(any_encoder, any_model, fitted, later):
-    # XGBoost scores an unseen category as the next known one in sort order: try levels before, between and after.
+def test_all_unseen_levels_are_scored_alike(any_encoder, any_model, fitted, later):
+    # XGBoost scores an unseen category as the next known one in sort order, so try levels before, between and after.
     both = fitted(any_encoder, any_model)
     scores = [both.scores(with_level(later.inputs, level)) for level in ("aaa", "h", "zzz", "", "RARE 1", UNKNOWN)]
     for other in scores[1:]:
@@ -151,14 +151,14 @@ def test_missing_values_everywhere_do_not_crash(any_encoder, any_model, fitted, 
     assert np.ptp(scores) == 0
 
 
-def test_a_value_where_training_saw_none_does_not_crash(any_encoder, any_model, fitted, later):
+def test_a_value_in_a_column_that_was_empty_in_training_does_not_crash(any_encoder, any_model, fitted, later):
     known = later.inputs.assign(
         **{"all missing": 3.0, "nothing at all": pd.Series(["news"] * len(later.inputs), dtype="str")}
     )
     assert np.isfinite(fitted(any_encoder, any_model).scores(known)).all()
 
 
-def test_the_kind_of_string_column_does_not_matter(any_encoder, any_model, fitted, later):
+def test_the_dtype_of_a_string_column_does_not_matter(any_encoder, any_model, fitted, later):
     both = fitted(any_encoder, any_model)
     plain = later.inputs.astype(dict.fromkeys(later.categories, object))
     plain[later.categories] = plain[later.categories].where(plain[later.categories].notna(), None)
@@ -168,14 +168,14 @@ def test_the_kind_of_string_column_does_not_matter(any_encoder, any_model, fitte
         assert np.array_equal(both.scores(inputs), expected)
 
 
-def test_a_row_is_scored_alike_alone_and_among_others(any_encoder, any_model, fitted, later):
+def test_a_row_gets_the_same_score_alone_and_in_a_batch(any_encoder, any_model, fitted, later):
     both = fitted(any_encoder, any_model)
     alone = [both.scores(later.inputs.iloc[[row]])[0] for row in range(5)]
     # Linear algebra may round differently for another number of rows.
     np.testing.assert_allclose(alone, both.scores(later.inputs)[:5], rtol=1e-12)
 
 
-# What unknown, missing and rare levels are scored as
+# Scores of unseen, missing and rare levels
 
 
 @pytest.mark.parametrize("model", ["xgboost", "lightgbm", "hist_gradient_boosting"])
@@ -187,7 +187,7 @@ def test_boosted_trees_score_an_unseen_level_as_a_missing_one(model, fitted, lat
         assert not np.array_equal(both.scores(with_level(later.inputs, level)), missing)
 
 
-def test_catboost_tells_unseen_levels_from_known_and_missing_ones(fitted, later):
+def test_catboost_distinguishes_unseen_levels_from_known_and_missing_ones(fitted, later):
     both = fitted("native", "catboost")
     unseen = both.scores(with_level(later.inputs, "h"))
     for level in ("groß", "klein", None):
@@ -195,7 +195,7 @@ def test_catboost_tells_unseen_levels_from_known_and_missing_ones(fitted, later)
 
 
 @pytest.mark.parametrize("encoder", ["native", "onehot", "ordinal"])
-def test_rare_levels_are_one_level(encoder, fitted, later):
+def test_rare_levels_are_merged(encoder, fitted, later):
     both = fitted(encoder, "xgboost")
     first, second, unseen = (both.scores(with_level(later.inputs, it, 'a="b"')) for it in ("rare 1", "rare 2", "new"))
     assert np.array_equal(first, second)
@@ -223,7 +223,7 @@ def test_native_columns_by_hand_for_a_model_without_missing_values():
     assert encoded["f1"].tolist() == ["a", UNKNOWN, MISSING]
 
 
-def test_native_numbers_behind_a_sampler_are_on_one_scale_and_in_the_same_order():
+def test_native_numbers_before_a_sampler_are_scaled_and_keep_their_order():
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"share": rng.random(200), "actions": rng.lognormal(8, 2, 200), "empty": np.nan})
     rows.loc[3, "actions"] = np.nan
@@ -233,17 +233,17 @@ def test_native_numbers_behind_a_sampler_are_on_one_scale_and_in_the_same_order(
     assert encoded["f0"].rank().tolist() == rows["share"].rank().tolist()
     filled = rows["actions"].fillna(rows["actions"].median())
     assert encoded["f1"].rank().tolist() == filled.rank().tolist()
-    alone = encoder.transform(rows[:1])  # by the training rows' scale, not its own
+    alone = encoder.transform(rows[:1])  # scaled like the training rows
     np.testing.assert_allclose(alone, encoded[:1], rtol=1e-12)
 
 
-def test_native_numbers_without_a_sampler_are_as_they_were():
+def test_native_numbers_without_a_sampler_are_unchanged():
     rows = pd.DataFrame({"share": [0.1, 0.3], "actions": [1e6, np.nan]})
     encoded = Native().build(list(rows), [], BOOSTED).fit_transform(rows)
     np.testing.assert_array_equal(encoded, rows)
 
 
-def test_native_columns_are_told_apart_by_their_types():
+def test_native_columns_are_assigned_by_their_dtypes():
     rows = pd.DataFrame({"n": [1, 2], "flag": [True, False], "c": ["a", "b"], "d": pd.Categorical([1, 1])})
     for options, numbers, categories in [
         ({}, ["n", "flag"], ["c", "d"]),
@@ -256,29 +256,29 @@ def test_native_columns_are_told_apart_by_their_types():
         assert encoder.transform(rows).columns.tolist() == encoder.get_feature_names_out().tolist() == names
 
 
-def test_native_columns_of_an_array_are_those_of_a_frame():
+def test_native_columns_of_an_array_equal_those_of_a_dataframe():
     rows = pd.DataFrame({"n": [1.0, np.nan, 3.0], "c": ["a", "b", "a"]})
     encoded = NativeColumns(min_rows=1).fit_transform(rows)
     pd.testing.assert_frame_equal(NativeColumns(min_rows=1).fit_transform(rows.to_numpy()), encoded)
     pd.testing.assert_frame_equal(NativeColumns([0], [1], min_rows=1).fit_transform(rows.to_numpy()), encoded)
 
 
-def test_categories_that_are_not_text_have_levels_of_their_own():
+def test_categories_need_not_be_text():
     rows = pd.DataFrame({"c": pd.Categorical([1, 2, 2, 3, 3])})
     assert NativeColumns(min_rows=2).fit_transform(rows)["f0"].tolist() == [RARE, "2", "2", "3", "3"]
 
 
-def test_native_columns_refuse_rows_without_one_of_them():
+def test_native_columns_reject_rows_without_one_of_the_columns():
     rows = pd.DataFrame({"n": [1.0, 2.0], "c": ["a", "b"]})
     for act in (
         lambda: NativeColumns(["n", "m"], []).fit(rows),
         lambda: NativeColumns().fit(rows).transform(rows[["c"]]),
     ):
-        with pytest.raises(ValueError, match=r"NativeColumns reads columns that X does not have: \['[mn]'\]"):
+        with pytest.raises(ValueError, match=r"NativeColumns needs columns that X does not have: \['[mn]'\]"):
             act()
 
 
-def test_the_most_frequent_levels_are_kept_ties_in_sort_order():
+def test_the_most_frequent_levels_are_kept_with_ties_in_sort_order():
     column = pd.Series(["c"] * 3 + ["b"] * 2 + ["a"] * 2 + ["d"], dtype="str")
     for rows in (column, column[::-1].reset_index(drop=True)):
         encoder = NativeColumns([], ["x"], max_categories=2, min_rows=1).fit(pd.DataFrame({"x": rows}))
@@ -287,14 +287,14 @@ def test_the_most_frequent_levels_are_kept_ties_in_sort_order():
 
 
 @pytest.mark.parametrize("name", [MISSING, RARE, UNKNOWN])
-@pytest.mark.parametrize("needs", [BOOSTED, InputRequirements(True, False, False, False)])
-def test_a_level_named_like_one_of_ours_counts_as_rare(name, needs):
+@pytest.mark.parametrize("requirements", [BOOSTED, InputRequirements(True, False, False, False)])
+def test_a_level_with_a_reserved_name_counts_as_rare(name, requirements):
     rows = pd.DataFrame({"c": pd.Series([name] * 20 + ["b"] * 20, dtype="str")})
-    encoded = Native().build([], ["c"], needs).fit_transform(rows)
+    encoded = Native().build([], ["c"], requirements).fit_transform(rows)
     assert set(encoded["f0"]) == {RARE, "b"}
 
 
-# Where the columns of an encoder's output come from
+# Sources of output columns
 
 
 @pytest.mark.parametrize("encoder", [OneHot(min_rows=1), Ordinal(min_rows=1), TargetRate(folds=2), Native(min_rows=1)])
@@ -319,24 +319,24 @@ def test_outputs_of_native_columns():
 
 
 @pytest.mark.parametrize("names", [(["n"], []), ([], ["c"])])
-def test_one_kind_of_column_is_enough(names, any_encoder, component):
+def test_numbers_alone_or_categories_alone_are_enough(names, any_encoder, component):
     rows = pd.DataFrame({"n": [1.0, None, 2.0, 3.0] * 10, "c": ["a", "b", "a", None] * 10})
-    for needs in (PLAIN, BOOSTED):
-        encoder = component("encoder", any_encoder).build(*names, needs)
+    for requirements in (PLAIN, BOOSTED):
+        encoder = component("encoder", any_encoder).build(*names, requirements)
         encoded = encoder.fit_transform(rows, np.tile([0, 1], 20))
         assert {output.source for output in outputs_of(encoder)} == {*names[0], *names[1]}
         assert len(outputs_of(encoder)) == encoded.shape[1]
 
 
 def test_target_rates_are_cross_fitted():
-    # A level of its own for each row: rates that a row's own label had entered would give it away.
+    # Each row has its own level: a rate that included the row's own label would reveal it.
     labels = np.tile([0, 1], 50)
     rows = pd.DataFrame({"c": [f"level {i}" for i in range(100)]})
     encoded = TargetRate().build([], ["c"], PLAIN).fit_transform(rows, labels)
     assert abs(encoded[labels == 1].mean() - encoded[labels == 0].mean()) < 0.02
 
 
-def test_target_folds_follow_the_seed():
+def test_target_folds_depend_on_the_seed():
     labels = (np.arange(200) % 7 == 0).astype(int)
     rows = pd.DataFrame({"c": np.resize(["a", "b", "c"], 200)})
     first, same, other = (

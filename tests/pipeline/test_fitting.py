@@ -1,4 +1,4 @@
-"""Fitting: early stopping on the latest training rows and nothing else, and errors that say what to do."""
+"""Fitting: early stopping on the latest training rows only, and errors that say what to do."""
 
 import json
 from dataclasses import replace
@@ -21,11 +21,11 @@ from mlsys.runs.model_io import model_bytes
 
 STOPPING = ["xgboost", "lightgbm", "catboost"]
 EARLY = np.arange(300) < 180
-LATEST = np.arange(300) >= 200  # the 20 rows between lie in the embargo
+LATEST = np.arange(300) >= 200  # the 20 rows in between are embargoed
 NOISE = np.random.default_rng(5).permutation
 
 
-def trees_in(fitted):
+def iterations_in(fitted):
     model = fitted.pipeline[-1]
     if hasattr(model, "get_booster"):
         return model.get_booster().num_boosted_rounds()
@@ -39,32 +39,32 @@ def training(table, labels=None, inputs=None):
 
 
 @pytest.fixture(params=STOPPING)
-def stopping(request, component, recipe):
-    """A recipe that stops early, with more trees than it can need."""
-    most = {"iterations": 200} if request.param == "catboost" else {"n_estimators": 200}
-    return recipe(component("model", request.param, **most), stop_after=5)
+def stopping(request, component, spec):
+    """Return a spec with early stopping and far more iterations than needed."""
+    maximum = {"iterations": 200} if request.param == "catboost" else {"n_estimators": 200}
+    return spec(component("model", request.param, **maximum), stop_after=5)
 
 
-def test_the_number_of_trees_that_stopped_is_fitted_on_all_rows(stopping, table):
+def test_the_best_number_of_iterations_is_fitted_on_all_rows(stopping, table):
     both = fit(stopping, training(table))
-    assert 1 < both.trees < 200
-    assert trees_in(both) == both.trees
+    assert 1 < both.iterations < 200
+    assert iterations_in(both) == both.iterations
     name = "iterations" if "iterations" in stopping.estimator.get_params() else "n_estimators"
-    exact = clone(stopping.estimator).set_params(**{name: both.trees})
+    exact = clone(stopping.estimator).set_params(**{name: both.iterations})
     plain = fit(replace(stopping, stop_after=None, estimator=exact), Training(table.inputs, table.labels))
     assert np.array_equal(plain.scores(table.inputs), both.scores(table.inputs))
 
 
-def test_the_latest_rows_decide(stopping, table):
+def test_the_latest_rows_determine_the_iterations(stopping, table):
     labels = table.labels.copy()
     labels[LATEST] = NOISE(labels[LATEST])
-    assert fit(stopping, training(table, labels)).trees < fit(stopping, training(table)).trees
+    assert fit(stopping, training(table, labels)).iterations < fit(stopping, training(table)).iterations
 
 
-def test_rows_in_the_embargo_do_not_decide(stopping, table):
+def test_embargoed_rows_do_not_affect_the_iterations(stopping, table):
     labels = table.labels.copy()
     labels[~EARLY & ~LATEST] ^= 1
-    assert fit(stopping, training(table, labels)).trees == fit(stopping, training(table)).trees
+    assert fit(stopping, training(table, labels)).iterations == fit(stopping, training(table)).iterations
 
 
 def test_levels_that_only_later_rows_have_are_unknown_when_fitting_for_validation(stopping, table):
@@ -72,40 +72,43 @@ def test_levels_that_only_later_rows_have_are_unknown_when_fitting_for_validatio
     later.loc[LATEST, "Größe, €"] = "new"
     other = later.copy()
     other.loc[LATEST, "Größe, €"] = "newer"
-    assert fit(stopping, training(table, inputs=later)).trees == fit(stopping, training(table, inputs=other)).trees
+    assert (
+        fit(stopping, training(table, inputs=later)).iterations
+        == fit(stopping, training(table, inputs=other)).iterations
+    )
 
 
 @pytest.mark.parametrize("part", [EARLY, LATEST])
-def test_without_both_classes_in_a_part_all_trees_are_fitted_and_the_log_says_so(part, stopping, table, caplog):
+def test_without_both_classes_in_a_part_all_iterations_are_fitted_with_a_warning(part, stopping, table, caplog):
     labels = np.where(part, 0, table.labels).astype(np.int8)
     both = fit(stopping, training(table, labels))
-    assert both.trees is None
-    assert trees_in(both) == 200
+    assert both.iterations is None
+    assert iterations_in(both) == 200
     name = "earlier" if part is EARLY else "latest"
     assert (
-        f"No early stopping, all configured trees are fitted: The {name} training rows hold no converters"
+        f"No early stopping; fitting all configured iterations: The {name} training rows do not contain both classes"
         in caplog.text
     )
 
 
-def test_without_parts_all_trees_are_fitted_and_the_log_says_so(stopping, table, caplog):
+def test_without_validation_rows_all_iterations_are_fitted_with_a_warning(stopping, table, caplog):
     both = fit(stopping, Training(table.inputs, table.labels))
-    assert both.trees is None
+    assert both.iterations is None
     assert "No early stopping" in caplog.text
 
 
-def test_a_sampler_that_fails_on_the_earlier_rows_only_does_not_stop_the_fit(recipe, table, caplog):
+def test_a_sampler_that_fails_on_the_earlier_rows_only_does_not_stop_the_fit(spec, table, caplog):
     labels = table.labels.copy()
     labels[np.flatnonzero(EARLY & (labels == 1))[1:]] = 0
-    both = fit(recipe(sampler="smotenc", stop_after=5), training(table, labels))
-    assert both.trees is None
+    both = fit(spec(sampler="smotenc", stop_after=5), training(table, labels))
+    assert both.iterations is None
     assert "No early stopping" in caplog.text
-    assert "the training rows hold 1" in caplog.text
+    assert "the training rows contain 1 positive row" in caplog.text
 
 
 @pytest.fixture
 def validation_sets(monkeypatch):
-    """What early stopping was given to decide by."""
+    """Collect the validation sets that early stopping gets."""
     seen = []
 
     def spied(original):
@@ -120,7 +123,7 @@ def validation_sets(monkeypatch):
     return seen
 
 
-def test_the_latest_rows_decide_unweighted(stopping, table, validation_sets):
+def test_the_validation_set_is_unweighted_by_default(stopping, table, validation_sets):
     fit(stopping, training(table))
     assert len(validation_sets) == 1
     assert np.array_equal(validation_sets[0].labels, table.labels[LATEST])
@@ -141,13 +144,11 @@ def test_the_validation_set_of_resampled_models_is_weighted_alike(sampler, stopp
     [
         ("xgboost", {"scale_pos_weight": 6}, 6),
         ("lightgbm", {"scale_pos_weight": 6}, 6),
-        ("catboost", {"scale_pos_weight": 6}, None),  # it weighs these rows by itself
+        ("catboost", {"scale_pos_weight": 6}, None),  # the library weights these rows itself
     ],
 )
-def test_class_weights_count_in_the_validation_set_too(
-    model, options, weight, recipe, component, table, validation_sets
-):
-    fit(recipe(component("model", model, **options), stop_after=5), training(table))
+def test_class_weights_count_in_the_validation_set_too(model, options, weight, spec, component, table, validation_sets):
+    fit(spec(component("model", model, **options), stop_after=5), training(table))
     assert (
         validation_sets[0].weights is None
         if weight is None
@@ -156,7 +157,7 @@ def test_class_weights_count_in_the_validation_set_too(
 
 
 @pytest.mark.parametrize(("model", "weighs"), [("xgboost", False), ("lightgbm", False), ("catboost", True)])
-def test_which_library_applies_its_class_weights_to_the_validation_set_by_itself(model, weighs, component, table):
+def test_whether_a_library_applies_class_weights_to_the_validation_set(model, weighs, component, table):
     X, y = table.inputs[table.numbers].fillna(0.0).to_numpy(), table.labels
     estimator = component("model", model, scale_pos_weight=6)
     stopper = traits_of(estimator).early_stopping
@@ -171,75 +172,75 @@ def test_which_library_applies_its_class_weights_to_the_validation_set_by_itself
     )
 
 
-def test_models_without_trees_need_no_parts(any_model, recipe, table, caplog):
+def test_models_without_early_stopping_need_no_validation_rows(any_model, spec, table, caplog):
     if any_model in STOPPING:
         return
-    both = fit(recipe(any_model, stop_after=5), Training(table.inputs, table.labels))
-    assert both.trees is None
+    both = fit(spec(any_model, stop_after=5), Training(table.inputs, table.labels))
+    assert both.iterations is None
     assert caplog.text == ""
 
 
-# What a calibration learns from
+# The data that a calibration is fitted on
 
 
-class Witness:
-    """Keeps what a calibrator is shown."""
+class Recorder:
+    """A calibrator that records its data."""
 
     needs_scores = True
 
-    def fit(self, evidence: CalibrationData) -> Calibration:
-        self.evidence = evidence
+    def fit(self, data: CalibrationData) -> Calibration:
+        self.data = data
         return Calibration.none()
 
 
 @pytest.mark.parametrize("model", ["logistic", "xgboost"])
-def test_a_calibration_sees_latest_rows_scored_by_a_model_of_the_earlier_ones(model, recipe, table):
-    witness = Witness()
-    fit(recipe(model, calibration=witness), training(table))
-    early = fit(recipe(model, calibration="none"), Training(table.inputs[EARLY], table.labels[EARLY]))
-    assert np.array_equal(witness.evidence.scores, early.scores(table.inputs[LATEST]))
-    assert np.array_equal(witness.evidence.labels, table.labels[LATEST])
-    assert witness.evidence.prior == table.labels.mean()
+def test_a_calibration_gets_the_latest_rows_scored_by_a_model_of_the_earlier_ones(model, spec, table):
+    recorder = Recorder()
+    fit(spec(model, calibration=recorder), training(table))
+    early = fit(spec(model, calibration="none"), Training(table.inputs[EARLY], table.labels[EARLY]))
+    assert np.array_equal(recorder.data.scores, early.scores(table.inputs[LATEST]))
+    assert np.array_equal(recorder.data.labels, table.labels[LATEST])
+    assert recorder.data.prior == table.labels.mean()
 
 
-def test_a_calibration_sees_the_prior_after_resampling(recipe, table):
-    witness = Witness()
-    fit(recipe("logistic", sampler="smotenc", calibration=witness), training(table))
-    assert witness.evidence.learned_prior == 0.5
+def test_a_calibration_gets_the_prior_after_resampling(spec, table):
+    recorder = Recorder()
+    fit(spec("logistic", sampler="smotenc", calibration=recorder), training(table))
+    assert recorder.data.learned_prior == 0.5
 
 
 @pytest.mark.parametrize("calibration", ["sigmoid", "isotonic"])
-def test_a_calibration_that_cannot_look_ahead_says_what_to_do(calibration, recipe, table):
+def test_a_calibration_without_validation_rows_says_what_to_do(calibration, spec, table):
     labels = np.where(LATEST, 0, table.labels).astype(np.int8)
-    with pytest.raises(FitError, match=r"The latest training rows hold no converters.* use calibration=auto or prior"):
-        fit(recipe("logistic", calibration=calibration), training(table, labels))
+    with pytest.raises(FitError, match=r"latest training rows do not contain both classes.* Use calibration=auto"):
+        fit(spec("logistic", calibration=calibration), training(table, labels))
 
 
 # Threads and errors
 
 
-class Refusing(ClassifierMixin, BaseEstimator):
+class Broken(ClassifierMixin, BaseEstimator):
     """An estimator that cannot be fitted."""
 
     def fit(self, X, y):
-        raise RuntimeError("out of luck")
+        raise RuntimeError("out of memory")
 
 
-def test_an_estimators_own_error_is_told_with_the_rows(recipe, table):
+def test_an_estimators_error_is_reported_with_the_number_of_rows(spec, table):
     with pytest.raises(
-        FitError, match=r"Refusing could not be fitted on 300 rows with \d+ positive ones and 9 features: out of"
+        FitError, match=r"Broken could not be fitted on 300 rows \(\d+ positive\) with 9 features: out of"
     ):
-        fit(recipe(Refusing()), Training(table.inputs, table.labels))
+        fit(spec(Broken()), Training(table.inputs, table.labels))
 
 
-def test_an_encoders_own_error_is_told_too(recipe, table):
+def test_an_encoders_error_is_reported_too(spec, table):
     tiny = [0, 1, 2, -1]  # five folds of four rows
-    with pytest.raises(FitError, match=r"could not be fitted on 4 rows with 1 positive ones .*n_splits=5"):
-        fit(recipe(encoder="target"), Training(table.inputs.iloc[tiny], np.array([0, 0, 0, 1], dtype=np.int8)))
+    with pytest.raises(FitError, match=r"could not be fitted on 4 rows \(1 positive\) .*n_splits=5"):
+        fit(spec(encoder="target"), Training(table.inputs.iloc[tiny], np.array([0, 0, 0, 1], dtype=np.int8)))
 
 
-class Curious(ClassifierMixin, BaseEstimator):
-    """An estimator with threads, that notes how many it is given."""
+class Threaded(ClassifierMixin, BaseEstimator):
+    """An estimator that records its number of threads."""
 
     mlsys_traits = Traits(threads="workers")
 
@@ -254,9 +255,9 @@ class Curious(ClassifierMixin, BaseEstimator):
         return np.full((len(X), 2), 0.5)
 
 
-def test_threads_are_given_for_the_fit_and_then_taken_back(recipe, table):
-    alone = fit(recipe(Curious(), threads=3), Training(table.inputs, table.labels)).pipeline
-    together = fit(recipe(vote({"a": Curious(), "b": Curious()}), threads=3), Training(table.inputs, table.labels))
+def test_the_number_of_threads_is_set_for_the_fit_and_then_reset(spec, table):
+    alone = fit(spec(Threaded(), threads=3), Training(table.inputs, table.labels)).pipeline
+    together = fit(spec(vote({"a": Threaded(), "b": Threaded()}), threads=3), Training(table.inputs, table.labels))
     members = [member.estimator for member in together.pipeline[-1].estimators_]
     assert [pipeline[-1].used_ for pipeline in (alone, *members)] == [3, 3, 3]
     assert [pipeline[-1].workers for pipeline in (alone, *members)] == [1, 1, 1]
@@ -269,8 +270,8 @@ def test_the_saved_model_scores_with_one_thread(fitted):
     assert config["learner"]["generic_param"]["nthread"] == "1"
 
 
-def test_the_recipes_estimator_is_never_fitted_or_changed(any_model, recipe, table):
-    made = recipe(any_model, stop_after=5)
+def test_the_estimator_of_the_spec_is_not_modified(any_model, spec, table):
+    made = spec(any_model, stop_after=5)
     before = str(made.estimator.get_params())
     fit(made, training(table))
     assert str(made.estimator.get_params()) == before
@@ -284,22 +285,22 @@ def test_scores_are_those_of_the_positive_class(fitted, later):
 
 
 @pytest.mark.parametrize("calibration", ["auto", "sigmoid"])
-def test_fits_with_parts_repeat_to_the_byte(calibration, stopping, component, table):
+def test_fits_with_validation_rows_are_byte_identical(calibration, stopping, component, table):
     made = replace(stopping, calibrator=component("calibration", calibration))
     first, second = (fit(made, training(table)) for _ in range(2))
     assert first.calibration == second.calibration
     assert model_bytes(first.pipeline) == model_bytes(second.pipeline)
 
 
-def test_index_and_row_order_of_the_frame_carry_no_meaning(recipe, table):
+def test_the_index_of_the_frame_is_ignored(spec, table):
     moved = table.inputs.set_index(pd.Index(np.arange(300)[::-1] * 7))
-    first = fit(recipe(sampler="smotenc", stop_after=5), training(table))
-    second = fit(recipe(sampler="smotenc", stop_after=5), training(table, inputs=moved))
-    assert first.trees == second.trees
+    first = fit(spec(sampler="smotenc", stop_after=5), training(table))
+    second = fit(spec(sampler="smotenc", stop_after=5), training(table, inputs=moved))
+    assert first.iterations == second.iterations
     assert model_bytes(first.pipeline) == model_bytes(second.pipeline)
 
 
-def test_a_model_without_probabilities_is_refused_with_what_to_do(recipe, table):
-    made = replace(recipe(), estimator=SGDClassifier(loss="hinge"), stop_after=None)
-    with pytest.raises(FitError, match="SGDClassifier gives no probabilities as it is configured"):
+def test_a_model_without_probabilities_is_an_error(spec, table):
+    made = replace(spec(), estimator=SGDClassifier(loss="hinge"), stop_after=None)
+    with pytest.raises(FitError, match="SGDClassifier does not predict probabilities as configured"):
         fit(made, training(table))

@@ -1,4 +1,4 @@
-"""Every model: the scikit-learn API, extremes of class balance, and the two estimators of our own."""
+"""Every model: the scikit-learn API, extreme class balance, and our own two estimators."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from mlsys.errors import FitError
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.models import ActivityRanking, vote
 
-# One suite that every model passes
+# Checks that every model passes
 
 
 def test_a_model_can_be_cloned(any_model, component):
@@ -21,7 +21,7 @@ def test_a_model_can_be_cloned(any_model, component):
     assert str(copied.get_params()) == str(model.get_params())
 
 
-def test_a_model_draws_from_the_seed_that_it_is_given(any_model, component):
+def test_a_model_uses_the_configured_seed(any_model, component):
     model = component("model", any_model)
     for member in [member for _, member in getattr(model, "estimators", [])] or [model]:
         parameters = member.get_params()
@@ -29,22 +29,22 @@ def test_a_model_draws_from_the_seed_that_it_is_given(any_model, component):
         assert seeds == ([] if any_model == "activity" else [0])
 
 
-def test_one_positive_is_enough(any_model, recipe, table):
+def test_one_positive_is_enough(any_model, spec, table):
     few = table.only(1)
-    scores = fit(recipe(any_model), Training(few.inputs, few.labels)).scores(few.inputs)
+    scores = fit(spec(any_model), Training(few.inputs, few.labels)).scores(few.inputs)
     assert np.isfinite(scores).all()
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_class_is_refused_with_advice(any_model, label, recipe, table):
+def test_one_class_is_an_error_with_advice(any_model, label, spec, table):
     kind = "positive" if label else "negative"
-    with pytest.raises(FitError, match=rf"All 300 training rows are {kind}: .* Widen data\.horizon_days"):
-        fit(recipe(any_model), Training(table.inputs, np.full(300, label, dtype=np.int8)))
+    with pytest.raises(FitError, match=rf"All 300 training rows are {kind}, .* Increase data\.horizon_days"):
+        fit(spec(any_model), Training(table.inputs, np.full(300, label, dtype=np.int8)))
 
 
-def test_two_rows_are_enough(any_model, recipe, table):
+def test_two_rows_are_enough(any_model, spec, table):
     two = table.inputs.iloc[[0, -1]]
-    scores = fit(recipe(any_model), Training(two, np.array([0, 1], dtype=np.int8))).scores(table.inputs)
+    scores = fit(spec(any_model), Training(two, np.array([0, 1], dtype=np.int8))).scores(table.inputs)
     assert np.isfinite(scores).all()
 
 
@@ -56,8 +56,8 @@ def test_the_order_of_columns_does_not_matter(any_model, fitted, later):
 # Ranking by one column
 
 
-@parametrize_with_checks([ActivityRanking(feature=0)])  # the checks' rows are arrays, whose columns have no names
-def test_scikit_learns_contract(estimator, check):
+@parametrize_with_checks([ActivityRanking(feature=0)])  # the checks use arrays, whose columns have no names
+def test_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
 
 
@@ -72,17 +72,17 @@ def test_activity_ranks_by_its_column_and_a_mean_row_has_the_prior():
     assert probability[2] == pytest.approx(0.25)
 
 
-def test_activity_of_rows_without_any_is_the_prior():
+def test_without_activity_every_row_gets_the_prior():
     assert ranked([0, 0, 0, 0], [0, 0, 1, 0]).tolist() == [0.25] * 4
     later = ranked([0, 0, 0, 0], [0, 0, 1, 0], later=[0, 7, 1e9])
     assert (np.diff(later) > 0).all()
     assert later.max() <= 1
 
 
-def test_activity_takes_negative_and_missing_values():
+def test_activity_accepts_negative_and_missing_values():
     probability = ranked([-4, -1, np.nan, 3], [0, 0, 1, 0], later=[-9, -4, -1, np.nan, 3])
     assert (probability > 0).all()
-    assert probability[0] == probability[1]  # lower than ever seen
+    assert probability[0] == probability[1]  # below the training minimum
     assert (np.diff(probability[1:]) > 0).all()
 
 
@@ -91,7 +91,7 @@ def test_activity_predicts_the_likelier_class():
     assert ActivityRanking("n").fit(rows, np.array([0, 0, 1, 1])).predict(rows).tolist() == [0, 0, 0, 1]
 
 
-def test_activity_takes_any_two_labels():
+def test_activity_accepts_any_two_labels():
     rows = pd.DataFrame({"n": [0.0, 0.0, 0.0, 8.0]})
     model = ActivityRanking("n").fit(rows, ["no", "no", "yes", "yes"])
     assert model.classes_.tolist() == ["no", "yes"]
@@ -99,17 +99,18 @@ def test_activity_takes_any_two_labels():
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"), [([1, 1], "y holds one class"), ([0, 1, 2], "Only binary"), ([0.1, 0.2], "continuous")]
+    ("labels", "message"),
+    [([1, 1], "y contains only one class"), ([0, 1, 2], "Only binary"), ([0.1, 0.2], "continuous")],
 )
-def test_activity_refuses_labels_that_are_not_two_classes(labels, said):
-    with pytest.raises(ValueError, match=said):
+def test_activity_rejects_labels_that_are_not_binary(labels, message):
+    with pytest.raises(ValueError, match=message):
         ActivityRanking("n").fit(pd.DataFrame({"n": np.arange(len(labels))}), labels)
 
 
-def test_activity_refuses_rows_without_its_column():
+def test_activity_rejects_rows_without_its_column():
     model = ActivityRanking("n").fit(pd.DataFrame({"n": [1.0, 2.0]}), [0, 1])
     for act in (model.predict, lambda rows: clone(model).fit(rows, [0, 1])):
-        with pytest.raises(ValueError, match=r"ActivityRanking reads columns that X does not have: \['n'\]"):
+        with pytest.raises(ValueError, match=r"ActivityRanking needs columns that X does not have: \['n'\]"):
             act(pd.DataFrame({"m": [1.0, 2.0]}))
 
 
@@ -134,28 +135,32 @@ def test_a_member_that_is_null_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("members", "weights", "said"),
+    ("members", "weights", "message"),
     [
-        ({"a": None}, None, "no weights and model.members 0 members"),
-        ({"a": DummyClassifier(), "b": None}, [1, 2], "2 weights and model.members 1 members"),
+        ({"a": None}, None, "0 members that are not null, and model.weights has 0 weights"),
+        (
+            {"a": DummyClassifier(), "b": None},
+            [1, 2],
+            "1 member that is not null, and model.weights has 2 weights",
+        ),
     ],
 )
-def test_a_vote_needs_members_and_a_weight_for_each(members, weights, said):
-    with pytest.raises(FitError, match=said):
+def test_a_vote_needs_members_and_a_weight_for_each(members, weights, message):
+    with pytest.raises(FitError, match=message):
         vote(members, weights)
 
 
-def test_members_are_fitted_and_encoded_as_if_each_were_alone(component, recipe, table, later):
+def test_members_are_encoded_and_fitted_independently(component, spec, table, later):
     names, weights = ("xgboost", "catboost", "logistic"), [1, 2, 5]
     together = vote({name: component("model", name) for name in names}, weights)
-    both = fit(recipe(together), Training(table.inputs, table.labels))
-    alone = [fit(recipe(name), Training(table.inputs, table.labels)).scores(later.inputs) for name in names]
+    both = fit(spec(together), Training(table.inputs, table.labels))
+    alone = [fit(spec(name), Training(table.inputs, table.labels)).scores(later.inputs) for name in names]
     np.testing.assert_allclose(both.scores(later.inputs), np.average(alone, axis=0, weights=weights), rtol=1e-12)
 
 
-def test_members_are_resampled_alike(recipe, table, later):
-    made = recipe(vote({"a": LogisticRegression(max_iter=1000)}), sampler="random_over")
-    alone = recipe(LogisticRegression(max_iter=1000), sampler="random_over")
+def test_members_are_resampled(spec, table, later):
+    made = spec(vote({"a": LogisticRegression(max_iter=1000)}), sampler="random_over")
+    alone = spec(LogisticRegression(max_iter=1000), sampler="random_over")
     both, one = (fit(each, Training(table.inputs, table.labels)) for each in (made, alone))
     assert both.calibration == one.calibration
     np.testing.assert_allclose(both.scores(later.inputs), one.scores(later.inputs), rtol=1e-12)

@@ -1,4 +1,4 @@
-"""What estimators can be given, and what class weights do to the prior that they learn."""
+"""Input requirements of estimators and samplers, and the effect of class weights on the learned prior."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def trees(**weights):
 
 
 @pytest.mark.parametrize("estimator", [XGBClassifier(), LGBMClassifier(), HistGradientBoostingClassifier()])
-def test_boosted_trees_take_everything_until_rows_are_interpolated(estimator):
+def test_boosted_trees_accept_everything_unless_rows_are_interpolated(estimator):
     everything = InputRequirements(categories=True, missing=True, missing_categories=True, scaled=False)
     assert requirements_of(estimator, None) == everything
     assert requirements_of(estimator, RandomOverSampler()) == everything
@@ -31,17 +31,17 @@ def test_boosted_trees_take_everything_until_rows_are_interpolated(estimator):
     assert requirements_of(estimator, SMOTE()) == InputRequirements(False, False, False, True)
 
 
-def test_catboost_takes_no_missing_category():
+def test_catboost_does_not_accept_missing_categories():
     assert requirements_of(CatBoostClassifier(), None) == InputRequirements(True, True, False, False)
 
 
 @pytest.mark.parametrize("estimator", [LogisticRegression(), KNeighborsClassifier()])
-def test_other_models_get_scaled_numbers_without_gaps(estimator):
+def test_other_models_get_scaled_numbers_without_missing_values(estimator):
     assert requirements_of(estimator, None) == InputRequirements(False, False, False, True)
 
 
 @pytest.mark.parametrize("estimator", [RandomForestClassifier(), DummyClassifier()])
-def test_models_that_do_not_care(estimator):
+def test_models_that_accept_missing_unscaled_numbers(estimator):
     assert requirements_of(estimator, None) == InputRequirements(False, True, False, False)
 
 
@@ -54,7 +54,7 @@ def test_models_that_do_not_care(estimator):
         *trees(),
     ],
 )
-def test_without_weights_the_prior_is_the_share(estimator):
+def test_without_weights_the_prior_is_the_fraction_of_positives(estimator):
     assert learned_prior(estimator, LABELS) == 0.04
 
 
@@ -81,8 +81,8 @@ def test_weights_move_the_prior(estimator, prior):
 
 
 @pytest.mark.parametrize("weights", ["balanced", {0: 1, 1: 5}])
-def test_an_estimator_believes_in_the_prior_that_is_read_from_its_weights(weights):
-    # Its intercept bears no penalty, so the weighted mean of its probabilities is the weighted prior.
+def test_an_estimator_learns_the_prior_that_follows_from_its_weights(weights):
+    # Its intercept is not penalised, so the weighted mean of its probabilities is the weighted prior.
     X = np.random.default_rng(0).normal(size=(100, 2))
     model = LogisticRegression(class_weight=weights).fit(X, LABELS)
     weight = np.where(LABELS == 1, 24 if weights == "balanced" else 5, 1)

@@ -1,4 +1,4 @@
-"""Every sampler with every encoder: few positives, one kind of column, balanced rows; and in fit only."""
+"""Every sampler with every encoder: few positives, one kind of column, balanced rows, and in fit only."""
 
 import logging
 
@@ -23,8 +23,8 @@ SCALED = InputRequirements(categories=False, missing=False, missing_categories=F
 NUMBER, LEVEL = Output("n", False), Output("c", True)
 
 
-def fit_with(recipe, table, **options):
-    made = recipe(**options, numbers=table.numbers, categories=table.categories)
+def fit_with(spec, table, **options):
+    made = spec(**options, numbers=table.numbers, categories=table.categories)
     return fit(made, Training(table.inputs, table.labels))
 
 
@@ -33,13 +33,13 @@ def numbers_with(positives, rows=60, columns=3):
     return rng.normal(size=(rows, columns)), (np.arange(rows) < positives).astype(np.int8)
 
 
-# One suite that every sampler passes
+# Checks that every sampler passes
 
 
 @pytest.mark.parametrize("model", ["xgboost", "catboost", "logistic"])
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_a_sampler_acts_in_fit_only(any_sampler, encoder, model, recipe, table, later):
-    both = fit_with(recipe, table.only(10), model=model, encoder=encoder, sampler=any_sampler)
+def test_a_sampler_acts_in_fit_only(any_sampler, encoder, model, spec, table, later):
+    both = fit_with(spec, table.only(10), model=model, encoder=encoder, sampler=any_sampler)
     scores = both.scores(later.inputs)
     assert np.isfinite(scores).all()
     assert scores[later.labels == 1].mean() > scores[later.labels == 0].mean()
@@ -49,34 +49,34 @@ def test_a_sampler_acts_in_fit_only(any_sampler, encoder, model, recipe, table, 
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_distances_are_measured_on_one_scale(any_sampler, encoder, recipe, table, monkeypatch):
-    given = []
+def test_distances_are_measured_on_one_scale(any_sampler, encoder, spec, table, monkeypatch):
+    seen = []
 
     def spy(sampler, X, y, outputs):
-        given.append(pd.DataFrame(np.asarray(X)[:, [not output.level for output in outputs]], dtype=np.float64))
+        seen.append(pd.DataFrame(np.asarray(X)[:, [not output.level for output in outputs]], dtype=np.float64))
         return resample(sampler, X, y, outputs)
 
     monkeypatch.setattr("mlsys.pipeline.fitting.resample", spy)
-    both = fit_with(recipe, table, encoder=encoder, sampler=any_sampler)
+    both = fit_with(spec, table, encoder=encoder, sampler=any_sampler)
     if any_sampler in INTERPOLATING:
-        spread = given[0].iloc[:, : len(table.numbers)].std(ddof=0)
+        spread = seen[0].iloc[:, : len(table.numbers)].std(ddof=0)
         assert spread[spread > 0].tolist() == pytest.approx([1] * 3)
-    elif encoder == "native":  # what measures no distance changes nothing
+    elif encoder == "native":  # samplers without distances need no scaling
         numbers = both.pipeline["encoder"].transform(table.inputs).iloc[:, : len(table.numbers)]
         known = table.inputs[table.numbers].notna().to_numpy()
         np.testing.assert_array_equal(numbers.to_numpy()[known], table.inputs[table.numbers].to_numpy()[known])
 
 
 @pytest.mark.parametrize("model", ["xgboost", "catboost", "logistic"])
-def test_what_was_resampled_is_served_as_it_was_fitted(any_sampler, model, recipe, table, later, tmp_path):
-    both = fit_with(recipe, table, model=model, sampler=any_sampler)
+def test_a_resampled_model_scores_identically_when_loaded(any_sampler, model, spec, table, later, tmp_path):
+    both = fit_with(spec, table, model=model, sampler=any_sampler)
     save_model(both.pipeline, tmp_path)
     assert np.array_equal(load_model(tmp_path).predict_proba(later.inputs)[:, 1], both.scores(later.inputs))
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_unseen_and_missing_values_after_resampling(any_sampler, encoder, recipe, table, later):
-    both = fit_with(recipe, table, encoder=encoder, sampler=any_sampler)
+def test_unseen_and_missing_values_after_resampling(any_sampler, encoder, spec, table, later):
+    both = fit_with(spec, table, encoder=encoder, sampler=any_sampler)
     scores = [
         both.scores(later.inputs.assign(**{"Größe, €": pd.Series([level] * len(later.inputs), dtype="str")}))
         for level in ("aaa", "h", "zzz")
@@ -91,16 +91,16 @@ def test_unseen_and_missing_values_after_resampling(any_sampler, encoder, recipe
 @pytest.mark.parametrize(
     ("encoder", "positives"), [("native", 1), ("native", 2), ("native", 3), ("onehot", 2), ("target", 1), ("target", 3)]
 )
-def test_few_positives_work_or_are_refused_with_advice(any_sampler, encoder, positives, recipe, table):
+def test_few_positives_work_or_are_an_error_with_advice(any_sampler, encoder, positives, spec, table):
     few = table.only(positives)
     if positives == 1 and any_sampler in INTERPOLATING:
-        with pytest.raises(FitError, match=r"the training rows hold 1\. Use sampler=random_over, random_under or none"):
-            fit_with(recipe, few, encoder=encoder, sampler=any_sampler)
+        with pytest.raises(FitError, match=r"contain 1 positive row\. Use sampler=random_over"):
+            fit_with(spec, few, encoder=encoder, sampler=any_sampler)
         return
     try:
-        both = fit_with(recipe, few, encoder=encoder, sampler=any_sampler)
+        both = fit_with(spec, few, encoder=encoder, sampler=any_sampler)
     except FitError as error:
-        assert any_sampler == "adasyn", "only ADASYN wants other rows near the positive ones"
+        assert any_sampler == "adasyn", "only ADASYN needs negative rows near the positive ones"
         assert "Use another sampler (random_over and random_under always work)" in str(error)  # noqa: PT017
     else:
         assert np.isfinite(both.scores(few.inputs)).all()
@@ -108,13 +108,13 @@ def test_few_positives_work_or_are_refused_with_advice(any_sampler, encoder, pos
 
 @pytest.mark.parametrize("kind", ["numbers", "categories"])
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_one_kind_of_column_is_enough(any_sampler, encoder, kind, recipe, table):
+def test_numbers_alone_or_categories_alone_are_enough(any_sampler, encoder, kind, spec, table):
     part = table.of(table.numbers, []) if kind == "numbers" else table.of([], table.categories)
-    both = fit_with(recipe, part, encoder=encoder, sampler=any_sampler)
+    both = fit_with(spec, part, encoder=encoder, sampler=any_sampler)
     assert np.isfinite(both.scores(part.inputs)).all()
 
 
-def test_balanced_rows_are_left_alone(any_sampler, component, caplog):
+def test_balanced_rows_are_left_unchanged(any_sampler, component, caplog):
     sampler = component("sampler", any_sampler)
     if sampler is None:
         return
@@ -123,7 +123,7 @@ def test_balanced_rows_are_left_alone(any_sampler, component, caplog):
         rows, labels = resample(sampler, X, y, [NUMBER] * 3)
     assert rows is X
     assert labels is y
-    assert "leaves the rows as they are: already 1 converters per other row" in caplog.text
+    assert "leaves the rows unchanged: the ratio of positive to negative rows is already 1" in caplog.text
 
 
 def test_the_same_seed_gives_the_same_rows(any_sampler, component):
@@ -165,12 +165,12 @@ def test_one_hot_and_native_categories_are_resampled_alike():
     rows, y = mixed_rows()
     onehot = OneHot(min_rows=1).build(["n"], ["c", "d"], InputRequirements(False, False, False, False)).fit(rows)
     native = Native(min_rows=1).build(["n"], ["c", "d"], InputRequirements(True, False, False, False)).fit(rows)
-    spread, _ = resample(SmoteMixed(random_state=0), onehot.transform(rows), y, outputs_of(onehot))
-    whole, _ = resample(SmoteMixed(random_state=0), native.transform(rows), y, outputs_of(native))
-    np.testing.assert_allclose(spread[:, 0], whole["f0"])
+    expanded, _ = resample(SmoteMixed(random_state=0), onehot.transform(rows), y, outputs_of(onehot))
+    codes, _ = resample(SmoteMixed(random_state=0), native.transform(rows), y, outputs_of(native))
+    np.testing.assert_allclose(expanded[:, 0], codes["f0"])
     levels = np.array(["a", "b", "c"])
-    assert levels[spread[:, 1:4].argmax(axis=1)].tolist() == whole["f1"].tolist()
-    assert levels[spread[:, 4:7].argmax(axis=1)].tolist() == whole["f2"].tolist()
+    assert levels[expanded[:, 1:4].argmax(axis=1)].tolist() == codes["f1"].tolist()
+    assert levels[expanded[:, 4:7].argmax(axis=1)].tolist() == codes["f2"].tolist()
 
 
 def test_category_columns_keep_their_levels():
@@ -191,7 +191,7 @@ def test_codes_are_never_interpolated():
     assert not set(rows[:, 1]) <= {0.0, 1.0, 2.0}
 
 
-def test_smotenc_is_told_which_codes_are_categories():
+def test_smotenc_gets_the_positions_of_the_categories():
     X, y = numbers_with(positives=12, columns=2)
     X[:, 1] = np.arange(60) % 3
     ours, _ = resample(SmoteMixed(random_state=0), X, y, [NUMBER, LEVEL])
@@ -205,22 +205,24 @@ def test_smotenc_is_told_which_codes_are_categories():
 @pytest.mark.parametrize(
     "sampler", [SMOTE(random_state=0), SmoteMixed(random_state=0), SMOTEENN(random_state=0), SMOTETomek(random_state=0)]
 )
-def test_neighbours_are_lowered_and_the_log_says_so(sampler, caplog):
+def test_the_number_of_neighbours_is_lowered_with_a_warning(sampler, caplog):
     X, y = numbers_with(positives=3)
     rows, labels = resample(sampler, X, y, [NUMBER] * 3)
     assert (labels == 1).sum() > 3
     assert len(rows) == len(labels)
     name = type(sampler).__name__
-    assert f"{name}: neighbours lowered from 5 to 2, one less than the positive rows" in caplog.text
+    assert (
+        f"{name}: lowered the number of neighbours from 5 to 2, because there are only 3 positive rows" in caplog.text
+    )
 
 
-def test_neighbours_stay_where_there_are_enough(caplog):
+def test_the_number_of_neighbours_stays_if_there_are_enough_positives(caplog):
     X, y = numbers_with(positives=6)
     resample(SMOTE(random_state=0), X, y, [NUMBER] * 3)
     assert caplog.text == ""
 
 
-def test_the_given_sampler_is_not_changed():
+def test_the_sampler_is_not_modified():
     X, y = numbers_with(positives=3)
     for sampler in (SMOTE(random_state=0), SMOTEENN(random_state=0), SmoteMixed(random_state=0)):
         before = sampler.get_params(deep=False)
@@ -234,32 +236,32 @@ def test_an_integer_ratio_is_a_ratio(strategy):
     assert resample(SMOTE(sampling_strategy=strategy), X, y, [NUMBER] * 3)[0] is X
 
 
-def test_a_sampler_that_cannot_work_is_named_with_its_reason():
+def test_a_sampler_that_fails_is_named_with_the_reason():
     X, y = numbers_with(positives=12)
-    X[y == 1] += 100  # no positive row has another one near
+    X[y == 1] += 100  # no negative row is near a positive one
     with pytest.raises(
-        FitError, match=r"sampler ADASYN cannot resample 60 training rows with 12 positive ones: .* Use another"
+        FitError, match=r"The sampler ADASYN failed on 60 training rows \(12 positive\): .* Use another"
     ):
         resample(ADASYN(random_state=0), X, y, [NUMBER] * 3)
 
 
-def test_a_sampler_that_removes_a_class_is_refused():
+def test_a_sampler_that_removes_a_class_is_an_error():
     X, y = numbers_with(positives=2)
     cleaner = EditedNearestNeighbours(sampling_strategy="all", n_neighbors=3)
-    with pytest.raises(FitError, match="it would leave rows of one class only"):
+    with pytest.raises(FitError, match="only one class would remain"):
         resample(cleaner, X, y, [NUMBER] * 3)
 
 
-def test_a_sampler_that_finds_nothing_to_do_says_so(component, caplog):
+def test_a_sampler_that_changes_nothing_is_a_warning(component, caplog):
     X, y = numbers_with(positives=12)
     X[y == 1] += 100
     _, labels = resample(component("sampler", "borderline_smote"), X, y, [NUMBER] * 3)
     assert labels.sum() == 12
-    assert "BorderlineSMOTE found nothing to do: the 60 training rows are as they were" in caplog.text
+    assert "BorderlineSMOTE left all 60 training rows unchanged" in caplog.text
 
 
-def test_a_model_that_reads_the_panel_does_without(recipe, table, caplog):
+def test_a_model_that_reads_the_panel_skips_the_sampler(spec, table, caplog):
     with caplog.at_level(logging.INFO):
-        both = fit_with(recipe, table, model="activity", sampler="smotenc")
+        both = fit_with(spec, table, model="activity", sampler="smotenc")
     assert both.calibration.kind == "none"
-    assert "ActivityRanking learns nothing that resampling could change: no sampler" in caplog.text
+    assert "ActivityRanking does not depend on resampling: the sampler is skipped" in caplog.text

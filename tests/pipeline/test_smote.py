@@ -1,4 +1,4 @@
-"""SMOTE for any mix of columns: imbalanced-learn's contract, and which columns are resampled together."""
+"""SMOTE for any mix of columns: the contract of imbalanced-learn, and columns that are resampled together."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ def rows_of(columns=2, positives=12, rows=60):
 
 
 @parametrize_with_checks([SAMPLER])
-def test_scikit_learns_contract(estimator, check):
+def test_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
 
 
@@ -30,7 +30,7 @@ def _name(value):
 
 
 @pytest.mark.parametrize(("sampler", "check"), list(estimator_checks_generator(SAMPLER)), ids=_name)
-def test_imbalanced_learns_contract(sampler, check):
+def test_the_contract_of_imbalanced_learn(sampler, check):
     check(sampler)
 
 
@@ -45,17 +45,17 @@ def test_parameters_are_set_and_cloned():
 
 
 @pytest.mark.parametrize(
-    ("categorical", "alike"),
+    ("categorical", "equivalent"),
     [
         ([], SMOTE(random_state=0)),
         ([1], SMOTENC([1], random_state=0)),
         ([0, 1], SMOTEN(random_state=0)),
     ],
 )
-def test_each_mix_is_resampled_as_imbalanced_learn_does(categorical, alike):
+def test_each_mix_is_resampled_as_imbalanced_learn_does(categorical, equivalent):
     X, y = rows_of()
     X[:, categorical] = np.round(X[:, categorical])
-    expected_X, expected_y = alike.fit_resample(X, y)
+    expected_X, expected_y = equivalent.fit_resample(X, y)
     frame = pd.DataFrame(X, columns=["a", "b"]).astype({"ab"[column]: "category" for column in categorical})
     for sampler, rows in [(SmoteMixed(categorical, random_state=0), X), (SAMPLER, frame)]:
         resampled, labels = clone(sampler).fit_resample(rows, y)
@@ -88,7 +88,7 @@ def test_the_float_is_the_ratio_of_minority_rows():
 
 
 @pytest.mark.parametrize("categorical", ["mixed", [0, 2], [-1], [[0, 1], 1]])
-def test_columns_that_are_not_there_or_given_twice_are_refused(categorical):
+def test_missing_or_repeated_columns_are_an_error(categorical):
     X, y = rows_of()
-    with pytest.raises(ValueError, match=r"categorical_features is .*; give"):
+    with pytest.raises(ValueError, match=r"categorical_features is .*; expected"):
         SmoteMixed(categorical).fit_resample(X, y)

@@ -52,7 +52,7 @@ def test_constant_probabilities_flag_everybody():
 
 @pytest.mark.parametrize("beta", [0.5, 1, 2])
 @pytest.mark.parametrize("decimals", [1, 9])
-def test_f_beta_is_the_highest_there_is(beta, decimals):
+def test_f_beta_is_maximal(beta, decimals):
     label, probability = rows(decimals=decimals)
     choice = choose_threshold(label, probability, method="f_beta", beta=beta)
     scores = {t: fbeta_score(label, probability >= t, beta=beta, zero_division=0) for t in np.unique(probability)}
@@ -63,7 +63,7 @@ def test_f_beta_is_the_highest_there_is(beta, decimals):
 @pytest.mark.parametrize(
     "cost", [COST, {"true_positive": -50, "false_positive": 5}, {**COST, "true_negative": -1, "true_positive": 3}]
 )
-def test_cost_is_the_lowest_there_is(cost):
+def test_cost_is_minimal(cost):
     label, probability = rows()
     choice = choose_threshold(label, probability, method="cost", cost=cost)
     least = min(cost_at(t, label, probability, cost) for t in [*np.unique(probability), 2])
@@ -71,7 +71,7 @@ def test_cost_is_the_lowest_there_is(cost):
     assert choice.expected_gain == pytest.approx(-least)
 
 
-def test_cost_comes_near_the_theory_for_perfect_probabilities():
+def test_the_cost_threshold_approaches_the_theory_for_perfect_probabilities():
     label, probability = rows(count=200_000)
     choice = choose_threshold(label, probability, method="cost", cost=COST)
     assert choice.parameters["elkan"] == 2 / 32
@@ -87,7 +87,7 @@ def test_value_makes_true_positives_worth_their_own_revenue():
     assert worthy_last.parameters["elkan"] == 10 / (10 + (50 + 25) / 2)
 
 
-def test_unknown_values_count_nothing():
+def test_unknown_values_count_as_zero():
     choice = choose_threshold([1, 1], [0.9, 0.8], [np.nan, 20], method="top_k", k=2)
     assert choice.expected_gain == 20
     assert choose_threshold([1, 1], [0.9, 0.8], method="top_k", k=2).expected_gain is None
@@ -101,13 +101,13 @@ def test_expected_gain_is_a_mean_over_the_folds():
     assert choice.expected_gain == (40 + 60 - 2 * 10) / 2
 
 
-def test_nobody_is_flagged_where_that_is_cheapest():
+def test_nobody_is_flagged_if_that_is_cheapest():
     choice = choose_threshold([0, 0, 0], [0.3, 0.9, 1.0], method="cost", cost=COST)
     assert choice.threshold > 1
     assert (choice.flagged, choice.precision, choice.recall, choice.expected_gain) == ((0,), None, None, 0)
 
 
-def test_no_positives_still_give_a_top_k():
+def test_top_k_works_without_positives():
     choice = choose_threshold([0, 0, 0], [0.3, 0.9, 1.0], method="top_k", k=2)
     assert (choice.threshold, choice.precision, choice.recall) == (0.9, 0, None)
 
@@ -132,19 +132,27 @@ def test_it_can_be_written_as_json():
     ("label", "probability", "options", "message"),
     [
         ([], [], {"method": "top_k", "k": 1}, "no rows"),
-        ([0, 1], [0.5], {"method": "top_k", "k": 1}, r"one length, not \[1, 2\]"),
-        ([0, 2], [0.5, 0.5], {"method": "top_k", "k": 1}, "1 of 2 labels are neither"),
-        ([0, 1], [0.5, np.nan], {"method": "top_k", "k": 1}, "1 of 2 probabilities"),
+        ([0, 1], [0.5], {"method": "top_k", "k": 1}, r"same length, got \[1, 2\]"),
+        ([0, 2], [0.5, 0.5], {"method": "top_k", "k": 1}, "1 of 2 labels is neither"),
+        ([2, 3], [0.5, 0.5], {"method": "top_k", "k": 1}, "2 of 2 labels are neither"),
+        ([3], [0.5], {"method": "top_k", "k": 1}, "1 of 1 label is neither"),
+        ([0, 1], [0.5, np.nan], {"method": "top_k", "k": 1}, "1 of 2 probabilities is not in"),
+        ([0, 1], [2, np.nan], {"method": "top_k", "k": 1}, "2 of 2 probabilities are not in"),
         ([0, 1], [0.5, 0.6], {"method": "top_k"}, "needs k >= 1"),
-        ([0, 0], [0.5, 0.6], {"method": "f_beta"}, "None of the 2 rows is positive"),
+        ([0, 0], [0.5, 0.6], {"method": "f_beta"}, "there are none in 2 rows"),
         ([0, 1], [0.5, 0.6], {"method": "f_beta", "beta": 0}, "beta > 0"),
-        ([0, 1], [0.5, 0.6], {"method": "cost"}, "needs a cost"),
+        ([0, 1], [0.5, 0.6], {"method": "cost"}, "needs the cost of at least one of"),
         ([0, 1], [0.5, 0.6], {"method": "cost", "cost": {"false_positve": 1}}, "closest: false_positive"),
-        ([0, 1], [0.5, 0.6], {"method": "cost", "cost": {"false_positive": 1}}, "one answer is always right"),
+        (
+            [0, 1],
+            [0.5, 0.6],
+            {"method": "cost", "cost": {"false_positive": 1}},
+            "the same decision is best",
+        ),
         ([0, 1], [0.5, 0.6], {"method": "cost", "cost": {"false_positive": -1, "true_positive": 9}}, "gains negative"),
         ([0, 1], [0.5, 0.6], {"method": "topk"}, "closest: top_k"),
     ],
 )
-def test_what_cannot_be_chosen_is_an_error(label, probability, options, message):
+def test_invalid_arguments_are_an_error(label, probability, options, message):
     with pytest.raises(FitError, match=message):
         choose_threshold(label, probability, **options)

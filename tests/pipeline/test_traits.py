@@ -1,4 +1,4 @@
-"""What is known about estimators and samplers: the libraries' rows, what a class says itself, and the defaults."""
+"""Traits of estimators and samplers: from the tables of libraries, from the classes themselves, and defaults."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.models import ActivityRanking
 from mlsys.pipeline.requirements import InputRequirements, learned_prior, requirements_of
 from mlsys.pipeline.smote import SmoteMixed
-from mlsys.pipeline.stopping import TREE_METRICS
+from mlsys.pipeline.stopping import ITERATION_METRICS
 from mlsys.pipeline.traits import SamplerTraits, Traits, coefficients_or_importances, sampler_traits_of, traits_of
 
 BOOSTED = [XGBClassifier(), LGBMClassifier(), CatBoostClassifier()]
 
 
 class Ours(ClassifierMixin, BaseEstimator):
-    """A classifier of a user's own that predicts the share of positives and says something about itself."""
+    """A user-defined classifier that predicts the fraction of positives, and declares traits."""
 
     mlsys_traits = Traits(
         takes_missing=True,
@@ -47,27 +47,27 @@ class Ours(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y, levels=()):
         self.classes_, self.seen_, self.levels_ = np.array([0, 1]), X, list(levels)
-        self.share_, self.gains_ = float(np.mean(y)), [1.0] * X.shape[1]
+        self.prior_, self.gains_ = float(np.mean(y)), [1.0] * X.shape[1]
         return self
 
     def predict_proba(self, X):
-        return np.tile([1 - self.share_, self.share_], (len(X), 1))
+        return np.tile([1 - self.prior_, self.prior_], (len(X), 1))
 
 
-def test_a_class_of_ones_own_is_fitted_as_it_says(recipe, table):
-    fitted = fit(recipe(Ours(weight=3.0)), Training(table.inputs, table.labels)).pipeline[-1]
+def test_a_user_defined_class_is_fitted_by_its_traits(spec, table):
+    fitted = fit(spec(Ours(weight=3.0)), Training(table.inputs, table.labels)).pipeline[-1]
     assert fitted.verbose is False
     assert fitted.levels_ == list(fitted.seen_.columns[-len(table.categories) :])
     assert fitted.seen_.isna().any().any()
     assert traits_of(fitted).importances(fitted).tolist() == [1.0] * fitted.seen_.shape[1]
 
 
-def test_a_class_of_ones_own_says_what_it_takes_and_how_it_weighs():
+def test_a_user_defined_class_declares_its_input_and_class_weights():
     assert requirements_of(Ours(), None) == InputRequirements(True, True, True, False)
     assert learned_prior(Ours(weight=3.0), np.array([0, 0, 0, 1], dtype=np.int8)) == 0.5
 
 
-def test_a_subclass_is_known_by_its_librarys_row_until_it_says_otherwise():
+def test_a_subclass_inherits_the_traits_of_its_library_unless_it_declares_its_own():
     class Plain(XGBClassifier):
         pass
 
@@ -78,18 +78,18 @@ def test_a_subclass_is_known_by_its_librarys_row_until_it_says_otherwise():
     assert traits_of(Other()).early_stopping is None
 
 
-def test_what_is_no_traits_is_refused():
+def test_an_object_that_is_not_traits_is_an_error():
     class Wrong(GaussianNB):
         mlsys_traits = SamplerTraits()
 
     with pytest.raises(
-        FitError, match=r"Wrong\.mlsys_traits is a SamplerTraits: make it a mlsys\.pipeline\.traits\.Traits"
+        FitError, match=r"Wrong\.mlsys_traits has the type SamplerTraits; expected mlsys\.pipeline\.traits\.Traits"
     ):
         traits_of(Wrong())
 
 
-def test_early_stopping_needs_the_parameter_that_it_decides():
-    with pytest.raises(ValueError, match="need iterations"):
+def test_early_stopping_needs_the_name_of_the_iterations_parameter():
+    with pytest.raises(ValueError, match="also need iterations"):
         Traits(early_stopping=traits_of(XGBClassifier()).early_stopping)
 
 
@@ -105,20 +105,20 @@ def test_early_stopping_needs_the_parameter_that_it_decides():
         (object(), False),
     ],
 )
-def test_whether_missing_numbers_are_taken_is_what_scikit_learns_tag_says(estimator, takes):
+def test_the_tag_of_scikit_learn_says_whether_missing_numbers_are_accepted(estimator, takes):
     assert traits_of(estimator).takes_missing is takes
 
 
 @pytest.mark.parametrize("estimator", BOOSTED, ids=lambda estimator: type(estimator).__name__)
-def test_every_parameter_of_a_row_is_one_of_the_estimators(estimator):
+def test_every_parameter_in_the_table_exists(estimator):
     traits = traits_of(estimator)
     parameters = {traits.iterations: 7, traits.threads: 1, **traits.fit_parameters}
     changed = type(estimator)(**parameters).get_params()
     assert {name: changed[name] for name in parameters} == parameters
-    assert set(traits.early_stopping.metrics) == set(TREE_METRICS)
+    assert set(traits.early_stopping.metrics) == set(ITERATION_METRICS)
 
 
-def test_coefficients_come_before_importances():
+def test_coefficients_take_precedence_over_importances():
     X, y = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]]), [0, 0, 1, 1]
     linear = LogisticRegression().fit(X, y)
     assert np.array_equal(coefficients_or_importances(linear), np.abs(linear.coef_[0]))
@@ -127,7 +127,7 @@ def test_coefficients_come_before_importances():
     assert coefficients_or_importances(GaussianNB().fit(X, y)) is None
 
 
-def test_a_linear_xgboost_model_tells_its_coefficients():
+def test_importances_of_a_linear_xgboost_model_are_its_coefficients():
     X, y = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]]), [0, 0, 1, 1]
     model = XGBClassifier(booster="gblinear", n_estimators=20).fit(X, y)
     assert np.array_equal(traits_of(model).importances(model), np.abs(model.coef_).ravel())
@@ -151,5 +151,5 @@ def test_samplers(sampler, traits):
     assert sampler_traits_of(sampler) == traits
 
 
-def test_the_column_of_the_ranking_is_its_feature():
+def test_the_column_parameter_of_the_activity_ranking_is_its_feature():
     assert ActivityRanking("users").get_params()[traits_of(ActivityRanking()).column] == "users"

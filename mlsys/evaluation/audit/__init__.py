@@ -1,4 +1,4 @@
-"""The leakage audit: every run asks itself whether its numbers can be true."""
+"""The leakage audit: checks of every run for signs that its numbers are too good to be true."""
 
 from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.run import run_audit

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""Results of audit checks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ NAMES_SHOWN = 5
 
 @dataclass(frozen=True)
 class AuditCheck:
-    """One check's verdict.
+    """Result of one audit check.
 
     Attributes
     ----------
     name : str
-        Of the check.
+        Name of the check.
     status : {"pass", "warn", "fail"}
+        Outcome of the check.
     value : float, int or None
-        What was measured; None where the check does not apply.
+        Measured value; None if the check does not apply.
     limit : float, int or None
-        From where on it counts.
+        Threshold for the value.
     message : str
-        What was found, what it means and what to do.
+        The finding, what it means and what to do.
     """
 
     name: str
@@ -37,7 +38,7 @@ class AuditCheck:
 
     @classmethod
     def not_applicable(cls, name: str, reason: str) -> AuditCheck:
-        """Return the verdict of a check that has nothing to look at."""
+        """Return the result of a check that does not apply to the run."""
         return cls(name, "pass", None, None, f"Does not apply: {reason}")
 
     def to_dict(self) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class AuditCheck:
 
         Examples
         --------
-        >>> Check("groups", "pass", 0, 0, "Fine.").to_dict()
+        >>> AuditCheck("groups", "pass", 0, 0, "Fine.").to_dict()
         {'name': 'groups', 'status': 'pass', 'value': 0, 'limit': 0, 'message': 'Fine.'}
         """
         return asdict(self)
@@ -63,7 +64,7 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Name the first few, and how many more there are.
+    """Return the first few names as text, followed by the number of omitted names.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Duplicates: test rows that stand in training too reward remembering, not learning."""
+"""Duplicates: test rows that also occur in training reward memorising instead of learning."""
 
 from __future__ import annotations
 
@@ -15,102 +15,104 @@ from mlsys.evaluation.ranking import tie_groups
 from mlsys.text import counted
 
 NAME = "duplicates"
-ENOUGH_POSITIVES = 10
-# A ROC-AUC that much higher, and by two standard errors, is clearly better.
-CLEARLY, ERRORS = 0.1, 2
-# Share of all rows from which on the most frequent one is taken for that of accounts that never did anything.
-BLANK = 0.02
-# Of the test rows of a split that is blind to time: fewer exact copies do not matter.
-COPIES = 0.01
+MIN_POSITIVES = 10
+# A ROC-AUC is clearly better if it is higher by this difference and by this many standard errors.
+MIN_DIFFERENCE, MIN_ERRORS = 0.1, 2
+# If the most frequent row is at least this fraction of all rows, it is that of inactive accounts and does not count.
+MIN_INACTIVE = 0.02
+# A smaller fraction of exact copies among the test rows is ignored, in a split that ignores time.
+MIN_COPIES = 0.01
 
 Hashes = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 
 
 def duplicates(subject: AuditSubject, *, limit: float) -> AuditCheck:
-    """Warn where test rows whose features all equal a training row's carry the score.
+    """Warn if many test rows have the features of a training row, and score clearly better than the other test rows.
 
-    The most frequent row does not count: it is what an account looks like that never did anything. Where the split is
-    blind to time, copies with the same label are enough to warn, if there are twice as many as when each column is
-    shuffled by itself.
+    The most frequent row does not count if it is that of inactive accounts. In a split that ignores time, copies with
+    the same label are enough for a warning, if there are twice as many as with independently shuffled columns.
 
     Parameters
     ----------
     subject : AuditSubject
+        The run to check.
     limit : float
-        Share of the test rows.
+        Fraction of the test rows.
     """
     columns = [_hashes(subject.panel.frame[feature.name]) for feature in subject.panel.features]
-    copies = _copies(subject, columns) if subject.is_blind_to_time else None
-    return copies or _remembered(subject, columns, limit)
+    copies = _copies(subject, columns) if subject.ignores_time else None
+    return copies or _memorised(subject, columns, limit)
 
 
-def _remembered(subject: AuditSubject, columns: Sequence[Hashes], limit: float) -> AuditCheck:
+def _memorised(subject: AuditSubject, columns: Sequence[Hashes], limit: float) -> AuditCheck:
     repeated = _repeated(subject, columns)
-    share = round(float(repeated.mean()), 6)
-    found = f"Apart from the most frequent row, {share:.1%} of the test rows have the very features of a training row"
-    if share <= limit:
-        return AuditCheck(NAME, "pass", share, limit, f"{found}. Nothing to do.")
-    better = _better(subject, repeated)
-    if better is None:
-        message = f"{found}; they do not score clearly better than the others. Nothing to do."
-        return AuditCheck(NAME, "pass", share, limit, message)
-    message = (
-        f"{found}, and these score clearly better than the others ({better}): the model remembers rows rather than "
-        "learning from them. Remove the copies, or keep them on one side of the split (data.group)."
+    fraction = round(float(repeated.mean()), 6)
+    finding = (
+        f"{fraction:.1%} of the test rows, not counting inactive accounts, have the same features as a training row"
     )
-    return AuditCheck(NAME, "warn", share, limit, message)
+    if fraction <= limit:
+        return AuditCheck(NAME, "pass", fraction, limit, f"{finding}. Nothing to do.")
+    comparison = _clearly_better(subject, repeated)
+    if comparison is None:
+        message = f"{finding}; they do not score clearly better than the other test rows. Nothing to do."
+        return AuditCheck(NAME, "pass", fraction, limit, message)
+    message = (
+        f"{finding}, and they score clearly better than the other test rows ({comparison}): the model memorises rows "
+        "instead of generalising. Remove the copies, or keep them on one side of the split (data.group)."
+    )
+    return AuditCheck(NAME, "warn", fraction, limit, message)
 
 
-def _better(subject: AuditSubject, repeated: Mask) -> str | None:
-    """Say how much better the repeated rows score, if they clearly do."""
+def _clearly_better(subject: AuditSubject, repeated: Mask) -> str | None:
+    """Return how much better the repeated rows score than the others; None unless they are clearly better."""
     aucs, errors, precisions = [], [], []
     for part in (repeated & subject.known, ~repeated & subject.known):
         labels, scores = subject.labels[subject.tested[part]], subject.scores[part]
-        count, others = int(labels.sum()), int((~labels).sum())
-        if min(count, others) < ENOUGH_POSITIVES:
+        positives, negatives = int(labels.sum()), int((~labels).sum())
+        if min(positives, negatives) < MIN_POSITIVES:
             return None
         groups = tie_groups(scores, labels)
         aucs.append(float(groups.roc_auc()))
-        errors.append(roc_auc_error(aucs[-1], count, others))
+        errors.append(roc_auc_error(aucs[-1], positives, negatives))
         precisions.append(float(groups.average_precision()))
-    if aucs[0] - aucs[1] < max(CLEARLY, ERRORS * float(np.hypot(errors[0], errors[1]))):
+    if aucs[0] - aucs[1] < max(MIN_DIFFERENCE, MIN_ERRORS * float(np.hypot(errors[0], errors[1]))):
         return None
     return (
-        f"ROC-AUC {aucs[0]:.3f} against {aucs[1]:.3f}, "
-        f"average precision {precisions[0]:.3f} against {precisions[1]:.3f}"
+        f"ROC-AUC {aucs[0]:.3f} versus {aucs[1]:.3f}, average precision {precisions[0]:.3f} versus {precisions[1]:.3f}"
     )
 
 
 def _copies(subject: AuditSubject, columns: Sequence[Hashes]) -> AuditCheck | None:
-    """Warn where copies with the same label stand on both sides of the split, and not by chance."""
+    """Warn if copies with the same label are on both sides of the split, more often than by chance."""
     labels = subject.labels.astype(np.uint64)
     rng = np.random.default_rng(subject.seed)
     copies = _repeated(subject, columns, labels)
     by_chance = _repeated(subject, [rng.permutation(column) for column in columns], labels).mean()
-    share, limit = round(float(copies.mean()), 6), round(max(COPIES, 2 * float(by_chance)), 6)
-    if share <= limit:
+    fraction, limit = round(float(copies.mean()), 6), round(max(MIN_COPIES, 2 * float(by_chance)), 6)
+    if fraction <= limit:
         return None
     message = (
-        f"{copies.sum():,} of {counted(len(copies), 'test row')} ({share:.1%}) are exact copies of a training row, "
-        "label included: the model is asked what it has been told, so its numbers are too good. Remove the copies, "
-        "or name in data.group what they have in common, so that they stay on one side of the split."
+        f"Exact copies of training rows, including the label: {int(copies.sum()):,} of "
+        f"{counted(len(copies), 'test row')} ({fraction:.1%}). The model has seen the answers, so its numbers are too "
+        "good. Remove the copies, or set data.group to what they have in common, so that they stay on one side of the "
+        "split."
     )
-    return AuditCheck(NAME, "warn", share, limit, message)
+    return AuditCheck(NAME, "warn", fraction, limit, message)
 
 
 def _repeated(subject: AuditSubject, columns: Sequence[Hashes], labels: Hashes | None = None) -> Mask:
-    """Tell the test rows whose columns, and label if given, are those of one of the fold's training rows."""
+    """Return the mask of test rows that have the columns (and label, if given) of one of the fold's training rows."""
     rows = _combined(columns)
-    kinds, counts = np.unique(rows, return_counts=True)
-    blank = counts.argmax()
-    counted = (rows != kinds[blank]) | (counts[blank] < BLANK * len(rows))
+    distinct, counts = np.unique(rows, return_counts=True)
+    most_frequent = counts.argmax()
+    active = (rows != distinct[most_frequent]) | (counts[most_frequent] < MIN_INACTIVE * len(rows))
     codes = np.unique(rows if labels is None else _combined([rows, labels]), return_inverse=True)[1]
     parts = []
     for fold in subject.folds:
         seen = np.zeros(len(codes), dtype=bool)
         seen[codes[fold.train]] = True
-        parts.append(seen[codes[fold.test]] & counted[fold.test])
+        parts.append(seen[codes[fold.test]] & active[fold.test])
     return np.concatenate(parts)
 
 
@@ -122,11 +124,11 @@ def _combined(columns: Sequence[Hashes]) -> Hashes:
 
 
 def _hashes(column: pd.Series) -> Hashes:
-    """Hash each value by the finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
+    """Hash each value with the finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
     if pd.api.types.is_numeric_dtype(column):
         numbers = column.to_numpy(dtype=np.float64, copy=True)
-        numbers[np.isnan(numbers)] = np.nan  # there are many NaNs …
-        bits = (numbers + 0.0).view(np.uint64)  # … and two zeros
+        numbers[np.isnan(numbers)] = np.nan  # give all NaNs the same bits …
+        bits = (numbers + 0.0).view(np.uint64)  # … and both zeros
     else:
         bits = pd.factorize(column)[0].astype(np.uint64)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

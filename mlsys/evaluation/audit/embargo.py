@@ -1,4 +1,4 @@
-"""Embargo: no training row may know more than the moment at which the test rows are predicted."""
+"""Embargo: every training label must be known by the time at which the test rows are predicted."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ NAME = "embargo"
 
 
 def embargo(subject: AuditSubject) -> AuditCheck:
-    """Fail where a training row's label window ends after the fold's first test as-of, or its label is not complete.
+    """Fail if a training label is incomplete, or its label window ends after the fold's first test as-of.
 
-    A flat table's rows have a time and no label window: a split of them that is blind to time is a warning.
+    Rows of a flat table have a time, but no label window: a split of them that ignores time is only a warning.
     """
-    unfinished = sum(int((~subject.complete[fold.train]).sum()) for fold in subject.folds)
-    if unfinished:
+    incomplete = sum(int((~subject.complete[fold.train]).sum()) for fold in subject.folds)
+    if incomplete:
         message = (
-            f"Folds train on {counted(unfinished, 'row')} whose label window reaches past the data's end: who converts "
-            "later was learned as not converting. Train on rows with label_complete only."
+            f"Folds train on {counted(incomplete, 'row')} whose label window extends beyond the end of the data: "
+            "accounts that convert later were learned as negatives. Train only on rows with label_complete."
         )
-        return AuditCheck(NAME, "fail", unfinished, 0, message)
+        return AuditCheck(NAME, "fail", incomplete, 0, message)
     if not subject.has_time:
-        return AuditCheck.not_applicable(NAME, "the rows have no time, so none is later than another.")
+        return AuditCheck.not_applicable(NAME, "the rows have no time.")
     late = [_late(subject, fold) for fold in subject.folds]
     worst = int(np.argmax(late))
-    window = f"label window of {subject.horizon_days} days" if subject.horizon_days else "time"
+    window = f"label window of {counted(subject.horizon_days, 'day')}" if subject.horizon_days else "time"
     if late[worst] == 0:
         message = f"In every fold, each training row's {window} ends by the first test as-of. Nothing to do."
         return AuditCheck(NAME, "pass", 0, 0, message)
     fold = subject.folds[worst]
-    found = f"In fold {fold.number}, {late[worst]:,} of {counted(len(fold.train), 'training row')} have a {window}"
-    if subject.is_blind_to_time and not subject.horizon_days:
+    have = "has" if late[worst] == 1 else "have"
+    finding = f"In fold {fold.number}, {late[worst]:,} of {counted(len(fold.train), 'training row')} {have} a {window}"
+    if subject.ignores_time and not subject.horizon_days:
         message = (
-            f"{found} after that of the first test row, because the split is blind to time: the model learns from rows "
-            "later than those that it is tested on, which it cannot do in use. Measure with split=backtest."
+            f"{finding} after that of the first test row, because the split ignores time: the model learns from rows "
+            "that are later than its test rows, which is impossible in production. Use split=backtest."
         )
         return AuditCheck(NAME, "warn", late[worst], 0, message)
     message = (
-        f"{found} that ends after the first test as-of: the model has seen outcomes that nobody knew when it is said "
-        "to predict, so its numbers are too good. "
-        + ("Use split=backtest." if subject.is_blind_to_time else "Set split.horizon_days to data.horizon_days.")
+        f"{finding} that ends after the first test as-of: the model has seen outcomes that were not known at the time "
+        "of the prediction, so its numbers are too good. "
+        + ("Use split=backtest." if subject.ignores_time else "Set split.horizon_days to data.horizon_days.")
     )
     return AuditCheck(NAME, "fail", late[worst], 0, message)
 

@@ -1,4 +1,4 @@
-"""Forbidden columns: ids, times and outcomes must not be among the features, under whatever name."""
+"""Forbidden columns: ids, times and outcomes must not be features, under any name."""
 
 from __future__ import annotations
 
@@ -12,81 +12,81 @@ from mlsys.features.base import FeatureInfo
 from mlsys.text import counted
 
 NAME = "forbidden_columns"
-# With fewer positive rows any flag may happen to equal the label.
-ENOUGH_POSITIVES = 5
-DISTINCT_VALUES = 3
+# With fewer positive rows, a binary column may equal the label by chance.
+MIN_POSITIVES = 5
+MIN_DISTINCT_VALUES = 3
 
 
 def forbidden_columns(subject: AuditSubject) -> AuditCheck:
-    """Fail where a feature is named like an id, time or outcome column, or has the values of the id or outcome."""
-    named = {column.casefold(): why for column, why in subject.forbidden.items()}
+    """Fail if a feature has the name of an id, time or outcome column, or the values of the id or the outcome."""
+    names = {column.casefold(): reason for column, reason in subject.forbidden.items()}
     values = _Values(subject)
     reasons = {}
     for feature in subject.panel.features:
-        why = named.get(feature.name.casefold()) or values.reason(feature)
-        if why:
-            reasons[feature.name] = why
+        reason = names.get(feature.name.casefold()) or values.reason(feature)
+        if reason:
+            reasons[feature.name] = reason
     if not reasons:
-        message = "No feature is named like an id, time or outcome column or has its values. Nothing to do."
+        message = "No feature has the name or the values of an id, time or outcome column. Nothing to do."
         return AuditCheck(NAME, "pass", 0, 0, message)
-    listing = listed([f"{name} ({why})" for name, why in reasons.items()])
+    listing = listed([f"{name} ({reason})" for name, reason in reasons.items()])
     message = (
-        f"{counted(len(reasons), 'feature')} that no model may see: {listing}. An id lets the model recognise rows, an "
-        "outcome column tells it the answer. Leave them out of the features (data.drop, or the block that makes them)."
+        f"Found {counted(len(reasons), 'forbidden feature')}: {listing}. An id lets the model recognise rows, and an "
+        "outcome column contains the answer. Drop such columns (data.drop), or the feature block that creates them."
     )
     return AuditCheck(NAME, "fail", len(reasons), 0, message)
 
 
 class _Values:
-    """Compares features with the id, the label and the outcome's value."""
+    """Compare the values of features with the id, the label and the outcome's value."""
 
     def __init__(self, subject: AuditSubject) -> None:
         self._frame = subject.panel.frame
         self._rows = np.flatnonzero(subject.complete)
         self._labels = subject.labels[self._rows]
         self._value = self._frame["value"].to_numpy(dtype=np.float64)
-        self._worth = np.flatnonzero(subject.labels & (self._value > 0))
-        self._is_number = pd.api.types.is_numeric_dtype(self._frame["id"])
+        self._valued = np.flatnonzero(subject.labels & (self._value > 0))
+        self._id_is_number = pd.api.types.is_numeric_dtype(self._frame["id"])
 
     def reason(self, feature: FeatureInfo) -> str | None:
-        """Return what the feature is, if it is one of them."""
+        """Return why the feature is forbidden; None if it is not."""
         column = self._frame[feature.name]
         if self._is_id(column):
             return "it equals the id"
         if feature.kind == "number":
             numbers = column.to_numpy(dtype=np.float64)
-            if self._is_worth(numbers):
+            if self._is_value(numbers):
                 return "it is the outcome's value, or a multiple of it"
         else:
             codes = pd.factorize(column)[0].astype(np.float64)
             numbers = np.where(codes < 0, np.nan, codes)
-        return self._told(numbers[self._rows])
+        return self._reveals_label(numbers[self._rows])
 
     def _is_id(self, column: pd.Series) -> bool:
-        head = slice(0, 100)  # settles it for nearly every column
+        head = slice(0, 100)  # already rules out nearly every column
         return all(self._same_as_id(column.iloc[rows], self._frame["id"].iloc[rows]) for rows in (head, slice(None)))
 
     def _same_as_id(self, column: pd.Series, ids: pd.Series) -> bool:
-        if self._is_number or pd.api.types.is_numeric_dtype(column):
+        if self._id_is_number or pd.api.types.is_numeric_dtype(column):
             column, ids = pd.to_numeric(column, errors="coerce"), pd.to_numeric(ids, errors="coerce")
         return bool((column.to_numpy() == ids.to_numpy()).all())
 
-    def _is_worth(self, numbers: NDArray[np.float64]) -> bool:
-        value = self._value[self._worth]
-        if len(value) < ENOUGH_POSITIVES or len(np.unique(value)) < DISTINCT_VALUES:
+    def _is_value(self, numbers: NDArray[np.float64]) -> bool:
+        value = self._value[self._valued]
+        if len(value) < MIN_POSITIVES or len(np.unique(value)) < MIN_DISTINCT_VALUES:
             return False
-        ratio = numbers[self._worth] / value
+        ratio = numbers[self._valued] / value
         return bool(ratio[0] != 0 and np.allclose(ratio, ratio[0], rtol=1e-9, atol=0))
 
-    def _told(self, numbers: NDArray[np.float64]) -> str | None:
-        hits = numbers[self._labels]
-        if min(len(hits), len(numbers) - len(hits)) < ENOUGH_POSITIVES:
+    def _reveals_label(self, numbers: NDArray[np.float64]) -> str | None:
+        positive = numbers[self._labels]
+        if min(len(positive), len(numbers) - len(positive)) < MIN_POSITIVES:
             return None
-        missing = np.isnan(hits)
+        missing = np.isnan(positive)
         if not (missing.all() or not missing.any()):
             return None
-        others = numbers[~self._labels]
-        if (np.isnan(others) != missing[0]).all():
+        negative = numbers[~self._labels]
+        if (np.isnan(negative) != missing[0]).all():
             return "it is missing exactly where the label is " + ("1" if missing[0] else "0")
-        one_each = hits.min() == hits.max() and others.min() == others.max() and hits[0] != others[0]
-        return "it equals the label" if one_each else None
+        constant = positive.min() == positive.max() and negative.min() == negative.max()
+        return "it equals the label" if constant and positive[0] != negative[0] else None

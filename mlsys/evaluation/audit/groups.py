@@ -1,4 +1,4 @@
-"""Groups: a split that is blind to time must not show the model the entities that it is tested on."""
+"""Groups: in a split that ignores time, training and test rows must not share entities."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ NAME = "groups"
 
 
 def groups(subject: AuditSubject) -> AuditCheck:
-    """Fail where rows of one group are in training and in test of one fold of a split that is blind to time."""
-    if not subject.is_blind_to_time:
-        reason = "the split is by time, where the same entity is rightly learned from early and tested later."
+    """Fail if a split that ignores time has rows of one group in both training and test of a fold."""
+    if not subject.ignores_time:
+        reason = "in a split by time, an entity may be in training at first and in test later."
         return AuditCheck.not_applicable(NAME, reason)
     shared = {fold.number: _shared(subject, fold.train, fold.test) for fold in subject.folds}
     worst = max(shared, key=lambda number: len(shared[number]))
     count = len(shared[worst])
     if count == 0:
-        message = "In every fold, training and test rows have no group in common. Nothing to do."
+        message = "In every fold, training and test rows share no group. Nothing to do."
         return AuditCheck(NAME, "pass", 0, 0, message)
     _, first = np.unique(subject.groups, return_index=True)
     names = [str(name) for name in subject.panel.frame["group"].iloc[first[shared[worst]]]]
     message = (
-        f"In fold {worst}, {counted(count, 'group')} with rows in both training and test ({listed(names)}): the "
-        "model can recognise them instead of learning what they have in common. Use split=group_kfold, and name "
-        "what must stay together in data.group."
+        f"In fold {worst}, {counted(count, 'group')} {'has' if count == 1 else 'have'} rows in both training and test "
+        f"({listed(names)}): the model can recognise these groups instead of generalising. Use split=group_kfold, and "
+        "set data.group to the column whose rows must stay together."
     )
     return AuditCheck(NAME, "fail", count, 0, message)
 

@@ -1,4 +1,4 @@
-"""Label placebo: where the converters' dates go to random accounts there is nothing to learn, and nothing to find."""
+"""Label placebo: if the converters' dates are given to random accounts, the backtest must not find anything."""
 
 from __future__ import annotations
 
@@ -18,207 +18,219 @@ from mlsys.evaluation.ranking import tie_groups
 from mlsys.evaluation.splits import Fold, Rows
 
 NAME = "label_placebo"
-DRAWS, QUANTILE = 500, 0.99
+PERMUTATIONS, QUANTILE = 500, 0.99
 
 Mask = NDArray[np.bool_]
 
 
 def label_placebo(subject: AuditSubject) -> AuditCheck:
-    """Fit on labels that were dealt out at random by the same protocol, and fail where it ranks better than chance.
+    """Repeat the backtest with randomly reassigned labels, and fail if it ranks better than chance.
 
-    Each converter's as-ofs with a positive label are given to a random account that never converts and is active then;
-    the converter's own labels become 0, and the account leaves the panel after them, as a converter does. Average
-    precision is measured among the active rows, where such accounts are no rarer than others. In a flat table the
-    labels are shuffled, groups as one.
+    The as-ofs at which a converter's label is 1 are given to a random account that never converts and is active then.
+    The converter's own labels become 0, and the account leaves the panel after its last positive label, like a
+    converter. Average precision is measured on active rows only, where recipients are as frequent as everywhere else.
+    In a flat table, the labels are permuted, with groups kept together.
 
-    What chance gives is found by dealing the test rows' labels again: the same scores are measured against labels that
-    they have never seen.
+    The distribution by chance comes from further random assignments in the test rows: the same scores are evaluated
+    with labels that the model has never seen.
     """
     if subject.refit is None:
-        return AuditCheck.not_applicable(NAME, "this run cannot be fitted again.")
-    dealer: _Dealer = _Accounts.of(subject) if subject.horizon_days else _Rows.of(subject)
-    rng = np.random.default_rng([subject.seed, DRAWS])
-    dealt = dealer.deal(rng)
-    kept = np.flatnonzero(~dealt.gone)
-    panel, folds = _given(subject, dealt, kept)
+        return AuditCheck.not_applicable(NAME, "this run cannot be refitted.")
+    shuffler: _LabelShuffler = _AccountShuffler.of(subject) if subject.horizon_days else _RowShuffler.of(subject)
+    rng = np.random.default_rng([subject.seed, PERMUTATIONS])
+    placebo = shuffler.shuffle(rng)
+    kept = np.flatnonzero(~placebo.removed)
+    panel, folds = _with_labels(subject, placebo, kept)
     try:
         scores = subject.refit(panel, folds)
     except FitError as error:
-        return AuditCheck(NAME, "warn", None, None, f"The placebo could not be fitted, so it says nothing. {error}")
-    judge = _PlaceboScorer(folds, scores, dealer.judged[kept])
-    value = float(judge(dealt.labels[kept][None])[0])
-    by_chance = judge(np.stack([dealer.again(rng, dealt)[kept] for _ in range(DRAWS)]))
+        return AuditCheck(NAME, "warn", None, None, f"The placebo could not be fitted, so nothing was checked. {error}")
+    average_precision = _PlaceboScorer(folds, scores, shuffler.eligible[kept])
+    value = float(average_precision(placebo.labels[kept][None])[0])
+    by_chance = average_precision(np.stack([shuffler.reshuffle(rng, placebo)[kept] for _ in range(PERMUTATIONS)]))
     if np.isnan(value) or np.isnan(by_chance).all():
         return AuditCheck.not_applicable(
-            NAME, "no account that was active in a test row could take a converter's date."
+            NAME, "no account that is active in a test row can receive a converter's date."
         )
     limit = float(np.nanquantile(by_chance, QUANTILE))
-    found = (
-        f"With labels dealt to random {dealer.who}, average precision is {value:.4f}; by chance it is "
-        f"{np.nanmean(by_chance):.4f} on average and below {limit:.4f} in {QUANTILE:.0%} of draws"
+    finding = (
+        f"With labels given to random {shuffler.recipients}, average precision is {value:.4f}; by chance it is "
+        f"{np.nanmean(by_chance):.4f} on average, and below {limit:.4f} in {QUANTILE:.0%} of permutations"
     )
     if value <= limit:
-        return AuditCheck(NAME, "pass", round(value, 6), round(limit, 6), f"{found}. Nothing to do.")
+        return AuditCheck(NAME, "pass", round(value, 6), round(limit, 6), f"{finding}. Nothing to do.")
     message = (
-        f"{found}: the protocol itself gives labels away. Look for rows that are dropped, kept, filled or weighted by "
-        "a label that the test as-of does not know, and for anything fitted before the split."
+        f"{finding}: the backtest itself leaks labels. Look for rows that are dropped, kept, imputed or weighted by a "
+        "label that is not known at the test as-of, and for anything that is fitted before the split."
     )
     return AuditCheck(NAME, "fail", round(value, 6), round(limit, 6), message)
 
 
 @dataclass(frozen=True)
-class _Dealt:
-    """New labels of the panel's rows, the rows that are gone because of them, and who took which labels."""
+class _Placebo:
+    """Randomly reassigned labels.
+
+    Attributes
+    ----------
+    labels : ndarray of bool, shape (n_rows,)
+        New labels of the panel's rows.
+    removed : ndarray of bool, shape (n_rows,)
+        Rows that leave the panel because of the new labels.
+    recipients : sequence of ndarray of int64
+        Entities that have received each pattern of labels; empty for a flat table.
+    """
 
     labels: Mask
-    gone: Mask
-    takers: Sequence[Rows] = ()
+    removed: Mask
+    recipients: Sequence[Rows] = ()
 
 
-class _Dealer(Protocol):
-    """Deals labels."""
-
-    @property
-    def who(self) -> str:
-        """Who may get them."""
-        ...
+class _LabelShuffler(Protocol):
+    """Reassigns labels at random."""
 
     @property
-    def judged(self) -> Mask:
-        """The rows among which those who may get them are no rarer than others, shape (n_rows,)."""
+    def recipients(self) -> str:
+        """Plural noun for those who may receive labels."""
         ...
 
-    def deal(self, rng: np.random.Generator) -> _Dealt:
-        """Deal once."""
+    @property
+    def eligible(self) -> Mask:
+        """Mask of the rows that may receive labels, on which scores are evaluated, shape (n_rows,)."""
         ...
 
-    def again(self, rng: np.random.Generator, dealt: _Dealt) -> Mask:
-        """Return labels that were as likely as those dealt, among the rows that are left."""
+    def shuffle(self, rng: np.random.Generator) -> _Placebo:
+        """Reassign the labels."""
+        ...
+
+    def reshuffle(self, rng: np.random.Generator, placebo: _Placebo) -> Mask:
+        """Return labels that were as likely as those of the placebo, on the same remaining rows."""
         ...
 
 
 @dataclass(frozen=True)
-class _Accounts:
-    """Deals converters' as-ofs to accounts.
+class _AccountShuffler:
+    """Gives the converters' as-ofs to random accounts.
 
     Attributes
     ----------
     row : ndarray of int64, shape (n_entities, n_as_ofs)
-        Position in the panel; -1 where the entity has no row.
-    hands : list of (ndarray of int64, int)
-        As-ofs at which a converter's label is 1, and how many converters have just these.
-    takers : ndarray of bool, shape (n_entities, n_as_ofs)
-        Who may take a label there: never converts and is active.
+        Position of each entity and as-of in the panel; -1 without a row.
+    patterns : list of (ndarray of int64, int)
+        Distinct sets of as-ofs at which a converter's label is 1, and the number of converters of each.
+    candidates : ndarray of bool, shape (n_entities, n_as_ofs)
+        Entities that may receive a label at each as-of: they are active then and never convert.
+    eligible : ndarray of bool, shape (n_rows,)
+        Mask of the active rows.
     """
 
     row: Rows
-    hands: list[tuple[Rows, int]]
-    takers: Mask
-    judged: Mask
-    who: str = "active accounts"
+    patterns: list[tuple[Rows, int]]
+    candidates: Mask
+    eligible: Mask
+    recipients: str = "active accounts"
 
     @classmethod
-    def of(cls, subject: AuditSubject) -> _Accounts:
+    def of(cls, subject: AuditSubject) -> _AccountShuffler:
         frame = subject.panel.frame
         entity, time = pd.factorize(frame["id"])[0], pd.factorize(frame["as_of"], sort=True)[0]
         row = np.full((entity.max() + 1, time.max() + 1), -1)
         row[entity, time] = np.arange(len(frame))
         active = frame["activity"].to_numpy() > 0
-        labels, takers = np.zeros(row.shape, dtype=bool), np.zeros(row.shape, dtype=bool)
-        labels[entity, time], takers[entity, time] = subject.labels, active
+        labels, candidates = np.zeros(row.shape, dtype=bool), np.zeros(row.shape, dtype=bool)
+        labels[entity, time], candidates[entity, time] = subject.labels, active
         converts = labels.any(axis=1)
-        takers[converts] = False
-        patterns, counts = np.unique(labels[converts], axis=0, return_counts=True)
-        hands = [(np.flatnonzero(pattern), int(count)) for pattern, count in zip(patterns, counts, strict=True)]
-        hands.sort(key=lambda hand: -len(hand[0]))  # the fewest can take many as-ofs at once
-        return cls(row, hands, takers, active)
+        candidates[converts] = False
+        distinct, counts = np.unique(labels[converts], axis=0, return_counts=True)
+        patterns = [(np.flatnonzero(pattern), int(count)) for pattern, count in zip(distinct, counts, strict=True)]
+        patterns.sort(key=lambda pattern: -len(pattern[0]))  # long patterns have the fewest candidates
+        return cls(row, patterns, candidates, active)
 
-    def deal(self, rng: np.random.Generator) -> _Dealt:
-        gone = np.zeros(len(self.judged), dtype=bool)
+    def shuffle(self, rng: np.random.Generator) -> _Placebo:
+        removed = np.zeros(len(self.eligible), dtype=bool)
         free = np.ones(len(self.row), dtype=bool)
-        taken = []
-        for times, count in self.hands:
-            taken.append(self._draw(rng, free, times, count))
-            free[taken[-1]] = False
-            after = self.row[taken[-1], times[-1] + 1 :]
-            gone[after[after >= 0]] = True
-        return _Dealt(self._labels(taken), gone, taken)
+        recipients = []
+        for times, count in self.patterns:
+            recipients.append(self._draw(rng, free, times, count))
+            free[recipients[-1]] = False
+            after = self.row[recipients[-1], times[-1] + 1 :]
+            removed[after[after >= 0]] = True
+        return _Placebo(self._labels(recipients), removed, recipients)
 
-    def again(self, rng: np.random.Generator, dealt: _Dealt) -> Mask:
-        # Whoever took another hand has left or will leave, so given the other hands each hand could have gone to those
-        # who took it and to those who took none.
+    def reshuffle(self, rng: np.random.Generator, placebo: _Placebo) -> Mask:
+        # Recipients of other patterns have left or will leave the panel. Given these, each pattern could have gone to
+        # its own recipients and to accounts without any pattern.
         free = np.ones(len(self.row), dtype=bool)
-        free[np.concatenate(dealt.takers)] = False
-        taken = []
-        for (times, _), before in zip(self.hands, dealt.takers, strict=True):
+        free[np.concatenate(placebo.recipients)] = False
+        recipients = []
+        for (times, _), before in zip(self.patterns, placebo.recipients, strict=True):
             free[before] = True
-            taken.append(self._draw(rng, free, times, len(before)))
-            free[before] = free[taken[-1]] = False
-        return self._labels(taken)
+            recipients.append(self._draw(rng, free, times, len(before)))
+            free[before] = free[recipients[-1]] = False
+        return self._labels(recipients)
 
     def _draw(self, rng: np.random.Generator, free: Mask, times: Rows, count: int) -> Rows:
-        return rng.permutation(np.flatnonzero(free & self.takers[:, times].all(axis=1)))[:count]
+        return rng.permutation(np.flatnonzero(free & self.candidates[:, times].all(axis=1)))[:count]
 
-    def _labels(self, taken: Sequence[Rows]) -> Mask:
-        labels = np.zeros(len(self.judged), dtype=bool)
-        for (times, _), takers in zip(self.hands, taken, strict=True):
-            labels[self.row[takers][:, times]] = True
+    def _labels(self, recipients: Sequence[Rows]) -> Mask:
+        labels = np.zeros(len(self.eligible), dtype=bool)
+        for (times, _), entities in zip(self.patterns, recipients, strict=True):
+            labels[self.row[entities][:, times]] = True
         return labels
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Deals a flat table's labels to its rows: both in an order of their own in which groups stay together."""
+class _RowShuffler:
+    """Permutes the labels of a flat table, with groups kept together as far as their sizes allow."""
 
     labels: Mask
     groups: Rows
-    judged: Mask
-    who: str = "rows"
+    eligible: Mask
+    recipients: str = "rows"
 
     @classmethod
-    def of(cls, subject: AuditSubject) -> _Rows:
+    def of(cls, subject: AuditSubject) -> _RowShuffler:
         return cls(subject.labels, subject.groups, np.ones(len(subject.labels), dtype=bool))
 
-    def deal(self, rng: np.random.Generator) -> _Dealt:
+    def shuffle(self, rng: np.random.Generator) -> _Placebo:
         count = self.groups.max() + 1
-        givers, takers = (np.argsort(rng.permutation(count)[self.groups], kind="stable") for _ in range(2))
+        source, target = (np.argsort(rng.permutation(count)[self.groups], kind="stable") for _ in range(2))
         labels = np.empty_like(self.labels)
-        labels[takers] = self.labels[givers]
-        return _Dealt(labels, np.zeros_like(labels))
+        labels[target] = self.labels[source]
+        return _Placebo(labels, np.zeros_like(labels))
 
-    def again(self, rng: np.random.Generator, dealt: _Dealt) -> Mask:  # noqa: ARG002 - no row has left
-        return self.deal(rng).labels
+    def reshuffle(self, rng: np.random.Generator, placebo: _Placebo) -> Mask:  # noqa: ARG002 - no row is removed
+        return self.shuffle(rng).labels
 
 
 class _PlaceboScorer:
-    """Measures the same scores against many sets of labels: average precision, the mean over the folds."""
+    """Computes the average precision of the same scores for many sets of labels, averaged over the folds."""
 
-    def __init__(self, folds: list[Fold], scores: NDArray[np.float64], judged: Mask) -> None:
+    def __init__(self, folds: list[Fold], scores: NDArray[np.float64], eligible: Mask) -> None:
         parts = np.split(scores, np.cumsum([len(fold.test) for fold in folds])[:-1])
         self._folds = [
-            (fold.test[judged[fold.test]], part[judged[fold.test]]) for fold, part in zip(folds, parts, strict=True)
+            (fold.test[eligible[fold.test]], part[eligible[fold.test]]) for fold, part in zip(folds, parts, strict=True)
         ]
 
     def __call__(self, labels: Mask) -> NDArray[np.float64]:
-        """Return the average precision, shape (n_draws,), under labels of shape (n_draws, n_rows)."""
+        """Return the average precision, shape (n_sets,), for labels of shape (n_sets, n_rows)."""
         values = np.stack([tie_groups(scores, labels[:, rows]).average_precision() for rows, scores in self._folds])
-        there = ~np.isnan(values)
-        count = there.sum(axis=0)
-        sums = np.where(there, values, 0.0).sum(axis=0)
+        defined = ~np.isnan(values)
+        count = defined.sum(axis=0)
+        sums = np.where(defined, values, 0.0).sum(axis=0)
         means: NDArray[np.float64] = np.divide(sums, count, out=np.full(len(count), np.nan), where=count > 0)
         return means
 
 
-def _given(subject: AuditSubject, dealt: _Dealt, kept: Rows) -> tuple[Panel, list[Fold]]:
-    """Return the panel and folds with the dealt labels, without the rows that are gone."""
-    position = np.full(len(dealt.labels), -1)
+def _with_labels(subject: AuditSubject, placebo: _Placebo, kept: Rows) -> tuple[Panel, list[Fold]]:
+    """Return the panel and folds with the labels of the placebo, without the removed rows."""
+    position = np.full(len(placebo.labels), -1)
     position[kept] = np.arange(len(kept))
 
-    def moved(rows: Rows) -> Rows:
-        places = position[rows]
-        return places[places >= 0]
+    def remaining(rows: Rows) -> Rows:
+        positions = position[rows]
+        return positions[positions >= 0]
 
-    labels = dealt.labels[kept].astype(np.int8)
+    labels = placebo.labels[kept].astype(np.int8)
     frame = subject.panel.frame.iloc[kept].reset_index(drop=True).assign(label=labels, value=np.nan)
-    folds = [replace(fold, train=moved(fold.train), test=moved(fold.test)) for fold in subject.folds]
+    folds = [replace(fold, train=remaining(fold.train), test=remaining(fold.test)) for fold in subject.folds]
     return Panel(frame, subject.panel.features), folds

@@ -1,4 +1,4 @@
-"""How well one column ranks, missing values included, and how sure a ROC-AUC is."""
+"""ROC-AUC of a single column with missing values, and the standard error of a ROC-AUC."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mlsys.evaluation.ranking import tie_groups
 
 
 def best_roc_auc(values: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Return the ROC-AUC of a column taken in its better direction, its missing values at the better end.
+    """Return the ROC-AUC of a column in its better direction, with missing values at the better end.
 
     Parameters
     ----------
     values : ndarray of float64, shape (n_rows,)
-        NaN where missing.
+        Values of the column; NaN if missing.
     positive : ndarray of bool, shape (n_rows,)
-        Of both classes.
+        Labels, with both classes.
 
     Examples
     --------
@@ -29,8 +29,8 @@ def best_roc_auc(values: NDArray[np.float64], positive: NDArray[np.bool_]) -> fl
     return max(max(auc, 1 - auc) for auc in aucs)
 
 
-def roc_auc_error(auc: float, count: int, others: int) -> float:
-    """Return the standard error of a ROC-AUC, given the number of positive rows and of others.
+def roc_auc_error(auc: float, positives: int, negatives: int) -> float:
+    """Return the standard error of a ROC-AUC, given the numbers of positive and negative rows.
 
     Hanley and McNeil (1982), The meaning and use of the area under a receiver operating characteristic (ROC) curve,
     Radiology 143, equation 1, with their approximations of Q1 and Q2 from the exponential distribution.
@@ -41,5 +41,5 @@ def roc_auc_error(auc: float, count: int, others: int) -> float:
     0.046
     """
     first, second = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (count - 1) * (first - auc**2) + (others - 1) * (second - auc**2)
-    return float(np.sqrt(max(variance, 0.0) / (count * others)))
+    variance = auc * (1 - auc) + (positives - 1) * (first - auc**2) + (negatives - 1) * (second - auc**2)
+    return float(np.sqrt(max(variance, 0.0) / (positives * negatives)))

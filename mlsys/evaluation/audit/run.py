@@ -1,4 +1,4 @@
-"""Runs the checks."""
+"""Run all checks of the audit."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ def run_audit(subject: AuditSubject, config: AuditConfig) -> dict[str, Any]:
     Parameters
     ----------
     subject : AuditSubject
-        The run.
+        The run to audit.
     config : AuditConfig
-        ``mode=full`` adds the label placebo, which fits every fold once more.
+        Settings; ``mode=full`` adds the label placebo, which refits every fold.
 
     Returns
     -------
     dict
-        The content of audit.json: ``status``, which is that of the worst check, and ``checks``.
+        Content of audit.json: ``checks``, and as ``status`` the most severe status of a check.
     """
-    limits = config.thresholds
+    thresholds = config.thresholds
     checks: list[AuditCheck] = [
         time_travel(subject, sample=config.sample),
         embargo(subject),
         groups(subject),
-        single_feature(subject, limit=limits.single_feature_auc),
+        single_feature(subject, limit=thresholds.single_feature_auc),
         forbidden_columns(subject),
-        duplicates(subject, limit=limits.duplicate_share),
-        missingness(subject, limit=limits.missingness_gap),
-        too_good(subject, auc=limits.too_good_auc, odds=limits.too_good_odds),
+        duplicates(subject, limit=thresholds.duplicate_fraction),
+        missingness(subject, limit=thresholds.missingness_gap),
+        too_good(subject, auc=thresholds.too_good_auc, odds=thresholds.too_good_odds),
     ]
     if config.mode == "full":
         checks.append(label_placebo(subject))

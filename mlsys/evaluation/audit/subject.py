@@ -1,4 +1,4 @@
-"""What is audited."""
+"""The subject of an audit: the parts of a run that the checks need."""
 
 from __future__ import annotations
 
@@ -14,36 +14,39 @@ from mlsys.data.panel import Panel
 from mlsys.data.rebuild import Rebuild
 from mlsys.errors import DataError
 from mlsys.evaluation.splits import Fold, Rows
+from mlsys.text import counted
 
 Refit = Callable[[Panel, list[Fold]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class AuditSubject:
-    """A run, as far as the audit looks at it.
+    """The parts of a run that the audit checks.
 
     Attributes
     ----------
     panel : Panel
+        Rows with their features and labels.
     folds : sequence of Fold
+        Folds of the backtest.
     predictions : DataFrame
-        Out-of-fold rows in the order of folds and their test rows, with ``score`` (float64) at least.
+        Out-of-fold rows, fold after fold in the order of the test rows, with at least the column ``score`` (float64).
     horizon_days : int
-        Length of the label window; 0 for a flat table.
+        Length of the label window in days; 0 for a flat table.
     rebuild : Rebuild or None
-        Computes rows again with another future; None for flat tables.
+        Recomputes rows with an altered future; None for a flat table.
     refit : callable or None
-        Fits and scores another panel by the same protocol: takes panel and folds, returns the out-of-fold scores in the
-        order of ``predictions``. Only the full audit calls it.
+        Function of a panel and folds that repeats the backtest on them, and returns the out-of-fold scores in the order
+        of ``predictions``. Only the full audit calls it.
     forbidden : mapping of str to str
-        Names of raw columns that no feature may be, and what they are.
+        Names of raw columns that must not be features, with the reason.
     seed : int
-        Of every draw.
+        Seed of all random samples.
 
     Raises
     ------
     DataError
-        If the predictions are not those of the folds' test rows.
+        If the number of predictions is not that of the folds' test rows.
     """
 
     panel: Panel
@@ -58,33 +61,34 @@ class AuditSubject:
     def __post_init__(self) -> None:
         if len(self.tested) != len(self.predictions):
             raise DataError(
-                f"The audit got {len(self.predictions)} predictions for {len(self.tested)} test rows of "
-                f"{len(self.folds)} folds. Give one for each test row, in the order of the folds."
+                f"The audit got {counted(len(self.predictions), 'prediction')} for "
+                f"{counted(len(self.tested), 'test row')} in {counted(len(self.folds), 'fold')}. Pass one prediction "
+                "per test row, in the order of the folds."
             )
 
     @cached_property
     def tested(self) -> Rows:
-        """Positions of the test rows in the panel, fold after fold."""
+        """Positions of the test rows in the panel, fold after fold, shape (n_tested,)."""
         return np.concatenate([fold.test for fold in self.folds])
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
-        """Which test rows have a complete label."""
+        """Mask of the test rows with complete labels, shape (n_tested,)."""
         return self.complete[self.tested]
 
     @cached_property
     def labels(self) -> NDArray[np.bool_]:
-        """The panel's labels."""
+        """Labels of the panel's rows, shape (n_rows,)."""
         return self.panel.frame["label"].to_numpy(dtype=bool)
 
     @cached_property
     def complete(self) -> NDArray[np.bool_]:
-        """Which of the panel's labels are complete."""
+        """Mask of the panel's rows with complete labels, shape (n_rows,)."""
         return self.panel.frame["label_complete"].to_numpy(dtype=bool)
 
     @cached_property
     def groups(self) -> NDArray[np.int64]:
-        """A number for the group of each of the panel's rows."""
+        """Group code of each of the panel's rows, shape (n_rows,)."""
         return np.asarray(pd.factorize(self.panel.frame["group"])[0], dtype=np.int64)
 
     @property
@@ -105,6 +109,6 @@ class AuditSubject:
         return not bool(self.panel.frame["as_of"].isna().any())
 
     @property
-    def is_blind_to_time(self) -> bool:
-        """Whether training and test rows were told apart by anything but time."""
+    def ignores_time(self) -> bool:
+        """Whether the split assigns rows to training and test without regard to time."""
         return any(fold.as_of is None for fold in self.folds)

@@ -1,4 +1,4 @@
-"""Blocks that look ahead, each in its own way, and some that do not."""
+"""Feature blocks that look ahead in different ways, and some that do not."""
 
 from dataclasses import dataclass
 
@@ -28,16 +28,16 @@ class DaysToOrder(EntityBlock):
 
 @dataclass(frozen=True)
 class SectorRate(EntityBlock):
-    """Reads the outcomes of all entities of the sector: the entity's own hardly shows."""
+    """Reads the outcomes of all entities of the sector, so that the entity's own hardly matters."""
 
     def features(self, entity):
         ordered = entity.outcome_day.notnull().cast("float64")
-        return [Feature("sector_rate", (ordered.mean() > 0).cast("int64"), "share of the sector that ordered")]
+        return [Feature("sector_rate", (ordered.mean() > 0).cast("int64"), "fraction of the sector that ordered")]
 
 
 @dataclass(frozen=True)
 class Spine(TableBlock):
-    """Reads the label off the spine."""
+    """Reads the label from the spine."""
 
     infos = (FeatureInfo("hint", "number", "the label"),)
 
@@ -47,7 +47,7 @@ class Spine(TableBlock):
 
 @dataclass(frozen=True)
 class Sum(TableBlock):
-    """Sums what is known up to some days after the as-of; with 0 days it does not look ahead."""
+    """Sums events known up to some days after the as-of; with 0 days it does not look ahead."""
 
     days: int
     infos = (FeatureInfo("total", "number", "actions"),)
@@ -61,7 +61,7 @@ class Sum(TableBlock):
 
 @dataclass(frozen=True)
 class Others(TableBlock):
-    """Sums what all entities do, up to the as-of or ever: the same number for everybody."""
+    """Sums the events of all entities, up to the as-of or ever, so that every entity gets the same number."""
 
     ever: bool
     infos = (FeatureInfo("everybody", "number", "actions of all"),)

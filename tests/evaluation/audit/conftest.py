@@ -1,4 +1,4 @@
-"""A shop's raw tables, small and made up, and runs on them."""
+"""Small synthetic raw tables of a shop, and runs on them."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +19,7 @@ END = date(2020, 7, 27)
 
 
 def write_shop(folder, count=60, seed=0):
-    """Write accounts, orders and weekly visits: a third of the accounts order once, and go on visiting."""
+    """Write accounts, orders and weekly visits; a third of the accounts order once and keep visiting."""
     generator = np.random.default_rng(seed)
     ids = np.arange(count) + 1
     sizes = np.where(generator.random(count) < 0.2, None, generator.integers(1, 500, count).astype(object))
@@ -60,7 +60,7 @@ def shop_config(folder):
 
 @dataclass(frozen=True)
 class Shop:
-    """Opened tables, and how runs on them are made."""
+    """Opened tables, and methods that make runs on them."""
 
     data: EventsData
     raw: object

@@ -1,4 +1,4 @@
-"""Runs to audit, small and made up."""
+"""Small synthetic runs to audit."""
 
 from dataclasses import dataclass
 
@@ -17,19 +17,19 @@ KEYS = ["id", "as_of", "label", "label_complete", "value", "activity", "group"]
 
 @dataclass(frozen=True)
 class Attributes:
-    """Stands for a Rebuild that is asked for its attributes only."""
+    """A fake Rebuild that only has attributes."""
 
     features_by_attribute: dict[str, list[str]]
 
 
 def accounts(count=150, as_ofs=8, seed=0):
-    """Return a panel's rows: converters are active and leave after they converted; two features tell a little."""
+    """Return the rows of a panel: converters are active and leave afterwards; two features are weakly predictive."""
     generator = np.random.default_rng(seed)
-    parts, here = [], np.ones(count, dtype=bool)
-    taste = generator.normal(size=count)
+    parts, present = [], np.ones(count, dtype=bool)
+    propensity = generator.normal(size=count)
     for number in range(as_ofs):
-        activity = np.floor(np.exp(generator.normal(size=count) + 0.5 * taste))
-        converts = here & (generator.random(count) < 0.03 * activity * np.exp(taste))
+        activity = np.floor(np.exp(generator.normal(size=count) + 0.5 * propensity))
+        converts = present & (generator.random(count) < 0.03 * activity * np.exp(propensity))
         part = pd.DataFrame(
             {
                 "id": np.arange(count) + 1,
@@ -40,18 +40,18 @@ def accounts(count=150, as_ofs=8, seed=0):
                 "activity": activity,
                 "group": np.arange(count) + 1,
                 "usage": activity + generator.normal(size=count),
-                "size": np.round(np.exp(3 + 0.3 * taste + generator.normal(size=count)), 2),
+                "size": np.round(np.exp(3 + 0.3 * propensity + generator.normal(size=count)), 2),
                 "sector": np.array(["retail", "health", "finance"])[generator.integers(0, 3, count)],
             }
         )
-        parts.append(part[here])
-        here &= ~converts
+        parts.append(part[present])
+        present &= ~converts
     frame = pd.concat(parts, ignore_index=True)
     return frame.astype({"as_of": "datetime64[us]"})
 
 
 def leads(count=600, seed=0, **features):
-    """Return a flat table's rows, without time; two features tell a little."""
+    """Return the rows of a flat table without time; one feature is predictive."""
     generator = np.random.default_rng(seed)
     size = generator.normal(size=count)
     label = generator.random(count) < 1 / (1 + np.exp(1 - size))
@@ -72,7 +72,7 @@ def leads(count=600, seed=0, **features):
 
 
 def audited(frame, *, split=BACKTEST, folds=None, score="size", **changes):
-    """Return the subject: the rows' folds, scored by one column."""
+    """Return the subject of an audit, with one column as the score."""
     names = [name for name in frame.columns if name not in KEYS]
     kinds = ["number" if pd.api.types.is_numeric_dtype(frame[name]) else "category" for name in names]
     infos = tuple(FeatureInfo(name, kind, name) for name, kind in zip(names, kinds, strict=True))
@@ -91,5 +91,5 @@ def audited(frame, *, split=BACKTEST, folds=None, score="size", **changes):
 
 
 def flat(frame, **changes):
-    """Return the subject of a flat table, split at random by group."""
+    """Return the subject of an audit of a flat table, split at random by group."""
     return audited(frame, split=GroupKFold(folds=3), **changes)

@@ -11,27 +11,27 @@ def run(subject):
     return duplicates(subject, limit=0.5)
 
 
-def test_rows_of_their_own_pass():
+def test_distinct_rows_pass():
     check = run(audited(accounts()))
     assert (check.status, check.value, check.limit) == ("pass", 0.0, 0.5)
 
 
-def test_repeated_rows_that_do_not_carry_the_score_pass():
+def test_repeated_rows_that_do_not_score_better_pass():
     frame = accounts()
-    frame["usage"], frame["size"] = frame["id"] % 20, 1.0  # an account that never changes
+    frame["usage"], frame["size"] = frame["id"] % 20, 1.0  # accounts that never change
     check = run(audited(frame, score="usage"))
     assert check.value > 0.8
     assert check.status == "pass"
 
 
-def test_what_never_did_anything_does_not_count():
+def test_inactive_accounts_do_not_count():
     frame = accounts()
     frame = frame.assign(usage=0.0, size=np.nan, sector="retail")
     assert run(audited(frame, score="activity")).value == 0.0
 
 
-def remembered(seed=0):
-    """Two thirds of the rows come twice, a month apart; the score knows those labels by heart."""
+def memorised(seed=0):
+    """Return rows of which two thirds occur twice, a month apart, and a score that has memorised their labels."""
     generator = np.random.default_rng(seed)
     first = leads(count=1200, seed=seed)
     first["as_of"] = pd.Series(pd.Timestamp("2020-01-06"), index=first.index, dtype="datetime64[us]")
@@ -43,16 +43,16 @@ def remembered(seed=0):
     return frame, score
 
 
-def test_remembered_rows_are_a_warning_with_both_scores():
-    frame, score = remembered()
+def test_memorised_rows_are_a_warning_with_both_metrics():
+    frame, score = memorised()
     check = run(audited(frame, split=Backtest(folds=1, horizon_days=30), score=score))
     assert check.status == "warn"
     assert 0.6 < check.value < 0.7
-    assert "ROC-AUC 1.000 against 0.7" in check.message
+    assert "ROC-AUC 1.000 versus 0.7" in check.message
 
 
-def test_remembered_rows_below_the_limit_pass():
-    frame, score = remembered()
+def test_memorised_rows_below_the_limit_pass():
+    frame, score = memorised()
     subject = audited(frame, split=Backtest(folds=1, horizon_days=30), score=score)
     assert duplicates(subject, limit=0.9).status == "pass"
 
@@ -65,20 +65,20 @@ def test_copies_across_a_random_split_are_a_warning_with_their_number():
     sides = np.empty(len(frame))
     for fold in subject.folds:
         sides[fold.test] = fold.number
-    apart = 2 * int((sides[:60] != sides[600:]).sum())
+    separated = 2 * int((sides[:60] != sides[600:]).sum())
     check = run(subject)
     assert check.status == "warn"
-    assert f"{apart} of 660 test rows" in check.message
+    assert f"including the label: {separated} of 660 test rows" in check.message
     assert "data.group" in check.message
 
 
 def test_copies_kept_on_one_side_pass():
     frame = leads()
-    frame = pd.concat([frame, frame.iloc[:60]], ignore_index=True)  # id and group come with them
+    frame = pd.concat([frame, frame.iloc[:60]], ignore_index=True)  # with the same id and group
     assert run(flat(frame)).status == "pass"
 
 
-def test_copies_with_another_label_are_no_copies():
+def test_copies_with_another_label_do_not_count():
     frame = leads()
     frame = pd.concat([frame, frame.iloc[:60].assign(label=1 - frame["label"].iloc[:60])], ignore_index=True)
     frame["id"] = frame["group"] = np.arange(len(frame))

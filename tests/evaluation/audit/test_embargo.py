@@ -16,18 +16,20 @@ def test_a_walk_forward_backtest_passes():
     assert "label window of 30 days ends by the first test as-of" in check.message
 
 
-def test_one_training_row_whose_window_ends_too_late_fails_and_is_counted():
+@pytest.mark.parametrize(("count", "finding"), [(1, "In fold 1, 1 of "), (2, "In fold 1, 2 of ")])
+def test_training_rows_whose_window_ends_too_late_fail_and_are_counted(count, finding):
     subject = audited(accounts())
     late = np.flatnonzero(subject.panel.frame["as_of"] == subject.folds[1].as_of - pd.Timedelta(days=28))
     folds = list(subject.folds)
-    folds[1] = replace(folds[1], train=np.append(folds[1].train, late[:1]))
+    folds[1] = replace(folds[1], train=np.append(folds[1].train, late[:count]))
     check = embargo(audited(subject.panel.frame, folds=folds))
-    assert (check.status, check.value) == ("fail", 1)
-    assert "In fold 1, 1 of " in check.message
+    assert (check.status, check.value) == ("fail", count)
+    assert finding in check.message
+    assert f"training rows {'has' if count == 1 else 'have'} a label window of 30 days that ends after" in check.message
     assert "Set split.horizon_days to data.horizon_days" in check.message
 
 
-def test_a_split_that_forgets_the_horizon_fails():
+def test_a_split_with_too_short_an_embargo_fails():
     check = embargo(audited(accounts(), split=Backtest(folds=3, horizon_days=28)))
     assert check.status == "fail"
 
@@ -46,7 +48,7 @@ def test_training_on_incomplete_labels_fails():
     check = embargo(audited(frame, folds=folds))
     assert check.status == "fail"
     assert check.value == 2 * 3  # the first fold's rows are in all three
-    assert "Train on rows with label_complete only" in check.message
+    assert "Train only on rows with label_complete" in check.message
 
 
 def with_times(frame):

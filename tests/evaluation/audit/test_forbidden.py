@@ -21,6 +21,17 @@ def test_a_forbidden_name_fails_in_any_case():
     assert "closedate (the outcome's time)" in check.message
 
 
+@pytest.mark.parametrize(
+    ("names", "finding"),
+    [(["OWNER"], "Found 1 forbidden feature: owner"), (["OWNER", "PAID"], "Found 2 forbidden features: owner (a")],
+)
+def test_forbidden_features_are_counted(names, finding):
+    frame = accounts().assign(owner=1.0, paid=1.0)
+    check = forbidden_columns(audited(frame, forbidden=dict.fromkeys(names, "a raw column")))
+    assert check.value == len(names)
+    assert finding in check.message
+
+
 @pytest.mark.parametrize("make", [np.float64, str])
 @pytest.mark.parametrize("id_type", [np.int64, str])
 def test_the_id_under_another_name_fails(make, id_type):
@@ -37,12 +48,12 @@ def test_a_column_that_equals_the_id_in_most_rows_only_is_not_the_id():
     assert forbidden_columns(audited(frame)).status == "pass"
 
 
-def other_than(frame, column):
-    return np.where(frame["label"] == 1, column[0], column[1])
+def by_label(frame, values):
+    return np.where(frame["label"] == 1, values[0], values[1])
 
 
 @pytest.mark.parametrize(
-    ("values", "why"),
+    ("values", "reason"),
     [
         ((1.0, 0.0), "it equals the label"),
         ((0.0, 7.0), "it equals the label"),
@@ -51,11 +62,11 @@ def other_than(frame, column):
         ((np.nan, 1.0), "it is missing exactly where the label is 1"),
     ],
 )
-def test_the_label_under_another_name_fails(values, why):
+def test_the_label_under_another_name_fails(values, reason):
     frame = leads()
-    check = forbidden_columns(flat(frame.assign(status=other_than(frame, values))))
+    check = forbidden_columns(flat(frame.assign(status=by_label(frame, values))))
     assert check.status == "fail"
-    assert f"status ({why})" in check.message
+    assert f"status ({reason})" in check.message
 
 
 def test_one_row_that_differs_is_not_the_label():
@@ -66,7 +77,7 @@ def test_one_row_that_differs_is_not_the_label():
 
 
 @pytest.mark.parametrize("factor", [1, 12])
-def test_what_the_outcome_was_worth_fails(factor):
+def test_the_value_of_the_outcome_fails(factor):
     frame = accounts()
     usage = frame["usage"]
     check = forbidden_columns(audited(frame.assign(plan=(factor * frame["value"]).fillna(usage))))
@@ -74,7 +85,7 @@ def test_what_the_outcome_was_worth_fails(factor):
     assert "plan (it is the outcome's value, or a multiple of it)" in check.message
 
 
-def test_with_very_few_positive_rows_nothing_is_concluded():
+def test_with_very_few_positive_rows_values_are_not_compared():
     frame = leads()
     frame["label"] = (frame["id"] < 4).astype(np.int8)
     assert forbidden_columns(flat(frame.assign(flag=frame["label"].astype(float)))).status == "pass"

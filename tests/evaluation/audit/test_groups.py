@@ -20,7 +20,16 @@ def test_a_group_on_both_sides_fails_and_is_named():
     check = groups(audited(frame, folds=folds))
     assert (check.status, check.value) == ("fail", 1)
     assert frame["group"][folds[2].test[0]] in check.message
-    assert "In fold 2, 1 group with" in check.message
+    assert "In fold 2, 1 group has" in check.message
+
+
+def test_several_groups_on_both_sides_are_counted():
+    frame = leads(count=300)
+    folds = list(flat(frame).folds)
+    folds[0] = replace(folds[0], train=np.append(folds[0].train, folds[0].test[:2]))
+    check = groups(audited(frame, folds=folds))
+    assert (check.status, check.value) == ("fail", 2)
+    assert "In fold 0, 2 groups have rows in both" in check.message
 
 
 def test_splits_by_time_may_repeat_entities():

@@ -11,7 +11,7 @@ from .subjects import BACKTEST, accounts, audited, flat, leads
 
 
 def linear(panel, folds):
-    """Fit a straight line to the training rows' numbers, score the test rows: nothing to object to."""
+    """Fit a linear model on the training rows and score the test rows, without a leak."""
     numbers = [feature.name for feature in panel.features if feature.kind == "number"]
     inputs = np.column_stack([panel.frame[numbers].to_numpy(), np.ones(len(panel.frame))])
     labels = panel.frame["label"].to_numpy(dtype=float)
@@ -23,7 +23,7 @@ def linear(panel, folds):
 
 
 def dropping(panel, folds):
-    """Leave out of the training rows every entity that will turn out positive in test; then the strangers are they."""
+    """Drop every entity from training that will be positive in test, so that unknown entities are positive."""
     entity, positive = panel.frame["group"].to_numpy(), panel.frame["label"].to_numpy() == 1
     scores = []
     for fold in folds:
@@ -34,12 +34,12 @@ def dropping(panel, folds):
 
 
 def encoding_before_the_split(panel, folds):
-    """Replace each entity by its share of positive rows, those of the test included."""
+    """Replace each entity by its fraction of positive rows, including test rows."""
     rates = panel.frame.groupby("group")["label"].transform("mean").to_numpy(dtype=float)
     return np.concatenate([rates[fold.test] for fold in folds])
 
 
-def test_an_honest_protocol_falls_to_chance():
+def test_a_backtest_without_leaks_falls_to_chance():
     frame = accounts(count=400)
     subject = audited(frame, refit=linear)
     check = label_placebo(subject)
@@ -51,11 +51,11 @@ def test_an_honest_protocol_falls_to_chance():
 
 
 @pytest.mark.parametrize("refit", [dropping, encoding_before_the_split])
-def test_a_protocol_that_knows_test_labels_fails(refit):
+def test_a_backtest_that_leaks_test_labels_fails(refit):
     check = label_placebo(audited(accounts(count=400), refit=refit))
     assert check.status == "fail"
     assert check.value > check.limit
-    assert "the protocol itself gives labels away" in check.message
+    assert "the backtest itself leaks labels" in check.message
 
 
 def test_dates_go_to_active_accounts_that_never_convert_and_then_leave():
@@ -67,26 +67,26 @@ def test_dates_go_to_active_accounts_that_never_convert_and_then_leave():
         return np.zeros(sum(len(fold.test) for fold in folds))
 
     label_placebo(audited(frame, refit=refit))
-    dealt = seen["frame"]
+    placebo = seen["frame"]
     converters = set(frame["id"][frame["label"] == 1])
-    takers = dealt[dealt["label"] == 1]
-    assert not converters & set(takers["id"])
-    assert (takers["activity"] > 0).all()
-    assert takers["as_of"].value_counts().to_dict() == frame["as_of"][frame["label"] == 1].value_counts().to_dict()
-    last = takers.groupby("id")["as_of"].max()
-    rows = dealt[dealt["id"].isin(last.index)]
+    recipients = placebo[placebo["label"] == 1]
+    assert not converters & set(recipients["id"])
+    assert (recipients["activity"] > 0).all()
+    assert recipients["as_of"].value_counts().to_dict() == frame["as_of"][frame["label"] == 1].value_counts().to_dict()
+    last = recipients.groupby("id")["as_of"].max()
+    rows = placebo[placebo["id"].isin(last.index)]
     assert (rows["as_of"] <= rows["id"].map(last)).all()
-    assert len(dealt) < len(frame)
+    assert len(placebo) < len(frame)
     others = ~frame["id"].isin(last.index)
-    assert others.sum() == (~dealt["id"].isin(last.index)).sum()
+    assert others.sum() == (~placebo["id"].isin(last.index)).sum()
     for before, after in zip(BACKTEST.split(frame), seen["folds"], strict=True):
-        kept = dealt.iloc[after.train][["id", "as_of"]]
-        asked = frame.iloc[before.train][["id", "as_of"]]
-        assert len(kept.merge(asked)) == len(kept)
-        assert (dealt["as_of"].iloc[after.test] == before.as_of).all()
+        kept = placebo.iloc[after.train][["id", "as_of"]]
+        original = frame.iloc[before.train][["id", "as_of"]]
+        assert len(kept.merge(original)) == len(kept)
+        assert (placebo["as_of"].iloc[after.test] == before.as_of).all()
 
 
-def test_an_account_takes_all_dates_of_a_converter():
+def test_an_account_receives_all_dates_of_a_converter():
     frame = accounts(count=400)
     soon = frame.groupby("id")["label"].shift(-1) == 1
     frame.loc[soon & (frame["id"] % 2 == 0), "label"] = 1
@@ -97,16 +97,16 @@ def test_an_account_takes_all_dates_of_a_converter():
         return np.zeros(sum(len(fold.test) for fold in folds))
 
     label_placebo(audited(frame, refit=refit))
-    hands = [
+    patterns = [
         rows[rows["label"] == 1].groupby("id")["as_of"].agg(["min", "max"]).value_counts().to_dict()
         for rows in (frame, seen["frame"])
     ]
-    assert hands[0].keys() == hands[1].keys()
-    assert sum(hands[1].values()) > 0.8 * sum(hands[0].values())  # some find no taker
-    assert any(first < last for first, last in hands[0])
+    assert patterns[0].keys() == patterns[1].keys()
+    assert sum(patterns[1].values()) > 0.8 * sum(patterns[0].values())  # some patterns have no candidate
+    assert any(first < last for first, last in patterns[0])
 
 
-def test_the_same_seed_gives_the_same_verdict_and_another_seed_another():
+def test_the_result_depends_on_the_seed_only():
     subject = audited(accounts(count=400), refit=linear)
     assert label_placebo(subject) == label_placebo(subject)
     assert label_placebo(subject) != label_placebo(replace(subject, seed=1))
@@ -117,21 +117,21 @@ def grouped(groups=150):
     generator = np.random.default_rng(1)
     sizes = generator.integers(1, 6, groups)
     frame = leads(count=int(sizes.sum()), group=np.repeat(np.arange(groups), sizes))
-    of_group = generator.random(groups) < 0.3
-    return frame.assign(label=of_group[frame["group"]].astype(np.int8))
+    by_group = generator.random(groups) < 0.3
+    return frame.assign(label=by_group[frame["group"]].astype(np.int8))
 
 
 def test_a_flat_table_falls_to_chance():
     check = label_placebo(flat(grouped(), refit=linear))
     assert check.status == "pass"
-    assert "dealt to random rows" in check.message
+    assert "given to random rows" in check.message
 
 
-def test_a_flat_table_whose_protocol_knows_test_labels_fails():
+def test_a_flat_table_whose_backtest_leaks_test_labels_fails():
     assert label_placebo(flat(grouped(), refit=encoding_before_the_split)).status == "fail"
 
 
-def test_labels_of_a_flat_table_stay_as_many_and_mostly_within_groups():
+def test_labels_of_a_flat_table_keep_their_number_and_mostly_their_groups():
     frame, seen = grouped(), {}
 
     def refit(panel, folds):
@@ -155,7 +155,7 @@ def test_without_active_accounts_it_does_not_apply():
     assert label_placebo(audited(frame, refit=linear)).value is None
 
 
-def test_a_refit_that_cannot_be_done_is_a_warning():
+def test_a_refit_that_fails_is_a_warning():
     def refit(panel, folds):
         raise FitError("fold 0: all training rows are negative")
 

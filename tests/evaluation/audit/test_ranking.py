@@ -23,11 +23,11 @@ def test_best_roc_auc_takes_the_better_direction_and_end(rows, direction):
     assert best_roc_auc(gaps, positive) == pytest.approx(expected)
 
 
-def test_a_column_without_values_ranks_nothing():
+def test_a_column_without_values_has_a_roc_auc_of_one_half():
     assert best_roc_auc(np.full(4, np.nan), np.array([True, False, True, False])) == 0.5
 
 
-def test_roc_auc_error_is_that_of_repeated_draws():
+def test_roc_auc_error_equals_that_of_repeated_samples():
     generator = np.random.default_rng(0)
     positive = np.arange(300) < 30
     scores = [generator.exponential(1 + 2 * positive) for _ in range(400)]

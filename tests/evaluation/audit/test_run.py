@@ -43,7 +43,7 @@ def test_a_clean_run_passes_every_check(shop):
     assert all(check["message"].endswith(".") for check in audit["checks"])
 
 
-def test_only_the_full_audit_fits_again():
+def test_only_the_full_audit_refits():
     def refit(panel, folds):
         raise AssertionError("the light audit must not fit")
 
@@ -56,7 +56,7 @@ def test_a_clean_flat_table_passes():
     assert audit["status"] == "pass"
 
 
-def test_the_naive_sin_is_caught_red_handed(shop):
+def test_the_classic_leakage_mistake_fails(shop):
     subject = shop.subject(
         [WholeHistory(["actions", "users"])],
         as_ofs=[date(2020, 1, 13)],
@@ -74,15 +74,15 @@ def test_the_same_run_gives_the_same_audit(shop):
     assert first == second
 
 
-def test_predictions_of_other_rows_are_refused():
+def test_a_wrong_number_of_predictions_is_an_error():
     subject = audited(accounts())
     facts = {name: getattr(subject, name) for name in AuditSubject.__dataclass_fields__}
-    with pytest.raises(DataError, match=r"got 1 predictions for \d+ test rows of 3 folds"):
+    with pytest.raises(DataError, match=r"got 1 prediction for \d+ test rows in 3 folds"):
         AuditSubject(**facts | {"predictions": subject.predictions.iloc[:1]})
 
 
-def test_limits_come_from_the_config():
+def test_thresholds_come_from_the_config():
     frame = accounts()
-    strict = AuditConfig(mode="light", limits={"single_feature_auc": 0.6})
+    strict = AuditConfig(mode="light", thresholds={"single_feature_auc": 0.6})
     found = [statuses(run_audit(audited(frame), config))["single_feature"] for config in (LIGHT, strict)]
     assert found == ["pass", "fail"]

@@ -15,11 +15,11 @@ def test_honest_features_pass_and_the_best_is_named():
     check = run(accounts())
     assert check.status == "pass"
     assert 0.5 < check.value < 0.92
-    assert "The best single feature, usage, ranks" in check.message
+    assert "The best single feature, usage, has a ROC-AUC of" in check.message
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_a_number_that_gives_the_label_away_fails(direction):
+def test_a_number_that_reveals_the_label_fails(direction):
     frame = accounts()
     noise = np.random.default_rng(0).normal(scale=0.1, size=len(frame))
     check = run(frame.assign(paid=direction * (frame["label"] + noise)))
@@ -28,13 +28,13 @@ def test_a_number_that_gives_the_label_away_fails(direction):
     assert "paid (1.000)" in check.message
 
 
-def test_being_filled_in_alone_can_give_it_away():
+def test_a_missing_value_that_reveals_the_label_fails():
     frame = accounts()
     noise = np.random.default_rng(0).normal(size=len(frame))
     assert run(frame.assign(closed=np.where(frame["label"] == 1, noise, np.nan))).status == "fail"
 
 
-def test_a_category_that_gives_the_label_away_fails():
+def test_a_category_that_reveals_the_label_fails():
     frame = accounts()
     frame["stage"] = np.where(frame["label"] == 1, "won", frame["sector"])
     check = run(frame)
@@ -42,13 +42,13 @@ def test_a_category_that_gives_the_label_away_fails():
     assert "stage" in check.message
 
 
-def test_a_category_of_its_own_for_each_row_tells_nothing():
+def test_a_distinct_category_for_each_row_passes():
     frame = leads()
     check = run(frame.assign(name=[f"lead {number}" for number in range(len(frame))]), flat)
     assert check.status == "pass"
 
 
-def test_a_category_that_training_never_saw_counts_as_average():
+def test_a_category_unseen_in_training_gets_the_overall_rate():
     frame = accounts()
     folds = audited(frame).folds
     frame["stage"] = np.where(np.arange(len(frame)) < folds[0].test[0], "old", "new")
@@ -65,12 +65,20 @@ def test_just_below_the_limit_is_a_warning():
     assert check.status == "warn"
 
 
-def test_a_few_positive_rows_can_only_warn():
+def test_with_few_positive_rows_the_check_only_warns():
     frame = accounts()
     frame = frame[(frame["label"] == 0) | (frame["id"] < 12)].reset_index(drop=True)
     check = run(frame.assign(paid=frame["label"].astype(float)))
     assert check.status == "warn"
-    assert "only it may also be luck" in check.message
+    assert "it may also be chance" in check.message
+
+
+@pytest.mark.parametrize(("positives", "noun"), [(1, "1 positive test row"), (2, "2 positive test rows")])
+def test_few_positive_rows_are_counted(positives, noun):
+    frame = leads(count=60)
+    frame["label"] = (np.arange(60) < positives).astype(np.int8)
+    check = run(frame.assign(paid=frame["label"].astype(float)), flat)
+    assert f"With only {noun}, it may also be chance." in check.message
 
 
 def test_rows_with_incomplete_labels_do_not_count():

@@ -13,7 +13,7 @@ def run(subject):
 
 
 def rare(separation, seed=0):
-    """Return rows of which one in 250 is positive, and a score."""
+    """Return a subject with one positive row in 250, and a score of the given separation."""
     generator = np.random.default_rng(seed)
     frame = leads(count=7500).assign(label=(np.arange(7500) % 250 == 0).astype(np.int8))
     return audited_by(frame, generator.normal(size=7500) + separation * frame["label"])
@@ -29,15 +29,15 @@ def test_an_honest_model_passes():
     assert "at a base rate of" in check.message
 
 
-def test_an_average_precision_that_rare_outcomes_do_not_allow_is_a_warning():
+def test_an_average_precision_implausible_for_a_rare_outcome_is_a_warning():
     check = run(rare(separation=3.2))
     assert check.status == "warn"
     assert check.value > check.limit
     assert check.limit == pytest.approx(100 * 0.004 / (1 + 99 * 0.004), abs=1e-6)
-    assert "Take them for a leak" in check.message
+    assert "Assume a leak" in check.message
 
 
-def test_folds_whose_outcomes_are_not_known_are_left_out_and_that_is_said():
+def test_folds_without_known_outcomes_are_left_out_and_the_message_says_so():
     subject = audited(accounts(count=1200), score="usage")
     assert "known outcomes" not in run(subject).message
     frame = subject.panel.frame
@@ -45,7 +45,7 @@ def test_folds_whose_outcomes_are_not_known_are_left_out_and_that_is_said():
     partial = replace(
         subject, panel=replace(subject.panel, frame=frame.assign(label_complete=frame["label_complete"] & ~last))
     )
-    assert f"(mean of the {len(subject.folds) - 1} folds with known outcomes)" in run(partial).message
+    assert f"(mean over {len(subject.folds) - 1} folds with known outcomes)" in run(partial).message
 
 
 def test_a_good_ranking_of_rare_outcomes_passes():
@@ -55,13 +55,18 @@ def test_a_good_ranking_of_rare_outcomes_passes():
 def test_a_nearly_perfect_roc_auc_is_a_warning_at_any_base_rate():
     frame = leads()
     score = frame["label"] + np.random.default_rng(0).random(600) / 2
-    score[frame.index[frame["label"] == 0][:3]] = 2.0  # on top of the list, so that average precision suffers
+    score[frame.index[frame["label"] == 0][:3]] = 2.0  # at the top of the list, which lowers average precision
     check = run(audited_by(frame, score))
     assert check.status == "warn"
     assert (check.value > 0.99, check.limit) == (True, 0.99)
 
 
-def test_a_few_positive_rows_say_nothing():
-    frame = leads().assign(label=(np.arange(600) % 100 == 0).astype(np.int8))
+@pytest.mark.parametrize(
+    ("positives", "finding"),
+    [(0, "0 positive test rows are"), (1, "1 positive test row is"), (2, "2 positive test rows are")],
+)
+def test_the_check_does_not_apply_to_few_positive_rows(positives, finding):
+    frame = leads().assign(label=(np.arange(600) < positives).astype(np.int8))
     check = run(audited_by(frame, frame["label"]))
     assert (check.status, check.value) == ("pass", None)
+    assert f"{finding} too few to judge the metrics by" in check.message
