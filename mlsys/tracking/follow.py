@@ -96,8 +96,9 @@ class Follower:
             if self._connection is None:
                 self._connection = self._launch()
             self._connection.send(message)  # a few bytes, which the pipe takes at once
-        except OSError as error:
-            self._give_up(f"{error.strerror or error}{self._last_words()}")
+        except OSError as error:  # it could not be started, or died since
+            why = f"{error.strerror or error}{self._last_words()}" if self._process is None else self._why_it_died()
+            self._give_up(why)
 
     def _launch(self) -> Connection:
         ours, theirs = Pipe()
