@@ -96,8 +96,9 @@ class TrackingClient:
             if self._connection is None:
                 self._connection = self._launch()
             self._connection.send(message)  # small enough for the pipe's buffer, so that it does not block
-        except OSError as error:
-            self._fail(f"{error.strerror or error}{self._last_line()}")
+        except OSError as error:  # the process could not be started, or has died since
+            started = self._process is not None
+            self._fail(self._exit_reason() if started else f"{error.strerror or error}{self._last_line()}")
 
     def _launch(self) -> Connection:
         parent, child = Pipe()
