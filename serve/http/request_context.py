@@ -20,7 +20,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-CONTEXT = "mlsys.request_context"  # where the scope carries the call
+CONTEXT = "mlsys.request_context"  # key in the ASGI scope
 IN_MEMORY = 262_144  # bytes; larger bodies are spooled to a file
 ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
 

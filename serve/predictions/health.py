@@ -67,9 +67,8 @@ class Health:
         self.reason = reason
         if self._failing_since is None:
             self._failing_since, self._failure_logged = now, False
-        self._retry_at = now + self._delay * random.uniform(
-            0.75, 1.0
-        )  # jitter, so that processes do not retry together
+        jitter = random.uniform(0.75, 1.0)  # so that processes do not retry together
+        self._retry_at = now + self._delay * jitter
         self._delay = min(2 * self._delay, MAX_BACKOFF)
         text = f"cannot write the prediction log, retrying with {counted(pending, 'row')} pending: {reason}"
         self._failure_logged |= self._warn("failure", text)

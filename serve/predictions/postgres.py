@@ -105,11 +105,11 @@ class PostgresStore:
         except psycopg.Error as error:
             raise self._failure(error) from error
 
-    def read(self, predictions: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
+    def read(self, where: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
         """Yield batches of the rows in the order of writing."""
         psycopg = _library()
-        conditions, values = _conditions(predictions)
-        features = "features::text" if predictions.features else "NULL"
+        conditions, values = _conditions(where)
+        features = "features::text" if where.features else "NULL"
         columns = f"{COLUMNS.removesuffix(', features')}, {features}".replace("as_of", "as_of::text")
         try:
             with contextlib.closing(self._connect()) as connection:
@@ -175,13 +175,13 @@ def _version(connection: psycopg.Connection[tuple[Any, ...]], name: str) -> int 
     return int(version[0])
 
 
-def _conditions(predictions: PredictionFilter) -> tuple[str, list[Any]]:
+def _conditions(where: PredictionFilter) -> tuple[str, list[Any]]:
     conditions: dict[str, Any] = {
-        "time >= to_timestamp(%s)": predictions.since,
-        "time < to_timestamp(%s)": predictions.until,
-        "model = %s": predictions.model,
-        "version = %s": predictions.version,
-        "shadow = %s": predictions.shadow,
+        "time >= to_timestamp(%s)": where.since,
+        "time < to_timestamp(%s)": where.until,
+        "model = %s": where.model,
+        "version = %s": where.version,
+        "shadow = %s": where.shadow,
     }
     used = {condition: value for condition, value in conditions.items() if value is not None}
     return " AND ".join(used) or "true", list(used.values())

@@ -61,8 +61,8 @@ def read_predictions(
     """
     import pandas as pd
 
-    predictions = PredictionFilter(_seconds(since), _seconds(until), model, version, shadow, features)
-    rows = [row for batch in iter_batches(url, predictions) for row in batch]
+    where = PredictionFilter(_seconds(since), _seconds(until), model, version, shadow, features)
+    rows = [row for batch in iter_batches(url, where) for row in batch]
     frame = pd.DataFrame.from_records([row[:-1] for row in rows], columns=list(COLUMNS))
     frame["as_of"] = pd.to_datetime(frame["as_of"]).astype("datetime64[us]")
     frame["time"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601").astype("datetime64[us, UTC]")
@@ -74,9 +74,9 @@ def read_predictions(
     return frame
 
 
-def iter_batches(url: str | Path, predictions: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
+def iter_batches(url: str | Path, where: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
     """Yield batches of rows, for logs that do not fit into memory; the columns are those of `Cells`."""
-    yield from store_from_url(url).read(predictions)
+    yield from store_from_url(url).read(where)
 
 
 def _seconds(time: datetime | None) -> float | None:

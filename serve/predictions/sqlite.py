@@ -95,12 +95,12 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise _failure(self.name, error) from error
 
-    def read(self, predictions: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
+    def read(self, where: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
         """Yield batches of the rows in the order of writing."""
         if not self.path.is_file():
             raise LogError(f"Prediction log not found: {self.path} (working directory: {Path.cwd()}).")
-        conditions, values = _conditions(predictions)
-        columns = COLUMNS if predictions.features else COLUMNS.removesuffix(", features") + ", NULL"
+        conditions, values = _conditions(where)
+        columns = COLUMNS if where.features else COLUMNS.removesuffix(", features") + ", NULL"
         try:
             with contextlib.closing(_connect_to_read(self.path)) as connection:
                 if _version(connection, self.name) is None:
@@ -182,13 +182,13 @@ def _version(connection: sqlite3.Connection, name: str) -> int | None:
     return version
 
 
-def _conditions(predictions: PredictionFilter) -> tuple[str, list[Any]]:
+def _conditions(where: PredictionFilter) -> tuple[str, list[Any]]:
     conditions: dict[str, Any] = {
-        f"time >= {MOMENT.format('?')}": predictions.since,
-        f"time < {MOMENT.format('?')}": predictions.until,
-        "model = ?": predictions.model,
-        "version = ?": predictions.version,
-        "shadow = ?": predictions.shadow,
+        f"time >= {MOMENT.format('?')}": where.since,
+        f"time < {MOMENT.format('?')}": where.until,
+        "model = ?": where.model,
+        "version = ?": where.version,
+        "shadow = ?": where.shadow,
     }
     used = {condition: value for condition, value in conditions.items() if value is not None}
     return " AND ".join(used) or "1", list(used.values())

@@ -75,7 +75,7 @@ class PredictionStore(Protocol):
         """
         ...
 
-    def read(self, predictions: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
+    def read(self, where: PredictionFilter) -> Iterator[list[tuple[Any, ...]]]:
         """Yield batches of the rows in the order of writing; the columns are those of `Cells`."""
         ...
 
