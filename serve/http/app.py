@@ -24,6 +24,11 @@ from serve.http.routes_model import Reload
 from serve.http.routes_read import ReadEndpoints
 from serve.http.service import Service
 
+# Classes of endpoints besides those for POST. Add your own here; see docs/extending.md.
+ROUTES = [
+    ReadEndpoints,
+]
+
 
 def create_app(service: Service) -> Middleware:
     """Return the service as an ASGI application.
@@ -39,7 +44,6 @@ def create_app(service: Service) -> Middleware:
         "/score": BatchEndpoint(service, "score", (media_types.JSON,)),
         "/model/reload": Reload(service),
     }
-    read_endpoints = ReadEndpoints(service)
     app = FastAPI(
         openapi_url=None,  # generated from the run's schema instead: the routes take bytes, so FastAPI knows no fields
         docs_url=None,
@@ -48,11 +52,11 @@ def create_app(service: Service) -> Middleware:
         exception_handlers={RequestError: _on_request_error, HTTPException: _on_http_exception},
         redirect_slashes=False,
         routes=[
-            *read_endpoints.routes,
+            *(route for endpoints in ROUTES for route in endpoints(service).routes),
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post_endpoints.items()),
         ],
     )
-    app.openapi = read_endpoints.document  # type: ignore[method-assign]
+    app.openapi = ReadEndpoints(service).document  # type: ignore[method-assign]
     return Middleware(app, post_endpoints, service)
 
 
