@@ -188,7 +188,7 @@ class SqliteFile:
         try:
             with contextlib.closing(sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
                 kinds = "type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
-                names = [found for (found,) in connection.execute(f"SELECT name FROM sqlite_master WHERE {kinds}")]
+                names = [row[0] for row in connection.execute(f"SELECT name FROM sqlite_master WHERE {kinds}")]
                 if name not in names:
                     raise _no_table(name, names)
                 cursor = connection.execute(f"SELECT * FROM {quoted}")

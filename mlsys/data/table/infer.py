@@ -72,16 +72,16 @@ def infer_recipe(
 ) -> TableRecipe:
     """Infer the kind of each column and how it becomes model inputs.
 
-    The first of these that fits (see `mlsys.data.table.column_kinds`):
+    The first match applies (see `mlsys.data.table.column_kinds`):
 
-    - no value, or the same one in every row: dropped; one value that is there or not: 1.0 and 0.0
-    - yes/no words: 1.0 and 0.0, one float column that every encoder and sampler takes, where a category would be two
-    - numbers, also stored as text: float64. Whole numbers stay numbers even if they are few, because trees split them
-      like categories and their order is kept; but those whose name says id or code are dropped or become categories
-    - dates: days (before the row's own time where there is a time column, which means the same in any year; else since
-      1970, for the trend), month and weekday for season and rhythm, and the hour where there are clock times
-    - long or wordy text: its length and its number of words; text that names single rows: dropped
-    - all other text: a category, with all its levels
+    - empty and constant columns: dropped; a single value that is present or missing: 1.0 or 0.0
+    - yes/no words: 1.0 and 0.0 in one float column, which every encoder and sampler accepts
+    - numbers, including those stored as text: float64. Whole numbers with few distinct values stay numeric, which
+      preserves their order; columns named like ids or codes are dropped or become categories
+    - dates: days before the row's own time if there is a time column, else days since 1970; plus month and weekday for
+      seasonality, and the hour if there are times of day
+    - long text: its length and number of words; text that identifies single rows: dropped
+    - other text: a category with all its levels
 
     Parameters
     ----------

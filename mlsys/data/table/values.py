@@ -256,7 +256,7 @@ def common_unit(values: pd.Series[str], *, sample: int = 500) -> str:
     ('kg', '')
     """
     texts = evenly_spaced(values, sample)
-    units = [found["unit"].casefold() if (found := _UNIT.fullmatch(text)) else "" for text in texts]
+    units = [match["unit"].casefold() if (match := _UNIT.fullmatch(text)) else "" for text in texts]
     top = max(sorted(set(units)), key=units.count, default="")
     return top if units.count(top) >= 0.95 * len(units) else ""
 

@@ -163,7 +163,7 @@ def test_requests_from_several_threads_do_not_mix(builder, one):
 
 def test_a_repeated_event_is_summed_as_in_the_panel_with_a_warning(builder, one):
     built = builder.build([one.entity], [one.events[0], *one.events], day(one.known))
-    assert built.warnings == ("events: 1 row (1) repeating an id and time: kept and summed.",)
+    assert built.warnings == ("events: 1 row (1) with a duplicate id and time: kept and summed.",)
     once = builder.build([one.entity], one.events, day(one.known))
     assert built.records[0]["actions_sum_all"] > once.records[0]["actions_sum_all"]
 
