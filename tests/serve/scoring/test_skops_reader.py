@@ -145,7 +145,7 @@ def test_a_type_that_is_not_trusted_is_refused(run_of, tmp_path):
 
 def test_a_model_that_is_not_a_skops_file_is_refused(run_of, tmp_path):
     for number, data in enumerate([b"", b"PK\x03\x04 no archive", b"{}"]):
-        with pytest.raises(RunError, match="no skops file"):
+        with pytest.raises(RunError, match="not a skops file"):
             Scorer.load(rewritten(run_of("logistic"), tmp_path / str(number), pipeline_skops=data))
 
 
