@@ -19,10 +19,10 @@ def repair_expression_cache() -> None:
 
 
 def _forget(self: Comparable) -> None:
-    own = id(self)
+    own, cache = id(self), self.__cache__  # no global name: they are gone when Python ends, expressions may not be
     # Each step is one operation of a dict, so whatever runs in between finds the cache whole. A partner's dict stays
     # when it becomes empty, as its owner may be about to add to it; it goes with its owner.
-    for partner in list(Comparable.__cache__.pop(own, ())):
-        results = Comparable.__cache__.get(partner)
+    for partner in list(cache.pop(own, ())):
+        results = cache.get(partner)
         if results is not None:
             results.pop(own, None)

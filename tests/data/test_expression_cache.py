@@ -1,4 +1,6 @@
 import gc
+import subprocess
+import sys
 
 import ibis
 import pytest
@@ -44,3 +46,12 @@ def test_comparisons_are_still_kept(monkeypatch):
     assert first == second
     monkeypatch.setattr(type(first), "__equals__", lambda *_: pytest.fail("compared again"))
     assert first == second
+
+
+def test_expressions_that_are_left_when_python_ends_are_no_error():
+    code = (
+        "import ibis, sys; from mlsys.data.expression_cache import repair_expression_cache; repair_expression_cache()\n"
+        "sys.kept = [ibis.table({'a': 'int64'}, name='t') for _ in range(2)]; assert sys.kept[0].equals(sys.kept[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
