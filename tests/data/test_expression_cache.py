@@ -4,6 +4,7 @@ import ibis
 import pytest
 from ibis.common.bases import Comparable
 
+from mlsys.data import expression_cache
 from mlsys.data.expression_cache import repair_expression_cache
 
 
@@ -44,3 +45,13 @@ def test_comparisons_are_still_cached(monkeypatch):
     assert first == second
     monkeypatch.setattr(type(first), "__equals__", lambda *_: pytest.fail("compared again"))
     assert first == second
+
+
+def test_expressions_may_outlive_the_module_when_python_ends(monkeypatch):
+    repair_expression_cache()
+    first, second = (ibis.table({"a": "int64"}, name="t").op() for _ in range(2))
+    assert first == second
+    monkeypatch.setattr(expression_cache, "Comparable", None)  # as Python does with the names of a module
+    ids = {id(first), id(second)}
+    del first, second
+    assert not ids & Comparable.__cache__.keys()
