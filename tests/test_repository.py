@@ -53,6 +53,12 @@ def test_the_entrypoint_is_one_short_flow():
     assert len((ROOT / "mlsys" / "train.py").read_text().splitlines()) <= 150
 
 
+def test_each_public_class_name_has_one_meaning():
+    files = [path for package in ("mlsys", "serve") for path in (ROOT / package).rglob("*.py")]
+    names = [name for path in files for name in re.findall(r"^class ([A-Z]\w+)", path.read_text(), re.MULTILINE)]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_no_file_is_large():
     assert [path for path in tracked() if path.stat().st_size > 1_000_000] == []
 

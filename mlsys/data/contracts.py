@@ -32,7 +32,7 @@ MAX_LENGTH = 40  # characters shown of a value
 
 
 @dataclass(frozen=True)
-class Finding:
+class ContractFinding:
     """Rows of a table that violate a rule.
 
     Attributes
@@ -73,7 +73,7 @@ class CheckedTables:
     """
 
     tables: RawTables
-    findings: tuple[Finding, ...]
+    findings: tuple[ContractFinding, ...]
 
 
 @dataclass(frozen=True)
@@ -170,10 +170,10 @@ def _count(contract: Contract) -> tuple[int, list[_ViolatedRule]]:
     ]
 
 
-def _finding(violation: _ViolatedRule) -> Finding:
+def _finding(violation: _ViolatedRule) -> ContractFinding:
     rule, name = violation.rule, violation.contract.name
     consequence = "not allowed" if rule.action == "error" else rule.consequence
-    return Finding(name, rule.name, rule.action, violation.count, f"{name}: {violation.rows}: {consequence}.")
+    return ContractFinding(name, rule.name, rule.action, violation.count, f"{name}: {violation.rows}: {consequence}.")
 
 
 def _rows(contract: Contract, rule: Rule, count: int) -> str:
@@ -221,7 +221,9 @@ def _shown(value: str | None, is_text: bool) -> str:
     return repr(short) if is_text else short
 
 
-def _contract_error(missing: Sequence[Problem], errors: Sequence[tuple[_ViolatedRule, Finding]]) -> ContractError:
+def _contract_error(
+    missing: Sequence[Problem], errors: Sequence[tuple[_ViolatedRule, ContractFinding]]
+) -> ContractError:
     problems = [
         Problem(f"data.rules.{finding.rule} ({finding.table})", violation.rows, violation.rule.allowed)
         for violation, finding in errors

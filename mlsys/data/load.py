@@ -146,7 +146,7 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
     ----------
     data : EventsData
         The data config.
-    blocks : sequence of Block
+    blocks : sequence of AccountBlock
         The feature blocks.
     raw : RawTables
         As opened by :func:`check_source`.

@@ -29,7 +29,7 @@ from mlsys.registry.folder import (
 from mlsys.registry.history import Entry, State, state_of, to_lines
 from mlsys.registry.names import check_name
 from mlsys.registry.snapshot import copy_run
-from mlsys.registry.store import Finding, Plan
+from mlsys.registry.store import Plan, VerifyFinding
 from mlsys.runs import Run
 from mlsys.runs.files import sync_folder, write_atomic
 from mlsys.runs.verify import changes
@@ -94,7 +94,7 @@ class FolderStore:
         """Return the run directory of a version."""
         return str(version_folder(state.name, version, self.root))
 
-    def findings(self, name: str) -> list[Finding]:
+    def findings(self, name: str) -> list[VerifyFinding]:
         """Return all problems of a model; waits for a running command if the folder is writable."""
         try:
             with self._locked(name):
@@ -178,23 +178,23 @@ class FolderStore:
         sync_folder(target.parent)
         sync_folder(self.root / name)
 
-    def _findings(self, name: str) -> list[Finding]:
+    def _findings(self, name: str) -> list[VerifyFinding]:
         try:
             entries = read_entries(name, self.root)
         except RegistryError as error:
-            return [Finding(name, "history", "damage", str(error))]
+            return [VerifyFinding(name, "history", "damage", str(error))]
         state = state_of(name, entries)
         findings = [finding for version in state.added for finding in self._version_findings(state, version)]
         damaged = {finding.where for finding in findings if finding.level == "damage"}
         for alias, version in state.aliases.items():
             if version not in state.added or version in damaged:
                 problem = "is damaged" if version in state.added else "was never added"
-                findings.append(Finding(name, alias, "damage", f"dangling: points to {version}, which {problem}"))
+                findings.append(VerifyFinding(name, alias, "damage", f"dangling: points to {version}, which {problem}"))
         return findings + list(self._leftover_findings(state))
 
-    def _version_findings(self, state: State, version: str) -> Iterator[Finding]:
+    def _version_findings(self, state: State, version: str) -> Iterator[VerifyFinding]:
         if self._is_staged(state, version):
-            yield Finding(state.name, version, "unfinished", "complete, but not yet in its final place")
+            yield VerifyFinding(state.name, version, "unfinished", "complete, but not yet in its final place")
             return
         try:
             folder = check_manifest(state, version, self.root)
@@ -202,13 +202,15 @@ class FolderStore:
         except (MlsysError, OSError) as error:
             problems = [str(error)]
         for problem in problems:
-            yield Finding(state.name, version, "damage", problem)
+            yield VerifyFinding(state.name, version, "damage", problem)
 
-    def _leftover_findings(self, state: State) -> Iterator[Finding]:
+    def _leftover_findings(self, state: State) -> Iterator[VerifyFinding]:
         folder = self.root / state.name
         for path in sorted((folder / VERSIONS).glob("*")):
             if path.name not in state.added:
-                yield Finding(state.name, path.name, "damage", f"{path} is not in the history, which has lost lines")
+                yield VerifyFinding(
+                    state.name, path.name, "damage", f"{path} is not in the history, which has lost lines"
+                )
         for path in sorted([*folder.glob(f"{ADDING}*"), *folder.glob(f".{HISTORY}.*.tmp")]):
             if not self._is_staged(state, path.name.removeprefix(ADDING)):
-                yield Finding(state.name, path.name, "unfinished", "left behind by a killed command")
+                yield VerifyFinding(state.name, path.name, "unfinished", "left behind by a killed command")

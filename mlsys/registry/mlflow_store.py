@@ -25,7 +25,7 @@ from mlsys.registry.folder import manifest_digest, model_not_found
 from mlsys.registry.history import Entry, State, state_of
 from mlsys.registry.mlflow_runs import FILES, MlflowConnection, send
 from mlsys.registry.names import check_name
-from mlsys.registry.store import Draft, Finding, Plan
+from mlsys.registry.store import Draft, Plan, VerifyFinding
 from mlsys.runs import Run
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class MlflowStore:
         """Return the URI that MLflow loads a version from."""
         return f"models:/{state.name}/{self._model_version(state, version).version}"
 
-    def findings(self, name: str) -> list[Finding]:
+    def findings(self, name: str) -> list[VerifyFinding]:
         """Return all problems of a model; downloads every file."""
         stored = self._read(name)
         state = self.state(name)
@@ -180,11 +180,13 @@ class MlflowStore:
                 with self.opened(state, version):
                     continue
             except (MlsysError, OSError) as error:
-                findings.append(Finding(name, version, "damage", str(error)))
+                findings.append(VerifyFinding(name, version, "damage", str(error)))
         damaged = {finding.where for finding in findings}
         for alias, version in state.aliases.items():
             if version in damaged:
-                findings.append(Finding(name, alias, "damage", f"dangling: points to {version}, which is damaged"))
+                findings.append(
+                    VerifyFinding(name, alias, "damage", f"dangling: points to {version}, which is damaged")
+                )
         return findings
 
     def _model_version(self, state: State, version: str) -> ModelVersion:
@@ -258,18 +260,18 @@ def _stored_model(model: RegisteredModel, versions: list[ModelVersion]) -> Store
     return StoredModel(model.name, ordered, unrecorded, int(model.tags.get(SETTLED, 0)), ours, aliases)
 
 
-def _history_findings(stored: StoredModel, state: State) -> Iterator[Finding]:
+def _history_findings(stored: StoredModel, state: State) -> Iterator[VerifyFinding]:
     numbers = [entry.number for entry in state.entries]
     for number in sorted(set(range(1, max(numbers) + 1)) - set(numbers)):
-        yield Finding(stored.name, "history", "damage", f"line {number} is missing")
+        yield VerifyFinding(stored.name, "history", "damage", f"line {number} is missing")
     for number in sorted({number for number in numbers if numbers.count(number) > 1}):
         problem = f"line {number} is duplicated: two machines changed the model at the same time"
-        yield Finding(stored.name, "history", "damage", problem)
+        yield VerifyFinding(stored.name, "history", "damage", problem)
     for entry in stored.unrecorded:
-        yield Finding(stored.name, str(entry.after), "unfinished", "complete, but not yet in the history")
+        yield VerifyFinding(stored.name, str(entry.after), "unfinished", "complete, but not yet in the history")
     for alias, entry in stored.pending.items():
         if stored.aliases.get(alias) != entry.after:
-            yield Finding(stored.name, alias, "unfinished", f"not yet moved to {entry.after or 'nothing'}")
+            yield VerifyFinding(stored.name, alias, "unfinished", f"not yet moved to {entry.after or 'nothing'}")
 
 
 def _create_model(client: Any, name: str) -> None:  # noqa: ANN401 - MLflow's client

@@ -37,7 +37,7 @@ Plan = Callable[[State], Draft | None]
 
 
 @dataclass(frozen=True)
-class Finding:
+class VerifyFinding:
     """Problem that `mlsys registry verify` found.
 
     Attributes
@@ -88,7 +88,7 @@ class RegistryStore(Protocol):
         """Return the path or URI to load a version from."""
         ...
 
-    def findings(self, name: str) -> list[Finding]:
+    def findings(self, name: str) -> list[VerifyFinding]:
         """Return all problems of a model."""
         ...
 

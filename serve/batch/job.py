@@ -18,7 +18,7 @@ from serve.batch.read import Rows, read_rows
 from serve.batch.write import write_response
 from serve.errors import RequestError, internal_error
 from serve.metrics import Metrics
-from serve.predictions import Log, LogUnavailableError, Row
+from serve.predictions import Log, LogUnavailableError, PredictionRow
 from serve.request_errors import invalid_input_error, log_unavailable_error
 from serve.scoring import BatchResult, InvalidInput
 from serve.served_models import LoadedModel
@@ -195,9 +195,9 @@ class JobRunner:
 
     def _rows(
         self, job: Job, rows: Rows, scores: BatchResult, model: LoadedModel, *, shadow: bool = False
-    ) -> list[Row]:
+    ) -> list[PredictionRow]:
         inputs = list(model.scorer.inputs.by_name)
-        columns = zip(  # in the order of Row's fields
+        columns = zip(  # in the order of the fields of PredictionRow
             repeat(time.time()),
             scores.probabilities.tolist(),
             repeat(model.resolved.name),
@@ -209,7 +209,7 @@ class JobRunner:
             rows.records(inputs) if self._log.features else repeat(None),
             strict=False,  # some are endless
         )
-        return list(map(Row._make, columns))  # takes half the time of calling Row for each
+        return list(map(PredictionRow._make, columns))  # takes half the time of calling PredictionRow for each
 
 
 def _read(job: Job, body: IO[bytes], model: LoadedModel) -> Rows:

@@ -16,7 +16,7 @@ from serve.errors import RequestError
 from serve.http.request_context import CONTEXT, Receive, RequestContext, Scope, Send
 from serve.json_body import parse_record
 from serve.media_types import require_json
-from serve.predictions import LogUnavailableError, Row
+from serve.predictions import LogUnavailableError, PredictionRow
 from serve.request_errors import invalid_input_error, log_unavailable_error
 from serve.scoring import InvalidInput
 from serve.served_models import LoadedModel
@@ -71,7 +71,9 @@ class Predict:
         if service.slot.shadow is not None:
             self._score_shadow(context, service.slot.shadow, record, prediction.probability, query)
 
-    def plain(self, body: bytes, query: bytes, request_id: str) -> tuple[bytes, Row | None, float, bool] | None:
+    def plain(
+        self, body: bytes, query: bytes, request_id: str
+    ) -> tuple[bytes, PredictionRow | None, float, bool] | None:
         """Score a record without reasons, and return the response body with what has to be logged and counted.
 
         Returns
@@ -106,8 +108,8 @@ class Predict:
         query: dict[str, str],
         *,
         shadow: bool = False,
-    ) -> Row:
-        return Row(
+    ) -> PredictionRow:
+        return PredictionRow(
             time.time(),
             prediction.probability,
             model.resolved.name,

@@ -7,15 +7,15 @@ from serve.predictions.log import PredictionLog
 from serve.predictions.open_store import store_from_url
 from serve.predictions.reader import read_predictions
 from serve.predictions.remote import Log, RemoteLog
-from serve.predictions.row import Row
+from serve.predictions.row import PredictionRow
 
 __all__ = [
     "Log",
     "LogError",
     "LogUnavailableError",
     "PredictionLog",
+    "PredictionRow",
     "RemoteLog",
-    "Row",
     "create_log",
     "read_predictions",
 ]

@@ -10,7 +10,7 @@ from typing import Self
 from mlsys.text import counted
 from serve.predictions.errors import LogUnavailableError
 from serve.predictions.open_store import store_from_url
-from serve.predictions.row import Row
+from serve.predictions.row import PredictionRow
 from serve.predictions.writer import PendingCommit, Writer
 
 LINGER = 0.05  # seconds for which rows are collected into a batch
@@ -27,10 +27,10 @@ class PredictionLog:
 
     Examples
     --------
-    >>> from serve.predictions import Row, read_predictions
+    >>> from serve.predictions import PredictionRow, read_predictions
     >>> url = f"sqlite:///{getfixture('tmp_path')}/predictions.db"
     >>> log = PredictionLog.open(url)
-    >>> log.put([Row(1_600_000_000.0, 0.25, "conversion", "1.0.0", "r1", id=7, as_of="2020-09-13")])
+    >>> log.put([PredictionRow(1_600_000_000.0, 0.25, "conversion", "1.0.0", "r1", id=7, as_of="2020-09-13")])
     >>> log.close()
     >>> read_predictions(url)[["id", "as_of", "probability"]].to_dict("records")
     [{'id': '7', 'as_of': Timestamp('2020-09-13 00:00:00'), 'probability': 0.25}]
@@ -101,7 +101,7 @@ class PredictionLog:
         """Number of failed writes."""
         return 0 if self._writer is None else self._writer.health.failed
 
-    def put(self, rows: Sequence[Row]) -> None:
+    def put(self, rows: Sequence[PredictionRow]) -> None:
         """Queue rows to be written; callable from any thread. Never waits and never fails: see `dropped`."""
         writer = self._writer
         if writer is None:
@@ -118,7 +118,7 @@ class PredictionLog:
     def send(self) -> None:
         """Do nothing: the writer thread reads the queue."""
 
-    async def commit(self, rows: Sequence[Row]) -> None:
+    async def commit(self, rows: Sequence[PredictionRow]) -> None:
         """Return once rows are committed; concurrent callers share a transaction.
 
         Raises

@@ -20,7 +20,7 @@ from mlsys.text import counted
 from serve.predictions.errors import LogUnavailableError
 from serve.predictions.framing import LENGTH, as_text, to_frame
 from serve.predictions.health import Health
-from serve.predictions.row import Row
+from serve.predictions.row import PredictionRow
 
 COMMIT_TIMEOUT = 6.0  # seconds, a little longer than the log worker waits for its database
 FRAME_ROWS = 5_000  # rows per frame
@@ -65,11 +65,11 @@ class Log(Protocol):
         """Number of failed writes in this process."""
         ...
 
-    def put(self, rows: Sequence[Row]) -> None:
+    def put(self, rows: Sequence[PredictionRow]) -> None:
         """Queue rows to be written; never waits and never fails."""
         ...
 
-    async def commit(self, rows: Sequence[Row]) -> None:
+    async def commit(self, rows: Sequence[PredictionRow]) -> None:
         """Return once rows are committed; raise `LogUnavailableError` if they cannot be."""
         ...
 
@@ -106,7 +106,7 @@ class RemoteLog:
         self._path, self._max_pending = path, max_pending
         self._health = Health(name)
         self._lock = threading.Lock()  # batches may be logged from another thread
-        self._rows: list[Row] = []
+        self._rows: list[PredictionRow] = []
         self._frames: deque[tuple[int, float, memoryview]] = (
             deque()
         )  # number of rows, time of the first, bytes not sent yet
@@ -136,7 +136,7 @@ class RemoteLog:
         """Number of rows dropped in this process."""
         return self._health.lost
 
-    def put(self, rows: Sequence[Row]) -> None:
+    def put(self, rows: Sequence[PredictionRow]) -> None:
         """Queue rows for the next `send`; callable from any thread."""
         free = self._max_pending - len(self._rows) - self._framed_rows
         if len(rows) > free:
@@ -165,7 +165,7 @@ class RemoteLog:
                 self._frames.popleft()
                 self._framed_rows -= rows
 
-    async def commit(self, rows: Sequence[Row]) -> None:
+    async def commit(self, rows: Sequence[PredictionRow]) -> None:
         """Return once rows are committed.
 
         Raises
@@ -224,7 +224,7 @@ class RemoteLog:
             self._frames.append((len(chunk), chunk[0].time, memoryview(self._to_frame(chunk, commit=False))))
             self._framed_rows += len(chunk)
 
-    def _to_frame(self, rows: Sequence[Row], *, commit: bool) -> bytes:
+    def _to_frame(self, rows: Sequence[PredictionRow], *, commit: bool) -> bytes:
         """Encode rows as a frame; rows that cannot be encoded are dropped, or raise an error if the sender waits."""
         try:
             return to_frame(rows, commit=commit)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from serve.predictions.errors import RowRejectedError
 
 
-class Row(NamedTuple):
+class PredictionRow(NamedTuple):
     """A prediction to log.
 
     Attributes
@@ -58,7 +58,7 @@ class Cells(NamedTuple):
     features: str | None
 
 
-def to_cells(row: Row, *, features: bool) -> Cells:
+def to_cells(row: PredictionRow, *, features: bool) -> Cells:
     """Convert a row to plain types.
 
     Raises
@@ -68,7 +68,7 @@ def to_cells(row: Row, *, features: bool) -> Cells:
 
     Examples
     --------
-    >>> cells = to_cells(Row(0.0, 0.25, "conversion", "1.0.0", "r1", 7, "2020-02-24"), features=False)
+    >>> cells = to_cells(PredictionRow(0.0, 0.25, "conversion", "1.0.0", "r1", 7, "2020-02-24"), features=False)
     >>> cells.id, cells.as_of, cells.shadow
     ('7', '2020-02-24', False)
     """

@@ -14,7 +14,7 @@ from itertools import count
 
 from serve.predictions.errors import LogError, LogUnavailableError, RowRejectedError
 from serve.predictions.health import Health
-from serve.predictions.row import Cells, Row, to_cells
+from serve.predictions.row import Cells, PredictionRow, to_cells
 from serve.predictions.store import PredictionStore
 
 logger = logging.getLogger("serve.predictions")
@@ -27,7 +27,7 @@ YIELD_SECONDS = 20e-6  # after sleep(0) this thread would reacquire the GIL befo
 class PendingCommit:
     """Rows whose response waits for the commit; created in the event loop that waits."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[PredictionRow]) -> None:
         self.rows = rows
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self.loop.create_future()
@@ -39,7 +39,7 @@ class Batch:
 
     Attributes
     ----------
-    rows : list of Row
+    rows : list of PredictionRow
         Rows that no caller waits for: retried until they are written.
     pending_commits : list of PendingCommit
         Rows that a caller waits for: written at the first attempt or reported as failed.
@@ -47,12 +47,12 @@ class Batch:
         Number assigned at the first attempt and kept for retries; the store writes no number twice.
     """
 
-    rows: list[Row]
+    rows: list[PredictionRow]
     pending_commits: list[PendingCommit]
     number: int | None = None
 
     @property
-    def all_rows(self) -> list[Row]:
+    def all_rows(self) -> list[PredictionRow]:
         """All rows of the batch; those of pending commits come last."""
         return [*self.rows, *(row for each in self.pending_commits for row in each.rows)]
 
@@ -79,7 +79,7 @@ class Writer(threading.Thread):
 
     Attributes
     ----------
-    queue : deque of Row
+    queue : deque of PredictionRow
     pending_commits : deque of PendingCommit
     wake : Event
         Set it after adding to a queue.
@@ -91,7 +91,7 @@ class Writer(threading.Thread):
 
     def __init__(self, store: PredictionStore, *, features: bool, linger: float) -> None:
         super().__init__(name="prediction-log", daemon=True)  # a dead database must not keep the process alive
-        self.queue: deque[Row] = deque()
+        self.queue: deque[PredictionRow] = deque()
         self.pending_commits: deque[PendingCommit] = deque()
         self.wake, self.opened = threading.Event(), threading.Event()
         self.health = Health(store.name)

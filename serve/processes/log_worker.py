@@ -14,7 +14,7 @@ from mlsys.errors import MlsysError
 from serve import logs
 from serve.http.service import POLL_INTERVAL, update_log_gauges
 from serve.metrics import Metrics
-from serve.predictions import LogUnavailableError, PredictionLog, Row
+from serve.predictions import LogUnavailableError, PredictionLog, PredictionRow
 from serve.predictions.framing import LENGTH, from_frame
 from serve.processes.http_worker import CANNOT_LOAD
 from serve.settings import Settings
@@ -108,7 +108,7 @@ class LogServer:
             self._connections.discard(task)
             writer.close()
 
-    async def _commit(self, rows: list[Row]) -> str:
+    async def _commit(self, rows: list[PredictionRow]) -> str:
         try:
             await self._log.commit(rows)
         except LogUnavailableError as error:

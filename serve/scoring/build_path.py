@@ -76,7 +76,7 @@ def _path(pipeline: Node, inputs: Inputs, reference: Mapping[str, Any]) -> Scori
 
 
 def _xgboost(model: Node, encoding: Encoding) -> ScoringPath | str:
-    booster = xgboost.Booster(model["_Booster"]["handle"])
+    booster = xgboost.XgboostBooster(model["_Booster"]["handle"])
     traversal = xgboost.xgboost_traversal(booster, encoding.width)
     if isinstance(traversal, str):
         reason = f"XGBoost's own library scores, as its trees cannot be traversed: {traversal}."
@@ -91,7 +91,7 @@ def _xgboost(model: Node, encoding: Encoding) -> ScoringPath | str:
 def _lightgbm(model: Node, encoding: Encoding) -> ScoringPath | str:
     saved = model["_Booster"]
     text, used = saved["_handle"], int(saved["best_iteration"])
-    booster = lightgbm.Booster(text, encoding.width, used)
+    booster = lightgbm.LightgbmBooster(text, encoding.width, used)
     traversal = lightgbm_traversal(text, used, encoding.width)
     if isinstance(traversal, str):
         reason = f"LightGBM's own library scores, as its trees are not traversed: {traversal}."

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import RunError
-from serve.scoring.fields import Block, Categories, Inputs, Numbers
+from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock
 from serve.scoring.skops_reader import Node
 from serve.scoring.text_columns import TextColumn
 
@@ -105,7 +105,7 @@ class Encoding:
                 return cells.get(text, unknown)
         raise KeyError(position)
 
-    def rows(self, block: Block, dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    def rows(self, block: RecordBlock, dtype: type[np.floating[Any]]) -> NDArray[Any]:
         """Return the encoded values of several records, shape (n_rows, width)."""
         out = np.zeros((len(block), self.width), dtype=dtype)
         numbers = block.numbers if self._in_order else block.numbers[:, self._order]

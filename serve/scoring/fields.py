@@ -28,7 +28,7 @@ NUMBER_TYPES = frozenset({float, int})
 
 
 @dataclass(frozen=True)
-class Block:
+class RecordBlock:
     """Checked values of several records.
 
     Attributes
@@ -46,7 +46,7 @@ class Block:
         return len(self.numbers)
 
     @classmethod
-    def of(cls, records: Sequence[tuple[Numbers, Categories]]) -> Block:
+    def of(cls, records: Sequence[tuple[Numbers, Categories]]) -> RecordBlock:
         """Return checked records as a block."""
         numbers = np.array([record[0] for record in records], dtype=np.float64).reshape(len(records), -1)
         return cls(numbers, _columns([record[1] for record in records]))
@@ -55,9 +55,9 @@ class Block:
         """Return one row."""
         return tuple(self.numbers[row].tolist()), tuple(column[row] for column in self.categories)
 
-    def part(self, start: int, rows: int) -> Block:
+    def part(self, start: int, rows: int) -> RecordBlock:
         """Return up to ``rows`` rows from ``start`` on."""
-        return Block(self.numbers[start : start + rows], [column.part(start, rows) for column in self.categories])
+        return RecordBlock(self.numbers[start : start + rows], [column.part(start, rows) for column in self.categories])
 
 
 class _SlowCheckNeeded(Exception):  # noqa: N818 - not an error
@@ -146,7 +146,7 @@ class Inputs:
                 unseen |= known is not None
         return unseen
 
-    def block(self, records: Sequence[object], first_row: int = 0) -> tuple[Block, dict[int, tuple[str, ...]]]:
+    def block(self, records: Sequence[object], first_row: int = 0) -> tuple[RecordBlock, dict[int, tuple[str, ...]]]:
         """Return the values of several records, and the warnings by row.
 
         Parameters
@@ -161,14 +161,14 @@ class Inputs:
             block = self._slow_block(records, first_row)
         return block, self.warnings(block, first_row)
 
-    def joined(self, blocks: Sequence[Block]) -> Block:
+    def joined(self, blocks: Sequence[RecordBlock]) -> RecordBlock:
         """Return several blocks concatenated."""
         numbers = [np.empty((0, len(self.numbers))), *(block.numbers for block in blocks)]
         columns = range(len(self.categories))
         categories = [TextColumn.joined([block.categories[column] for block in blocks]) for column in columns]
-        return Block(np.concatenate(numbers), categories)
+        return RecordBlock(np.concatenate(numbers), categories)
 
-    def warnings(self, block: Block, first_row: int = 0) -> dict[int, tuple[str, ...]]:
+    def warnings(self, block: RecordBlock, first_row: int = 0) -> dict[int, tuple[str, ...]]:
         """Return the warnings about a block's values, by row."""
         rows: set[int] = set()
         numbers = block.numbers.astype(np.float32)
@@ -185,7 +185,7 @@ class Inputs:
             for row in sorted(rows)
         }
 
-    def _fast_block(self, records: Sequence[Mapping[str, Any]]) -> Block:
+    def _fast_block(self, records: Sequence[Mapping[str, Any]]) -> RecordBlock:
         """Return the values of several records; raise one of several errors if any is invalid."""
         rows = [self._numbers_of(record) for record in records]
         texts = [self._categories_of(record) for record in records]
@@ -208,9 +208,9 @@ class Inputs:
                 raise _SlowCheckNeeded
             if not all(map(is_text, set(column.values) - (known or set()) - {None})):
                 raise _SlowCheckNeeded
-        return Block(numbers, categories)
+        return RecordBlock(numbers, categories)
 
-    def _slow_block(self, records: Sequence[object], first_row: int) -> Block:
+    def _slow_block(self, records: Sequence[object], first_row: int) -> RecordBlock:
         """Return the values of several records, checking them one by one; raise InvalidInput with all problems."""
         problems: list[InputProblem] = []
         more = False
@@ -229,7 +229,7 @@ class Inputs:
         if problems:
             raise InvalidInput(problems, more=more)
         array = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
-        return Block(array, _columns(texts))
+        return RecordBlock(array, _columns(texts))
 
     def _slow_check(self, record: object, row: int | None) -> tuple[Numbers, Categories]:
         """Return a record's values, checking them one by one; raise InvalidInput with all problems."""

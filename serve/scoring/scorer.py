@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mlsys.errors import RunError
 from mlsys.runs import Run
 from serve.scoring.calibrate import probability_function
-from serve.scoring.fields import Block, Categories, Inputs, Numbers
+from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock
 from serve.scoring.predictor import ScoringPath
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput
 from serve.scoring.reasons import Reasons, reasons_of
@@ -63,14 +63,14 @@ class BatchResult:
     decisions : ndarray of bool, shape (n_rows,)
     warnings : dict of int to tuple of str
         The warnings of each row that has any, by row number from 0.
-    block : Block
+    block : RecordBlock
         The checked values.
     """
 
     probabilities: NDArray[np.float64]
     decisions: NDArray[np.bool_]
     warnings: dict[int, tuple[str, ...]]
-    block: Block
+    block: RecordBlock
 
     def values(self, row: int) -> tuple[Numbers, Categories]:
         """Return one row's values, for `Scorer.reasons`."""
@@ -151,7 +151,7 @@ class Scorer:
         InvalidInput
             If any field of any row is wrong; lists all of them, and nothing is scored.
         """
-        blocks: list[Block] = []
+        blocks: list[RecordBlock] = []
         warnings: dict[int, tuple[str, ...]] = {}
         problems: list[InputProblem] = []
         more = False
@@ -180,7 +180,7 @@ class Scorer:
             If any column or cell is wrong; lists all of them.
         """
         check_columns(table, self.inputs, self._ids)
-        blocks: list[Block] = []
+        blocks: list[RecordBlock] = []
         warnings: dict[int, tuple[str, ...]] = {}
         problems: list[InputProblem] = []
         chunk = _chunk_size(TABLE_CHUNK)
@@ -208,10 +208,10 @@ class Scorer:
             Number of fields to list.
         """
         explained = self._predictor.explain(*values)
-        score = float(self._predictor.many(Block.of([values]))[0])
+        score = float(self._predictor.many(RecordBlock.of([values]))[0])
         return reasons_of(explained, score, self.inputs.fields, values, self._calibration, top)
 
-    def _result(self, blocks: list[Block], warnings: dict[int, tuple[str, ...]]) -> BatchResult:
+    def _result(self, blocks: list[RecordBlock], warnings: dict[int, tuple[str, ...]]) -> BatchResult:
         block = self.inputs.joined(blocks)
         scores = np.empty(len(block))
         chunk = _chunk_size(SCORE_CHUNK)

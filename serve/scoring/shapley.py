@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlsys.runs.input_column import InputColumn
 from mlsys.runs.logistic import logit
-from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.fields import Categories, Numbers, RecordBlock
 from serve.scoring.reasons import Explained
 
 ORDERS = 8  # number of random orders in which the fields are changed
@@ -19,7 +19,7 @@ Record: TypeAlias = tuple[Numbers, Categories]
 
 
 def sampled_shapley(
-    scores: Callable[[Block], NDArray[np.float64]], fields: Sequence[InputColumn], typical: Record, record: Record
+    scores: Callable[[RecordBlock], NDArray[np.float64]], fields: Sequence[InputColumn], typical: Record, record: Record
 ) -> Explained:
     """Turn a typical record into another one field by field, in several orders, and average what each change adds.
 
@@ -39,7 +39,7 @@ def sampled_shapley(
     rng = np.random.default_rng(0)
     orders = [rng.permutation(len(fields)).tolist() for _ in range(ORDERS)]
     records = [step for order in orders for step in _steps(fields, typical, record, order)]
-    margins = logit(scores(Block.of(records))).reshape(ORDERS, len(fields) + 1)
+    margins = logit(scores(RecordBlock.of(records))).reshape(ORDERS, len(fields) + 1)
     parts = np.zeros(len(fields))
     for order, changes in zip(orders, np.diff(margins, axis=1), strict=True):
         parts[order] += changes / ORDERS

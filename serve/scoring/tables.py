@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.runs.input_column import LARGEST, InputColumn
-from serve.scoring.fields import Block, Inputs, name_problems
+from serve.scoring.fields import Inputs, RecordBlock, name_problems
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem
 from serve.scoring.text_columns import TextColumn, buffer_values, null_mask, text_column
 
@@ -116,7 +116,7 @@ def check_columns(table: pa.Table, inputs: Inputs, allowed: Collection[str]) -> 
         raise InvalidInput(problems)
 
 
-def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, list[InputProblem]]:
+def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[RecordBlock, list[InputProblem]]:
     """Return the values of a table whose columns were checked, and the problems in its cells.
 
     Parameters
@@ -146,7 +146,7 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[Block, li
             nulls = column.rows(lambda text: text is None)[:MAX_LISTED]
             problems += [problem(first_row + row, field.name, None, field.expected, None) for row in nulls]
         categories.append(column)
-    return Block(numbers, categories), problems
+    return RecordBlock(numbers, categories), problems
 
 
 def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:

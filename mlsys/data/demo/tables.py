@@ -56,7 +56,7 @@ SCHEMAS = {
 
 
 @dataclass(frozen=True)
-class Block:
+class AccountBlock:
     """The accounts of one random stream.
 
     Attributes
@@ -71,7 +71,7 @@ class Block:
     tables: dict[str, pa.Table]
 
 
-def make_block(seed: int, index: int, events: int) -> Block:
+def make_block(seed: int, index: int, events: int) -> AccountBlock:
     """Simulate block ``index`` and return its tables.
 
     Parameters
@@ -94,7 +94,7 @@ def make_block(seed: int, index: int, events: int) -> Block:
         _inject_bad_counts(usage)
     first = index * BLOCK + 1
     tables = _account_tables(rng, simulation.companies, simulation.close, first, accounts)
-    return Block(accounts, {**tables, USAGE: _usage_table(usage, first)})
+    return AccountBlock(accounts, {**tables, USAGE: _usage_table(usage, first)})
 
 
 def _account_tables(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlsys.data.demo.process import BLOCK
-from mlsys.data.demo.tables import CUSTOMERS, SCHEMAS, USAGE, Block, make_block
+from mlsys.data.demo.tables import CUSTOMERS, SCHEMAS, USAGE, AccountBlock, make_block
 from mlsys.errors import ConfigError, Problem
 from mlsys.text import counted
 
@@ -122,7 +122,7 @@ def _check(events: int, seed: int, chunk_accounts: int) -> None:
         )
 
 
-def _blocks(events: int, seed: int) -> Iterator[Block]:
+def _blocks(events: int, seed: int) -> Iterator[AccountBlock]:
     """Yield blocks until there are ``events`` usage rows; the last block is cut there."""
     for index in itertools.count():
         block = make_block(seed, index, events)
@@ -132,7 +132,7 @@ def _blocks(events: int, seed: int) -> Iterator[Block]:
             return
 
 
-def _batched(blocks: Iterator[Block], size: int) -> Iterator[list[Block]]:
+def _batched(blocks: Iterator[AccountBlock], size: int) -> Iterator[list[AccountBlock]]:
     while batch := list(itertools.islice(blocks, size)):
         yield batch
 
@@ -155,7 +155,7 @@ class _TableWriter:
                 self._flush(name, min_rows=1)
             writer.close()
 
-    def write(self, blocks: Sequence[Block]) -> None:
+    def write(self, blocks: Sequence[AccountBlock]) -> None:
         """Append blocks of accounts."""
         self.accounts += sum(block.accounts for block in blocks)
         for name in SCHEMAS:

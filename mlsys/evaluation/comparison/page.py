@@ -36,7 +36,7 @@ CAPTIONS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class MetricCell:
     """One metric of one run, as text; the scales have the same numbers scaled to 0 to 1, for drawing."""
 
     run: ComparedRun
@@ -50,12 +50,12 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Block:
+class MetricBlock:
     """One metric for all runs."""
 
     title: str
     meaning: str
-    cells: tuple[Cell, ...]
+    cells: tuple[MetricCell, ...]
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,14 @@ def _rates(run: ComparedRun) -> Sequence[str]:
     return (percent(predicted), percent(observed), f"{predicted / observed:.2f}" if observed else MISSING)
 
 
-def _block(comparison: Comparison, name: str) -> Block:
+def _block(comparison: Comparison, name: str) -> MetricBlock:
     text = find_metric(name, "positives")
     entries = [run.metrics.get(name) for run in comparison.runs]
     differences = [run.difference.get(name) for run in comparison.runs]
     span = _span(entries)
     widest = max((abs(end) for entry in differences for end in bounds(entry) or ()), default=0.0)
     cells = [
-        Cell(
+        MetricCell(
             run,
             text.write(point(entry)),
             text.interval(entry),
@@ -146,7 +146,7 @@ def _block(comparison: Comparison, name: str) -> Block:
         )
         for run, entry in zip(comparison.runs, entries, strict=True)
     ]
-    return Block(text.title, text.explanation, tuple(cells))
+    return MetricBlock(text.title, text.explanation, tuple(cells))
 
 
 def _span(entries: Iterable[object]) -> tuple[float, float] | None:

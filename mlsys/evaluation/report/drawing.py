@@ -51,7 +51,7 @@ MAX_FEATURES, MAX_RUG = 20, 400
 
 
 @dataclass(frozen=True)
-class Fold:
+class PlotFold:
     """One fold: its name, whether all its outcomes are known, and the rankings of the model and of the baseline."""
 
     name: str
@@ -66,7 +66,7 @@ class PlotData:
 
     Attributes
     ----------
-    folds : list of Fold
+    folds : list of PlotFold
         Folds with both classes, in order.
     skipped : list of str
         Names of folds with only one class, for which no curve exists.
@@ -82,7 +82,7 @@ class PlotData:
         Plural nouns for the rows and for the positive rows.
     """
 
-    folds: list[Fold]
+    folds: list[PlotFold]
     skipped: list[str]
     score: Floats
     probability: Floats

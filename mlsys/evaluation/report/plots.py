@@ -15,7 +15,7 @@ from mlsys.evaluation.curves import Floats, Ranking
 from mlsys.evaluation.report import drawing
 from mlsys.evaluation.report.canvas import Words, house_style, render_png
 from mlsys.evaluation.report.curve_plots import fold_label
-from mlsys.evaluation.report.drawing import Fold, PlotData
+from mlsys.evaluation.report.drawing import PlotData, PlotFold
 
 COLUMNS = ("as_of", "fold", "label", "label_complete", "score", "probability")
 PLOTS: Mapping[str, Callable[[Figure, PlotData], Words]] = {
@@ -107,10 +107,10 @@ def _bind(draw: Callable[[Figure, PlotData], Words], data: PlotData) -> Callable
     return lambda figure: draw(figure, data)
 
 
-def _fold(number: object, rows: pd.DataFrame) -> Fold:
+def _fold(number: object, rows: pd.DataFrame) -> PlotFold:
     label = _floats(rows["label"])
     activity = _floats(rows["activity"]) if "activity" in rows else np.full(len(rows), np.nan)
-    return Fold(
+    return PlotFold(
         name=fold_label(rows["as_of"], number),
         complete=bool(rows["label_complete"].all()),
         model=Ranking.of(_floats(rows["probability"]), label),  # as in metrics.json, not the raw score

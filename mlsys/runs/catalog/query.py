@@ -10,7 +10,7 @@ from typing import Any, get_args
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.runs.catalog.index import RunIndex
 from mlsys.runs.catalog.listing import RunRow
-from mlsys.runs.catalog.where import ORDERS, Comparison, Expression, Not, parse
+from mlsys.runs.catalog.where import ORDERS, Condition, Expression, Not, parse
 from mlsys.runs.manifest import Status
 
 NUMERIC_COLUMNS = ("seconds", "seed")
@@ -176,10 +176,10 @@ def _check_comparisons(condition: Expression | None, metrics: Collection[str]) -
         raise ConfigError("The condition", problems, "Nothing was listed.")
 
 
-def _comparisons(condition: Expression | None) -> list[Comparison]:
+def _comparisons(condition: Expression | None) -> list[Condition]:
     if condition is None:
         return []
-    if isinstance(condition, Comparison):
+    if isinstance(condition, Condition):
         return [condition]
     parts = (condition.part,) if isinstance(condition, Not) else condition.parts
     return [each for part in parts for each in _comparisons(part)]

@@ -36,7 +36,7 @@ SYNTAX = (
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Condition:
     """One comparison; for a list (tags), ``=`` and ``~`` check whether any entry matches."""
 
     name: str
@@ -98,7 +98,7 @@ class BooleanOperation:
         return (all if self.op == "and" else any)(part.holds(lookup) for part in self.parts)
 
 
-Expression = Comparison | Not | BooleanOperation
+Expression = Condition | Not | BooleanOperation
 
 
 def parse(text: str) -> Expression:
@@ -147,7 +147,7 @@ def _grammar() -> ParserElement:
     )
     comparison = name + one_of(OPERATORS).set_name("an operator") + (quoted | bare).set_name("a value")
     comparison.add_parse_action(
-        lambda tokens: Comparison(tokens[0], "=" if tokens[1] == "==" else tokens[1], tokens[2].value)
+        lambda tokens: Condition(tokens[0], "=" if tokens[1] == "==" else tokens[1], tokens[2].value)
     )
     disjunction = Forward()
     operand = Forward()

@@ -21,7 +21,7 @@ MAX_COLUMNS = 14  # parameter columns; if there are more parameters, one column 
 
 
 @dataclass(frozen=True)
-class Cell:
+class LeaderboardCell:
     """A cell of the leaderboard: its text and its sort key (empty keys are always last)."""
 
     text: str
@@ -39,13 +39,13 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Row:
+class LeaderboardRow:
     """A row of the leaderboard."""
 
     link: Link
     state: str
     is_winner: bool
-    cells: list[Cell]
+    cells: list[LeaderboardCell]
 
 
 def link_to(results: SweepResults, number: int) -> Link:
@@ -69,7 +69,7 @@ def _href(folder: Path, target: Path) -> str:
     return quote(os.path.relpath(target, folder))
 
 
-def leaderboard(results: SweepResults, winner: int | None) -> tuple[list[tuple[str, bool]], list[Row]]:
+def leaderboard(results: SweepResults, winner: int | None) -> tuple[list[tuple[str, bool]], list[LeaderboardRow]]:
     """Return the columns (name, whether numeric) and the rows: complete trials, best first, then pruned ones.
 
     Parameters
@@ -91,24 +91,29 @@ def leaderboard(results: SweepResults, winner: int | None) -> tuple[list[tuple[s
     for trial in (*results.ranked, *analysis.pruned):
         values = trial.values if trial.state is TrialState.COMPLETE else [None] * len(analysis.objectives)
         cells = [
-            Cell("–" if value is None else f"{value:.5g}", "" if value is None else repr(value)) for value in values
+            LeaderboardCell("–" if value is None else f"{value:.5g}", "" if value is None else repr(value))
+            for value in values
         ]
         params = {name.partition("@")[0]: value for name, value in trial.params.items()}
-        cells += [_cell(params, key) for key in keys] if keys else [Cell(format_params(trial), format_params(trial))]
-        cells.append(Cell(duration_text(trial_seconds(trial)), f"{trial_seconds(trial):.3f}"))
+        cells += (
+            [_cell(params, key) for key in keys]
+            if keys
+            else [LeaderboardCell(format_params(trial), format_params(trial))]
+        )
+        cells.append(LeaderboardCell(duration_text(trial_seconds(trial)), f"{trial_seconds(trial):.3f}"))
         is_winner = winner == trial.number
         state = (
             "Pareto-optimal"
             if len(analysis.objectives) > 1 and trial.number in analysis.pareto_front
             else STATE_LABELS[trial.state]
         )
-        rows.append(Row(link_to(results, trial.number), state, is_winner, cells))
+        rows.append(LeaderboardRow(link_to(results, trial.number), state, is_winner, cells))
     return [*columns, *([] if keys else [("parameters", False)]), ("time", True)], rows
 
 
-def _cell(params: dict[str, Any], key: str) -> Cell:
+def _cell(params: dict[str, Any], key: str) -> LeaderboardCell:
     if key not in params:
-        return Cell("")
+        return LeaderboardCell("")
     value = params[key]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Cell(format_value(value), repr(value) if is_number else format_value(value))
+    return LeaderboardCell(format_value(value), repr(value) if is_number else format_value(value))

@@ -15,7 +15,7 @@ from mlsys.redaction import without_password
 from mlsys.runs import Run
 from mlsys.sweep.analysis import Parameter, SweepAnalysis, format_value
 from mlsys.sweep.commands import dashboard_command, resume_command
-from mlsys.sweep.report.leaderboard import Link, Row, leaderboard, link_to
+from mlsys.sweep.report.leaderboard import LeaderboardRow, Link, leaderboard, link_to
 from mlsys.sweep.report.verdict import objective_title, verdict
 from mlsys.sweep.trials import failed_trials
 from mlsys.text import counted, joined
@@ -65,7 +65,7 @@ class SweepSummary:
     winner: Winner | None
     holdout: list[tuple[str, str, str, str]]
     columns: list[tuple[str, bool]]
-    rows: list[Row]
+    rows: list[LeaderboardRow]
     n_omitted: int
     failures: list[tuple[str, list[Link], int]]
     space: list[tuple[str, str, str, str, str]]

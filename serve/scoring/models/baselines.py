@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.scoring.fields import Block, Categories, Inputs, Numbers
+from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock
 from serve.scoring.reasons import Explained
 from serve.scoring.skops_reader import Node
 
@@ -31,7 +31,7 @@ class RankingPath:
         """Return the score of one record."""
         return float(self._scores(np.array([numbers[self._column]], dtype=np.float64))[0])
 
-    def many(self, block: Block) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
         return self._scores(block.numbers[:, self._column])
 
@@ -62,7 +62,7 @@ class ConstantPath:
         """Return the score of one record."""
         return self._score
 
-    def many(self, block: Block) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
         return np.full(len(block), self._score)
 

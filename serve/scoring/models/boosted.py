@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.scoring.encoding import Encoding
-from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.fields import Categories, Numbers, RecordBlock
 from serve.scoring.models import lightgbm, xgboost
 from serve.scoring.models.lightgbm_trees import LightgbmTraversal
 from serve.scoring.reasons import Explained, folded
@@ -26,7 +26,7 @@ class XgboostPath:
     """
 
     def __init__(
-        self, encoding: Encoding, booster: xgboost.Booster, traversal: xgboost.XgboostTraversal | None
+        self, encoding: Encoding, booster: xgboost.XgboostBooster, traversal: xgboost.XgboostTraversal | None
     ) -> None:
         self._encoding, self._booster, self._traversal = encoding, booster, traversal
 
@@ -37,7 +37,7 @@ class XgboostPath:
             return self._traversal.probability(row)
         return float(self._booster.probabilities(np.array([row], dtype=np.float32))[0])
 
-    def many(self, block: Block) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
         return self._booster.probabilities(self._encoding.rows(block, np.float32)).astype(np.float64)
 
@@ -58,7 +58,9 @@ class LightgbmPath:
         None if the library has to score.
     """
 
-    def __init__(self, encoding: Encoding, booster: lightgbm.Booster, traversal: LightgbmTraversal | None) -> None:
+    def __init__(
+        self, encoding: Encoding, booster: lightgbm.LightgbmBooster, traversal: LightgbmTraversal | None
+    ) -> None:
         self._encoding, self._booster = encoding, booster
         model = booster if traversal is None else traversal
         self._probability, self._probabilities = model.probability, model.probabilities
@@ -67,7 +69,7 @@ class LightgbmPath:
         """Return the score of one record."""
         return self._probability(self._encoding.row(numbers, categories))
 
-    def many(self, block: Block) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
         return self._probabilities(self._encoding.rows(block, np.float64))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from serve.scoring.encoding import Encoding, native_labels
-from serve.scoring.fields import Block, Categories, Inputs, Numbers
+from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock
 from serve.scoring.reasons import Explained, folded
 from serve.scoring.skops_reader import Node
 
@@ -62,19 +62,19 @@ class CatboostPath:
         pool._init_pool(self._row, None, self._categories, *NO_EXTRAS, 1)
         return float(self._predict(pool)[0, 1])
 
-    def many(self, block: Block) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
         return self._predict(self.pool(block))[:, 1]
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return the SHAP values of one record."""
-        pool = self.pool(Block.of([(numbers, categories)]))
+        pool = self.pool(RecordBlock.of([(numbers, categories)]))
         with self._lock:  # CatBoost does not document this call as thread-safe
             values = self._model.get_feature_importance(pool, type="ShapValues", thread_count=1)
         *columns, bias = np.asarray(values)[0].tolist()
         return Explained(bias, folded(self._encoding.sources, columns), log_odds=True)
 
-    def pool(self, block: Block) -> Any:  # noqa: ANN401 - a catboost.Pool
+    def pool(self, block: RecordBlock) -> Any:  # noqa: ANN401 - a catboost.Pool
         """Return rows as a CatBoost pool."""
         numbers = self._encoding.rows(block, np.float32)
         if not self._labels:

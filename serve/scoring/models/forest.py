@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.scoring.encoding import Encoding
-from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.fields import Categories, Numbers, RecordBlock
 from serve.scoring.reasons import Explained, folded
 from serve.scoring.skops_reader import Node
 from serve.scoring.trees.arrays import Trees, contributions, tree_offsets
@@ -39,7 +39,7 @@ class ForestPath:
         """Return the score of one record."""
         return self._traversal.sum(self._encoding.row(numbers, categories), 0.0) / self._count
 
-    def many(self, block: Block) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
         return np.asarray(self._traversal.sums(self._encoding.rows(block, np.float32), 0.0) / self._count)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlsys.runs.input_column import InputColumn
 from mlsys.runs.logistic import scalar_sigmoid, sigmoid
 from serve.scoring.encoding import Encoding, native_codes
-from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.fields import Categories, Numbers, RecordBlock
 from serve.scoring.reasons import Explained
 from serve.scoring.shapley import sampled_shapley
 from serve.scoring.skops_reader import Node
@@ -55,7 +55,7 @@ class HistogramPath:
         """Return the score of one record."""
         return scalar_sigmoid(self._traversal.sum(self._encoding.row(numbers, categories), self._baseline))
 
-    def many(self, block: Block) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
         margins = self._traversal.sums(self._encoding.rows(block, np.float64), self._baseline)
         return sigmoid(margins)

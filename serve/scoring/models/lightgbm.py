@@ -21,7 +21,7 @@ ONE_THREAD = b"num_threads=1"
 Floats = NDArray[np.float64]
 
 
-class Booster:
+class LightgbmBooster:
     """A booster in LightGBM's library that predicts on one thread.
 
     Parameters

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mlsys.runs.logistic import scalar_sigmoid, sigmoid
 from serve.scoring.encoding import Encoding
-from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.fields import Categories, Numbers, RecordBlock
 from serve.scoring.reasons import Explained, folded
 
 
@@ -34,7 +34,7 @@ class LinearPath:
         row = np.array(self._encoding.row(numbers, categories), dtype=np.float64)
         return scalar_sigmoid(float(self._coefficients.dot(row)) + self._intercept)
 
-    def many(self, block: Block) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
         margins = self._encoding.rows(block, np.float64) @ self._coefficients + self._intercept
         return sigmoid(margins)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.runs.input_column import InputColumn
-from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.fields import Categories, Numbers, RecordBlock
 from serve.scoring.reasons import Explained
 from serve.scoring.shapley import sampled_shapley
 
@@ -35,9 +35,9 @@ class PipelinePath:
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
-        return float(self.many(Block.of([(numbers, categories)]))[0])
+        return float(self.many(RecordBlock.of([(numbers, categories)]))[0])
 
-    def many(self, block: Block) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
         answer = np.asarray(self._model.predict_proba(self._frame(block)), dtype=np.float64)
         return np.ascontiguousarray(answer[:, 1])
@@ -46,7 +46,7 @@ class PipelinePath:
         """Return sampled Shapley values."""
         return sampled_shapley(self.many, self._fields, self._typical, (numbers, categories))
 
-    def _frame(self, block: Block) -> Any:  # noqa: ANN401 - a DataFrame
+    def _frame(self, block: RecordBlock) -> Any:  # noqa: ANN401 - a DataFrame
         """Return a block as the DataFrame that `mlsys.runs.inputs.to_inputs` would return."""
         import pandas as pd  # only this path needs it
 

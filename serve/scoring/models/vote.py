@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.scoring.fields import Block, Categories, Numbers
+from serve.scoring.fields import Categories, Numbers, RecordBlock
 from serve.scoring.predictor import Predictor
 from serve.scoring.reasons import Explained
 
@@ -35,7 +35,7 @@ class VotePath:
             score += weight * member.one(numbers, categories)
         return min(score, 1.0)
 
-    def many(self, block: Block) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
         scores = np.zeros(len(block))
         for member, weight in self._pairs:

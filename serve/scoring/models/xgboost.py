@@ -23,7 +23,7 @@ ONE = np.float32(1)
 LARGEST_EXPONENT = float(np.float32(88.7))  # XGBoost's own sigmoid clips here, so that exp stays finite
 
 
-class Booster:
+class XgboostBooster:
     """A booster in XGBoost's library that predicts on one thread.
 
     Parameters
@@ -128,12 +128,12 @@ class XgboostTraversal:
         return float(ONE / (exponent + ONE))
 
 
-def xgboost_traversal(booster: Booster, width: int) -> XgboostTraversal | str:
+def xgboost_traversal(booster: XgboostBooster, width: int) -> XgboostTraversal | str:
     """Return a traversal of a booster's trees, or the reason why there is none.
 
     Parameters
     ----------
-    booster : Booster
+    booster : XgboostBooster
     width : int
         Number of columns in an encoded row.
     """

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsys.errors import ConfigError
-from mlsys.runs.catalog.where import BooleanOperation, Comparison, Not, parse
+from mlsys.runs.catalog.where import BooleanOperation, Condition, Not, parse
 
 RUN = {"model": "catboost", "roc_auc": 0.9, "seed": 3, "tags": ["a", "b"], "on": True, "none": None, "depth": "1e-3"}
 
@@ -93,7 +93,7 @@ def test_invalid_conditions(text, got):
 
 WORDS = st.text("abcdefgh_", min_size=1, max_size=6)
 VALUES = st.one_of(st.none(), st.booleans(), st.floats(-9, 9).map(lambda x: round(x, 3)), st.text(max_size=8))
-COMPARISONS = st.builds(Comparison, WORDS, st.sampled_from(["=", "!=", "<", "<=", ">", ">=", "~"]), VALUES)
+COMPARISONS = st.builds(Condition, WORDS, st.sampled_from(["=", "!=", "<", "<=", ">", ">=", "~"]), VALUES)
 EXPRESSIONS = st.recursive(
     COMPARISONS,
     lambda parts: (
@@ -110,7 +110,7 @@ EXPRESSIONS = st.recursive(
 
 def to_text(expression):
     """Format an expression with every part in parentheses."""
-    if isinstance(expression, Comparison):
+    if isinstance(expression, Condition):
         value = expression.value
         if isinstance(value, str):
             shown = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.predictions import PredictionLog, Row
+from serve.predictions import PredictionLog, PredictionRow
 from tests.waiting import HANG, wait_until
 
 
@@ -29,7 +29,7 @@ def rows():
     """Return a factory of rows with the ids first, first + 1, …"""
 
     def make(count=1, first=0, **changes):
-        plain = Row(1_600_000_000.0, 0.25, "conversion", "1.0.0", "request", as_of="2020-09-13")
+        plain = PredictionRow(1_600_000_000.0, 0.25, "conversion", "1.0.0", "request", as_of="2020-09-13")
         return [plain._replace(id=first + number, **changes) for number in range(count)]
 
     return make

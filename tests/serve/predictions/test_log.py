@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from serve.predictions import LogError, LogUnavailableError, PredictionLog, Row, read_predictions
+from serve.predictions import LogError, LogUnavailableError, PredictionLog, PredictionRow, read_predictions
 from serve.predictions.open_store import store_from_url
 from serve.predictions.reader import iter_batches
 from serve.predictions.row import Cells
@@ -21,10 +21,10 @@ from tests.waiting import HANG
 
 
 def test_rows_come_back_as_they_were_put(url, opened):
-    full = Row(
+    full = PredictionRow(
         1_600_000_000.25, 1 / 3, "conversion", "1.2.0", "r-1", 7, date(2020, 9, 13), True, {"users": 3, "n": None}
     )
-    bare = Row(1_600_000_001.0, 1e-9, "conversion", "1.2.0", "r-2")
+    bare = PredictionRow(1_600_000_001.0, 1e-9, "conversion", "1.2.0", "r-2")
     log = opened(url, features=True)
     log.put([full])
     log.put([bare])
@@ -228,11 +228,11 @@ def test_rows_after_close_are_dropped(sqlite, opened, rows):
 
 WRITE = """
 import sys, time
-from serve.predictions import PredictionLog, Row
+from serve.predictions import PredictionLog, PredictionRow
 log = PredictionLog.open(sys.argv[1])
 first = int(sys.argv[2])
 for number in range(first, first + 200):
-    log.put([Row(time.time(), 0.5, "conversion", "1.0.0", "r", id=number)])
+    log.put([PredictionRow(time.time(), 0.5, "conversion", "1.0.0", "r", id=number)])
     if number % 50 == 0:
         time.sleep(0.06)  # so that there are several batches
 log.close(timeout=300)

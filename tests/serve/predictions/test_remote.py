@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from serve.predictions import LogUnavailableError, PredictionLog, RemoteLog, Row, create_log, read_predictions
+from serve.predictions import LogUnavailableError, PredictionLog, PredictionRow, RemoteLog, create_log, read_predictions
 from serve.processes.log_worker import LogServer
 from tests.waiting import HANG
 
 
 def row(number, **changes):
-    return Row(1_600_000_000.0 + number, 0.25, "conversion", "1.0.0", f"r{number}", **changes)
+    return PredictionRow(1_600_000_000.0 + number, 0.25, "conversion", "1.0.0", f"r{number}", **changes)
 
 
 def listener_at(path):

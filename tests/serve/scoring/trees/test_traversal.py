@@ -9,7 +9,7 @@ from xgboost import DMatrix, XGBClassifier
 from mlsys.errors import RunError
 from serve.scoring import Scorer
 from serve.scoring.models import lightgbm, lightgbm_trees, xgboost
-from serve.scoring.models.xgboost import Booster, xgboost_traversal
+from serve.scoring.models.xgboost import XgboostBooster, xgboost_traversal
 from serve.scoring.trees import compiled, vectorised
 from serve.scoring.trees.arrays import Trees
 from serve.scoring.trees.compiled import CompiledTraversal, is_compiled
@@ -45,7 +45,7 @@ def grown(categories=0, seed=3, **parameters):
     fixed = {"n_estimators": 25, "max_depth": 5, "n_jobs": 1, "feature_types": types, "enable_categorical": True}
     model = XGBClassifier(**(fixed | parameters)).fit(rows, label)
     raw = bytes(model.get_booster().__getstate__()["handle"])
-    return model.get_booster(), Booster(raw), rows, types
+    return model.get_booster(), XgboostBooster(raw), rows, types
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def lightgbm_model(**parameters):
 def test_probabilities_equal_lightgbms_bit_for_bit(parameters, used, forced_traversal, monkeypatch):
     monkeypatch.setattr(lightgbm_trees, "is_compiled", lambda: True)
     text, rows = lightgbm_model(**parameters)
-    booster = lightgbm.Booster(text, 4, used)
+    booster = lightgbm.LightgbmBooster(text, 4, used)
     traversal = lightgbm_trees.lightgbm_traversal(text, used, 4)
     assert traversal.implementation == forced_traversal.implementation
     unusual = [
@@ -278,10 +278,10 @@ def test_another_objective_or_booster_is_left_to_the_library():
     rows, label = np.random.default_rng(0).normal(size=(50, 2)), np.arange(50) % 2
     for parameters, reason in ({"booster": "dart"}, "dart"), ({"objective": "binary:hinge"}, "hinge"):
         model = XGBClassifier(n_estimators=2, n_jobs=1, **parameters).fit(rows, label)
-        booster = Booster(bytes(model.get_booster().__getstate__()["handle"]))
+        booster = XgboostBooster(bytes(model.get_booster().__getstate__()["handle"]))
         assert reason in str(xgboost_traversal(booster, 2))
 
 
 def test_a_booster_that_is_no_booster_is_refused():
     with pytest.raises(RunError, match="XGBoost rejected the model"):
-        Booster(b"{}")
+        XgboostBooster(b"{}")
