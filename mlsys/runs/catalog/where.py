@@ -117,8 +117,8 @@ def parse(text: str) -> Expression:
     Examples
     --------
     >>> parse("not (model=catboost or seed > 3)")
-    Not(part=BooleanOperation(op='or', parts=(Comparison(name='model', op='=', value='catboost'), \
-Comparison(name='seed', op='>', value=3.0))))
+    Not(part=BooleanOperation(op='or', parts=(Condition(name='model', op='=', value='catboost'), \
+Condition(name='seed', op='>', value=3.0))))
     """
     from pyparsing import ParseBaseException  # takes 50 ms, and is only needed for conditions
 
