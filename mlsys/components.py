@@ -30,7 +30,7 @@ METHODS = {
     "split": ("split",),
     "tracking": ("start", "start_timeout", "finish_timeout"),
 }
-ALLOWED = "a type in TRUSTED_TYPES; if you trust how it is restored, add it to mlsys/runs/trusted.py"
+ALLOWED = "a trusted type; if the class is yours, add it to mlsys/runs/trusted.py"
 
 
 @runtime_checkable
@@ -196,8 +196,7 @@ def _untrusted_types(estimators: Mapping[str, Any], encoder: Encoder) -> list[Pr
         places = [where for where, value in estimators.items() if _full_name(type(value)) == name]
         named += [(where, name) for where in places or ["model"]]
     return [
-        Problem(f"{where}._target_", f"{name}, which is refused when a saved model is loaded", ALLOWED)
-        for where, name in named
+        Problem(f"{where}._target_", f"{name}, which a saved model may not contain", ALLOWED) for where, name in named
     ]
 
 

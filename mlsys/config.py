@@ -294,7 +294,7 @@ def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainCon
     problems: list[Problem] = []
     try:
         missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra"))
-        problems += [Problem(key, "nothing", f"a value: it has no default, give {key}=…") for key in missing]
+        problems += [Problem(key, "nothing", f"a value; it has no default. Add {key}=…") for key in missing]
         # A missing value may be interpolated elsewhere; with a placeholder the rest can still be checked.
         probe = config.copy() if missing else config
         for key in missing:

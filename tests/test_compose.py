@@ -18,7 +18,7 @@ def problems(*overrides):
     return {problem.where: problem for problem in error.value.problems}
 
 
-def test_misspelt_options_keys_and_metrics_come_together():
+def test_misspelled_options_keys_and_metrics_come_together():
     found = problems("model=catbost", "sampler=smotnc", "split.foldz=3", "seeed=1", "objective=rocauc")
     assert {where: problem.closest for where, problem in found.items()} == {
         "model": "catboost",
@@ -35,16 +35,16 @@ def test_wrong_values_come_with_wrong_options():
     assert found["metrics.bootstrap_resamples"].got == "-1"
 
 
-def test_a_misspelt_group_is_named():
+def test_a_misspelled_group_is_named():
     assert problems("modle=catboost")["modle"].closest == "model"
 
 
 @pytest.mark.parametrize(
-    ("group", "misspelt", "meant"),
+    ("group", "misspelled", "meant"),
     [("experiment", "bset", "best"), ("debug", "verbos", "verbose"), ("search", "catbost", "catboost")],
 )
-def test_a_misspelt_option_of_an_optional_group_is_not_ignored(group, misspelt, meant):
-    assert problems(f"{group}={misspelt}")[group].closest == meant
+def test_a_misspelled_option_of_an_optional_group_is_not_ignored(group, misspelled, meant):
+    assert problems(f"{group}={misspelled}")[group].closest == meant
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_options_of_ones_own_are_found(own_options):
     assert compose_config(["data=ours"], config_dir=own_options).data.name == "ours"
 
 
-def test_a_misspelt_key_beside_an_option_of_ones_own(own_options, capsys):
+def test_a_misspelled_key_beside_an_option_of_ones_own(own_options, capsys):
     arguments = ["--config-dir", str(own_options), "data=ours", "modle=catboost", "--cfg", "job"]
     assert report_error(HydraException("could not override"), arguments) == 2
     shown = capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_boosted_trees_are_in_the_honest_range(run):
 def test_the_audit_warns_about_firmographics_missing_by_outcome(run):
     checks = {check["name"]: check for check in run("model=logistic").audit["checks"]}
     assert checks["missingness"]["status"] == "warn"
-    assert "employee_range (1.0% against 10.5%)" in checks["missingness"]["message"]
+    assert "employee_range (1.0% versus 10.5%)" in checks["missingness"]["message"]
 
 
 @pytest.mark.parametrize(

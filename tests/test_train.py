@@ -62,7 +62,7 @@ def test_metrics_are_printed_next_to_baselines(workplace):
     table = workplace[1].stdout
     assert "roc_auc" in table
     assert "activity" in table
-    assert "Audit" in table
+    assert "Leakage audit: " in table
 
 
 def test_the_run_directory_has_the_files_of_the_contract(run):
@@ -248,7 +248,7 @@ def test_passwords_are_not_saved(tmp_path):
     password = "s3cret"
     done = train(tmp_path, "data=sql", f"data.url=postgres://ann:{password}@127.0.0.1:1/crm", *SMALL)
     assert done.returncode == 1
-    assert "cannot connect" in done.stderr
+    assert "Cannot connect" in done.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file() and password in path.read_text()] == []
 
 

@@ -94,7 +94,7 @@ class Traits:
     categories_argument : str or None
         Name of the argument of ``fit`` that lists the category columns, if it needs one.
     ignores_unknown_parameters : bool
-        Whether its constructor accepts any keyword, so that a misspelt parameter would go unnoticed.
+        Whether its constructor accepts any keyword, so that a misspelled parameter would go unnoticed.
     importances : callable
         Function of a fitted estimator that returns the importance of each input column, shape (n_columns,), at least 0.
         If it returns None, permutation importance is used.

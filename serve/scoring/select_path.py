@@ -62,14 +62,14 @@ def _known_levels(pipeline: Node | None) -> dict[str, frozenset[str]]:
         TypeError,
         IndexError,
         AttributeError,
-    ):  # not made by mlsys: the Pipeline itself scores
+    ):  # not written by mlsys: score with the Pipeline itself
         return {}
 
 
 def _pipeline_path(run: Run, inputs: Inputs, reason: str) -> ScoringPath:
     typical = typical_record(run.reference if "reference.json" in run.manifest.files else {}, inputs)
     predictor = PipelinePath(run.model, inputs.fields, typical)
-    path = ScoringPath(predictor, "pipeline", f"The Pipeline itself scores: {reason}.", FLOAT32)
+    path = ScoringPath(predictor, "pipeline", f"Scored with the saved scikit-learn Pipeline: {reason}.", FLOAT32)
     if (difference := golden_difference(run, inputs, path)) > path.tolerance:
         raise RunError(
             f"The model of {run.path} does not reproduce its golden rows: they differ by up to {difference:.3g} "

@@ -329,7 +329,7 @@ def test_a_missing_folder(config, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["duckdb", "sqlite"])
-def test_a_misspelt_url_creates_no_file(config, tmp_path, scheme):
+def test_a_misspelled_url_creates_no_file(config, tmp_path, scheme):
     url = f"{scheme}://{tmp_path / 'typo.db'}"
     with pytest.raises(DataError, match=r"Not found: data.url=.*typo.db"):
         open_backend(config.model_copy(update={"dir": None, "url": url}))

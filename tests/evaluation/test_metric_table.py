@@ -102,7 +102,7 @@ def documented():
     function, row = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names = dict(vars(metric_table))
     exec(f"from __future__ import annotations\n{function}", names)
-    (metric,) = eval(f"({row})", names)
+    metric = eval(row, names)
     assert isinstance(metric, Metric)
     return metric
 

@@ -199,7 +199,7 @@ def test_latest_without_a_run(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["2026-11-20/10-00-01", "outputs/2026-11-20/10-0-00", "10-00-00"])
-def test_a_misspelt_run_gets_the_closest_match(run, tmp_path, name):
+def test_a_misspelled_run_gets_the_closest_match(run, tmp_path, name):
     with pytest.raises(RunError, match=r"\(closest: outputs/2026-11-20/10-00-00\)\."):
         find_run(name, tmp_path)
 

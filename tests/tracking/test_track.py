@@ -82,4 +82,4 @@ def test_a_folder_without_runs(track, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = track("empty")
     assert code == 1
-    assert "no finished run" in err
+    assert "No finished runs in" in err

@@ -52,10 +52,10 @@ def _memorised(subject: AuditSubject, columns: Sequence[Hashes], limit: float) -
         f"{fraction:.1%} of the test rows, not counting inactive accounts, have the same features as a training row"
     )
     if fraction <= limit:
-        return AuditCheck(NAME, "pass", fraction, limit, f"{finding}. Nothing to do.")
+        return AuditCheck(NAME, "pass", fraction, limit, f"{finding}.")
     comparison = _clearly_better(subject, repeated)
     if comparison is None:
-        message = f"{finding}; they do not score clearly better than the other test rows. Nothing to do."
+        message = f"{finding}; they do not score clearly better than the other test rows."
         return AuditCheck(NAME, "pass", fraction, limit, message)
     message = (
         f"{finding}, and they score clearly better than the other test rows ({comparison}): the model memorises rows "

@@ -30,7 +30,7 @@ def embargo(subject: AuditSubject) -> AuditCheck:
     worst = int(np.argmax(late))
     window = f"label window of {counted(subject.horizon_days, 'day')}" if subject.horizon_days else "time"
     if late[worst] == 0:
-        message = f"In every fold, each training row's {window} ends by the first test as-of. Nothing to do."
+        message = f"In every fold, each training row's {window} ends by the first test as-of."
         return AuditCheck(NAME, "pass", 0, 0, message)
     fold = subject.folds[worst]
     have = "has" if late[worst] == 1 else "have"

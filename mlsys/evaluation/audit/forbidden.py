@@ -27,7 +27,7 @@ def forbidden_columns(subject: AuditSubject) -> AuditCheck:
         if reason:
             reasons[feature.name] = reason
     if not reasons:
-        message = "No feature has the name or the values of an id, time or outcome column. Nothing to do."
+        message = "No feature has the name or the values of an id, time or outcome column."
         return AuditCheck(NAME, "pass", 0, 0, message)
     listing = listed([f"{name} ({reason})" for name, reason in reasons.items()])
     message = (

@@ -21,7 +21,7 @@ def groups(subject: AuditSubject) -> AuditCheck:
     worst = max(shared, key=lambda number: len(shared[number]))
     count = len(shared[worst])
     if count == 0:
-        message = "In every fold, training and test rows share no group. Nothing to do."
+        message = "In every fold, training and test rows share no group."
         return AuditCheck(NAME, "pass", 0, 0, message)
     _, first = np.unique(subject.groups, return_index=True)
     names = [str(name) for name in subject.panel.frame["group"].iloc[first[shared[worst]]]]

@@ -60,7 +60,7 @@ def missingness(subject: AuditSubject, *, limit: float) -> AuditCheck:
     )
     if not suspicious:
         message = f"Missing rates do not differ clearly between positive and negative rows; largest gap: {listing}."
-        return AuditCheck(NAME, "pass", gaps[ranked[0]], limit, f"{message} Nothing to do.{excluded}")
+        return AuditCheck(NAME, "pass", gaps[ranked[0]], limit, f"{message}{excluded}")
     message = (
         f"Missing rates differ between positive and negative rows in {counted(len(suspicious), 'column')}: {listing}. "
         "A field that is filled in after the outcome leaks it. Find out when the field is filled in; if that is after "

@@ -58,7 +58,7 @@ def label_placebo(subject: AuditSubject) -> AuditCheck:
         f"{np.nanmean(by_chance):.4f} on average, and below {limit:.4f} in {QUANTILE:.0%} of permutations"
     )
     if value <= limit:
-        return AuditCheck(NAME, "pass", round(value, 6), round(limit, 6), f"{finding}. Nothing to do.")
+        return AuditCheck(NAME, "pass", round(value, 6), round(limit, 6), f"{finding}.")
     message = (
         f"{finding}: the backtest itself leaks labels. Look for rows that are dropped, kept, imputed or weighted by a "
         "label that is not known at the test as-of, and for anything that is fitted before the split."

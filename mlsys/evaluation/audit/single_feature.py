@@ -41,7 +41,7 @@ def single_feature(subject: AuditSubject, *, limit: float) -> AuditCheck:
     over = [name for name in ranked if aucs[name] > limit]
     near = [name for name in ranked if aucs[name] > limit - WARNING_MARGIN]
     if not near:
-        message = f"The best single feature, {ranked[0]}, has a ROC-AUC of {best:.3f} on the test rows. Nothing to do."
+        message = f"The best single feature, {ranked[0]}, has a ROC-AUC of {best:.3f} on the test rows."
         return AuditCheck(NAME, "pass", round(best, 6), limit, message)
     few = positive.sum() < MIN_POSITIVES
     status: Status = "fail" if over and not few else "warn"

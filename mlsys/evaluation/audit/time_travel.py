@@ -47,7 +47,6 @@ def time_travel(subject: AuditSubject, *, sample: int) -> AuditCheck:
     undated = rebuild.snapshot_features
     message = (
         f"No feature changed in {counted(len(rows), 'panel row')} rebuilt with all later events and outcomes altered. "
-        "Nothing to do."
     )
     if undated:
         message += f" Attributes without a time, which may not have been known at the as-of: {listed(undated)}."

@@ -44,7 +44,7 @@ def too_good(subject: AuditSubject, *, auc: float, odds: float) -> AuditCheck:
     if len(numbers) < len(subject.folds):
         finding += f" (mean over {counted(len(numbers), 'fold')} with known outcomes)"
     if precision <= bound and roc < auc:
-        message = f"{finding}: plausible without a leak. Nothing to do."
+        message = f"{finding}: plausible without a leak."
         return AuditCheck(NAME, "pass", round(precision, 6), round(bound, 6), message)
     message = (
         f"{finding}: too good to be true for most outcomes that depend on human decisions. Assume a leak until you "

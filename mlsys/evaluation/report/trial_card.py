@@ -41,7 +41,8 @@ def trial_card(
         + " |\n"
         for number, as_of, values in rows
     )
-    outcome = f"Pruned: {pruned}" if pruned else "Evaluated on every fold of the search."
+    reason = str(pruned)
+    outcome = f"{reason[:1].upper()}{reason[1:]}." if pruned else "Evaluated on every fold of the search."
     return (
         f"# Trial {config['search']['trial']}: {choices.get('model', 'model')} on {config['data']['name']}\n\n"
         f"{outcome} A trial saves its metrics but no model; the sweep's `best` is a complete run.\n\n{head}{table}"

@@ -173,7 +173,7 @@ def _check_comparisons(condition: Expression | None, metrics: Collection[str]) -
         if allowed is not None:
             problems.append(Problem(f"{each.name}{each.op}{each.value}", repr(each.value), allowed, near))
     if problems:
-        raise ConfigError("The condition", problems, "Nothing was listed.")
+        raise ConfigError("The query", problems, "Nothing was listed.")
 
 
 def _comparisons(condition: Expression | None) -> list[Condition]:

@@ -125,10 +125,10 @@ Condition(name='seed', op='>', value=3.0))))
     try:
         (expression,) = _grammar().parse_string(text, parse_all=True)
     except ParseBaseException as error:
-        raise ConfigError("The condition", [_problem(text, error)], "Nothing was listed.") from None
+        raise ConfigError("The query", [_problem(text, error)], "Nothing was listed.") from None
     except RecursionError:
         problem = Problem("--where", "parentheses nested too deeply", SYNTAX)
-        raise ConfigError("The condition", [problem], "Nothing was listed.") from None
+        raise ConfigError("The query", [problem], "Nothing was listed.") from None
     assert isinstance(expression, Expression)
     return expression
 
