@@ -100,7 +100,7 @@ def test_the_winner_is_a_complete_run_on_unseen_folds(searched):
     assert best.config["search"]["trial"] is None
     card = (best.path / "card.md").read_text()
     assert "Selected from 3 configurations tried in a search, by log loss on 2 folds." in card
-    assert "The numbers here are of 2 later folds, which the search did not see." in card
+    assert "The metrics here are from 2 later folds that the search did not use." in card
     metrics = json.loads((folder / "0" / "metrics.json").read_text())
     seen = {fold["as_of"] for fold in metrics["folds"]}
     held_out = {fold["as_of"] for fold in best.metrics["folds"]}
