@@ -126,7 +126,7 @@ def scaling(events: int) -> None:
 def measure(
     connection: Any, entities: Any, events: Any, times: int, request: PanelRequest, as_ofs: Sequence[Any]
 ) -> tuple[float, float]:
-    """Time both ways with each event taken so many times, each on another day of its week."""
+    """Time both ways with each event repeated ``times`` times, each on another day of its week."""
     copies = ibis.memtable({"shift": list(range(times))}, schema={"shift": "int64"})
     many = events.cross_join(copies).mutate(known_day=lambda rows: rows.known_day + rows["shift"] % 7).drop("shift")
     many = connection.create_table(f"many_{times}_{len(as_ofs)}", many, temp=True)

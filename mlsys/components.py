@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,7 +19,7 @@ from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.fitting import PipelineSpec
 from mlsys.pipeline.storable import untrusted_parts
-from mlsys.pipeline.traits import traits_of
+from mlsys.pipeline.traits import has_own_traits, traits_of
 from mlsys.tracking import MultiTracker, NoTracker, Tracker
 
 # The methods that each group needs: the whitelist also allows components of other groups, which would not work.
@@ -155,11 +156,29 @@ def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder |
     if estimator is None:
         return []
     estimators = _estimators(model, estimator)
-    try:
+    problems = [problem for where, value in estimators.items() for problem in _trait_problems(value, where)]
+    if not problems:
         problems = [*_misspelled_arguments(model, estimator), *_without_iterations(estimators)]
-    except FitError as error:  # its mlsys_traits has the wrong type
-        return [Problem("model._target_", str(error), "Traits")]
     return problems or (_untrusted_types(estimators, encoder) if encoder is not None else [])
+
+
+def _trait_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
+    """Find wrong entries in the ``mlsys_traits`` of a class."""
+    if not has_own_traits(estimator):
+        return []
+    try:
+        traits = traits_of(estimator)
+    except FitError as error:
+        return [Problem(f"{where}._target_", str(error), "Traits")]
+    parameters, arguments = estimator.get_params(deep=False), inspect.signature(estimator.fit).parameters
+    named = [(field, getattr(traits, field), parameters) for field in ("iterations", "threads", "column")]
+    named += [("fit_parameters", name, parameters) for name in traits.fit_parameters]
+    named += [("categories_argument", traits.categories_argument, arguments)]
+    return [
+        Problem(f"{where}._target_", f"mlsys_traits.{field}={name!r}", ", ".join(known), closest(name, known))
+        for field, name, known in named
+        if name is not None and name not in known
+    ]
 
 
 def _misspelled_arguments(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
@@ -189,6 +208,8 @@ def _untrusted_types(estimators: Mapping[str, Any], encoder: Encoder) -> list[Pr
     """Find types that a saved pipeline may not contain, before any time is spent on training."""
     try:
         found = untrusted_parts(encoder, estimators["model"])
+    except FitError as error:
+        return [Problem("model._target_", str(error), "importances as documented in Traits")]
     except RunError as error:
         return [Problem("model._target_", str(error), "a model that can be saved")]
     named = [("encoder", name) for name in found.encoder]

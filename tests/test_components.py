@@ -8,6 +8,7 @@ from sklearn.preprocessing import OneHotEncoder
 from mlsys.components import Components, _place
 from mlsys.compose import compose_config
 from mlsys.launch import EXECUTION_WHITELIST
+from mlsys.pipeline.traits import Traits
 
 
 def components(*overrides):
@@ -56,9 +57,23 @@ class Bare:
 
 
 class Confused(GaussianNB):
-    """Its traits are none."""
+    """Its traits have the wrong type."""
 
     mlsys_traits = "none"
+
+
+class Mistyped(GaussianNB):
+    """Its traits name parameters that it does not have."""
+
+    mlsys_traits = Traits(
+        iterations="trees", threads="n_jobs", fit_parameters={"verbose": 0}, categories_argument="cat"
+    )
+
+
+class Mismeasured(GaussianNB):
+    """Its importances are a single number."""
+
+    mlsys_traits = Traits(importances=lambda model: 3)
 
 
 @pytest.fixture
@@ -99,9 +114,23 @@ def test_a_model_without_scikit_learns_base_class_is_refused(whitelisted):
     assert "has no get_params and no __sklearn_tags__" in found["model._target_"].got
 
 
-def test_traits_that_are_none_are_a_problem(whitelisted):
-    found = components("~model", f"+model._target_={whitelisted(Confused)}")
-    assert "Confused.mlsys_traits has the type str" in found["model._target_"].got
+@pytest.mark.parametrize("where", ["model", "model.members.own"])
+def test_traits_of_the_wrong_type_are_a_problem(whitelisted, where):
+    change = ["~model"] if where == "model" else ["model=vote"]
+    found = components(*change, f"+{where}._target_={whitelisted(Confused)}")
+    assert "Confused.mlsys_traits has the type str" in found[f"{where}._target_"].got
+
+
+def test_traits_that_name_unknown_parameters_are_a_problem(whitelisted):
+    plain = compose_config(["~model", f"+model._target_={whitelisted(Mistyped)}"]).model_dump(by_alias=True)
+    named = [problem.got for problem in Components.build(plain)[1]]
+    expected = ("iterations='trees'", "threads='n_jobs'", "fit_parameters='verbose'", "categories_argument='cat'")
+    assert named == [f"mlsys_traits.{entry}" for entry in expected]
+
+
+def test_importances_of_the_wrong_shape_are_a_problem(whitelisted):
+    found = components("~model", f"+model._target_={whitelisted(Mismeasured)}")
+    assert "importances of Mismeasured returned an array of shape ()" in found["model._target_"].got
 
 
 def test_a_model_that_cannot_be_saved_is_named_before_anything_is_read(whitelisted):

@@ -1,4 +1,4 @@
-"""All that is wrong with a config is said at once."""
+"""All problems of a config are reported at once."""
 
 import json
 

@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error) -> None:  # noqa: ARG002 - asyncio passes it
         if self.waiting:
             self.load.lost.append(round(time.perf_counter() - self.load.started, 2))
-        if self.waiting or not self.load.is_over():
+        if self.waiting or not self.load.is_finished():
             self.load.on_connection_end(self)
         self.waiting = False
 
@@ -113,11 +113,11 @@ class Load:
         if status != 200:
             self.last = response[-300:]
 
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         return time.perf_counter() >= self.end
 
     def on_connection_end(self, dropped: Connection | None) -> None:
-        if dropped is None or self.is_over():
+        if dropped is None or self.is_finished():
             self.open -= 1
             if not self.open:
                 self.done.set()
@@ -135,7 +135,7 @@ class Load:
                 )
             except OSError:
                 self.refused += 1
-                if self.is_over():
+                if self.is_finished():
                     self.on_connection_end(None)
                     return
                 await asyncio.sleep(0.02)

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from mlsys.pipeline.encoders import outputs_of
-from mlsys.pipeline.traits import traits_of
+from mlsys.pipeline.traits import check_importances, traits_of
 
 MAX_ROWS = 2_000
 
@@ -49,8 +49,10 @@ def _importances(pipeline: Pipeline, inputs: pd.DataFrame, seed: int) -> NDArray
     weights = traits_of(estimator).importances(estimator)
     if weights is None:
         return _normalised(_permutation_importances(pipeline, inputs, np.random.default_rng(seed)))
+    outputs = outputs_of(pipeline[0])
+    check_importances(estimator, weights, len(outputs))
     totals = dict.fromkeys(inputs.columns, 0.0)
-    for output, weight in zip(outputs_of(pipeline[0]), weights, strict=True):
+    for output, weight in zip(outputs, weights, strict=True):
         totals[output.source] += float(weight)  # sums over levels and missing-value indicators
     return _normalised(np.array(list(totals.values())))
 

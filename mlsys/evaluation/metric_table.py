@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlsys.evaluation.weighted_metrics import Sample
 
 Group = Literal["ranking", "probabilities", "top_k", "cost"]
-Needs = Literal["score", "probability", "value", "timing"]
+Input = Literal["score", "probability", "value", "timing"]
 Kind = Literal["score", "rate", "times", "money", "milliseconds"]
 
 PREDICT_MS = "predict_ms"
@@ -66,7 +66,7 @@ class Metric:
     group: Group
     title: str
     meaning: str
-    needs: Needs
+    needs: Input
     higher_is_better: bool
     headline: bool = False
     kind: Kind = "score"
@@ -302,7 +302,17 @@ ROWS: Sequence[Metric] = (
         kind="milliseconds",
     ),
 )
-METRICS = {metric.name: metric for metric in ROWS}
+
+
+def _by_name(rows: Sequence[Metric]) -> dict[str, Metric]:
+    metrics = {metric.name: metric for metric in rows}
+    if len(metrics) < len(rows):
+        names = [metric.name for metric in rows]
+        raise ValueError(f"Two rows have the same name: {next(name for name in names if names.count(name) > 1)}.")
+    return metrics
+
+
+METRICS = _by_name(ROWS)
 
 
 def expanded(top_k: Sequence[int]) -> Iterator[tuple[str, Metric, int | None]]:

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 Labels: TypeAlias = NDArray[np.int8]
 Labelled: TypeAlias = tuple[pd.DataFrame, Labels]
-Scored: TypeAlias = tuple[NDArray[np.float64], Labels]
+ScoresAndLabels: TypeAlias = tuple[NDArray[np.float64], Labels]
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def fit(spec: PipelineSpec, rows: Training) -> Fitted:
     return Fitted(pipeline, calibration, iterations)
 
 
-def _fit_for_validation(spec: PipelineSpec, rows: Training) -> tuple[int | None, Scored | tuple[None, None]]:
+def _fit_for_validation(spec: PipelineSpec, rows: Training) -> tuple[int | None, ScoresAndLabels | tuple[None, None]]:
     """Fit on the earlier rows; return the best number of iterations, and scores and labels of the validation set."""
     try:
         early, latest = _split_rows(rows)

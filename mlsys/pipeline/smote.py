@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,16 +15,18 @@ from sklearn.utils.validation import validate_data
 
 from mlsys.pipeline.traits import SamplerTraits
 
+CategoricalFeatures: TypeAlias = str | Sequence[int | Sequence[int]] | Sequence[bool] | Sequence[str]
+
 
 class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
     """SMOTE for any mix of columns: SMOTENC for mixed columns, SMOTE for numbers only, SMOTEN for categories only.
 
     Parameters
     ----------
-    categorical_features : "auto" or sequence of (int or sequence of int)
-        Positions of the categorical columns, as in SMOTENC. A nested sequence lists the one-hot columns of a single
-        category, which are resampled together, so that a new row has exactly one level. ``"auto"`` selects the
-        columns of a DataFrame with pandas' category dtype.
+    categorical_features : "auto" or sequence of (int or sequence of int), bool or str
+        Positions, mask or names of the categorical columns, as in SMOTENC. A nested sequence lists the one-hot columns
+        of a single category, which are resampled together, so that a new row has exactly one level. ``"auto"`` selects
+        the columns of a DataFrame with pandas' category dtype.
     sampling_strategy : float, str, dict or callable
         What to resample, as in SMOTE. A float is the number of minority rows per majority row after resampling.
     random_state : int, RandomState or None
@@ -57,7 +59,7 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
 
     def __init__(
         self,
-        categorical_features: str | Sequence[int | Sequence[int]] = "auto",
+        categorical_features: CategoricalFeatures = "auto",
         *,
         sampling_strategy: Any = "auto",  # noqa: ANN401 - any strategy of imbalanced-learn
         random_state: int | np.random.RandomState | None = None,
@@ -127,7 +129,7 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
                 )
             dtypes = list(X.dtypes) if isinstance(X, pd.DataFrame) else []
             return [[column] for column, dtype in enumerate(dtypes) if isinstance(dtype, pd.CategoricalDtype)]
-        groups = [np.atleast_1d(group).tolist() for group in self.categorical_features]
+        groups = [np.atleast_1d(group).tolist() for group in self._positions(X)]
         positions = [column for group in groups for column in group]
         if len(set(positions)) < len(positions) or not set(positions) <= set(range(X.shape[1])):
             raise ValueError(
@@ -135,6 +137,25 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
                 f"{X.shape[1] - 1}."
             )
         return groups
+
+    def _positions(self, X: Any) -> Sequence[int | Sequence[int]]:  # noqa: ANN401
+        """Return the positions that a mask or names stand for; positions as they are."""
+        features: list[Any] = list(self.categorical_features)
+        if features and all(isinstance(feature, bool | np.bool_) for feature in features):
+            if len(features) != X.shape[1]:
+                raise ValueError(
+                    f"categorical_features is {features}; expected one entry for each of {X.shape[1]} columns."
+                )
+            return [int(position) for position in np.flatnonzero(features)]
+        if features and all(isinstance(feature, str) for feature in features):
+            names = list(X.columns) if isinstance(X, pd.DataFrame) else []
+            missing = [feature for feature in features if feature not in names]
+            if missing:
+                raise ValueError(
+                    f"categorical_features is {features}; expected columns of X, but {missing[0]!r} is none."
+                )
+            return [names.index(feature) for feature in features]
+        return features
 
     def _smote(self, categorical: list[int], columns: int) -> Any:  # noqa: ANN401 - one of three samplers
         options = {

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
+from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
 from mlsys.errors import FitError
 from mlsys.pipeline.calibration import Identity
-from mlsys.pipeline.encoders import Encoder
+from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.pipeline.requirements import requirements_of
-from mlsys.pipeline.traits import traits_of
+from mlsys.pipeline.traits import check_importances, traits_of
 from mlsys.runs.model_io import untrusted_types
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
     ------
     RunError
         If the pipeline cannot be saved at all.
+    FitError
+        If the importances declared in ``mlsys_traits`` do not have one number per column.
 
     Examples
     --------
@@ -82,8 +85,17 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
         except FitError as error:
             logger.debug("The tiny fit failed, so only the unfitted pipeline is checked: %s", error)
             fitted = Pipeline([("model", estimator)])
+        else:
+            _check_importances(fitted)
         _results[key] = _untrusted_types(transformer, estimator, fitted)
     return _results[key]
+
+
+def _check_importances(fitted: Pipeline) -> None:
+    if "encoder" in fitted.named_steps and not isinstance(fitted["model"], VotingClassifier):
+        importances = traits_of(fitted["model"]).importances(fitted["model"])
+        if importances is not None:
+            check_importances(fitted["model"], importances, len(outputs_of(fitted["encoder"])))
 
 
 def _untrusted_types(transformer: object, estimator: object, fitted: Pipeline) -> UntrustedTypes:

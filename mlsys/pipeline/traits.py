@@ -286,6 +286,36 @@ def traits_of(estimator: object) -> Traits:
     return traits
 
 
+def has_own_traits(estimator: object) -> bool:
+    """Return whether an estimator's class declares ``mlsys_traits``."""
+    return hasattr(estimator, "mlsys_traits")
+
+
+def check_importances(estimator: object, importances: object, n_columns: int) -> None:
+    """Check what ``Traits.importances`` returned for a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted estimator.
+    importances : object
+        Expected to be an ndarray of float64 of shape (n_columns,).
+    n_columns : int
+        Number of input columns of the estimator.
+
+    Raises
+    ------
+    FitError
+        If they have another shape.
+    """
+    shape = np.asarray(importances).shape
+    if shape != (n_columns,):
+        raise FitError(
+            f"mlsys_traits.importances of {type(estimator).__name__} returned an array of shape {shape}; "
+            f"expected one number per column, shape ({n_columns},), or None."
+        )
+
+
 def sampler_traits_of(sampler: object) -> SamplerTraits:
     """Return the traits of a sampler: its ``mlsys_traits``, or else those in the table of its library, or defaults.
 

@@ -132,7 +132,7 @@ def block_of(table: pa.Table, inputs: Inputs, first_row: int) -> tuple[RecordBlo
     for position, field in enumerate(inputs.numbers):
         numbers[:, position] = numbers_of(table.column(field.name))
     bad = np.abs(numbers) > LARGEST
-    bad |= np.isnan(numbers) & [not field.nullable for field in inputs.numbers]
+    bad |= np.isnan(numbers) & np.array([not field.nullable for field in inputs.numbers], dtype=np.bool_)
     for position in np.flatnonzero(bad.any(axis=0)).tolist():
         field = inputs.numbers[position]
         for row in np.flatnonzero(bad[:, position])[:MAX_LISTED].tolist():

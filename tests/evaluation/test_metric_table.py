@@ -96,6 +96,12 @@ def test_a_top_k_row_defines_a_metric_for_each_list_length(monkeypatch):
     assert find_metric("hits@20").title == "Hits@20"
 
 
+def test_two_rows_of_one_name_are_an_error():
+    row = METRICS["roc_auc"]
+    with pytest.raises(ValueError, match="same name: roc_auc"):
+        metric_table._by_name([row, row])
+
+
 def documented():
     """Return the row that docs/extending.md adds, evaluated from its text."""
     text = (ROOT / "docs" / "extending.md").read_text().partition("\n## A metric\n")[2].partition("\n## ")[0]

@@ -87,7 +87,17 @@ def test_the_float_is_the_ratio_of_minority_rows():
     assert labels.sum() == 24
 
 
-@pytest.mark.parametrize("categorical", ["mixed", [0, 2], [-1], [[0, 1], 1]])
+@pytest.mark.parametrize("categorical", [["c"], [False, False, True]])
+def test_columns_may_be_given_by_name_or_mask(categorical):
+    X, y = rows_of()
+    frame = pd.DataFrame(X, columns=["a", "b"]).assign(c=[0.0, 1.0, 2.0] * 20)
+    resampled, _ = SmoteMixed(categorical, random_state=0).fit_resample(frame, y)
+    expected, _ = SmoteMixed([2], random_state=0).fit_resample(frame, y)
+    pd.testing.assert_frame_equal(resampled, expected)
+    assert set(resampled["c"]) == {0.0, 1.0, 2.0}
+
+
+@pytest.mark.parametrize("categorical", ["mixed", [0, 2], [-1], [[0, 1], 1], ["a"], [True, False, False]])
 def test_missing_or_repeated_columns_are_an_error(categorical):
     X, y = rows_of()
     with pytest.raises(ValueError, match=r"categorical_features is .*; expected"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,13 @@ from typing import Any
 import pandas as pd
 
 from mlsys.errors import ConfigError, Problem, RunError
-from mlsys.evaluation.metric_table import FALLBACK_OBJECTIVE, PREDICT_MS, greater_is_better
+from mlsys.evaluation.metric_table import FALLBACK_OBJECTIVE, PREDICT_MS, greater_is_better, is_metric
 from mlsys.runs import Run, RunRow, find_run
 from mlsys.runs.catalog.index import RunIndex
 from mlsys.runs.discover import EARLY_FILES
 from mlsys.runs.files import MANIFEST
+
+logger = logging.getLogger(__name__)
 
 MAX_RUNS = 20
 REFIT = "refit"
@@ -202,7 +205,7 @@ def candidate(run: Run, name: str, root: Path) -> Candidate:
         path=shown(run.path, root),
         status=run.manifest.status,
         config=run.config,
-        metrics=run.metrics,
+        metrics=_known_metrics(run, name),
         predictions=run.predictions,
         fingerprint=run.manifest.data_fingerprint,
         fit_seconds=timing.get("fit"),
@@ -210,6 +213,15 @@ def candidate(run: Run, name: str, root: Path) -> Candidate:
         predict_ms=timing.get(PREDICT_MS),
         model_bytes=sum(model) if model else None,
     )
+
+
+def _known_metrics(run: Run, name: str) -> dict[str, Any]:
+    """Return a run's metrics without those that the metric table does not have: another version recorded them."""
+    overall = run.metrics.get("overall", {})
+    unknown = [metric for metric in overall if not is_metric(metric)]
+    if unknown:
+        logger.warning("%s has metrics that are not in the metric table, left out: %s", name, ", ".join(unknown))
+    return {**run.metrics, "overall": {metric: value for metric, value in overall.items() if is_metric(metric)}}
 
 
 def shown(path: Path, root: Path) -> str:
@@ -245,7 +257,7 @@ def _objective(rows: Sequence[RunRow]) -> str | None:
     for row in rows:
         names = [row.objective] if isinstance(row.objective, str) else row.objective or []
         for name in (*names, FALLBACK_OBJECTIVE):
-            if name in row.metrics:
+            if name in row.metrics and is_metric(name):
                 return name
     return None
 

@@ -167,11 +167,11 @@ class RunIndex:
         if self._memory is not None:
             return work(self._memory)
         try:
-            return self._work(work)
+            return self._execute(work)
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode in CORRUPT:
                 self._discard()
-                return self._work(work)
+                return self._execute(work)
             reason: Exception = error
         except OSError as error:
             reason = error
@@ -180,7 +180,7 @@ class RunIndex:
         self._memory.execute(TABLE)
         return work(self._memory)
 
-    def _work(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    def _execute(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(self.file, timeout=LOCK_TIMEOUT)) as connection:
             if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):

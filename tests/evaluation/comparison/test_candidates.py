@@ -4,6 +4,7 @@ import pytest
 
 from mlsys.errors import ConfigError, RunError
 from mlsys.evaluation.comparison.candidates import gather
+from mlsys.evaluation.metric_table import METRICS
 from tests.evaluation.comparison.conftest import predictions
 
 
@@ -119,3 +120,13 @@ def test_a_failed_run_is_left_out(pair, tmp_path, write, index):
     write(tmp_path / "failed", status="failed")
     found = gather([str(pair / "outputs/good"), str(pair / "outputs/poor"), "failed"], root=tmp_path, index=index)
     assert [(left.named, left.reason) for left in found.left_out] == [(True, "failed: no metrics")]
+
+
+def test_metrics_of_another_version_are_left_out_and_named(tmp_path, write, index, monkeypatch, caplog):
+    write(tmp_path / "old")
+    write(tmp_path / "new")
+    monkeypatch.delitem(METRICS, "brier")
+    first, second = gather(["old", "new"], root=tmp_path, index=index).candidates
+    assert "brier" not in first.metrics["overall"]
+    assert "roc_auc" in second.metrics["overall"]
+    assert "old has metrics that are not in the metric table, left out: brier" in caplog.text

@@ -3,8 +3,10 @@
 import pyarrow as pa
 import pytest
 
+from mlsys.runs.input_column import input_columns
 from serve.scoring import InvalidInput, Scorer
-from serve.scoring.tables import read_csv
+from serve.scoring.fields import Inputs
+from serve.scoring.tables import block_of, read_csv
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +102,10 @@ def test_wrong_columns_of_a_csv_are_named_with_its_wrong_cells(scorer):
 def test_data_that_is_not_csv_is_one_problem(scorer, data):
     (found,) = problems(read_csv, data, scorer.inputs)
     assert found["message"].startswith("The body is not a CSV table")
+
+
+def test_a_table_without_number_columns():
+    schema = {"inputs": [{"name": "plan", "dtype": "string", "nullable": False, "categories": ["free", "pro"]}]}
+    block, problems = block_of(pa.table({"plan": ["pro", "free"]}), Inputs(input_columns(schema, {})), 0)
+    assert (block.numbers.shape, [list(column) for column in block.categories]) == ((2, 0), [["pro", "free"]])
+    assert problems == []
