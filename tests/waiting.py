@@ -91,10 +91,11 @@ class Program(subprocess.Popen[str]):
             self.kill()
             self.wait()
             raise AssertionError(f"still running after {HANG:g} s:\n{self.out}\n{self.err}") from error
-        done = subprocess.CompletedProcess(self.args, self.returncode, self.out, self.err)
-        for file in self._files:
-            file.close()
-        return done
+        else:
+            return subprocess.CompletedProcess(self.args, self.returncode, self.out, self.err)
+        finally:
+            for file in self._files:
+                file.close()
 
 
 def _text(file: IO[bytes]) -> str:

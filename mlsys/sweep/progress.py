@@ -49,10 +49,13 @@ class Progress:
     ----------
     stopping : bool
         Whether the sweep stops after the running trials.
+    interrupted : bool
+        Whether the sweep stops at once.
     """
 
     def __init__(self, sweep: Sweep, shared: SharedStudy, console: Console | None = None) -> None:
         self.stopping = False
+        self.interrupted = False
         self._sweep, self._shared = sweep, shared
         self._console = console or Console(stderr=True)
         self._objectives = objectives_of(sweep.config)

@@ -197,6 +197,8 @@ def _supervise(executor: Executor, shared: SharedStudy, progress: Progress) -> N
     last_check, stop_sent, finished_before = time.monotonic(), False, shared.counts().finished
     finished = finished_before
     while executor.poll(finished):
+        if progress.interrupted:
+            raise KeyboardInterrupt
         finished = count_trials(progress.update()).finished
         if finished > finished_before:
             load_renderer()  # import it while the workers fit, not while the user waits for the report
@@ -224,6 +226,7 @@ def _signals(progress: Progress, received: list[int]) -> Iterator[None]:
         received.append(number)
         progress.stopping = True
         if number == signal.SIGTERM or len(received) > 1:
+            progress.interrupted = True  # the exception is lost if it is raised within a finalizer
             raise KeyboardInterrupt
         # In a thread: the interrupted code may hold a lock that printing needs.
         _thread.start_new_thread(progress.print_line, ("Stopping after the running trials; Ctrl-C again to stop now.",))

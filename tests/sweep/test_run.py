@@ -11,11 +11,13 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import yaml
 
+from mlsys.sweep import run
 from mlsys.sweep.commands import resume_command
 from mlsys.text import counted
 from tests.sweep.conftest import Toy, finished, states
@@ -175,6 +177,35 @@ def interrupt(process):
 def twice(process):
     interrupt(process)  # two pending signals would be delivered as one
     os.killpg(process.pid, signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_is_lost_in_a_finalizer_stops_the_sweep():
+    class Finalized:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    class Busy:
+        """An executor whose workers never end; it gives up after some polls."""
+
+        polls = 0
+
+        def poll(self, _):
+            self.polls += 1
+            return self.polls < 20
+
+        def wait(self, _):
+            Finalized()
+
+        def stop(self):
+            pass
+
+    executor, received = Busy(), []
+    progress = SimpleNamespace(stopping=False, interrupted=False, update=list)
+    shared = SimpleNamespace(counts=lambda: SimpleNamespace(finished=0), requeue_orphaned=lambda: None)
+    with run._signals(progress, received):
+        run._supervise(executor, shared, progress)
+    assert (executor.polls, received) == (2, [signal.SIGTERM])
 
 
 @pytest.mark.parametrize(
