@@ -111,9 +111,7 @@ def diagnose(overrides: Sequence[str], folder: Path, reason: str, config_dir: Pa
         problems += _further_problems(known) if known is not None else []
     if not problems:
         problems = [Problem("command line", " ".join(overrides) or "(no overrides)", reason.strip())]
-    return ConfigError(
-        "The config", problems, "Nothing was run. `python -m mlsys.train --help` lists the groups and keys."
-    )
+    return ConfigError("The config", problems, ADVICE)
 
 
 def _further_problems(composed: DictConfig) -> Sequence[Problem]:

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from mlsys.data.config import DataConfig, Section, absolute_url
-from mlsys.errors import ConfigError, Problem, closest
+from mlsys.errors import ConfigError, Problem, closest, requirement
 from mlsys.launch import EXECUTION_WHITELIST
 from mlsys.redaction import without_password
 
@@ -268,7 +268,7 @@ def _argument_problems(error: Exception, where: str, target: str) -> list[Proble
     cause = error if isinstance(error, ValidationError) else error.__cause__
     if isinstance(cause, ValidationError):
         return [
-            Problem(".".join([where, *map(str, details["loc"])]), repr(details["input"]), details["msg"])
+            Problem(".".join([where, *map(str, details["loc"])]), repr(details["input"]), requirement(details["msg"]))
             for details in cause.errors()
         ]
     reason = " ".join(str(cause or error).split())
@@ -324,7 +324,7 @@ def _problem(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own shape
     got = "nothing" if details["type"] == "missing" else repr(details["input"])
     if isinstance(details["input"], dict):  # the section is wrong as a whole: don't repeat its content
         got = "an invalid combination of values"
-    allowed = details["msg"].removeprefix("Value error, ")
+    allowed = requirement(details["msg"])
     return Problem(where, got, allowed, closest(str(details["input"]), options) if options else None)
 
 

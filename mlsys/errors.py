@@ -119,3 +119,14 @@ def closest(name: str, options: Iterable[str]) -> str | None:
     by_folded = {option.casefold(): option for option in options}
     match = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
     return by_folded[match[0]] if match else None
+
+
+def requirement(message: str) -> str:
+    """Return a validation message of pydantic in the form that follows "allowed:".
+
+    Examples
+    --------
+    >>> requirement("Input should be greater than 0")
+    'greater than 0'
+    """
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")

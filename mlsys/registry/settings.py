@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError, field_validator
 
-from mlsys.errors import ConfigError, Problem, closest
+from mlsys.errors import ConfigError, Problem, closest, requirement
 from mlsys.evaluation.metric_table import is_metric, metric_names, split_name
 from mlsys.launch import conf_folder
 from mlsys.runs.reader import yaml_value
@@ -80,4 +80,4 @@ def _problem(details: Any, file: Path, flags: Mapping[str, Any]) -> Problem:  # 
         keys = list(GateSettings.model_fields)
         return Problem(where, "an unknown key", ", ".join(keys), closest(key, keys))
     got = "nothing" if details["type"] == "missing" else repr(details["input"])
-    return Problem(where, got, details["msg"].removeprefix("Value error, "))
+    return Problem(where, got, requirement(details["msg"]))

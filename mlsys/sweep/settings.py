@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
-from mlsys.errors import ConfigError, Problem, closest
+from mlsys.errors import ConfigError, Problem, closest, requirement
 
 Direction = Literal["minimize", "maximize"]
 
@@ -58,5 +58,5 @@ def check_settings(settings: Mapping[str, Any]) -> SweepSettings:
             if details["type"] == "extra_forbidden":
                 problems.append(Problem(f"hydra.sweeper.{key}", "unknown key", ", ".join(known), closest(key, known)))
             else:
-                problems.append(Problem(f"hydra.sweeper.{key}", repr(details["input"]), details["msg"]))
+                problems.append(Problem(f"hydra.sweeper.{key}", repr(details["input"]), requirement(details["msg"])))
         raise ConfigError("The sweep", problems, "Nothing was run.") from error
