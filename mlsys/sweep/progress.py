@@ -51,11 +51,14 @@ class Progress:
         Whether the sweep stops after the running trials.
     interrupted : bool
         Whether the sweep stops at once.
+    supervising : bool
+        Whether the main thread supervises workers, in a loop that checks `interrupted`.
     """
 
     def __init__(self, sweep: Sweep, shared: SharedStudy, console: Console | None = None) -> None:
         self.stopping = False
         self.interrupted = False
+        self.supervising = False
         self._sweep, self._shared = sweep, shared
         self._console = console or Console(stderr=True)
         self._objectives = objectives_of(sweep.config)

@@ -185,9 +185,11 @@ def _run_workers(sweep: Sweep, shared: SharedStudy, progress: Progress) -> None:
         progress.update()  # the last trial may have run on another machine
         return
     executor = _executor(sweep)
+    progress.supervising = True
     try:
         _supervise(executor, shared, progress)
     finally:
+        progress.supervising = False
         executor.kill()
         with suppress(SweepError, *STORAGE_ERRORS):  # if this fails, the next start requeues them
             shared.requeue_orphaned()
@@ -226,8 +228,11 @@ def _signals(progress: Progress, received: list[int]) -> Iterator[None]:
         received.append(number)
         progress.stopping = True
         if number == signal.SIGTERM or len(received) > 1:
-            progress.interrupted = True  # the exception is lost if it is raised within a finalizer
-            raise KeyboardInterrupt
+            progress.interrupted = True
+            # The supervising loop checks the flag, because an exception raised within a finalizer is lost.
+            if not progress.supervising or len(received) > 2:
+                raise KeyboardInterrupt
+            return
         # In a thread: the interrupted code may hold a lock that printing needs.
         _thread.start_new_thread(progress.print_line, ("Stopping after the running trials; Ctrl-C again to stop now.",))
 

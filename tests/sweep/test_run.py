@@ -201,7 +201,7 @@ def test_an_interrupt_that_is_lost_in_a_finalizer_stops_the_sweep():
             pass
 
     executor, received = Busy(), []
-    progress = SimpleNamespace(stopping=False, interrupted=False, update=list)
+    progress = SimpleNamespace(stopping=False, interrupted=False, supervising=False, update=list)
     shared = SimpleNamespace(counts=lambda: SimpleNamespace(finished=0), requeue_orphaned=lambda: None)
     with run._signals(progress, received):
         run._supervise(executor, shared, progress)
