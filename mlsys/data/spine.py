@@ -46,7 +46,7 @@ def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: i
     Raises
     ------
     DataError
-        If the data leave no room for an as-of.
+        If the data span too few days for a single as-of.
 
     Examples
     --------

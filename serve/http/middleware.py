@@ -85,7 +85,7 @@ class Middleware:
                         408, "body_timeout", "Timed out waiting for the request body; send it again.", headers=CLOSE
                     ),
                 )
-        except Exception:
+        except Exception:  # the outermost frame of a request: log the traceback, never send it
             logger.exception("internal error while handling the request")
             if not context.status:
                 await send_error(context, internal_error())
