@@ -50,7 +50,7 @@ class ScoredFold:
     top_k : tuple of int
         List lengths of the top-k metrics.
     is_probability, has_values : bool
-        Which metrics can be computed; see `mlsys.evaluation.metric_table.Metric.needs`.
+        Which metrics can be computed; see `mlsys.evaluation.metric.Metric.needs`.
 
     Raises
     ------

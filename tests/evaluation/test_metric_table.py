@@ -15,9 +15,9 @@ from rich.console import Console
 import mlsys
 from mlsys.errors import ConfigError
 from mlsys.evaluation import metric_table
+from mlsys.evaluation.metric import Metric
 from mlsys.evaluation.metric_table import (
     METRICS,
-    Metric,
     expanded,
     find_metric,
     greater_is_better,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlsys.evaluation.formats import Numbers, bounds, point, range_text
-from mlsys.evaluation.metric_table import Metric, find_metric, headline_metrics, split_name
+from mlsys.evaluation.metric import Metric
+from mlsys.evaluation.metric_table import find_metric, headline_metrics, split_name
 
 
 @dataclass(frozen=True)

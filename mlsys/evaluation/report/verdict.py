@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mlsys.evaluation.formats import Numbers, as_float, bounds, point
-from mlsys.evaluation.metric_table import METRICS, Metric, find_metric, headline_metrics
+from mlsys.evaluation.metric import Metric
+from mlsys.evaluation.metric_table import METRICS, find_metric, headline_metrics
 from mlsys.evaluation.report.metric_rows import difference_interval
 from mlsys.text import counted, joined
 

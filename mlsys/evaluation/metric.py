@@ -1,0 +1,149 @@
+"""A metric: how it is computed, which direction is better, and how its values are formatted.
+
+The module imports neither NumPy nor pandas, so that `mlsys runs` starts fast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from mlsys.evaluation.formats import MISSING, POINTS, bounds, percent, plain_number
+
+if TYPE_CHECKING:
+    from mlsys.evaluation.ranking import FloatArray
+
+Group = Literal["ranking", "probabilities", "top_k", "cost"]
+Input = Literal["score", "probability", "value", "timing"]
+Kind = Literal["score", "rate", "times", "money", "milliseconds"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One metric: a row of `mlsys.evaluation.metric_table.METRICS`.
+
+    Attributes
+    ----------
+    name : str
+        Key in ``metrics.json``; for a top-k metric the part before ``@k``.
+    compute : callable or None
+        Takes a `mlsys.evaluation.weighted_metrics.Sample` (a top-k metric also k) and returns an ndarray of float64 of
+        shape (resamples,), NaN where undefined. None for a metric that is timed rather than computed from predictions:
+        it can be an objective, but is not in ``metrics.json``, whose bytes must be reproducible.
+    group : {"ranking", "probabilities", "top_k", "cost"}
+        What the metric measures. A "top_k" row defines one metric for each list length k.
+    title : str
+        Name in tables; may contain ``{k}``.
+    meaning : str
+        One-line explanation without jargon; may contain ``{positives}`` and ``{k}``. The direction is appended.
+    needs : {"score", "probability", "value", "timing"}
+        Input of the metric. Metrics that need probabilities are left out for scores that are not probabilities (the
+        activity baseline); metrics that need values are undefined where no revenue is known.
+    higher_is_better : bool
+        Whether higher values are better; False for losses, errors and costs.
+    headline : bool
+        Whether the metric is one of the few that the card, the report, comparisons and `mlsys runs` show first.
+    kind : {"score", "rate", "times", "money", "milliseconds"}
+        Whether values are formatted as plain numbers, percentages, multiples, amounts or times.
+    decimals : int
+        Number of decimals of a score; more are shown where the value would be rounded to zero.
+    grows_when_resampled : bool
+        Whether resampling rows can only increase the metric, because it adds noise: intervals are then shifted to be
+        centred on the value, and cut off at 0.
+    """
+
+    name: str
+    compute: Callable[..., FloatArray] | None
+    group: Group
+    title: str
+    meaning: str
+    needs: Input
+    higher_is_better: bool
+    headline: bool = False
+    kind: Kind = "score"
+    decimals: int = 3
+    grows_when_resampled: bool = False
+
+    @property
+    def pattern(self) -> str:
+        """The name, with ``@k`` for a top-k metric, as error messages list it.
+
+        Examples
+        --------
+        >>> from mlsys.evaluation.metric_table import METRICS
+        >>> METRICS["lift"].pattern, METRICS["roc_auc"].pattern
+        ('lift@k', 'roc_auc')
+        """
+        return f"{self.name}@k" if self.group == "top_k" else self.name
+
+    @property
+    def in_a_sentence(self) -> str:
+        """The title as written within a sentence.
+
+        Examples
+        --------
+        >>> from mlsys.evaluation.metric_table import METRICS
+        >>> METRICS["log_loss"].in_a_sentence, METRICS["roc_auc"].in_a_sentence
+        ('log loss', 'ROC-AUC')
+        """
+        return self.title if self.title[1:2].isupper() else self.title[:1].lower() + self.title[1:]
+
+    @property
+    def explanation(self) -> str:
+        """The meaning, with a note if lower values are better."""
+        return self.meaning if self.higher_is_better else f"{self.meaning}; lower is better"
+
+    def write(self, value: float | None) -> str:
+        """Format a value.
+
+        Examples
+        --------
+        >>> from mlsys.evaluation.metric_table import METRICS
+        >>> METRICS["roc_auc"].write(0.9), METRICS["lift"].write(17.2), METRICS["revenue"].write(1234.4)
+        ('0.900', '17×', '1,234')
+        >>> METRICS["average_precision"].write(0.00021), METRICS["recall"].write(None)
+        ('0.00021', '–')
+        >>> METRICS["ece"].write(1e-17), METRICS["predict_ms"].write(1.234), METRICS["predict_ms"].write(17.6)
+        ('0.0000', '1.2 ms', '18 ms')
+        """
+        if value is None or not math.isfinite(value):
+            return MISSING
+        if self.kind == "rate":
+            return percent(value)
+        if self.kind == "times":
+            return f"{value:.{0 if abs(value) >= 9.95 else 1}f}×"
+        if self.kind == "money":
+            return f"{value:,.0f}"
+        if self.kind == "milliseconds":
+            return f"{value:.2g} ms" if value < 10 else f"{value:.0f} ms"
+        return plain_number(value, self.decimals)
+
+    def interval(self, entry: object) -> str:
+        """Format the interval of an entry of ``metrics.json``; an empty string if it has none.
+
+        Examples
+        --------
+        >>> from mlsys.evaluation.metric_table import METRICS
+        >>> METRICS["average_precision"].interval({"value": 0.0769, "low": 0.05, "high": 0.16})
+        '0.050 to 0.160'
+        >>> METRICS["roc_auc"].interval(0.5)
+        ''
+        """
+        interval = bounds(entry)
+        return f"{self.write(interval[0])} to {self.write(interval[1])}" if interval else ""
+
+    def difference(self, value: float | None) -> str:
+        """Format the difference of two values with its sign; differences of percentages in percentage points.
+
+        Examples
+        --------
+        >>> from mlsys.evaluation.metric_table import METRICS
+        >>> METRICS["roc_auc"].difference(0.131), METRICS["precision"].difference(-0.03)
+        ('+0.131', '−3.0 points')
+        """
+        if value is None or not math.isfinite(value):
+            return MISSING
+        size = f"{abs(value) * 100:.1f}{POINTS}" if self.kind == "rate" else self.write(abs(value))
+        return f"{'−' if value < 0 else '+'}{size}"
