@@ -7,29 +7,21 @@ medians and scales are learned in ``fit``, from training rows only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, Protocol, Self
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from pandas.api.types import is_numeric_dtype
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
-from mlsys.pipeline.frames import check_columns, frame_of
 from mlsys.pipeline.requirements import InputRequirements
-
-MISSING = "(missing)"
-RARE = "(rare)"
-UNKNOWN = "(unknown)"
-RESERVED = (MISSING, RARE, UNKNOWN)
+from mlsys.pipeline.transformers import AsText, FillEmpty, NativeColumns, scaling_steps
+from mlsys.runs.levels import MISSING
 
 
 class Encoder(Protocol):
@@ -138,278 +130,6 @@ class TargetRate:
         return _columns(numbers, categories, requirements, rates)
 
 
-class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Pass numbers through, or scale them, and encode categories as pandas categories with the training levels.
-
-    An unseen level becomes missing: libraries that score by category code would otherwise confuse it with another
-    level. A level whose name is one of the reserved names counts as rare.
-
-    Parameters
-    ----------
-    numbers, categories : list of str or list of int, optional
-        Names of the columns, or their positions if X is an array. By default, all numeric columns are numbers and all
-        others are categories.
-    max_categories : int
-        Maximum number of levels per column; all rarer levels are merged into one.
-    min_rows : int
-        Minimum number of training rows of a level; levels with fewer rows are merged into one.
-    impute : bool
-        Whether to replace missing numbers by the training median.
-    name_missing : bool
-        Whether to encode missing and unseen categories as their own levels, for models without missing categories.
-    scaled : bool
-        Whether to scale numbers, for samplers that measure distances; tree splits do not depend on it.
-
-    Attributes
-    ----------
-    numbers_, categories_ : list of str
-        Names of the columns, or their positions if ``fit`` saw an array.
-    levels_, rare_ : dict of str to list of str
-        Levels that each category column keeps, and levels that are merged.
-    fill_ : ndarray of float64, shape (n_numbers,)
-        Value that replaces a missing number in each column; NaN if it stays missing.
-    scale_ : Pipeline
-        Fitted scaling; only if ``scaled`` and there are number columns.
-    n_features_in_ : int
-        Number of columns seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns seen in ``fit``, if they have names.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"users": [1.0, None, 3.0], "plan": ["free", "pro", "free"]})
-    >>> NativeColumns(min_rows=2).fit_transform(rows)
-        f0      f1
-    0  1.0    free
-    1  NaN  (rare)
-    2  3.0    free
-    """
-
-    def __init__(
-        self,
-        numbers: Sequence[str] | Sequence[int] | None = None,
-        categories: Sequence[str] | Sequence[int] | None = None,
-        max_categories: int = 50,
-        min_rows: int = 10,
-        impute: bool = False,
-        name_missing: bool = False,
-        scaled: bool = False,
-    ) -> None:
-        self.numbers = numbers
-        self.categories = categories
-        self.max_categories = max_categories
-        self.min_rows = min_rows
-        self.impute = impute
-        self.name_missing = name_missing
-        self.scaled = scaled
-
-    def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
-        """Learn levels, medians and scales.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_rows, n_features)
-            Training rows.
-        y : ignored
-
-        Raises
-        ------
-        ValueError
-            If X lacks a column.
-        """
-        frame = frame_of(self, X, reset=True)
-        self.numbers_, self.categories_ = self._columns(frame)
-        check_columns(self, frame, [*self.numbers_, *self.categories_])
-        self.levels_ = {name: self._levels(frame[name]) for name in self.categories_}
-        self.rare_ = {name: sorted(_texts(frame[name]) - set(levels)) for name, levels in self.levels_.items()}
-        columns = frame[self.numbers_]
-        numbers = columns.to_numpy(dtype=np.float64)
-        self.fill_ = columns.median().fillna(0.0).to_numpy() if self.impute else _zero_where_empty(numbers)
-        if self.scaled and self.numbers_:
-            self.scale_ = Pipeline(_scaling()).fit(self._filled(numbers))
-        return self
-
-    def transform(self, X: pd.DataFrame | ArrayLike) -> pd.DataFrame:
-        """Return the encoded columns, renamed f0, f1, …: some libraries reject special characters in names.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_rows, n_features)
-            Rows with the training columns; a DataFrame may have them in any order.
-
-        Raises
-        ------
-        ValueError
-            If X lacks a column.
-        """
-        check_is_fitted(self)
-        frame = frame_of(self, X, reset=False)
-        check_columns(self, frame, [*self.numbers_, *self.categories_])
-        values = self._filled(frame[self.numbers_].to_numpy(dtype=np.float64))
-        if self.scaled and self.numbers_:
-            values = self.scale_.transform(values)
-        out = pd.DataFrame(values, columns=[f"f{i}" for i in range(len(self.numbers_))], index=frame.index)
-        for offset, name in enumerate(self.categories_, start=len(self.numbers_)):
-            out[f"f{offset}"] = self._encode(frame[name], self.levels_[name], self.rare_[name])
-        return out
-
-    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:  # noqa: ARG002
-        """Return the names of the columns that ``transform`` returns."""
-        check_is_fitted(self)
-        return np.array([f"f{i}" for i in range(len(self.numbers_) + len(self.categories_))], dtype=object)
-
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
-        return _takes_categories(super().__sklearn_tags__())
-
-    def _columns(self, frame: pd.DataFrame) -> tuple[list[Any], list[Any]]:
-        """Return the number and category columns: those configured, else all remaining columns of the matching type."""
-        numeric = [name for name, dtype in frame.dtypes.items() if is_numeric_dtype(dtype)]
-        configured: list[Any] = [*(self.numbers or ()), *(self.categories or ())]
-        numbers = self.numbers if self.numbers is not None else [name for name in numeric if name not in configured]
-        others = [name for name in frame.columns if name not in numeric and name not in configured]
-        return list(numbers), list(others if self.categories is None else self.categories)
-
-    def _filled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(np.isnan(values), self.fill_, values)
-
-    def _levels(self, column: pd.Series[Any]) -> list[str]:
-        counts = column.dropna().value_counts()
-        kept = counts[(counts >= self.min_rows) & ~counts.index.isin(RESERVED)].sort_index()
-        frequent = kept.sort_values(ascending=False, kind="stable").index[: self.max_categories]
-        return sorted(str(level) for level in frequent)
-
-    def _encode(self, column: pd.Series[Any], levels: list[str], rare: list[str]) -> pd.Categorical:
-        text = column.astype(object).where(column.notna(), None)
-        known, merged = set(levels), set(rare)
-        allowed = [*levels, RARE, *([MISSING, UNKNOWN] if self.name_missing else [])]
-        missing, unseen = (MISSING, UNKNOWN) if self.name_missing else (None, None)
-
-        def encoded(value: object) -> str | None:
-            if value is None:
-                return missing
-            level = str(value)
-            return level if level in known else RARE if level in merged else unseen
-
-        mapped = {value: encoded(value) for value in text.unique()}
-        return pd.Categorical([mapped[value] for value in text], categories=allowed)
-
-
-def _texts(column: pd.Series[Any]) -> set[str]:
-    return {str(value) for value in column.dropna().unique()}
-
-
-def _takes_categories(tags: Any) -> Any:  # noqa: ANN401 - scikit-learn's Tags
-    tags.input_tags.categorical = tags.input_tags.string = tags.input_tags.allow_nan = True
-    tags.transformer_tags.preserves_dtype = []
-    return tags
-
-
-class FillEmpty(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Fill number columns that are empty in training with 0: not every library accepts a column without values.
-
-    Attributes
-    ----------
-    fill_ : ndarray of float64, shape (n_features,)
-        0 for columns that are empty in training, NaN for the others.
-    n_features_in_ : int
-        Number of columns seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns seen in ``fit``, if they have names.
-
-    Examples
-    --------
-    >>> FillEmpty().fit_transform([[1.0, None], [None, None]])
-    array([[ 1.,  0.],
-           [nan,  0.]])
-    """
-
-    def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
-        """Record which columns are empty.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_rows, n_features)
-        y : ignored
-        """
-        self.fill_ = _zero_where_empty(_numbers(self, X, reset=True))
-        return self
-
-    def transform(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:
-        """Return the numbers, with missing values of empty columns filled.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_rows, n_features)
-        """
-        check_is_fitted(self)
-        values = _numbers(self, X, reset=False)
-        return np.where(np.isnan(values), self.fill_, values)
-
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
-        return _takes_missing(super().__sklearn_tags__())
-
-
-def _numbers(estimator: Any, X: pd.DataFrame | ArrayLike, *, reset: bool) -> NDArray[np.float64]:  # noqa: ANN401
-    # The model decides whether it accepts missing or infinite numbers.
-    return validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, reset=reset)  # type: ignore[no-any-return]
-
-
-def _takes_missing(tags: Any) -> Any:  # noqa: ANN401 - scikit-learn's Tags
-    tags.input_tags.allow_nan = True
-    return tags
-
-
-def _zero_where_empty(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(np.isnan(values).all(axis=0), 0.0, np.nan)
-
-
-class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Signed logarithm, sign(x) log(1 + |x|), for counts that span orders of magnitude.
-
-    Attributes
-    ----------
-    n_features_in_ : int
-        Number of columns seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns seen in ``fit``, if they have names.
-
-    Examples
-    --------
-    >>> SignedLog().fit_transform([[-1.0, 0.0, 999.0]]).round(2)
-    array([[-0.69,  0.  ,  6.91]])
-    """
-
-    def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
-        """Record the columns; nothing is learned.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_rows, n_features)
-        y : ignored
-        """
-        _numbers(self, X, reset=True)
-        return self
-
-    def transform(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:
-        """Return the transformed numbers.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_rows, n_features)
-        """
-        values = _numbers(self, X, reset=False)
-        return np.sign(values) * np.log1p(np.abs(values))
-
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
-        tags = _takes_missing(super().__sklearn_tags__())
-        tags.requires_fit = False
-        return tags
-
-
-def _scaling() -> list[tuple[str, Any]]:
-    return [("log", SignedLog()), ("scale", StandardScaler())]
-
-
 def _columns(
     numbers: Sequence[str], categories: Sequence[str], requirements: InputRequirements, levels: TransformerMixin
 ) -> ColumnTransformer:
@@ -417,7 +137,7 @@ def _columns(
     if not requirements.missing:
         steps.append(("impute", SimpleImputer(strategy="median", add_indicator=True)))
     if requirements.scaled:
-        steps += _scaling()
+        steps += scaling_steps()
     fill = SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=np.nan, keep_empty_features=True)
     return ColumnTransformer(
         [
@@ -427,54 +147,6 @@ def _columns(
         verbose_feature_names_out=False,
         sparse_threshold=0,
     )
-
-
-class AsText(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Convert category columns of any pandas dtype to Python strings, with NaN for missing values.
-
-    Attributes
-    ----------
-    n_features_in_ : int
-        Number of columns seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns seen in ``fit``, if they have names.
-
-    Examples
-    --------
-    >>> AsText().fit_transform(pd.DataFrame({"plan": pd.Categorical(["free", None])}))
-    array([['free'],
-           [nan]], dtype=object)
-    """
-
-    def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
-        """Record the columns; nothing is learned.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_rows, n_features)
-        y : ignored
-        """
-        self._values(X, reset=True)
-        return self
-
-    def transform(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.object_]:
-        """Return an object array of strings and NaN.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_rows, n_features)
-        """
-        values = self._values(X, reset=False).astype(object)
-        values[pd.isna(values)] = np.nan
-        return values
-
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
-        tags = _takes_categories(super().__sklearn_tags__())
-        tags.requires_fit = False
-        return tags
-
-    def _values(self, X: pd.DataFrame | ArrayLike, *, reset: bool) -> NDArray[Any]:
-        return validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)  # type: ignore[no-any-return]
 
 
 class Output(NamedTuple):
@@ -507,6 +179,7 @@ def outputs_of(encoder: Any) -> list[Output]:  # noqa: ANN401 - a NativeColumns 
 
     Examples
     --------
+    >>> import pandas as pd
     >>> rows = pd.DataFrame({"users": [1.0, None, 3.0], "plan": ["free", "pro", "free"]})
     >>> requirements = InputRequirements(categories=False, missing=False, missing_categories=False, scaled=False)
     >>> encoder = OneHot(min_rows=1).build(["users"], ["plan"], requirements).fit(rows)

@@ -23,12 +23,11 @@ CODE = (
     "text.py",
     "runs",
     "pipeline/__init__.py",
-    "pipeline/encoders.py",
     "pipeline/frames.py",
     "pipeline/models.py",
-    "pipeline/requirements.py",
     "pipeline/stopping.py",
     "pipeline/traits.py",
+    "pipeline/transformers.py",
     "text.py",
 )
 PACKAGES = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "scipy", "skops")

@@ -25,11 +25,11 @@ CATBOOST = ("catboost.core.CatBoostClassifier",)
 LIGHTGBM = ("lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
 XGBOOST = ("xgboost.callback.EarlyStopping", "xgboost.core.Booster", "xgboost.sklearn.XGBClassifier")
 MLSYS = (
-    "mlsys.pipeline.encoders.AsText",
-    "mlsys.pipeline.encoders.FillEmpty",
-    "mlsys.pipeline.encoders.NativeColumns",
-    "mlsys.pipeline.encoders.SignedLog",
     "mlsys.pipeline.models.ActivityRanking",
+    "mlsys.pipeline.transformers.AsText",
+    "mlsys.pipeline.transformers.FillEmpty",
+    "mlsys.pipeline.transformers.NativeColumns",
+    "mlsys.pipeline.transformers.SignedLog",
 )
 
 TRUSTED_TYPES = (*STANDARD_LIBRARY, *NUMPY, *SCIKIT_LEARN, *CATBOOST, *LIGHTGBM, *XGBOOST, *MLSYS)

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import RunError
+from mlsys.runs.levels import MISSING, RARE, UNKNOWN
 from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock
 from serve.scoring.skops_reader import Node
 from serve.scoring.text_columns import TextColumn
 
-MISSING, RARE, UNKNOWN = "(missing)", "(rare)", "(unknown)"  # as in mlsys.pipeline.encoders, which is slow to import
 Cell: TypeAlias = tuple[int, float]  # output column and value
 Floats: TypeAlias = NDArray[np.float64]
 

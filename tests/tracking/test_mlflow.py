@@ -186,7 +186,7 @@ def test_the_model_needs_no_training_code(sent):
     where, modules, bad, signature = json.loads(done.stdout.splitlines()[-1])
     assert where.endswith("code/mlsys/__init__.py")
     assert bad == []
-    assert "mlsys.pipeline.encoders" in modules
+    assert "mlsys.pipeline.transformers" in modules
     columns = json.loads(signature["inputs"])
     assert [column["name"] for column in columns] == [entry["name"] for entry in sent.complete.schema["inputs"]]
 

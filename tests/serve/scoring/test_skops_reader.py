@@ -136,7 +136,7 @@ def edited_model(source, old, new):
 def test_a_type_that_is_not_trusted_is_refused(run_of, tmp_path):
     data = edited_model(
         run_of("logistic"),
-        b'"__class__":"SignedLog","__module__":"mlsys.pipeline.encoders"',
+        b'"__class__":"SignedLog","__module__":"mlsys.pipeline.transformers"',
         b'"__class__":"Popen","__module__":"subprocess"',
     )
     with pytest.raises(RunError, match=r"not trusted: subprocess\.Popen"):
