@@ -18,7 +18,7 @@ from mlsys.evaluation.explain import importances
 from mlsys.evaluation.report.card import render_card
 from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.plots import write_plots
-from mlsys.evaluation.report.summary import RunFacts
+from mlsys.evaluation.report.summary import RunFacts, summarise
 from mlsys.evaluation.schema import input_schema, reference
 from mlsys.evaluation.scores import write_scores
 from mlsys.pipeline.threshold import Threshold
@@ -111,16 +111,16 @@ def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFra
         results.metrics,
         threshold=results.threshold.threshold,
     )
-    page: dict[str, Any] = {
-        "config": results.config,
-        "metrics": results.metrics,
-        "audit": results.audit,
-        "threshold": results.threshold.to_dict(),
-        "facts": _facts(writer, results, predictions, seconds),
-        "top_leads": _top_leads(predictions),
-    }
-    writer.write_text("card.md", render_card(**page))
-    writer.write_text("report.html", render_report(plots=plots, **page))
+    summary = summarise(
+        config=results.config,
+        metrics=results.metrics,
+        audit=results.audit,
+        threshold=results.threshold.to_dict(),
+        facts=_facts(writer, results, predictions, seconds),
+        top_leads=_top_leads(predictions),
+    )
+    writer.write_text("card.md", render_card(summary))
+    writer.write_text("report.html", render_report(summary, plots))
 
 
 def _top_leads(predictions: pd.DataFrame) -> pd.DataFrame:

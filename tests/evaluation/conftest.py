@@ -53,7 +53,7 @@ def plots(tmp_path_factory, predictions, importances):
 
 @pytest.fixture
 def run():
-    """Return the arguments of render_card and render_report; tests may modify them."""
+    """Return the arguments of `summarise`; tests may modify them."""
     return numbers()
 
 

@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
-from mlsys.evaluation.formats import Numbers
 from mlsys.evaluation.report.pages import templates
-from mlsys.evaluation.report.summary import RunFacts, summarise
+from mlsys.evaluation.report.summary import Summary
 
 
-def render_card(
-    *,
-    config: Numbers,
-    metrics: Numbers,
-    audit: Numbers,
-    threshold: Numbers | None,
-    facts: RunFacts,
-    top_leads: pd.DataFrame | None = None,
-) -> str:
-    """Render the model card.
+def render_card(summary: Summary) -> str:
+    """Render the model card as Markdown.
 
     Parameters
     ----------
-    config : mapping
-        The resolved config; ``choices`` (group to option) and ``seed`` are read.
-    metrics, audit : mapping
-        Content of ``metrics.json`` (including ``versus_activity``) and ``audit.json``.
-    threshold : mapping or None
-        Content of ``threshold.json``.
-    facts : RunFacts
-        Other information about the run.
-    top_leads : DataFrame, optional
-        The top-ranked rows of the latest fold, with columns id, as_of, probability and label.
-
-    Returns
-    -------
-    str
-        Markdown.
+    summary : Summary
+        Its content, from `mlsys.evaluation.report.summary.summarise`.
 
     Examples
     --------
-    >>> card = render_card(config={"choices": {"model": "catboost"}}, metrics={}, audit={}, threshold=None,
-    ...                    facts={"data": "demo"})
-    >>> card.splitlines()[0]
+    >>> from mlsys.evaluation.report.summary import summarise
+    >>> choices = {"choices": {"model": "catboost"}}
+    >>> summary = summarise(config=choices, metrics={}, audit={}, threshold=None, facts={"data": "demo"})
+    >>> render_card(summary).splitlines()[0]
     '# Model card: catboost on demo'
     """
-    summary = summarise(
-        config=config, metrics=metrics, audit=audit, threshold=threshold, facts=facts, top_leads=top_leads
-    )
     return templates().get_template("card.md.j2").render(summary=summary)

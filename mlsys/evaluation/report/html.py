@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
-
-from mlsys.evaluation.formats import Numbers
 from mlsys.evaluation.report.pages import embed, templates
-from mlsys.evaluation.report.summary import RunFacts, summarise
+from mlsys.evaluation.report.summary import Summary
 
 CAPTIONS: Mapping[str, str] = {
     "gain": "How many of all positives you reach (vertical) by working through the ranked list from the top "
@@ -25,38 +22,22 @@ CAPTIONS: Mapping[str, str] = {
 }
 
 
-def render_report(
-    *,
-    plots: Mapping[str, Path],
-    config: Numbers,
-    metrics: Numbers,
-    audit: Numbers,
-    threshold: Numbers | None,
-    facts: RunFacts,
-    top_leads: pd.DataFrame | None = None,
-) -> str:
-    """Render the report.
+def render_report(summary: Summary, plots: Mapping[str, Path]) -> str:
+    """Render the report as one HTML document with embedded images.
 
     Parameters
     ----------
+    summary : Summary
+        Its content, from `mlsys.evaluation.report.summary.summarise`.
     plots : mapping of str to Path
         PNG files as returned by `mlsys.evaluation.report.plots.write_plots`; missing plots are left out.
-    config, metrics, audit, threshold, facts, top_leads
-        See `mlsys.evaluation.report.card.render_card`.
-
-    Returns
-    -------
-    str
-        An HTML document with embedded images.
 
     Examples
     --------
-    >>> page = render_report(plots={}, config={}, metrics={}, audit={}, threshold=None, facts={"data": "<b>"})
-    >>> "model on &lt;b&gt;" in page
+    >>> from mlsys.evaluation.report.summary import summarise
+    >>> summary = summarise(config={}, metrics={}, audit={}, threshold=None, facts={"data": "<b>"})
+    >>> "model on &lt;b&gt;" in render_report(summary, plots={})
     True
     """
-    summary = summarise(
-        config=config, metrics=metrics, audit=audit, threshold=threshold, facts=facts, top_leads=top_leads
-    )
     pictures = {name: embed(name, path.read_bytes(), CAPTIONS.get(name, "")) for name, path in plots.items()}
     return templates().get_template("report.html.j2").render(summary=summary, pictures=pictures)

@@ -131,7 +131,31 @@ def summarise(
     facts: RunFacts,
     top_leads: pd.DataFrame | None = None,
 ) -> Summary:
-    """Return the content of the card and the report; see `mlsys.evaluation.report.card.render_card`."""
+    """Return the content of the card and the report.
+
+    Parameters
+    ----------
+    config : mapping
+        The resolved config; ``choices`` (group to option) and ``seed`` are read.
+    metrics, audit : mapping
+        Content of ``metrics.json`` (including ``versus_activity``) and ``audit.json``.
+    threshold : mapping or None
+        Content of ``threshold.json``.
+    facts : RunFacts
+        Other information about the run.
+    top_leads : DataFrame, optional
+        The top-ranked rows of the latest fold, with columns id, as_of, probability and label.
+
+    Returns
+    -------
+    Summary
+
+    Examples
+    --------
+    >>> choices = {"choices": {"model": "catboost"}}
+    >>> summarise(config=choices, metrics={}, audit={}, threshold=None, facts={"data": "demo"}).title
+    'catboost on demo'
+    """
     entities, positives = facts.get("entities_name", "accounts"), facts.get("positives_name", "converters")
     choices = _choices(config)
     folds = list(metrics.get("folds") or [])

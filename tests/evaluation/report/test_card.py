@@ -7,10 +7,11 @@ from rich.markdown import Markdown
 
 from mlsys.evaluation.report.card import render_card
 from mlsys.evaluation.report.pages import code_span, escape_markdown
+from mlsys.evaluation.report.summary import summarise
 
 
 def test_the_card_has_the_main_facts(run):
-    card = render_card(**run)
+    card = render_card(summarise(**run))
     for fact in (
         "# Model card: catboost on hubspot",
         "predicts which accounts become a paying customer within 30 days.",
@@ -39,7 +40,7 @@ def test_the_card_has_the_main_facts(run):
 
 
 def test_every_table_is_well_formed(run):
-    tables = [block for block in render_card(**run).split("\n\n") if block.startswith("| ")]
+    tables = [block for block in render_card(summarise(**run)).split("\n\n") if block.startswith("| ")]
     assert len(tables) == 5
     for table in tables:
         cells = {line.replace("\\|", "").count("|") for line in table.splitlines()}
@@ -48,29 +49,29 @@ def test_every_table_is_well_formed(run):
 
 def test_a_narrow_terminal_cuts_no_fold(run):
     buffer = io.StringIO()
-    Console(file=buffer, width=80).print(Markdown(render_card(**run)))
+    Console(file=buffer, width=80).print(Markdown(render_card(summarise(**run))))
     folds = buffer.getvalue().partition("Metrics by fold")[2].partition("The operating threshold")[0]
     assert "…" not in folds
     assert "2020-02-24" in folds
 
 
 def test_plain_words_keep_no_escapes(run):
-    assert "with reference.json before" in render_card(**run)
+    assert "with reference.json before" in render_card(summarise(**run))
 
 
 def test_a_small_effect_of_calibration_is_not_mentioned(run):
     run["metrics"]["calibration"] = {"before": {"ece": 0.001}, "after": {"ece": 0.0009}}
-    assert "Calibration reduced" not in render_card(**run)
+    assert "Calibration reduced" not in render_card(summarise(**run))
 
 
 def test_an_undefined_value_metric_has_no_row(run):
-    assert "Revenue" not in render_card(**run)
+    assert "Revenue" not in render_card(summarise(**run))
 
 
 def test_folds_with_known_outcomes_have_no_footnote(run):
     for fold in run["metrics"]["folds"]:
         fold["label_complete"] = True
-    card = render_card(**run)
+    card = render_card(summarise(**run))
     assert "incomplete" not in card
     assert "On the test rows, an average of 50 accounts" in card
 
@@ -80,26 +81,26 @@ def test_a_check_that_does_not_apply_has_not_passed(run):
     run["audit"]["checks"].append(
         {"name": "groups", "status": "pass", "value": None, "limit": None, "message": message}
     )
-    assert "1 of 2 checks passed (1 more does not apply): read the warnings" in render_card(**run)
+    assert "1 of 2 checks passed (1 more does not apply): read the warnings" in render_card(summarise(**run))
 
 
 def test_the_data_source_is_named(run):
     run["facts"]["source"] = "/data/crm"
-    assert "| Data | hubspot from /data/crm |" in render_card(**run)
+    assert "| Data | hubspot from /data/crm |" in render_card(summarise(**run))
 
 
 def test_the_card_is_reproducible(run):
-    assert render_card(**run) == render_card(**run)
+    assert render_card(summarise(**run)) == render_card(summarise(**run))
 
 
 def test_a_worse_model_is_called_worse(run):
     run["metrics"]["versus_activity"]["roc_auc"] = {"value": -0.1, "low": -0.2, "high": -0.01}
-    assert "ROC-AUC: worse than ranking by activity" in render_card(**run)
+    assert "ROC-AUC: worse than ranking by activity" in render_card(summarise(**run))
 
 
 def test_without_activity_its_column_is_gone(run):
     run["metrics"] |= {"baselines": {"chance": {"roc_auc": 0.5}, "activity": {}}, "versus_activity": {}}
-    card = render_card(**run)
+    card = render_card(summarise(**run))
     assert "| Metric | This model | 95% interval | Chance | Meaning |" in card
     assert "activity" not in card.casefold()
 
@@ -107,7 +108,7 @@ def test_without_activity_its_column_is_gone(run):
 def test_folds_without_time_are_named_by_number(run):
     run["config"]["choices"]["split"] = "group_kfold"
     run["metrics"]["folds"] = [fold | {"as_of": None} for fold in run["metrics"]["folds"][:1]]
-    card = render_card(**run)
+    card = render_card(summarise(**run))
     assert "| fold 0 | 400 | 6 |" in card
     assert "on a test date" not in card
     assert "the backtest" not in card
@@ -132,11 +133,11 @@ def test_folds_without_time_are_named_by_number(run):
     ],
 )
 def test_the_threshold_is_explained(run, threshold, text):
-    assert text in render_card(**run | {"threshold": threshold})
+    assert text in render_card(summarise(**run | {"threshold": threshold}))
 
 
 def test_a_card_without_any_input():
-    card = render_card(config={}, metrics={}, audit={}, threshold=None, facts={})
+    card = render_card(summarise(config={}, metrics={}, audit={}, threshold=None, facts={}))
     assert card.startswith("# Model card: model\n")
     assert "The leakage audit was not run" in card
     assert "`mlsys replay RUN`" in card
@@ -144,7 +145,7 @@ def test_a_card_without_any_input():
 
 def test_missing_numbers_are_dashes(run):
     run["metrics"]["overall"] = {"roc_auc": None, "precision@10": {"value": float("nan")}}
-    card = render_card(**run)
+    card = render_card(summarise(**run))
     assert "| ROC-AUC | – |  |" in card
     assert "nan" not in card.casefold()
     assert "None" not in card
@@ -153,7 +154,7 @@ def test_missing_numbers_are_dashes(run):
 def test_markup_in_the_data_stays_text(run):
     run["facts"] |= {"data": "<script>|x", "target": "*win* [a](b)"}
     run["audit"]["checks"][1]["message"] = "column <html>\nwins | `x`"
-    card = render_card(**run | {"top_leads": pd.DataFrame()})
+    card = render_card(summarise(**run | {"top_leads": pd.DataFrame()}))
     assert r"\<script>\|x" in card
     assert r"\*win\* \[a](b)" in card
     assert r"column \<html> wins \| \`x\`" in card

@@ -4,11 +4,12 @@ import pandas as pd
 
 from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.plots import write_plots
+from mlsys.evaluation.report.summary import summarise
 from tests.pages import Page, check_accessible
 
 
 def test_the_page_is_self_contained(plots, run):
-    html = render_report(plots=plots, **run)
+    html = render_report(summarise(**run), plots)
     page = Page(html)
     assert page.open == []
     assert all(link.startswith(("data:", "#")) for link in page.links)
@@ -19,20 +20,20 @@ def test_the_page_is_self_contained(plots, run):
 
 
 def test_the_page_is_accessible(plots, run):
-    page = Page(render_report(plots=plots, **run))
+    page = Page(render_report(summarise(**run), plots))
     check_accessible(page)
     assert len(page.all("table")) == 5
 
 
 def test_the_page_adapts_to_dark_mode_and_narrow_screens(run):
-    html = render_report(plots={}, **run)
+    html = render_report(summarise(**run), {})
     assert "prefers-color-scheme: dark" in html
     assert "max-width: 560px" in html
     assert "width=device-width" in html
 
 
 def test_the_page_contains_the_metrics(plots, run):
-    text = " ".join(" ".join(Page(render_report(plots=plots, **run)).text).split())
+    text = " ".join(" ".join(Page(render_report(summarise(**run), plots)).text).split())
     for fact in ("0.901", "0.860 to 0.940", "catboost on hubspot", "incomplete", "not yet", "mlsys replay outputs/"):
         assert fact in text
 
@@ -47,7 +48,7 @@ def test_markup_in_the_data_stays_text(tmp_path, predictions, run):
     run["config"]["choices"]["model"] = evil
     run["threshold"]["method"] = evil
     run["top_leads"]["id"] = evil
-    html = render_report(plots=plots, **run)
+    html = render_report(summarise(**run), plots)
     page = Page(html)
     assert page.open == []
     assert page.all("script") == []
@@ -56,17 +57,17 @@ def test_markup_in_the_data_stays_text(tmp_path, predictions, run):
 
 
 def test_the_page_is_reproducible(plots, run):
-    assert render_report(plots=plots, **run) == render_report(plots=plots, **run)
+    assert render_report(summarise(**run), plots) == render_report(summarise(**run), plots)
 
 
 def test_outcomes_of_leads_are_final_only_where_the_fold_is_complete(run):
-    assert "not yet" in render_report(plots={}, **run)
+    assert "not yet" in render_report(summarise(**run), {})
     run["metrics"]["folds"][-1]["label_complete"] = True
-    assert "not yet" not in render_report(plots={}, **run)
+    assert "not yet" not in render_report(summarise(**run), {})
 
 
 def test_a_page_without_any_input():
-    html = render_report(plots={}, config={}, metrics={}, audit={}, threshold=None, facts={})
+    html = render_report(summarise(config={}, metrics={}, audit={}, threshold=None, facts={}), {})
     assert Page(html).open == []
     assert "None" not in html
     assert "This run has no metrics." in html
@@ -75,6 +76,6 @@ def test_a_page_without_any_input():
 def test_missing_numbers_are_dashes(run):
     run["metrics"]["overall"] = {"roc_auc": None, "log_loss": {"value": float("nan"), "low": None, "high": 1}}
     run["metrics"]["baselines"] = {"chance": None, "activity": None}
-    html = render_report(plots={}, **run | {"top_leads": None})
+    html = render_report(summarise(**run | {"top_leads": None}), {})
     assert Page(html).open == []
     assert not re.search(r"\bnan\b|\bNone\b", html)
