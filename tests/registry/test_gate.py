@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from mlsys.errors import RunError
+from mlsys.evaluation.metrics import ScoreComparison
+from mlsys.registry.challenge import _metric_check
 from mlsys.registry.commands import add
 from mlsys.registry.gate import evaluate_gate
 from mlsys.registry.history import Entry
@@ -60,6 +62,16 @@ def test_metric_and_margin_decide(evaluate, runs):
     assert failed(evaluate(runs.poor, metric="log_loss", margin=0.0)).keys() == {"log_loss"}
     assert evaluate(runs.poor, metric="log_loss", margin=5.0).passed
     assert failed(evaluate(runs.poor, metric="precision@7")).keys() == {"precision@7"}
+
+
+@pytest.mark.parametrize(("low", "passes"), [(0.70 - 0.72, True), (-0.0201, False)])
+def test_a_difference_of_exactly_the_margin_is_within_it(low, passes):
+    assert 0.72 - 0.70 > 0.02
+    entry = {"value": -0.01, "low": low, "high": 0.0}
+    comparisons = {
+        which: ScoreComparison({"roc_auc": {"value": 0.7}}, {"roc_auc": entry}) for which in ("champion", "candidate")
+    }
+    assert _metric_check(comparisons, read_settings(None, {"margin": 0.02}))[0] == passes
 
 
 def test_a_model_that_is_about_as_good_needs_a_margin(evaluate, tmp_path):
