@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mlsys.evaluation.formats import MISSING, POINTS, bounds, percent, plain_number
+from mlsys.evaluation.formats import MISSING, POINTS, bounds, percent, plain_number, range_text
 
 if TYPE_CHECKING:
     from mlsys.evaluation.ranking import FloatArray
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Group = Literal["ranking", "probabilities", "top_k", "cost"]
 Input = Literal["score", "probability", "value", "timing"]
 Kind = Literal["score", "rate", "times", "money", "milliseconds"]
+Verdict = Literal["better", "worse", "same", ""]  # "same": no clear difference; "": not compared
+
+ROUNDING = 1e-12  # smaller differences are rounding errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +145,47 @@ class Metric:
         >>> from mlsys.evaluation.metric_table import METRICS
         >>> METRICS["roc_auc"].difference(0.131), METRICS["precision"].difference(-0.03)
         ('+0.131', '−3.0 points')
+        >>> METRICS["precision"].difference(-5e-19)
+        '0'
         """
         if value is None or not math.isfinite(value):
             return MISSING
+        if abs(value) < ROUNDING:
+            return "0"
         size = f"{abs(value) * 100:.1f}{POINTS}" if self.kind == "rate" else self.write(abs(value))
         return f"{'−' if value < 0 else '+'}{size}"
+
+    def difference_interval(self, entry: object) -> str:
+        """Format the interval of a difference; an empty string if it has none.
+
+        Parameters
+        ----------
+        entry : {"value", "low", "high"}
+            As in ``versus_activity`` of ``metrics.json``.
+
+        Examples
+        --------
+        >>> from mlsys.evaluation.metric_table import METRICS
+        >>> METRICS["precision"].difference_interval({"value": 0.01, "low": -0.012, "high": 0.03})
+        '−1.2 to +3.0 points'
+        """
+        interval = bounds(entry)
+        return range_text(self.difference(interval[0]), self.difference(interval[1])) if interval else ""
+
+    def verdict(self, entry: object) -> Verdict:
+        """Return what a difference says of the first value: clear only if its interval excludes 0.
+
+        Examples
+        --------
+        >>> from mlsys.evaluation.metric_table import METRICS
+        >>> METRICS["log_loss"].verdict({"value": -0.02, "low": -0.03, "high": -0.01})
+        'better'
+        >>> METRICS["log_loss"].verdict({"value": 0.02, "low": -0.01, "high": 0.03}), METRICS["log_loss"].verdict(0.02)
+        ('same', '')
+        """
+        interval = bounds(entry)
+        if interval is None:
+            return ""
+        if interval[0] <= 0 <= interval[1]:
+            return "same"
+        return "better" if (interval[0] > 0) == self.higher_is_better else "worse"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlsys.errors import DataError, closest
+from mlsys.evaluation.fold_names import fold_times
 from mlsys.evaluation.intervals import bootstrap, mean_over_folds, percentile_interval
 from mlsys.evaluation.metric_table import expanded, metric_names, split_name
 from mlsys.evaluation.ranking import FloatArray
@@ -175,55 +176,6 @@ def evaluate(
     }
 
 
-def paired_difference(
-    predictions: pd.DataFrame,
-    first: str,
-    second: str,
-    *,
-    top_k: Sequence[int],
-    bootstrap_resamples: int,
-    seed: int,
-    confidence: float = 0.95,
-    is_probability: bool = True,
-) -> dict[str, Entry]:
-    """Compare two scores of the same rows on the same resamples.
-
-    Hard and easy resamples affect both scores alike, which cancels in the difference: its interval is narrower than the
-    two separate intervals suggest.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        Rows with the columns ``id``, ``fold``, ``label``, optionally ``value``, and the two scores, as for `evaluate`.
-    first, second : str
-        Names of the two score columns.
-    top_k, bootstrap_resamples, seed, confidence
-        As for `evaluate`.
-    is_probability : bool, default True
-        Whether both scores are probabilities, so that log_loss, brier and ece are compared, too.
-
-    Returns
-    -------
-    dict of str to {"value", "low", "high"}
-        First minus second by metric, averaged over the folds.
-
-    Raises
-    ------
-    DataError
-        If there are no rows, or a column is missing or has invalid values.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> rows = pd.DataFrame({"id": range(4), "fold": 0, "label": [0, 1, 0, 1], "a": [0.1, 0.7, 0.2, 0.9], "b": 0.5})
-    >>> paired_difference(rows, "a", "b", top_k=[2], bootstrap_resamples=50, seed=0)["roc_auc"]
-    {'value': 0.5, 'low': 0.5, 'high': 0.5}
-    """
-    scores = {first: is_probability, second: is_probability}
-    measured = _measured(predictions, scores, top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed)
-    return measured[first].minus(measured[second]).summary(confidence)
-
-
 @dataclass(frozen=True)
 class ScoreComparison:
     """Metrics of one score, and their difference from those of a reference score on the same rows.
@@ -251,6 +203,9 @@ def compare_scores(
 ) -> dict[str, ScoreComparison]:
     """Evaluate several probabilities of the same rows on the same resamples, and compare each with the first.
 
+    Hard and easy resamples affect two scores alike, which cancels in their difference: its interval is narrower than
+    the two separate intervals suggest.
+
     Parameters
     ----------
     predictions : DataFrame
@@ -265,9 +220,10 @@ def compare_scores(
     dict of str to ScoreComparison
         One entry for each of `scores`; the difference of the first is zero.
 
-    See Also
-    --------
-    paired_difference : the difference of two scores.
+    Raises
+    ------
+    DataError
+        If there are no rows, or a column is missing or has invalid values.
 
     Examples
     --------
@@ -276,21 +232,15 @@ def compare_scores(
     >>> compare_scores(rows, ["b", "a"], top_k=[2], bootstrap_resamples=50, seed=0)["a"].difference["roc_auc"]
     {'value': 0.5, 'low': 0.5, 'high': 0.5}
     """
-    measured = _measured(
-        predictions, dict.fromkeys(scores, True), top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed
+    folds = _split(_checked(predictions, ["id", "fold", "label", *scores]), list(scores))
+    measured = _measure(
+        folds, dict.fromkeys(scores, True), top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed
     )
     first = measured[scores[0]]
     return {
         name: ScoreComparison(each.summary(confidence), each.minus(first).summary(confidence))
         for name, each in measured.items()
     }
-
-
-def _measured(
-    predictions: pd.DataFrame, scores: Mapping[str, bool], *, top_k: Sequence[int], bootstrap_resamples: int, seed: int
-) -> dict[str, _Measured]:
-    folds = _split(_checked(predictions, ["id", "fold", "label", *scores]), list(scores))
-    return _measure(folds, scores, top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -340,10 +290,8 @@ class _Fold:
     score: Mapping[str, FloatArray]
 
     def summary(self) -> dict[str, Any]:
-        as_ofs = np.unique([] if self.as_of is None else self.as_of[~np.isnat(self.as_of)])
-        return {
-            "as_of": _day(as_ofs[0]) if as_ofs.size else None,
-            **({"as_of_last": _day(as_ofs[-1])} if as_ofs.size > 1 else {}),
+        times = fold_times(np.empty(0, dtype="datetime64[us]") if self.as_of is None else self.as_of)
+        return times | {
             "fold": self.number,
             "rows": len(self.label),
             "positives": int(self.label.sum()),
@@ -434,11 +382,6 @@ def _floats(frame: pd.DataFrame, column: str) -> FloatArray:
         return frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise DataError(f"Column {column} of the predictions must be numeric: {error}") from error
-
-
-def _day(moment: np.datetime64) -> str:
-    """Return a date as text, with its time unless that is midnight."""
-    return str(moment.astype("datetime64[s]")).removesuffix("T00:00:00")
 
 
 def _json(number: float) -> float | None:

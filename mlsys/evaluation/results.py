@@ -25,6 +25,7 @@ from mlsys.pipeline.threshold import Threshold
 from mlsys.runs.golden import golden_frame
 from mlsys.runs.model_io import save_model
 from mlsys.runs.writer import RunWriter
+from mlsys.text import counted
 
 GOLDEN_ROWS = 20
 TOP_LEADS = 10
@@ -104,13 +105,6 @@ def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFra
     panel = results.loaded.panel
     weights = importances(results.backtest.final.pipeline, panel.inputs, seed=int(results.config["seed"]))
     writer.write_json("importances.json", weights.to_dict("records"))
-    plots = write_plots(
-        writer.path("plots/any.png").parent,
-        predictions,
-        weights,
-        results.metrics,
-        threshold=results.threshold.threshold,
-    )
     summary = summarise(
         config=results.config,
         metrics=results.metrics,
@@ -118,6 +112,15 @@ def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFra
         threshold=results.threshold.to_dict(),
         facts=_facts(writer, results, predictions, seconds),
         top_leads=_top_leads(predictions),
+    )
+    plots = write_plots(
+        writer.path("plots/any.png").parent,
+        predictions,
+        weights,
+        results.metrics,
+        threshold=results.threshold.threshold,
+        entities=summary.entities,
+        positives=summary.positives,
     )
     writer.write_text("card.md", render_card(summary))
     writer.write_text("report.html", render_report(summary, plots))
@@ -149,7 +152,7 @@ def _facts(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, se
     if loaded.horizon_days:
         facts["horizon_days"] = loaded.horizon_days
         facts["data_end"] = str(loaded.facts["end"])
-        facts["target"] = f"convert within {loaded.horizon_days} days"
+        facts["target"] = f"convert within {counted(loaded.horizon_days, 'day')}"
     else:
         facts |= {
             "target": f"have {loaded.names['target']} = {loaded.names['positive']}",

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 AS_OFS = ["2020-02-24", "2020-03-23", "2020-04-27"]
+NOUNS = {"entities": "accounts", "positives": "converters"}
 
 
 def entry(value, low, high):
@@ -48,7 +49,7 @@ def plots(tmp_path_factory, predictions, importances):
     from mlsys.evaluation.report.plots import write_plots  # not at the top: most tests do not need matplotlib
 
     folder = tmp_path_factory.mktemp("run") / "plots"
-    return write_plots(folder, predictions, importances, numbers()["metrics"], threshold=0.02)
+    return write_plots(folder, predictions, importances, numbers()["metrics"], threshold=0.02, **NOUNS)
 
 
 @pytest.fixture

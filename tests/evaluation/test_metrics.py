@@ -6,7 +6,7 @@ import pytest
 
 from mlsys.errors import DataError
 from mlsys.evaluation.metric_table import metric_names
-from mlsys.evaluation.metrics import evaluate, fold_metrics, paired_difference
+from mlsys.evaluation.metrics import compare_scores, evaluate, fold_metrics
 
 TOP_K = (5, 20)
 OPTIONS = {"top_k": TOP_K, "bootstrap_resamples": 60, "seed": 0}
@@ -162,7 +162,7 @@ def test_the_calibration_error_of_a_calibrated_model_lies_in_its_interval():
 def test_a_calibration_error_is_never_negative_but_a_difference_may_be():
     frame = predictions().assign(base=0.05, doubled=0.1)
     assert evaluate(frame, **OPTIONS)["baselines"]["chance"]["ece"]["low"] == 0
-    difference = paired_difference(frame, "base", "doubled", **OPTIONS)["ece"]
+    difference = compare_scores(frame, ["doubled", "base"], **OPTIONS)["base"].difference["ece"]
     assert difference["value"] == pytest.approx(-0.05)
     assert difference["low"] < -0.05
 
@@ -191,10 +191,10 @@ def test_the_order_of_the_rows_does_not_matter():
             assert second[part][name] == pytest.approx(entry, rel=1e-9, abs=1e-12), name
 
 
-def test_paired_difference_is_narrower_than_two_separate_intervals():
+def test_the_interval_of_a_paired_difference_is_narrower_than_two_separate_ones():
     frame = predictions(positives=30).assign(other=lambda rows: rows["probability"] ** 2)
     frame.loc[::7, "other"] = 0.1
-    paired = paired_difference(frame, "probability", "other", **OPTIONS)
+    paired = compare_scores(frame, ["other", "probability"], **OPTIONS)["probability"].difference
     ours, theirs = (
         evaluate(frame.assign(probability=frame[c]), **OPTIONS)["overall"] for c in ("probability", "other")
     )
@@ -205,11 +205,9 @@ def test_paired_difference_is_narrower_than_two_separate_intervals():
     assert tuple(paired) == metric_names(TOP_K)
 
 
-def test_paired_difference_of_scores_that_are_not_probabilities():
-    frame = predictions()
-    assert "log_loss" not in paired_difference(frame, "probability", "activity", is_probability=False, **OPTIONS)
+def test_compared_scores_must_be_probabilities():
     with pytest.raises(DataError, match="expected probabilities"):
-        paired_difference(frame, "probability", "activity", **OPTIONS)
+        compare_scores(predictions(), ["probability", "activity"], **OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from mlsys.evaluation.comparison.comparability import Comparability, check_compa
 from mlsys.evaluation.comparison.overlap import Agreement, agreement
 from mlsys.evaluation.comparison.rows import Alignment, IntArray
 from mlsys.evaluation.formats import bounds, point
-from mlsys.evaluation.metric_table import greater_is_better, metric_names, split_name, table_order
+from mlsys.evaluation.metric import Verdict
+from mlsys.evaluation.metric_table import metric_names, split_name, table_order
 from mlsys.evaluation.metrics import Entry, ScoreComparison, compare_scores
 from mlsys.runs.config_diff import differing_keys
 
@@ -70,14 +71,10 @@ class ComparedRun:
     difference: dict[str, Entry] = field(default_factory=dict)
     on_shared: dict[str, Entry] = field(default_factory=dict)
 
-    def better(self, metric: str) -> str:
-        """Return "better", "worse" or "same" (no clear difference) relative to the reference; empty if not compared."""
-        interval = bounds(self.difference.get(metric))
-        if self.comparability.level == "reference" or interval is None:
-            return ""
-        if interval[0] <= 0 <= interval[1]:
-            return "same"
-        return "better" if (interval[0] > 0) == greater_is_better(metric) else "worse"
+    def better(self, metric: str) -> Verdict:
+        """Return whether a metric is better or worse than the reference's, or the same; empty if not compared."""
+        is_reference = self.comparability.level == "reference"
+        return "" if is_reference else split_name(metric)[0].verdict(self.difference.get(metric))
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ class Comparison:
         """Return one row for each metric and run, for CSV."""
         return [
             {"metric": metric, "run": run.key, "name": run.candidate.name, "path": run.candidate.path}
-            | _ends(run.metrics.get(metric))
+            | _entry(run.metrics.get(metric))
             | {f"difference{'_' if part else ''}{part}": value for part, value in _difference(run, metric).items()}
             | {"verdict": run.better(metric), "comparable": run.comparability.level}
             for metric in self.metrics
@@ -364,11 +361,6 @@ def _run_dict(run: ComparedRun) -> dict[str, Any]:
     }
 
 
-def _ends(entry: object) -> dict[str, float | None]:
-    low, high = bounds(entry) or (None, None)
-    return {"value": point(entry), "low": low, "high": high}
-
-
 def _difference(run: ComparedRun, metric: str) -> dict[str, float | None]:
-    found = _ends(run.difference.get(metric))
+    found = _entry(run.difference.get(metric))
     return {"": found["value"], "low": found["low"], "high": found["high"]}

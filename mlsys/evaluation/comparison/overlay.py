@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from mlsys.evaluation.comparison.comparison import Comparison
 from mlsys.evaluation.curves import Floats, Ranking, reliability
+from mlsys.evaluation.fold_names import fold_name, fold_order, fold_times
 from mlsys.evaluation.formats import percent
 from mlsys.evaluation.metric_table import METRICS
 from mlsys.evaluation.report.canvas import DASHED, INK, Words, house_style, render_png
@@ -25,7 +26,6 @@ from mlsys.evaluation.report.curve_plots import (
     add_legend,
     calibration_bins,
     fold_axes,
-    fold_label,
     plot_by_fold,
     plot_calibration,
     plot_gain,
@@ -133,7 +133,7 @@ def draw_calibration(figure: Figure, lines: Sequence[Line]) -> Words:
 def draw_folds(figure: Figure, lines: Sequence[Line]) -> Words:
     """Draw average precision and ROC-AUC by fold."""
     upper, lower = fold_axes(figure)
-    names = sorted({name for line in lines for name in line.folds})
+    names = sorted({name for line in lines for name in line.folds}, key=fold_order)
     for axes, metric, title in (
         (upper, Ranking.average_precision, "average precision"),
         (lower, Ranking.roc_auc, "ROC-AUC"),
@@ -205,7 +205,7 @@ def _line(key: str, name: str, number: int, rows: pd.DataFrame) -> Line:
     folds: dict[str, Ranking] = {}
     incomplete = set()
     for fold, part in rows.groupby("fold", sort=True):
-        title = fold_label(part["as_of"], fold)
+        title = fold_name(fold_times(part["as_of"].to_numpy(dtype="datetime64[us]")) | {"fold": fold})
         ranking = Ranking.of(part["probability"], part["label"])
         if ranking.drawable:
             folds[title] = ranking

@@ -12,16 +12,14 @@ from mlsys.evaluation.comparison.wording import (
     LEVELS,
     bytes_text,
     caveats,
-    difference,
-    difference_interval,
     findings,
     seconds_text,
     setting,
 )
+from mlsys.evaluation.fold_names import fold_name, fold_order
 from mlsys.evaluation.formats import MISSING, bounds, count, percent, point
 from mlsys.evaluation.metric_table import METRICS, PREDICT_MS, find_metric
 from mlsys.evaluation.report.pages import embed, templates
-from mlsys.evaluation.report.summary import fold_name
 from mlsys.text import counted
 
 CAPTIONS: Mapping[str, str] = {
@@ -56,6 +54,17 @@ class MetricBlock:
     title: str
     meaning: str
     cells: tuple[MetricCell, ...]
+
+
+@dataclass(frozen=True)
+class FoldLine:
+    """One fold: its name, rows and positives, and the first metric of every run, as text."""
+
+    name: str
+    rows: str
+    positives: str
+    complete: bool
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -136,8 +145,8 @@ def _block(comparison: Comparison, name: str) -> MetricBlock:
             run,
             text.write(point(entry)),
             text.interval(entry),
-            difference(name, run.difference.get(name)),
-            difference_interval(name, run.difference.get(name)),
+            text.difference(point(run.difference.get(name))),
+            text.difference_interval(run.difference.get(name)),
             run.better(name),
             _scale(entry, *span) if span else {},
             _scale(run.difference.get(name), -widest, widest) | {"chance": 0.5}
@@ -163,21 +172,22 @@ def _scale(entry: object, low: float, high: float) -> dict[str, float]:
     return {name: (number - low) / (high - low) for name, number in numbers.items() if number is not None}
 
 
-def _folds(comparison: Comparison) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield each fold of any run: its name, rows and positives, and the first metric of every run."""
+def _folds(comparison: Comparison) -> Iterator[FoldLine]:
+    """Yield each fold of any run."""
     if not comparison.metrics:
         return
     name = comparison.metrics[0]
-    text = find_metric(name)
-    by_run = [
-        {fold_name(fold, number): fold for number, fold in enumerate(run.candidate.metrics.get("folds") or [])}
-        for run in comparison.runs
-    ]
-    for fold in sorted({fold for folds in by_run for fold in folds}):
+    metric = find_metric(name)
+    by_run = [{fold_name(fold): fold for fold in run.candidate.metrics.get("folds") or []} for run in comparison.runs]
+    for fold in sorted({fold for folds in by_run for fold in folds}, key=fold_order):
         entry: Mapping[str, Any] = next(folds[fold] for folds in by_run if fold in folds)
-        values = [text.write(point(folds[fold].get(name))) if fold in folds else MISSING for folds in by_run]
-        incomplete = [] if entry.get("label_complete", True) else ["incomplete"]
-        yield fold, [count(entry.get("rows")), count(entry.get("positives")), *incomplete], values
+        yield FoldLine(
+            fold,
+            count(entry.get("rows")),
+            count(entry.get("positives")),
+            bool(entry.get("label_complete", True)),
+            tuple(metric.write(point(folds[fold].get(name))) if fold in folds else MISSING for folds in by_run),
+        )
 
 
 def _matrices(comparison: Comparison) -> Iterator[Matrix]:

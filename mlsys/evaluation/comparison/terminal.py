@@ -13,8 +13,6 @@ from mlsys.evaluation.comparison.wording import (
     LEVELS,
     bytes_text,
     caveats,
-    difference,
-    difference_interval,
     findings,
     seconds_text,
     setting,
@@ -102,9 +100,9 @@ def _numbers(comparison: Comparison, metrics: Sequence[str]) -> Table:
 
 def _cells(run: ComparedRun, name: str, title: str) -> tuple[str, ...]:
     text, entry, gap = find_metric(name), run.metrics.get(name), run.difference.get(name)
-    interval = difference_interval(name, gap)
-    shown = difference(name, gap) if gap and run.comparability.level != "reference" else ""
-    return title, run.key, text.write(point(entry)), text.interval(entry), shown, interval, VERDICTS[run.better(name)]
+    shown = text.difference(point(gap)) if gap and run.comparability.level != "reference" else ""
+    recorded = (text.write(point(entry)), text.interval(entry))
+    return title, run.key, *recorded, shown, text.difference_interval(gap), VERDICTS[run.better(name)]
 
 
 def _settings(comparison: Comparison) -> Table:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlsys.evaluation.comparison.comparison import ComparedRun, Comparison
-from mlsys.evaluation.formats import MISSING, bounds, point, range_text
+from mlsys.evaluation.formats import MISSING, point
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.runs.config_diff import ABSENT
 from mlsys.text import is_or_are, joined
@@ -17,33 +17,6 @@ LEVELS: Mapping[str, str] = {
     "partly": "shared rows",
     "no": "not comparable",
 }
-ROUNDING = 1e-12  # smaller differences are rounding errors
-
-
-def difference(metric: str, entry: object) -> str:
-    """Format a difference with its sign; rounding errors as 0.
-
-    Examples
-    --------
-    >>> difference("roc_auc", 0.0131), difference("precision@10", {"value": -5e-19, "low": None, "high": None})
-    ('+0.013', '0')
-    """
-    value = point(entry)
-    if value is not None and abs(value) < ROUNDING:
-        return "0"
-    return find_metric(metric).difference(value)
-
-
-def difference_interval(metric: str, entry: object) -> str:
-    """Format the interval of a difference; an empty string if it has none.
-
-    Examples
-    --------
-    >>> difference_interval("precision@10", {"value": 0.01, "low": -0.012, "high": 0.03})
-    '−1.2 to +3.0 points'
-    """
-    interval = bounds(entry)
-    return range_text(difference(metric, interval[0]), difference(metric, interval[1])) if interval else ""
 
 
 def findings(comparison: Comparison) -> list[str]:
@@ -73,8 +46,10 @@ def _finding(comparison: Comparison, name: str) -> str:
 
 
 def _gap(run: ComparedRun, name: str, confidence: float) -> str:
-    entry = run.difference[name]
-    return f"difference {difference(name, entry)}, {confidence:.0%} interval {difference_interval(name, entry)}"
+    metric, entry = find_metric(name), run.difference[name]
+    return (
+        f"difference {metric.difference(point(entry))}, {confidence:.0%} interval {metric.difference_interval(entry)}"
+    )
 
 
 def caveats(comparison: Comparison) -> list[str]:
@@ -104,8 +79,8 @@ def _caveats(comparison: Comparison) -> Iterator[str]:
         )
     if compared > 2:
         yield (
-            f"These are {compared} comparisons per metric: even between equally good runs, about one in twenty shows a "
-            "clear difference by chance."
+            f"These are {compared} comparisons per metric: even between equally good runs, about 1 in "
+            f"{1 / (1 - comparison.confidence):.0f} shows a clear difference by chance."
         )
     if compared and not comparison.bootstrap_resamples:
         yield "There are no intervals, because there are no bootstrap resamples: any difference may be due to chance."

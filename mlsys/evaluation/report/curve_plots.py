@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,9 +27,6 @@ from mlsys.evaluation.report.canvas import (
     new_axes,
     percent_axes,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 GRID = np.linspace(0.0, 1.0, 501)  # x values of all curves, regardless of the number of rows
 RARE = 0.05  # base rate below which probabilities are drawn on a log scale
@@ -109,19 +106,6 @@ class FoldSeries:
     style: Mapping[str, Any]
     incomplete: Sequence[int] = ()
     incomplete_label: str = "_incomplete"
-
-
-def fold_label(as_of: pd.Series[Any], number: object) -> str:
-    """Return the name of a fold: its as-of, or its number if its rows have none or several.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> fold_label(pd.Series(pd.to_datetime(["2020-02-24"] * 2)), 0), fold_label(pd.Series([pd.NaT]), 3)
-    ('2020-02-24', 'fold 3')
-    """
-    days = as_of.dropna().unique()
-    return f"{days[0]:%Y-%m-%d}" if len(days) == 1 else f"fold {number}"
 
 
 def plot_gain(figure: Figure, series: Sequence[Series], *, entities: str, positives: str) -> Axes:

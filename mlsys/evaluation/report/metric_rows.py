@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlsys.evaluation.formats import Numbers, bounds, point, range_text
-from mlsys.evaluation.metric import Metric
+from mlsys.evaluation.formats import Numbers, bounds, point
 from mlsys.evaluation.metric_table import find_metric, headline_metrics, split_name
 
 
@@ -45,7 +44,7 @@ def metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
             activity=text.write(point(activity.get(name))),
             chance=text.write(point(chance.get(name))),
             difference=text.difference(point(versus.get(name))),
-            difference_interval=difference_interval(versus.get(name), text),
+            difference_interval=text.difference_interval(versus.get(name)),
             higher_is_better=text.higher_is_better,
             scale=_scale(value, activity.get(name), chance.get(name)),
         )
@@ -55,12 +54,6 @@ def headline_rows(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
     """Return the metrics to show first; a top-k metric with its first k only."""
     first_rows = {split_name(row.name)[0].name: row for row in reversed(rows)}
     return tuple(first_rows[metric.name] for metric in headline_metrics() if metric.name in first_rows)
-
-
-def difference_interval(metric: object, text: Metric) -> str:
-    """Format the interval of a difference; an empty string if it has none."""
-    interval = bounds(metric)
-    return range_text(text.difference(interval[0]), text.difference(interval[1])) if interval else ""
 
 
 def _scale(value: object, activity: object, chance: object) -> Mapping[str, float]:

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from mlsys.errors import DataError
 from mlsys.evaluation.curves import Floats, Ranking
+from mlsys.evaluation.fold_names import fold_name, fold_times
 from mlsys.evaluation.report import drawing
 from mlsys.evaluation.report.canvas import Words, house_style, render_png
-from mlsys.evaluation.report.curve_plots import fold_label
 from mlsys.evaluation.report.drawing import PlotData, PlotFold
 
 COLUMNS = ("as_of", "fold", "label", "label_complete", "score", "probability")
@@ -36,8 +36,8 @@ def write_plots(
     metrics: Mapping[str, Any],
     *,
     threshold: float | None = None,
-    entities: str = "accounts",
-    positives: str = "converters",
+    entities: str,
+    positives: str,
 ) -> dict[str, Path]:
     """Write a run's plots.
 
@@ -73,7 +73,8 @@ def write_plots(
     >>> rows = pd.DataFrame({"as_of": pd.NaT, "fold": 0, "label": [0, 1, 0], "label_complete": True,
     ...                      "score": [0.1, 0.8, 0.3], "probability": [0.1, 0.8, 0.3]})
     >>> with tempfile.TemporaryDirectory() as name:
-    ...     list(write_plots(Path(name), rows, pd.DataFrame({"feature": ["x"], "importance": [1.0]}), {}))
+    ...     list(write_plots(Path(name), rows, pd.DataFrame({"feature": ["x"], "importance": [1.0]}), {},
+    ...                      entities="rows", positives="positives"))
     ['gain', 'pr', 'roc', 'calibration', 'scores', 'folds', 'importances']
     """
     missing = [name for name in COLUMNS if name not in predictions]
@@ -111,7 +112,7 @@ def _fold(number: object, rows: pd.DataFrame) -> PlotFold:
     label = _floats(rows["label"])
     activity = _floats(rows["activity"]) if "activity" in rows else np.full(len(rows), np.nan)
     return PlotFold(
-        name=fold_label(rows["as_of"], number),
+        name=fold_name(fold_times(rows["as_of"].to_numpy(dtype="datetime64[us]")) | {"fold": number}),
         complete=bool(rows["label_complete"].all()),
         model=Ranking.of(_floats(rows["probability"]), label),  # as in metrics.json, not the raw score
         activity=None if np.isnan(activity).all() else Ranking.of(activity, label),

@@ -11,6 +11,7 @@ from typing import TypedDict
 
 import pandas as pd
 
+from mlsys.evaluation.fold_names import fold_name
 from mlsys.evaluation.formats import MISSING, Numbers, as_float, count, percent, point
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.evaluation.report.metric_rows import MetricRow, headline_rows, metric_rows
@@ -103,6 +104,7 @@ class Summary:
     positives: str
     run: str
     metrics: tuple[MetricRow, ...]
+    level: str
     headline: tuple[MetricRow, ...]
     has_activity: bool
     fold_metrics: tuple[str, ...]
@@ -157,7 +159,7 @@ def summarise(
     'catboost on demo'
     """
     entities, positives = facts.get("entities_name", "accounts"), facts.get("positives_name", "converters")
-    choices = _choices(config)
+    choices, level = _choices(config), f"{(config.get('metrics') or {}).get('confidence', 0.95):.0%}"
     folds = list(metrics.get("folds") or [])
     rows = tuple(metric_rows(metrics, positives))
     headline = headline_rows(rows)
@@ -168,15 +170,16 @@ def summarise(
         title=facts.get("name") or _title(choices, facts),
         subtitle=_subtitle(facts),
         purpose=_purpose(facts, choices, entities, positives),
-        verdict=tuple(verdict(config, metrics, entities, positives)),
+        verdict=tuple(verdict(config, metrics, entities, positives, level)),
         entities=entities,
         positives=positives,
         run=run,
         metrics=rows,
+        level=level,
         headline=headline,
         has_activity=any(row.activity != MISSING for row in rows),
         fold_metrics=tuple(find_metric(name, positives).title for name in fold_metrics),
-        folds=tuple(_fold_row(fold, number, fold_metrics, positives) for number, fold in enumerate(folds)),
+        folds=tuple(_fold_row(fold, fold_metrics, positives) for fold in folds),
         threshold=threshold_text(
             threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"
         ),
@@ -193,32 +196,6 @@ def summarise(
         commands=tuple(_commands(run)),
         walk_forward=choices.get("split", "backtest") == "backtest",
     )
-
-
-def fold_name(fold: Numbers, number: int) -> str:
-    """Return the name of a fold: its as-of, its range of as-ofs, or its number if the split is not by time.
-
-    Parameters
-    ----------
-    fold : mapping
-        An entry of ``folds`` in ``metrics.json``.
-    number : int
-        The number to use if the entry has none.
-
-    Examples
-    --------
-    >>> fold_name({"as_of": "2020-02-24"}, 0), fold_name({"as_of": None, "fold": 3}, 0)
-    ('2020-02-24', 'fold 3')
-    """
-    as_of = fold.get("as_of")
-    if not as_of or str(as_of) == "NaT":
-        return f"fold {fold.get('fold', number)}"
-    last = fold.get("as_of_last")
-    return f"{_day(as_of)} to {_day(last)}" if last else _day(as_of)
-
-
-def _day(moment: object) -> str:
-    return str(moment).removesuffix(" 00:00:00").removesuffix("T00:00:00")
 
 
 def _title(choices: Mapping[str, str], facts: RunFacts) -> str:
@@ -257,9 +234,9 @@ def _all_complete(folds: Sequence[Numbers]) -> bool:
     return all(fold.get("label_complete", True) for fold in folds)
 
 
-def _fold_row(fold: Numbers, number: int, names: Sequence[str], positives: str) -> FoldRow:
+def _fold_row(fold: Numbers, names: Sequence[str], positives: str) -> FoldRow:
     return FoldRow(
-        name=fold_name(fold, number),
+        name=fold_name(fold),
         rows=count(fold.get("rows")),
         positives=count(fold.get("positives")),
         complete=bool(fold.get("label_complete", True)),
@@ -294,7 +271,6 @@ def _audit(audit: Numbers, checks: Sequence[Mapping[str, str]]) -> str:
 
 
 def _data_rows(facts: RunFacts, entities: str, positives: str) -> Iterable[tuple[str, str]]:
-    as_ofs = [_day(as_of) for as_of in facts.get("as_ofs") or []]
     if facts.get("data"):
         yield "Data", " from ".join(part for part in (facts["data"], facts.get("source")) if part)
     for key, name in (
@@ -306,12 +282,12 @@ def _data_rows(facts: RunFacts, entities: str, positives: str) -> Iterable[tuple
     ):
         if key in facts:
             yield name, count(facts.get(key))
-    if as_ofs:
-        yield "Test dates", ", ".join(as_ofs)
+    if facts.get("as_ofs"):
+        yield "Test dates", ", ".join(facts["as_ofs"])
     if horizon := facts.get("horizon_days"):
         yield "Horizon", f"{counted(horizon, 'day')} after each date"
     if facts.get("data_end"):
-        yield "Outcomes known until", _day(facts["data_end"])
+        yield "Outcomes known until", facts["data_end"]
     if facts.get("train_seconds") is not None:
         yield (
             "Run time",
@@ -347,7 +323,7 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, p
         if check.get("status") in ("fail", "warn"):
             name = str(check.get("name", "")).replace("_", " ")
             yield f"Audit check “{name}” ({check['status']}): {check.get('message') or 'no message'}"
-    partial = [fold_name(fold, number) for number, fold in enumerate(folds) if not fold.get("label_complete", True)]
+    partial = [fold_name(fold) for fold in folds if not fold.get("label_complete", True)]
     if partial:
         yield (
             f"Outcomes are incomplete in {joined(partial)}: the horizon extends past the end of the data, so not all "

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from mlsys.evaluation.formats import Numbers, as_float, bounds, point
-from mlsys.evaluation.metric import Metric
-from mlsys.evaluation.metric_table import METRICS, find_metric, headline_metrics
-from mlsys.evaluation.report.metric_rows import difference_interval
+from mlsys.evaluation.metric_table import METRICS, find_metric, headline_metrics, split_name
 from mlsys.text import counted, joined
 
 
-def verdict(config: Numbers, metrics: Numbers, entities: str, positives: str) -> Iterable[str]:
+def verdict(config: Numbers, metrics: Numbers, entities: str, positives: str, level: str) -> Iterable[str]:
     """Yield the sentences.
 
     Parameters
@@ -20,30 +19,36 @@ def verdict(config: Numbers, metrics: Numbers, entities: str, positives: str) ->
         Content of config.yaml and metrics.json.
     entities, positives : str
         Plural nouns for the rows and for the positive rows.
+    level : str
+        Confidence level of the intervals, such as "95%".
     """
-    yield from _performance(metrics, entities, positives)
+    yield from _performance(metrics, entities, positives, level)
     yield from _calibration(metrics)
     yield from _selection(config)
 
 
-def _performance(metrics: Numbers, entities: str, positives: str) -> Iterable[str]:
+def _performance(metrics: Numbers, entities: str, positives: str, level: str) -> Iterable[str]:
     folds: Sequence[Numbers] = metrics.get("folds") or []
     overall, baselines = metrics.get("overall") or {}, metrics.get("baselines") or {}
     activity, chance = (baselines.get(name) or {} for name in ("activity", "chance"))
-    precisions = [name for name, value in overall.items() if name.startswith("precision@") and point(value) is not None]
-    first = next((name for name in precisions if name.partition("@")[2].isdecimal()), None)
+    shortest = min((fold.get("rows", math.inf) for fold in folds), default=math.inf)
+    lists = [(name, split_name(name)[1] or 0) for name in overall if split_name(name)[0].name == "precision"]
+    # With a k longer than a fold, precision@k times k would be more positives than there are.
+    first = next((name for name, k in lists if k <= shortest and point(overall[name]) is not None), None)
     if first:
         by_date = bool(folds) and all(fold.get("as_of") and not fold.get("as_of_last") for fold in folds)
         who = f"{entities}{' on a test date' if by_date else ''}"
-        yield _top_k_sentence(first, overall, activity, chance, who, positives)
+        yield _top_k_sentence(first, overall, activity, chance, who, positives, level)
     versus = metrics.get("versus_activity") or {}
-    for name in (metric.name for metric in headline_metrics() if metric.group != "top_k"):
-        interval, text = bounds(versus.get(name)), find_metric(name, positives)
-        if interval is None:
+    for metric in (metric for metric in headline_metrics() if metric.group != "top_k"):
+        entry = versus.get(metric.name)
+        verdict = metric.verdict(entry)
+        if not verdict:
             continue
-        values = f"{text.write(point(overall.get(name)))} vs {text.write(point(activity.get(name)))}"
-        gap = f"{text.difference(point(versus[name]))}, 95% interval {difference_interval(versus[name], text)}"
-        yield f"{text.title}: {_comparison(interval, text)} ({values}; difference {gap})."
+        against = "no clear difference from" if verdict == "same" else f"{verdict} than"
+        values = f"{metric.write(point(overall.get(metric.name)))} vs {metric.write(point(activity.get(metric.name)))}"
+        gap = f"{metric.difference(point(entry))}, {level} interval {metric.difference_interval(entry)}"
+        yield f"{metric.title}: {against} ranking by activity ({values}; difference {gap})."
     if not overall:
         yield "This run has no metrics."
     elif len(folds) == 1:
@@ -77,7 +82,9 @@ def _selection(config: Numbers) -> Iterable[str]:
         yield "The metrics here are from the same folds, so they are optimistic; search.holdout_folds holds folds out."
 
 
-def _top_k_sentence(name: str, overall: Numbers, activity: Numbers, chance: Numbers, who: str, positives: str) -> str:
+def _top_k_sentence(
+    name: str, overall: Numbers, activity: Numbers, chance: Numbers, who: str, positives: str, level: str
+) -> str:
     k = int(name.partition("@")[2])
 
     def write(precision: float) -> str:
@@ -85,15 +92,9 @@ def _top_k_sentence(name: str, overall: Numbers, activity: Numbers, chance: Numb
         return f"{hits:.0f}" if hits >= 9.95 else f"{hits:.1f}" if hits >= 0.995 or not hits else f"{hits:.2g}"
 
     interval = bounds(overall[name])
-    between = f" (95% interval {write(interval[0])} to {write(interval[1])})" if interval else ""
+    between = f" ({level} interval {write(interval[0])} to {write(interval[1])})" if interval else ""
     subject = f"The top {k} {who} include" if k > 1 else f"The top 1 of the {who} includes"
     text = f"{subject} {write(point(overall[name]) or 0.0)} {positives} on average{between}"
     baselines = [(point(activity.get(name)), "when ranked by activity"), (point(chance.get(name)), "at random")]
     known = [f"{write(precision)} {how}" for precision, how in baselines if precision is not None]
     return f"{text}, compared with {joined(known)}." if known else f"{text}."
-
-
-def _comparison(interval: tuple[float, float], metric: Metric) -> str:
-    if interval[0] <= 0 <= interval[1]:
-        return "no clear difference from ranking by activity"
-    return f"{'better' if (interval[0] > 0) == metric.higher_is_better else 'worse'} than ranking by activity"

@@ -69,6 +69,14 @@ def test_many_runs_not_comparable_and_left_out(tmp_path, write, index):
     assert not re.search(r"\bnan\b|\bNone\b", html)
 
 
+def test_folds_are_in_their_order(tmp_path, write, index):
+    for name in ("a", "b"):
+        write(tmp_path / name, predictions(1.0, as_ofs=(None,) * 11, entities=40))
+    page = Page(render_page(compare(gather(["a", "b"], root=tmp_path, index=index))))
+    names = re.findall(r"fold \d+", page.words)
+    assert names == [f"fold {number}" for number in range(11)]
+
+
 def test_markup_in_names_stays_text(tmp_path, write, index):
     evil = "<script>alert(1)<"
     for name in (evil, "b"):

@@ -11,7 +11,7 @@ BETTER = {"value": 0.1, "low": 0.05, "high": 0.15}
 SAME = {"value": 0.1, "low": -0.05, "high": 0.15}
 
 
-def comparison(*others, resamples=40, selected_from=0):
+def comparison(*others, resamples=40, selected_from=0, confidence=0.95):
     runs = [ComparedRun("A", Candidate("a", "a", "complete", {}, {}, None), Comparability("reference"), {})]
     for key, (check, difference) in zip("BCDEFG", others, strict=False):
         gaps = {"roc_auc": difference} if difference else {}
@@ -28,7 +28,7 @@ def comparison(*others, resamples=40, selected_from=0):
         sorted_by="log_loss" if selected_from else None,
         selected_from=selected_from,
         bootstrap_resamples=resamples,
-        confidence=0.95,
+        confidence=confidence,
     )
 
 
@@ -80,3 +80,11 @@ def test_the_best_of_a_sweep():
 def test_no_resamples():
     (text,) = caveats(comparison(*compared(SAME, 1), resamples=0))
     assert text.startswith("There are no intervals, because there are no bootstrap resamples")
+
+
+def test_the_confidence_level_is_the_configured_one():
+    compared_at = comparison(*compared(BETTER, 3), confidence=0.8)
+    assert "80% interval +0.050 to +0.150" in findings(compared_at)[0]
+    text = " ".join(caveats(compared_at))
+    assert "about 1 in 5 shows a clear difference by chance" in text
+    assert "95%" not in text

@@ -39,6 +39,13 @@ def test_the_card_has_the_main_facts(run):
         assert fact in card
 
 
+def test_the_confidence_level_is_the_configured_one(run):
+    run["config"]["metrics"] = {"confidence": 0.5}
+    card = render_card(summarise(**run))
+    assert "50% interval" in card
+    assert "95%" not in card
+
+
 def test_every_table_is_well_formed(run):
     tables = [block for block in render_card(summarise(**run)).split("\n\n") if block.startswith("| ")]
     assert len(tables) == 5

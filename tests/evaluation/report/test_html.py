@@ -5,6 +5,7 @@ import pandas as pd
 from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.plots import write_plots
 from mlsys.evaluation.report.summary import summarise
+from tests.evaluation.conftest import NOUNS
 from tests.pages import Page, check_accessible
 
 
@@ -41,7 +42,7 @@ def test_the_page_contains_the_metrics(plots, run):
 def test_markup_in_the_data_stays_text(tmp_path, predictions, run):
     evil = "</style><script>alert(1)</script>"
     importances = pd.DataFrame({"feature": [f'"><b>{evil}'], "importance": [1.0]})
-    plots = write_plots(tmp_path, predictions, importances, run["metrics"])
+    plots = write_plots(tmp_path, predictions, importances, run["metrics"], **NOUNS)
     run["facts"] |= {"data": evil, "target": evil, "run": evil, "positives_name": evil}
     run["facts"]["contract"][0]["message"] = evil
     run["audit"] = {"status": evil, "checks": [{"name": evil, "status": f'x" onload="{evil}', "message": evil}]}
@@ -54,6 +55,13 @@ def test_markup_in_the_data_stays_text(tmp_path, predictions, run):
     assert page.all("script") == []
     assert not any("onload" in attributes for _, attributes in page.tags)
     assert "&lt;script&gt;" in html
+
+
+def test_the_confidence_level_is_the_configured_one(run):
+    run["config"]["metrics"] = {"confidence": 0.5}
+    html = render_report(summarise(**run), {})
+    assert "50% interval" in html
+    assert "95%" not in html.partition("</style>")[2]
 
 
 def test_the_page_is_reproducible(plots, run):

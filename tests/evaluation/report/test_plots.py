@@ -8,6 +8,7 @@ from PIL import Image
 
 from mlsys.errors import DataError
 from mlsys.evaluation.report.plots import PLOTS, write_plots
+from tests.evaluation.conftest import NOUNS
 
 
 def digests(files):
@@ -49,14 +50,14 @@ def test_descriptions_contain_the_main_findings(plots):
 
 def test_the_bytes_do_not_depend_on_the_users_style(tmp_path, plots, predictions, importances, run):
     with mpl.rc_context({"axes.facecolor": "red", "font.size": 20, "savefig.dpi": 40}):
-        again = write_plots(tmp_path, predictions, importances, run["metrics"], threshold=0.02)
+        again = write_plots(tmp_path, predictions, importances, run["metrics"], threshold=0.02, **NOUNS)
         assert mpl.rcParams["font.size"] == 20, "the caller's style must be restored"
     assert digests(again) == digests(plots)
 
 
 def test_other_labels_change_the_plots(tmp_path, plots, predictions, importances, run):
     label = predictions["label"].sample(frac=1, random_state=1).to_numpy()
-    other = write_plots(tmp_path, predictions.assign(label=label), importances, run["metrics"], threshold=0.02)
+    other = write_plots(tmp_path, predictions.assign(label=label), importances, run["metrics"], threshold=0.02, **NOUNS)
     assert [name for name in plots if digests(other)[name] == digests(plots)[name]] == ["importances"]
 
 
@@ -87,23 +88,25 @@ CASES = {
 
 @pytest.mark.parametrize("change", CASES.values(), ids=CASES)
 def test_edge_cases_of_predictions_are_drawn(tmp_path, predictions, change):
-    files = write_plots(tmp_path, change(predictions), pd.DataFrame(), {})
+    files = write_plots(tmp_path, change(predictions), pd.DataFrame(), {}, **NOUNS)
     assert all(path.stat().st_size > 1_000 for path in files.values())
 
 
 def test_a_fold_that_cannot_be_drawn_is_named(tmp_path, monkeypatch, predictions, importances):
     only(monkeypatch, "roc")
     rows = predictions.assign(label=predictions["label"].where(predictions["fold"] != 1, 0))
-    text = description(write_plots(tmp_path, rows, importances, {})["roc"])
+    text = description(write_plots(tmp_path, rows, importances, {}, **NOUNS)["roc"])
     assert "Not drawn, because there is only one class: 2020-03-23" in text
-    assert "nothing to plot" in description(write_plots(tmp_path, rows.assign(label=0), importances, {})["roc"])
+    assert "nothing to plot" in description(
+        write_plots(tmp_path, rows.assign(label=0), importances, {}, **NOUNS)["roc"]
+    )
 
 
 def test_raw_scores_that_are_not_probabilities_are_not_compared(tmp_path, monkeypatch, predictions, importances, run):
     only(monkeypatch, "calibration")
     for score in (np.log(predictions["probability"] + 1e-9), predictions["probability"]):
         text = description(
-            write_plots(tmp_path, predictions.assign(score=score), importances, run["metrics"])["calibration"]
+            write_plots(tmp_path, predictions.assign(score=score), importances, run["metrics"], **NOUNS)["calibration"]
         )
         assert "Calibration error 0.0010. " in text
 
@@ -118,7 +121,7 @@ def test_raw_scores_that_are_not_probabilities_are_not_compared(tmp_path, monkey
 )
 def test_missing_metrics_are_left_out(tmp_path, monkeypatch, predictions, importances, metrics):
     only(monkeypatch, "roc", "calibration")
-    files = write_plots(tmp_path, predictions, importances, metrics)
+    files = write_plots(tmp_path, predictions, importances, metrics, **NOUNS)
     assert "nan" not in description(files["calibration"])
     assert "Area under the curve 0." in description(files["roc"])
 
@@ -134,9 +137,9 @@ def test_missing_metrics_are_left_out(tmp_path, monkeypatch, predictions, import
 )
 def test_edge_cases_of_importances_are_drawn(tmp_path, monkeypatch, predictions, importances):
     only(monkeypatch, "importances")
-    assert write_plots(tmp_path, predictions, importances, {})["importances"].stat().st_size > 1_000
+    assert write_plots(tmp_path, predictions, importances, {}, **NOUNS)["importances"].stat().st_size > 1_000
 
 
 def test_a_missing_column_is_named(tmp_path, predictions, importances):
     with pytest.raises(DataError, match="probability"):
-        write_plots(tmp_path, predictions.drop(columns="probability"), importances, {})
+        write_plots(tmp_path, predictions.drop(columns="probability"), importances, {}, **NOUNS)

@@ -5,9 +5,10 @@ import pytest
 from mlsys.evaluation.report.verdict import verdict
 
 
-def sentences(*, precision=0.1, k=10, search=None, objective="log_loss"):
-    metrics = {"overall": {f"precision@{k}": precision}, "folds": [{"as_of": "2020-02-24"}, {"as_of": "2020-03-23"}]}
-    return list(verdict({"search": search or {}, "objective": objective}, metrics, "accounts", "converters"))
+def sentences(*, precision=0.1, k=10, rows=400, search=None, objective="log_loss", level="95%"):
+    folds = [{"as_of": as_of, "rows": rows} for as_of in ("2020-02-24", "2020-03-23")]
+    metrics = {"overall": {f"precision@{k}": precision}, "folds": folds}
+    return list(verdict({"search": search or {}, "objective": objective}, metrics, "accounts", "converters", level))
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,11 @@ def test_the_number_of_hits_in_the_top_k(precision, hits):
 
 def test_the_top_1():
     assert sentences(k=1) == ["The top 1 of the accounts on a test date includes 0.1 converters on average."]
+
+
+def test_a_list_longer_than_a_fold_is_not_counted():
+    assert len(sentences(k=10, rows=10)) == 1
+    assert sentences(k=10, rows=9) == []
 
 
 @pytest.mark.parametrize(
