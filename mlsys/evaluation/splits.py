@@ -18,6 +18,8 @@ from mlsys.text import counted, is_or_are
 Rows: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
 
+MORE_GROUPS = "Set data.group to a column with more groups, or to null"
+
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
@@ -128,7 +130,7 @@ class Holdout:
         """Return the single fold."""
         if self.order == "random":
             ranks, codes = _shuffled_groups(frame, self.seed)
-            _check_groups(len(ranks), 2, "Set data.group to a column with more groups, or to null")
+            _check_groups(len(ranks), 2, MORE_GROUPS)
             held_out = _held_out(ranks, self.test_fraction)[codes]
             return [Fold(0, _complete(frame, np.flatnonzero(~held_out)), np.flatnonzero(held_out))]
         times = _times(frame, "holdout split.order=time", "split.order=random")
@@ -161,7 +163,8 @@ class GroupKFold:
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return the folds."""
         ranks, codes = _shuffled_groups(frame, self.seed)
-        _check_groups(len(ranks), self.folds, f"Use split.folds={max(len(ranks), 2)} or less")
+        fewer = f"Use split.folds={len(ranks)} or less" if len(ranks) > 1 else MORE_GROUPS
+        _check_groups(len(ranks), self.folds, fewer)
         parts = (ranks % self.folds)[codes]
         return [
             Fold(number, _complete(frame, np.flatnonzero(parts != number)), np.flatnonzero(parts == number))

@@ -145,10 +145,9 @@ def test_if_most_rows_share_one_time_only_the_latest_are_tested():
             panel([None] * 3),
             r"at least 4 groups, but there are 3\. Use split\.folds=3 or less",
         ),
-        (
-            Holdout(order="random"),
-            panel([None] * 3, groups=[1, 1, 1]),
-            r"needs at least 2 groups, but there is 1\. Set data\.group",
+        *(
+            (split, panel([None] * 3, groups=[1, 1, 1]), r"at least \d groups, but there is 1\. Set data\.group")
+            for split in (Holdout(order="random"), GroupKFold(folds=2))
         ),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.splits import Fold
-from mlsys.text import counted
+from mlsys.text import counted, is_or_are
 
 NAME = "embargo"
 
@@ -28,23 +28,33 @@ def embargo(subject: AuditSubject) -> AuditCheck:
         return AuditCheck.not_applicable(NAME, "the rows have no time.")
     late = [_late(subject, fold) for fold in subject.folds]
     worst = int(np.argmax(late))
-    window = f"label window of {counted(subject.horizon_days, 'day')}" if subject.horizon_days else "time"
+    horizon = f"label window of {counted(subject.horizon_days, 'day')}" if subject.horizon_days else ""
     if late[worst] == 0:
-        message = f"In every fold, each training row's {window} ends by the first test as-of."
+        message = (
+            f"In every fold, each training row's {horizon} ends by the first test as-of."
+            if horizon
+            else "In every fold, each training row is earlier than the first test row."
+        )
         return AuditCheck(NAME, "pass", 0, 0, message)
     fold = subject.folds[worst]
-    have = "has" if late[worst] == 1 else "have"
-    finding = f"In fold {fold.number}, {late[worst]:,} of {counted(len(fold.train), 'training row')} {have} a {window}"
-    if subject.ignores_time and not subject.horizon_days:
+    finding = f"In fold {fold.number}, {late[worst]:,} of {counted(len(fold.train), 'training row')}"
+    if horizon:
         message = (
-            f"{finding} after that of the first test row, because the split ignores time: the model learns from rows "
-            "that are later than its test rows, which is impossible in production. Use split=backtest."
+            f"{finding} {'has' if late[worst] == 1 else 'have'} a {horizon} that ends after the first test as-of: the "
+            "model has seen outcomes that were not known at the time of the prediction, so its numbers are too good. "
+            + ("Use split=backtest." if subject.ignores_time else "Set split.horizon_days to data.horizon_days.")
+        )
+        return AuditCheck(NAME, "fail", late[worst], 0, message)
+    finding = f"{finding} {is_or_are(late[worst])} not earlier than the first test row"
+    if subject.ignores_time:
+        message = (
+            f"{finding}, because the split ignores time: the model learns from rows that are later than its test rows, "
+            "which is impossible in production. Use split=backtest."
         )
         return AuditCheck(NAME, "warn", late[worst], 0, message)
     message = (
-        f"{finding} that ends after the first test as-of: the model has seen outcomes that were not known at the time "
-        "of the prediction, so its numbers are too good. "
-        + ("Use split=backtest." if subject.ignores_time else "Set split.horizon_days to data.horizon_days.")
+        f"{finding}: the model has learned from rows that are not yet known at the time of the prediction, so its "
+        "numbers are too good. Use split=backtest."
     )
     return AuditCheck(NAME, "fail", late[worst], 0, message)
 

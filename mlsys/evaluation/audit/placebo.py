@@ -14,6 +14,7 @@ from mlsys.data.panel import Panel
 from mlsys.errors import FitError
 from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.subject import AuditSubject
+from mlsys.evaluation.intervals import mean_over_folds
 from mlsys.evaluation.ranking import tie_groups
 from mlsys.evaluation.splits import Fold, Rows
 
@@ -46,8 +47,9 @@ def label_placebo(subject: AuditSubject) -> AuditCheck:
     except FitError as error:
         return AuditCheck(NAME, "warn", None, None, f"The placebo could not be fitted, so nothing was checked. {error}")
     average_precision = _PlaceboScorer(folds, scores, shuffler.eligible[kept])
-    value = float(average_precision(placebo.labels[kept][None])[0])
-    by_chance = average_precision(np.stack([shuffler.reshuffle(rng, placebo)[kept] for _ in range(PERMUTATIONS)]))
+    value = average_precision(placebo.labels[kept])
+    # One set of labels at a time: all sets together would need gigabytes for a large table.
+    by_chance = np.array([average_precision(shuffler.reshuffle(rng, placebo)[kept]) for _ in range(PERMUTATIONS)])
     if np.isnan(value) or np.isnan(by_chance).all():
         return AuditCheck.not_applicable(
             NAME, "no account that is active in a test row can receive a converter's date."
@@ -203,7 +205,7 @@ class _RowShuffler:
 
 
 class _PlaceboScorer:
-    """Computes the average precision of the same scores for many sets of labels, averaged over the folds."""
+    """Computes the average precision of the same scores for other labels, averaged over the folds."""
 
     def __init__(self, folds: list[Fold], scores: NDArray[np.float64], eligible: Mask) -> None:
         parts = np.split(scores, np.cumsum([len(fold.test) for fold in folds])[:-1])
@@ -211,14 +213,10 @@ class _PlaceboScorer:
             (fold.test[eligible[fold.test]], part[eligible[fold.test]]) for fold, part in zip(folds, parts, strict=True)
         ]
 
-    def __call__(self, labels: Mask) -> NDArray[np.float64]:
-        """Return the average precision, shape (n_sets,), for labels of shape (n_sets, n_rows)."""
-        values = np.stack([tie_groups(scores, labels[:, rows]).average_precision() for rows, scores in self._folds])
-        defined = ~np.isnan(values)
-        count = defined.sum(axis=0)
-        sums = np.where(defined, values, 0.0).sum(axis=0)
-        means: NDArray[np.float64] = np.divide(sums, count, out=np.full(len(count), np.nan), where=count > 0)
-        return means
+    def __call__(self, labels: Mask) -> float:
+        """Return the average precision, a scalar, for labels of shape (n_rows,)."""
+        values = [tie_groups(scores, labels[rows]).average_precision() for rows, scores in self._folds]
+        return float(mean_over_folds(np.array(values)[:, None])[0])
 
 
 def _with_labels(subject: AuditSubject, placebo: _Placebo, kept: Rows) -> tuple[Panel, list[Fold]]:

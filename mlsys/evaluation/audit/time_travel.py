@@ -46,7 +46,7 @@ def time_travel(subject: AuditSubject, *, sample: int) -> AuditCheck:
         return AuditCheck(NAME, "fail", len(leaking), 0, message)
     undated = rebuild.snapshot_features
     message = (
-        f"No feature changed in {counted(len(rows), 'panel row')} rebuilt with all later events and outcomes altered. "
+        f"No feature changed in {counted(len(rows), 'panel row')} rebuilt with all later events and outcomes altered."
     )
     if undated:
         message += f" Attributes without a time, which may not have been known at the as-of: {listed(undated)}."

@@ -34,10 +34,12 @@ def too_good(subject: AuditSubject, *, auc: float, odds: float) -> AuditCheck:
             groups = tie_groups(scores, labels)
             numbers.append((groups.roc_auc(), groups.average_precision(), labels.mean()))
     positives = int(subject.labels[subject.tested[subject.known]].sum())
-    if not numbers or positives < MIN_POSITIVES:
+    if positives < MIN_POSITIVES:
         return AuditCheck.not_applicable(
             NAME, f"{counted(positives, 'positive test row')} {is_or_are(positives)} too few to judge the metrics by."
         )
+    if not numbers:
+        return AuditCheck.not_applicable(NAME, "no fold has test rows of both classes with known outcomes.")
     roc, precision, base = (float(number) for number in np.mean(numbers, axis=0))
     bound = odds * base / (1 + (odds - 1) * base)
     finding = f"ROC-AUC {roc:.3f} and average precision {precision:.3f} at a base rate of {base:.2%}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +109,7 @@ def render_page(comparison: Comparison) -> str:
             matrices=list(_matrices(comparison)),
             costs=[_cost(run) for run in runs],
             settings=_settings(comparison),
-            command=f"mlsys compare {' '.join(run.candidate.path for run in runs)} --html FILE",
+            command=shlex.join(["mlsys", "compare", *(run.candidate.path for run in runs), "--html", "FILE"]),
         )
     )
 

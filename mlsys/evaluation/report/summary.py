@@ -25,8 +25,8 @@ class RunFacts(TypedDict, total=False):
 
     Attributes
     ----------
-    name, run : str
-        Title of the run, and its name on the command line (default ``RUN``).
+    run : str
+        Name of the run on the command line (default ``RUN``).
     data, source, target : str
         Name of the data; the folder, file or database it was read from; the target, as the end of the sentence "This
         model predicts which accounts …".
@@ -43,13 +43,12 @@ class RunFacts(TypedDict, total=False):
         Day up to which outcomes are known.
     train_seconds : float
         Run time.
-    version, created, git : str
-        mlsys version, date and git commit of the run.
+    version, created : str
+        mlsys version and date of the run.
     contract : sequence of mapping
         Violations of the data contract: table, rule, action, count, message.
     """
 
-    name: str
     run: str
     data: str
     source: str
@@ -67,7 +66,6 @@ class RunFacts(TypedDict, total=False):
     train_seconds: float
     version: str
     created: str
-    git: str
     contract: Sequence[Numbers]
 
 
@@ -167,7 +165,7 @@ def summarise(
     checks = tuple(_check(check) for check in audit.get("checks") or [])
     run = facts.get("run", "RUN")
     return Summary(
-        title=facts.get("name") or _title(choices, facts),
+        title=_title(choices, facts),
         subtitle=_subtitle(facts),
         purpose=_purpose(facts, choices, entities, positives),
         verdict=tuple(verdict(config, metrics, entities, positives, level)),
@@ -206,7 +204,6 @@ def _title(choices: Mapping[str, str], facts: RunFacts) -> str:
 
 def _subtitle(facts: RunFacts) -> str:
     parts = [facts.get("created"), f"mlsys {facts['version']}" if "version" in facts else None]
-    parts += [f"commit {facts['git'][:12]}" if facts.get("git") else None]
     return " · ".join(part for part in parts if part)
 
 

@@ -41,6 +41,8 @@ class Winner:
         Its report, or else its folder, relative to the sweep's report.
     overall : dict
         Its overall metrics; empty if it is not a run of mlsys.
+    level : str
+        Confidence level of their intervals, such as "95%".
     holdout_folds : int
         Number of folds, unseen by the search, that the metrics are means over.
     """
@@ -49,6 +51,7 @@ class Winner:
     selected_from: int | None
     page: str
     overall: dict[str, Any]
+    level: str
     holdout_folds: int
 
 
@@ -115,9 +118,16 @@ def winner_of(results: SweepResults) -> Winner | None:
     try:
         run = Run.open(link, verify=False)
     except RunError:  # a run of another program
-        return Winner(number, None, page, {}, 0)
+        return Winner(number, None, page, {}, "", 0)
     search = run.config.get("search") or {}
-    return Winner(number, search.get("selected_from"), page, run.metrics["overall"], search.get("holdout_folds", 0))
+    return Winner(
+        number,
+        search.get("selected_from"),
+        page,
+        run.metrics["overall"],
+        f"{run.config['metrics']['confidence']:.0%}",
+        search.get("holdout_folds", 0),
+    )
 
 
 def _choice(results: SweepResults, group: str) -> str | None:
@@ -160,7 +170,7 @@ def _tiles(results: SweepResults, winner: Winner | None) -> Iterator[tuple[str, 
         for name in analysis.objectives:
             value, ends = point(winner.overall.get(name)), bounds(winner.overall.get(name))
             if value is not None:
-                interval = f"95% interval {ends[0]:.3g} to {ends[1]:.3g}" if ends else "no interval"
+                interval = f"{winner.level} interval {ends[0]:.3g} to {ends[1]:.3g}" if ends else "no interval"
                 yield f"{find_metric(name).title} on unseen folds", f"{value:.4g}", f"trial {winner.number}; {interval}"
     yield "Finished trials", f"{count(len(analysis.trials))} of {count(n_trials)}", analysis.outcomes
 
@@ -202,9 +212,10 @@ def _holdout_caveats(results: SweepResults, winner: Winner | None) -> Iterator[s
     elif search is not None:
         yield "No folds were held out, so every number here is optimistic. Set search.holdout_folds to hold some out."
     if winner is not None and results.best is not None and winner.number != results.best.number:
+        trials = f", which was selected from {counted(winner.selected_from, 'trial')}" if winner.selected_from else ""
         yield (
-            f"The link “best” still points at trial {winner.number}, which was selected from "
-            f"{counted(winner.selected_from or 0, 'trial')}. It is updated when all trials are finished."
+            f"The link “best” still points at trial {winner.number}{trials}. It is updated when all trials are "
+            "finished."
         )
 
 

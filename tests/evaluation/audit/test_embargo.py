@@ -65,6 +65,7 @@ def test_a_flat_table_with_times_and_a_random_split_is_a_warning():
 def test_a_flat_table_split_by_time_passes():
     check = embargo(audited(with_times(leads()), split=Backtest(folds=3), horizon_days=0))
     assert (check.status, check.value) == ("pass", 0)
+    assert check.message == "In every fold, each training row is earlier than the first test row."
 
 
 def test_a_flat_table_split_by_time_with_a_test_row_in_training_fails():
@@ -73,6 +74,8 @@ def test_a_flat_table_split_by_time_with_a_test_row_in_training_fails():
     folds = [replace(fold, train=np.append(fold.train, times.iloc[fold.test].idxmin())) for fold in subject.folds]
     check = embargo(audited(subject.panel.frame, folds=folds, horizon_days=0))
     assert (check.status, check.value) == ("fail", 1)
+    assert "1 of " in check.message
+    assert "is not earlier than the first test row: the model has learned from rows" in check.message
 
 
 def test_a_table_without_times_has_no_embargo():

@@ -18,6 +18,7 @@ def test_honest_blocks_pass_and_undated_attributes_are_named(shop):
     check = run(shop, RECENCY, Company())
     assert (check.status, check.value, check.limit) == ("pass", 0, 0)
     assert "40 panel rows" in check.message
+    assert "  " not in check.message
     assert "known at the as-of: size, sector" in check.message
 
 

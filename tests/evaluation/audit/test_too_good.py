@@ -70,3 +70,10 @@ def test_the_check_does_not_apply_to_few_positive_rows(positives, finding):
     check = run(audited_by(frame, frame["label"]))
     assert (check.status, check.value) == ("pass", None)
     assert f"{finding} too few to judge the metrics by" in check.message
+
+
+def test_the_check_does_not_apply_without_a_fold_of_both_classes():
+    frame = leads().assign(label=np.int8(1))
+    check = run(audited_by(frame, frame["label"]))
+    assert (check.status, check.value) == ("pass", None)
+    assert "no fold has test rows of both classes" in check.message

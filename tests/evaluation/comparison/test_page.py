@@ -69,6 +69,13 @@ def test_many_runs_not_comparable_and_left_out(tmp_path, write, index):
     assert not re.search(r"\bnan\b|\bNone\b", html)
 
 
+def test_the_command_can_be_pasted(tmp_path, write, index):
+    for name in ("a b", "c"):
+        write(tmp_path / name)
+    html = render_page(compare(gather(["a b", "c"], root=tmp_path, index=index)))
+    assert "mlsys compare 'a b' c --html FILE" in Page(html).words
+
+
 def test_folds_are_in_their_order(tmp_path, write, index):
     for name in ("a", "b"):
         write(tmp_path / name, predictions(1.0, as_ofs=(None,) * 11, entities=40))

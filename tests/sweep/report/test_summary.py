@@ -51,7 +51,7 @@ def test_the_winner_is_shown_with_its_held_out_metrics(tmp_path, monkeypatch, he
     (refit / "report.html").touch()
     link_best(tmp_path / "sweep", refit)
     run = SimpleNamespace(
-        config={"search": {"selected_from": 12, "holdout_folds": held_out}},
+        config={"search": {"selected_from": 12, "holdout_folds": held_out}, "metrics": {"confidence": 0.8}},
         metrics={"overall": {"log_loss": {"value": 0.0199, "low": 0.0151, "high": 0.0243}}},
     )
     monkeypatch.setattr(summary.Run, "open", lambda *_, **__: run)
@@ -59,6 +59,7 @@ def test_the_winner_is_shown_with_its_held_out_metrics(tmp_path, monkeypatch, he
     assert page.links.count("best/report.html") == 2, "in short and in the leaderboard"
     row = f"Log loss {best.value:.5g} 0.0199 0.0151 to 0.0243"
     assert (row in page.words) == bool(held_out)
+    assert ("80% interval on unseen folds" in page.words) == bool(held_out)
     assert ("No folds were held out" in page.words) == (not held_out)
     assert ("Report the number measured on the 6 later folds" in page.words) == bool(held_out)
 
@@ -69,10 +70,11 @@ def test_a_winner_of_fewer_trials_is_not_mistaken_for_the_best(tmp_path, monkeyp
     refit = tmp_path / "sweep" / "refit" / "4" / str(other.number)
     refit.mkdir(parents=True)
     link_best(tmp_path / "sweep", refit)
-    run = SimpleNamespace(config={"search": {"selected_from": 4, "holdout_folds": 6}}, metrics={"overall": {}})
-    monkeypatch.setattr(summary.Run, "open", lambda *_, **__: run)
-    words = Page(render_sweep(results)).words
-    assert f"The link “best” still points at trial {other.number}, which was selected from 4 trials." in words
+    for selected_from, text in ((4, ", which was selected from 4 trials. It is"), (None, ". It is")):
+        config = {"search": {"selected_from": selected_from, "holdout_folds": 6}, "metrics": {"confidence": 0.95}}
+        run = SimpleNamespace(config=config, metrics={"overall": {}})
+        monkeypatch.setattr(summary.Run, "open", lambda *_, run=run, **__: run)
+        assert f"The link “best” still points at trial {other.number}{text}" in Page(render_sweep(results)).words
 
 
 def test_a_winner_of_another_program_links_to_its_folder(tmp_path):
