@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
@@ -66,6 +67,14 @@ class MetricsConfig(Section):
     top_k: list[PositiveInt] = Field(default_factory=lambda: [10, 50, 100], min_length=1)
     bootstrap_resamples: NonNegativeInt = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    currency: str | None = None
+
+    @field_validator("currency")
+    @classmethod
+    def _code(cls, currency: str | None) -> str | None:
+        if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
+            raise ValueError("an ISO 4217 code of three capital letters, such as EUR, or null")
+        return currency
 
 
 class CostMatrix(Section):

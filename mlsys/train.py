@@ -73,7 +73,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             result = run_folds(plan, loaded.panel, folds)
         with clock("measure"):
             predictions = result.predictions
-            metrics = evaluate(predictions, **config.metrics.model_dump(), seed=config.seed)
+            metrics = evaluate(predictions, **config.metrics.model_dump(exclude={"currency"}), seed=config.seed)
             metrics = {**metrics, "calibration": result.calibration_errors()}
             threshold = operating_threshold(predictions, **config.threshold.arguments())
         with clock("audit"):
@@ -90,9 +90,9 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             audit = run_audit(subject, config.audit)
         with clock("report"):
             results = RunResults(config.to_dict(), loaded, result, metrics, threshold, audit)
-            write_results(record.writer, results, seconds=clock.seconds["fit"])
+            summary = write_results(record.writer, results, seconds=clock.seconds["fit"])
         record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(result.folds)
-    show(Console(), metrics, audit, threshold.to_dict(), folder)
+    show(Console(), summary, audit, threshold.to_dict(), folder)
     if config.audit.strict and audit["status"] == "fail":
         raise AuditFailedError(f"The audit failed and audit.strict=true. See {folder / 'audit.json'}.")
     return objective_values(result.folds, config.objectives, config.metrics.top_k)

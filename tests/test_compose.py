@@ -102,6 +102,12 @@ def test_a_threshold_needs_its_parameter():
     assert "threshold.k" in str(problems("threshold.k=null")["threshold"])
 
 
+@pytest.mark.parametrize("code", ["euro", "EU", "eur", "EURO"])
+def test_a_currency_is_a_code(code):
+    assert "ISO 4217 code" in problems(f"metrics.currency={code}")["metrics.currency"].allowed
+    assert compose_config(["metrics.currency=EUR"]).metrics.currency == "EUR"
+
+
 def test_columns_come_with_other_problems(crm):
     overrides = ["model=catbost", "data=hubspot", f"data.dir={crm.folder}", "data.events.time=WHEN_TIMSTAMP"]
     found = {problem.where: problem for problem in diagnose(overrides, conf_folder(), "hydra").problems}

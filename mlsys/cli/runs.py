@@ -112,10 +112,14 @@ def _no_runs_message(folder: Path, where: str | None) -> str:
     return f"No runs in {folder.resolve()}. Train a model with `make train` or `python -m mlsys.train`."
 
 
-def show(run: RunName = "latest", as_json: AsJson = False) -> None:
+def show(
+    run: RunName = "latest",
+    all_metrics: Annotated[bool, typer.Option("--all", help="Also print all metrics, for every k.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print the model card of a run.
 
-    Example: mlsys show latest
+    Example: mlsys show latest --all
     """
     from mlsys.runs import Run, find_run
 
@@ -127,6 +131,14 @@ def show(run: RunName = "latest", as_json: AsJson = False) -> None:
         return
     console = Console()
     console.print(Markdown(opened.card))
+    if all_metrics:
+        from mlsys.evaluation.formats import confidence_level, currency
+        from mlsys.evaluation.report.metric_rows import metric_rows
+        from mlsys.evaluation.report.terminal import metric_table
+
+        rows = list(metric_rows(opened.metrics, currency=currency(opened.config)))
+        console.print()
+        console.print(metric_table(rows, folds=len(opened.metrics["folds"]), level=confidence_level(opened.config)))
 
 
 def replay(

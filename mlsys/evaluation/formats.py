@@ -87,14 +87,15 @@ def count(value: object) -> str:
 
 
 def range_text(low: str, high: str) -> str:
-    """Return two formatted differences as a range, with a common unit only once.
+    """Return two formatted numbers as a range, with a common unit after a space only once.
 
     Examples
     --------
-    >>> range_text("+0.010", "+0.020"), range_text("−1.2 points", "+3.0 points")
-    ('+0.010 to +0.020', '−1.2 to +3.0 points')
+    >>> range_text("+0.010", "+0.020"), range_text("−1.2 points", "+3.0 points"), range_text("143 EUR", "930 EUR")
+    ('+0.010 to +0.020', '−1.2 to +3.0 points', '143 to 930 EUR')
     """
-    return f"{low.removesuffix(POINTS) if high.endswith(POINTS) else low} to {high}"
+    number, space, unit = low.partition(" ")
+    return f"{number if space and high.endswith(space + unit) else low} to {high}"
 
 
 def plain_number(value: float, decimals: int) -> str:
@@ -115,3 +116,30 @@ def _visible(value: float, places: int) -> bool:
 def _decimals(value: float) -> int:
     """Return the number of decimals that show two significant digits of ``value``, at most six."""
     return 0 if value == 0 else min(6, max(0, 1 - math.floor(math.log10(abs(value)))))
+
+
+def confidence_level(config: Numbers) -> str:
+    """Return the confidence level of a run's intervals.
+
+    Parameters
+    ----------
+    config : mapping
+        The run's config; ``metrics.confidence`` is read.
+
+    Examples
+    --------
+    >>> confidence_level({"metrics": {"confidence": 0.9}}), confidence_level({})
+    ('90%', '95%')
+    """
+    return f"{(config.get('metrics') or {}).get('confidence', 0.95):.0%}"
+
+
+def currency(config: Numbers) -> str:
+    """Return the currency of a run's revenue, from ``metrics.currency``; an empty string if it is not configured.
+
+    Examples
+    --------
+    >>> currency({"metrics": {"currency": "EUR"}}), currency({"metrics": {"currency": None}})
+    ('EUR', '')
+    """
+    return (config.get("metrics") or {}).get("currency") or ""

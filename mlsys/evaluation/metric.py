@@ -52,6 +52,8 @@ class Metric:
         Whether values are formatted as plain numbers, percentages, multiples, amounts or times.
     decimals : int
         Number of decimals of a score; more are shown where the value would be rounded to zero.
+    currency : str
+        ISO 4217 code of amounts; empty if it is not configured. `find_metric` sets it.
     grows_when_resampled : bool
         Whether resampling rows can only increase the metric, because it adds noise: intervals are then shifted to be
         centred on the value, and cut off at 0.
@@ -67,6 +69,7 @@ class Metric:
     headline: bool = False
     kind: Kind = "score"
     decimals: int = 3
+    currency: str = ""
     grows_when_resampled: bool = False
 
     @property
@@ -118,7 +121,7 @@ class Metric:
         if self.kind == "times":
             return f"{value:.{0 if abs(value) >= 9.95 else 1}f}×"
         if self.kind == "money":
-            return f"{value:,.0f}"
+            return f"{value:,.0f} {self.currency}".rstrip()
         if self.kind == "milliseconds":
             return f"{value:.2g} ms" if value < 10 else f"{value:.0f} ms"
         return plain_number(value, self.decimals)
@@ -135,7 +138,7 @@ class Metric:
         ''
         """
         interval = bounds(entry)
-        return f"{self.write(interval[0])} to {self.write(interval[1])}" if interval else ""
+        return range_text(self.write(interval[0]), self.write(interval[1])) if interval else ""
 
     def difference(self, value: float | None) -> str:
         """Format the difference of two values with its sign; differences of percentages in percentage points.

@@ -7,9 +7,9 @@ The module imports neither NumPy nor pandas, so that `mlsys runs` starts fast.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.evaluation.metric import Metric
@@ -160,6 +160,7 @@ ROWS: Sequence[Metric] = (
         meaning="total value (such as MRR) of the {positives} in the top {k}",
         needs="value",
         higher_is_better=True,
+        headline=True,
         kind="money",
     ),
     Metric(
@@ -221,6 +222,18 @@ def objective_names(top_k: Sequence[int]) -> tuple[str, ...]:
     return (*metric_names(top_k), *(metric.name for metric in METRICS.values() if metric.compute is None))
 
 
+def configured_objectives(config: Mapping[str, Any]) -> list[str]:
+    """Return the objectives of a config, which are one name or a list.
+
+    Examples
+    --------
+    >>> configured_objectives({"objective": "log_loss"}), configured_objectives({"objective": None})
+    (['log_loss'], [])
+    """
+    objective = config.get("objective")
+    return [objective] if isinstance(objective, str) else list(objective or [])
+
+
 def headline_metrics() -> list[Metric]:
     """Return the metrics to show first, in the order of the table."""
     return [metric for metric in METRICS.values() if metric.headline]
@@ -273,7 +286,7 @@ def is_metric(name: str) -> bool:
         return False
 
 
-def find_metric(name: str, positives: str = "converters") -> Metric:
+def find_metric(name: str, positives: str = "converters", currency: str = "") -> Metric:
     """Return the row of a metric with its placeholders filled in.
 
     Parameters
@@ -282,6 +295,8 @@ def find_metric(name: str, positives: str = "converters") -> Metric:
         Key of ``metrics.json``, such as ``"roc_auc"`` or ``"precision@10"``, or ``predict_ms``.
     positives : str
         Plural noun for the positive rows.
+    currency : str
+        ISO 4217 code of amounts, from ``metrics.currency``; empty if unknown.
 
     Raises
     ------
@@ -294,10 +309,13 @@ def find_metric(name: str, positives: str = "converters") -> Metric:
     'fraction of converters among the top 10'
     >>> find_metric("log_loss").higher_is_better
     False
+    >>> find_metric("revenue@10", currency="EUR").write(1234.4)
+    '1,234 EUR'
     """
     metric, k = split_name(name)
     fields = {"k": k, "positives": positives}
-    return replace(metric, name=name, title=metric.title.format(**fields), meaning=metric.meaning.format(**fields))
+    title, meaning = metric.title.format(**fields), metric.meaning.format(**fields)
+    return replace(metric, name=name, title=title, meaning=meaning, currency=currency)
 
 
 def greater_is_better(name: str) -> bool:

@@ -18,7 +18,7 @@ from mlsys.evaluation.explain import importances
 from mlsys.evaluation.report.card import render_card
 from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.plots import write_plots
-from mlsys.evaluation.report.summary import RunFacts, summarise
+from mlsys.evaluation.report.summary import RunFacts, Summary, summarise
 from mlsys.evaluation.schema import input_schema, reference
 from mlsys.evaluation.scores import write_scores
 from mlsys.pipeline.threshold import Threshold
@@ -59,7 +59,7 @@ class RunResults:
     audit: dict[str, Any]
 
 
-def write_results(writer: RunWriter, results: RunResults, *, seconds: float) -> None:
+def write_results(writer: RunWriter, results: RunResults, *, seconds: float) -> Summary:
     """Write the model, the numbers, the card and the report.
 
     Parameters
@@ -70,6 +70,11 @@ def write_results(writer: RunWriter, results: RunResults, *, seconds: float) -> 
         Results to write.
     seconds : float
         Seconds that the fits took, for the card.
+
+    Returns
+    -------
+    Summary
+        The content of the card.
     """
     predictions = results.backtest.predictions
     _write_model(writer, results)
@@ -77,7 +82,7 @@ def write_results(writer: RunWriter, results: RunResults, *, seconds: float) -> 
     writer.write_json("audit.json", results.audit)
     writer.write_json("threshold.json", results.threshold.to_dict())
     writer.write_json("contracts.json", {"findings": results.loaded.findings, **results.loaded.facts})
-    _write_pages(writer, results, predictions, seconds)
+    return _write_pages(writer, results, predictions, seconds)
 
 
 def _write_model(writer: RunWriter, results: RunResults) -> None:
@@ -101,7 +106,7 @@ def _golden_inputs(results: RunResults) -> pd.DataFrame:
     return results.loaded.panel.inputs.iloc[rows].reset_index(drop=True)
 
 
-def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, seconds: float) -> None:
+def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, seconds: float) -> Summary:
     panel = results.loaded.panel
     weights = importances(results.backtest.final.pipeline, panel.inputs, seed=int(results.config["seed"]))
     writer.write_json("importances.json", weights.to_dict("records"))
@@ -124,6 +129,7 @@ def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFra
     )
     writer.write_text("card.md", render_card(summary))
     writer.write_text("report.html", render_report(summary, plots))
+    return summary
 
 
 def _top_leads(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -58,6 +58,14 @@ def test_show_prints_the_card(mlsys, trained):
     code, out, _ = mlsys("show", trained)
     assert code == 0
     assert "Model card: logistic" in out
+    assert "recall@50" not in out
+
+
+def test_show_all_prints_all_metrics(mlsys, trained):
+    code, out, _ = mlsys("show", trained, "--all")
+    assert code == 0
+    assert "Model card: logistic" in out
+    assert {"recall@50", "lift@100", "brier"} <= set(out.split())
 
 
 def test_show_latest(mlsys, trained, monkeypatch):

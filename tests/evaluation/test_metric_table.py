@@ -159,11 +159,12 @@ def test_an_added_metric_is_in_the_card_and_the_report(added, workplace):
 
 
 def test_an_added_metric_is_in_the_terminal(added, workplace):
-    from mlsys.evaluation.report.terminal import show
+    from mlsys.evaluation.report.metric_rows import metric_rows
+    from mlsys.evaluation.report.terminal import metric_table
     from mlsys.runs import Run
 
     run, text = Run.open(workplace[0] / "outputs" / "logistic"), io.StringIO()
-    show(Console(file=text, width=200), run.metrics, run.audit, run.threshold, run.path)
+    Console(file=text, width=200).print(metric_table(list(metric_rows(run.metrics)), folds=2, level="95%"))
     assert added.name in text.getvalue()
 
 
@@ -201,7 +202,8 @@ def test_the_row_determines_the_headline(added, workplace, monkeypatch, headline
 
     monkeypatch.setitem(METRICS, added.name, replace(added, headline=headline))
     run = Run.open(workplace[0] / "outputs" / "logistic")
-    summary = summarise(config=run.config, metrics=run.metrics, audit=run.audit, threshold=run.threshold, facts={})
+    config = run.config | {"objective": "log_loss"}
+    summary = summarise(config=config, metrics=run.metrics, audit=run.audit, threshold=run.threshold, facts={})
     assert (added.title in [row.title for row in summary.headline]) == headline
     assert (added.title in summary.fold_metrics) == headline
     assert (added.name in headline_columns()) == headline

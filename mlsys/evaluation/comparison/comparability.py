@@ -12,6 +12,7 @@ import pandas as pd
 from mlsys.data.config import file_of
 from mlsys.evaluation.comparison.candidates import Candidate
 from mlsys.evaluation.comparison.rows import Alignment, SharedRows
+from mlsys.evaluation.formats import currency
 from mlsys.runs.config_diff import flatten
 from mlsys.text import counted
 
@@ -148,6 +149,9 @@ def _partial_overlap(ours: pd.DataFrame, theirs: pd.DataFrame, shared: SharedRow
 def _notes(reference: Candidate, other: Candidate) -> Iterator[str]:
     if reference.fingerprint != other.fingerprint:
         yield "the tables are on a database server, so whether both runs read the same data is unknown"
+    first, second = currency(reference.config), currency(other.config)
+    if first != second:
+        yield f"revenue is in different currencies: metrics.currency is {second or 'null'}, not {first or 'null'}"
     ours, theirs = flatten(reference.config), flatten(other.config)
     for key in KNOWLEDGE_KEYS:
         if ours.get(key) != theirs.get(key):

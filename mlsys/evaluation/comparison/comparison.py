@@ -15,9 +15,9 @@ from mlsys.evaluation.comparison.candidates import Candidate, Gathered, LeftOut
 from mlsys.evaluation.comparison.comparability import Comparability, check_comparable
 from mlsys.evaluation.comparison.overlap import Agreement, agreement
 from mlsys.evaluation.comparison.rows import Alignment, IntArray
-from mlsys.evaluation.formats import bounds, point
-from mlsys.evaluation.metric import Verdict
-from mlsys.evaluation.metric_table import metric_names, split_name, table_order
+from mlsys.evaluation.formats import bounds, currency, point
+from mlsys.evaluation.metric import Metric, Verdict
+from mlsys.evaluation.metric_table import configured_objectives, find_metric, metric_names, split_name, table_order
 from mlsys.evaluation.metrics import Entry, ScoreComparison, compare_scores
 from mlsys.runs.config_diff import differing_keys
 
@@ -70,6 +70,10 @@ class ComparedRun:
     metrics: dict[str, Entry]
     difference: dict[str, Entry] = field(default_factory=dict)
     on_shared: dict[str, Entry] = field(default_factory=dict)
+
+    def metric(self, name: str) -> Metric:
+        """Return the row of a metric, which writes amounts in the run's currency."""
+        return find_metric(name, "positives", currency(self.candidate.config))
 
     def better(self, metric: str) -> Verdict:
         """Return whether a metric is better or worse than the reference's, or the same; empty if not compared."""
@@ -285,8 +289,7 @@ def _list_lengths(metrics: Mapping[str, Any]) -> set[int]:
 
 def _ordered(names: Sequence[str], config: Mapping[str, Any]) -> list[str]:
     """Sort metrics: objectives first, then headline metrics, then the rest in the order of the metric table."""
-    objective = config.get("objective")
-    first = [objective] if isinstance(objective, str) else list(objective or [])
+    first = configured_objectives(config)
 
     def order(name: str) -> tuple[int, bool, tuple[int, int]]:
         position = first.index(name) if name in first else len(first)

@@ -136,7 +136,7 @@ def _rates(run: ComparedRun) -> Sequence[str]:
 
 
 def _block(comparison: Comparison, name: str) -> MetricBlock:
-    text = find_metric(name, "positives")
+    text = comparison.reference.metric(name)
     entries = [run.metrics.get(name) for run in comparison.runs]
     differences = [run.difference.get(name) for run in comparison.runs]
     span = _span(entries)
@@ -144,8 +144,8 @@ def _block(comparison: Comparison, name: str) -> MetricBlock:
     cells = [
         MetricCell(
             run,
-            text.write(point(entry)),
-            text.interval(entry),
+            run.metric(name).write(point(entry)),
+            run.metric(name).interval(entry),
             text.difference(point(run.difference.get(name))),
             text.difference_interval(run.difference.get(name)),
             run.better(name),
@@ -178,7 +178,6 @@ def _folds(comparison: Comparison) -> Iterator[FoldLine]:
     if not comparison.metrics:
         return
     name = comparison.metrics[0]
-    metric = find_metric(name)
     by_run = [{fold_name(fold): fold for fold in run.candidate.metrics.get("folds") or []} for run in comparison.runs]
     for fold in sorted({fold for folds in by_run for fold in folds}, key=fold_order):
         entry: Mapping[str, Any] = next(folds[fold] for folds in by_run if fold in folds)
@@ -187,7 +186,10 @@ def _folds(comparison: Comparison) -> Iterator[FoldLine]:
             count(entry.get("rows")),
             count(entry.get("positives")),
             bool(entry.get("label_complete", True)),
-            tuple(metric.write(point(folds[fold].get(name))) if fold in folds else MISSING for folds in by_run),
+            tuple(
+                run.metric(name).write(point(folds[fold].get(name))) if fold in folds else MISSING
+                for run, folds in zip(comparison.runs, by_run, strict=True)
+            ),
         )
 
 

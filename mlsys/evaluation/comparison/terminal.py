@@ -18,7 +18,8 @@ from mlsys.evaluation.comparison.wording import (
     setting,
 )
 from mlsys.evaluation.formats import percent, point
-from mlsys.evaluation.metric_table import METRICS, PREDICT_MS, find_metric
+from mlsys.evaluation.metric import Metric
+from mlsys.evaluation.metric_table import METRICS, PREDICT_MS
 
 MAX_SETTINGS = 30  # rows in the table of settings
 MAX_DETAILED = 3  # runs for which all metrics are shown; for more, only the headline metrics
@@ -94,15 +95,16 @@ def _numbers(comparison: Comparison, metrics: Sequence[str]) -> Table:
     for name in metrics:
         for run in comparison.runs:
             title = name if run is comparison.reference else ""
-            table.add_row(*_cells(run, name, title), style=STYLES[run.better(name)])
+            cells = _cells(run, comparison.reference.metric(name), name, title)
+            table.add_row(*cells, style=STYLES[run.better(name)])
     return table
 
 
-def _cells(run: ComparedRun, name: str, title: str) -> tuple[str, ...]:
-    text, entry, gap = find_metric(name), run.metrics.get(name), run.difference.get(name)
-    shown = text.difference(point(gap)) if gap and run.comparability.level != "reference" else ""
-    recorded = (text.write(point(entry)), text.interval(entry))
-    return title, run.key, *recorded, shown, text.difference_interval(gap), VERDICTS[run.better(name)]
+def _cells(run: ComparedRun, reference: Metric, name: str, title: str) -> tuple[str, ...]:
+    metric, entry, gap = run.metric(name), run.metrics.get(name), run.difference.get(name)
+    shown = reference.difference(point(gap)) if gap and run.comparability.level != "reference" else ""
+    recorded = (metric.write(point(entry)), metric.interval(entry))
+    return title, run.key, *recorded, shown, reference.difference_interval(gap), VERDICTS[run.better(name)]
 
 
 def _settings(comparison: Comparison) -> Table:

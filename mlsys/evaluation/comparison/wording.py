@@ -33,9 +33,7 @@ def _finding(comparison: Comparison, name: str) -> str:
         return ""
     parts = []
     for verdict, word in (("better", "is better"), ("worse", "is worse")):
-        parts += [
-            f"{run.key} {word} ({_gap(run, name, comparison.confidence)})" for run in verdicts.get(verdict, [])[:3]
-        ]
+        parts += [f"{run.key} {word} ({_gap(run, comparison, name)})" for run in verdicts.get(verdict, [])[:3]]
         more = len(verdicts.get(verdict, [])) - 3
         parts += [f"{more} more {is_or_are(more)} {verdict}"] if more > 0 else []
     same = [run.key for run in verdicts.get("same", [])]
@@ -45,10 +43,11 @@ def _finding(comparison: Comparison, name: str) -> str:
     return f"{find_metric(name).title}: {'; '.join(parts)}."
 
 
-def _gap(run: ComparedRun, name: str, confidence: float) -> str:
-    metric, entry = find_metric(name), run.difference[name]
+def _gap(run: ComparedRun, comparison: Comparison, name: str) -> str:
+    metric, entry = comparison.reference.metric(name), run.difference[name]
     return (
-        f"difference {metric.difference(point(entry))}, {confidence:.0%} interval {metric.difference_interval(entry)}"
+        f"difference {metric.difference(point(entry))}, {comparison.confidence:.0%} interval "
+        f"{metric.difference_interval(entry)}"
     )
 
 

@@ -26,13 +26,13 @@ class MetricRow:
     scale: Mapping[str, float]
 
 
-def metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
+def metric_rows(metrics: Numbers, positives: str = "converters", currency: str = "") -> Iterable[MetricRow]:
     """Yield a row for each metric; value metrics are left out where the value of a positive is unknown."""
     baselines = metrics.get("baselines") or {}
     activity, chance = (baselines.get(name) or {} for name in ("activity", "chance"))
     versus = metrics.get("versus_activity") or {}
     for name, value in (metrics.get("overall") or {}).items():
-        text = find_metric(name, positives)
+        text = find_metric(name, positives, currency)
         if text.needs == "value" and point(value) is None:
             continue
         yield MetricRow(
@@ -50,10 +50,11 @@ def metric_rows(metrics: Numbers, positives: str) -> Iterable[MetricRow]:
         )
 
 
-def headline_rows(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
-    """Return the metrics to show first; a top-k metric with its first k only."""
-    first_rows = {split_name(row.name)[0].name: row for row in reversed(rows)}
-    return tuple(first_rows[metric.name] for metric in headline_metrics() if metric.name in first_rows)
+def headline_rows(rows: Sequence[MetricRow], objectives: Sequence[str] = ()) -> tuple[MetricRow, ...]:
+    """Return the metrics to decide by: headline metrics, a top-k metric with its first k only, and objectives."""
+    first_rows = {split_name(row.name)[0].name: row.name for row in reversed(rows)}
+    chosen = {first_rows[metric.name] for metric in headline_metrics() if metric.name in first_rows}
+    return tuple(row for row in rows if row.name in chosen or row.name in objectives)
 
 
 def _scale(value: object, activity: object, chance: object) -> Mapping[str, float]:

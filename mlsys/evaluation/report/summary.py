@@ -5,6 +5,7 @@ The templates of the card (Markdown) and of the report (HTML) only lay it out.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -12,11 +13,12 @@ from typing import TypedDict
 import pandas as pd
 
 from mlsys.evaluation.fold_names import fold_name
-from mlsys.evaluation.formats import MISSING, Numbers, as_float, count, percent, point
-from mlsys.evaluation.metric_table import find_metric
+from mlsys.evaluation.formats import MISSING, Numbers, as_float, confidence_level, count, currency, percent, point
+from mlsys.evaluation.metric_table import configured_objectives, find_metric
 from mlsys.evaluation.report.metric_rows import MetricRow, headline_rows, metric_rows
+from mlsys.evaluation.report.recommendation import recommend
 from mlsys.evaluation.report.threshold_text import threshold_rows, threshold_text
-from mlsys.evaluation.report.verdict import verdict
+from mlsys.evaluation.report.verdict import calibration_text, verdict
 from mlsys.text import counted, joined
 
 
@@ -97,7 +99,9 @@ class Summary:
     title: str
     subtitle: str
     purpose: str
+    recommendation: str
     verdict: tuple[str, ...]
+    calibration: str
     entities: str
     positives: str
     run: str
@@ -157,10 +161,10 @@ def summarise(
     'catboost on demo'
     """
     entities, positives = facts.get("entities_name", "accounts"), facts.get("positives_name", "converters")
-    choices, level = _choices(config), f"{(config.get('metrics') or {}).get('confidence', 0.95):.0%}"
+    choices, level, money = _choices(config), confidence_level(config), currency(config)
     folds = list(metrics.get("folds") or [])
-    rows = tuple(metric_rows(metrics, positives))
-    headline = headline_rows(rows)
+    rows = tuple(metric_rows(metrics, positives, money))
+    headline = headline_rows(rows, configured_objectives(config))
     fold_metrics = [row.name for row in headline if any(row.name in fold for fold in folds)]
     checks = tuple(_check(check) for check in audit.get("checks") or [])
     run = facts.get("run", "RUN")
@@ -168,7 +172,9 @@ def summarise(
         title=_title(choices, facts),
         subtitle=_subtitle(facts),
         purpose=_purpose(facts, choices, entities, positives),
+        recommendation=recommend(metrics, audit, positives, level),
         verdict=tuple(verdict(config, metrics, entities, positives, level)),
+        calibration=calibration_text(metrics),
         entities=entities,
         positives=positives,
         run=run,
@@ -177,7 +183,7 @@ def summarise(
         headline=headline,
         has_activity=any(row.activity != MISSING for row in rows),
         fold_metrics=tuple(find_metric(name, positives).title for name in fold_metrics),
-        folds=tuple(_fold_row(fold, fold_metrics, positives) for fold in folds),
+        folds=tuple(_fold_row(fold, fold_metrics, money) for fold in folds),
         threshold=threshold_text(
             threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"
         ),
@@ -231,13 +237,13 @@ def _all_complete(folds: Sequence[Numbers]) -> bool:
     return all(fold.get("label_complete", True) for fold in folds)
 
 
-def _fold_row(fold: Numbers, names: Sequence[str], positives: str) -> FoldRow:
+def _fold_row(fold: Numbers, names: Sequence[str], money: str) -> FoldRow:
     return FoldRow(
         name=fold_name(fold),
         rows=count(fold.get("rows")),
         positives=count(fold.get("positives")),
         complete=bool(fold.get("label_complete", True)),
-        values=tuple(find_metric(name, positives).write(point(fold.get(name))) for name in names),
+        values=tuple(find_metric(name, currency=money).write(point(fold.get(name))) for name in names),
     )
 
 
@@ -337,5 +343,5 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, p
 
 
 def _commands(run: str) -> Iterable[tuple[str, str]]:
-    yield "Show this card", f"mlsys show {run}"
-    yield "Check that the run is reproducible", f"mlsys replay {run}"
+    yield "Show this card and all metrics", f"mlsys show {shlex.quote(run)} --all"
+    yield "Check that the run is reproducible", f"mlsys replay {shlex.quote(run)}"

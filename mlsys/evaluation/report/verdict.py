@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from mlsys.evaluation.formats import Numbers, as_float, bounds, point
-from mlsys.evaluation.metric_table import METRICS, find_metric, headline_metrics, split_name
+from mlsys.evaluation.metric_table import METRICS, configured_objectives, find_metric, headline_metrics, split_name
 from mlsys.text import counted, joined
 
 
@@ -23,7 +23,8 @@ def verdict(config: Numbers, metrics: Numbers, entities: str, positives: str, le
         Confidence level of the intervals, such as "95%".
     """
     yield from _performance(metrics, entities, positives, level)
-    yield from _calibration(metrics)
+    if calibration := calibration_text(metrics):
+        yield calibration
     yield from _selection(config)
 
 
@@ -55,24 +56,23 @@ def _performance(metrics: Numbers, entities: str, positives: str, level: str) ->
         yield "All metrics come from a single split, so they do not show how much performance varies over time."
 
 
-def _calibration(metrics: Numbers) -> Iterable[str]:
-    """Describe the effect of calibration, if it at least halved the calibration error."""
+def calibration_text(metrics: Numbers) -> str:
+    """Describe the effect of calibration, if it at least halved the calibration error; otherwise an empty string."""
     errors = metrics.get("calibration") or {}
     before, after = (as_float((errors.get(when) or {}).get("ece")) for when in ("before", "after"))
     if before is None or after is None or before < 2 * after:
-        return
+        return ""
     write = METRICS["ece"].write
-    yield f"Calibration reduced the calibration error from {write(before)} to {write(after)}."
+    return f"Calibration reduced the calibration error from {write(before)} to {write(after)}."
 
 
 def _selection(config: Numbers) -> Iterable[str]:
     """Describe the search that selected this configuration: the best of many is better than it will do."""
     search = config.get("search") or {}
-    selected_from, objective = search.get("selected_from"), config.get("objective", [])
+    selected_from = search.get("selected_from")
     if not selected_from:
         return
-    names = [objective] if isinstance(objective, str) else objective
-    metrics = joined([find_metric(name).in_a_sentence for name in names])
+    metrics = joined([find_metric(name).in_a_sentence for name in configured_objectives(config)])
     trials = counted(int(selected_from), "configuration")
     yield f"Selected from {trials} tried in a search, by {metrics} on {counted(int(search['folds']), 'fold')}."
     if search.get("holdout_folds"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from mlsys.errors import RunError
-from mlsys.evaluation.formats import bounds, count, point
+from mlsys.evaluation.formats import bounds, confidence_level, count, point
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.redaction import without_password
 from mlsys.runs import Run
@@ -125,7 +125,7 @@ def winner_of(results: SweepResults) -> Winner | None:
         search.get("selected_from"),
         page,
         run.metrics["overall"],
-        f"{run.config['metrics']['confidence']:.0%}",
+        confidence_level(run.config),
         search.get("holdout_folds", 0),
     )
 

@@ -66,9 +66,8 @@ def write() -> Callable[..., Run]:
         writer.write_text("config.yaml", yaml.safe_dump(settings, sort_keys=False))
         if status in ("complete", "trial"):
             rows = predictions(1.5) if rows is None else rows
-            options = settings["metrics"] | {
-                "bootstrap_resamples": 0 if status == "trial" else settings["metrics"]["bootstrap_resamples"]
-            }
+            options = {name: settings["metrics"][name] for name in ("top_k", "bootstrap_resamples", "confidence")}
+            options |= {"bootstrap_resamples": 0} if status == "trial" else {}
             writer.write_json("metrics.json", evaluate(rows, **options, seed=3))
             writer.write_parquet("predictions.parquet", rows)
         if status == "complete":

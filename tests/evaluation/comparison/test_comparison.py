@@ -188,4 +188,16 @@ def test_objectives_come_first(tmp_path, write, index):
         write(tmp_path / name, objective="recall@10")
     found = compare(gather(["a", "b"], root=tmp_path, index=index))
     assert found.metrics[0] == found.headline[0] == "recall@10"
-    assert found.headline[1:] == ["roc_auc", "average_precision", "log_loss", "precision@5"]
+    assert found.headline[1:] == ["roc_auc", "average_precision", "log_loss", "precision@5", "revenue@5"]
+
+
+def test_runs_in_two_currencies(tmp_path, write, index):
+    for name, code in (("a", "EUR"), ("b", "USD")):
+        write(tmp_path / name, **{"metrics.currency": code})
+    found = compare(gather(["a", "b"], root=tmp_path, index=index))
+    text = io.StringIO()
+    show(Console(file=text, width=200), found)
+    revenue = [line.split() for line in text.getvalue().splitlines() if "EUR" in line or "USD" in line]
+    assert revenue[0][3] == "EUR"
+    assert revenue[1][2] == "USD"
+    assert "revenue is in different currencies: metrics.currency is USD, not EUR" in text.getvalue()

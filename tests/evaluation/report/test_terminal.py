@@ -3,18 +3,17 @@
 import io
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
-from mlsys.evaluation.report.terminal import number, show
+from mlsys.evaluation.report.summary import summarise
+from mlsys.evaluation.report.terminal import show
 
 
 def shown(run, **changes):
-    page = {name: run[name] for name in ("metrics", "audit", "threshold")} | changes
-    for baseline in page["metrics"]["baselines"].values():
-        baseline.update({name: {"value": it} for name, it in baseline.items() if isinstance(it, float)})
+    page = run | changes
     buffer = io.StringIO()
-    show(Console(file=buffer, width=100), page["metrics"], page["audit"], page["threshold"], Path("outputs/a run"))
+    console = Console(file=buffer, width=100)
+    show(console, summarise(**page), page["audit"], page["threshold"], Path("outputs/a run"))
     return buffer.getvalue()
 
 
@@ -25,31 +24,37 @@ def cells(text, metric):
 def test_metrics_with_intervals_and_baselines(run):
     text = shown(run)
     assert text.splitlines()[0].strip() == "Mean of 3 folds"
-    assert cells(text, "metric") == ["metric", "value", "interval", "activity", "chance"]
-    assert cells(text, "roc_auc") == ["roc_auc", "0.901", "0.860", "–", "0.940", "0.770", "0.500"]
-    assert cells(text, "log_loss") == ["log_loss", "0.0125", "0.0102", "–", "0.0148"]
+    assert cells(text, "metric") == ["metric", "value", "95%", "interval", "activity", "chance"]
+    assert cells(text, "roc_auc") == ["roc_auc", "0.901", "0.860", "to", "0.940", "0.770", "0.500"]
+    assert cells(text, "log_loss") == ["log_loss", "0.0125", "0.0102", "to", "0.0148"]
     assert "revenue@10" not in text  # undefined: revenue is unknown
+
+
+def test_only_metrics_to_decide_by_are_shown_and_the_command_for_the_others(run):
+    entries = {name: {"value": 0.2} for name in ("brier", "ece", "recall@10", "precision@50", "revenue@50")}
+    run["metrics"]["overall"] |= entries | {"revenue@10": {"value": 500.0, "low": 100.0, "high": 900.0}}
+    run["config"] |= {"objective": "recall@10", "metrics": {"currency": "EUR"}}
+    text = shown(run)
+    names = [line.split()[0] for line in text.partition("\n\n")[0].splitlines()[2:]]
+    decisive = ["roc_auc", "average_precision", "log_loss", "precision@10", "revenue@10"]
+    assert sorted(names) == sorted([*decisive, "recall@10"])
+    assert cells(text, "revenue@10") == ["revenue@10", "500", "EUR", "100", "to", "900", "EUR"]
+    assert "4 more metrics: mlsys show outputs/2026-11-20/18-05-42 --all" in text
 
 
 def test_without_activity_there_is_no_activity_column(run):
     metrics = run["metrics"] | {"baselines": {"chance": {"roc_auc": {"value": 0.5}}, "activity": {}}}
     text = shown(run, metrics=metrics)
-    assert cells(text, "metric") == ["metric", "value", "interval", "chance"]
+    assert cells(text, "metric") == ["metric", "value", "95%", "interval", "chance"]
     assert cells(text, "roc_auc")[-1] == "0.500"
 
 
 def test_without_resamples_there_are_no_intervals(run):
     overall = {"roc_auc": {"value": 0.9, "low": None, "high": None}}
-    metrics = {"overall": overall, "folds": [{}], "baselines": {"chance": {}, "activity": {}}}
+    metrics = {"overall": overall, "folds": run["metrics"]["folds"][:1], "baselines": {"chance": {}, "activity": {}}}
     text = shown(run, metrics=metrics)
     assert text.splitlines()[0].strip() == "Mean of 1 fold"
     assert cells(text, "roc_auc") == ["roc_auc", "0.900"]
-
-
-def test_an_interval_that_begins_at_zero_is_shown(run):
-    overall = {"precision@10": {"value": 0.1, "low": 0.0, "high": 0.2}}
-    metrics = {"overall": overall, "folds": [{}], "baselines": {"chance": {}, "activity": {}}}
-    assert cells(shown(run, metrics=metrics), "precision@10") == ["precision@10", "0.100", "0", "–", "0.200"]
 
 
 def test_only_failed_audit_checks_are_shown(run):
@@ -72,8 +77,10 @@ def test_a_message_is_text_and_not_markup(run):
     assert "fail single_feature: users [28d] [/] is too good" in text
 
 
-def test_the_run_directory_is_the_last_line(run):
-    assert shown(run).splitlines()[-1] == str(Path("outputs/a run"))
+def test_what_to_do_first_and_the_run_directory_are_the_last_lines(run):
+    lines = shown(run).splitlines()
+    assert lines[-1] == str(Path("outputs/a run"))
+    assert "The model ranks better than activity (ROC-AUC +0.131" in " ".join(lines[-5:])
 
 
 def test_the_threshold(run):
@@ -83,32 +90,16 @@ def test_the_threshold(run):
 def test_the_effect_of_calibration_is_shown(run):
     improved = {"before": {"ece": 0.0619}, "after": {"ece": 0.0018}}
     text = shown(run, metrics=run["metrics"] | {"calibration": improved})
-    assert "Calibration error: 0.00180 (0.0619 before calibration)" in text
+    assert "Calibration reduced the calibration error from 0.0619 to 0.0018." in text
     same = {"before": {"ece": 0.001}, "after": {"ece": 0.001}}
-    assert "before calibration" not in shown(run, metrics=run["metrics"] | {"calibration": same})
+    assert "calibration error" not in shown(run, metrics=run["metrics"] | {"calibration": same})
 
 
 def test_a_long_finding_is_indented_under_its_own_name(run):
     check = {"name": "missingness", "status": "warn", "value": 1, "limit": 0, "message": "word " * 60}
     lines = shown(run, audit={"status": "warn", "checks": [check]}).splitlines()
-    message = lines[next(number for number, line in enumerate(lines) if "missingness:" in line) : -1]
+    first = next(number for number, line in enumerate(lines) if "missingness:" in line)
+    message = lines[first : lines.index("", first)]
     assert len(message) > 2
     assert all(len(line) <= 100 for line in message)
     assert all(line.startswith("       word") for line in message[1:])
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, ""),
-        (0.0, "0"),
-        (0.00012345, "0.000123"),
-        (0.1, "0.100"),
-        (-0.05, "-0.0500"),
-        (1.48e-17, "0"),
-        (12.3456, "12.3"),
-        (98765.4, "98,765"),
-    ],
-)
-def test_numbers_have_three_significant_digits(value, text):
-    assert number(value) == text

@@ -1,0 +1,94 @@
+"""What to do first with a run, in one sentence that says whether the model is better than what it would replace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from mlsys.evaluation.formats import Numbers, bounds, point
+from mlsys.evaluation.metric import Metric
+from mlsys.evaluation.metric_table import METRICS, headline_metrics
+from mlsys.text import counted, joined
+
+
+def recommend(metrics: Numbers, audit: Numbers, positives: str, level: str) -> str:
+    """Return the sentence.
+
+    A model is called better or worse than ranking by activity if the interval of the difference excludes 0 for any
+    headline metric of the whole ranking (ROC-AUC, average precision) and no other one contradicts it. Metrics of the
+    top k are left out: with three or more chances, one would too often be clear by chance.
+
+    Parameters
+    ----------
+    metrics, audit : mapping
+        Content of ``metrics.json`` and ``audit.json``.
+    positives : str
+        Plural noun for the positive rows.
+    level : str
+        Confidence level of the intervals, such as "95%".
+
+    Examples
+    --------
+    >>> gap = {"value": 0.1, "low": 0.05, "high": 0.15}
+    >>> recommend({"versus_activity": {"roc_auc": gap}}, {}, "converters", "95%").partition(":")[0]
+    'The model ranks better than activity (ROC-AUC +0.100, 95% interval +0.050 to +0.150)'
+    """
+    failed = [str(check["name"]) for check in audit.get("checks") or [] if check.get("status") == "fail"]
+    if failed:
+        return f"Fix the leak first: the audit failed ({joined(failed)}), so the metrics are too good to be true."
+    versus: Mapping[str, object] = metrics.get("versus_activity") or {}
+    compared = [metric for metric in _ranking_metrics() if bounds(versus.get(metric.name))]
+    if not compared:
+        return _versus_chance(metrics, level)
+    if all(bounds(versus[metric.name]) == (0, 0) for metric in compared):
+        return "This run ranks by activity itself: train a model, such as model=xgboost, and compare it with this run."
+    verdicts = {metric.verdict(versus[metric.name]) for metric in compared}
+    if verdicts == {"same"}:
+        numbers = joined([f"{metric.in_a_sentence} {_pair(metrics, metric)}" for metric in compared])
+        return (
+            f"The model cannot be told apart from ranking by activity ({numbers}{_few(metrics, positives)}): rank by "
+            "activity, or test on more data, before you deploy a model."
+        )
+    if {"better", "worse"} <= verdicts:
+        return (
+            f"The model is better than ranking by activity in some metrics and worse in others "
+            f"({joined(list(_gaps(compared, versus, level)))}): decide which of them your use depends on."
+        )
+    gaps = joined(list(_gaps(compared, versus, level)))
+    if "better" in verdicts:
+        return f"The model ranks better than activity ({gaps}): compare it with the model in use, then promote it."
+    return f"The model ranks worse than activity ({gaps}): rank by activity instead, and look for what went wrong."
+
+
+def _ranking_metrics() -> list[Metric]:
+    return [metric for metric in headline_metrics() if metric.group == "ranking"]
+
+
+def _versus_chance(metrics: Numbers, level: str) -> str:
+    auc = METRICS["roc_auc"]
+    entry = (metrics.get("overall") or {}).get(auc.name)
+    interval = bounds(entry)
+    if interval is None:
+        return "No interval of the ROC-AUC is known, so whether the model is better than chance is unknown."
+    numbers = f"{auc.title} {auc.write(point(entry))}, {level} interval {auc.interval(entry)}"
+    if interval[0] > 0.5:
+        return f"The model ranks better than chance ({numbers}): compare it with how you rank today, then promote it."
+    return f"The model cannot be told apart from chance ({numbers}): do not deploy it; look for better features."
+
+
+def _pair(metrics: Numbers, metric: Metric) -> str:
+    activity = (metrics.get("baselines") or {}).get("activity") or {}
+    overall = metrics.get("overall") or {}
+    return f"{metric.write(point(overall.get(metric.name)))} vs {metric.write(point(activity.get(metric.name)))}"
+
+
+def _few(metrics: Numbers, positives: str) -> str:
+    folds: Sequence[Numbers] = metrics.get("folds") or []
+    return f", {sum(fold.get('positives', 0) for fold in folds):,} {positives} in {counted(len(folds), 'fold')}"
+
+
+def _gaps(compared: Sequence[Metric], versus: Mapping[str, object], level: str) -> Iterator[str]:
+    for metric in compared:
+        entry = versus[metric.name]
+        if metric.verdict(entry) != "same":
+            gap = metric.difference(point(entry))
+            yield f"{metric.in_a_sentence} {gap}, {level} interval {metric.difference_interval(entry)}"
