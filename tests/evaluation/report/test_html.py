@@ -64,6 +64,10 @@ def test_the_confidence_level_is_the_configured_one(run):
     assert "95%" not in html.partition("</style>")[2]
 
 
+def test_the_page_says_what_to_do_first(run):
+    assert "In short The model ranks better than activity (ROC-AUC" in Page(render_report(summarise(**run), {})).words
+
+
 def test_the_page_is_reproducible(plots, run):
     assert render_report(summarise(**run), plots) == render_report(summarise(**run), plots)
 
