@@ -35,10 +35,6 @@ def predictions(folds=3, rows=120, positives=6, seed=0):
     return pd.concat(parts, ignore_index=True)
 
 
-def test_metric_names_are_those_of_a_measured_fold():
-    assert tuple(fold_metrics([0, 1], [0.1, 0.9], [0, 1], top_k=TOP_K)) == metric_names(TOP_K)
-
-
 def test_undefined_metrics_are_none():
     fold = fold_metrics([0, 0], [0.1, 0.9], None, top_k=[1])
     assert fold["roc_auc"] is None

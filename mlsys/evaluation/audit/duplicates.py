@@ -40,7 +40,10 @@ def duplicates(subject: AuditSubject, *, limit: float) -> AuditCheck:
     limit : float
         Fraction of the test rows.
     """
-    columns = [_hashes(subject.panel.frame[feature.name]) for feature in subject.panel.features]
+    columns: list[Hashes] = [
+        np.asarray(pd.util.hash_pandas_object(subject.panel.frame[feature.name], index=False), dtype=np.uint64)
+        for feature in subject.panel.features
+    ]
     copies = _copies(subject, columns) if subject.ignores_time else None
     return copies or _memorised(subject, columns, limit)
 
@@ -121,16 +124,3 @@ def _combined(columns: Sequence[Hashes]) -> Hashes:
     for column in columns:
         total = total * np.uint64(0x9E3779B97F4A7C15) + column
     return total
-
-
-def _hashes(column: pd.Series) -> Hashes:
-    """Hash each value with the finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
-    if pd.api.types.is_numeric_dtype(column):
-        numbers = column.to_numpy(dtype=np.float64, copy=True)
-        numbers[np.isnan(numbers)] = np.nan  # give all NaNs the same bits …
-        bits = (numbers + 0.0).view(np.uint64)  # … and both zeros
-    else:
-        bits = pd.factorize(column)[0].astype(np.uint64)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))

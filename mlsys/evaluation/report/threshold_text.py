@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from mlsys.evaluation.formats import MISSING, as_float, percent
-
-Numbers = Mapping[str, Any]
+from mlsys.evaluation.formats import MISSING, Numbers, as_float, percent
 
 METHODS: Mapping[str, str] = {
     "top_k": "to flag about the top {k} of each fold",
