@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mlsys.evaluation.metric_table import METRICS
+from mlsys.terminal import Terminal
 from mlsys.text import counted
 
 AUDIT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def show(
-    console: Console,
+    console: Terminal,
     metrics: Mapping[str, Any],
     audit: Mapping[str, Any],
     threshold: Mapping[str, Any],
@@ -27,7 +27,7 @@ def show(
 
     Parameters
     ----------
-    console : rich Console
+    console : Terminal
     metrics, audit, threshold : mapping
         Content of metrics.json, audit.json and threshold.json.
     folder : Path

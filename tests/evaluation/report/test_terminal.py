@@ -4,9 +4,9 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from mlsys.evaluation.report.terminal import number, show
+from mlsys.terminal import Terminal
 
 
 def shown(run, **changes):
@@ -14,7 +14,7 @@ def shown(run, **changes):
     for baseline in page["metrics"]["baselines"].values():
         baseline.update({name: {"value": it} for name, it in baseline.items() if isinstance(it, float)})
     buffer = io.StringIO()
-    show(Console(file=buffer, width=100), page["metrics"], page["audit"], page["threshold"], Path("outputs/a run"))
+    show(Terminal(file=buffer, width=100), page["metrics"], page["audit"], page["threshold"], Path("outputs/a run"))
     return buffer.getvalue()
 
 

@@ -1,0 +1,66 @@
+"""The terminal: prints text exactly as it is, whatever the users' names contain."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+WIDEST = 10_000  # characters
+
+
+class Terminal(Console):
+    """A Rich console without markup, emoji codes and highlighting. Everything that mlsys prints with Rich goes here.
+
+    Rich reads ``[…]`` as markup and ``:…:`` as an emoji: a column named ``[seats]`` would vanish, and ``[/b]`` would
+    raise. Styles are given as such: ``Text("pass", "green")``, ``print(title, style="bold")``.
+
+    Parameters
+    ----------
+    file : file, optional
+        Where to print; standard output by default.
+    stderr : bool
+        Whether to print to standard error instead.
+    width : int, optional
+        Characters in a line; by default those of the terminal.
+    force_terminal : bool, optional
+        Whether to print as on a terminal; by default, whether it is one.
+
+    Examples
+    --------
+    >>> Terminal(width=60).print_line("data.drop=[seats] [/b] :x:")
+    data.drop=[seats] [/b] :x:
+    """
+
+    def __init__(
+        self,
+        file: IO[str] | None = None,
+        *,
+        stderr: bool = False,
+        width: int | None = None,
+        force_terminal: bool | None = None,
+    ) -> None:
+        super().__init__(
+            file=file,
+            stderr=stderr,
+            width=width,
+            force_terminal=force_terminal,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
+
+    def print_line(self, text: str) -> None:
+        """Print a line of text, which may be longer than the terminal is wide."""
+        self.print(text, soft_wrap=True)
+
+    def print_wide(self, table: Table) -> None:
+        """Print a table, which may be wider than the terminal.
+
+        Programs such as `cut` can handle a long line, but not one folded within its columns, and people read it better.
+        """
+        needed = Measurement.get(self, self.options.update(max_width=WIDEST), table).maximum
+        self.width = max(self.width, needed)
+        self.print(table, soft_wrap=True)
