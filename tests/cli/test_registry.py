@@ -126,8 +126,7 @@ def test_tables_and_json_agree(mlsys, registered):
 
 
 def test_reasons_are_printed_as_they_are(mlsys, registered):
-    code, out, _ = mlsys("alias", "leads@1.0.0", "old", "--reason", "[/b] [seats] :x:")
-    assert code == 0
+    assert mlsys("alias", "leads@1.0.0", "old", "--reason", "[/b] [seats] :x:")[0] == 0
     assert "[/b] [seats] :x:" in mlsys("history", "leads")[1]
     assert "[/b] [seats] :x:" in mlsys("show", "leads@1.0.0")[1]
 
