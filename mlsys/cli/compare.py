@@ -112,6 +112,7 @@ def _write_files(comparison: Comparison, html: Path | None, csv: Path | None) ->
     if csv is not None:
         import pandas as pd
 
-        csv.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(comparison.rows()).to_csv(csv, index=False)
+        from mlsys.spreadsheets import write_csv
+
+        write_csv(pd.DataFrame(comparison.rows()), csv)
         terminal.print_line(f"Wrote {csv}")

@@ -35,11 +35,14 @@ def test_two_runs(mlsys, work):
 def test_names_and_settings_are_printed_as_they_are(mlsys, work, write):  # noqa: F811
     write(work / "outputs" / "[b]", predictions(2.0), **{"data.drop": ["[seats]", "[/b]", ":x:"]})
     write(work / "outputs" / "[red]", predictions(2.0), **{"choices.model": "[bold]m"})
-    code, out, err = mlsys("compare", "[b]", "[red]", "--csv", "[i].csv")
+    write(work / "outputs" / "=1+1", predictions(2.0))
+    code, out, err = mlsys("compare", "[b]", "[red]", "=1+1", "--csv", "[i].csv")
     assert code == 0
     assert "[seats], [/b], :x:" in out.replace("'", "").replace('"', "")
     assert "outputs/[red]" in out
     assert "Wrote [i].csv" in err
+    with (work / "[i].csv").open() as file:
+        assert {row["name"] for row in csv.DictReader(file)} == {"[b]", "[red]", "'=1+1"}  # not run by a spreadsheet
     code, out, _ = mlsys("runs", "--where", "model='[bold]m'", "--sort", "data.drop")
     assert code == 0
     assert "[bold]m" in out
