@@ -1,6 +1,6 @@
 """CSV files that people open in a spreadsheet: no cell is run as a formula.
 
-Spreadsheets run a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula, whoever wrote it: a lead whose name is
+Spreadsheets run a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula, whoever wrote it: a lead named
 ``=HYPERLINK(…)`` would run on the computer of whoever opens the list. See OWASP, "CSV injection".
 """
 

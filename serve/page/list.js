@@ -1,15 +1,18 @@
 const inputs = controls.map(control => control.dataset.field);
 const MAX_LISTED = 200;
+const SEPARATORS = { ',': 'a comma', ';': 'a semicolon', '\t': 'a tab' };
 
 async function scoreFile(file) {
   clearOutput();
+  showChosen(file.name);
   showStatus('Reading ' + file.name + ' …');
   try {
     const table = await readTable(file);
     const uneven = table.rows.filter(row => row.cells.length !== table.names.length).map(row => ({
-      line: row.line, field: '', message: 'The line has ' + count(row.cells.length, 'cell') + ', but the first line has ' + count(table.names.length, 'column') + '. Put text that contains a comma in quotation marks.' }));
+      line: row.line, field: '', message: 'The line has ' + count(row.cells.length, 'cell') + ', but the first line has ' + count(table.names.length, 'column') + '. Put text that contains ' + SEPARATORS[table.separator] + ' in quotation marks.' }));
     if (uneven.length) showProblems(table, uneven, file.name, false);
     else await scoreTable(table, file.name);
+    showChosen(file.name + ', ' + count(table.rows.length, 'row'));
   } catch (error) {
     showError(error.message);
   }
@@ -22,7 +25,7 @@ async function scoreTable(table, fileName) {
   const names = columnsMissing ? table.names : table.names.filter(name => inputs.includes(name) || name === page.id || name === page.asOf);
   const positions = names.map(name => table.names.indexOf(name));
   try {
-    const answer = await post('predict/batch', 'text/csv', toCsv([names, ...table.rows.map(row => positions.map(i => row.cells[i]))]));
+    const answer = await post('predict/batch', 'text/csv', toCsv([names, ...table.rows.map(row => positions.map(i => row.values[i]))]));
     clearOutput();
     showStatus('');
     showResults(table, answer, fileName);
@@ -49,7 +52,7 @@ function emptyCells(table, problems) {
   const key = (line, field) => line + ' ' + field;
   const reported = new Set(problems.map(problem => key(problem.line, problem.field)));
   const required = controls.filter(control => 'required' in control.dataset).map(control => control.dataset.field);
-  return table.rows.flatMap(row => required.filter(name => row.cells[table.names.indexOf(name)] === '' && !reported.has(key(row.line, name)))
+  return table.rows.flatMap(row => required.filter(name => row.values[table.names.indexOf(name)] === '' && !reported.has(key(row.line, name)))
     .map(field => ({ line: row.line, field, message: REQUIRED })));
 }
 
@@ -64,7 +67,7 @@ function showProblems(table, problems, fileName, more) {
   const row = problem => make('tr', {},
     ...(inColumns ? [] : [make('th', { scope: 'row', className: 'number' }, String(problem.line))]),
     make(inColumns ? 'th' : 'td', inColumns ? { scope: 'row' } : {}, problem.field || '–'), make('td', { className: 'wide' }, problem.message));
-  const actions = [make('button', { type: 'button', className: 'secondary', onclick: () => download('problems.csv', [['line', 'column', 'what_to_do'], ...problems.map(each => [each.line, each.field, each.message])]) }, 'Download this list')];
+  const actions = [make('button', { type: 'button', className: 'secondary', onclick: () => download('problems.csv', [['line', 'column', 'what_to_do'], ...problems.map(each => [each.line, each.field, each.message])], table.separator) }, 'Download this list')];
   if (!inColumns && validRows.length) actions.unshift(make('button', { type: 'button', onclick: () => scoreTable({ ...table, rows: validRows }, fileName) }, 'Score the other ' + count(validRows.length, 'row')));
   $('problems').replaceChildren(
     make('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'What to fix' }, make('table', {},
@@ -75,6 +78,7 @@ function showProblems(table, problems, fileName, more) {
 }
 
 const clearOutput = () => { $('problems').replaceChildren(); $('results').replaceChildren(); };
+const showChosen = text => { $('chosen').className = ''; $('chosen').textContent = text; };
 const showStatus = text => { $('state').className = ''; $('state').textContent = text; };
 const showError = text => { $('state').className = 'alert error'; $('state').textContent = text; };
 

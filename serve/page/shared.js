@@ -22,7 +22,7 @@ const count = (number, singular, plural = singular + 's') => number.toLocaleStri
 
 class RequestError extends Error {
   constructor(answer, status) {
-    super(status === 401 ? 'The API key is missing or not valid. Enter it under “API key” above.' : answer.message || 'The service returned the status ' + status + '.');
+    super(status === 401 ? 'The API key is missing or not valid. Enter it under “API key” in “About the model”.' : answer.message || 'The service returned the status ' + status + '.');
     this.problems = answer.problems || [];
     this.status = status;
   }
