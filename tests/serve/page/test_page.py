@@ -8,6 +8,8 @@ import httpx
 import pytest
 
 from mlsys.spreadsheets import as_text
+from serve.page import home_page
+from tests.serve.page.test_home import CARD, served
 from tests.test_spreadsheets import FORMULAS, PLAIN
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: it is in the extra dev").expect
@@ -238,6 +240,40 @@ def test_a_row_is_explained_with_all_its_digits_but_shown_short(open_page):
     with page.expect_request("**/predict?explain=all") as found:
         page.get_by_label("Users").fill("0.1236")
     assert found.value.post_data_json["users"] == 0.1236
+
+
+EFFECTS = [  # fields of two topics, and fields by themselves
+    *[(f"usage: week {i}", 0.2) for i in range(6)],
+    *[(f"visits: week {i}", -0.1) for i in range(5)],
+    ("industry sector", 0.3), ("size", 0.25), ("age", 0.24), ("plan", -0.12), ("region", 0.02), ("seats", -0.01),
+]  # fmt: skip
+
+
+def test_no_rest_outweighs_the_reasons_shown_and_related_fields_are_one(browser, url):
+    inputs = [{"name": each, "description": each, "dtype": "float64", "nullable": True} for each, _ in EFFECTS]
+    top = [{"field": each, "label": each, "value": 0.123456789, "contribution": effect} for each, effect in EFFECTS]
+    answer = {"probability": 0.3, "decision": True, "threshold": 0.25, "warnings": [], "model": {"version": "1.2.0"}}
+    reasons = {"scale": "log-odds", "base": -2.0, "top": top, "other": 0.0, "total": -1.0}
+    page = browser.new_page()
+    page.route(url, lambda route: route.fulfill(body=home_page(served(CARD, inputs=inputs), keys=False)))
+    page.route("**/predict*", lambda route: route.fulfill(json=answer | {"reasons": reasons}))
+    page.goto(url)
+    shown = page.locator("#reasons > .reasons > li")
+    expect(shown).to_have_count(4)
+    texts = [" ".join(text.split()) for text in shown.all_inner_texts()]
+    assert texts == [
+        "Usage 6 fields raises the score, odds × 3.3",
+        "Visits 5 fields lowers the score, odds × 0.61",
+        "Industry sector 0.1235: raises the score, odds × 1.3",
+        "Size 0.1235: raises the score, odds × 1.3",
+    ]
+    expect(page.locator(".rest > summary")).to_have_text("4 smaller reasons, together: raises the score, odds × 1.1")
+    page.locator(".rest > summary").click()
+    expect(page.locator(".rest li")).to_have_count(4)
+    shown.first.locator("summary").click()
+    page.get_by_role("button", name="Week 3").first.click()
+    assert page.evaluate("document.activeElement.dataset.field") == "usage: week 3"
+    page.context.close()
 
 
 def test_the_example_file_can_be_scored(open_page):
