@@ -40,7 +40,9 @@ function shownTopics(topics) {
 
 function topicElement(topic, largest) {
   if (topic.fields.length === 1) return make('li', {}, fieldLink(topic.fields[0].field), fieldEffect(topic.fields[0]), bar(topic.effect, largest));
-  const fields = topic.fields.map(each => make('li', {}, fieldLink(each.field, false), fieldEffect(each)));
+  const fields = topic.fields.filter(each => !isNegligible(each.contribution)).map(each => make('li', {}, fieldLink(each.field, false), fieldEffect(each)));
+  const others = topic.fields.length - fields.length;
+  if (others) fields.push(make('li', { className: 'muted' }, (fields.length ? count(others, 'other field') : count(others, 'field')) + ': almost no effect'));
   return make('li', {}, make('details', {},
     make('summary', {}, make('span', { className: 'topic' }, topic.title), ' ', make('span', { className: 'small muted' }, count(topic.fields.length, 'field')), make('span', { className: 'effect small' }, effectText(topic.effect)), bar(topic.effect, largest)),
     make('ul', { className: 'plain small' }, ...fields)));
@@ -54,10 +56,12 @@ function bar(effect, largest) {
   return make('span', { className: 'track', 'aria-hidden': 'true' }, filled);
 }
 
+const isNegligible = effect => +Math.exp(effect).toPrecision(2) === 1;
+
 function effectText(effect) {
+  if (isNegligible(effect)) return 'almost no effect';
   const factor = Math.exp(effect);
-  const direction = Math.abs(effect) < 0.005 ? 'no effect' : effect > 0 ? 'raises the score' : 'lowers the score';
-  return direction + ', odds × ' + (factor >= 100 ? Math.round(factor).toLocaleString('en') : String(+factor.toPrecision(2)));
+  return (effect > 0 ? 'raises' : 'lowers') + ' the score, odds × ' + (factor >= 100 ? Math.round(factor).toLocaleString('en') : String(+factor.toPrecision(2)));
 }
 
 const short = value => typeof value === 'number' ? value.toLocaleString('en', { maximumSignificantDigits: 4 }) : value;

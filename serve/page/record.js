@@ -1,5 +1,6 @@
 const form = $('record');
 const controls = [...form.querySelectorAll('[data-field]')];
+const TYPICAL = $('which').textContent;
 let timer, pending;
 
 // What the form shows short, by control: a number of a list may have more digits than its field.
@@ -80,7 +81,8 @@ function shortNumber(text) {
 }
 
 // Copies a row of a list into the form, to show its reasons.
-function explainRow(row) {
+function explainRow(row, name) {
+  $('which').replaceChildren('These are the values of ' + name + '. ', make('a', { href: '#results' }, 'Back to the list'));
   $('find').value = '';
   filterFields();
   for (const control of controls) {
@@ -90,6 +92,7 @@ function explainRow(row) {
     exact.set(control, { shown: control.value, value });
   }
   score();
+  form.nextElementSibling.scrollTop = 0;
   $('one').scrollIntoView();
   $('one-title').tabIndex = -1;
   $('one-title').focus({ preventScroll: true });
@@ -120,6 +123,6 @@ form.addEventListener('input', event => {
   timer = setTimeout(score, 300);
 });
 form.addEventListener('submit', event => { event.preventDefault(); score(); });
-form.addEventListener('reset', () => setTimeout(() => { exact.clear(); filterFields(); score(); }));
+form.addEventListener('reset', () => setTimeout(() => { exact.clear(); $('which').textContent = TYPICAL; filterFields(); score(); }));
 $('key')?.addEventListener('change', score);
 score();

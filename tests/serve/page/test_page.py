@@ -237,9 +237,12 @@ def test_a_row_is_explained_with_all_its_digits_but_shown_short(open_page):
     assert found.value.post_data_json == {"users": 0.1234567890123456, "actions": 1234.56789, "industry": "Retail"}
     expect(page.get_by_label("Users")).to_have_value("0.1235")
     expect(page.get_by_label("Actions")).to_have_value("1235")
+    expect(page.locator("#which")).to_contain_text("the values of rank 1 of leads.csv, line 2. Back to the list")
     with page.expect_request("**/predict?explain=all") as found:
         page.get_by_label("Users").fill("0.1236")
     assert found.value.post_data_json["users"] == 0.1236
+    page.get_by_role("button", name="Reset to typical values").click()
+    expect(page.locator("#which")).to_contain_text("typical values")
 
 
 EFFECTS = [  # fields of two topics, and fields by themselves
