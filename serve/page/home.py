@@ -72,6 +72,7 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
         card=to_html(served.scorer.run.card.partition("\n")[2]),
         key="" if not keys else _read("key.html"),
         fields=form_fields(served.schema),
+        raw=" data-raw" * _reads_training_table(served.scorer.run.config),
         id=escape(id_name),
         as_of=escape(as_of_name),
     )
@@ -82,6 +83,11 @@ def _badge(status: object) -> str:
         return ""
     style, text = AUDIT.get(str(status), FAILED)
     return f'<a class="badge {style}" href="#about">{text}</a>'
+
+
+def _reads_training_table(config: Mapping[str, Any]) -> bool:
+    """Return whether the run was trained on one flat table, whose columns records to score may have as they are."""
+    return bool(config.get("data", {}).get("kind") == "table")
 
 
 def _question(card: Card) -> str:

@@ -18,11 +18,12 @@ async function scoreFile(file) {
   }
 }
 
-async function scoreTable(table, fileName) {
+async function scoreTable(table, fileName, unused = []) {
   showStatus('Scoring ' + count(table.rows.length, 'row') + ' …');
   const columnsMissing = inputs.some(name => !table.names.includes(name));
   // If a column is missing, all columns are sent, so that the service can find the closest match.
-  const names = columnsMissing ? table.names : table.names.filter(name => inputs.includes(name) || name === page.id || name === page.asOf);
+  const isUsed = name => columnsMissing ? !unused.includes(name) : inputs.includes(name) || name === page.id || name === page.asOf;
+  const names = table.sent = table.names.filter(isUsed);
   const positions = names.map(name => table.names.indexOf(name));
   try {
     const answer = await post('predict/batch', 'text/csv', toCsv([names, ...table.rows.map(row => positions.map(i => row.values[i]))]));
@@ -33,14 +34,18 @@ async function scoreTable(table, fileName) {
     $('results').scrollIntoView({ block: 'start' });
   } catch (error) {
     if (!error.problems?.length) return showError(error.message);
-    // Extra columns are a problem only because all columns were sent; they need no fix.
-    const columns = error.problems.filter(problem => problem.row === null && (!columnsMissing || inputs.includes(problem.field)));
+    // Unknown columns are a problem only because all columns were sent; they need no fix.
+    const unknown = columnsMissing ? error.problems.filter(problem => isUnknownColumn(problem) && names.includes(problem.field)) : [];
+    if (unknown.length === error.problems.length) return scoreTable(table, fileName, [...unused, ...unknown.map(problem => problem.field)]);
+    const columns = error.problems.filter(problem => problem.row === null && !unknown.includes(problem));
     const problems = columns.map(problem => ({ line: null, field: problem.field, message: columnAdvice(problem, table) }));
-    if (!columns.length) problems.push(...error.problems.map(problem => ({ line: table.rows[problem.row].line, field: problem.field, message: advice(problem) })));
+    if (!columns.length) problems.push(...error.problems.filter(problem => problem.row !== null).map(problem => ({ line: table.rows[problem.row].line, field: problem.field, message: advice(problem) })));
     if (!columnsMissing) problems.push(...emptyCells(table, problems));
     showProblems(table, problems.sort((a, b) => a.line - b.line), fileName, error.message.startsWith('More than'));
   }
 }
+
+const isUnknownColumn = problem => problem.row === null && problem.got === JSON.stringify(problem.field);
 
 function columnAdvice(problem, table) {
   if (problem.got !== 'nothing') return problem.message;

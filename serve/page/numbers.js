@@ -27,12 +27,14 @@ function plainNumber(text, mark) {
   return text.replaceAll(separator, '').replace(mark, '.');
 }
 
-// Adds to each row its values, which are what the service reads, and a note if numbers are written in another way.
+// Adds to each row its values, which are what is sent, and a note if the file writes numbers in another way. A service that
+// reads lists as its run's training table gets the cells as they are.
 function readNumbers(table) {
   const columns = controls.filter(control => control.dataset.kind === 'number').map(control => table.names.indexOf(control.dataset.field)).filter(i => i >= 0);
   for (const row of table.rows) row.values = [...row.cells];
   const cells = table.rows.flatMap(row => columns.filter(i => i < row.cells.length).map(i => ({ row, i, text: row.cells[i].trim() })));
   table.decimal = decimalMark(cells.map(cell => cell.text), table.separator);
+  if ('raw' in page) return table;
   let example;
   for (const { row, i, text } of cells) {
     row.values[i] = table.decimal === null ? text : plainNumber(text, table.decimal);

@@ -5,6 +5,8 @@ let timer, pending;
 
 // What the form shows short, by control: a number of a list may have more digits than its field.
 const exact = new Map();
+// Columns of the row that the form shows, if the service makes fields from them.
+let raw = {};
 
 function valueOf(control) {
   const text = (exact.get(control)?.shown === control.value ? exact.get(control).value : control.value).trim();
@@ -13,7 +15,8 @@ function valueOf(control) {
   return Number.isFinite(Number(text)) ? Number(text) : text; // text that is not a number is sent as it is, for the service to report
 }
 
-const currentRecord = () => Object.fromEntries(controls.map(control => [control.dataset.field, valueOf(control)]));
+const isInRecord = control => control.value || !exact.get(control)?.absent;
+const currentRecord = () => ({ ...raw, ...Object.fromEntries(controls.filter(isInRecord).map(control => [control.dataset.field, valueOf(control)])) });
 const controlOf = name => controls.find(each => each.dataset.field === name);
 
 function setFieldError(control, text) {
@@ -89,8 +92,9 @@ function explainRow(row, name) {
     const value = row[control.dataset.field] ?? '';
     if (control.tagName === 'SELECT' && ![...control.options].some(option => option.value === value)) control.add(new Option(value, value));
     control.value = control.dataset.kind === 'number' ? shortNumber(value) : value;
-    exact.set(control, { shown: control.value, value });
+    exact.set(control, { shown: control.value, value, absent: !(control.dataset.field in row) });
   }
+  raw = 'raw' in page ? Object.fromEntries(Object.entries(row).filter(([column]) => !controlOf(column)).map(([column, text]) => [column, text || null])) : {};
   score();
   form.nextElementSibling.scrollTop = 0;
   $('one').scrollIntoView();
@@ -123,6 +127,6 @@ form.addEventListener('input', event => {
   timer = setTimeout(score, 300);
 });
 form.addEventListener('submit', event => { event.preventDefault(); score(); });
-form.addEventListener('reset', () => setTimeout(() => { exact.clear(); $('which').textContent = TYPICAL; filterFields(); score(); }));
+form.addEventListener('reset', () => setTimeout(() => { exact.clear(); raw = {}; $('which').textContent = TYPICAL; filterFields(); score(); }));
 $('key')?.addEventListener('change', score);
 score();

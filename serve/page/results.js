@@ -41,7 +41,7 @@ function showResults(table, answer, fileName) {
     headers.forEach((header, i) => header.setAttribute('aria-sort', columns[i] !== view.by ? 'none' : view.descending ? 'descending' : 'ascending'));
     body.replaceChildren(...selected.slice(0, view.limit).map(row => make('tr', { role: 'row' },
       ...columns.map(column => cell(row, column)),
-      make('td', { role: 'cell', className: 'why' }, make('button', { type: 'button', className: 'link', 'aria-label': 'Why rank ' + row.rank + '?', onclick: () => explainRow(Object.fromEntries(table.names.map((name, i) => [name, row.values[i]])), 'rank ' + row.rank + ' of ' + fileName + ', line ' + row.line) }, 'Why?')))));
+      make('td', { role: 'cell', className: 'why' }, make('button', { type: 'button', className: 'link', 'aria-label': 'Why rank ' + row.rank + '?', onclick: () => explainRow(Object.fromEntries(table.sent.map(name => [name, row.values[table.names.indexOf(name)]])), 'rank ' + row.rank + ' of ' + fileName + ', line ' + row.line) }, 'Why?')))));
     more.hidden = selected.length <= view.limit;
     status.textContent = 'Showing ' + Math.min(view.limit, selected.length).toLocaleString('en') + ' of ' + count(selected.length, 'row') + (selected.length < rows.length ? ' (' + rows.length.toLocaleString('en') + ' in total).' : '.');
   }

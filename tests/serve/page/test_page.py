@@ -279,6 +279,39 @@ def test_no_rest_outweighs_the_reasons_shown_and_related_fields_are_one(browser,
     page.context.close()
 
 
+def test_a_list_like_the_training_table_is_sent_as_it_is_and_unknown_columns_are_left_out(browser, url):
+    inputs = [
+        {"name": "users", "description": "users", "dtype": "float64", "nullable": True},
+        {"name": "signup_year", "description": "year", "dtype": "float64", "nullable": True},
+    ]
+    unknown = {"row": None, "field": "Owner", "got": '"Owner"', "nearest": None, "message": "", "expected": "inputs"}
+    scored = {"probability": 0.3, "decision": True, "threshold": 0.25, "warnings": [], "model": {"version": "1.2.0"}}
+    reasons = {"scale": "log-odds", "base": -1.0, "top": [], "other": 0.0, "total": -1.0}
+    bodies = []
+
+    def batch(route):
+        bodies.append(route.request.post_data)
+        if "Owner" in bodies[-1]:
+            return route.fulfill(status=422, json={"message": "Invalid.", "problems": [unknown]})
+        return route.fulfill(json=scored | {"predictions": [scored]})
+
+    page = browser.new_page()
+    page.route(url, lambda route: route.fulfill(body=home_page(served(CARD, inputs=inputs, kind="table"), keys=False)))
+    page.route("**/predict?*", lambda route: route.fulfill(json=scored | {"reasons": reasons}))
+    page.route("**/predict/batch", batch)
+    page.goto(url)
+    page.locator("#file").set_input_files(table(["1,5;3.2.2026;Ann"], "users;signup;Owner"))
+    expect(page.locator("#results tbody tr")).to_have_count(1)
+    assert bodies[1:] == ['users,signup\r\n"1,5",3.2.2026\r\n']
+    with page.expect_request("**/predict?explain=all") as found:
+        page.get_by_role("button", name="Why rank 1?").click()
+    assert found.value.post_data_json == {"users": "1,5", "signup": "3.2.2026"}
+    with page.expect_request("**/predict?explain=all") as found:
+        page.get_by_role("button", name="Reset to typical values").click()
+    assert found.value.post_data_json == {"users": None, "signup_year": None}
+    page.context.close()
+
+
 def test_the_example_file_can_be_scored(open_page):
     page = open_page()
     name, lines = downloaded(page, "Download an example file")
