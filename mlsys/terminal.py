@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import IO
+from collections.abc import Iterator
+from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 WIDEST = 10_000  # characters
+# Control characters would move the cursor or change the terminal's settings; lone surrogates cannot be printed at all.
+_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
+_VISIBLE |= dict.fromkeys([*range(0x7F, 0xA0), *range(0xD800, 0xE000)], 0xFFFD)
 
 
 class Terminal(Console):
-    """A Rich console without markup, emoji codes and highlighting. Everything that mlsys prints with Rich goes here.
+    r"""A Rich console without markup, emoji codes and highlighting. Everything that mlsys prints with Rich goes here.
 
     Rich reads ``[…]`` as markup and ``:…:`` as an emoji: a column named ``[seats]`` would vanish, and ``[/b]`` would
-    raise. Styles are given as such: ``Text("pass", "green")``, ``print(title, style="bold")``.
+    raise. Styles are given as such: ``Text("pass", "green")``, ``print(title, style="bold")``. Control characters are
+    printed as their pictures.
 
     Parameters
     ----------
@@ -32,6 +39,8 @@ class Terminal(Console):
     --------
     >>> Terminal(width=60).print_line("data.drop=[seats] [/b] :x:")
     data.drop=[seats] [/b] :x:
+    >>> Terminal(width=60).print_line("\x1b[2J")
+    ␛[2J
     """
 
     def __init__(
@@ -51,6 +60,15 @@ class Terminal(Console):
             emoji=False,
             highlight=False,
         )
+
+    def render_str(self, text: str, **settings: Any) -> Text:  # noqa: ANN401 - Rich's own
+        """Return text as Rich does, with visible control characters, which count when columns are measured."""
+        return super().render_str(text.translate(_VISIBLE), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render as Rich does, with visible control characters also in styled text."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(segment.text.translate(_VISIBLE), segment.style)
 
     def print_line(self, text: str) -> None:
         """Print a line of text, which may be longer than the terminal is wide."""

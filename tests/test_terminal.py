@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 from rich.table import Table
+from rich.text import Text
 
 from mlsys.runs.writer import RunWriter
 from mlsys.sweep.grid import show_leaderboard
@@ -30,6 +31,18 @@ def test_text_is_printed_as_it_is(text):
     terminal.print_wide(table)
     terminal.print(text, style="bold", soft_wrap=True)
     assert [line.rstrip() for line in file.getvalue().splitlines()] == [text] * 4
+
+
+def test_control_characters_and_lone_surrogates_are_shown():
+    file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    terminal = Terminal(file, width=60)
+    table = Table("name", box=None, pad_edge=False)
+    table.add_row("a\x1b]0;title\x07b")
+    terminal.print_wide(table)
+    terminal.print(Text("\x1b[31mred", "bold"))
+    terminal.print_line("\x1b[2J \x9b2J run-\udcff")
+    file.seek(0)
+    assert file.read().splitlines()[1:] == ["a␛]0;title␇b", "␛[31mred", "␛[2J �2J run-�"]
 
 
 def test_a_grids_leaderboard_shows_overrides_as_they_are(tmp_path, capsys, monkeypatch):
