@@ -332,6 +332,7 @@ def test_it_is_readable_on_a_phone(open_page, scheme):
     assert page.evaluate(UNNAMED) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     expect(page.locator("#results .probability .badge")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("button", name="Why rank 1?")).to_be_in_viewport(ratio=1)
     page.get_by_label("Users").scroll_into_view_if_needed()
     expect(page.locator("#score")).to_be_in_viewport()
 
