@@ -121,6 +121,21 @@ def closest(name: str, options: Iterable[str]) -> str | None:
     return by_folded[match[0]] if match else None
 
 
+def closest_pairs(wanted: Iterable[str], given: Iterable[str]) -> dict[str, str]:
+    """Pair each wanted name with the given name that is closest to it, so that no given name is suggested twice.
+
+    A pair is made only where each is the other's closest match.
+
+    Examples
+    --------
+    >>> closest_pairs(["sum_7d", "max_7d", "plan"], ["SUM_7D", "colour"])
+    {'sum_7d': 'SUM_7D'}
+    """
+    wanted, given = list(wanted), list(given)
+    found = ((name, closest(name, given)) for name in wanted)
+    return {name: near for name, near in found if near is not None and closest(near, wanted) == name}
+
+
 def requirement(message: str) -> str:
     """Return a validation message of pydantic in the form that follows "allowed:".
 

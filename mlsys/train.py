@@ -49,8 +49,6 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     MlsysError
         If the run fails; the manifest then says ``failed``.
     """
-    from rich.console import Console
-
     from mlsys.evaluation.audit import AuditSubject, run_audit
     from mlsys.evaluation.backtest import BacktestPlan, objective_values, run_folds, score_folds, scoring_ms
     from mlsys.evaluation.metrics import evaluate
@@ -59,6 +57,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from mlsys.evaluation.splits import reported_folds
     from mlsys.pipeline.threshold import operating_threshold
     from mlsys.recording import Stopwatch, recorded
+    from mlsys.terminal import Terminal
 
     clock = Stopwatch()
     config, parts, data = prepared.config, prepared.parts, prepared.data
@@ -92,7 +91,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             results = RunResults(config.to_dict(), loaded, result, metrics, threshold, audit)
             summary = write_results(record.writer, results, seconds=clock.seconds["fit"])
         record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(result.folds)
-    show(Console(), summary, audit, threshold.to_dict(), folder)
+    show(Terminal(), summary, audit, threshold.to_dict(), folder)
     if config.audit.strict and audit["status"] == "fail":
         raise AuditFailedError(f"The audit failed and audit.strict=true. See {folder / 'audit.json'}.")
     return objective_values(result.folds, config.objectives, config.metrics.top_k)

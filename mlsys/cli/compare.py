@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from mlsys.cli.output import AsJson, print_json, progress_bar
+from mlsys.terminal import Terminal
 
 if TYPE_CHECKING:
     from mlsys.evaluation.comparison import Comparison
@@ -66,7 +66,7 @@ def compare(
     if as_json:
         print_json(comparison.to_dict())
     else:
-        show(Console(), comparison, selected)
+        show(Terminal(), comparison, selected)
     if not comparison.is_complete:
         raise typer.Exit(1)
 
@@ -102,16 +102,17 @@ def _parse_metrics(metrics: str | None, comparison: Comparison) -> list[str] | N
 
 
 def _write_files(comparison: Comparison, html: Path | None, csv: Path | None) -> None:
-    err = Console(stderr=True)
+    terminal = Terminal(stderr=True)
     if html is not None:
         from mlsys.evaluation.comparison.page import render_page
 
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(render_page(comparison), encoding="utf-8")
-        err.print(f"Wrote {html}", highlight=False, markup=False, soft_wrap=True)
+        terminal.print_line(f"Wrote {html}")
     if csv is not None:
         import pandas as pd
 
-        csv.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(comparison.rows()).to_csv(csv, index=False)
-        err.print(f"Wrote {csv}", highlight=False, markup=False, soft_wrap=True)
+        from mlsys.spreadsheets import write_csv
+
+        write_csv(pd.DataFrame(comparison.rows()), csv)
+        terminal.print_line(f"Wrote {csv}")

@@ -9,6 +9,7 @@ import typer
 from rich.progress import Progress
 
 from mlsys.cli.output import AsJson, print_json, print_rows
+from mlsys.terminal import Terminal
 
 if TYPE_CHECKING:
     from mlsys.data.config import EventsData
@@ -41,7 +42,7 @@ def demo(
 
     from mlsys.data.demo import generate
 
-    with Progress(transient=True) as progress:
+    with Progress(console=Terminal(stderr=True), transient=True) as progress:
         task = progress.add_task("events", total=events)
         summary = generate(out, events=events, seed=seed, progress=lambda done: progress.update(task, completed=done))
     rows = {key: str(value) if key == "files" else value for key, value in asdict(summary).items()}

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.measure import Measurement
 from rich.progress import Progress, TaskID
 from rich.table import Table
+
+from mlsys.terminal import Terminal
 
 PROGRESS_DELAY = 0.5  # seconds: quicker commands show no progress bar
 
@@ -41,28 +40,24 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) 
     if as_json:
         print_json(list(rows))
         return
-    console = Console()
+    terminal = Terminal()
     if not rows:
-        console.print(empty, highlight=False, markup=False, soft_wrap=True)
+        terminal.print_line(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:
         table.add_column(name, justify="right" if _is_number(rows, name) else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(escape(_text(value)) for value in row.values()))
-    # Programs such as `cut` can handle a line longer than the terminal is wide, but not one folded within its columns.
-    console.width = max(
-        console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-    )
-    console.print(table, soft_wrap=True)
+        table.add_row(*map(_text, row.values()))
+    terminal.print_wide(table)
 
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function that reports progress (description, done, total), shown on a terminal once it takes a while."""
-    console = Console(stderr=True)
+    terminal = Terminal(stderr=True)
     start = time.monotonic()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
         def report_progress(description: str, done: int, total: int) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from mlsys.cli.output import AsJson, print_json, print_rows
 from mlsys.errors import ConfigError, Problem, RegistryError
+from mlsys.terminal import Terminal
 from mlsys.text import counted
 
 if TYPE_CHECKING:
@@ -299,7 +299,7 @@ def _existing(store: RegistryStore, name: str) -> str:
 
 
 def _print(text: str) -> None:
-    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+    Terminal().print_line(text)
 
 
 def _print_entry(entry: Entry | None, text: str, *, as_json: bool) -> None:

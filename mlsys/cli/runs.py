@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markdown import Markdown
 
 from mlsys.cli.output import AsJson, print_json, print_rows, progress_bar
 from mlsys.errors import RunError
 from mlsys.launch import ENVIRONMENT_PREFIX, NO_TRACKING
+from mlsys.terminal import Terminal
 from mlsys.text import counted
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def show(
             {"run": str(opened.path), "metrics": opened.metrics, "audit": opened.audit, "threshold": opened.threshold}
         )
         return
-    console = Console()
+    console = Terminal()
     console.print(Markdown(opened.card))
     if all_metrics:
         from mlsys.evaluation.formats import confidence_level, currency
@@ -163,10 +163,10 @@ def replay(
     if as_json:
         print_json({"identical": not found, "differences": [asdict(difference) for difference in found]})
     else:
-        console = Console()
-        console.print("identical" if not found else "different:", highlight=False)
+        terminal = Terminal()
+        terminal.print_line("identical" if not found else "different:")
         for difference in found:
-            console.print(f"  {difference}", highlight=False, markup=False, soft_wrap=True)
+            terminal.print_line(f"  {difference}")
     if found:
         raise typer.Exit(1)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from mlsys.cli.output import AsJson, print_rows
+from mlsys.terminal import Terminal
 
 if TYPE_CHECKING:
     from mlsys.runs import Run
@@ -44,10 +44,10 @@ def track(
     Example: mlsys track latest --to wandb
     """
     folders = [folder for name in runs for folder in _folders(name)]
-    console = Console(stderr=True)
+    terminal = Terminal(stderr=True)
     rows = []
     with (
-        Progress(transient=True, console=console, disable=not console.is_terminal) as progress,
+        Progress(transient=True, console=terminal, disable=not terminal.is_terminal) as progress,
         _Sender(timeout) as sender,
     ):
         for folder in progress.track(folders, description="runs"):

@@ -40,13 +40,13 @@ def show_leaderboard(folder: Path, config: DictConfig) -> None:
     config : DictConfig
         The grid's config; only ``objective`` is used.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from mlsys.evaluation.metric_table import greater_is_better, is_metric
     from mlsys.runs import Run
     from mlsys.runs.discover import run_folders
     from mlsys.sweep.checks import objectives_of
+    from mlsys.terminal import Terminal
 
     objectives = [name for name in objectives_of(config) if is_metric(name)]
     runs = [Run.open(run, verify=False) for run in run_folders(folder) if (run / "manifest.json").exists()]
@@ -65,7 +65,7 @@ def show_leaderboard(folder: Path, config: DictConfig) -> None:
     for run, metrics in rows:
         overrides = " ".join(each["override"] for each in run.overrides or [])
         table.add_row(run.path.name, *(_format_metric(metric) for metric in metrics), overrides)
-    Console(file=sys.stdout).print(table)
+    Terminal(file=sys.stdout).print(table)
 
 
 def _format_metric(metric: dict[str, Any]) -> str:

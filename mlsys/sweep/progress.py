@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +24,7 @@ from mlsys.sweep.trials import (
     format_objectives,
     format_params,
 )
+from mlsys.terminal import Terminal
 from mlsys.text import counted, joined
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Progress:
     ----------
     sweep : Sweep
     shared : SharedStudy
-    console : rich Console, optional
+    terminal : Terminal, optional
         Standard error by default.
 
     Attributes
@@ -55,14 +55,14 @@ class Progress:
         Whether the main thread supervises workers, in a loop that checks `interrupted`.
     """
 
-    def __init__(self, sweep: Sweep, shared: SharedStudy, console: Console | None = None) -> None:
+    def __init__(self, sweep: Sweep, shared: SharedStudy, terminal: Terminal | None = None) -> None:
         self.stopping = False
         self.interrupted = False
         self.supervising = False
         self._sweep, self._shared = sweep, shared
-        self._console = console or Console(stderr=True)
+        self._terminal = terminal or Terminal(stderr=True)
         self._objectives = objectives_of(sweep.config)
-        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._live = Live(console=self._terminal, auto_refresh=False) if self._terminal.is_terminal else None
         self._started = time.monotonic()
         self._printed: set[int] = set()
 
@@ -95,7 +95,7 @@ class Progress:
 
     def print_line(self, text: str) -> None:
         """Print a line of text."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._terminal.print_line(text)
 
     def update(self) -> list[FrozenTrial]:
         """Show the current state of the study; return its trials, which must not be modified."""
@@ -113,22 +113,18 @@ class Progress:
     def print_summary(self, results: SweepResults) -> None:
         """Print counts, failures, the leaderboard and where to find the results, on standard output."""
         counts = count_trials(results.trials)
-        console = Console(file=sys.stdout)
-
-        def print_line(text: str) -> None:
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
-
+        terminal = Terminal(file=sys.stdout)
         n_trials = counted(self._sweep.settings.n_trials, "trial")
-        print_line(f"{counts.finished} of {n_trials}: {self._outcomes(counts)}")
+        terminal.print_line(f"{counts.finished} of {n_trials}: {self._outcomes(counts)}")
         for reason, numbers in describe_failures(results.trials).items():
-            print_line(f"  failed: {reason} ({numbers})")
+            terminal.print_line(f"  failed: {reason} ({numbers})")
         if results.ranked:
-            console.print(results.leaderboard())
+            terminal.print(results.leaderboard())
         report = self._sweep.folder / REPORT
         if report.exists():
-            print_line(f"report: {report}")
+            terminal.print_line(f"report: {report}")
         if results.best_link is not None:
-            print_line(f"best: {results.best_link}")
+            terminal.print_line(f"best: {results.best_link}")
 
     def _line(self, trial: FrozenTrial, best: FrozenTrial | None) -> str:
         seconds = f" in {trial.duration.total_seconds():.1f} s" if trial.duration else ""

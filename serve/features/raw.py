@@ -17,7 +17,7 @@ import pyarrow as pa
 from mlsys.data.config import EventsData
 from mlsys.data.parse_columns import MOMENT
 from mlsys.data.rules import EARLIEST
-from mlsys.errors import RunError, closest
+from mlsys.errors import RunError, closest, closest_pairs
 from mlsys.runs.input_column import is_text
 from serve.scoring.problems import InputProblem, problem
 
@@ -215,13 +215,16 @@ class RawTable:
     def _name_problems(self, row: int, record: Mapping[str, Any]) -> list[InputProblem]:
         missing = [column for column in self.columns if column.name not in record]
         unknown = [str(name) for name in record if name not in self.names]
+        near_missing = closest_pairs([column.name for column in missing], unknown)
+        near_unknown = {name: column for column, name in near_missing.items()}
+        others = [name for name in self.names if name not in near_missing]
         problems = []
         for column in missing:
-            near = closest(column.name, unknown)
+            near = near_missing.get(column.name)
             message = f"{self.name}.{column.name} is missing; expected {column.expected}."
             problems.append(problem(row, f"{self.name}.{column.name}", None, column.expected, near, message))
         for name in unknown:
-            near = closest(name, self.names)
+            near = near_unknown.get(name) or closest(name, others)
             hint = f"; closest match: {near}" if near else ""
             message = f"{self.name}.{name} is not a column of the run's raw table{hint}."
             expected = "one of " + ", ".join(self.names)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 JSON_BYTES = b"application/json"
 RECORD_LIMIT = 1_000_000  # bytes; a typical record has a few thousand
-REASONS = 5
+REASONS = {"true": 5, "all": None}  # number of fields in an explanation, by the value of explain; None for all
 
 
 class Predict:
@@ -53,7 +53,7 @@ class Predict:
             prediction = model.scorer.score(record)
         except InvalidInput as error:
             raise invalid_input_error(error) from None
-        reasons = await _reasons_json(model, prediction) if query.get("explain") == "true" else b""
+        reasons = await _reasons_json(model, prediction, query["explain"]) if query.get("explain") in REASONS else b""
         rows = [self._row(context.request_id, model, prediction, record, query)] if self._logging else []
         if self._durable:
             try:
@@ -90,7 +90,7 @@ class Predict:
         if len(body) > self._limit:
             return None
         parameters = _parse_query(query) if query else {}
-        if parameters.get("explain") == "true":
+        if parameters.get("explain") in REASONS:
             return None
         record = parse_record(body)
         model = self._service.slot.champion
@@ -143,9 +143,9 @@ def _response_json(model: LoadedModel, prediction: Prediction, reasons: bytes, r
     return b"".join((head, decision, warnings, reasons, model.tail_json, request_id.encode(), b'"}'))
 
 
-async def _reasons_json(model: LoadedModel, prediction: Prediction) -> bytes:
+async def _reasons_json(model: LoadedModel, prediction: Prediction, explain: str) -> bytes:
     """Return the JSON of the reasons; computed in a thread, because it takes longer than the score."""
-    reasons = await asyncio.to_thread(model.scorer.reasons, prediction.values, top=REASONS)
+    reasons = await asyncio.to_thread(model.scorer.reasons, prediction.values, top=REASONS[explain])
     return b',"reasons":' + msgspec.json.encode(reasons)
 
 
@@ -155,7 +155,7 @@ def _parse_query(text: bytes) -> dict[str, str]:
     Raises
     ------
     RequestError
-        400 if one is unknown or ``explain`` is neither true nor false.
+        400 if one is unknown or ``explain`` is neither true, false nor all.
     """
     try:
         parameters = parse_qs(text.decode(), keep_blank_values=True, max_num_fields=10)
@@ -168,8 +168,8 @@ def _parse_query(text: bytes) -> dict[str, str]:
             f"Unknown query parameter {unknown[0][:40]!r}; the parameters are explain=true, id=ID and as_of=DATE.",
         )
     query = {name: values[-1] for name, values in parameters.items()}
-    if query.get("explain", "true") not in ("true", "false"):
-        raise RequestError(400, "invalid_query", f"explain is {query['explain'][:40]!r}; expected true or false.")
+    if query.get("explain", "true") not in (*REASONS, "false"):
+        raise RequestError(400, "invalid_query", f"explain is {query['explain'][:40]!r}; expected true, false or all.")
     if "as_of" in query:
         query["as_of"] = parse_as_of(query["as_of"])
     return query

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
-_INLINE = (
-    (re.compile(r"`([^`]+)`"), r"<code>\1</code>"),
-    (re.compile(r"\*\*([^*]+)\*\*"), r"<strong>\1</strong>"),
-    (re.compile(r"(?<!\*)\*([^*\s][^*]*)\*(?!\*)"), r"<em>\1</em>"),
+_INLINE = re.compile(
+    r"\\(?P<plain>[\\`*_\[<|])"
+    r"|(?P<fence>`+)(?P<code>.+?)(?P=fence)(?!`)"
+    r"|\*\*(?P<strong>(?:\\.|[^*\\])+)\*\*"
+    r"|\*(?P<em>(?!\s)(?:\\.|[^*\\])+)\*"
 )
 _CELL = re.compile(r"(?<!\\)\|")
 
@@ -101,8 +102,25 @@ def _cells(line: str) -> list[str]:
 
 
 def inline(text: str) -> str:
-    """Return a line of Markdown as HTML."""
-    html = escape(text)
-    for pattern, replacement in _INLINE:
-        html = pattern.sub(replacement, html)
-    return html
+    r"""Return a line of Markdown as HTML.
+
+    Examples
+    --------
+    >>> inline(r"**12%** of `a*b`, \*not\* \<b>")
+    '<strong>12%</strong> of <code>a*b</code>, *not* &lt;b&gt;'
+    """
+    parts, end = [], 0
+    for found in _INLINE.finditer(text):
+        parts += [escape(text[end : found.start()]), _marked(found)]
+        end = found.end()
+    return "".join([*parts, escape(text[end:])])
+
+
+def _marked(found: re.Match[str]) -> str:
+    if found["plain"]:
+        return escape(found["plain"])
+    if found["code"]:
+        code = found["code"]
+        return f"<code>{escape(code.strip() if len(found['fence']) > 1 else code)}</code>"
+    tag = "strong" if found["strong"] else "em"
+    return f"<{tag}>{inline(found[tag])}</{tag}>"

@@ -25,6 +25,8 @@ class Group:
 def groups(inputs: Sequence[InputColumn]) -> list[Group]:
     """Group the fields by the first words of their descriptions; fields without a group of their own come first.
 
+    A field without a group, such as ``plan`` with the description ``plan: 2 levels``, is labelled by its name alone.
+
     Examples
     --------
     >>> texts = ["industry sector", "users: total", "users: trend"]
@@ -39,7 +41,7 @@ def groups(inputs: Sequence[InputColumn]) -> list[Group]:
     ungrouped = by_prefix.pop("", [])
     for prefix in [each for each, fields in by_prefix.items() if len(fields) == 1]:
         [(_, column)] = by_prefix.pop(prefix)
-        ungrouped.append((_capital(column.title), column))
+        ungrouped.append((_capital(prefix if prefix == column.name else column.title), column))
     first = [Group(UNGROUPED, tuple(ungrouped))] if ungrouped else []
     return first + [Group(_capital(prefix), tuple(fields)) for prefix, fields in by_prefix.items()]
 
@@ -74,7 +76,7 @@ def _field(number: int, label: str, column: InputColumn) -> str:
     return (
         f'<div class="field" data-search="{search}"><label for="field-{number}">{escape(label)}</label>'
         f"{_control(number, attributes, column, shown(column.example))}"
-        f'<p class="hint" id="hint-{number}">{escape(_hint(column))}</p>'
+        f'<p class="hint" id="hint-{number}">{escape(_hint(label, column))}</p>'
         f'<p class="field-error" id="error-{number}" hidden></p></div>'
     )
 
@@ -101,8 +103,10 @@ def _placeholder(column: InputColumn) -> str:
     return ' placeholder="unknown"' if column.nullable else ""
 
 
-def _hint(column: InputColumn) -> str:
-    parts = [column.unit] if column.unit else []
+def _hint(label: str, column: InputColumn) -> str:
+    _, _, detail = column.title.partition(": ")
+    parts = [detail] if detail and label == _capital(column.name) else []
+    parts += [column.unit] if column.unit else []
     if column.has_range:
         parts.append(f"{_grouped(column.low)} to {_grouped(column.high)} in training")
     if column.nullable:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 
+from mlsys.text import joined
 from serve.batch.read import key_columns
 from serve.openapi import title
 from serve.page.card import Card, inline, to_html
@@ -15,8 +19,9 @@ from serve.page.form import form_fields
 from serve.served_models import LoadedModel
 
 FOLDER = Path(__file__).parent
-AUDIT = {"pass": ("pass", "Leakage audit passed"), "warn": ("warn", "Leakage audit: warnings")}
-FAILED = ("fail", "Leakage audit failed")
+AUDIT = {"pass": ("pass", "Checks passed"), "warn": ("warn", "Checks passed with warnings")}
+FAILED = ("fail", "A check failed: do not rely on the scores yet")
+PURPOSE = re.compile(r"^This model predicts (which .+?)\.(?: Estimator: |$)", re.MULTILINE)  # in a card's summary
 CAUTIONS = "Before you rely on it"
 THRESHOLD = "The operating threshold"
 
@@ -26,7 +31,7 @@ def _read(name: str) -> str:
 
 
 STYLE = _read("page.css")
-PARTS = ("shared", "record", "csv", "results", "list")
+PARTS = ("shared", "record", "reasons", "csv", "numbers", "download", "results", "list")
 SCRIPT = "(() => {\n" + "\n".join(_read(f"{name}.js") for name in PARTS) + "})();"
 PAGE = Template(_read("page.html"))
 
@@ -58,6 +63,8 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
         style=STYLE,
         script=SCRIPT,
         title=escape(title(served)),
+        question=_question(card) or escape(title(served)),
+        evidence=_evidence(served.scorer.run.metrics),
         version=escape(served.resolved.version),
         badge=_badge(served.scorer.run.audit.get("status")),
         summary=_summary(card, served),
@@ -65,6 +72,7 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
         card=to_html(served.scorer.run.card.partition("\n")[2]),
         key="" if not keys else _read("key.html"),
         fields=form_fields(served.schema),
+        raw=" data-raw" * _reads_training_table(served.scorer.run.config),
         id=escape(id_name),
         as_of=escape(as_of_name),
     )
@@ -74,7 +82,41 @@ def _badge(status: object) -> str:
     if status is None:
         return ""
     style, text = AUDIT.get(str(status), FAILED)
-    return f'<span class="badge {style}">{text}</span>'
+    return f'<a class="badge {style}" href="#about">{text}</a>'
+
+
+def _reads_training_table(config: Mapping[str, Any]) -> bool:
+    """Return whether the run was trained on one flat table, whose columns records to score may have as they are."""
+    return bool(config.get("data", {}).get("kind") == "table")
+
+
+def _question(card: Card) -> str:
+    """Return what the model predicts as a question, such as "Which accounts convert within 30 days?", as HTML."""
+    found = PURPOSE.search(card.summary)
+    return inline(f"{found[1][0].upper()}{found[1][1:]}?") if found else ""
+
+
+def _evidence(metrics: Mapping[str, Any]) -> str:
+    """Return how often the highest-ranked rows had the outcome in the tests, next to chance and activity, as HTML."""
+    measured = metrics.get("overall", {})
+    sizes = sorted(int(name.partition("@")[2]) for name in measured if name.startswith("precision@"))
+    if not sizes:
+        return ""
+    name, baselines = f"precision@{sizes[0]}", metrics.get("baselines", {})
+    rates = [(baselines.get(kind) or {}).get(name, {}).get("value") for kind in ("activity", "chance")]
+    texts = ("of the same number chosen by recent activity", "of all rows")
+    others = [f"{_percent(rate)} {text}" for rate, text in zip(rates, texts, strict=True) if rate is not None]
+    value = measured[name]["value"]
+    if value is None or not others:
+        return ""
+    return (
+        f"<p><strong>How good is it?</strong> In tests, {_percent(value)} of the {sizes[0]} rows ranked highest had "
+        f"this outcome, compared with {joined(others)}.</p>"
+    )
+
+
+def _percent(rate: float) -> str:
+    return f"{float(f'{100 * rate:.2g}'):g}%"
 
 
 def _summary(card: Card, served: LoadedModel) -> str:

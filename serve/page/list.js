@@ -1,28 +1,32 @@
 const inputs = controls.map(control => control.dataset.field);
 const MAX_LISTED = 200;
+const SEPARATORS = { ',': 'a comma', ';': 'a semicolon', '\t': 'a tab' };
 
 async function scoreFile(file) {
   clearOutput();
+  showChosen(file.name);
   showStatus('Reading ' + file.name + ' …');
   try {
     const table = await readTable(file);
     const uneven = table.rows.filter(row => row.cells.length !== table.names.length).map(row => ({
-      line: row.line, field: '', message: 'The line has ' + count(row.cells.length, 'cell') + ', but the first line has ' + count(table.names.length, 'column') + '. Put text that contains a comma in quotation marks.' }));
+      line: row.line, field: '', message: 'The line has ' + count(row.cells.length, 'cell') + ', but the first line has ' + count(table.names.length, 'column') + '. Put text that contains ' + SEPARATORS[table.separator] + ' in quotation marks.' }));
     if (uneven.length) showProblems(table, uneven, file.name, false);
     else await scoreTable(table, file.name);
+    showChosen(file.name + ', ' + count(table.rows.length, 'row'));
   } catch (error) {
     showError(error.message);
   }
 }
 
-async function scoreTable(table, fileName) {
+async function scoreTable(table, fileName, unused = []) {
   showStatus('Scoring ' + count(table.rows.length, 'row') + ' …');
   const columnsMissing = inputs.some(name => !table.names.includes(name));
   // If a column is missing, all columns are sent, so that the service can find the closest match.
-  const names = columnsMissing ? table.names : table.names.filter(name => inputs.includes(name) || name === page.id || name === page.asOf);
+  const isUsed = name => columnsMissing ? !unused.includes(name) : inputs.includes(name) || name === page.id || name === page.asOf;
+  const names = table.sent = table.names.filter(isUsed);
   const positions = names.map(name => table.names.indexOf(name));
   try {
-    const answer = await post('predict/batch', 'text/csv', toCsv([names, ...table.rows.map(row => positions.map(i => row.cells[i]))]));
+    const answer = await post('predict/batch', 'text/csv', toCsv([names, ...table.rows.map(row => positions.map(i => row.values[i]))]));
     clearOutput();
     showStatus('');
     showResults(table, answer, fileName);
@@ -30,14 +34,18 @@ async function scoreTable(table, fileName) {
     $('results').scrollIntoView({ block: 'start' });
   } catch (error) {
     if (!error.problems?.length) return showError(error.message);
-    // Extra columns are a problem only because all columns were sent; they need no fix.
-    const columns = error.problems.filter(problem => problem.row === null && (!columnsMissing || inputs.includes(problem.field)));
+    // Unknown columns are a problem only because all columns were sent; they need no fix.
+    const unknown = columnsMissing ? error.problems.filter(problem => isUnknownColumn(problem) && names.includes(problem.field)) : [];
+    if (unknown.length === error.problems.length) return scoreTable(table, fileName, [...unused, ...unknown.map(problem => problem.field)]);
+    const columns = error.problems.filter(problem => problem.row === null && !unknown.includes(problem));
     const problems = columns.map(problem => ({ line: null, field: problem.field, message: columnAdvice(problem, table) }));
-    if (!columns.length) problems.push(...error.problems.map(problem => ({ line: table.rows[problem.row].line, field: problem.field, message: advice(problem) })));
+    if (!columns.length) problems.push(...error.problems.filter(problem => problem.row !== null).map(problem => ({ line: table.rows[problem.row].line, field: problem.field, message: advice(problem) })));
     if (!columnsMissing) problems.push(...emptyCells(table, problems));
     showProblems(table, problems.sort((a, b) => a.line - b.line), fileName, error.message.startsWith('More than'));
   }
 }
+
+const isUnknownColumn = problem => problem.row === null && problem.got === JSON.stringify(problem.field);
 
 function columnAdvice(problem, table) {
   if (problem.got !== 'nothing') return problem.message;
@@ -49,7 +57,7 @@ function emptyCells(table, problems) {
   const key = (line, field) => line + ' ' + field;
   const reported = new Set(problems.map(problem => key(problem.line, problem.field)));
   const required = controls.filter(control => 'required' in control.dataset).map(control => control.dataset.field);
-  return table.rows.flatMap(row => required.filter(name => row.cells[table.names.indexOf(name)] === '' && !reported.has(key(row.line, name)))
+  return table.rows.flatMap(row => required.filter(name => row.values[table.names.indexOf(name)] === '' && !reported.has(key(row.line, name)))
     .map(field => ({ line: row.line, field, message: REQUIRED })));
 }
 
@@ -64,7 +72,7 @@ function showProblems(table, problems, fileName, more) {
   const row = problem => make('tr', {},
     ...(inColumns ? [] : [make('th', { scope: 'row', className: 'number' }, String(problem.line))]),
     make(inColumns ? 'th' : 'td', inColumns ? { scope: 'row' } : {}, problem.field || '–'), make('td', { className: 'wide' }, problem.message));
-  const actions = [make('button', { type: 'button', className: 'secondary', onclick: () => download('problems.csv', [['line', 'column', 'what_to_do'], ...problems.map(each => [each.line, each.field, each.message])]) }, 'Download this list')];
+  const actions = [make('button', { type: 'button', className: 'secondary', onclick: () => download('problems.csv', [['line', 'column', 'what_to_do'], ...problems.map(each => [each.line, each.field, each.message])], table.separator) }, 'Download this list')];
   if (!inColumns && validRows.length) actions.unshift(make('button', { type: 'button', onclick: () => scoreTable({ ...table, rows: validRows }, fileName) }, 'Score the other ' + count(validRows.length, 'row')));
   $('problems').replaceChildren(
     make('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'What to fix' }, make('table', {},
@@ -75,6 +83,7 @@ function showProblems(table, problems, fileName, more) {
 }
 
 const clearOutput = () => { $('problems').replaceChildren(); $('results').replaceChildren(); };
+const showChosen = text => { $('chosen').className = ''; $('chosen').textContent = text; };
 const showStatus = text => { $('state').className = ''; $('state').textContent = text; };
 const showError = text => { $('state').className = 'alert error'; $('state').textContent = text; };
 

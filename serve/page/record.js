@@ -1,15 +1,22 @@
 const form = $('record');
 const controls = [...form.querySelectorAll('[data-field]')];
+const TYPICAL = $('which').textContent;
 let timer, pending;
 
+// What the form shows short, by control: a number of a list may have more digits than its field.
+const exact = new Map();
+// Columns of the row that the form shows, if the service makes fields from them.
+let raw = {};
+
 function valueOf(control) {
-  const text = control.value.trim();
+  const text = (exact.get(control)?.shown === control.value ? exact.get(control).value : control.value).trim();
   if (!text) return null;
   if (control.dataset.kind === 'text') return control.tagName === 'SELECT' ? control.value : text;
   return Number.isFinite(Number(text)) ? Number(text) : text; // text that is not a number is sent as it is, for the service to report
 }
 
-const currentRecord = () => Object.fromEntries(controls.map(control => [control.dataset.field, valueOf(control)]));
+const isInRecord = control => control.value || !exact.get(control)?.absent;
+const currentRecord = () => ({ ...raw, ...Object.fromEntries(controls.filter(isInRecord).map(control => [control.dataset.field, valueOf(control)])) });
 const controlOf = name => controls.find(each => each.dataset.field === name);
 
 function setFieldError(control, text) {
@@ -28,11 +35,11 @@ function focusField(name) {
   control.scrollIntoView({ block: 'center' });
 }
 
-function fieldLink(name) {
-  const control = controlOf(name);
-  const group = control.closest('details').querySelector('.title').textContent;
-  const label = control.labels[0].textContent;
-  return make('button', { type: 'button', className: 'link', onclick: () => focusField(name) }, control.closest('details').hasAttribute('data-mixed') ? label : group + ': ' + label);
+function fieldLink(name, withGroup = true) {
+  const group = controlOf(name).closest('details');
+  const label = controlOf(name).labels[0].textContent;
+  const text = withGroup && !group.hasAttribute('data-mixed') ? group.querySelector('.title').textContent + ': ' + label : label;
+  return make('button', { type: 'button', className: 'link', onclick: () => focusField(name) }, text);
 }
 
 async function score() {
@@ -40,7 +47,7 @@ async function score() {
   pending?.abort();
   const controller = pending = new AbortController();
   try {
-    const answer = await post('predict?explain=true', 'application/json', JSON.stringify(currentRecord()), controller.signal);
+    const answer = await post('predict?explain=all', 'application/json', JSON.stringify(currentRecord()), controller.signal);
     controls.forEach(control => setFieldError(control, ''));
     showScore(answer);
   } catch (error) {
@@ -59,29 +66,6 @@ function showScore(answer) {
     ...reasonElements(answer.reasons));
 }
 
-function reasonElements(reasons) {
-  const largest = Math.max(...reasons.top.map(each => Math.abs(each.contribution)), Math.abs(reasons.other), 1e-9);
-  const item = (label, contribution, value = '') => {
-    const bar = make('span', { className: contribution < 0 ? 'negative' : 'positive' });
-    bar.style.width = 50 * Math.abs(contribution) / largest + '%';
-    const effect = Math.abs(contribution) < 0.005 ? 'no effect' : contribution > 0 ? 'raises the score' : 'lowers the score';
-    const track = make('span', { className: 'track' }, bar);
-    track.setAttribute('aria-hidden', 'true');
-    return make('li', {}, label, make('span', { className: 'effect small' }, value + effect + ', odds × ' + oddsFactor(contribution)), track);
-  };
-  const items = reasons.top.map(each => item(fieldLink(each.field), each.contribution, (each.value === null ? 'unknown' : short(each.value)) + ': '));
-  const calibrated = reasons.scale === 'log-odds';
-  const start = calibrated ? 'The starting point is ' + percent(1 / (1 + Math.exp(-reasons.base))) + '. ' : '';
-  const note = calibrated ? '' : ' The final calibration of the probability is not included.';
-  return [
-    make('h3', {}, 'Why this score?'),
-    make('ul', { className: 'reasons' }, ...items, item(make('span', {}, 'All other fields'), reasons.other)),
-    make('p', { className: 'small muted' }, start + 'Each field multiplies the odds; together they give the score. They show what the model relies on, not what causes the outcome.' + note)];
-}
-
-const oddsFactor = contribution => { const factor = Math.exp(contribution); return factor >= 100 ? Math.round(factor).toLocaleString('en') : String(+factor.toPrecision(2)); };
-const short = value => typeof value === 'number' ? value.toLocaleString('en', { maximumSignificantDigits: 4 }) : value;
-
 function showScoreError(error) {
   controls.forEach(control => setFieldError(control, ''));
   const invalid = error.problems.map(problem => ({ problem, control: controlOf(problem.field) })).filter(each => each.control);
@@ -92,16 +76,27 @@ function showScoreError(error) {
     make('li', {}, fieldLink(problem.field), ' ' + advice(problem))))] : []));
 }
 
+// Returns a number of a list with four significant digits, or all digits before the point; other text as it is.
+function shortNumber(text) {
+  const number = Number(text);
+  if (!text.trim() || !Number.isFinite(number)) return text;
+  return String(Math.abs(number) >= 1000 ? Math.round(number) : Number(number.toPrecision(4)));
+}
+
 // Copies a row of a list into the form, to show its reasons.
-function explainRow(row) {
+function explainRow(row, name) {
+  $('which').replaceChildren('These are the values of ' + name + '. ', make('a', { href: '#results' }, 'Back to the list'));
   $('find').value = '';
   filterFields();
   for (const control of controls) {
     const value = row[control.dataset.field] ?? '';
     if (control.tagName === 'SELECT' && ![...control.options].some(option => option.value === value)) control.add(new Option(value, value));
-    control.value = value;
+    control.value = control.dataset.kind === 'number' ? shortNumber(value) : value;
+    exact.set(control, { shown: control.value, value, absent: !(control.dataset.field in row) });
   }
+  raw = 'raw' in page ? Object.fromEntries(Object.entries(row).filter(([column]) => !controlOf(column)).map(([column, text]) => [column, text || null])) : {};
   score();
+  form.nextElementSibling.scrollTop = 0;
   $('one').scrollIntoView();
   $('one-title').tabIndex = -1;
   $('one-title').focus({ preventScroll: true });
@@ -132,6 +127,6 @@ form.addEventListener('input', event => {
   timer = setTimeout(score, 300);
 });
 form.addEventListener('submit', event => { event.preventDefault(); score(); });
-form.addEventListener('reset', () => setTimeout(() => { filterFields(); score(); }));
+form.addEventListener('reset', () => setTimeout(() => { exact.clear(); raw = {}; $('which').textContent = TYPICAL; filterFields(); score(); }));
 $('key')?.addEventListener('change', score);
 score();

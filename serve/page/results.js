@@ -3,18 +3,17 @@ const PAGE_ROWS = 100;
 // Shows the ranked table, which can be sorted by a click on a column name, filtered, and downloaded as shown.
 function showResults(table, answer, fileName) {
   const names = table.names.filter(name => !inputs.includes(name));
-  const rows = answer.predictions.map((each, i) => ({ ...each, cells: table.rows[i].cells, line: table.rows[i].line }));
+  const rows = answer.predictions.map((each, i) => ({ ...each, ...table.rows[i] }));
   rows.sort((a, b) => b.probability - a.probability).forEach((row, i) => { row.rank = i + 1; });
   rows.forEach(row => { row.search = [...names.map(name => cellOf(row, name)), ...row.warnings].join(' ').toLowerCase(); });
   const columns = [
-    { title: 'Rank', value: row => row.rank, number: true },
-    ...(names.length ? names.slice(0, 4).map(name => ({ title: name, value: row => cellOf(row, name) })) : [{ title: 'Line', value: row => row.line, number: true }]),
-    { title: 'Probability', value: row => row.probability, show: row => percent(row.probability), number: true },
-    { title: 'Decision', value: row => row.decision ? 'yes' : 'no' },
+    { title: 'Rank', value: row => row.rank, kind: 'number rank' },
+    { title: 'Probability', value: row => row.probability, show: probabilityParts, kind: 'number probability' },
+    ...(names.length ? names.slice(0, 4).map(name => ({ title: name, value: row => cellOf(row, name) })) : [{ title: 'Line', value: row => row.line }]),
     ...(rows.some(row => row.warnings.length) ? [{ title: 'Warnings', value: row => row.warnings.join(' ') }] : [])];
   const view = { by: columns[0], descending: false, limit: PAGE_ROWS };
   const body = make('tbody');
-  const headers = columns.map(column => make('th', { scope: 'col', className: column.number ? 'number' : '' },
+  const headers = columns.map(column => make('th', { scope: 'col', role: 'columnheader', className: column.kind || '' },
       make('button', { type: 'button', className: 'sort', onclick: () => { view.descending = view.by === column && !view.descending; view.by = column; draw(); } }, column.title)));
   const search = make('input', { type: 'search', id: 'filter', autocomplete: 'off', oninput: () => { view.limit = PAGE_ROWS; draw(); } });
   const subset = make('select', { id: 'subset', onchange: search.oninput },
@@ -22,7 +21,14 @@ function showResults(table, answer, fileName) {
   const status = make('p', { className: 'small muted', role: 'status', id: 'shown' });
   const more = make('button', { type: 'button', className: 'secondary', onclick: () => { view.limit += PAGE_ROWS; draw(); } }, 'Show ' + PAGE_ROWS + ' more');
 
-  const cell = (text, column) => make('td', { className: column.number ? 'number' : text.length > 60 ? 'wide' : text.length < 30 ? 'brief' : '' }, text);
+  function cell(row, column) {
+    const text = String(column.value(row));
+    const width = text.length > 60 ? 'wide' : text.length < 30 ? 'brief' : '';
+    return make('td', { role: 'cell', className: column.kind || width, 'data-title': column.title }, ...(column.show ? column.show(row) : [text]));
+  }
+  function probabilityParts(row) {
+    return [percent(row.probability), ' ', make('span', { className: row.decision ? 'badge pass' : 'badge' }, row.decision ? 'yes' : 'no')];
+  }
   function cellOf(row, name) { return row.cells[table.names.indexOf(name)]; }
   function selectedRows() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -33,29 +39,32 @@ function showResults(table, answer, fileName) {
   function draw() {
     const selected = selectedRows();
     headers.forEach((header, i) => header.setAttribute('aria-sort', columns[i] !== view.by ? 'none' : view.descending ? 'descending' : 'ascending'));
-    body.replaceChildren(...selected.slice(0, view.limit).map(row => make('tr', {},
-      ...columns.map(column => cell(String((column.show || column.value)(row)), column)),
-      make('td', {}, make('button', { type: 'button', className: 'link', 'aria-label': 'Why rank ' + row.rank + '?', onclick: () => explainRow(Object.fromEntries(table.names.map((name, i) => [name, row.cells[i]]))) }, 'Why?')))));
+    body.replaceChildren(...selected.slice(0, view.limit).map(row => make('tr', { role: 'row' },
+      ...columns.map(column => cell(row, column)),
+      make('td', { role: 'cell', className: 'why' }, make('button', { type: 'button', className: 'link', 'aria-label': 'Why rank ' + row.rank + '?', onclick: () => explainRow(Object.fromEntries(table.sent.map(name => [name, row.values[table.names.indexOf(name)]])), 'rank ' + row.rank + ' of ' + fileName + ', line ' + row.line) }, 'Why?')))));
     more.hidden = selected.length <= view.limit;
     status.textContent = 'Showing ' + Math.min(view.limit, selected.length).toLocaleString('en') + ' of ' + count(selected.length, 'row') + (selected.length < rows.length ? ' (' + rows.length.toLocaleString('en') + ' in total).' : '.');
   }
   function downloadRows() {
     const header = ['rank', 'probability', 'decision', 'warnings', ...table.names];
-    download(fileName.replace(/\.\w+$/, '') + '-ranked.csv', [header, ...selectedRows().map(row => [row.rank, row.probability, row.decision ? 'yes' : 'no', row.warnings.join(' '), ...row.cells])]);
+    const probability = row => table.decimal === ',' ? String(row.probability).replace('.', ',') : row.probability; // as the file writes numbers
+    download(fileName.replace(/\.\w+$/, '') + '-ranked.csv', [header, ...selectedRows().map(row => [row.rank, probability(row), row.decision ? 'yes' : 'no', row.warnings.join(' '), ...row.cells])], table.separator);
   }
 
   const yes = rows.filter(row => row.decision).length;
   $('results').replaceChildren(
-    make('h3', {}, count(rows.length, 'row') + ' ranked: ' + yes.toLocaleString('en') + ' yes, ' + (rows.length - yes).toLocaleString('en') + ' no'),
+    make('h3', {}, count(rows.length, 'row') + ', ranked'),
+    make('p', {}, make('strong', {}, yes.toLocaleString('en') + ' yes, ' + (rows.length - yes).toLocaleString('en') + ' no. '), 'Yes means a probability of ' + percent(answer.threshold) + ' or more.'),
+    ...table.notes.map(text => make('p', { className: 'note' }, text)),
     ...answer.warnings.map(text => make('p', { className: 'alert' }, text)),
     make('div', { className: 'tools' },
       make('div', { className: 'grow' }, make('label', { htmlFor: 'filter' }, 'Find rows'), search),
       make('div', {}, make('label', { htmlFor: 'subset' }, 'Show'), subset),
       make('button', { type: 'button', onclick: downloadRows }, 'Download these rows')),
     status,
-    make('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Ranked rows' }, make('table', { className: 'ranked' },
+    make('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Ranked rows' }, make('table', { className: 'ranked', role: 'table' },
       make('caption', { className: 'visually-hidden' }, 'Ranked rows; choose a column name to sort by it'),
-      make('thead', {}, make('tr', {}, ...headers, make('th', { scope: 'col' }, make('span', { className: 'visually-hidden' }, 'Reasons')))), body)),
+      make('thead', { role: 'rowgroup' }, make('tr', { role: 'row' }, ...headers, make('th', { scope: 'col', role: 'columnheader', className: 'why' }, make('span', { className: 'visually-hidden' }, 'Reasons')))), body)),
     make('p', {}, more));
   draw();
 }

@@ -15,14 +15,14 @@ function percent(probability) {
   const value = 100 * probability;
   if (value > 0 && value < 0.01) return 'below 0.01%';
   if (value < 100 && value >= 99.95) return 'above 99.9%';
-  return (value >= 9.95 ? value.toFixed(1) : value >= 0.995 ? value.toFixed(2) : String(+value.toPrecision(2))) + '%';
+  return (value >= 9.95 ? value.toFixed(1) : value >= 0.0995 ? value.toFixed(2) : String(+value.toPrecision(2))) + '%';
 }
 
 const count = (number, singular, plural = singular + 's') => number.toLocaleString('en') + ' ' + (number === 1 ? singular : plural);
 
 class RequestError extends Error {
   constructor(answer, status) {
-    super(status === 401 ? 'The API key is missing or not valid. Enter it under “API key” above.' : answer.message || 'The service returned the status ' + status + '.');
+    super(status === 401 ? 'The API key is missing or not valid. Enter it under “API key” in “About the model”.' : answer.message || 'The service returned the status ' + status + '.');
     this.problems = answer.problems || [];
     this.status = status;
   }

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsys.errors import closest
+from mlsys.errors import closest, closest_pairs
 from mlsys.runs.input_column import LARGEST, InputColumn, is_text
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem, quoted
 from serve.scoring.text_columns import TextColumn
@@ -283,15 +283,18 @@ def name_problems(
 ) -> list[InputProblem]:
     """Describe the fields that are missing and the names that match no field."""
     problems: list[InputProblem] = []
+    missing = list(missing)
     unknown = [str(name)[:MAX_NAME] for name in extra[: MAX_LISTED + 1]]
-    candidates = unknown[:MAX_COMPARED]
-    for number, field in enumerate(missing):
-        near = closest(field.name, candidates) if number < MAX_COMPARED else None
+    near_missing = closest_pairs([field.name for field in missing[:MAX_COMPARED]], unknown[:MAX_COMPARED])
+    near_unknown = {name: field for field, name in near_missing.items()}
+    for field in missing:
+        near = near_missing.get(field.name)
         hint = f" (closest match: {near!r})" if near else ""
         message = f"{field.name} is missing{hint}; expected {field.expected}."
         problems.append({**problem(row, field.name, None, field.expected, near, message), "got": "nothing"})
+    others = [name for name in known if name not in near_missing]
     for number, name in enumerate(unknown):
-        near = closest(name, known) if number < MAX_COMPARED else None
+        near = near_unknown.get(name) or (closest(name, others) if number < MAX_COMPARED else None)
         hint = f"; closest match: {near}" if near else ""
         expected = "only the model's inputs"
         problems.append(problem(row, name, name, expected, near, f"{quoted(name)} is not an input of the model{hint}."))

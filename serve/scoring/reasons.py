@@ -100,7 +100,7 @@ def reasons_of(
     fields: Sequence[InputColumn],
     values: tuple[Numbers, Categories],
     calibration: Calibration,
-    top: int,
+    top: int | None,
 ) -> Reasons:
     """Return the largest contributions on the scale of the calibrated log odds.
 
@@ -114,8 +114,8 @@ def reasons_of(
     values : tuple
         The record's numbers and categories.
     calibration : Calibration
-    top : int
-        Number of contributions to list.
+    top : int or None
+        Number of contributions to list; None for all, which leaves only the rounding error for ``other``.
     """
     is_smooth = calibration.kind != "isotonic"  # where its curve is flat, no field would seem to matter
     calibrate = probability_function(calibration) if is_smooth else float

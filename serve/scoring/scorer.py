@@ -197,15 +197,15 @@ class Scorer:
             raise InvalidInput(problems)
         return self._result(blocks, warnings)
 
-    def reasons(self, values: tuple[Numbers, Categories], top: int = 5) -> Reasons:
+    def reasons(self, values: tuple[Numbers, Categories], top: int | None = 5) -> Reasons:
         """Return the fields that moved a record's probability most; may run in another thread than `score`.
 
         Parameters
         ----------
         values : tuple
             ``values`` of a `Prediction`, or `BatchResult.values` of a row.
-        top : int
-            Number of fields to list.
+        top : int or None
+            Number of fields to list; None for all.
         """
         explained = self._predictor.explain(*values)
         score = float(self._predictor.many(RecordBlock.of([values]))[0])

@@ -169,6 +169,15 @@ def test_data_describe_of_a_flat_table(mlsys, tmp_path):
     assert {row["name"]: row["kind"] for row in json.loads(out)} == {"id": "id", "age": "number", "won": "target"}
 
 
+def test_data_describe_shows_names_and_values_as_they_are(mlsys, tmp_path):
+    path = tmp_path / "[b].csv"
+    names = "id,[seats],[/b],:x:,[red]plan,won\n"
+    path.write_text(names + "".join(f"a{i},{i},{i % 7},{i % 5},[/i],{'yes' if i % 3 else 'no'}\n" for i in range(60)))
+    code, out, err = mlsys("data", "describe", "data=table", f"data.path='{path}'", "data.target=won")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[2:6]] == ["[seats]", "[/b]", ":x:", "[red]plan"]
+
+
 def test_a_wrong_override_is_wrong_usage(mlsys):
     code, _, err = mlsys("data", "validate", "data=hubspott")
     assert code == 2

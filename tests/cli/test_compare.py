@@ -32,6 +32,24 @@ def test_two_runs(mlsys, work):
     assert {"metric", "run", "value", "low", "high", "difference", "verdict"} <= rows[0].keys()
 
 
+def test_names_and_settings_are_printed_as_they_are(mlsys, work, write):  # noqa: F811
+    write(work / "outputs" / "[b]", predictions(2.0), **{"data.drop": ["[seats]", "[/b]", ":x:"]})
+    write(work / "outputs" / "[red]", predictions(2.0), **{"choices.model": "[bold]m"})
+    write(work / "outputs" / "=1+1", predictions(2.0))
+    code, out, err = mlsys("compare", "[b]", "[red]", "=1+1", "--csv", "[i].csv")
+    assert code == 0
+    assert "[seats], [/b], :x:" in out.replace("'", "").replace('"', "")
+    assert "outputs/[red]" in out
+    assert "Wrote [i].csv" in err
+    with (work / "[i].csv").open() as file:
+        assert {row["name"] for row in csv.DictReader(file)} == {"[b]", "[red]", "'=1+1"}  # not run by a spreadsheet
+    code, out, _ = mlsys("runs", "--where", "model='[bold]m'", "--sort", "data.drop")
+    assert code == 0
+    assert "[bold]m" in out
+    code, out, _ = mlsys("runs", "--where", "model='[/b]'")
+    assert "match \"model='[/b]'\"" in out
+
+
 def test_files_are_written_even_if_the_pipe_is_closed(work):
     command = [sys.executable, "-m", "mlsys", "compare", "good", "poor", "--html", "c.html", "--csv", "c.csv"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}

@@ -125,6 +125,12 @@ def test_tables_and_json_agree(mlsys, registered):
     assert "on trial" in out
 
 
+def test_reasons_are_printed_as_they_are(mlsys, registered):
+    assert mlsys("alias", "leads@1.0.0", "old", "--reason", "[/b] [seats] :x:")[0] == 0
+    assert "[/b] [seats] :x:" in mlsys("history", "leads")[1]
+    assert "[/b] [seats] :x:" in mlsys("show", "leads@1.0.0")[1]
+
+
 def test_aliases_are_set_and_removed(mlsys, registered):
     assert mlsys("alias", "leads", "next")[1] == "leads@next now points at 1.1.0.\n"
     assert mlsys("alias", "leads", "next")[1] == "leads@next already points at 1.1.0; nothing was changed.\n"

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from rich.console import Console
 
 import mlsys
 from mlsys.errors import ConfigError
@@ -29,6 +28,7 @@ from mlsys.evaluation.metric_table import (
 )
 from mlsys.evaluation.metrics import fold_metrics, measure
 from mlsys.evaluation.weighted_metrics import ScoredFold
+from mlsys.terminal import Terminal
 
 TOP_K = (5, 20)
 ROOT = Path(mlsys.__file__).parent.parent
@@ -164,7 +164,7 @@ def test_an_added_metric_is_in_the_terminal(added, workplace):
     from mlsys.runs import Run
 
     run, text = Run.open(workplace[0] / "outputs" / "logistic"), io.StringIO()
-    Console(file=text, width=200).print(metric_table(list(metric_rows(run.metrics)), folds=2, level="95%"))
+    Terminal(file=text, width=200).print(metric_table(list(metric_rows(run.metrics)), folds=2, level="95%"))
     assert added.name in text.getvalue()
 
 

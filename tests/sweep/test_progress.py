@@ -9,10 +9,10 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
-from rich.console import Console
 
 from mlsys.sweep.progress import Progress
 from mlsys.sweep.trials import best_trial, describe_failures
+from mlsys.terminal import Terminal
 
 
 def trial(value=None, state=TrialState.COMPLETE, **attributes):
@@ -41,7 +41,7 @@ def study():
 def progress_of(study, *, terminal):
     sweep = SimpleNamespace(config=OmegaConf.create({}), directions=["minimize"], settings=SimpleNamespace(n_trials=9))
     shared = SimpleNamespace(trials=lambda: study.get_trials(deepcopy=False))
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    console = Terminal(file=io.StringIO(), force_terminal=terminal, width=100)
     return Progress(sweep, shared, console), console.file
 
 

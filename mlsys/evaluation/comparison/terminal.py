@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from mlsys.evaluation.comparison.comparison import ComparedRun, Comparison
@@ -20,6 +18,7 @@ from mlsys.evaluation.comparison.wording import (
 from mlsys.evaluation.formats import percent, point
 from mlsys.evaluation.metric import Metric
 from mlsys.evaluation.metric_table import METRICS, PREDICT_MS
+from mlsys.terminal import Terminal
 
 MAX_SETTINGS = 30  # rows in the table of settings
 MAX_DETAILED = 3  # runs for which all metrics are shown; for more, only the headline metrics
@@ -27,12 +26,12 @@ STYLES = {"better": "green", "worse": "red", "same": "dim", "": ""}
 VERDICTS = {"better": "better", "worse": "worse", "same": "unclear", "": ""}
 
 
-def show(console: Console, comparison: Comparison, metrics: Sequence[str] | None = None) -> None:
+def show(console: Terminal, comparison: Comparison, metrics: Sequence[str] | None = None) -> None:
     """Print a comparison.
 
     Parameters
     ----------
-    console : rich Console
+    console : Terminal
     comparison : Comparison
     metrics : sequence of str, optional
         Metrics to show; by default all for up to three runs, else the headline metrics.
@@ -42,10 +41,7 @@ def show(console: Console, comparison: Comparison, metrics: Sequence[str] | None
     tables += [_settings(comparison)] if comparison.settings else []
     tables += [_agreements(comparison)] if comparison.agreements else []
     for table in tables:
-        # A line longer than the terminal is wide is easier to read than one folded within its columns.
-        needed = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-        console.width = max(console.width, needed)
-        console.print(table, soft_wrap=True)
+        console.print_wide(table)
         console.print()
     for title, lines in (("In short", findings(comparison)), ("Before you rely on it", caveats(comparison))):
         if lines:
@@ -83,7 +79,7 @@ def _runs(comparison: Comparison) -> Table:
             bytes_text(candidate.model_bytes),
             candidate.path,
         )
-        table.add_row(*map(_plain, cells))
+        table.add_row(*cells)
     return table
 
 
@@ -110,7 +106,7 @@ def _cells(run: ComparedRun, reference: Metric, name: str, title: str) -> tuple[
 def _settings(comparison: Comparison) -> Table:
     table = _table("Settings that differ", "key", *(run.key for run in comparison.runs))
     for key, values in list(comparison.settings.items())[:MAX_SETTINGS]:
-        table.add_row(_plain(key), *(_plain(setting(value)) for value in values))
+        table.add_row(key, *map(setting, values))
     if len(comparison.settings) > MAX_SETTINGS:
         table.add_row(f"… and {len(comparison.settings) - MAX_SETTINGS} more; use --html or --json to see all")
     return table
@@ -125,7 +121,3 @@ def _agreements(comparison: Comparison) -> Table:
             overlaps = [f"{pair.shared[k]:.0%} (chance {percent(pair.chance[k])})" for k in comparison.top_k]
             table.add_row(comparison.runs[second].key, *overlaps, correlation)
     return table
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")

@@ -7,26 +7,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mlsys.evaluation.formats import MISSING
 from mlsys.evaluation.report.metric_rows import MetricRow
 from mlsys.evaluation.report.summary import Summary
+from mlsys.terminal import Terminal
 from mlsys.text import counted
 
 AUDIT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def show(
-    console: Console, summary: Summary, audit: Mapping[str, Any], threshold: Mapping[str, Any], folder: Path
+    console: Terminal, summary: Summary, audit: Mapping[str, Any], threshold: Mapping[str, Any], folder: Path
 ) -> None:
     """Print the headline metrics, the operating threshold, audit findings, what to do first and the run directory.
 
     Parameters
     ----------
-    console : rich Console
+    console : Terminal
     summary : Summary
         Content of the card.
     audit, threshold : mapping
@@ -37,9 +37,9 @@ def show(
     console.print(metric_table(summary.headline, folds=len(summary.folds), level=summary.level))
     console.print()
     if summary.calibration:
-        console.print(Text(summary.calibration))
+        console.print(summary.calibration)
     method = [threshold["method"], *(f"{name}={value:.6g}" for name, value in threshold.get("parameters", {}).items())]
-    console.print(Text(f"Threshold: {threshold['threshold']:.3g} ({', '.join(method)})"))
+    console.print(f"Threshold: {threshold['threshold']:.3g} ({', '.join(method)})")
     console.print(Text.assemble("Leakage audit: ", (audit["status"], AUDIT_STYLES[audit["status"]])))
     findings = Table.grid(padding=(0, 1))
     for check in audit["checks"]:
@@ -49,12 +49,10 @@ def show(
     if findings.row_count:
         console.print(findings)
     console.print()
-    console.print(Text(summary.recommendation, "bold"))
+    console.print(summary.recommendation, style="bold")
     if hidden := len(summary.metrics) - len(summary.headline):
-        console.print(
-            Text(f"{counted(hidden, 'more metric')}: mlsys show {shlex.quote(summary.run)} --all"), soft_wrap=True
-        )
-    console.print(Text(str(folder)), soft_wrap=True)
+        console.print_line(f"{counted(hidden, 'more metric')}: mlsys show {shlex.quote(summary.run)} --all")
+    console.print_line(str(folder))
 
 
 def metric_table(rows: Sequence[MetricRow], *, folds: int, level: str) -> Table:
@@ -78,5 +76,5 @@ def metric_table(rows: Sequence[MetricRow], *, folds: int, level: str) -> Table:
         table.add_column(name, justify="right" if number else "left", style="bold" if name == "value" else None)
     for row in rows:
         cells = [row.value, row.interval, *([row.activity] if has_activity else []), row.chance]
-        table.add_row(Text(row.name), *(Text("" if cell == MISSING else cell) for cell in cells))
+        table.add_row(row.name, *("" if cell == MISSING else cell for cell in cells))
     return table

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mlsys.evaluation.comparison import compare, gather
 from mlsys.evaluation.comparison.terminal import show
 from mlsys.evaluation.comparison.wording import caveats, findings
+from mlsys.terminal import Terminal
 from tests.evaluation.comparison.conftest import AS_OFS, predictions
 
 
@@ -115,7 +115,7 @@ def test_twenty_runs(tmp_path, write, index):
     assert [run.key for run in found.runs] == list("ABCDEFGHIJKLMNOPQRST")
     assert all(run.difference for run in found.runs[1:])
     text = io.StringIO()
-    show(Console(file=text, width=80), found)
+    show(Terminal(file=text, width=80), found)
     assert " more are worse" in text.getvalue() or "not clearly differ" in text.getvalue()
 
 
@@ -169,7 +169,7 @@ def test_as_json_and_as_csv(compared):
 
 def test_on_the_terminal(compared):
     buffer = io.StringIO()
-    show(Console(file=buffer, width=200), compared, ["roc_auc"])
+    show(Terminal(file=buffer, width=200), compared, ["roc_auc"])
     text = buffer.getvalue()
     for part in (
         "minus A",
@@ -196,7 +196,7 @@ def test_runs_in_two_currencies(tmp_path, write, index):
         write(tmp_path / name, **{"metrics.currency": code})
     found = compare(gather(["a", "b"], root=tmp_path, index=index))
     text = io.StringIO()
-    show(Console(file=text, width=200), found)
+    show(Terminal(file=text, width=200), found)
     revenue = [line.split() for line in text.getvalue().splitlines() if "EUR" in line or "USD" in line]
     assert revenue[0][3] == "EUR"
     assert revenue[1][2] == "USD"

@@ -3,16 +3,15 @@
 import io
 from pathlib import Path
 
-from rich.console import Console
-
 from mlsys.evaluation.report.summary import summarise
 from mlsys.evaluation.report.terminal import show
+from mlsys.terminal import Terminal
 
 
 def shown(run, **changes):
     page = run | changes
     buffer = io.StringIO()
-    console = Console(file=buffer, width=100)
+    console = Terminal(file=buffer, width=100)
     show(console, summarise(**page), page["audit"], page["threshold"], Path("outputs/a run"))
     return buffer.getvalue()
 

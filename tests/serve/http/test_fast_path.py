@@ -111,6 +111,7 @@ def test_only_plain_records_take_the_fast_path(inside_of, run):
         return fast_path.respond(pairs, query, json.dumps(body).encode(), "", 0.0, [])
 
     assert fast_path.is_open()
+    assert answer(RECORD, b"explain=all") is None
     assert answer(RECORD).startswith(b"HTTP/1.1 200 OK")
     assert answer({**RECORD, "users": None, "industry": "Fishing"}, b"id=7")
     assert answer(RECORD, b"explain=true") is answer([]) is answer(RECORD, content_type="text/csv") is None

@@ -9,6 +9,7 @@ import pytest
 
 from mlsys.runs.golden import predict
 from mlsys.runs.inputs import to_inputs
+from serve.http.predict import REASONS
 
 
 def send(inside, text, **more):
@@ -116,6 +117,14 @@ def test_a_content_type_other_than_json_is_rejected(inside, record):
     assert (answer.status_code, answer.json()["error"]) == (415, "unsupported_media")
     assert "application/json" in answer.json()["message"]
     assert send(inside, json.dumps(record), headers={"content-type": "application/json; charset=UTF-8"}).is_success
+
+
+def test_all_reasons_are_sent_on_request(inside, record, monkeypatch):
+    monkeypatch.setitem(REASONS, "true", 1)
+    assert len(inside.post("/predict?explain=true", record).json()["reasons"]["top"]) == 1
+    reasons = inside.post("/predict?explain=all", record).json()["reasons"]
+    assert {reason["field"] for reason in reasons["top"]} == set(record)
+    assert reasons["other"] == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("query", ["explan=true", "explain=maybe", "as_of=yesterday"])

@@ -12,10 +12,10 @@ def entry(name, **more):
 
 
 def test_fields_with_the_same_prefix_form_a_group_and_the_others_come_first():
-    texts = ["users: total", "users: trend", "deals: share", "industry sector"]
-    found = groups([InputColumn.of(entry(str(i), description=text)) for i, text in enumerate(texts)])
+    texts = ["users: total", "users: trend", "deals: share", "4: 2 levels", "industry sector"]
+    found = groups([InputColumn.of(entry(str(i + 1), description=text)) for i, text in enumerate(texts)])
     assert [(group.title, [label for label, _ in group.fields]) for group in found] == [
-        ("General", ["Industry sector", "Deals: share"]),
+        ("General", ["Industry sector", "Deals: share", "4"]),
         ("Users", ["Total", "Trend"]),
     ]
 
@@ -26,7 +26,7 @@ def test_each_field_has_a_label_a_hint_and_a_typical_value():
         entry(names[0], min=0.0, max=12097.0, unit="users", example=1 / 3),
         entry(names[1], min=-1.0, max=1.0, nullable=True),
         entry(names[2], dtype="string", categories=["11 to 25", "2 to 5", "<b>"], example="2 to 5", nullable=True),
-        entry(names[3], dtype="string", categories=[str(i) for i in range(200)], example="7"),
+        entry(names[3], dtype="string", categories=[str(i) for i in range(200)], example="7", description="free: text"),
     ]
     html = form_fields({"inputs": inputs})
     page = Page(html)
@@ -42,6 +42,8 @@ def test_each_field_has_a_label_a_hint_and_a_typical_value():
     assert "-1 to 1 in training · leave empty if unknown" in html
     assert html.index('"2 to 5" selected') < html.index('"11 to 25"') < html.index("&lt;b&gt;")
     assert '<option value="">unknown</option>' in html
+    assert ">Free</label>" in html
+    assert ">text</p>" in html
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,11 @@ import re
 import httpx
 import pytest
 
+from mlsys.spreadsheets import as_text
+from serve.page import home_page
+from tests.serve.page.test_home import CARD, served
+from tests.test_spreadsheets import FORMULAS, PLAIN
+
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: it is in the extra dev").expect
 CONTRAST = """() => {
   const rgb = text => text.match(/[\\d.]+/g).map(Number);
@@ -28,20 +33,27 @@ UNNAMED = """() => [...document.querySelectorAll('input, select, button')]
   .filter(each => !(each.labels?.length || each.textContent.trim() || each.ariaLabel)).map(each => each.outerHTML)"""
 
 
-def table(rows, header="account,users,actions,industry,Owner"):
+def table(rows, header="account,users,actions,industry,Owner", encoding="utf-8"):
     text = "\n".join([header, *rows]) + "\n"
-    return {"name": "leads.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    return {"name": "leads.csv", "mimeType": "text/csv", "buffer": text.encode(encoding)}
 
 
 def ranks(page):
-    return [row.split("\t")[1] for row in page.locator("#results tbody tr").all_inner_texts()]
+    return [row.split("\t")[2] for row in page.locator("#results tbody tr").all_inner_texts()]
 
 
-def downloaded(page, name):
+def downloaded(page, name, delimiter=","):
     with page.expect_download() as found:
         page.get_by_role("button", name=name).click()
-    text = found.value.path().read_text(encoding="utf-8-sig")
-    return found.value.suggested_filename, list(csv.reader(io.StringIO(text)))
+    with found.value.path().open(encoding="utf-8-sig", newline="") as file:
+        return found.value.suggested_filename, list(csv.reader(file, delimiter=delimiter))
+
+
+def sent(page, file):
+    """Return the rows that the page sends to the service for a file."""
+    with page.expect_request("**/predict/batch") as found:
+        page.locator("#file").set_input_files(file)
+    return list(csv.reader(io.StringIO(found.value.post_data)))[1:]
 
 
 def test_the_score_updates_while_typing_and_equals_the_services(open_page, url):
@@ -54,7 +66,7 @@ def test_the_score_updates_while_typing_and_equals_the_services(open_page, url):
     expect(page.locator("#score")).to_contain_text("Decision: yes")
     assert page.locator("#score").get_attribute("role") == "status"
     reasons = page.locator(".reasons li")
-    expect(reasons).to_have_count(4)
+    expect(reasons).to_have_count(3)
     expect(reasons.filter(has_text=re.compile("sector"))).to_contain_text("unknown")
     page.get_by_role("button", name="Reset to typical values").click()
     expect(page.get_by_label("Industry sector")).to_have_value("Software")
@@ -100,12 +112,12 @@ def test_a_list_comes_back_ranked_to_sort_filter_and_download(open_page, url):
     assert ranks(page) == ["a3"]
     page.get_by_label("Find rows").fill("")
     page.get_by_label("Show", exact=True).select_option("all")
-    name, lines = downloaded(page, "Download these rows")
+    name, lines = downloaded(page, "Download these rows", delimiter=";")  # written as the file was
     assert name == "leads-ranked.csv"
     assert lines[0][:4] == ["rank", "probability", "decision", "warnings"]
     assert lines[0][4:] == ["account", "users", "actions", "industry", "Owner"]
     record = {"users": None, "actions": 3, "industry": "Software"}
-    assert float(lines[2][1]) == httpx.post(f"{url}/predict", json=record).json()["probability"]
+    assert float(lines[2][1].replace(",", ".")) == httpx.post(f"{url}/predict", json=record).json()["probability"]
     assert lines[2][4:] == ["a2", "", "3", "Software", 'Bo; "B"']
     page.get_by_role("button", name="Why rank 3?").click()
     expect(page.get_by_label("Industry sector")).to_have_value("Retail")
@@ -114,7 +126,7 @@ def test_a_list_comes_back_ranked_to_sort_filter_and_download(open_page, url):
 
 def test_each_invalid_row_shows_what_to_do_and_the_others_can_be_scored(open_page):
     page = open_page()
-    page.locator("#file").set_input_files(table(["a1,3,,Retail,Ann", 'a2,"1,5",3,,', "", "a3,1,0,Retail,Ann"]))
+    page.locator("#file").set_input_files(table(["a1,3,,Retail,Ann", 'a2,"1,5",3,,', "", "a3,1.0,0,Retail,Ann"]))
     found = page.locator("#problems tbody tr")
     expect(found).to_have_count(2)
     assert [row.split("\t") for row in found.all_inner_texts()] == [
@@ -139,7 +151,8 @@ INVALID = [
     (table([]), "The file has no rows"),
     (table(['a1,"3,1,Retail,Ann']), 'The quotation mark (") that opens in line 2 is never closed.'),
     (table(["a1,1,1,Retail,Ann"], "account,users,users,industry,Owner"), "The column users appears more than once"),
-    ({**table([]), "buffer": b"account\n\xc4rger\n"}, "choose “CSV UTF-8”"),
+    ({**table([]), "buffer": b"PK\x03\x04"}, "This is an Excel workbook"),
+    ({**table([]), "buffer": b"\x89PNG\x00"}, "This is not a text file"),
 ]
 
 
@@ -149,6 +162,154 @@ def test_a_file_that_is_not_a_valid_table_shows_what_to_fix(open_page):
         page.locator("#file").set_input_files(file)
         expect(page.locator("#state, #problems").filter(has_text=advice).first).to_be_visible()
         assert page.locator("#results").inner_text() == ""
+
+
+def test_a_column_is_suggested_for_one_field_alone(open_page):
+    page = open_page()
+    page.locator("#file").set_input_files(table(["a1,3,Retail"], "account,ACTIONS_USERS,industry"))
+    expect(page.locator("#problems tbody tr")).to_have_count(2)
+    assert page.locator("#problems").inner_text().count("Rename the column ACTIONS_USERS") == 1
+
+
+NUMBERS = [  # users and actions as a file writes them, and as they are sent
+    (";", [("1,5", "2.256"), ("999", "-0,25")], [("1.5", "2256"), ("999", "-0.25")]),
+    (";", [("999", "2.256")], [("999", "2256")]),
+    (";", [("1.234,5", "1,5E-03")], [("1234.5", "1.5E-03")]),
+    (";", [("1.5", "2.256"), ("1,234", "")], [("1.5", "2.256"), ("1234", "")]),
+    (";", [("1.5", "2,5")], [("1.5", "2,5")]),
+    ("\t", [("1,5", "2")], [("1.5", "2")]),
+    (",", [('"1,234.5"', "2.256"), ('"1,234,567"', "2")], [("1234.5", "2.256"), ("1234567", "2")]),
+    (",", [('"1,234"', "2")], [("1234", "2")]),
+    (",", [("1.234", " 2 ")], [("1.234", "2")]),
+]
+
+
+@pytest.mark.parametrize(("separator", "cells", "values"), NUMBERS)
+def test_numbers_are_read_as_the_file_writes_them(open_page, separator, cells, values):
+    page = open_page()
+    header = separator.join(["account", "users", "actions", "industry", "Owner"])
+    rows = [separator.join(["a", users, actions, "Retail", "x"]) for users, actions in cells]
+    assert [tuple(row[1:3]) for row in sent(page, table(rows, header))] == values
+    expect(page.locator("#state, #results h3").filter(has_text=re.compile("ranked|to fix")).first).to_be_visible()
+    noted = page.locator(".note", has_text="Numbers in this file").count() == 1
+    changed = [(users.strip(' "'), actions.strip()) for users, actions in cells] != values
+    assert noted == (changed and page.locator("#results h3").count() == 1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_file_is_decoded(open_page, encoding):
+    page = open_page()
+    file = table(["Müller €;1,5;2;Ärzte"], "account;users;actions;industry", encoding)
+    assert sent(page, file) == [["Müller €", "1.5", "2", "Ärzte"]]
+    expect(page.locator("#results tbody tr")).to_have_count(1)
+    assert page.locator(".note", has_text="not UTF-8").count() == (encoding == "cp1252")
+
+
+def test_the_page_says_which_file_was_chosen(open_page):
+    page = open_page()
+    page.locator("#file").set_input_files(table(["a1,3,1,Retail,Ann"]))
+    expect(page.locator("#chosen")).to_have_text("leads.csv, 1 row")
+    page.locator("#file").set_input_files({**table([]), "name": "empty.csv"})
+    expect(page.locator("#chosen")).to_have_text("empty.csv")
+
+
+def test_downloads_run_no_cell_as_a_formula(open_page):
+    cells = [cell for cell in [*FORMULAS, *PLAIN] if isinstance(cell, str) and cell.strip() == cell]
+    buffer = io.StringIO()
+    header = ["account", "users", "actions", "industry", "=Owner"]
+    csv.writer(buffer).writerows([header, *([i, 3, 1, "Retail", cell] for i, cell in enumerate(cells))])
+    page = open_page()
+    page.locator("#file").set_input_files({**table([]), "buffer": buffer.getvalue().encode()})
+    expect(page.locator("#results tbody tr")).to_have_count(len(cells))
+    _, (header, *rows) = downloaded(page, "Download these rows")
+    assert header[-1] == "'=Owner"
+    assert {row[4]: row[-1] for row in rows} == {str(i): as_text(cell) for i, cell in enumerate(cells)}
+    page.locator("#file").set_input_files(table(["a1,=1+1,1,Retail,x"]))
+    _, (_, *problems) = downloaded(page, "Download this list")
+    assert problems == [["2", "users", 'Change "=1+1" to a number, or leave it empty.']]
+
+
+def test_a_row_is_explained_with_all_its_digits_but_shown_short(open_page):
+    page = open_page()
+    page.locator("#file").set_input_files(table(["a1,0.1234567890123456,1234.56789,Retail,Ann"]))
+    with page.expect_request("**/predict?explain=all") as found:
+        page.get_by_role("button", name="Why rank 1?").click()
+    assert found.value.post_data_json == {"users": 0.1234567890123456, "actions": 1234.56789, "industry": "Retail"}
+    expect(page.get_by_label("Users")).to_have_value("0.1235")
+    expect(page.get_by_label("Actions")).to_have_value("1235")
+    expect(page.locator("#which")).to_contain_text("the values of rank 1 of leads.csv, line 2. Back to the list")
+    with page.expect_request("**/predict?explain=all") as found:
+        page.get_by_label("Users").fill("0.1236")
+    assert found.value.post_data_json["users"] == 0.1236
+    page.get_by_role("button", name="Reset to typical values").click()
+    expect(page.locator("#which")).to_contain_text("typical values")
+
+
+EFFECTS = [  # fields of two topics, and fields by themselves
+    *[(f"usage: week {i}", 0.2) for i in range(6)],
+    *[(f"visits: week {i}", -0.1) for i in range(5)],
+    ("industry sector", 0.3), ("size", 0.25), ("age", 0.24), ("plan", -0.12), ("region", 0.02), ("seats", -0.01),
+]  # fmt: skip
+
+
+def test_no_rest_outweighs_the_reasons_shown_and_related_fields_are_one(browser, url):
+    inputs = [{"name": each, "description": each, "dtype": "float64", "nullable": True} for each, _ in EFFECTS]
+    top = [{"field": each, "label": each, "value": 0.123456789, "contribution": effect} for each, effect in EFFECTS]
+    answer = {"probability": 0.3, "decision": True, "threshold": 0.25, "warnings": [], "model": {"version": "1.2.0"}}
+    reasons = {"scale": "log-odds", "base": -2.0, "top": top, "other": 0.0, "total": -1.0}
+    page = browser.new_page()
+    page.route(url, lambda route: route.fulfill(body=home_page(served(CARD, inputs=inputs), keys=False)))
+    page.route("**/predict*", lambda route: route.fulfill(json=answer | {"reasons": reasons}))
+    page.goto(url)
+    shown = page.locator("#reasons > .reasons > li")
+    expect(shown).to_have_count(4)
+    texts = [" ".join(text.split()) for text in shown.all_inner_texts()]
+    assert texts == [
+        "Usage 6 fields raises the score, odds × 3.3",
+        "Visits 5 fields lowers the score, odds × 0.61",
+        "Industry sector 0.1235: raises the score, odds × 1.3",
+        "Size 0.1235: raises the score, odds × 1.3",
+    ]
+    expect(page.locator(".rest > summary")).to_have_text("4 smaller reasons, together: raises the score, odds × 1.1")
+    page.locator(".rest > summary").click()
+    expect(page.locator(".rest li")).to_have_count(4)
+    shown.first.locator("summary").click()
+    page.get_by_role("button", name="Week 3").first.click()
+    assert page.evaluate("document.activeElement.dataset.field") == "usage: week 3"
+    page.context.close()
+
+
+def test_a_list_like_the_training_table_is_sent_as_it_is_and_unknown_columns_are_left_out(browser, url):
+    inputs = [
+        {"name": "users", "description": "users", "dtype": "float64", "nullable": True},
+        {"name": "signup_year", "description": "year", "dtype": "float64", "nullable": True},
+    ]
+    unknown = {"row": None, "field": "Owner", "got": '"Owner"', "nearest": None, "message": "", "expected": "inputs"}
+    scored = {"probability": 0.3, "decision": True, "threshold": 0.25, "warnings": [], "model": {"version": "1.2.0"}}
+    reasons = {"scale": "log-odds", "base": -1.0, "top": [], "other": 0.0, "total": -1.0}
+    bodies = []
+
+    def batch(route):
+        bodies.append(route.request.post_data)
+        if "Owner" in bodies[-1]:
+            return route.fulfill(status=422, json={"message": "Invalid.", "problems": [unknown]})
+        return route.fulfill(json=scored | {"predictions": [scored]})
+
+    page = browser.new_page()
+    page.route(url, lambda route: route.fulfill(body=home_page(served(CARD, inputs=inputs, kind="table"), keys=False)))
+    page.route("**/predict?*", lambda route: route.fulfill(json=scored | {"reasons": reasons}))
+    page.route("**/predict/batch", batch)
+    page.goto(url)
+    page.locator("#file").set_input_files(table(["1,5;3.2.2026;Ann"], "users;signup;Owner"))
+    expect(page.locator("#results tbody tr")).to_have_count(1)
+    assert bodies[1:] == ['users,signup\r\n"1,5",3.2.2026\r\n']
+    with page.expect_request("**/predict?explain=all") as found:
+        page.get_by_role("button", name="Why rank 1?").click()
+    assert found.value.post_data_json == {"users": "1,5", "signup": "3.2.2026"}
+    with page.expect_request("**/predict?explain=all") as found:
+        page.get_by_role("button", name="Reset to typical values").click()
+    assert found.value.post_data_json == {"users": None, "signup_year": None}
+    page.context.close()
 
 
 def test_the_example_file_can_be_scored(open_page):
@@ -170,6 +331,8 @@ def test_it_is_readable_on_a_phone(open_page, scheme):
     assert page.evaluate(CONTRAST) == []
     assert page.evaluate(UNNAMED) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    expect(page.locator("#results .probability .badge")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("button", name="Why rank 1?")).to_be_in_viewport(ratio=1)
     page.get_by_label("Users").scroll_into_view_if_needed()
     expect(page.locator("#score")).to_be_in_viewport()
 

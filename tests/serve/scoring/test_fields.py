@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from mlsys.runs.input_column import input_columns
+from mlsys.runs.input_column import InputColumn, input_columns
 from serve.scoring import InvalidInput
-from serve.scoring.fields import Inputs
+from serve.scoring.fields import Inputs, name_problems
 from serve.scoring.problems import MAX_LISTED
 
 SCHEMA = {
@@ -86,6 +86,13 @@ def test_a_value_that_is_not_text_is_refused(inputs, value):
         assert found["field"] == name
         assert found["expected"].startswith("text")
         assert found["message"].encode()
+
+
+def test_a_name_is_suggested_for_one_field_alone():
+    fields = {name: InputColumn(name, number=True, nullable=True) for name in ("sum_7d", "max_7d", "plan")}
+    missing = [fields["max_7d"], fields["sum_7d"]]
+    found = {each["field"]: each["nearest"] for each in name_problems(missing, ["SUM_7D", "colour"], fields, None)}
+    assert found == {"max_7d": None, "sum_7d": "SUM_7D", "SUM_7D": "sum_7d", "colour": None}
 
 
 def test_all_wrong_names_are_reported_with_the_closest_match(inputs):

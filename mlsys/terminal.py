@@ -1,0 +1,84 @@
+"""The terminal: prints text exactly as it is, whatever the users' names contain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+WIDEST = 10_000  # characters
+# Control characters would move the cursor or change the terminal's settings; lone surrogates cannot be printed at all.
+_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
+_VISIBLE |= dict.fromkeys([*range(0x7F, 0xA0), *range(0xD800, 0xE000)], 0xFFFD)
+
+
+class Terminal(Console):
+    r"""A Rich console without markup, emoji codes and highlighting. Everything that mlsys prints with Rich goes here.
+
+    Rich reads ``[…]`` as markup and ``:…:`` as an emoji: a column named ``[seats]`` would vanish, and ``[/b]`` would
+    raise. Styles are given as such: ``Text("pass", "green")``, ``print(title, style="bold")``. Control characters are
+    printed as their pictures.
+
+    Parameters
+    ----------
+    file : file, optional
+        Where to print; standard output by default.
+    stderr : bool
+        Whether to print to standard error instead.
+    width : int, optional
+        Characters in a line; by default those of the terminal.
+    force_terminal : bool, optional
+        Whether to print as on a terminal; by default, whether it is one.
+
+    Examples
+    --------
+    >>> Terminal(width=60).print_line("data.drop=[seats] [/b] :x:")
+    data.drop=[seats] [/b] :x:
+    >>> Terminal(width=60).print_line("\x1b[2J")
+    ␛[2J
+    """
+
+    def __init__(
+        self,
+        file: IO[str] | None = None,
+        *,
+        stderr: bool = False,
+        width: int | None = None,
+        force_terminal: bool | None = None,
+    ) -> None:
+        super().__init__(
+            file=file,
+            stderr=stderr,
+            width=width,
+            force_terminal=force_terminal,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
+
+    def render_str(self, text: str, **settings: Any) -> Text:  # noqa: ANN401 - Rich's own
+        """Return text as Rich does, with visible control characters, which count when columns are measured."""
+        return super().render_str(text.translate(_VISIBLE), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render as Rich does, with visible control characters also in styled text."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(segment.text.translate(_VISIBLE), segment.style)
+
+    def print_line(self, text: str) -> None:
+        """Print a line of text, which may be longer than the terminal is wide."""
+        self.print(text, soft_wrap=True)
+
+    def print_wide(self, table: Table) -> None:
+        """Print a table, which may be wider than the terminal.
+
+        Programs such as `cut` can handle a long line, but not one folded within its columns, and people read it better.
+        """
+        needed = Measurement.get(self, self.options.update(max_width=WIDEST), table).maximum
+        self.width = max(self.width, needed)
+        self.print(table, soft_wrap=True)
