@@ -16,8 +16,10 @@ from mlsys.errors import ConfigError, FitError, Problem, RunError, closest
 from mlsys.evaluation.splits import Split
 from mlsys.features.base import Block
 from mlsys.pipeline.calibration import Calibrator
+from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.fitting import PipelineSpec
+from mlsys.pipeline.parameter_checks import column_problems, parameter_problems
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import has_own_traits, traits_of
 from mlsys.tracking import MultiTracker, NoTracker, Tracker
@@ -108,7 +110,7 @@ class Components:
         Raises
         ------
         ConfigError
-            Where the model reads a column by name that the panel does not have.
+            Where the model's parameters refer to columns that the panel does not have.
         """
         parameter = traits_of(self.estimator).column
         wanted = None if parameter is None else self.estimator.get_params(deep=False)[parameter]
@@ -125,13 +127,18 @@ class Components:
                 ],
                 "Choose another column, or features=usage.",
             )
+        categories = [feature.name for feature in panel.features if feature.kind == "category"]
+        if problems := column_problems(self.estimator, Columns(panel.names, categories)):
+            raise ConfigError(
+                "The config", problems, "Nothing was trained. Name columns as schema.json and the panel do."
+            )
         return PipelineSpec(
             encoder=self.encoder,
             sampler=self.sampler,
             estimator=self.estimator,
             calibrator=self.calibrator,
             numbers=[feature.name for feature in panel.features if feature.kind == "number"],
-            categories=[feature.name for feature in panel.features if feature.kind == "category"],
+            categories=categories,
             stop_after=self.stop_after,
             validation_fraction=self.validation_fraction,
         )
@@ -159,6 +166,7 @@ def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder |
     problems = [problem for where, value in estimators.items() for problem in _trait_problems(value, where)]
     if not problems:
         problems = [*_misspelled_arguments(model, estimator), *_without_iterations(estimators)]
+        problems += parameter_problems(estimators)
     return problems or (_untrusted_types(estimators, encoder) if encoder is not None else [])
 
 
@@ -173,6 +181,7 @@ def _trait_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN40
     parameters, arguments = estimator.get_params(deep=False), inspect.signature(estimator.fit).parameters
     named = [(field, getattr(traits, field), parameters) for field in ("iterations", "threads", "column")]
     named += [("fit_parameters", name, parameters) for name in traits.fit_parameters]
+    named += [("column_parameters", name, parameters) for name in traits.column_parameters]
     named += [("categories_argument", traits.categories_argument, arguments)]
     return [
         Problem(f"{where}._target_", f"mlsys_traits.{field}={name!r}", ", ".join(known), closest(name, known))

@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from mlsys.errors import FitError, MlsysError
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
+from mlsys.pipeline.column_parameters import Columns
+from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
@@ -220,6 +221,7 @@ def _fit_encoded(
     traits = traits_of(estimator)
     encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(estimator, spec.sampler))
     encoded, labels = encoder.fit_transform(*rows), rows[1]
+    estimator.set_params(**_column_arguments(spec, list(rows[0].columns), encoder))
     if spec.sampler is not None:
         encoded, labels = resample(spec.sampler, encoded, labels, outputs_of(encoder))
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
@@ -255,14 +257,31 @@ def _validation_weights(
 
 
 def _configured(spec: PipelineSpec, iterations: int | None) -> Any:  # noqa: ANN401
-    """Return a clone of the estimator with its threads and number of iterations set."""
-    estimator, traits = clone(spec.estimator), traits_of(spec.estimator)
-    parameters = dict(traits.fit_parameters)
+    """Return an unfitted copy of the estimator with its threads and number of iterations set.
+
+    Parameters that refer to columns are left out until the encoded columns are known.
+    """
+    traits = traits_of(spec.estimator)
+    estimator, parameters = unfitted(spec.estimator, without=traits.column_parameters), dict(traits.fit_parameters)
     if traits.threads is not None:
         parameters[traits.threads] = spec.threads
     if traits.iterations is not None and iterations is not None:
         parameters[traits.iterations] = iterations
     return estimator.set_params(**parameters)
+
+
+def _column_arguments(spec: PipelineSpec, names: list[str], encoder: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the parameters that refer to columns, translated to the encoded columns."""
+    known, given = traits_of(spec.estimator).column_parameters, spec.estimator.get_params(deep=False)
+    used = {name: parameter for name, parameter in known.items() if given.get(name) is not None}
+    if not used:
+        return {}
+    columns, outputs = Columns(names, spec.categories), outputs_of(encoder)
+    arguments = {
+        name: parameter.translated(given[name], columns, outputs, given.get(parameter.default_parameter or ""))
+        for name, parameter in used.items()
+    }
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _score_with_one_thread(estimator: Any) -> None:  # noqa: ANN401

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from mlsys.errors import FitError
-from mlsys.pipeline.encoders import Output
+from mlsys.pipeline.outputs import Output
 from mlsys.pipeline.traits import sampler_traits_of
 from mlsys.text import counted
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
 from mlsys.errors import FitError
 from mlsys.pipeline.calibration import Identity
+from mlsys.pipeline.copies import unfitted, with_iterations
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.pipeline.requirements import requirements_of
@@ -81,7 +81,7 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
     key = (_signature(transformer), _signature(estimator))
     if key not in _results:
         try:
-            fitted = _fitted(encoder, _with_one_iteration(estimator, inner), numbers)
+            fitted = _fitted(encoder, _small(estimator), numbers)
         except FitError as error:
             logger.debug("The tiny fit failed, so only the unfitted pipeline is checked: %s", error)
             fitted = Pipeline([("model", estimator)])
@@ -123,13 +123,18 @@ def _signature(value: Any) -> Hashable:  # noqa: ANN401 - an estimator or a para
     return type(value), getattr(value, "__module__", None), getattr(value, "__qualname__", None)
 
 
-def _with_one_iteration(estimator: Any, inner: dict[str, Any]) -> Any:  # noqa: ANN401
-    counts = {
-        f"{name}__{iterations}".removeprefix("__"): 1
-        for name, value in inner.items()
-        if (iterations := traits_of(value).iterations) is not None
-    }
-    return clone(estimator).set_params(**counts)
+def _small(estimator: Any) -> Any:  # noqa: ANN401
+    """Return a copy with one iteration, and with parameters that refer to no column of the data."""
+    members = estimator.estimators if isinstance(estimator, VotingClassifier) else [("", estimator)]
+    copies = {name: _without_columns(with_iterations(member, 1)) for name, member in members}
+    return copies[""] if "" in copies else unfitted(estimator, estimators=list(copies.items()))
+
+
+def _without_columns(estimator: Any) -> Any:  # noqa: ANN401
+    """Return a copy whose values per column are those of columns that the config does not name."""
+    known, given = traits_of(estimator).column_parameters, estimator.get_params(deep=False)
+    named = [name for name in known if given.get(name) is not None]
+    return unfitted(estimator, without=named, **{name: {} for name in named if known[name].form == "values"})
 
 
 def _fitted(encoder: Encoder, estimator: Any, numbers: list[str]) -> Pipeline:  # noqa: ANN401
