@@ -84,6 +84,14 @@ class FitError(MlsysError):
     """A model cannot be fitted on the given rows."""
 
 
+class RowsError(FitError):
+    """A model cannot be fitted because of the rows: one class is missing, or too rare for the sampler."""
+
+
+class EstimatorError(FitError):
+    """An encoder or an estimator raised an error of its own in a fit."""
+
+
 class PrunedError(MlsysError):
     """A trial of a sweep is not worth finishing."""
 

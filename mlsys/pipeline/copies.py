@@ -58,5 +58,6 @@ def with_iterations(estimator: Any, count: int) -> Any:  # noqa: ANN401 - any sc
         name = traits_of(value).iterations
         if name is not None and not isinstance(value, type):
             configured = value.get_params(deep=False).get(name)
-            value.set_params(**{name: min(configured, count) if isinstance(configured, int) else count})
+            if configured is None or isinstance(configured, int):  # any other value is wrong, and stays so
+                value.set_params(**{name: min(configured or count, count)})
     return copy

@@ -14,11 +14,12 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from mlsys.errors import FitError, MlsysError
+from mlsys.errors import EstimatorError, FitError, MlsysError, RowsError
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
+from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.stopping import EarlyStopper, IterationCallback, ValidationSet, validation_weights
@@ -146,9 +147,9 @@ def _fit_for_validation(spec: PipelineSpec, rows: Training) -> tuple[int | None,
     try:
         early, latest = _split_rows(rows)
         pipeline, _ = _fit(spec, *early, held_out=latest)
-    except FitError as error:
+    except RowsError as error:
         if spec.calibrator.needs_scores:
-            raise FitError(
+            raise RowsError(
                 f"{error} This calibration is fitted on the latest training rows, scored by a model of the earlier "
                 "ones. Use calibration=auto or prior, which need no such scores."
             ) from error
@@ -166,7 +167,7 @@ def _split_rows(rows: Training) -> tuple[Labelled, Labelled]:
     parts = []
     for name, mask in (("earlier", rows.early), ("latest", rows.validation)):
         if mask is None or len(np.unique(rows.labels[mask])) < 2:
-            raise FitError(f"The {name} training rows do not contain both classes.")
+            raise RowsError(f"The {name} training rows do not contain both classes.")
         parts.append((rows.inputs[mask], rows.labels[mask]))
     return parts[0], parts[1]
 
@@ -192,9 +193,9 @@ def _fit(
     except MlsysError:
         raise
     except Exception as error:
-        raise FitError(
+        raise EstimatorError(
             f"{type(estimator).__name__} could not be fitted on {counted(len(labels), 'row')} "
-            f"({int(labels.sum()):,} positive) with {counted(inputs.shape[1], 'feature')}: {error}"
+            f"({int(labels.sum()):,} positive) with {counted(inputs.shape[1], 'feature')}: {plain_reason(error)}"
         ) from error
 
 
@@ -236,6 +237,12 @@ def _fit_encoded(
         raise FitError(
             f"{type(estimator).__name__} does not predict probabilities as configured (it has no predict_proba). Set "
             "the parameter that enables them, or use another model."
+        )
+    classes = np.asarray(getattr(estimator, "classes_", (0, 1))).tolist()
+    if classes != [0, 1]:
+        raise FitError(
+            f"{type(estimator).__name__} has the classes {classes} instead of [0, 1], so its second probability is not "
+            "that of the positive class. Leave out the parameter that sets the classes, such as class_names."
         )
     if spec.callback is not None and held_out is not None:
         spec.callback.raise_if_stopped()
@@ -295,7 +302,7 @@ def _check_classes(labels: NDArray[np.int8]) -> None:
     positives = int(labels.sum())
     if positives in (0, len(labels)):
         kind = "negative" if positives == 0 else "positive"
-        raise FitError(
+        raise RowsError(
             f"All {counted(len(labels), 'training row')} are {kind}, but a model needs both classes. Increase "
             "data.horizon_days, add earlier as-ofs (data.spine.start), test fewer, later ones (split.folds), or check "
             "the outcome."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Hashable, Mapping
 from numbers import Number
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.copies import unfitted, with_iterations
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.quiet import quiet
 from mlsys.pipeline.requirements import requirements_of
 from mlsys.pipeline.traits import check_importances, traits_of
 from mlsys.runs.model_io import untrusted_types
@@ -142,6 +142,5 @@ def _fitted(encoder: Encoder, estimator: Any, numbers: list[str]) -> Pipeline:  
     values = {name: np.arange(ROWS, dtype=np.float64) * 7 % 11 for name in numbers}
     levels = {name: pd.Series(np.where(np.arange(ROWS) % 3, "a", "b"), dtype="str") for name in CATEGORIES}
     spec = PipelineSpec(encoder, None, estimator, Identity(), numbers, CATEGORIES, stop_after=None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # for example that the single iteration did not converge
+    with quiet():  # for example about the single iteration, which does not converge
         return fit(spec, Training(pd.DataFrame(values | levels), labels)).pipeline

@@ -1,0 +1,124 @@
+"""A trial fit on a few rows, so that a wrong parameter is named before any time is spent on training."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mlsys.errors import EstimatorError, FitError
+from mlsys.pipeline.calibration import Identity
+from mlsys.pipeline.copies import unfitted, with_iterations
+from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.parameter_checks import fitted_separately
+from mlsys.pipeline.quiet import quiet
+from mlsys.text import joined
+
+logger = logging.getLogger(__name__)
+
+ROWS_PER_CLASS = 150
+ITERATIONS = 2
+
+
+def check_fit(spec: PipelineSpec, rows: Training) -> None:
+    """Check that a pipeline can be fitted, by fits on at most 300 rows with few iterations, which take milliseconds.
+
+    If that fit fails, it is repeated without one parameter at a time to find the cause. Where no parameter is the
+    cause, or only so few rows may be, the pipeline is fitted on all rows: only if that fails too, it is an error.
+
+    Parameters
+    ----------
+    spec : PipelineSpec
+    rows : Training
+        The training rows of a fold.
+
+    Raises
+    ------
+    FitError
+        If the pipeline cannot be fitted; the message names the parameters that cause it.
+    """
+    sample = _sample(rows)
+    with quiet():
+        for where, estimator in fitted_separately(spec.estimator).items():
+            member = replace(
+                spec, estimator=with_iterations(estimator, ITERATIONS), calibrator=Identity(), callback=None
+            )
+            failure = _failure(member, sample)
+            if failure is not None and (complete := _failure(replace(spec, callback=None), rows)) is not None:
+                if not isinstance(complete, EstimatorError):
+                    raise complete
+                raise FitError(f"{complete} {_advice(member, sample, where)}") from complete
+            if failure is not None:
+                logger.debug("The trial fit of %s failed, but that on all rows did not: %s", where, failure)
+
+
+def late_advice(spec: PipelineSpec, error: EstimatorError) -> str:
+    """Say what to do about an error in a fit of a pipeline that passed `check_fit`.
+
+    Parameters
+    ----------
+    spec : PipelineSpec
+    error : EstimatorError
+    """
+    words = set(re.findall(r"\w+", str(error)))
+    named = [
+        f"{where}.{name}={value!r}"
+        for where, estimator in fitted_separately(spec.estimator).items()
+        for name, value in _given(estimator).items()
+        if name in words
+    ]
+    first = f"The message names {joined(named)}. " if named else ""
+    return (
+        f"{first}A fit on a few rows of the first fold worked, so these rows are the cause, or their number: check "
+        "them, change the parameters of the model, or use another model."
+    )
+
+
+def _sample(rows: Training) -> Training:
+    """Return at most 150 rows per class, spread over all rows; every third of them is for validation."""
+    chosen, held_out = [], []
+    for label in (0, 1):
+        positions = np.flatnonzero(rows.labels == label)
+        spread = positions[np.linspace(0, len(positions) - 1, min(len(positions), ROWS_PER_CLASS)).astype(np.intp)]
+        chosen.append(spread)
+        held_out.append(spread[2::3])
+    taken = np.sort(np.concatenate(chosen))
+    validation = np.isin(taken, np.concatenate(held_out))
+    return Training(rows.inputs.iloc[taken], rows.labels[taken], validation, ~validation)
+
+
+def _failure(spec: PipelineSpec, rows: Training) -> FitError | None:
+    try:
+        fit(spec, rows)
+    except FitError as error:
+        return error
+    return None
+
+
+def _advice(spec: PipelineSpec, sample: Training, where: str) -> str:
+    """Say which parameters cause a failure: those without which the same rows can be fitted."""
+    given = _given(spec.estimator)
+    causes = [
+        name
+        for name in given
+        if _failure(replace(spec, estimator=unfitted(spec.estimator, without=[name])), sample) is None
+    ]
+    kind = f"{type(spec.estimator).__module__.partition('.')[0]}'s {type(spec.estimator).__name__}"
+    if not causes:
+        advice = f"Check {where} against the documentation of {kind}, or use another model."
+        return f"No single parameter is the cause. {advice}"
+    named = joined([f"{where}.{name}={given[name]!r}" for name in causes], "or")
+    return f"Without {named}, the fit works: change it, or leave it out. See the documentation of {kind}."
+
+
+def _given(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator
+    """Return the parameters that are set, and could be left out."""
+    arguments = inspect.signature(type(estimator)).parameters
+    defaults = {name: argument.default for name, argument in arguments.items()}
+    parameters = estimator.get_params(deep=False)
+    given = {name: value for name, value in parameters.items() if repr(value) != repr(defaults.get(name))}
+    return {name: value for name, value in given.items() if defaults.get(name) is not inspect.Parameter.empty}
