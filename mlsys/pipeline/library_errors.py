@@ -22,8 +22,8 @@ def plain_reason(error: BaseException) -> str:
 
     Examples
     --------
-    >>> plain_reason(ValueError("[12:57:03] /src/learner.cc:114: base_score must be in (0,1)\nStack trace:\n  [bt] (0)"))
-    'base_score must be in (0,1).'
+    >>> plain_reason(ValueError("[12:57:03] /src/learner.cc:114: base_score must be below 1\nStack trace:\n  [bt] (0)"))
+    'base_score must be below 1.'
     >>> plain_reason(KeyError())
     'KeyError.'
     """
