@@ -295,7 +295,7 @@ def _score_with_one_thread(estimator: Any) -> None:  # noqa: ANN401
     """Set a fitted estimator to one thread: for single rows, more threads are slower."""
     traits = traits_of(estimator)
     if traits.threads is not None and not traits.threads_fixed_by_fit:
-        estimator.set_params(**{traits.threads: 1})
+        estimator.set_params(**traits.fit_parameters, **{traits.threads: 1})
 
 
 def _check_classes(labels: NDArray[np.int8]) -> None:

@@ -92,7 +92,7 @@ class Traits:
     threads_fixed_by_fit : bool
         Whether the number of threads cannot be changed after the fit.
     fit_parameters : mapping of str to object
-        Parameters that are always set for the fit.
+        Parameters that are always set for the fit, and again after it.
     categories_argument : str or None
         Name of the argument of ``fit`` that lists the category columns, if it needs one.
     column_parameters : mapping of str to ColumnParameter
@@ -216,7 +216,8 @@ def _xgboost() -> EstimatorTable:
         iterations="n_estimators",
         early_stopping=XGBoostStopper(),
         threads="n_jobs",
-        fit_parameters={"enable_categorical": True},
+        # Early stopping sets its own metrics. XGBoost would pass a list of metrics on as one text once it is fitted.
+        fit_parameters={"enable_categorical": True, "eval_metric": None},
         column_parameters=column_parameters.XGBOOST,
         ignores_unknown_parameters=True,
         importances=_total_gain,
