@@ -16,7 +16,7 @@ from mlsys.errors import ConfigError, FitError, Problem, RunError, closest
 from mlsys.evaluation.splits import Split
 from mlsys.features.base import Block
 from mlsys.pipeline.calibration import Calibrator
-from mlsys.pipeline.column_parameters import Columns
+from mlsys.pipeline.column_parameters import EVERY_NAME, Columns
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.fitting import PipelineSpec
 from mlsys.pipeline.parameter_checks import column_problems, parameter_problems
@@ -192,11 +192,13 @@ def _trait_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN40
 
 def _misspelled_arguments(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
     """Find arguments that XGBoost or LightGBM would accept and ignore, as they accept any; aliases are fine."""
-    if not traits_of(estimator).ignores_unknown_parameters:
+    traits = traits_of(estimator)
+    if not traits.ignores_unknown_parameters:
         return []
-    known = sorted(type(estimator)().get_params())
-    given = [name for name in model if name not in known and name != "_target_"]
+    known, columns = sorted(type(estimator)().get_params()), sorted(traits.column_parameters)
+    given = [name for name in model if name not in (*known, *columns, "_target_")]
     near = {name: get_close_matches(name, known, n=1, cutoff=0.8) for name in given}
+    near |= {name: [closest(name, columns) or columns[0]] for name in given if name in EVERY_NAME}
     return [
         Problem(f"model.{name}", "an unknown key", ", ".join(known), match[0]) for name, match in near.items() if match
     ]

@@ -46,10 +46,11 @@ class ColumnParameter:
 
     Attributes
     ----------
-    form : {"values", "groups", "columns", "categories"}
+    form : {"values", "groups", "columns", "categories", "types"}
         ``values``: one value per column, as a map from names or a list in the order of schema.json. ``groups``: a list
         of lists of columns. ``columns``: a list of columns. ``categories``: a list of category columns, which is
-        checked but not passed on, because the encoder passes every category column already.
+        checked but not passed on, because the encoder passes every category column already. ``types``: the types of
+        columns, which follow from the data and cannot be set.
     kind : {"number", "category"} or None
         The only kind of column that may have a value; None for any.
     value : {"direction", "number", "text"}
@@ -64,7 +65,7 @@ class ColumnParameter:
         Converts a list (one value per encoded column, or positions of encoded columns) to the library's form.
     """
 
-    form: Literal["values", "groups", "columns", "categories"]
+    form: Literal["values", "groups", "columns", "categories", "types"]
     kind: Kind | None = None
     value: Literal["direction", "number", "text"] = "number"
     default: Any = None
@@ -97,6 +98,8 @@ class ColumnParameter:
         """
         if value is None or value in self.words:
             return []
+        if self.form == "types":
+            return [Problem(where, repr(value), "null: the types of the columns follow from the data")]
         if self.form == "values":
             return self._value_problems(value, where, columns)
         groups = value if self.form == "groups" else [value]
@@ -251,6 +254,7 @@ XGBOOST = {
     "monotone_constraints": _monotone(tuple),
     "interaction_constraints": ColumnParameter("groups", write=json.dumps),
     "feature_weights": _per_column(1.0),
+    "feature_types": ColumnParameter("types"),
 }
 LIGHTGBM = {
     **_aliases(_monotone(), "monotone_constraints", "mc", "monotone_constraint", "monotonic_cst"),
@@ -269,6 +273,8 @@ CATBOOST = {
     "first_feature_use_penalties": _per_column(0.0, _in_brackets),
     "per_object_feature_penalties": _per_column(0.0, _in_brackets),
     "per_float_feature_quantization": ColumnParameter("values", kind="number", value="text", write=_with_position),
+    "per_feature_ctr": ColumnParameter("values", kind="category", value="text", write=_with_position),
+    **_aliases(ColumnParameter("types"), "text_features", "embedding_features"),
     "ignored_features": ColumnParameter("columns", write=tuple),
     "cat_features": ColumnParameter("categories"),
 }
@@ -278,3 +284,5 @@ HIST_GRADIENT_BOOSTING = {
     "categorical_features": ColumnParameter("categories", words=("from_dtype",)),
 }
 SCIKIT_LEARN_TREES = {"monotonic_cst": _monotone()}
+# The names in all libraries: one that a library does not know is another library's name of a parameter.
+EVERY_NAME = frozenset().union(XGBOOST, LIGHTGBM, CATBOOST, HIST_GRADIENT_BOOSTING, SCIKIT_LEARN_TREES)
