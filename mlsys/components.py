@@ -165,7 +165,7 @@ def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder |
     estimators = _estimators(model, estimator)
     problems = [problem for where, value in estimators.items() for problem in _trait_problems(value, where)]
     if not problems:
-        problems = [*_misspelled_arguments(model, estimator), *_without_iterations(estimators)]
+        problems = [*_misspelled_arguments(model, estimators), *_without_iterations(estimators)]
         problems += parameter_problems(estimators)
     return problems or (_untrusted_types(estimators, encoder) if encoder is not None else [])
 
@@ -190,18 +190,23 @@ def _trait_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN40
     ]
 
 
-def _misspelled_arguments(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
+def _misspelled_arguments(model: Mapping[str, Any], estimators: Mapping[str, Any]) -> list[Problem]:
     """Find arguments that XGBoost or LightGBM would accept and ignore, as they accept any; aliases are fine."""
-    traits = traits_of(estimator)
-    if not traits.ignores_unknown_parameters:
-        return []
-    known, columns = sorted(type(estimator)().get_params()), sorted(traits.column_parameters)
-    given = [name for name in model if name not in (*known, *columns, "_target_")]
-    near = {name: get_close_matches(name, known, n=1, cutoff=0.8) for name in given}
-    near |= {name: [closest(name, columns) or columns[0]] for name in given if name in EVERY_NAME}
-    return [
-        Problem(f"model.{name}", "an unknown key", ", ".join(known), match[0]) for name, match in near.items() if match
-    ]
+    problems = []
+    for where, estimator in estimators.items():
+        traits, node = traits_of(estimator), section(model, *where.split(".")[1:])
+        if not traits.ignores_unknown_parameters:
+            continue
+        known, columns = sorted(type(estimator)().get_params()), sorted(traits.column_parameters)
+        given = [name for name in node if name not in (*known, *columns, "_target_")]
+        near = {name: get_close_matches(name, known, n=1, cutoff=0.8) for name in given}
+        near |= {name: [closest(name, columns) or columns[0]] for name in given if name in EVERY_NAME}
+        problems += [
+            Problem(f"{where}.{name}", "an unknown key", ", ".join(known), match[0])
+            for name, match in near.items()
+            if match
+        ]
+    return problems
 
 
 def _without_iterations(estimators: Mapping[str, Any]) -> list[Problem]:
