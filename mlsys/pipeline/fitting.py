@@ -194,8 +194,7 @@ def _fit(
         raise
     except Exception as error:
         raise EstimatorError(
-            f"{type(estimator).__name__} could not be fitted on {counted(len(labels), 'row')} "
-            f"({int(labels.sum()):,} positive) with {counted(inputs.shape[1], 'feature')}: {plain_reason(error)}"
+            f"{type(estimator).__name__} could not be fitted on {_described(inputs, labels)}: {plain_reason(error)}"
         ) from error
 
 
@@ -221,7 +220,7 @@ def _fit_encoded(
 ) -> tuple[Pipeline, float]:
     traits = traits_of(estimator)
     encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(estimator, spec.sampler))
-    encoded, labels = encoder.fit_transform(*rows), rows[1]
+    encoded, labels = _encoded(encoder, spec.encoder, rows), rows[1]
     estimator.set_params(**_column_arguments(spec, list(rows[0].columns), encoder))
     if spec.sampler is not None:
         encoded, labels = resample(spec.sampler, encoded, labels, outputs_of(encoder))
@@ -248,6 +247,21 @@ def _fit_encoded(
         spec.callback.raise_if_stopped()
     _score_with_one_thread(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
+
+
+def _encoded(transformer: Any, encoder: Encoder, rows: Labelled) -> Any:  # noqa: ANN401
+    try:
+        return transformer.fit_transform(*rows)
+    except Exception as error:
+        raise RowsError(
+            f"The encoder {type(encoder).__name__} could not be fitted on {_described(*rows)}: {plain_reason(error)} "
+            "Use another encoder (encoder=native always works), or add rows."
+        ) from error
+
+
+def _described(inputs: pd.DataFrame, labels: Labels) -> str:
+    rows, features = counted(len(labels), "row"), counted(inputs.shape[1], "feature")
+    return f"{rows} ({int(labels.sum()):,} positive) with {features}"
 
 
 def _validation_weights(

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import log_loss
 
-from mlsys.errors import EstimatorError, FitError
+from mlsys.errors import EstimatorError, FitError, RowsError
 from mlsys.pipeline.calibration import CalibrationData
 from mlsys.pipeline.fitting import Fitted, Training, fit
 from mlsys.pipeline.models import vote
@@ -277,7 +277,8 @@ def test_an_estimators_error_is_reported_with_the_number_of_rows(spec, table):
 
 def test_an_encoders_error_is_reported_too(spec, table):
     tiny = [0, 1, 2, -1]  # five folds of four rows
-    with pytest.raises(FitError, match=r"could not be fitted on 4 rows \(1 positive\) .*n_splits=5"):
+    message = r"The encoder TargetRate could not be fitted on 4 rows \(1 positive\) with 9 features: .*n_splits=5.*Use"
+    with pytest.raises(RowsError, match=message):
         fit(spec(encoder="target"), Training(table.inputs.iloc[tiny], np.array([0, 0, 0, 1], dtype=np.int8)))
 
 
