@@ -116,9 +116,10 @@ def _advice(spec: PipelineSpec, sample: Training, where: str) -> str:
 
 
 def _given(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator
-    """Return the parameters that are set, and could be left out."""
-    arguments = inspect.signature(type(estimator)).parameters
-    defaults = {name: argument.default for name, argument in arguments.items()}
-    parameters = estimator.get_params(deep=False)
-    given = {name: value for name, value in parameters.items() if repr(value) != repr(defaults.get(name))}
-    return {name: value for name, value in given.items() if defaults.get(name) is not inspect.Parameter.empty}
+    """Return the parameters that differ from the defaults, and could be left out."""
+    arguments = inspect.signature(type(estimator)).parameters.values()
+    named = [argument for argument in arguments if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)]
+    required = {argument.name for argument in named if argument.default is argument.empty}
+    defaults = {} if required else type(estimator)().get_params(deep=False)
+    parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in required}
+    return {name: value for name, value in parameters.items() if repr(value) != repr(defaults.get(name))}

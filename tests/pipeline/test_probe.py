@@ -123,3 +123,5 @@ def test_a_later_error_names_the_parameters_that_its_message_names(component, sp
     error = EstimatorError("KNeighborsClassifier could not be fitted on 3 rows: n_neighbors must be at most 3.")
     advice = late_advice(spec(KNeighborsClassifier(n_neighbors=7)), error)
     assert advice.startswith("The message names model.n_neighbors=7. A fit on a few rows of the first fold worked")
+    missing = EstimatorError("XGBClassifier could not be fitted on 3 rows: missing must be a number.")
+    assert late_advice(spec("xgboost"), missing).startswith("A fit on a few rows")  # its default was not changed
