@@ -24,7 +24,7 @@ from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, split_off_latest
 from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
-from mlsys.pipeline.probe import check_fit, late_advice
+from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
 from mlsys.text import counted
 
@@ -307,22 +307,30 @@ def _fit_rows(plan: BacktestPlan, panel: Panel, rows: Rows, name: str) -> Fitted
 
 def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> None:
     """Check with a few rows of the first fold that the pipeline can be fitted, before any fold is."""
-    if folds:
-        try:
-            check_fit(plan.spec, _training(plan, panel, folds[0].train))
-        except FitError as error:
-            raise FitError(f"{_name(folds[0])}: {error} Nothing was trained.") from error
+    if not folds:
+        return
+    rows = folds[0].train
+    positions, validation = few_rows(_labels(panel, rows))
+    few = rows[positions]
+    sample = Training(panel.frame.iloc[few][panel.names], _labels(panel, few), validation, ~validation)
+    try:
+        check_fit(plan.spec, sample, lambda: _training(plan, panel, rows))
+    except FitError as error:
+        raise FitError(f"{_name(folds[0])}: {error} Nothing was trained.") from error
+
+
+def _labels(panel: Panel, rows: Rows) -> NDArray[np.int8]:
+    return panel.frame["label"].to_numpy()[rows].astype(np.int8)
 
 
 def _training(plan: BacktestPlan, panel: Panel, rows: Rows) -> Training:
-    labels = panel.frame["label"].to_numpy()[rows].astype(np.int8)
     early = validation = None
     if plan.spec.needs_validation:
         fraction = plan.spec.validation_fraction
         early, validation = split_off_latest(
             panel.frame, rows, fraction=fraction, horizon_days=plan.horizon_days, seed=plan.seed
         )
-    return Training(panel.inputs.iloc[rows], labels, validation, early)
+    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early)
 
 
 def _name(fold: Fold) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlsys.errors import EstimatorError, FitError
 from mlsys.pipeline.calibration import Identity
@@ -24,36 +26,67 @@ ROWS_PER_CLASS = 150
 ITERATIONS = 2
 
 
-def check_fit(spec: PipelineSpec, rows: Training) -> None:
-    """Check that a pipeline can be fitted, by fits on at most 300 rows with few iterations, which take milliseconds.
+def few_rows(labels: NDArray[np.int8]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Choose the rows of a trial fit.
 
-    If that fit fails, it is repeated without one parameter at a time to find the cause. Where no parameter is the
-    cause, or only so few rows may be, the pipeline is fitted on all rows: only if that fails too, it is an error.
+    Parameters
+    ----------
+    labels : ndarray of int8, shape (n_rows,)
+        Labels of the training rows of a fold.
+
+    Returns
+    -------
+    positions : ndarray of intp, shape (n_chosen,)
+        At most 150 rows per class, spread over all rows.
+    validation : ndarray of bool, shape (n_chosen,)
+        Mask of every third of them per class, for validation.
+
+    Examples
+    --------
+    >>> few_rows(np.array([0, 0, 0, 1, 1, 1], dtype=np.int8))[1]
+    array([False, False,  True, False, False,  True])
+    """
+    chosen, held_out = [], []
+    for label in (0, 1):
+        positions = np.flatnonzero(labels == label)
+        spread = positions[np.linspace(0, len(positions) - 1, min(len(positions), ROWS_PER_CLASS)).astype(np.intp)]
+        chosen.append(spread)
+        held_out.append(spread[2::3])
+    taken = np.sort(np.concatenate(chosen))
+    return taken, np.isin(taken, np.concatenate(held_out))
+
+
+def check_fit(spec: PipelineSpec, sample: Training, complete: Callable[[], Training]) -> None:
+    """Check that a pipeline can be fitted, by fits on a few rows with few iterations, which take milliseconds.
+
+    If that fit fails, it is repeated without one parameter at a time to find the cause. It may be that only so few rows
+    are the cause, so the pipeline is fitted on all rows, too: only if that fails as well, it is an error.
 
     Parameters
     ----------
     spec : PipelineSpec
-    rows : Training
-        The training rows of a fold.
+    sample : Training
+        Some training rows of a fold; see `few_rows`.
+    complete : callable
+        Returns all of them.
 
     Raises
     ------
     FitError
         If the pipeline cannot be fitted; the message names the parameters that cause it.
     """
-    sample = _sample(rows)
     with quiet():
         for where, estimator in fitted_separately(spec.estimator).items():
-            member = replace(
-                spec, estimator=with_iterations(estimator, ITERATIONS), calibrator=Identity(), callback=None
-            )
-            failure = _failure(member, sample)
-            if failure is not None and (complete := _failure(replace(spec, callback=None), rows)) is not None:
-                if not isinstance(complete, EstimatorError):
-                    raise complete
-                raise FitError(f"{complete} {_advice(member, sample, where)}") from complete
-            if failure is not None:
-                logger.debug("The trial fit of %s failed, but that on all rows did not: %s", where, failure)
+            small = with_iterations(estimator, ITERATIONS)
+            member = replace(spec, estimator=small, calibrator=Identity(), callback=None)
+            if (failure := _failure(member, sample)) is None:
+                continue
+            error = _failure(replace(spec, callback=None), complete())
+            if isinstance(error, EstimatorError):
+                raise FitError(f"{error} {_advice(member, sample, where)}") from error
+            if error is not None:
+                raise error
+            logger.debug("The trial fit of %s failed, but that on all rows did not: %s", where, failure)
 
 
 def late_advice(spec: PipelineSpec, error: EstimatorError) -> str:
@@ -76,19 +109,6 @@ def late_advice(spec: PipelineSpec, error: EstimatorError) -> str:
         f"{first}A fit on a few rows of the first fold worked, so these rows are the cause, or their number: check "
         "them, change the parameters of the model, or use another model."
     )
-
-
-def _sample(rows: Training) -> Training:
-    """Return at most 150 rows per class, spread over all rows; every third of them is for validation."""
-    chosen, held_out = [], []
-    for label in (0, 1):
-        positions = np.flatnonzero(rows.labels == label)
-        spread = positions[np.linspace(0, len(positions) - 1, min(len(positions), ROWS_PER_CLASS)).astype(np.intp)]
-        chosen.append(spread)
-        held_out.append(spread[2::3])
-    taken = np.sort(np.concatenate(chosen))
-    validation = np.isin(taken, np.concatenate(held_out))
-    return Training(rows.inputs.iloc[taken], rows.labels[taken], validation, ~validation)
 
 
 def _failure(spec: PipelineSpec, rows: Training) -> FitError | None:

@@ -12,9 +12,16 @@ from mlsys.errors import EstimatorError, FitError, RowsError
 from mlsys.pipeline import probe
 from mlsys.pipeline.fitting import Training
 from mlsys.pipeline.models import vote
-from mlsys.pipeline.probe import check_fit, late_advice
+from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 
 EARLY, LATEST = np.arange(300) < 180, np.arange(300) >= 200
+
+
+def check(spec, training):
+    """Check a fit with a sample of the training rows."""
+    positions, validation = few_rows(training.labels)
+    sample = Training(training.inputs.iloc[positions], training.labels[positions], validation, ~validation)
+    check_fit(spec, sample, lambda: training)
 
 
 @pytest.fixture
@@ -24,7 +31,7 @@ def training(table):
 
 @pytest.mark.parametrize("stop_after", [None, 5])
 def test_every_model_passes(any_model, stop_after, spec, training):
-    check_fit(spec(any_model, stop_after=stop_after), training)
+    check(spec(any_model, stop_after=stop_after), training)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +60,7 @@ def test_the_parameter_that_a_library_rejects_is_named(
 ):
     estimator = component("model", model, **wrong)
     with pytest.raises(FitError) as caught:
-        check_fit(spec(estimator, stop_after=stop_after), training)
+        check(spec(estimator, stop_after=stop_after), training)
     message = str(caught.value)
     assert f"{type(estimator).__name__} could not be fitted on " in message
     assert f" Without {named}, the fit works: change it, or leave it out. See the documentation of " in message
@@ -65,7 +72,7 @@ def test_the_parameter_that_a_library_rejects_is_named(
 def test_a_member_of_a_vote_is_named(component, spec, training):
     members = {"good": component("model", "logistic"), "bad": component("model", "xgboost", learning_rate="fast")}
     with pytest.raises(FitError, match=r"Without model\.members\.bad\.learning_rate='fast', the fit works"):
-        check_fit(spec(vote(members)), training)
+        check(spec(vote(members)), training)
 
 
 class Broken(GaussianNB):
@@ -77,14 +84,14 @@ class Broken(GaussianNB):
 
 def test_without_a_single_cause_the_error_says_so(spec, training):
     with pytest.raises(FitError, match=r"out of memory\. No single parameter is the cause\. Check model against"):
-        check_fit(spec(Broken()), training)
+        check(spec(Broken()), training)
 
 
 def test_a_model_that_only_needs_more_rows_than_the_trial_fit_has_passes(spec, table, training, monkeypatch):
     monkeypatch.setattr(probe, "ROWS_PER_CLASS", 20)
     tried, fit = [], probe.fit
     monkeypatch.setattr(probe, "fit", lambda made, rows: tried.append(len(rows.labels)) or fit(made, rows))
-    check_fit(spec(KNeighborsClassifier(n_neighbors=200)), training)
+    check(spec(KNeighborsClassifier(n_neighbors=200)), training)
     assert tried == [40]  # k-nearest neighbours fail when they score, which is not the trial fit's business
 
     class Demanding(GaussianNB):
@@ -93,27 +100,27 @@ def test_a_model_that_only_needs_more_rows_than_the_trial_fit_has_passes(spec, t
                 raise ValueError("too few rows")
             return super().fit(X, y)
 
-    check_fit(spec(Demanding()), training)
+    check(spec(Demanding()), training)
     assert tried == [40, 40, 300]
 
 
 def test_errors_about_the_rows_keep_their_own_advice(spec, table):
     one_class = Training(table.inputs, np.zeros(300, dtype=np.int8), LATEST, EARLY)
     with pytest.raises(RowsError, match=r"All 300 training rows are negative") as caught:
-        check_fit(spec(), one_class)
+        check(spec(), one_class)
     assert "parameter" not in str(caught.value)
 
 
 def test_a_sampler_that_fails_on_the_sample_only_is_silent(spec, table, caplog, capfd):
     training = Training(table.inputs, table.labels, LATEST, EARLY)
-    check_fit(spec(sampler="smotenc", stop_after=5), training)
+    check(spec(sampler="smotenc", stop_after=5), training)
     assert (caplog.text, capfd.readouterr().err) == ("", "")
 
 
 def test_loggers_and_standard_error_are_as_before(component, spec, training, capfd):
     level = logging.getLogger("mlsys.pipeline").level
     with pytest.raises(FitError):
-        check_fit(spec(component("model", "lightgbm", num_leaves=1)), training)
+        check(spec(component("model", "lightgbm", num_leaves=1)), training)
     os.write(2, b"heard")
     assert capfd.readouterr().err == "heard"
     assert logging.getLogger("mlsys.pipeline").level == level
