@@ -12,14 +12,14 @@ from pydantic import ValidationError
 
 from mlsys.config import Component, EarlyStopping, build, section
 from mlsys.data.panel import Panel
-from mlsys.errors import ConfigError, FitError, Problem, RunError, closest
+from mlsys.errors import ConfigError, EstimatorError, FitError, Problem, RunError, closest
 from mlsys.evaluation.splits import Split
 from mlsys.features.base import Block
 from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.column_parameters import EVERY_NAME, Columns
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.fitting import PipelineSpec
-from mlsys.pipeline.parameter_checks import column_problems, parameter_problems
+from mlsys.pipeline.parameter_checks import column_problems, parameter_problems, rejected_value
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import has_own_traits, traits_of
 from mlsys.tracking import MultiTracker, NoTracker, Tracker
@@ -224,6 +224,10 @@ def _untrusted_types(estimators: Mapping[str, Any], encoder: Encoder) -> list[Pr
     """Find types that a saved pipeline may not contain, before any time is spent on training."""
     try:
         found = untrusted_parts(encoder, estimators["model"])
+    except EstimatorError as error:
+        problem = rejected_value(error, estimators)
+        assert problem is not None
+        return [problem]
     except FitError as error:
         return [Problem("model._target_", str(error), "importances as documented in Traits")]
     except RunError as error:

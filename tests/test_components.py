@@ -240,3 +240,17 @@ def test_wrong_class_weights_are_a_problem_of_their_estimator():
 )  # fmt: skip
 def test_an_argument_that_a_component_does_not_have_gets_the_closest_name(overrides, where, nearest):
     assert components(*overrides)[where].closest == nearest
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where", "got"),
+    [
+        (["model=logistic", "model.C=-1"], "model.C", "-1"),
+        (["model=hist_gradient_boosting", "model.learning_rate=fast"], "model.learning_rate", "'fast'"),
+        (["model=vote", "model.members.logistic.max_iter=many"], "model.members.logistic.max_iter", "'many'"),
+    ],
+)
+def test_a_value_that_scikit_learn_never_accepts_is_found_before_anything_is_read(overrides, where, got):
+    (problem,) = components(*overrides).values()
+    assert (problem.where, problem.got) == (where, got)
+    assert problem.allowed.startswith(("a float in the range", "an int in the range"))

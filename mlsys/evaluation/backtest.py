@@ -281,7 +281,10 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     rows = panel.frame.iloc[fold.test]
     inputs = rows[panel.names]
     start = time.perf_counter()
-    scores = fitted.scores(inputs)
+    try:
+        scores = fitted.scores(inputs)
+    except FitError as error:
+        raise FitError(f"{name}: {error}") from error
     seconds = time.perf_counter() - start
     keys = rows[["id", "as_of", "label", "label_complete", "value", "activity"]].reset_index(drop=True)
     keys.insert(2, "fold", fold.number)

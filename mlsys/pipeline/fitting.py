@@ -123,8 +123,20 @@ class Fitted:
         ----------
         inputs : DataFrame of shape (n_rows, n_features)
             Panel columns.
+
+        Raises
+        ------
+        FitError
+            If they are no probabilities, as those of a model with an objective for regression.
         """
-        return np.asarray(self.pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
+        scores = np.asarray(self.pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
+        wrong = scores[~((scores >= 0) & (scores <= 1))]
+        if len(wrong):
+            raise FitError(
+                f"{type(self.pipeline[-1]).__name__} returns probabilities outside [0, 1], such as {wrong[0]:g}. Use "
+                "an objective or loss for two classes, which is the default of every classifier, or another model."
+            )
+        return scores
 
 
 def fit(spec: PipelineSpec, rows: Training) -> Fitted:

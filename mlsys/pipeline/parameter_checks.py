@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sklearn.ensemble import VotingClassifier
 
-from mlsys.errors import Problem
+from mlsys.errors import EstimatorError, Problem
 from mlsys.pipeline.class_weights import set_class_weights
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.traits import traits_of
+
+# scikit-learn's words for a value that its own table of parameters does not allow.
+_REJECTED = re.compile(r"The '(\w+)' parameter of (\w+) must be (.+)\. Got (.+) instead\.")
 
 
 def fitted_separately(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator
@@ -47,6 +51,23 @@ def parameter_problems(estimators: Mapping[str, Any]) -> list[Problem]:
                 if value not in known[name].words
             ]
     return problems
+
+
+def rejected_value(error: EstimatorError, estimators: Mapping[str, Any]) -> Problem | None:
+    """Return the problem of a value that scikit-learn rejects whatever the data are; None for any other error.
+
+    Parameters
+    ----------
+    error : EstimatorError
+    estimators : mapping of str to scikit-learn estimator
+        All estimators of a model, by config key.
+    """
+    found = _REJECTED.search(str(error))
+    if found is None:
+        return None
+    name, kind, allowed, got = found.groups()
+    where = next((place for place, each in estimators.items() if type(each).__name__ == kind), "model")
+    return Problem(f"{where}.{name}", got, allowed)
 
 
 def column_problems(estimator: Any, columns: Columns) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator

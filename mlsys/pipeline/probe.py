@@ -16,6 +16,7 @@ from mlsys.errors import EstimatorError, FitError
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.copies import unfitted, with_iterations
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.parameter_checks import fitted_separately
 from mlsys.pipeline.quiet import quiet
 from mlsys.text import joined
@@ -78,7 +79,7 @@ def check_fit(spec: PipelineSpec, sample: Training, complete: Callable[[], Train
     with quiet():
         for where, estimator in fitted_separately(spec.estimator).items():
             small = with_iterations(estimator, ITERATIONS)
-            member = replace(spec, estimator=small, calibrator=Identity(), callback=None)
+            member = replace(spec, estimator=small, callback=None)
             if (failure := _failure(member, sample)) is None:
                 continue
             error = _failure(replace(spec, callback=None), complete())
@@ -112,10 +113,14 @@ def late_advice(spec: PipelineSpec, error: EstimatorError) -> str:
 
 
 def _failure(spec: PipelineSpec, rows: Training) -> FitError | None:
+    """Return why rows cannot be fitted and scored, None if they can."""
     try:
-        fit(spec, rows)
+        fit(replace(spec, calibrator=Identity()), rows).scores(rows.inputs)
     except FitError as error:
         return error
+    except Exception as error:  # noqa: BLE001 - whatever a library raises when it scores
+        name = type(spec.estimator).__name__
+        return EstimatorError(f"{name} was fitted, but cannot score the same rows: {plain_reason(error)}")
     return None
 
 
