@@ -130,7 +130,7 @@ class Components:
         categories = [feature.name for feature in panel.features if feature.kind == "category"]
         if problems := column_problems(self.estimator, Columns(panel.names, categories)):
             raise ConfigError(
-                "The config", problems, "Nothing was trained. Name columns as schema.json and the panel do."
+                "The config", problems, "Nothing was trained. Columns are written with their names in schema.json."
             )
         return PipelineSpec(
             encoder=self.encoder,

@@ -32,8 +32,8 @@ def unfitted(estimator: Any, *, without: Collection[str] = (), **changes: Any) -
     {'depth': 2, 'ignored_features': [0]}
     """
     parameters = estimator.get_params(deep=False)
-    kept = {name: clone(value, safe=False) for name, value in parameters.items() if name not in without}
-    return type(estimator)(**kept | changes)
+    kept = [name for name in parameters if name not in without and name not in changes]
+    return type(estimator)(**{name: clone(parameters[name], safe=False) for name in kept}, **changes)
 
 
 def with_iterations(estimator: Any, count: int) -> Any:  # noqa: ANN401 - any scikit-learn estimator

@@ -10,11 +10,12 @@ from sklearn.base import clone
 
 from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter, Columns
-from mlsys.pipeline.encoders import outputs_of
+from mlsys.pipeline.encoders import Native, outputs_of
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.models import vote
 from mlsys.pipeline.outputs import Output
 from mlsys.pipeline.parameter_checks import column_problems
+from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.model_io import model_bytes, model_from_bytes
 
@@ -89,7 +90,8 @@ def test_a_constraint_holds_on_numbers_that_a_sampler_wants_scaled(sampler, fitt
 
 
 def test_each_member_of_a_vote_has_its_own_constraints(component, fitted, rows):
-    members = {name: component("model", name, **{MONOTONE[name]: {"seats": 1}}) for name in ("xgboost", "lightgbm")}
+    members = {name: component("model", name, **{MONOTONE[name]: {"seats": 1}}) for name in MONOTONE}
+    assert untrusted_parts(Native(), vote(members)) == ((), ())
     assert np.diff(scores_by_seats(fitted(vote(members)), rows)).min() >= -1e-7
 
 

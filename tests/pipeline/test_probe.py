@@ -69,6 +69,11 @@ def test_the_parameter_that_a_library_rejects_is_named(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_vote_of_members_with_maps_passes(component, spec, training):
+    members = {"a": component("model", "catboost", monotone_constraints={"late": 1}), "b": component("model", "dummy")}
+    check(spec(vote(members)), training)
+
+
 def test_a_member_of_a_vote_is_named(component, spec, training):
     members = {"good": component("model", "logistic"), "bad": component("model", "xgboost", learning_rate="fast")}
     with pytest.raises(FitError, match=r"Without model\.members\.bad\.learning_rate='fast', the fit works"):
