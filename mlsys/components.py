@@ -12,12 +12,14 @@ from pydantic import ValidationError
 
 from mlsys.config import Component, EarlyStopping, build, section
 from mlsys.data.panel import Panel
-from mlsys.errors import ConfigError, FitError, Problem, RunError, closest
+from mlsys.errors import ConfigError, EstimatorError, FitError, Problem, RunError, closest
 from mlsys.evaluation.splits import Split
 from mlsys.features.base import Block
 from mlsys.pipeline.calibration import Calibrator
+from mlsys.pipeline.column_parameters import EVERY_NAME, Columns
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.fitting import PipelineSpec
+from mlsys.pipeline.parameter_checks import column_problems, parameter_problems, rejected_value
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import has_own_traits, traits_of
 from mlsys.tracking import MultiTracker, NoTracker, Tracker
@@ -108,7 +110,7 @@ class Components:
         Raises
         ------
         ConfigError
-            Where the model reads a column by name that the panel does not have.
+            Where the model's parameters refer to columns that the panel does not have.
         """
         parameter = traits_of(self.estimator).column
         wanted = None if parameter is None else self.estimator.get_params(deep=False)[parameter]
@@ -125,13 +127,18 @@ class Components:
                 ],
                 "Choose another column, or features=usage.",
             )
+        categories = [feature.name for feature in panel.features if feature.kind == "category"]
+        if problems := column_problems(self.estimator, Columns(panel.names, categories)):
+            raise ConfigError(
+                "The config", problems, "Nothing was trained. Columns are written with their names in schema.json."
+            )
         return PipelineSpec(
             encoder=self.encoder,
             sampler=self.sampler,
             estimator=self.estimator,
             calibrator=self.calibrator,
             numbers=[feature.name for feature in panel.features if feature.kind == "number"],
-            categories=[feature.name for feature in panel.features if feature.kind == "category"],
+            categories=categories,
             stop_after=self.stop_after,
             validation_fraction=self.validation_fraction,
         )
@@ -158,7 +165,8 @@ def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder |
     estimators = _estimators(model, estimator)
     problems = [problem for where, value in estimators.items() for problem in _trait_problems(value, where)]
     if not problems:
-        problems = [*_misspelled_arguments(model, estimator), *_without_iterations(estimators)]
+        problems = [*_misspelled_arguments(model, estimators), *_without_iterations(estimators)]
+        problems += parameter_problems(estimators)
     return problems or (_untrusted_types(estimators, encoder) if encoder is not None else [])
 
 
@@ -173,6 +181,7 @@ def _trait_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN40
     parameters, arguments = estimator.get_params(deep=False), inspect.signature(estimator.fit).parameters
     named = [(field, getattr(traits, field), parameters) for field in ("iterations", "threads", "column")]
     named += [("fit_parameters", name, parameters) for name in traits.fit_parameters]
+    named += [("column_parameters", name, parameters) for name in traits.column_parameters]
     named += [("categories_argument", traits.categories_argument, arguments)]
     return [
         Problem(f"{where}._target_", f"mlsys_traits.{field}={name!r}", ", ".join(known), closest(name, known))
@@ -181,16 +190,23 @@ def _trait_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN40
     ]
 
 
-def _misspelled_arguments(model: Mapping[str, Any], estimator: Any) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
+def _misspelled_arguments(model: Mapping[str, Any], estimators: Mapping[str, Any]) -> list[Problem]:
     """Find arguments that XGBoost or LightGBM would accept and ignore, as they accept any; aliases are fine."""
-    if not traits_of(estimator).ignores_unknown_parameters:
-        return []
-    known = sorted(type(estimator)().get_params())
-    given = [name for name in model if name not in known and name != "_target_"]
-    near = {name: get_close_matches(name, known, n=1, cutoff=0.8) for name in given}
-    return [
-        Problem(f"model.{name}", "an unknown key", ", ".join(known), match[0]) for name, match in near.items() if match
-    ]
+    problems = []
+    for where, estimator in estimators.items():
+        traits, node = traits_of(estimator), section(model, *where.split(".")[1:])
+        if not traits.ignores_unknown_parameters:
+            continue
+        known, columns = sorted(type(estimator)().get_params()), sorted(traits.column_parameters)
+        given = [name for name in node if name not in (*known, *columns, "_target_")]
+        near = {name: get_close_matches(name, known, n=1, cutoff=0.8) for name in given}
+        near |= {name: [closest(name, columns) or columns[0]] for name in given if name in EVERY_NAME}
+        problems += [
+            Problem(f"{where}.{name}", "an unknown key", ", ".join(known), match[0])
+            for name, match in near.items()
+            if match
+        ]
+    return problems
 
 
 def _without_iterations(estimators: Mapping[str, Any]) -> list[Problem]:
@@ -208,6 +224,10 @@ def _untrusted_types(estimators: Mapping[str, Any], encoder: Encoder) -> list[Pr
     """Find types that a saved pipeline may not contain, before any time is spent on training."""
     try:
         found = untrusted_parts(encoder, estimators["model"])
+    except EstimatorError as error:
+        problem = rejected_value(error, estimators)
+        assert problem is not None
+        return [problem]
     except FitError as error:
         return [Problem("model._target_", str(error), "importances as documented in Traits")]
     except RunError as error:

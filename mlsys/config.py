@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
@@ -24,6 +25,7 @@ from mlsys.data.config import DataConfig, Section, absolute_url
 from mlsys.errors import ConfigError, Problem, closest, requirement
 from mlsys.launch import EXECUTION_WHITELIST
 from mlsys.redaction import without_password
+from mlsys.text import is_or_are, joined
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -75,6 +77,13 @@ class MetricsConfig(Section):
         if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
             raise ValueError("an ISO 4217 code of three capital letters, such as EUR, or null")
         return currency
+
+    @field_validator("top_k")
+    @classmethod
+    def _without_repetition(cls, lengths: list[int]) -> list[int]:
+        if repeated := [str(k) for k in dict.fromkeys(lengths) if lengths.count(k) > 1]:
+            raise ValueError(f"each list length once; {joined(repeated)} {is_or_are(len(repeated))} repeated")
+        return lengths
 
 
 class CostMatrix(Section):
@@ -281,8 +290,21 @@ def _argument_problems(error: Exception, where: str, target: str) -> list[Proble
             for details in cause.errors()
         ]
     reason = " ".join(str(cause or error).split())
+    if problem := _unknown_argument(reason, where, target):
+        return [problem]
     allowed = "a target on the whitelist in mlsys/launch.py, with arguments that it accepts"
     return [Problem(where, f"{target}: {reason}", allowed)]
+
+
+def _unknown_argument(reason: str, where: str, target: str) -> Problem | None:
+    """Return the problem of an argument that the target itself, not one nested in it, does not have."""
+    from hydra.utils import get_object
+
+    found = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", reason)
+    if found is None or found[1] != target.rpartition(".")[2]:
+        return None
+    known = list(signature(get_object(target)).parameters)
+    return Problem(f"{where}.{found[2]}", "an unknown key", ", ".join(known), closest(found[2], known))
 
 
 def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainConfig | None]:

@@ -38,6 +38,12 @@ class Problem:
         hint = f"\n      closest: {self.closest}" if self.closest else ""
         return f"  {self.where}\n      got:     {self.got}\n      allowed: {self.allowed}{hint}"
 
+    @property
+    def brief(self) -> str:
+        """The problem in one line."""
+        hint = f", closest: {self.closest}" if self.closest else ""
+        return f"{self.where}: got {self.got}, allowed: {self.allowed}{hint}"
+
 
 class ProblemsError(MlsysError):
     """An error that lists all problems at once.
@@ -67,6 +73,18 @@ class ProblemsError(MlsysError):
         heading = f"{title} has {counted(len(problems), 'problem')}:"
         super().__init__("\n".join([heading, *map(str, problems), advice]))
 
+    @property
+    def brief(self) -> str:
+        """The first problem in one line, and how many more there are.
+
+        Examples
+        --------
+        >>> ProblemsError("The config", [Problem("model", "catbost", "catboost", "catboost")], "Fix it.").brief
+        'model: got catbost, allowed: catboost, closest: catboost'
+        """
+        more = f"; {counted(len(self.problems) - 1, 'more problem')}" if len(self.problems) > 1 else ""
+        return self.problems[0].brief + more
+
 
 class ConfigError(ProblemsError):
     """The composed configuration cannot be run."""
@@ -82,6 +100,14 @@ class DataError(MlsysError):
 
 class FitError(MlsysError):
     """A model cannot be fitted on the given rows."""
+
+
+class RowsError(FitError):
+    """A model cannot be fitted because of the rows: a class is missing, or too rare for the sampler or the encoder."""
+
+
+class EstimatorError(FitError):
+    """An estimator raised an error of its own in a fit."""
 
 
 class PrunedError(MlsysError):

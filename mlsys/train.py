@@ -64,11 +64,10 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
             loaded = data.load()
+            spec = parts.pipeline_spec(loaded.panel)
             folds = reported_folds(parts.split, loaded.panel.frame, config.search_folds)
         with clock("fit"):
-            plan = BacktestPlan(
-                parts.pipeline_spec(loaded.panel), loaded.horizon_days, config.seed, config.thread_count
-            )
+            plan = BacktestPlan(spec, loaded.horizon_days, config.seed, config.thread_count)
             result = run_folds(plan, loaded.panel, folds)
         with clock("measure"):
             predictions = result.predictions

@@ -72,6 +72,7 @@ def run_trial(
     with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
             loaded = prepared.data.load()
+            spec = parts.pipeline_spec(loaded.panel)
             split_folds = partial(
                 search_and_holdout_folds,
                 parts.split,
@@ -87,9 +88,7 @@ def run_trial(
             if trial and search.report_per == "iteration"
             else None
         )
-        plan = BacktestPlan(
-            parts.pipeline_spec(loaded.panel), loaded.horizon_days, config.seed, config.thread_count, make_callback
-        )
+        plan = BacktestPlan(spec, loaded.horizon_days, config.seed, config.thread_count, make_callback)
         try:
             with clock("fit"):
                 run_search_folds(plan, loaded.panel, folds, on_fold)

@@ -1,14 +1,20 @@
 """What is wrong with components that can be built: found before any data are read."""
 
+import pandas as pd
 import pytest
+import yaml
 from sklearn.compose import ColumnTransformer
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import OneHotEncoder
 
 from mlsys.components import Components, _place
 from mlsys.compose import compose_config
+from mlsys.data.panel import Panel
+from mlsys.errors import ConfigError
+from mlsys.features.base import FeatureInfo
 from mlsys.launch import EXECUTION_WHITELIST
 from mlsys.pipeline.traits import Traits
+from mlsys.recording import config_text
 
 
 def components(*overrides):
@@ -149,3 +155,102 @@ def test_a_model_that_cannot_be_saved_is_named_before_anything_is_read(whitelist
 )
 def test_inner_estimators_are_named_by_their_key(config, name, place):
     assert _place(config, name) == place
+
+
+# Parameters that are lists and maps, or refer to columns
+
+LISTS_AND_MAPS = {
+    "catboost": [
+        "+model.class_weights={0:1,1:10}",
+        "+model.monotone_constraints={users:1}",
+        "+model.ignored_features=[0]",
+    ],
+    "xgboost": ["+model.monotone_constraints=[0,1]", "+model.interaction_constraints=[[users,plan]]"],
+    "lightgbm": [
+        "+model.class_weight=[1,10]",
+        "+model.monotone_constraints={users:1}",
+        "+model.max_bin_by_feature=[9,9]",
+    ],
+    "hist_gradient_boosting": ["model.class_weight={1:10}", "+model.monotonic_cst={users:-1}"],
+    "vote": ["+model.members.xgboost.monotone_constraints={users:1}", "+model.members.logistic.class_weight=[1,10]"],
+}
+
+
+def estimator_of(plain):
+    parts, problems = Components.build(plain)
+    assert problems == []
+    return parts.estimator
+
+
+@pytest.mark.parametrize("model", LISTS_AND_MAPS)
+def test_lists_and_maps_survive_a_saved_config(model):
+    config = compose_config([f"model={model}", *LISTS_AND_MAPS[model]]).to_dict()
+    again = yaml.safe_load(config_text(config))
+    first, second = (sorted(estimator_of(each).get_params(deep=True).items()) for each in (config, again))
+    assert repr(first) == repr(second)
+
+
+def panel_with(**kinds):
+    return Panel(pd.DataFrame(), tuple(FeatureInfo(name, kind, name) for name, kind in kinds.items()))
+
+
+def test_columns_are_checked_with_the_panel_before_any_fit():
+    overrides = ["model=lightgbm", "+model.monotone_constraints={plan:1,user:1}", "+model.feature_contri=[1]"]
+    parts, problems = Components.build(compose_config(overrides).to_dict())
+    assert problems == []
+    with pytest.raises(ConfigError, match=r"closest: users[\s\S]*Nothing was trained") as caught:
+        parts.pipeline_spec(panel_with(users="number", plan="category"))
+    assert [problem.where for problem in caught.value.problems] == [
+        "model.monotone_constraints.plan", "model.monotone_constraints.user", "model.feature_contri",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("alias", ["monotone_constraints_method", "mc_method"])
+def test_what_would_crash_lightgbm_is_refused(alias):
+    problems = components("model=lightgbm", f"+model.{alias}=advanced")
+    assert problems[f"model.{alias}"].allowed == "null, or model.monotone_constraints beside it"
+    assert components("model=lightgbm", f"+model.{alias}=advanced", "+model.mc={users:1}") == {}
+
+
+def test_columns_of_an_estimator_inside_another_are_refused():
+    problems = components(
+        "model=dummy", "~model", "+model._target_=sklearn.ensemble.BaggingClassifier",
+        "+model.estimator._target_=xgboost.XGBClassifier", "+model.estimator.monotone_constraints={users:1}",
+    )  # fmt: skip
+    assert "the estimator around this one" in problems["model.estimator.monotone_constraints"].allowed
+
+
+def test_wrong_class_weights_are_a_problem_of_their_estimator():
+    assert set(components("model=vote", "+model.members.logistic.class_weight=[1]")) == {
+        "model.members.logistic.class_weight"
+    }
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where", "nearest"),
+    [
+        (["model=hist_gradient_boosting", "+model.monotone_constraints={a:1}"],
+         "model.monotone_constraints", "monotonic_cst"),
+        (["model=xgboost", "+model.monotonic_cst={a:1}"], "model.monotonic_cst", "monotone_constraints"),
+        (["model=vote", "+model.members.xgboost.max_dept=3"], "model.members.xgboost.max_dept", "max_depth"),
+        (["model=catboost", "+model.dept=3"], "model.dept", "depth"),
+        (["model=vote", "+model.wieghts=[1]"], "model.wieghts", "weights"),
+        (["sampler=smotenc", "+sampler.k_neighbours=3"], "sampler.k_neighbours", "k_neighbors"),
+    ],
+)  # fmt: skip
+def test_an_argument_that_a_component_does_not_have_gets_the_closest_name(overrides, where, nearest):
+    assert components(*overrides)[where].closest == nearest
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where", "got"),
+    [
+        (["model=logistic", "model.C=-1"], "model.C", "-1"),
+        (["model=hist_gradient_boosting", "model.learning_rate=fast"], "model.learning_rate", "'fast'"),
+        (["model=vote", "model.members.logistic.max_iter=many"], "model.members.logistic.max_iter", "'many'"),
+    ],
+)
+def test_a_value_that_scikit_learn_never_accepts_is_found_before_anything_is_read(overrides, where, got):
+    (problem,) = components(*overrides).values()
+    assert (problem.where, problem.got) == (where, got)
+    assert problem.allowed.startswith(("a float in the range", "an int in the range"))

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from mlsys.components import Components
 from mlsys.compose import compose_config
 from mlsys.config import inspect
+from mlsys.errors import ConfigError
 from mlsys.launch import conf_folder
 from mlsys.pipeline.threshold import choose_threshold
 
@@ -82,3 +83,10 @@ def test_every_threshold_can_be_chosen(file):
 def test_by_default_samplers_keep_converters_in_the_minority(file):
     strategy = yaml.safe_load(file.read_text(encoding="utf-8")).get("sampling_strategy")
     assert strategy is None or strategy <= 0.1
+
+
+def test_a_list_length_may_not_be_repeated():
+    with pytest.raises(
+        ConfigError, match=r"metrics\.top_k\s+got:     \[10, 50, 10\]\s+allowed: each list length once; 10 is"
+    ):
+        compose_config(["metrics.top_k=[10,50,10]"])

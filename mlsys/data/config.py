@@ -143,7 +143,10 @@ class SpineConfig(Section):
 
 
 class RulesConfig(Section):
-    """The action for rows that break each rule: error (stop), drop (exclude the rows) or warn (keep the rows)."""
+    """The action for rows that break each rule: error (stop), drop (exclude the rows) or warn (keep the rows).
+
+    Of the rows with the same id, only the most complete one is used, whether ``duplicate_ids`` is drop or warn.
+    """
 
     missing_columns: Literal["error"] = "error"
     wrong_types: Action = "error"

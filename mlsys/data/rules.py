@@ -153,7 +153,7 @@ class RuleBook:
 
     def repeated_ids(self) -> Rule:
         """Return the rule that ids are unique across all entity tables (columns: the id)."""
-        consequence = "dropped; the most complete row of each id is kept"
+        used = "only the most complete row of each id is used"
         rows, violations = "with a duplicate id", (_repeats(self.data.entities.id),)
         action = self.data.rules.duplicate_ids
         return Rule(
@@ -163,8 +163,8 @@ class RuleBook:
             rows,
             "unique ids",
             violations,
-            dropped=consequence,
-            kept=consequence,
+            dropped=f"dropped; {used}",
+            kept=used,
         )
 
     def repeated_events(self) -> Rule:

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mlsys.data.panel import Panel
-from mlsys.errors import FitError
+from mlsys.errors import EstimatorError, FitError
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, split_off_latest
 from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
+from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
 from mlsys.text import counted
 
@@ -185,6 +186,7 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
     FitError
         If a fold cannot be fitted; the message names it.
     """
+    _check_first_fold(plan, panel, folds)
     complete = np.flatnonzero(panel.frame["label_complete"].to_numpy())
     shared = _shared(plan, len(folds) + 1)
     with _workers(plan, shared) as pool:
@@ -203,7 +205,7 @@ def score_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> NDAr
     FitError
         If a fold cannot be fitted; the message names it.
     """
-    return out_of_fold(run_search_folds(plan, panel, folds))["score"].to_numpy()
+    return out_of_fold(_run_in_order(plan, panel, folds))["score"].to_numpy()
 
 
 def run_search_folds(
@@ -222,6 +224,13 @@ def run_search_folds(
     FitError
         If a fold cannot be fitted; the message names it.
     """
+    _check_first_fold(plan, panel, folds)
+    return _run_in_order(plan, panel, folds, on_result)
+
+
+def _run_in_order(
+    plan: BacktestPlan, panel: Panel, folds: Sequence[Fold], on_result: Callable[[FoldResult], None] | None = None
+) -> list[FoldResult]:
     shared, remaining = _shared(plan, len(folds)), iter(folds)
     results: list[FoldResult] = []
     with _workers(plan, shared) as pool:
@@ -265,14 +274,17 @@ def _raise_first_error(jobs: Sequence[Future[Any]]) -> None:
 
 
 def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
-    name = f"fold {fold.number}" + (f" (as-of {fold.as_of:%Y-%m-%d})" if fold.as_of is not None else "")
+    name = _name(fold)
     if plan.make_callback is not None:
         plan = replace(plan, spec=replace(plan.spec, callback=plan.make_callback(fold.number)))
     fitted = _fit_rows(plan, panel, fold.train, name)
     rows = panel.frame.iloc[fold.test]
     inputs = rows[panel.names]
     start = time.perf_counter()
-    scores = fitted.scores(inputs)
+    try:
+        scores = fitted.scores(inputs)
+    except FitError as error:
+        raise FitError(f"{name}: {error}") from error
     seconds = time.perf_counter() - start
     keys = rows[["id", "as_of", "label", "label_complete", "value", "activity"]].reset_index(drop=True)
     keys.insert(2, "fold", fold.number)
@@ -288,17 +300,44 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
 
 
 def _fit_rows(plan: BacktestPlan, panel: Panel, rows: Rows, name: str) -> Fitted:
-    labels = panel.frame["label"].to_numpy()[rows].astype(np.int8)
+    try:
+        return fit(plan.spec, _training(plan, panel, rows))
+    except EstimatorError as error:
+        raise FitError(f"{name}: {error} {late_advice(plan.spec, error)}") from error
+    except FitError as error:
+        raise FitError(f"{name}: {error}") from error
+
+
+def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> None:
+    """Check with a few rows of the first fold that the pipeline can be fitted, before any fold is."""
+    if not folds:
+        return
+    rows = folds[0].train
+    positions, validation = few_rows(_labels(panel, rows))
+    few = rows[positions]
+    sample = Training(panel.frame.iloc[few][panel.names], _labels(panel, few), validation, ~validation)
+    try:
+        check_fit(plan.spec, sample, lambda: _training(plan, panel, rows))
+    except FitError as error:
+        raise FitError(f"{_name(folds[0])}: {error} Nothing was trained.") from error
+
+
+def _labels(panel: Panel, rows: Rows) -> NDArray[np.int8]:
+    return panel.frame["label"].to_numpy()[rows].astype(np.int8)
+
+
+def _training(plan: BacktestPlan, panel: Panel, rows: Rows) -> Training:
     early = validation = None
     if plan.spec.needs_validation:
         fraction = plan.spec.validation_fraction
         early, validation = split_off_latest(
             panel.frame, rows, fraction=fraction, horizon_days=plan.horizon_days, seed=plan.seed
         )
-    try:
-        return fit(plan.spec, Training(panel.inputs.iloc[rows], labels, validation, early))
-    except FitError as error:
-        raise FitError(f"{name}: {error}") from error
+    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early)
+
+
+def _name(fold: Fold) -> str:
+    return f"fold {fold.number}" + (f" (as-of {fold.as_of:%Y-%m-%d})" if fold.as_of is not None else "")
 
 
 def _iterations(fitted: Fitted) -> str:

@@ -7,7 +7,7 @@ medians and scales are learned in ``fit``, from training rows only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -19,6 +19,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
+from mlsys.pipeline.outputs import Output
 from mlsys.pipeline.requirements import InputRequirements
 from mlsys.pipeline.transformers import AsText, FillEmpty, NativeColumns, scaling_steps
 from mlsys.runs.levels import MISSING
@@ -149,21 +150,6 @@ def _columns(
     )
 
 
-class Output(NamedTuple):
-    """An output column of an encoder.
-
-    Attributes
-    ----------
-    source : str
-        Panel column that it is derived from.
-    level : bool
-        Whether its values encode categories, so that interpolating between them is meaningless.
-    """
-
-    source: str
-    level: bool
-
-
 def outputs_of(encoder: Any) -> list[Output]:  # noqa: ANN401 - a NativeColumns or a ColumnTransformer of this module
     """Return the source of each output column of a fitted encoder.
 
@@ -190,10 +176,10 @@ def outputs_of(encoder: Any) -> list[Output]:  # noqa: ANN401 - a NativeColumns 
         numbers, categories = map(str, encoder.numbers_), map(str, encoder.categories_)
         return [*(Output(name, False) for name in numbers), *(Output(name, True) for name in categories)]
     (_, numbers, number_names), (_, categories, category_names) = encoder.transformers_[:2]
-    sources = list(number_names)
+    outputs = [Output(name, False) for name in number_names]
     if number_names and "impute" in numbers.named_steps:
-        sources += [number_names[i] for i in numbers["impute"].indicator_.features_]
-    outputs = [Output(name, False) for name in sources]
+        flagged = numbers["impute"].indicator_.features_
+        outputs += [Output(number_names[i], False, indicator=True) for i in flagged]
     if not category_names:
         return outputs
     levels = categories["levels"]

@@ -10,14 +10,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from mlsys.errors import FitError, MlsysError
+from mlsys.errors import EstimatorError, FitError, MlsysError, RowsError
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
+from mlsys.pipeline.column_parameters import Columns
+from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
+from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.stopping import EarlyStopper, IterationCallback, ValidationSet, validation_weights
@@ -121,8 +123,20 @@ class Fitted:
         ----------
         inputs : DataFrame of shape (n_rows, n_features)
             Panel columns.
+
+        Raises
+        ------
+        FitError
+            If they are no probabilities, as those of a model with an objective for regression.
         """
-        return np.asarray(self.pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
+        scores = np.asarray(self.pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
+        wrong = scores[~((scores >= 0) & (scores <= 1))]
+        if len(wrong):
+            raise FitError(
+                f"{type(self.pipeline[-1]).__name__} returns probabilities outside [0, 1], such as {wrong[0]:g}. Use "
+                "an objective or loss for two classes, which is the default of every classifier, or another model."
+            )
+        return scores
 
 
 def fit(spec: PipelineSpec, rows: Training) -> Fitted:
@@ -145,9 +159,9 @@ def _fit_for_validation(spec: PipelineSpec, rows: Training) -> tuple[int | None,
     try:
         early, latest = _split_rows(rows)
         pipeline, _ = _fit(spec, *early, held_out=latest)
-    except FitError as error:
+    except RowsError as error:
         if spec.calibrator.needs_scores:
-            raise FitError(
+            raise RowsError(
                 f"{error} This calibration is fitted on the latest training rows, scored by a model of the earlier "
                 "ones. Use calibration=auto or prior, which need no such scores."
             ) from error
@@ -165,7 +179,7 @@ def _split_rows(rows: Training) -> tuple[Labelled, Labelled]:
     parts = []
     for name, mask in (("earlier", rows.early), ("latest", rows.validation)):
         if mask is None or len(np.unique(rows.labels[mask])) < 2:
-            raise FitError(f"The {name} training rows do not contain both classes.")
+            raise RowsError(f"The {name} training rows do not contain both classes.")
         parts.append((rows.inputs[mask], rows.labels[mask]))
     return parts[0], parts[1]
 
@@ -191,9 +205,8 @@ def _fit(
     except MlsysError:
         raise
     except Exception as error:
-        raise FitError(
-            f"{type(estimator).__name__} could not be fitted on {counted(len(labels), 'row')} "
-            f"({int(labels.sum()):,} positive) with {counted(inputs.shape[1], 'feature')}: {error}"
+        raise EstimatorError(
+            f"{type(estimator).__name__} could not be fitted on {_described(inputs, labels)}: {plain_reason(error)}"
         ) from error
 
 
@@ -219,7 +232,8 @@ def _fit_encoded(
 ) -> tuple[Pipeline, float]:
     traits = traits_of(estimator)
     encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(estimator, spec.sampler))
-    encoded, labels = encoder.fit_transform(*rows), rows[1]
+    encoded, labels = _encoded(encoder, spec.encoder, rows), rows[1]
+    estimator.set_params(**_column_arguments(spec, list(rows[0].columns), encoder))
     if spec.sampler is not None:
         encoded, labels = resample(spec.sampler, encoded, labels, outputs_of(encoder))
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
@@ -235,10 +249,31 @@ def _fit_encoded(
             f"{type(estimator).__name__} does not predict probabilities as configured (it has no predict_proba). Set "
             "the parameter that enables them, or use another model."
         )
+    classes = np.asarray(getattr(estimator, "classes_", (0, 1))).tolist()
+    if classes != [0, 1]:
+        raise FitError(
+            f"{type(estimator).__name__} has the classes {classes} instead of [0, 1], so its second probability is not "
+            "that of the positive class. Leave out the parameter that sets the classes, such as class_names."
+        )
     if spec.callback is not None and held_out is not None:
         spec.callback.raise_if_stopped()
     _score_with_one_thread(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
+
+
+def _encoded(transformer: Any, encoder: Encoder, rows: Labelled) -> Any:  # noqa: ANN401
+    try:
+        return transformer.fit_transform(*rows)
+    except Exception as error:
+        raise RowsError(
+            f"The encoder {type(encoder).__name__} could not be fitted on {_described(*rows)}: {plain_reason(error)} "
+            "Use another encoder (encoder=native always works), or add rows."
+        ) from error
+
+
+def _described(inputs: pd.DataFrame, labels: Labels) -> str:
+    rows, features = counted(len(labels), "row"), counted(inputs.shape[1], "feature")
+    return f"{rows} ({int(labels.sum()):,} positive) with {features}"
 
 
 def _validation_weights(
@@ -255,9 +290,12 @@ def _validation_weights(
 
 
 def _configured(spec: PipelineSpec, iterations: int | None) -> Any:  # noqa: ANN401
-    """Return a clone of the estimator with its threads and number of iterations set."""
-    estimator, traits = clone(spec.estimator), traits_of(spec.estimator)
-    parameters = dict(traits.fit_parameters)
+    """Return an unfitted copy of the estimator with its threads and number of iterations set.
+
+    Parameters that refer to columns are left out until the encoded columns are known.
+    """
+    traits = traits_of(spec.estimator)
+    estimator, parameters = unfitted(spec.estimator, without=traits.column_parameters), dict(traits.fit_parameters)
     if traits.threads is not None:
         parameters[traits.threads] = spec.threads
     if traits.iterations is not None and iterations is not None:
@@ -265,18 +303,32 @@ def _configured(spec: PipelineSpec, iterations: int | None) -> Any:  # noqa: ANN
     return estimator.set_params(**parameters)
 
 
+def _column_arguments(spec: PipelineSpec, names: list[str], encoder: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the parameters that refer to columns, translated to the encoded columns."""
+    known, given = traits_of(spec.estimator).column_parameters, spec.estimator.get_params(deep=False)
+    used = {name: parameter for name, parameter in known.items() if given.get(name) is not None}
+    if not used:
+        return {}
+    columns, outputs = Columns(names, spec.categories), outputs_of(encoder)
+    arguments = {
+        name: parameter.translated(given[name], columns, outputs, given.get(parameter.default_parameter or ""))
+        for name, parameter in used.items()
+    }
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
 def _score_with_one_thread(estimator: Any) -> None:  # noqa: ANN401
     """Set a fitted estimator to one thread: for single rows, more threads are slower."""
     traits = traits_of(estimator)
     if traits.threads is not None and not traits.threads_fixed_by_fit:
-        estimator.set_params(**{traits.threads: 1})
+        estimator.set_params(**traits.fit_parameters, **{traits.threads: 1})
 
 
 def _check_classes(labels: NDArray[np.int8]) -> None:
     positives = int(labels.sum())
     if positives in (0, len(labels)):
         kind = "negative" if positives == 0 else "positive"
-        raise FitError(
+        raise RowsError(
             f"All {counted(len(labels), 'training row')} are {kind}, but a model needs both classes. Increase "
             "data.horizon_days, add earlier as-ofs (data.spine.start), test fewer, later ones (split.folds), or check "
             "the outcome."

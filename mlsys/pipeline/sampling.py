@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from mlsys.errors import FitError
-from mlsys.pipeline.encoders import Output
+from mlsys.errors import RowsError
+from mlsys.pipeline.outputs import Output
 from mlsys.pipeline.traits import sampler_traits_of
 from mlsys.text import counted
 
@@ -53,7 +53,7 @@ def resample(
 
     Raises
     ------
-    FitError
+    RowsError
         If the sampler cannot resample these rows.
     """
     name, positives = type(sampler).__name__, int(np.count_nonzero(y == 1))
@@ -74,8 +74,8 @@ def resample(
     return rows, np.asarray(labels, dtype=np.int8)
 
 
-def _resampling_error(name: str, y: NDArray[np.int8], reason: str) -> FitError:
-    return FitError(
+def _resampling_error(name: str, y: NDArray[np.int8], reason: str) -> RowsError:
+    return RowsError(
         f"The sampler {name} failed on {counted(len(y), 'training row')} ({int(y.sum()):,} positive): {reason} "
         "Use another sampler (random_over and random_under always work), or sampler=none."
     )
@@ -106,7 +106,7 @@ def _with_neighbours(sampler: Any, positives: int) -> Any:  # noqa: ANN401
     if not isinstance(neighbours, int) or neighbours < positives:
         return sampler
     if positives < 2:  # a single row has no neighbour
-        raise FitError(
+        raise RowsError(
             f"The sampler {kind} interpolates between positive rows, but the training rows contain "
             f"{counted(positives, 'positive row')}. Use sampler=random_over, random_under or none, or add earlier data."
         )

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Hashable, Mapping
 from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
-from mlsys.errors import FitError
+from mlsys.errors import EstimatorError, FitError
 from mlsys.pipeline.calibration import Identity
+from mlsys.pipeline.copies import unfitted, with_iterations
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.parameter_checks import rejected_value
+from mlsys.pipeline.quiet import quiet
 from mlsys.pipeline.requirements import requirements_of
 from mlsys.pipeline.traits import check_importances, traits_of
 from mlsys.runs.model_io import untrusted_types
@@ -50,7 +51,7 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
     """Return the types that loading would reject in a pipeline of an encoder and an estimator.
 
     Some estimators contain such types only after the fit, so a clone with a single iteration is fitted on a few
-    synthetic rows. If that fit fails, only the unfitted estimator is checked.
+    synthetic rows. If that fit fails because of these rows, only the unfitted estimator is checked.
 
     Pipelines that differ only in numbers, such as the trials of a sweep, share one result per process.
 
@@ -64,6 +65,8 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
     ------
     RunError
         If the pipeline cannot be saved at all.
+    EstimatorError
+        If scikit-learn rejects the value of a parameter, whatever the data are.
     FitError
         If the importances declared in ``mlsys_traits`` do not have one number per column.
 
@@ -81,8 +84,10 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
     key = (_signature(transformer), _signature(estimator))
     if key not in _results:
         try:
-            fitted = _fitted(encoder, _with_one_iteration(estimator, inner), numbers)
+            fitted = _fitted(encoder, _small(estimator), numbers)
         except FitError as error:
+            if isinstance(error, EstimatorError) and rejected_value(error, {}):
+                raise
             logger.debug("The tiny fit failed, so only the unfitted pipeline is checked: %s", error)
             fitted = Pipeline([("model", estimator)])
         else:
@@ -123,13 +128,18 @@ def _signature(value: Any) -> Hashable:  # noqa: ANN401 - an estimator or a para
     return type(value), getattr(value, "__module__", None), getattr(value, "__qualname__", None)
 
 
-def _with_one_iteration(estimator: Any, inner: dict[str, Any]) -> Any:  # noqa: ANN401
-    counts = {
-        f"{name}__{iterations}".removeprefix("__"): 1
-        for name, value in inner.items()
-        if (iterations := traits_of(value).iterations) is not None
-    }
-    return clone(estimator).set_params(**counts)
+def _small(estimator: Any) -> Any:  # noqa: ANN401
+    """Return a copy with one iteration, and with parameters that refer to no column of the data."""
+    members = estimator.estimators if isinstance(estimator, VotingClassifier) else [("", estimator)]
+    copies = {name: _without_columns(with_iterations(member, 1)) for name, member in members}
+    return copies[""] if "" in copies else unfitted(estimator, estimators=list(copies.items()))
+
+
+def _without_columns(estimator: Any) -> Any:  # noqa: ANN401
+    """Return a copy whose values per column are those of columns that the config does not name."""
+    known, given = traits_of(estimator).column_parameters, estimator.get_params(deep=False)
+    named = [name for name in known if given.get(name) is not None]
+    return unfitted(estimator, without=named, **{name: {} for name in named if known[name].form == "values"})
 
 
 def _fitted(encoder: Encoder, estimator: Any, numbers: list[str]) -> Pipeline:  # noqa: ANN401
@@ -137,6 +147,5 @@ def _fitted(encoder: Encoder, estimator: Any, numbers: list[str]) -> Pipeline:  
     values = {name: np.arange(ROWS, dtype=np.float64) * 7 % 11 for name in numbers}
     levels = {name: pd.Series(np.where(np.arange(ROWS) % 3, "a", "b"), dtype="str") for name in CATEGORIES}
     spec = PipelineSpec(encoder, None, estimator, Identity(), numbers, CATEGORIES, stop_after=None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # for example that the single iteration did not converge
+    with quiet():  # for example about the single iteration, which does not converge
         return fit(spec, Training(pd.DataFrame(values | levels), labels)).pipeline

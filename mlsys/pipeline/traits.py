@@ -17,6 +17,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 
 from mlsys.errors import FitError
+from mlsys.pipeline import column_parameters
+from mlsys.pipeline.column_parameters import ColumnParameter
 from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, LightGBMStopper, XGBoostStopper
 
 T = TypeVar("T")
@@ -90,9 +92,13 @@ class Traits:
     threads_fixed_by_fit : bool
         Whether the number of threads cannot be changed after the fit.
     fit_parameters : mapping of str to object
-        Parameters that are always set for the fit.
+        Parameters that are always set for the fit, and again after it.
     categories_argument : str or None
         Name of the argument of ``fit`` that lists the category columns, if it needs one.
+    column_parameters : mapping of str to ColumnParameter
+        Parameters that refer to columns, by name; see `ColumnParameter`.
+    only_with : mapping of str to str
+        Parameters that crash or do nothing without another one, each with the name of that one.
     ignores_unknown_parameters : bool
         Whether its constructor accepts any keyword, so that a misspelled parameter would go unnoticed.
     importances : callable
@@ -128,6 +134,8 @@ class Traits:
     threads_fixed_by_fit: bool = False
     fit_parameters: Mapping[str, Any] = field(default_factory=dict)
     categories_argument: str | None = None
+    column_parameters: Mapping[str, ColumnParameter] = field(default_factory=dict)
+    only_with: Mapping[str, str] = field(default_factory=dict)
     ignores_unknown_parameters: bool = False
     importances: Callable[[Any], NDArray[np.float64] | None] = coefficients_or_importances
     class_weights: Callable[[Any, float, float], tuple[float, float]] = weights_by_parameters
@@ -179,13 +187,18 @@ def _scikit_learn() -> EstimatorTable:
     from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
     from sklearn.tree import DecisionTreeClassifier
 
-    forest = Traits(needs_scaling=False, iterations="n_estimators", threads="n_jobs")
+    constrained = column_parameters.SCIKIT_LEARN_TREES
+    forest = Traits(needs_scaling=False, iterations="n_estimators", threads="n_jobs", column_parameters=constrained)
     return {
-        DecisionTreeClassifier: Traits(needs_scaling=False),
+        DecisionTreeClassifier: Traits(needs_scaling=False, column_parameters=constrained),
         DummyClassifier: Traits(needs_scaling=False, takes_missing=True),  # it ignores all columns
         ExtraTreesClassifier: forest,
         HistGradientBoostingClassifier: Traits(
-            takes_categories=True, takes_missing_categories=True, needs_scaling=False, iterations="max_iter"
+            takes_categories=True,
+            takes_missing_categories=True,
+            needs_scaling=False,
+            iterations="max_iter",
+            column_parameters=column_parameters.HIST_GRADIENT_BOOSTING,
         ),
         RandomForestClassifier: forest,
     }
@@ -203,7 +216,9 @@ def _xgboost() -> EstimatorTable:
         iterations="n_estimators",
         early_stopping=XGBoostStopper(),
         threads="n_jobs",
-        fit_parameters={"enable_categorical": True},
+        # Early stopping sets its own metrics. XGBoost would pass a list of metrics on as one text once it is fitted.
+        fit_parameters={"enable_categorical": True, "eval_metric": None},
+        column_parameters=column_parameters.XGBOOST,
         ignores_unknown_parameters=True,
         importances=_total_gain,
     )
@@ -222,6 +237,10 @@ def _lightgbm() -> EstimatorTable:
         iterations="n_estimators",
         early_stopping=LightGBMStopper(),
         threads="n_jobs",
+        column_parameters=column_parameters.LIGHTGBM,
+        only_with=dict.fromkeys(
+            ("monotone_constraints_method", "monotone_constraining_method", "mc_method"), "monotone_constraints"
+        ),
         ignores_unknown_parameters=True,
         importances=_gain,
     )
@@ -241,6 +260,7 @@ def _catboost() -> EstimatorTable:
         threads="thread_count",
         threads_fixed_by_fit=True,
         categories_argument="cat_features",
+        column_parameters=column_parameters.CATBOOST,
     )
     return {CatBoost: boosted}
 

@@ -104,6 +104,8 @@ class Space:
         def read(name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401
             key = name.partition("@")[0]
             value = self.choices[key] if key in self.choices else OmegaConf.select(config, key)
+            if OmegaConf.is_config(value):
+                value = _written_choice(key, OmegaConf.to_container(value, resolve=True), distribution)
             if not distribution._contains(distribution.to_internal_repr(value)):
                 raise ValueError(name)
             params[name] = value
@@ -308,6 +310,24 @@ def _override_value(key: str, value: Any) -> str:  # noqa: ANN401
         return quoted
     is_misread = parsed.is_sweep_override() or isinstance(parsed.value(), int | float)
     return quoted if is_misread else value
+
+
+def _written_choice(key: str, value: Any, distribution: BaseDistribution) -> str | None:  # noqa: ANN401
+    """Return how a choice writes a list or a map, None if no choice does: in a study they are texts.
+
+    Examples
+    --------
+    >>> from optuna.distributions import CategoricalDistribution
+    >>> _written_choice("a", {"seats": 1}, CategoricalDistribution(["{seats:-1}", "{seats:1}"]))
+    '{seats:1}'
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create()
+    options = [
+        each for each in getattr(distribution, "choices", ()) if isinstance(each, str) and each[:1] in ("[", "{")
+    ]
+    return next((each for each in options if parser.parse_override(f"{key}={each}").value() == value), None)
 
 
 def _matching_choice(name: str, distribution: BaseDistribution, choice: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
 
-from mlsys.errors import ConfigError, PrunedError, SweepError
+from mlsys.errors import ConfigError, ProblemsError, PrunedError, SweepError
 from mlsys.recording import log_to_file
 from mlsys.redaction import without_password
 from mlsys.sweep.composition import Composer
@@ -217,8 +217,9 @@ def _run_job(
         if is_disk_full(error):
             raise storage_error(error) from error
         log_to_file(sweep.folder / str(trial.number), "the job failed", error)  # unless the run already did
-        logger.warning("trial %s failed: %s: %s", trial.number, type(error).__name__, _first_line(error))
-        return TrialState.FAIL, None, f"{type(error).__name__}: {_first_line(error)}"
+        reason = f"{type(error).__name__}: {error.brief if isinstance(error, ProblemsError) else _first_line(error)}"
+        logger.warning("trial %s failed: %s", trial.number, reason)
+        return TrialState.FAIL, None, reason
 
 
 def run_hydra_job(sweep: Sweep, number: int, overrides: Sequence[str], subdir: str | None = None) -> Any:  # noqa: ANN401

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from mlsys.errors import RunError
 from mlsys.text import counted
 from serve.scoring.encoding import Encoding, encoding_of
@@ -76,6 +78,8 @@ def _path(pipeline: Node, inputs: Inputs, reference: Mapping[str, Any]) -> Scori
 
 
 def _xgboost(model: Node, encoding: Encoding) -> ScoringPath | str:
+    if not np.isnan(model["missing"]):
+        return f"there is no fast path for XGBoost with missing={model['missing']:g}"
     booster = xgboost.XgboostBooster(model["_Booster"]["handle"])
     traversal = xgboost.xgboost_traversal(booster, encoding.width)
     if isinstance(traversal, str):

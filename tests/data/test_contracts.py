@@ -206,7 +206,10 @@ def test_the_most_complete_row_of_a_duplicate_id_is_kept(tmp_path, action):
     data = shop(tmp_path, free=FREE + "4,2020-01-08,tiny\n3,2020-01-07,\n", rules={"duplicate_ids": action})
     checked = check(data)
     assert counts(checked) == {("customers, free", "duplicate_ids"): (action, 2)}
-    assert "2 rows with a duplicate id (id 3; id 4): dropped; the most complete" in message(checked, "duplicate_ids")
+    consequence = {"warn": "only the most complete", "drop": "dropped; only the most complete"}[action]
+    assert f"2 rows with a duplicate id (id 3; id 4): {consequence} row of each id is used" in message(
+        checked, "duplicate_ids"
+    )
     entities, _ = canonical(data, checked)
     assert entities["size"].to_dict() == {1: "small", 2: "large", 3: "small", 4: "tiny"}
 

@@ -298,3 +298,52 @@ def test_the_metrics_of_a_fold_are_computed_once(panel, monkeypatch):
     assert objective_values(results, ["precision@5"], [5]) == first
     assert calls == [[5]] * len(results)
     assert objective_values(results, ["precision@1"], [1]) != first
+
+
+# Errors
+
+
+@pytest.mark.parametrize("run", [run_folds, run_search_folds])
+def test_a_wrong_parameter_is_named_before_any_fold_is_fitted(run, panel, fits):
+    started = fits({}).started
+    folds = SPLIT.split(panel.frame)
+    with pytest.raises(FitError) as caught:
+        run(plan(XGBClassifier(n_estimators=5, learning_rate="fast")), panel, folds)
+    assert str(caught.value).startswith(
+        f"fold {folds[0].number} (as-of {folds[0].as_of:%Y-%m-%d}): XGBClassifier could"
+    )
+    assert "Without model.learning_rate='fast', the fit works" in str(caught.value)
+    assert str(caught.value).endswith(" Nothing was trained.")
+    assert started == []
+
+
+@pytest.mark.parametrize(
+    "model", [XGBClassifier(objective="reg:squarederror"), LGBMClassifier(objective="huber", verbose=-1)]
+)
+def test_scores_that_are_no_probabilities_name_fold_and_model(model, panel):
+    message = (
+        rf"^fold 0 \(as-of .*\): {type(model).__name__} returns probabilities outside \[0, 1\], such as .*objective"
+    )
+    with pytest.raises(FitError, match=message):
+        run_search_folds(plan(model.set_params(n_estimators=60, learning_rate=1.0)), panel, SPLIT.split(panel.frame))
+
+
+class Weekly(LogisticRegression):
+    """An estimator that cannot be fitted on the rows of a later fold."""
+
+    def fit(self, X, y):
+        if len(y) > 4 * ACCOUNTS:
+            raise ValueError(f"C={self.C} is too small for so many rows")
+        return super().fit(X, y)
+
+
+def test_an_error_in_a_later_fold_names_fold_model_parameter_and_next_step(panel):
+    folds = SPLIT.split(panel.frame)
+    assert len(folds[0].train) <= 4 * ACCOUNTS < len(folds[-1].train)
+    with pytest.raises(FitError) as caught:
+        run_search_folds(plan(Weekly(C=0.5)), panel, folds)
+    message = str(caught.value)
+    assert message.startswith("fold 1 (as-of ")
+    assert "Weekly could not be fitted on 200 rows" in message
+    assert "C=0.5 is too small for so many rows. The message names model.C=0.5. A fit on a few rows of" in message
+    assert "check them, change the parameters of the model, or use another model." in message

@@ -6,6 +6,7 @@ import pytest
 
 from mlsys.pipeline.encoders import Native, OneHot, Ordinal, TargetRate, outputs_of
 from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.outputs import Output
 from mlsys.pipeline.requirements import InputRequirements
 from mlsys.runs.levels import MISSING, RARE, UNKNOWN
 from mlsys.runs.model_io import load_model, model_bytes, save_model
@@ -162,13 +163,14 @@ def test_outputs_name_their_sources(encoder):
     counts = {"OneHot": 2, "Ordinal": 1, "TargetRate": 1, "Native": 2}
     per_level = counts[type(encoder).__name__]
     levels = [(name, not isinstance(encoder, TargetRate)) for name in ("a=b", "1_0") for _ in range(per_level)]
-    assert outputs == [("n", False), ("missingindicator_n", False), ("n", False), *levels]
+    assert [output[:2] for output in outputs] == [("n", False), ("missingindicator_n", False), ("n", False), *levels]
+    assert [output.indicator for output in outputs] == [position == 2 for position in range(len(outputs))]
 
 
 def test_outputs_of_native_columns():
     rows = pd.DataFrame({"n": [1.0, None], "c": ["a", "b"]})
     encoder = Native().build(["n"], ["c"], BOOSTED).fit(rows)
-    assert outputs_of(encoder) == [("n", False), ("c", True)]
+    assert outputs_of(encoder) == [Output("n", False), Output("c", True)]
 
 
 @pytest.mark.parametrize("names", [(["n"], []), ([], ["c"])])

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import log_loss
 
-from mlsys.errors import FitError
+from mlsys.errors import EstimatorError, FitError, RowsError
 from mlsys.pipeline.calibration import CalibrationData
 from mlsys.pipeline.fitting import Fitted, Training, fit
 from mlsys.pipeline.models import vote
@@ -104,6 +104,48 @@ def test_a_sampler_that_fails_on_the_earlier_rows_only_does_not_stop_the_fit(spe
     assert both.iterations is None
     assert "No early stopping" in caplog.text
     assert "the training rows contain 1 positive row" in caplog.text
+
+
+def test_early_stopping_that_a_library_rejects_is_an_error(stopping, table, monkeypatch):
+    stopper = type(traits_of(stopping.estimator).early_stopping)
+    monkeypatch.setattr(stopper, "fit_arguments", lambda *arguments: {"eval_set": "wrong"})
+    with pytest.raises(EstimatorError, match="could not be fitted on 180 rows"):
+        fit(stopping, training(table))
+
+
+class Reported:
+    """A callback that receives a metric after each iteration, and never stops."""
+
+    metric = "roc_auc"
+
+    def __call__(self, iteration, value):
+        return False
+
+    def raise_if_stopped(self):
+        pass
+
+
+@pytest.mark.parametrize("calibration", ["auto", "sigmoid"])
+def test_a_metric_that_is_reported_does_not_change_the_fit(calibration, stopping, component, table):
+    made = replace(stopping, calibrator=component("calibration", calibration))
+    plain, reported = (fit(each, training(table)) for each in (made, replace(made, callback=Reported())))
+    assert plain.calibration == reported.calibration
+    assert model_bytes(plain.pipeline) == model_bytes(reported.pipeline)
+
+
+@pytest.mark.parametrize("metrics", ["auc", ["auc"], ["auc", "error"]])
+def test_xgboosts_own_metrics_do_not_change_the_fit(metrics, spec, component, table):
+    plain, other = (
+        fit(spec(component("model", "xgboost", eval_metric=each), stop_after=5), training(table))
+        for each in (None, metrics)
+    )
+    assert model_bytes(plain.pipeline) == model_bytes(other.pipeline)
+    assert (traits_of(other.pipeline[-1]).importances(other.pipeline[-1]) >= 0).all()
+
+
+def test_swapped_classes_are_an_error(spec, component, table):
+    with pytest.raises(FitError, match=r"CatBoostClassifier has the classes \[1, 0\] instead of \[0, 1\].*class_names"):
+        fit(spec(component("model", "catboost", class_names=(1, 0))), training(table))
 
 
 @pytest.fixture
@@ -235,7 +277,8 @@ def test_an_estimators_error_is_reported_with_the_number_of_rows(spec, table):
 
 def test_an_encoders_error_is_reported_too(spec, table):
     tiny = [0, 1, 2, -1]  # five folds of four rows
-    with pytest.raises(FitError, match=r"could not be fitted on 4 rows \(1 positive\) .*n_splits=5"):
+    message = r"The encoder TargetRate could not be fitted on 4 rows \(1 positive\) with 9 features: .*n_splits=5.*Use"
+    with pytest.raises(RowsError, match=message):
         fit(spec(encoder="target"), Training(table.inputs.iloc[tiny], np.array([0, 0, 0, 1], dtype=np.int8)))
 
 

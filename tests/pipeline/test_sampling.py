@@ -10,8 +10,9 @@ from imblearn.over_sampling import ADASYN, SMOTE, SMOTENC
 from imblearn.under_sampling import EditedNearestNeighbours
 
 from mlsys.errors import FitError
-from mlsys.pipeline.encoders import Native, OneHot, Output, outputs_of
+from mlsys.pipeline.encoders import Native, OneHot, outputs_of
 from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.outputs import Output
 from mlsys.pipeline.requirements import InputRequirements
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.smote import SmoteMixed

@@ -9,6 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from mlsys.components import Components
+from mlsys.compose import compose_config
 from mlsys.errors import ConfigError
 from mlsys.launch import conf_folder
 from mlsys.sweep.space import parse_space
@@ -231,6 +233,31 @@ def test_a_condition_that_no_trial_can_meet_is_an_error(condition, message):
 )  # fmt: skip
 def test_the_current_config_is_a_trial_if_it_lies_within_the_space(config, choices, params):
     assert parse_space(PARAMS, MODELS, [], choices).config_params(OmegaConf.create(config)) == params
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [([1, 10], "[1,10]"), ([1, 1], "[1,1]"), ({"seats": 1}, "{seats:1}"), ([2], None), ({}, None)]
+)
+def test_a_list_or_map_of_the_current_config_is_one_of_the_choices(value, written):
+    space = parse_space({"x": "choice([1,1],[1,10],{seats:1})"}, {}, [], {})
+    params = space.config_params(OmegaConf.create({"x": value}))
+    assert params == ({} if written is None else {"x": written})
+    assert all(trials(space, 1, params))
+
+
+def test_lists_and_maps_reach_the_model_as_lists_and_maps():
+    weights, constraints = (
+        "+model.class_weights=choice([1,1],[1,10])",
+        "+model.monotone_constraints=choice({a:1},{a:-1})",
+    )
+    seen = set()
+    for each in trials(parse_space({}, {}, [weights, constraints], {}), 12):
+        config = compose_config(["model=catboost", *(f"{key}={value}" for key, value in each.items())])
+        parts, problems = Components.build(config.to_dict())
+        assert problems == []
+        parameters = parts.estimator.get_params()
+        seen.add((parameters["class_weights"], tuple(parameters["monotone_constraints"].items())))
+    assert seen == {(pair, (("a", sign),)) for pair in ((1, 1), (1, 10)) for sign in (1, -1)}
 
 
 def test_corners_set_every_key_of_every_branch():

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from mlsys.errors import ConfigError, PrunedError, SweepError
+from mlsys.errors import ConfigError, Problem, PrunedError, SweepError
 from mlsys.sweep import current_trial, worker
 from mlsys.sweep.space import parse_space
 from mlsys.sweep.study import SharedStudy, WorkerLock
@@ -150,6 +150,21 @@ def test_an_invalid_value_fails_the_trial(sweep, runs, objectives, value):
     (trial,) = trials(made)
     assert trial.state is TrialState.FAIL
     assert trial.user_attrs["error"].startswith(f"ValueError: the job returned {value!r}, expected ")
+
+
+def test_a_trial_with_a_wrong_config_says_what_is_wrong_in_one_line(sweep, runs):
+    problems = [Problem("model.depth", "x", "a number", "1"), Problem("model.rsm", "y", "a number")]
+
+    def fail(number, x):
+        raise ConfigError("The config", problems, "Nothing was run.")
+
+    runs(fail)
+    made = sweep(("minimize",), n_trials=1, max_failure_rate=1.0)
+    run_worker(made, 0, never)
+    (trial,) = trials(made)
+    assert trial.user_attrs["error"] == (
+        "ConfigError: model.depth: got x, allowed: a number, closest: 1; 1 more problem"
+    )
 
 
 def test_values_may_be_any_kind_of_number():

@@ -14,6 +14,7 @@ import yaml
 
 from mlsys.evaluation.schema import reference
 from mlsys.pipeline.calibration import Identity
+from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.runs import RunWriter
 from mlsys.runs.calibration import Calibration
@@ -120,10 +121,13 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return a function that returns the run directory of a model and an encoder; tests must not change it."""
     root, made = tmp_path_factory.mktemp("scoring"), {}
 
-    def run(model: str, encoder: str = "native", calibration: int = 1, sampler: str = "none") -> Path:
-        key = f"{model}-{encoder}-{calibration}-{sampler}"
+    def run(
+        model: str, encoder: str = "native", calibration: int = 1, sampler: str = "none", **parameters: Any
+    ) -> Path:
+        key = f"{model}-{encoder}-{calibration}-{sampler}-{'-'.join(parameters)}"
         if key not in made:
-            parts = component("model", model), component("encoder", encoder), CALIBRATIONS[calibration]
+            estimator = component("model", model)
+            parts = unfitted(estimator, **parameters), component("encoder", encoder), CALIBRATIONS[calibration]
             made[key] = make_run(root / key, *parts, None if sampler == "none" else component("sampler", sampler))
         return made[key]
 

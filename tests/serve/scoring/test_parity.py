@@ -95,6 +95,41 @@ def test_encoders_that_impute_and_scale_for_a_sampler_give_the_same(model, encod
     np.testing.assert_allclose(scorer.score_many(records).probabilities, expected, rtol=0, atol=1e-9)
 
 
+COLUMN_PARAMETERS = {
+    "xgboost": {"monotone_constraints": {"users": 1}, "interaction_constraints": [["users", "plan"], ["mrr", "trend"]]},
+    "lightgbm": {
+        "monotone_constraints": [1, 0, -1, 0, 0, 0],
+        "class_weight": {0: 1, 1: 4},
+        "feature_contri": {"mrr": 2},
+    },
+    "catboost": {"monotone_constraints": {"users": 1}, "class_weights": (1, 4), "ignored_features": ["industry"]},
+    "hist_gradient_boosting": {"monotonic_cst": {"users": 1}, "interaction_cst": [["users", "plan"]]},
+    "random_forest": {"monotonic_cst": {"users": 1}, "class_weight": {0: 1, 1: 4}},
+    "logistic": {"class_weight": {0: 1, 1: 4}},
+}
+
+
+@pytest.mark.parametrize("encoder", ["native", "onehot"])
+@pytest.mark.parametrize("model", COLUMN_PARAMETERS)
+def test_models_with_constraints_and_weights_keep_their_fast_path(model, encoder, run_of, rows, records):
+    scorer = Scorer.load(run_of(model, encoder, **COLUMN_PARAMETERS[model]))
+    assert scorer.path == ("trees" if (model, encoder) == ("lightgbm", "onehot") and is_compiled() else PATHS[model])
+    run = Run.open(scorer.run.path)
+    _, expected = predict(run.model, run.calibration, to_inputs(rows, run.schema))
+    single = [scorer.score(record).probability for record in records]
+    np.testing.assert_allclose(single, expected, rtol=0, atol=1e-6 if model in FLOAT32 else 1e-9)
+    check_that_reasons_add_up(scorer, records, scorer.score_many(records).probabilities)
+
+
+def test_xgboosts_own_mark_for_missing_numbers_is_scored_by_the_pipeline(run_of, rows, records):
+    scorer = Scorer.load(run_of("xgboost", missing=0.0))
+    assert scorer.path == "pipeline"
+    assert "there is no fast path for XGBoost with missing=0" in scorer.reason
+    run = Run.open(scorer.run.path)
+    _, expected = predict(run.model, run.calibration, to_inputs(rows, run.schema))
+    np.testing.assert_array_equal(scorer.score_many(records).probabilities, expected)
+
+
 def test_a_batch_of_many_chunks_keeps_its_order(run_of, records):
     scorer = Scorer.load(run_of("lightgbm"))
     order = np.random.default_rng(0).integers(0, len(records), 3_000)

@@ -1,0 +1,288 @@
+"""Parameters of models that refer to columns: written with the names of schema.json, passed as each library wants them.
+
+A model does not see the columns of schema.json: an encoder reorders them, one-hot encodes some and adds indicators. A
+config names the columns of schema.json, or lists values in its order; both are checked against the panel, and
+translated to the columns that the encoder returns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from mlsys.errors import Problem, closest
+from mlsys.pipeline.outputs import Output
+from mlsys.text import counted
+
+Kind: TypeAlias = Literal["number", "category"]
+MAX_LISTED = 20
+
+
+class Columns(NamedTuple):
+    """The columns of the panel, which are those of schema.json.
+
+    Attributes
+    ----------
+    names : sequence of str
+        All columns, in the order of schema.json.
+    categories : collection of str
+        The category columns; the others are number columns.
+    """
+
+    names: Sequence[str]
+    categories: Sequence[str]
+
+    def of(self, kind: Kind | None) -> list[str]:
+        """Return the columns of a kind; all of them for None."""
+        return [name for name in self.names if kind is None or (name in self.categories) == (kind == "category")]
+
+
+@dataclass(frozen=True)
+class ColumnParameter:
+    """How one parameter of an estimator refers to columns.
+
+    Attributes
+    ----------
+    form : {"values", "groups", "columns", "categories", "types"}
+        ``values``: one value per column, as a map from names or a list in the order of schema.json. ``groups``: a list
+        of lists of columns. ``columns``: a list of columns. ``categories``: a list of category columns, which is
+        checked but not passed on, because the encoder passes every category column already. ``types``: the types of
+        columns, which follow from the data and cannot be set.
+    kind : {"number", "category"} or None
+        The only kind of column that may have a value; None for any.
+    value : {"direction", "number", "text"}
+        What a value is; a direction is -1, 0 or 1.
+    default : object
+        Value of the columns without one.
+    default_parameter : str or None
+        Parameter of the estimator whose value, if set, replaces `default`.
+    words : tuple of str
+        Texts that are accepted instead, and passed on unchanged.
+    write : callable
+        Converts a list (one value per encoded column, or positions of encoded columns) to the library's form.
+    """
+
+    form: Literal["values", "groups", "columns", "categories", "types"]
+    kind: Kind | None = None
+    value: Literal["direction", "number", "text"] = "number"
+    default: Any = None
+    default_parameter: str | None = None
+    words: tuple[str, ...] = ()
+    write: Callable[[list[Any]], Any] = list
+
+    def problems(self, value: Any, where: str, columns: Columns) -> list[Problem]:  # noqa: ANN401 - from a config
+        """Find what is wrong with a value of the parameter.
+
+        Parameters
+        ----------
+        value : object
+            As in the config; None if it is not set.
+        where : str
+            Config key of the parameter.
+        columns : Columns
+
+        Examples
+        --------
+        >>> monotone = ColumnParameter("values", kind="number", value="direction", default=0)
+        >>> columns = Columns(["plan", "seats"], ["plan"])
+        >>> monotone.problems({"seats": 1}, "model.monotone_constraints", columns)
+        []
+        >>> print(monotone.problems({"seat": 1}, "model.monotone_constraints", columns)[0])
+          model.monotone_constraints.seat
+              got:     an unknown column
+              allowed: a column of schema.json: plan, seats
+              closest: seats
+        """
+        if value is None or value in self.words:
+            return []
+        if self.form == "types":
+            return [Problem(where, repr(value), "null: the types of the columns follow from the data")]
+        if self.form == "values":
+            return self._value_problems(value, where, columns)
+        groups = value if self.form == "groups" else [value]
+        if not isinstance(groups, Sequence) or not all(_is_list(group) for group in [groups, *groups]):
+            return [Problem(where, repr(value), self._expected(columns))]
+        named = [
+            (f"{where}.{i}" if self.form == "groups" else where, each)
+            for i, group in enumerate(groups)
+            for each in group
+        ]
+        return [problem for place, each in named for problem in self._name_problems(each, place, columns)]
+
+    def translated(self, value: Any, columns: Columns, outputs: Sequence[Output], default: Any = None) -> Any:  # noqa: ANN401
+        """Return the value in the library's form, for the columns that an encoder returns; None to leave it out.
+
+        Parameters
+        ----------
+        value : object
+            As in the config, without problems.
+        columns : Columns
+        outputs : sequence of Output
+            The encoded columns.
+        default : object, optional
+            Value of the parameter named by `default_parameter`.
+
+        Examples
+        --------
+        >>> monotone = ColumnParameter("values", kind="number", value="direction", default=0, write=tuple)
+        >>> encoded = [Output("seats", False), Output("seats", False, indicator=True), Output("plan", True)]
+        >>> monotone.translated({"seats": 1}, Columns(["plan", "seats"], ["plan"]), encoded)
+        (1, 0, 0)
+        """
+        if value is None or value in self.words:
+            return value
+        if self.form == "values":
+            given, rest = _by_name(value, columns.names), self.default if default is None else default
+            # A missing-value indicator is 0 or 1: it has no direction, bins or borders of its own.
+            without = {output for output in outputs if output.indicator and self.kind == "number"}
+            return self.write([rest if output in without else given.get(output.source, rest) for output in outputs])
+        groups = value if self.form == "groups" else [value]
+        positions = [_positions(group, columns.names, outputs) for group in groups]
+        chosen: list[Any] = positions if self.form == "groups" else positions[0]
+        return self.write(chosen) if chosen and self.form != "categories" else None
+
+    def _value_problems(self, value: Any, where: str, columns: Columns) -> list[Problem]:  # noqa: ANN401
+        if not isinstance(value, Mapping) and not _is_list(value):
+            return [Problem(where, repr(value), self._expected(columns))]
+        if not isinstance(value, Mapping) and len(value) != len(columns.names):
+            got = f"a list of {counted(len(value), 'value')}"
+            return [
+                Problem(where, got, f"{counted(len(columns.names), 'value')}, one per column: {_listed(columns.names)}")
+            ]
+        problems = []
+        for name, each in _by_name(value, columns.names).items():
+            place = f"{where}.{name}"
+            if not self._is_value(each):
+                problems.append(Problem(place, repr(each), _VALUES[self.value]))
+            elif name not in columns.names or each != self.default:
+                problems += self._name_problems(name, place, columns, key=True)
+        return problems
+
+    def _name_problems(self, name: Any, where: str, columns: Columns, *, key: bool = False) -> list[Problem]:  # noqa: ANN401
+        if isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(columns.names):
+            name = columns.names[name]
+        if name not in columns.names:
+            got = "an unknown column" if key else repr(name)
+            return [
+                Problem(
+                    where, got, f"a column of schema.json: {_listed(columns.names)}", closest(str(name), columns.names)
+                )
+            ]
+        kind: Kind = "category" if name in columns.categories else "number"
+        wanted = self._wanted_kind
+        if wanted in (None, kind):
+            return []
+        got = f"a {kind} column" if key else f"{name}, a {kind} column"
+        return [Problem(where, got, f"a {wanted} column: {_listed(columns.of(wanted)) or 'the data have none'}")]
+
+    @property
+    def _wanted_kind(self) -> Kind | None:
+        return "category" if self.form == "categories" else self.kind
+
+    def _is_value(self, value: Any) -> bool:  # noqa: ANN401
+        if self.value == "text":
+            return isinstance(value, str)
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        return number and (self.value == "number" or value in (-1, 0, 1))
+
+    def _expected(self, columns: Columns) -> str:
+        words = f", or {' or '.join(self.words)}" if self.words else ""
+        if self.form == "values":
+            example = {"direction": "1", "number": "0.5", "text": "TEXT"}[self.value]
+            name = _example(columns.of(self.kind))
+            return f"a map such as {{{name}: {example}}}, or a list in the order of schema.json{words}"
+        name = _example(columns.of(self._wanted_kind))
+        kind = (
+            f"a list of lists of columns, such as [[{name}]]" if self.form == "groups" else f"a list such as [{name}]"
+        )
+        return kind + words
+
+
+_VALUES = {"direction": "-1 (falling), 0 or 1 (rising)", "number": "a number", "text": "a text in the library's syntax"}
+
+
+def _is_list(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _by_name(value: Mapping[Any, Any] | Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {str(name): each for name, each in value.items()}
+    return dict(zip(names, value, strict=True))
+
+
+def _positions(group: Iterable[str | int], names: Sequence[str], outputs: Sequence[Output]) -> list[int]:
+    """Return the positions of the encoded columns that come from a group of columns."""
+    sources = {names[each] if isinstance(each, int) else each for each in group}
+    return [position for position, output in enumerate(outputs) if output.source in sources]
+
+
+def _example(names: Sequence[str]) -> str:
+    return names[0] if names else "NAME"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f", … ({len(names)} in all)" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more
+
+
+def _in_brackets(values: list[Any]) -> str:
+    """Return CatBoost's text form: a list would break scikit-learn's ``clone``, as CatBoost copies it."""
+    return f"({','.join(str(value) for value in values)})"
+
+
+def _with_position(values: list[Any]) -> tuple[str, ...]:
+    return tuple(f"{position}:{value}" for position, value in enumerate(values) if value is not None)
+
+
+def _monotone(write: Callable[[list[Any]], Any] = list) -> ColumnParameter:
+    return ColumnParameter("values", kind="number", value="direction", default=0, write=write)
+
+
+def _per_column(default: float, write: Callable[[list[Any]], Any] = list) -> ColumnParameter:
+    return ColumnParameter("values", default=default, write=write)
+
+
+def _aliases(parameter: ColumnParameter, *names: str) -> dict[str, ColumnParameter]:
+    return dict.fromkeys(names, parameter)
+
+
+XGBOOST = {
+    "monotone_constraints": _monotone(tuple),
+    "interaction_constraints": ColumnParameter("groups", write=json.dumps),
+    "feature_weights": _per_column(1.0),
+    "feature_types": ColumnParameter("types"),
+}
+LIGHTGBM = {
+    **_aliases(_monotone(), "monotone_constraints", "mc", "monotone_constraint", "monotonic_cst"),
+    "interaction_constraints": ColumnParameter("groups"),
+    **_aliases(_per_column(1.0), "feature_contri", "feature_contrib", "fc", "fp", "feature_penalty"),
+    **_aliases(_per_column(0.0), "cegb_penalty_feature_lazy", "cegb_penalty_feature_coupled"),
+    "max_bin_by_feature": ColumnParameter("values", kind="number", default=255, default_parameter="max_bin"),
+    **_aliases(
+        ColumnParameter("categories"),
+        *("categorical_feature", "cat_feature", "categorical_column", "cat_column", "categorical_features"),
+    ),
+}
+CATBOOST = {
+    "monotone_constraints": _monotone(_in_brackets),
+    "feature_weights": _per_column(1.0, _in_brackets),
+    "first_feature_use_penalties": _per_column(0.0, _in_brackets),
+    "per_object_feature_penalties": _per_column(0.0, _in_brackets),
+    "per_float_feature_quantization": ColumnParameter("values", kind="number", value="text", write=_with_position),
+    "per_feature_ctr": ColumnParameter("values", kind="category", value="text", write=_with_position),
+    **_aliases(ColumnParameter("types"), "text_features", "embedding_features"),
+    "ignored_features": ColumnParameter("columns", write=tuple),
+    "cat_features": ColumnParameter("categories"),
+}
+HIST_GRADIENT_BOOSTING = {
+    "monotonic_cst": _monotone(),
+    "interaction_cst": ColumnParameter("groups", words=("pairwise", "no_interactions")),
+    "categorical_features": ColumnParameter("categories", words=("from_dtype",)),
+}
+SCIKIT_LEARN_TREES = {"monotonic_cst": _monotone()}
+# The names in all libraries: one that a library does not know is another library's name of a parameter.
+EVERY_NAME = frozenset().union(XGBOOST, LIGHTGBM, CATBOOST, HIST_GRADIENT_BOOSTING, SCIKIT_LEARN_TREES)

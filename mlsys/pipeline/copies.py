@@ -1,0 +1,63 @@
+"""Unfitted copies of estimators: scikit-learn's ``clone``, also for CatBoost, and with other parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sklearn.base import clone
+from sklearn.ensemble import VotingClassifier
+
+from mlsys.pipeline.traits import traits_of
+
+
+def unfitted(estimator: Any, *, without: Collection[str] = (), **changes: Any) -> Any:  # noqa: ANN401
+    """Return an unfitted copy of an estimator.
+
+    Unlike scikit-learn's ``clone``, it does not require that ``get_params`` returns the very objects that the
+    constructor got: CatBoost returns copies of its lists and maps.
+
+    Parameters
+    ----------
+    estimator : scikit-learn estimator
+    without : collection of str, optional
+        Parameters to set back to their defaults.
+    **changes
+        Parameters to change.
+
+    Examples
+    --------
+    >>> from catboost import CatBoostClassifier
+    >>> unfitted(CatBoostClassifier(ignored_features=[0], depth=4), depth=2).get_params()
+    {'depth': 2, 'ignored_features': [0]}
+    """
+    parameters = estimator.get_params(deep=False)
+    kept = [name for name in parameters if name not in without and name not in changes]
+    return type(estimator)(**{name: clone(parameters[name], safe=False) for name in kept}, **changes)
+
+
+def with_iterations(estimator: Any, count: int) -> Any:  # noqa: ANN401 - any scikit-learn estimator
+    """Return an unfitted copy with at most this number of trees or boosting rounds, also in the estimators inside it.
+
+    Parameters
+    ----------
+    estimator : scikit-learn estimator
+    count : int
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+    >>> with_iterations(BaggingClassifier(RandomForestClassifier(n_estimators=200)), 1).estimator.n_estimators
+    1
+    """
+    if isinstance(estimator, VotingClassifier):  # of members that are copied one by one
+        members = [(name, with_iterations(member, count)) for name, member in estimator.estimators]
+        return unfitted(estimator, estimators=members)
+    copy = unfitted(estimator)
+    for value in [copy, *copy.get_params(deep=True).values()]:
+        name = traits_of(value).iterations
+        if name is not None and not isinstance(value, type):
+            configured = value.get_params(deep=False).get(name)
+            if configured is None or isinstance(configured, int):  # any other value is wrong, and stays so
+                value.set_params(**{name: min(configured or count, count)})
+    return copy
