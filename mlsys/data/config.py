@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 Action = Literal["error", "drop", "warn"]
+DateOrder = Literal["day_first", "month_first"]
 
 
 # Column names of canonical entities and events, besides attributes and measures.
@@ -185,6 +186,7 @@ class EventsData(CachedData):
     spine: SpineConfig = SpineConfig()
     horizon_days: PositiveInt = 30
     end: date | None = None
+    dates: DateOrder | None = None
     rules: RulesConfig = RulesConfig()
 
     @model_validator(mode="after")
@@ -212,6 +214,8 @@ class TableData(CachedData):
     group: str | None = None
     value: str | None = None
     drop: list[str] = []
+    dates: DateOrder | None = None
+    decimal: Literal[".", ","] | None = None
 
     @property
     def roles(self) -> dict[str, str]:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlsys.data.table.moments import CLOCKS, COMPACT, FIRST_DAY, ISO, LAST_DAY, parse_moments
 from mlsys.data.table.values import Levels, as_levels, evenly_spaced
 from mlsys.errors import DataError
 from mlsys.text import counted
 
-ISO = "ISO8601"
-COMPACT = "%Y%m%d"
-# Dates outside this range are placeholders for "never" or "unknown" (1753-01-01, 9999-12-31).
-FIRST_DAY, LAST_DAY = pd.Timestamp("1850-01-01"), pd.Timestamp("2150-12-31")
-LAST_SHORT_YEAR = 2035  # "36" is 1936: two-digit years are more often dates of birth or hire than the far future
-
-_DAY = pd.Timedelta(days=1)
+_DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y"),
     *(
@@ -49,8 +44,13 @@ _DAYS = (
         COMPACT,
     ),
 )
-_TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%H:%M:%S%z", "%H:%M:%S %z")
+_TIMES = (
+    *("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p"),
+    *("%H:%M:%S%z", "%H:%M:%S %z", "%H:%M%z", "%H:%M %z", "%H:%M:%S %Z", "%H:%M %Z", "%H:%M:%S.%f %Z"),
+)
+MIN_VALID = 0.95  # fraction of the rows of a column that must parse in one format
 _WITH_TIME = re.compile(r"(?P<day>.*?)(?P<separator>, | |T)(?P<time>\d\d?:\d\d.*)")
+_LOOKS_LIKE_CLOCK = re.compile(r"\d\d?:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[ap]m)?", re.IGNORECASE)
 _MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _LOOKS_LIKE_ISO = re.compile(
     r"\d{4}-\d\d(?:-\d\d(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)?(?: ?Z|[-+]\d\d(?::?\d\d)?)?)?)?"
@@ -70,16 +70,29 @@ class DateFormat:
     Attributes
     ----------
     pattern : str
-        A strptime format, or "ISO8601".
+        See `parse_moments`.
     rows : int
         Number of rows that parse.
     ambiguous : bool
         Whether all rows would parse with day and month swapped, too.
+    proves_order : bool
+        Whether some rows do not parse with day and month swapped.
+    filled : int
+        Number of rows with a value.
+    other_order : int
+        Number of rows that parse only with day and month swapped.
+    example, other_example : str
+        A date that parses, if possible not with day and month swapped; one that parses only with these swapped.
     """
 
     pattern: str
     rows: int
     ambiguous: bool = False
+    proves_order: bool = False
+    filled: int = 0
+    other_order: int = 0
+    example: str = ""
+    other_example: str = ""
 
     @property
     def day_first(self) -> bool | None:
@@ -87,16 +100,29 @@ class DateFormat:
         swapped = _swap_day_and_month(self.pattern)
         return None if swapped is None else self.pattern.index("%d") < self.pattern.index("%m")
 
+    def ordered(self, day_first: bool | None) -> DateFormat:
+        """Return the format with that order of day and month if it is ambiguous; None keeps its own."""
+        swapped = _swap_day_and_month(self.pattern)
+        if not self.ambiguous or swapped is None or day_first in (None, self.day_first):
+            return self
+        return replace(self, pattern=swapped)
 
-def find_format(levels: Levels, *, day_first: bool | None = None) -> DateFormat | None:
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the column has dates in both orders, and more than a few in each."""
+        both = self.rows + self.other_order
+        return both >= MIN_VALID * self.filled > self.rows and self.other_order > 0
+
+
+def find_format(levels: Levels) -> DateFormat | None:
     """Return the format that parses most of a column; None if the column does not look like dates.
+
+    An ambiguous format has the month first; `DateFormat.ordered` changes that.
 
     Parameters
     ----------
     levels : Levels
         The column's distinct values.
-    day_first : bool, optional
-        Whether the day comes first if every value is ambiguous ("03/04/2020"); by default the month does.
 
     Returns
     -------
@@ -105,8 +131,9 @@ def find_format(levels: Levels, *, day_first: bool | None = None) -> DateFormat 
     Examples
     --------
     >>> from mlsys.data.table.values import as_levels
-    >>> find_format(as_levels(pd.Series(["31/12/2020", "01/02/2021"])))
-    DateFormat(pattern='%d/%m/%Y', rows=2, ambiguous=False)
+    >>> found = find_format(as_levels(pd.Series(["31/12/2020", "01/02/2021"])))
+    >>> found.pattern, found.rows, found.ambiguous
+    ('%d/%m/%Y', 2, False)
     >>> find_format(as_levels(pd.Series(["small", "large"]))) is None
     True
     """
@@ -117,18 +144,84 @@ def find_format(levels: Levels, *, day_first: bool | None = None) -> DateFormat 
         return None
     best = _best_pattern(sample)
     swapped = _swap_day_and_month(best)
-    if swapped is None:
-        return _evaluated(levels, best)
-    candidates = (_evaluated(levels, best), _evaluated(levels, swapped))
-    month_first, day_first_format = sorted(candidates, key=lambda candidate: bool(candidate.day_first))
-    if month_first.rows == day_first_format.rows:
-        chosen = day_first_format if day_first or "." in best else month_first
-        return DateFormat(chosen.pattern, chosen.rows, ambiguous="." not in best)
-    return max(month_first, day_first_format, key=lambda candidate: candidate.rows)
+    return _evaluated(levels, best) if swapped is None else _ordered(levels, best, swapped)
+
+
+def _ordered(levels: Levels, best: str, swapped: str) -> DateFormat:
+    """Return the order of day and month that parses more rows; if both parse the same values, the format is ambiguous.
+
+    Dates with points are written with the day first.
+    """
+    dates = {pattern: parse_dates(levels.values, pattern) for pattern in (best, swapped)}
+    parses = {pattern: parsed.notna().to_numpy() for pattern, parsed in dates.items()}
+    month_first, day_first = sorted(parses, key=lambda pattern: pattern.index("%d") < pattern.index("%m"))
+    with_points = "." in best.partition("%H")[0]
+    undecided = bool((parses[best] == parses[swapped]).all())
+    if undecided:
+        chosen = day_first if with_points else month_first
+    else:
+        chosen = max(parses, key=lambda pattern: levels.count(parses[pattern]))
+    only, other = _only(parses, chosen), _only(parses, swapped if chosen == best else best)
+    return DateFormat(
+        chosen,
+        levels.count(parses[chosen]),
+        ambiguous=undecided and not with_points and not dates[best].equals(dates[swapped]),
+        proves_order=bool(only.any()),
+        filled=levels.filled,
+        other_order=levels.count(other),
+        example=_first(levels, only) or _first(levels, parses[chosen]),
+        other_example=_first(levels, other),
+    )
+
+
+def _only(parses: dict[str, NDArray[np.bool_]], pattern: str) -> NDArray[np.bool_]:
+    others = [mask for other, mask in parses.items() if other != pattern]
+    return parses[pattern] & ~others[0]
+
+
+def _first(levels: Levels, mask: NDArray[np.bool_]) -> str:
+    return str(levels.values[mask].iloc[0]) if mask.any() else ""
+
+
+def find_clock(levels: Levels) -> DateFormat | None:
+    """Return the format of times of day without a date; None if the column has none.
+
+    Examples
+    --------
+    >>> from mlsys.data.table.values import as_levels
+    >>> find_clock(as_levels(pd.Series(["05:12", "23:25"]))).pattern
+    '%H:%M'
+    """
+    sample = evenly_spaced(levels.values, 200)
+    if 2 * sum(bool(_LOOKS_LIKE_CLOCK.fullmatch(text)) for text in sample) <= len(sample):
+        return None
+    return _evaluated(levels, _best_of(_TIMES[:5], sample))
 
 
 def _evaluated(levels: Levels, pattern: str) -> DateFormat:
-    return DateFormat(pattern, levels.count(parse_dates(levels.values, pattern).notna().to_numpy()))
+    valid = parse_dates(levels.values, pattern).notna().to_numpy()
+    return DateFormat(pattern, levels.count(valid), filled=levels.filled, example=_first(levels, valid))
+
+
+def counted_format(levels: Levels) -> DateFormat | None:
+    """Return how the numbers of a column count time: days as 20200131, Unix times or Excel days; None if they do not.
+
+    Whether such numbers *are* times, only their column's name or role can tell.
+
+    Examples
+    --------
+    >>> from mlsys.data.table.values import as_levels
+    >>> counted_format(as_levels(pd.Series([1571522400, 1571562027]))).pattern
+    'unix_s'
+    """
+    numbers = pd.to_numeric(levels.values, errors="coerce").astype("float64")
+    if not len(numbers) or numbers.isna().any():
+        return None
+    if numbers.between(18_500_101, 21_501_231).all():
+        compact = _evaluated(levels, COMPACT)
+        return compact if compact.rows == levels.filled else None
+    clocks = [name for name, clock in CLOCKS.items() if clock.covers(numbers)]
+    return _evaluated(levels, clocks[0]) if clocks else None
 
 
 def _swap_day_and_month(pattern: str) -> str | None:
@@ -148,9 +241,7 @@ def _best_pattern(sample: list[str]) -> str:
 
 def _best_of(patterns: Sequence[str], texts: list[str]) -> str:
     values = pd.Series(texts, dtype="str")
-    return max(
-        patterns, key=lambda pattern: pd.to_datetime(values, format=pattern, errors="coerce", utc=True).notna().sum()
-    )
+    return max(patterns, key=lambda pattern: parse_moments(values, pattern).notna().sum())
 
 
 def parse_dates(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]:
@@ -161,9 +252,7 @@ def parse_dates(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]
     >>> parse_dates(pd.Series(["2020-02-01T01:00+02:00", "soon", "9999-12-31"]), "ISO8601").tolist()
     [Timestamp('2020-01-31 23:00:00'), NaT, NaT]
     """
-    timestamps = pd.to_datetime(values, format=pattern, errors="coerce", utc=True).dt.tz_localize(None)
-    if "%y" in pattern:
-        timestamps = timestamps.mask(timestamps.dt.year > LAST_SHORT_YEAR, timestamps - pd.DateOffset(years=100))
+    timestamps = parse_moments(values, pattern)
     return timestamps.where(timestamps.between(FIRST_DAY, LAST_DAY))
 
 
@@ -175,7 +264,7 @@ def as_timestamps(series: pd.Series, pattern: str) -> tuple[pd.Series[pd.Timesta
     series : Series, shape (n_rows,)
         Datetimes, or text or numbers in the format ``pattern``.
     pattern : str
-        A strptime format, or "ISO8601".
+        See `parse_moments`.
 
     Returns
     -------
@@ -205,7 +294,7 @@ def date_part(
     timestamps : Series of datetime64, shape (n_rows,)
     part : str
         "day" (days since 1970-01-01), "age_days" (days from the timestamp to the row's own time), "month" (1 to 12),
-        "weekday" (0 is Monday) or "hour" (0 to 23).
+        "weekday" (0 is Monday), "hour" (0 to 23) or "hours" (since midnight, with a fraction).
     relative_to : Series of datetime64, optional
         The rows' own times, for "age_days".
 
@@ -225,6 +314,8 @@ def date_part(
         return ((relative_to - timestamps) / _DAY).to_numpy().astype(np.float64)
     if part == "day":
         return ((timestamps.dt.floor("D") - pd.Timestamp(0)) / _DAY).to_numpy().astype(np.float64)
+    if part == "hours":
+        return ((timestamps - timestamps.dt.floor("D")) / _HOUR).to_numpy().astype(np.float64)
     attribute = "day_of_week" if part == "weekday" else part
     return getattr(timestamps.dt, attribute).to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
 
@@ -235,14 +326,14 @@ def time_format(series: pd.Series, *, day_first: bool | None = None) -> str:
     Parameters
     ----------
     series : Series, shape (n_rows,)
-        Datetimes, dates as text, years, or days as 20200131.
+        Datetimes, dates as text, years, days as 20200131, Unix times or Excel days.
     day_first : bool, optional
-        See `find_format`.
+        Whether the day comes first if that is ambiguous; by default the month does.
 
     Returns
     -------
     str
-        A strptime format, or "ISO8601".
+        See `parse_moments`.
 
     Raises
     ------
@@ -257,9 +348,9 @@ def time_format(series: pd.Series, *, day_first: bool | None = None) -> str:
     pattern = ISO
     if not pd.api.types.is_datetime64_any_dtype(series.dtype):
         levels = as_levels(series)
-        detected = find_format(levels, day_first=day_first)
+        detected = find_format(levels) or counted_format(levels)
         years = len(levels.values) > 0 and bool(levels.values.str.fullmatch(r"(?:19|20)\d\d").all())
-        pattern = "%Y" if years else detected.pattern if detected else ISO
+        pattern = "%Y" if years else detected.ordered(day_first).pattern if detected else ISO
     _require_timestamps(series, as_timestamps(series, pattern)[0])
     return pattern
 

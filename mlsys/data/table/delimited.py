@@ -20,6 +20,7 @@ from mlsys.errors import DataError
 from mlsys.text import counted
 
 DELIMITERS = (",", ";", "\t", "|")
+DELIMITER = "delimiter"  # the key of a frame's attrs
 
 _SAMPLE_CHARS = 1 << 20
 _SAMPLE_ROWS = 200
@@ -42,6 +43,7 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame, shape (n_rows, n_columns)
+        Its ``attrs`` have the ``delimiter``.
 
     Raises
     ------
@@ -64,7 +66,9 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
         frame = _parse_slowly(text, delimiter, len(names), file)
     if frame.shape[1] == len(names) + 1:
         names = ["row", *names]  # R writes row names without a header
-    return _without_unnamed(frame.set_axis(names, axis="columns"), file)
+    frame = _without_unnamed(frame.set_axis(names, axis="columns"), file)
+    frame.attrs[DELIMITER] = delimiter
+    return frame
 
 
 def decode(data: bytes, file: Path) -> str:
