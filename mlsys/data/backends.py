@@ -31,6 +31,16 @@ READERS = {
     ".jsonl.gz": "read_json",
     ".ndjson": "read_json",
 }
+# DuckDB would guess the order of day and month for each file by itself; see mlsys.data.event_dates.
+_ISO_ONLY = {
+    "read_csv": "auto_type_candidates = ['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']",
+    "read_json": "dateformat = '%Y-%m-%d', timestampformat = '%Y-%m-%d %H:%M:%S'",
+}
+_ISO_TYPES = {
+    "DATE": r"\d{4}-\d\d-\d\d",
+    "TIMESTAMP": r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?",
+    "TIMESTAMPTZ": r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)",
+}
 TABLE_KEYS = "Set the table names with data.entities.tables, data.outcome.table and data.events.table."
 
 
@@ -117,8 +127,10 @@ class Folder:
             # Load text files once, as every query would parse them again. Infer types from the whole file: with a
             # sample, they would depend on the order of rows.
             packing = "gzip" if path.suffix == ".gz" else "auto"  # DuckDB looks for the extension before the first "?"
-            rows = f"SELECT * FROM {reader}(?, sample_size = -1, hive_partitioning = false, compression = '{packing}')"
+            options = f"sample_size = -1, hive_partitioning = false, compression = '{packing}', {_ISO_ONLY[reader]}"
+            rows = f"SELECT * FROM {reader}(?, {options})"
             self.connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{_view(name)}" AS {rows}', [_literal(path)])
+            _convert_iso_dates(self.connection.con, _view(name))
             return self.connection.table(_view(name))
         except (duckdb.Error, IbisError, UnicodeDecodeError) as error:
             kind = reader.removeprefix("read_").upper()
@@ -203,6 +215,25 @@ class SqliteFile:
 def _literal(path: Path) -> str:
     """Return the path escaped for DuckDB's readers, which expand ``[``, ``*``, ``?`` and ``~``."""
     return re.sub(r"[\[*?]", r"[\g<0>]", str(path.absolute()))
+
+
+def _convert_iso_dates(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Give text columns that hold nothing but ISO 8601 dates or times the type of these."""
+    described = connection.execute(f'DESCRIBE "{table}"').fetchall()
+    quoted = ['"' + name.replace('"', '""') + '"' for name, kind, *_ in described if kind == "VARCHAR"]
+    tests = [
+        f"count({column}) > 0 AND bool_and({column} IS NULL OR (regexp_full_match({column}, '{form}')"
+        f" AND try_cast({column} AS {kind}) IS NOT NULL))"
+        for column in quoted
+        for kind, form in _ISO_TYPES.items()
+    ]
+    if not tests:
+        return
+    answers = iter(connection.execute(f'SELECT {", ".join(tests)} FROM "{table}"').fetchall()[0])
+    for column in quoted:
+        kinds = [kind for kind in _ISO_TYPES if next(answers)]
+        if kinds:
+            connection.execute(f'ALTER TABLE "{table}" ALTER COLUMN {column} TYPE {kinds[0]}')
 
 
 def _array(values: Sequence[Any]) -> pa.Array:

@@ -152,7 +152,8 @@ def _identifiers(column: pd.Series[Any]) -> pd.Series[Any]:
 def _value(data: TableData, raw: pd.DataFrame, label: NDArray[np.int8], recipe: TableRecipe) -> NDArray[np.float64]:
     if data.value is None:
         return np.full(len(raw), np.nan)
-    decimal = next(column.decimal for column in recipe.columns if column.name == data.value)
+    decimals = [column.decimal for column in recipe.columns if column.name == data.value and column.kind == "number"]
+    decimal = decimals[0] if decimals else data.decimal
     return np.where(label == 1, to_numbers(raw[data.value], decimal=decimal), np.nan)
 
 

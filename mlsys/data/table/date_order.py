@@ -103,7 +103,7 @@ def _undecided(doubtful: Mapping[str, DateFormat], proofs: Mapping[str, DateForm
     reason = (
         f"the other columns disagree: {' but '.join(orders)}"
         if proofs
-        else "no date of the source has a day after the 12th, which would decide"
+        else "no date written like this has a day after the 12th, which would decide"
     )
     return (
         f"Dates with two readings in {names}: the day or the month may come first, and {reason}. Set"
