@@ -37,8 +37,8 @@ _ISO_ONLY = {
     "read_json": "dateformat = '%Y-%m-%d', timestampformat = '%Y-%m-%d %H:%M:%S'",
 }
 _ISO_TYPES = {
-    "DATE": r"\d{4}-\d\d-\d\d",
-    "TIMESTAMP": r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?",
+    "DATE": r"\d{4}-\d\d-\d\d|-?infinity",
+    "TIMESTAMP": r"-?infinity|\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?",
     "TIMESTAMPTZ": r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)",
 }
 TABLE_KEYS = "Set the table names with data.entities.tables, data.outcome.table and data.events.table."

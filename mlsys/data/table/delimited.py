@@ -15,9 +15,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
+from mlsys.data.table.encodings import detect
 from mlsys.data.table.values import text_series
 from mlsys.errors import DataError
-from mlsys.text import counted
+from mlsys.text import counted, joined
 
 DELIMITERS = (",", ";", "\t", "|")
 DELIMITER = "delimiter"  # the key of a frame's attrs
@@ -72,7 +73,9 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
 
 
 def decode(data: bytes, file: Path) -> str:
-    r"""Decode text: UTF-8 or UTF-16, with or without a byte-order mark, else Windows-1252 or Latin-1, which is logged.
+    r"""Decode text: UTF-8 or UTF-16, with or without a byte-order mark, else by what its words look like.
+
+    Anything but UTF-8 is logged as a warning.
 
     Raises
     ------
@@ -96,16 +99,12 @@ def decode(data: bytes, file: Path) -> str:
 
 
 def _decoded(data: bytes, file: Path) -> str:
-    even, odd = data[0:2000:2].count(0), data[1:2000:2].count(0)
-    half = len(data[:2000]) // 4
     if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         guesses = ["utf-32"]
     elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         guesses = ["utf-16"]
-    elif max(even, odd) > half:  # every second byte is zero: UTF-16 of mostly Latin letters
-        guesses = ["utf-16-le" if odd > even else "utf-16-be"]
     else:
-        guesses = ["utf-8-sig", "cp1252"]
+        guesses = [*_without_mark(data), "utf-8-sig"]
     for encoding in guesses:
         try:
             text = data.decode(encoding)
@@ -114,8 +113,32 @@ def _decoded(data: bytes, file: Path) -> str:
         if encoding != "utf-8-sig":
             logger.warning("%s is not UTF-8: read as %s", file, encoding)
         return text
-    logger.warning("%s is not UTF-8: read as latin-1", file)
-    return data.decode("latin-1")
+    return _decode_bytes(data, file)
+
+
+def _without_mark(data: bytes) -> list[str]:
+    """Return the kind of UTF-16 if about every second byte is zero, as in digits and Latin letters."""
+    sample = data[:2000]
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    if 10 * max(even, odd) <= len(sample) or 10 * min(even, odd) > max(even, odd):
+        return []
+    return ["utf-16-le" if odd > even else "utf-16-be"]
+
+
+def _decode_bytes(data: bytes, file: Path) -> str:
+    found = detect(data)
+    if found is None:
+        logger.warning("%s is not UTF-8, and its letters match no encoding: read as latin-1. Save it as UTF-8.", file)
+        return data.decode("latin-1")
+    others = joined([other.title for other in found.others], "or")
+    logger.warning(
+        "%s is not UTF-8: read as %s, such as %r%s; if that is wrong, save it as UTF-8",
+        file,
+        found.encoding.title,
+        found.word,
+        f", though it may also be {others}" if others else "",
+    )
+    return data.decode(found.encoding.name)
 
 
 def _excel_hint(text: str) -> tuple[str, str]:

@@ -30,9 +30,9 @@ _JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
 def read_table(path: Path | str) -> pd.DataFrame:
     r"""Read a flat table; the format is detected from the content rather than the file name.
 
-    Reads delimited text (comma, semicolon, tab or pipe; UTF-8, UTF-16, Windows-1252 or Latin-1; optionally compressed
-    with gzip, bzip2 or xz), JSON (a list of records, or one record per line), Parquet, and tables of DuckDB and SQLite
-    files.
+    Reads delimited text (comma, semicolon, tab or pipe; UTF-8, UTF-16, Windows code pages, Mac Roman or Shift-JIS;
+    optionally compressed with gzip, bzip2 or xz), JSON (a list of records, or one record per line), Parquet, and tables
+    of DuckDB and SQLite files.
 
     Parameters
     ----------
