@@ -92,7 +92,11 @@ def _number(column: Column, context: Context) -> ColumnRecipe | None:
     if coded := _written_like_codes(column, context):
         return coded
     known = numbers[~np.isnan(numbers)]
-    if len(np.unique(known)) < 2 and len(known) in (0, column.rows):
+    if (
+        len(np.unique(known)) < 2
+        and not (column.distinct > 1 and known.max(initial=0) >= MAX_EXACT)
+        and len(known) in (0, column.rows)
+    ):
         return column.dropped("constant", "the same number in every row", "no information")
     if column.is_time_name and (form := counted_format(column.levels)) and form.pattern in CLOCKS:
         guess = f"the numbers are read as {CLOCKS[form.pattern].name}; if they are quantities, rename the column"

@@ -60,6 +60,7 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
     hint, text = _excel_hint(text)
     if not text.strip():
         raise DataError(f"{file} has only blank lines. Export it again.")
+    text = _without_comments(text, hint, file)
     delimiter = hint or sniff_delimiter(text)
     names, skip = _header(text, delimiter, file)
     frame = _parse_fast(text, delimiter, len(names), skip)
@@ -146,6 +147,22 @@ def _excel_hint(text: str) -> tuple[str, str]:
     first, _, rest = text.partition("\n")
     first = first.strip().lower()
     return (first[4], rest) if len(first) == 5 and first.startswith("sep=") else ("", text)
+
+
+def _without_comments(text: str, hint: str, file: Path) -> str:
+    """Blank lines that start with # before the header, so that line numbers stay; a header like "#id" is no comment."""
+    lines = itertools.takewhile(lambda line: line.startswith("#") or not line.strip(), io.StringIO(text, newline=""))
+    first = "".join(lines)
+    if not first.strip() or not text[len(first) :]:
+        return text
+    rest = text[len(first) :]
+    delimiter = hint or sniff_delimiter(rest)
+    width = len(next(_rows(rest, delimiter))[1])
+    comments = [row for _, row in _rows(first, delimiter) if any(row)]
+    if width == 1 or any(len(row) == width for row in comments):
+        return text
+    logger.warning("%s: %s before the header skipped", file, counted(len(comments), "comment line"))
+    return "\n" * first.count("\n") + rest
 
 
 def sniff_delimiter(text: str) -> str:
@@ -236,6 +253,12 @@ def _first_ragged(rows: list[tuple[int, list[str]]], width: int, delimiter: str,
     if not ragged:
         return None
     line, row = ragged[0]
+    if width == 1 and len(ragged) == len(rows):
+        return DataError(
+            f"{file}: the header has 1 field, but all {counted(len(rows), 'row')} have more, such as line {line}:"
+            f" {delimiter.join(row)[:80]!r}. If the first line is a title, remove it: the file starts with the column"
+            " names."
+        )
     return DataError(
         f"{file}, line {line}: {counted(len(row), 'field')}, but the header has {width} ({len(ragged):,} of"
         f" {counted(len(rows), 'row')} affected): {delimiter.join(row)[:80]!r}. Fix the rows, or quote text that"

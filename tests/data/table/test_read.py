@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -137,6 +138,23 @@ def test_big_whole_numbers_are_exact(tmp_path, suffix, ids):
     assert [None if pd.isna(one) else int(one) for one in column] == ids
 
 
+@pytest.mark.parametrize("comments", ["# exported by the CRM\n", "#one\n\n# two, with a comma\n"])
+def test_comment_lines_before_the_header_are_skipped(tmp_path, caplog, comments):
+    assert read(tmp_path, "t.csv", comments + "a,b,c\n1,2,3\n") == {"a": ["1"], "b": ["2"], "c": ["3"]}
+    assert f"{comments.count('#')} comment line" in caplog.text
+    with pytest.raises(DataError, match=f"line {3 + comments.count(chr(10))}: 1 field, but the header has 3"):
+        read(tmp_path, "u.csv", comments + "a,b,c\n1,2,3\n4\n")
+
+
+@pytest.mark.parametrize("header", ["#id,size", "#", "#a;b"])
+def test_a_header_may_start_with_a_number_sign(tmp_path, header):
+    assert list(read(tmp_path, "t.csv", f"{header}\n" + header.replace("#", "1") + "\n")) == re.split("[,;]", header)
+
+
+def test_a_file_name_with_spaces_and_brackets(tmp_path):
+    assert read(tmp_path, "with space [1].csv", "a,b\n1,2\n") == {"a": ["1"], "b": ["2"]}
+
+
 def test_an_unclosed_quote_loses_no_rows(tmp_path, caplog):
     content = 'a,b\n1,5" pipe\n2,"open\n3,x\n'
     assert read(tmp_path, "t.csv", content) == {"a": ["1", "2", "3"], "b": ['5" pipe', '"open', "x"]}
@@ -167,7 +185,11 @@ def test_detects_the_delimiter(text, expected):
         ("twice.csv", "a,b, a\n1,2,3\n", "a (columns 1, 3)"),
         ("long.csv", "a,b\n1,2\n3,4,5\n6\n", "line 3: 3 fields, but the header has 2 (2 of 3 rows affected): '3,"),
         ("short.csv", 'a,b\n"x\ny",2\n3\n', "line 4: 1 field, but the header has 2"),
-        ("title.csv", "Report\na,b\n1,2\n3,4\n", "line 2: 2 fields, but the header has 1"),
+        (
+            "title.csv",
+            "Report\na,b\n1,2\n3,4\n",
+            "the header has 1 field, but all 3 rows have more, such as line 2: 'a,b'. If the first line is a title",
+        ),
         ("open.csv", '"a,b\n1,2\n', "unclosed double quote"),
         ("garbage.csv", bytes(range(256)) * 8, "is not a text file"),
         ("image.csv", b"\x89PNG\r\n\x1a\n" + np.random.default_rng(0).bytes(4_000), "is not a text file"),
