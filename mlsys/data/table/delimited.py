@@ -256,8 +256,8 @@ def _first_ragged(rows: list[tuple[int, list[str]]], width: int, delimiter: str,
     if width == 1 and len(ragged) == len(rows):
         return DataError(
             f"{file}: the header has 1 field, but all {counted(len(rows), 'row')} have more, such as line {line}:"
-            f" {delimiter.join(row)[:80]!r}. If the first line is a title, remove it: the file starts with the column"
-            " names."
+            f" {delimiter.join(row)[:80]!r}. If the first line is a title, remove it; the column names come"
+            " first."
         )
     return DataError(
         f"{file}, line {line}: {counted(len(row), 'field')}, but the header has {width} ({len(ragged):,} of"
