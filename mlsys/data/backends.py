@@ -7,7 +7,7 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import duckdb
 import ibis
@@ -16,6 +16,7 @@ from ibis.common.exceptions import IbisError, TableNotFound
 
 from mlsys.data.config import EventsData, file_of
 from mlsys.data.expression_cache import repair_expression_cache
+from mlsys.data.text_tables import load_text
 from mlsys.errors import DataError, closest
 from mlsys.text import joined
 
@@ -23,23 +24,13 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     from ibis.backends import BaseBackend
 
-READERS = {
+READERS: dict[str, Literal["read_csv", "read_json", "read_parquet"]] = {
     ".csv": "read_csv",
     ".csv.gz": "read_csv",
     ".parquet": "read_parquet",
     ".jsonl": "read_json",
     ".jsonl.gz": "read_json",
     ".ndjson": "read_json",
-}
-# DuckDB would guess the order of day and month for each file by itself; see mlsys.data.event_dates.
-_ISO_ONLY = {
-    "read_csv": "auto_type_candidates = ['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']",
-    "read_json": "dateformat = '%Y-%m-%d', timestampformat = '%Y-%m-%d %H:%M:%S'",
-}
-_ISO_TYPES = {
-    "DATE": r"\d{4}-\d\d-\d\d|-?infinity",
-    "TIMESTAMP": r"-?infinity|\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?",
-    "TIMESTAMPTZ": r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)",
 }
 TABLE_KEYS = "Set the table names with data.entities.tables, data.outcome.table and data.events.table."
 
@@ -120,17 +111,13 @@ class Folder:
         self.files.append(path)
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty (0 bytes). Export it again.")
-        reader = next((function for suffix, function in READERS.items() if path.name.endswith(suffix)), "read_csv")
+        suffix = next((suffix for suffix in READERS if path.name.endswith(suffix)), ".csv")
+        reader = READERS[suffix]
         try:
             if reader == "read_parquet":
                 return self.connection.read_parquet(_literal(path), table_name=_view(name), hive_partitioning=False)
-            # Load text files once, as every query would parse them again. Infer types from the whole file: with a
-            # sample, they would depend on the order of rows.
-            packing = "gzip" if path.suffix == ".gz" else "auto"  # DuckDB looks for the extension before the first "?"
-            options = f"sample_size = -1, hive_partitioning = false, compression = '{packing}', {_ISO_ONLY[reader]}"
-            rows = f"SELECT * FROM {reader}(?, {options})"
-            self.connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{_view(name)}" AS {rows}', [_literal(path)])
-            _convert_iso_dates(self.connection.con, _view(name))
+            # Once, as every query would parse the file again.
+            load_text(self.connection.con, path, _literal(path), reader, _view(name))
             return self.connection.table(_view(name))
         except (duckdb.Error, IbisError, UnicodeDecodeError) as error:
             kind = reader.removeprefix("read_").upper()
@@ -215,25 +202,6 @@ class SqliteFile:
 def _literal(path: Path) -> str:
     """Return the path escaped for DuckDB's readers, which expand ``[``, ``*``, ``?`` and ``~``."""
     return re.sub(r"[\[*?]", r"[\g<0>]", str(path.absolute()))
-
-
-def _convert_iso_dates(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Give text columns that hold nothing but ISO 8601 dates or times the type of these."""
-    described = connection.execute(f'DESCRIBE "{table}"').fetchall()
-    quoted = ['"' + name.replace('"', '""') + '"' for name, kind, *_ in described if kind == "VARCHAR"]
-    tests = [
-        f"count({column}) > 0 AND bool_and({column} IS NULL OR (regexp_full_match({column}, '{form}')"
-        f" AND try_cast({column} AS {kind}) IS NOT NULL))"
-        for column in quoted
-        for kind, form in _ISO_TYPES.items()
-    ]
-    if not tests:
-        return
-    answers = iter(connection.execute(f'SELECT {", ".join(tests)} FROM "{table}"').fetchall()[0])
-    for column in quoted:
-        kinds = [kind for kind in _ISO_TYPES if next(answers)]
-        if kinds:
-            connection.execute(f'ALTER TABLE "{table}" ALTER COLUMN {column} TYPE {kinds[0]}')
 
 
 def _array(values: Sequence[Any]) -> pa.Array:

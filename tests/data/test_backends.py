@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import sqlite3
 import tempfile
@@ -279,6 +280,45 @@ def test_types_are_inferred_from_the_whole_file(config, tmp_path):
     assert [str(kind) for kind in table.schema().types] == ["string", "float64"]
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "mac_roman", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".jsonl"])
+def test_text_files_in_other_encodings(config, tmp_path, encoding, suffix, caplog):
+    text = '{"id": 1, "name": "Größe"}\n' if suffix == ".jsonl" else "id,name\n1,Größe\n"
+    data = text.encode(encoding)
+    (tmp_path / f"t{suffix}").write_bytes(gzip.compress(data) if suffix.endswith(".gz") else data)
+    table = open_backend(config.model_copy(update={"dir": str(tmp_path)})).table("t")
+    assert table.to_pyarrow().to_pylist() == [{"id": 1, "name": "Größe"}]
+    assert f"t{suffix} is not UTF-8: read as" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected", "warning"),
+    [
+        (["2.256", "999", "5.000", "5"], [2256, 999, 5000, 5], "points.csv, n: 2.256 is read as 2256"),
+        (["2.256", "47.565"], [2256, 47565], "points.csv, n: 2.256 is read as 2256"),
+        (["2.256", "9.5"], [2.256, 9.5], ""),
+        (["0.256", "0.125"], [0.256, 0.125], ""),
+        (["2.256", "1250"], [2.256, 1250], ""),
+    ],
+)
+def test_points_between_thousands_of_semicolon_files(config, tmp_path, cells, expected, warning, caplog):
+    for name, mark in {"points": ";", "commas": ","}.items():
+        rows = "".join(f"{number}{mark}{cell}\n" for number, cell in enumerate(cells))
+        (tmp_path / f"{name}.csv").write_text(f"id{mark}n\n{rows}")
+    backend = open_backend(config.model_copy(update={"dir": str(tmp_path)}))
+    assert sorted(backend.table("points").to_pyarrow()["n"].to_pylist()) == sorted(expected)
+    assert warning in caplog.text
+    assert bool(caplog.text) is bool(warning)
+    assert sorted(backend.table("commas").to_pyarrow()["n"].to_pylist()) == sorted(map(float, cells))
+
+
+def test_decimals_elsewhere_in_a_semicolon_file(config, tmp_path, caplog):
+    (tmp_path / "t.csv").write_text("n;price\n2.256;0.5\n47.565;1.25\n")
+    table = open_backend(config.model_copy(update={"dir": str(tmp_path)})).table("t")
+    assert sorted(table.to_pyarrow()["n"].to_pylist()) == [2.256, 47.565]
+    assert "t.csv, n: 2.256 is read as 2.256" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -291,7 +331,7 @@ def test_types_are_inferred_from_the_whole_file(config, tmp_path):
         ({"customers.parquet": b"PAR1 and then nothing"}, r"Cannot read .*customers\.parquet as PARQUET"),
         ({"customers.csv.gz": b"no gzip at all"}, r"Cannot read .*customers\.csv\.gz as CSV"),
         ({"customers.jsonl": b'{"id": 1}\n{"id": '}, r"Cannot read .*customers\.jsonl as JSON"),
-        ({"customers.csv": b"\xff\xfe\x00broken"}, r"Cannot read .*customers\.csv as CSV"),
+        ({"customers.csv": b"\xff\xfe\x00broken"}, r"customers\.csv is not a text file"),
     ],
 )
 def test_missing_and_corrupt_files(config, tmp_path, files, message):

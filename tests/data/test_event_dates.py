@@ -75,7 +75,7 @@ def test_an_undecided_order_is_an_error(tmp_path):
     with pytest.raises(DataError) as caught:
         read(tables(MONTHS.strftime("%m/%d/%Y"), orders=["2020-01-30", "2020-02-01"]), tmp_path)
     message = str(caught.value)
-    assert message.startswith("Dates with two readings in visits.at ('01/01/2020')")
+    assert message.startswith("Dates with two readings in visits.at ('02/01/2020')")
     assert "Set data.dates=day_first or data.dates=month_first" in message
 
 

@@ -161,15 +161,16 @@ def _ordered(levels: Levels, best: str, swapped: str) -> DateFormat:
         chosen = day_first if with_points else month_first
     else:
         chosen = max(parses, key=lambda pattern: levels.count(parses[pattern]))
+    differ = parses[best] & (dates[best] != dates[swapped]).to_numpy()
     only, other = _only(parses, chosen), _only(parses, swapped if chosen == best else best)
     return DateFormat(
         chosen,
         levels.count(parses[chosen]),
-        ambiguous=undecided and not with_points and not dates[best].equals(dates[swapped]),
+        ambiguous=undecided and not with_points and bool(differ.any()),
         proves_order=bool(only.any()),
         filled=levels.filled,
         other_order=levels.count(other),
-        example=_first(levels, only) or _first(levels, parses[chosen]),
+        example=_first(levels, only) or _first(levels, differ) or _first(levels, parses[chosen]),
         other_example=_first(levels, other),
     )
 
