@@ -152,7 +152,8 @@ def _convert_numbers(connection: duckdb.DuckDBPyConnection, file: Path, table: s
 
 
 def _distinct(rows: duckdb.DuckDBPyRelation, name: str) -> pd.Series[str]:
-    return rows.select(_quoted(name)).distinct().order(_quoted(name)).df()[name].dropna().astype("str")
+    texts = rows.select(_quoted(name)).distinct().order(_quoted(name)).fetchall()
+    return pd.Series([text for (text,) in texts if text is not None], dtype="str")
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[str, str]]:
