@@ -23,7 +23,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
-class Encoding:
+class CodePage:
     """An encoding and how people call it.
 
     Attributes
@@ -43,18 +43,18 @@ class Encoding:
 class Detected(NamedTuple):
     """An encoding, the longest word beyond ASCII in it, and other encodings whose words look equally well."""
 
-    encoding: Encoding
+    encoding: CodePage
     word: str
-    others: tuple[Encoding, ...]
+    others: tuple[CodePage, ...]
 
 
 # In order of preference where words look equally well. The code page of Windows for Japan extends Shift-JIS.
-ENCODINGS = (
-    Encoding("cp1252", "Windows-1252 (Western Europe)", _LATIN["cp1252"]),
-    Encoding("cp1250", "Windows-1250 (Central Europe)", _LATIN["cp1250"]),
-    Encoding("cp1251", "Windows-1251 (Cyrillic)", _CYRILLIC),
-    Encoding("mac_roman", "Mac Roman (Western Europe)", _LATIN["cp1252"]),
-    Encoding("cp932", "Shift-JIS (Japanese)", ()),
+CODE_PAGES = (
+    CodePage("cp1252", "Windows-1252 (Western Europe)", _LATIN["cp1252"]),
+    CodePage("cp1250", "Windows-1250 (Central Europe)", _LATIN["cp1250"]),
+    CodePage("cp1251", "Windows-1251 (Cyrillic)", _CYRILLIC),
+    CodePage("mac_roman", "Mac Roman (Western Europe)", _LATIN["cp1252"]),
+    CodePage("cp932", "Shift-JIS (Japanese)", ()),
 )
 
 
@@ -81,8 +81,8 @@ def detect(data: bytes) -> Detected | None:
     Shift-JIS (Japanese) 東京
     """
     words = list(dict.fromkeys(_NON_ASCII_WORD.findall(data[: 1 << 24])))[:_MAX_WORDS]
-    scored = [(_score(words, encoding), encoding) for encoding in ENCODINGS if _decodes(data, encoding.name)]
-    best, encoding = max(scored, key=lambda pair: pair[0], default=(0.0, ENCODINGS[0]))
+    scored = [(_score(words, encoding), encoding) for encoding in CODE_PAGES if _decodes(data, encoding.name)]
+    best, encoding = max(scored, key=lambda pair: pair[0], default=(0.0, CODE_PAGES[0]))
     if best < _MIN_SCORE:
         return None
     text = _joined(words, encoding)
@@ -99,7 +99,7 @@ def _decodes(data: bytes, encoding: str) -> bool:
     return True
 
 
-def _score(words: list[bytes], encoding: Encoding) -> float:
+def _score(words: list[bytes], encoding: CodePage) -> float:
     """Return the fraction of letters of the best language, plus half that of all languages; 1.5 is perfect."""
     text = _joined(words, encoding)
     foreign = [char for char in text if not char.isascii() and char not in "–—“”„‘’…€®™°«»·・、。　"]
@@ -113,11 +113,11 @@ def _score(words: list[bytes], encoding: Encoding) -> float:
     return (best + known / 2) / len(foreign)
 
 
-def _joined(words: list[bytes], encoding: Encoding) -> str:
+def _joined(words: list[bytes], encoding: CodePage) -> str:
     return " ".join(word.decode(encoding.name, "replace") for word in words)
 
 
-def _plausible(word: str, encoding: Encoding) -> list[str]:
+def _plausible(word: str, encoding: CodePage) -> list[str]:
     """Return the letters of a word beyond ASCII that may stand where they do, in lower case."""
     foreign = [char for char in word if not char.isascii()]
     is_latin = encoding.languages and "ц" not in encoding.languages[0]
