@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlsys.data.cache import CacheEntry, get_or_make, hash_files
-from mlsys.data.config import CachedData, TableData
+from mlsys.data.config import CachedData, DecimalMark, TableData
 from mlsys.data.load import Loaded
 from mlsys.data.panel import KEYS, Panel
 from mlsys.data.table import apply, infer_recipe, labelled_rows, read_table, to_label, to_numbers, to_time
@@ -24,6 +24,7 @@ from mlsys.errors import ConfigError, Problem, closest
 from mlsys.features.base import FeatureInfo
 from mlsys.text import counted
 
+MARKS: dict[DecimalMark, str] = {"point": ".", "comma": ","}
 logger = logging.getLogger(__name__)
 
 
@@ -97,7 +98,7 @@ def _infer(data: TableData, rows: pd.DataFrame) -> TableRecipe:
         drop=drop,
         reserved=KEYS,
         dates=data.dates,
-        decimal=data.decimal,
+        decimal=data.decimal and MARKS[data.decimal],
         delimiter=rows.attrs.get(DELIMITER, ""),
     )
 
@@ -153,7 +154,7 @@ def _value(data: TableData, raw: pd.DataFrame, label: NDArray[np.int8], recipe: 
     if data.value is None:
         return np.full(len(raw), np.nan)
     decimals = [column.decimal for column in recipe.columns if column.name == data.value and column.kind == "number"]
-    decimal = decimals[0] if decimals else data.decimal
+    decimal = decimals[0] if decimals else data.decimal and MARKS[data.decimal]
     return np.where(label == 1, to_numbers(raw[data.value], decimal=decimal), np.nan)
 
 

@@ -147,7 +147,7 @@ def _notation(levels: Levels, context: Context) -> _Notation:
     guess = (
         f"{grouped.example} is read as {value:g}: the mark {grouped.mark!r} "
         + ("separates thousands" if decimal != grouped.mark else "is a decimal mark")
-        + f"; if not, set data.decimal={other[decimal]!r}"
+        + f"; if not, set data.decimal={'point' if decimal == ',' else 'comma'}"
     )
     return _Notation(decimal, unit, guess)
 

@@ -38,11 +38,11 @@ THOUSANDS = ["2.256", "999", "47.565", "213"]
         (THOUSANDS, {}, [2256, 999, 47565, 213], "2.256 is read as 2256"),
         (THOUSANDS, {"decimal": "."}, [2.256, 999, 47.565, 213], ""),
         (["2.256", "47.565"], {}, [2.256, 47.565], "2.256 is read as 2.256: the mark '.' is a decimal mark"),
-        (["2.256", "47.565"], {"delimiter": ";"}, [2256, 47565], "set data.decimal='.'"),
+        (["2.256", "47.565"], {"delimiter": ";"}, [2256, 47565], "set data.decimal=point"),
         (["2.256", "47.565"], {"decimal": ","}, [2256, 47565], ""),
         (["2,256", "999"], {}, [2256, 999], ""),
         (["2,256", "8,630"], {"delimiter": ";"}, [2.256, 8.63], "2,256 is read as 2.256"),
-        (["2,256", "8,630"], {}, [2256, 8630], "set data.decimal=','"),
+        (["2,256", "8,630"], {}, [2256, 8630], "set data.decimal=comma"),
         (["2.256", "1250"], {}, [2.256, 1250], "is a decimal mark"),
         (["2.256", "9.5"], {"delimiter": ";"}, [2.256, 9.5], ""),
         (["0.256", "0.125"], {"delimiter": ";"}, [0.256, 0.125], ""),
@@ -196,7 +196,7 @@ def test_guesses_are_logged_on_every_run_and_described(tmp_path, caplog):
         load_table(data)
         assert "revenue: 2.256 is read as 2256: the mark '.' separates thousands" in caplog.text
     assert "separates thousands" in describe_table(data)[0].guess
-    assert load_table(data.model_copy(update={"decimal": "."})).panel.frame["revenue"].max() == 999
+    assert load_table(data.model_copy(update={"decimal": "point"})).panel.frame["revenue"].max() == 999
 
 
 def test_the_value_column_is_read_like_the_others(tmp_path):
