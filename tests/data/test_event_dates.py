@@ -7,7 +7,9 @@ from contextlib import closing
 from datetime import datetime
 
 import duckdb
+import ibis
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from mlsys.data.contracts import check_tables
@@ -183,3 +185,20 @@ def test_the_panel_records_the_formats_and_rebuilds_with_them(crm, tmp_path):
     kept, altered = rebuild.pairs(rows)
     pd.testing.assert_frame_equal(kept, altered)
     assert rebuild.rows_by_day()["outcomes"].sum() == len(frames["customers"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The 'future.infer_string' option is deprecated")
+def test_text_dates_of_a_database_server(postgresql):
+    url = postgresql.replace("postgresql+psycopg://", "postgres://")
+    writer = ibis.connect(url)
+    for name, frame in tables(MONTHS.strftime("%m/%d/%Y"), [day.strftime("%m/%d/%Y") for day in PROOF]).items():
+        writer.create_table(name, pa.Table.from_pandas(frame, preserve_index=False))
+    writer.disconnect()
+    data = shop_data(url=url, dir=None)
+    blocks = [Windows(measures=["actions"], windows=[28])]
+    raw = check_source(data, blocks)
+    assert sorted(days_of(raw.events["at"])) == [f"{day:%Y-%m-%d}" for day in MONTHS]
+    frame = load_events(data, blocks, raw).panel.frame
+    raw.connection.disconnect()
+    assert frame["as_of"].min() > pd.Timestamp("2019-10-01")
