@@ -13,8 +13,8 @@ from ibis.util import gen_name
 from mlsys.data.config import EventsData
 from mlsys.data.parse_columns import MOMENT, ColumnUse, column_uses
 from mlsys.data.sources import RawTables
+from mlsys.data.table.date_formats import MIN_VALID, DateFormat, counted_format, find_format
 from mlsys.data.table.date_order import decide_order
-from mlsys.data.table.dates import MIN_VALID, DateFormat, counted_format, find_format
 from mlsys.data.table.moments import ISO, parse_moments
 from mlsys.data.table.values import Levels
 

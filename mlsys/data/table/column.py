@@ -8,7 +8,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from mlsys.data.table.dates import DateFormat, find_format
+from mlsys.data.table.date_formats import DateFormat, find_format
 from mlsys.data.table.recipe import ColumnKind, ColumnRecipe
 from mlsys.data.table.values import Levels, as_levels
 

@@ -12,16 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.data.table.column import Column, Context
-from mlsys.data.table.dates import (
-    MIN_VALID,
-    DateFormat,
-    as_timestamps,
-    counted_format,
-    date_part,
-    find_clock,
-    parse_dates,
-)
-from mlsys.data.table.moments import CLOCKS, COMPACT, ISO
+from mlsys.data.table.date_formats import MIN_VALID, DateFormat, counted_format, find_clock
+from mlsys.data.table.dates import as_timestamps, date_part
+from mlsys.data.table.moments import CLOCKS, COMPACT, ISO, parse_dates
 from mlsys.data.table.recipe import ColumnRecipe
 from mlsys.data.table.values import (
     FALSE_WORDS,
@@ -275,12 +268,12 @@ def _dated(column: Column, context: Context, form: DateFormat) -> ColumnRecipe:
     first = "day" if context.row_times is None else "age_days"
     known = timestamps.dropna()
     cyclic = [part for part in ("month", "weekday", "hour") if len(np.unique(date_part(known, part))) > 1]
-    guess = (
-        f"{counted(form.other_order, 'date')} such as {form.other_example} would need the other order of day and month:"
-        " missing"
-        if form.other_order
-        else ""
-    )
+    guess = ""
+    if form.pattern.startswith("%y"):
+        guess = f"{form.example} is read with the year first; if not, write it with four digits"
+    elif form.other_order:
+        others = f"{counted(form.other_order, 'date')} such as {form.other_example}"
+        guess = f"{others} would need the other order of day and month: missing"
     return replace(column.used("date", reason, (first, *cyclic)), date_format=form.pattern, guess=guess)
 
 

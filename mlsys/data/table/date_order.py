@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from mlsys.data.config import DateOrder
-from mlsys.data.table.dates import DateFormat
+from mlsys.data.table.date_formats import DateFormat
 from mlsys.errors import DataError
 from mlsys.text import counted, joined
 

@@ -91,6 +91,18 @@ def parse_moments(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestam
     return timestamps
 
 
+def parse_dates(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]:
+    """Parse text as naive UTC timestamps; NaT if it does not match or is outside 1850 to 2150.
+
+    Examples
+    --------
+    >>> parse_dates(pd.Series(["2020-02-01T01:00+02:00", "soon", "9999-12-31"]), "ISO8601").tolist()
+    [Timestamp('2020-01-31 23:00:00'), NaT, NaT]
+    """
+    timestamps = parse_moments(values, pattern)
+    return timestamps.where(timestamps.between(FIRST_DAY, LAST_DAY))
+
+
 def _counted(values: pd.Series[str], clock: Clock) -> pd.Series[pd.Timestamp]:
     numbers = pd.to_numeric(values, errors="coerce")
     seconds = (numbers / clock.per_second).round(6).astype("float64")

@@ -137,6 +137,12 @@ def test_a_proved_order_precedes_a_stated_one(caplog):
     assert "data.dates=month_first, but paid ('31/12/2020') can only be read with the day first, and is" in caplog.text
 
 
+def test_a_short_year_comes_first_where_the_dates_then_span_less():
+    column, _ = infer(["20-01-31", "20-02-01", "21-02-28"])
+    assert column.guess == "20-01-31 is read with the year first; if not, write it with four digits"
+    assert infer(["31-01-20", "01-02-20", "28-02-21"])[0].guess == ""
+
+
 def test_equal_day_and_month_prove_nothing_and_need_nothing():
     column, features = infer(["01/01/2020", "02/02/2020"])
     assert features["x_month"].tolist()[:2] == [1, 2]
