@@ -33,7 +33,7 @@ def dates(subject: AuditSubject) -> AuditCheck:
     if not days:
         return AuditCheck.not_applicable(NAME, "the rows have no time.")
     findings = [f"{name}: {finding}" for name, rows in days.items() for finding in _findings(rows.index)]
-    if subject.rebuild is not None:
+    if subject.rebuild is not None and subject.rebuild.data.end is None:  # a configured end is meant to cut events off
         findings += _late(days["events"], subject.rebuild.end)
     if not findings:
         message = f"The days and months of {' and '.join(days)} look like a calendar's."

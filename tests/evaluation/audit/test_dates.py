@@ -1,5 +1,6 @@
 from dataclasses import dataclass, field
 from datetime import date
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ class Days:
     events: pd.DatetimeIndex
     outcomes: pd.DatetimeIndex = field(default_factory=lambda: pd.DatetimeIndex([]))
     end: date = END
+    data: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(end=None))
 
     def rows_by_day(self):
         return {name: getattr(self, name).value_counts().sort_index() for name in ("events", "outcomes")}
@@ -68,7 +70,9 @@ def test_exchanged_outcomes_are_found():
 
 
 def test_events_after_the_end_of_the_data_are_found():
-    found = check(pd.date_range("2019-10-07", periods=50, freq="7D"))
+    weeks = pd.date_range("2019-10-07", periods=50, freq="7D")
+    assert check(weeks, data=SimpleNamespace(end=END)).status == "pass"
+    found = check(weeks)
     assert found.message.startswith("events: 7 of 50 lie after the end of the data, 2020-08-01. This happens when")
 
 
