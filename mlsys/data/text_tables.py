@@ -14,7 +14,7 @@ import duckdb
 import pandas as pd
 
 from mlsys.data.table.delimited import decode
-from mlsys.data.table.values import thousands
+from mlsys.data.table.values import MAX_EXACT, thousands
 
 Reader = Literal["read_csv", "read_json"]
 
@@ -37,6 +37,7 @@ def load_text(connection: duckdb.DuckDBPyConnection, file: Path, location: str, 
     Types are inferred from the whole file: with a sample, they would depend on the order of rows. Text that holds
     nothing but ISO 8601 dates or times gets their type; other dates stay text. Files that are not UTF-8 are decoded. In
     a file with semicolons, 2.256 is 2,256 if all other numbers of the column are below 1,000 or written like that.
+    Columns of digits that no number has exactly are text.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def load_text(connection: duckdb.DuckDBPyConnection, file: Path, location: str, 
             copy = Path(folder, "utf-8")
             copy.write_text(text, encoding="utf-8", newline="")
             doubtful = _load(connection, str(copy), reader, table, is_packed=False)
-    _convert_numbers(connection, file, table, doubtful)
+    _convert_thousands(connection, file, table, doubtful)
     _convert_iso_dates(connection, table)
 
 
@@ -93,10 +94,15 @@ def _load(
     create = f"CREATE OR REPLACE TEMP TABLE {_quoted(table)} AS SELECT * FROM {source}"
     connection.execute(f"{create})", [location])
     doubtful = _doubtful_numbers(connection, table) if reader == "read_csv" else []
-    if not doubtful or connection.execute("SELECT Delimiter FROM sniff_csv(?)", [location]).fetchall() != [(";",)]:
-        return []
-    types = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in doubtful)
-    connection.execute(f"{create}, types = {{{types}}})", [location])
+    if doubtful and connection.execute("SELECT Delimiter FROM sniff_csv(?)", [location]).fetchall() != [(";",)]:
+        doubtful = []
+    inexact = _inexact_numbers(connection, table)
+    if doubtful or inexact:
+        kinds = {**dict(_columns(connection, table)), **dict.fromkeys([*doubtful, *inexact], "VARCHAR")}
+        columns = ", ".join(f"{_quoted(name)}: '{_escaped(kind)}'" for name, kind in kinds.items())
+        connection.execute(f"{create}, {'types' if reader == 'read_csv' else 'columns'} = {{{columns}}})", [location])
+    for name in inexact:
+        _restore_numbers(connection, table, name)
     return doubtful
 
 
@@ -130,7 +136,25 @@ def _doubtful_numbers(connection: duckdb.DuckDBPyConnection, table: str) -> list
     return [name for name, answer in zip(names, answers, strict=True) if answer]
 
 
-def _convert_numbers(connection: duckdb.DuckDBPyConnection, file: Path, table: str, names: list[str]) -> None:
+def _inexact_numbers(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """Return the columns of numbers that may be ids of more digits than a number has."""
+    names = [name for name, kind in _columns(connection, table) if kind == "DOUBLE"]
+    if not names:
+        return []
+    tests = [f"bool_or(abs({column}) >= {MAX_EXACT})" for column in map(_quoted, names)]
+    answers = connection.execute(f"SELECT {', '.join(tests)} FROM {_quoted(table)}").fetchall()[0]
+    return [name for name, answer in zip(names, answers, strict=True) if answer]
+
+
+def _restore_numbers(connection: duckdb.DuckDBPyConnection, table: str, name: str) -> None:
+    """Convert text back to numbers if it is more than digits."""
+    column = _quoted(name)
+    digits = f"SELECT bool_and(regexp_full_match({column}, '[0-9]+')) FROM {_quoted(table)}"
+    if not connection.execute(digits).fetchall()[0][0]:
+        connection.execute(f"ALTER TABLE {_quoted(table)} ALTER COLUMN {column} TYPE DOUBLE")
+
+
+def _convert_thousands(connection: duckdb.DuckDBPyConnection, file: Path, table: str, names: list[str]) -> None:
     """Convert text of numbers; a point with three digits after it separates thousands if nothing shows otherwise."""
     rows = connection.table(table)
     groups = {name: thousands(_distinct(rows, name)) for name in names}
@@ -162,3 +186,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[st
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _escaped(text: str) -> str:
+    return text.replace("'", "''")

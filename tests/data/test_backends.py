@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -18,6 +19,7 @@ import pytest
 
 from mlsys.data.backends import open_backend
 from mlsys.data.load import check_source, load_events
+from mlsys.data.parse_columns import common_id_type, parse_id
 from mlsys.errors import DataError
 
 # Ibis 12 uses a pandas option that pandas 3 has deprecated.
@@ -317,6 +319,25 @@ def test_decimals_elsewhere_in_a_semicolon_file(config, tmp_path, caplog):
     table = open_backend(config.model_copy(update={"dir": str(tmp_path)})).table("t")
     assert sorted(table.to_pyarrow()["n"].to_pylist()) == [2.256, 47.565]
     assert "t.csv, n: 2.256 is read as 2.256" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("base", [2**53, 2**63, 2 * 10**19])
+def test_ids_are_exact_however_big(config, tmp_path, suffix, base):
+    ids = [base + 1, base + 2, None]
+    if suffix == "csv":
+        (tmp_path / "t.csv").write_text("id,n\n" + "".join(f"{'' if one is None else one},1e300\n" for one in ids))
+    elif suffix == "jsonl":
+        (tmp_path / "t.jsonl").write_text("".join(json.dumps({"id": one, "n": 1e300}) + "\n" for one in ids))
+    else:
+        kind = pa.int64() if base < 2**63 else pa.uint64() if base < 10**19 else pa.decimal128(38, 0)
+        pq.write_table(pa.table({"id": pa.array(ids, kind), "n": [1e300] * 3}), tmp_path / "t.parquet")
+    table = open_backend(config.model_copy(update={"dir": str(tmp_path)})).table("t")
+    parsed = parse_id(table["id"], common_id_type([table["id"]]))
+    found = table.select(id=parsed.value, invalid=parsed.invalid).to_pyarrow().to_pydict()
+    assert [None if one is None else int(one) for one in found["id"]] == ids
+    assert found["invalid"] == [False] * 3
+    assert str(table["n"].type()) == "float64"
 
 
 @pytest.mark.parametrize(
