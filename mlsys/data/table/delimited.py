@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from mlsys.data.table.encodings import detect
+from mlsys.data.table.encodings import decodes, detect
 from mlsys.data.table.values import text_series
 from mlsys.errors import DataError
 from mlsys.text import counted, joined
@@ -129,8 +129,11 @@ def _without_mark(data: bytes) -> list[str]:
 def _decode_bytes(data: bytes, file: Path) -> str:
     found = detect(data)
     if found is None:
-        logger.warning("%s is not UTF-8, and its letters match no encoding: read as latin-1. Save it as UTF-8.", file)
-        return data.decode("latin-1")
+        encoding = "cp1252" if decodes(data, "cp1252") else "latin-1"
+        logger.warning(
+            "%s is not UTF-8, and its letters match no encoding: read as %s. Save it as UTF-8.", file, encoding
+        )
+        return data.decode(encoding)
     others = joined([other.title for other in found.others], "or")
     logger.warning(
         "%s is not UTF-8: read as %s, such as %r%s; if that is wrong, save it as UTF-8",

@@ -10,11 +10,15 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_LATIN = {
-    "cp1252": (*("äöüß", "éèêëàâçîïôùûœæ", "ñáéíóúü", "ãõçáéíóúâêôà", "àèéìòù", "åäö", "åøæ", "ëïéö", "áéíóúýþæöð"),),
-    "cp1250": ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîşţ", "čćđšž"),
-}
+# Letters beyond ASCII, by language: German, French, Spanish, Portuguese, Italian, Swedish, Danish, Dutch, Icelandic.
+_WESTERN = ("äöüß", "éèêëàâçîïôùûœæ", "ñáéíóúü", "ãõçáéíóúâêôà", "àèéìòù", "åäö", "åøæ", "ëïéö", "áéíóúýþæöð")
+# Polish, Czech, Slovak, Hungarian, Romanian, Croatian.
+_CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîşţ", "čćđšž")
+# Russian, Ukrainian.
 _CYRILLIC = ("абвгдежзийклмнопрстуфхцчшщъыьэюяё", "абвгґдежзийклмнопрстуфхцчшщьюяєії")
+_OPENING, _MARKS, _WIDE_MARKS = "“„‘«°", "“„‘«°”’»–—…€®™·", "・、。　"
+_CONTRACTIONS = frozenset({"t", "s", "re", "ve", "ll", "d", "m"})  # don’t, it’s, …
+_ELIDED = 2  # letters before an apostrophe: l’, qu’, O’
 _MAX_WORDS = 2_000
 _MIN_SCORE = 0.6
 _LONGEST_RUN = 4  # letters beyond ASCII in a row; Latin words have no more
@@ -50,10 +54,10 @@ class Detected(NamedTuple):
 
 # In order of preference where words look equally well. The code page of Windows for Japan extends Shift-JIS.
 CODE_PAGES = (
-    CodePage("cp1252", "Windows-1252 (Western Europe)", _LATIN["cp1252"]),
-    CodePage("cp1250", "Windows-1250 (Central Europe)", _LATIN["cp1250"]),
+    CodePage("cp1252", "Windows-1252 (Western Europe)", _WESTERN),
+    CodePage("cp1250", "Windows-1250 (Central Europe)", _CENTRAL),
     CodePage("cp1251", "Windows-1251 (Cyrillic)", _CYRILLIC),
-    CodePage("mac_roman", "Mac Roman (Western Europe)", _LATIN["cp1252"]),
+    CodePage("mac_roman", "Mac Roman (Western Europe)", _WESTERN),
     CodePage("cp932", "Shift-JIS (Japanese)", ()),
 )
 
@@ -81,17 +85,18 @@ def detect(data: bytes) -> Detected | None:
     Shift-JIS (Japanese) 東京
     """
     words = list(dict.fromkeys(_NON_ASCII_WORD.findall(data[: 1 << 24])))[:_MAX_WORDS]
-    scored = [(_score(words, encoding), encoding) for encoding in CODE_PAGES if _decodes(data, encoding.name)]
+    scored = [(_score(words, encoding), encoding) for encoding in CODE_PAGES if decodes(data, encoding.name)]
     best, encoding = max(scored, key=lambda pair: pair[0], default=(0.0, CODE_PAGES[0]))
     if best < _MIN_SCORE:
         return None
     text = _joined(words, encoding)
     others = [other for score, other in scored if score == best and _joined(words, other) != text]
-    longest = max((part for part in _LETTERS.findall(text) if not part.isascii()), key=len)
+    longest = max((part for part in text.split() if not part.isascii()), key=len)
     return Detected(encoding, longest, tuple(others))
 
 
-def _decodes(data: bytes, encoding: str) -> bool:
+def decodes(data: bytes, encoding: str) -> bool:
+    """Return whether all bytes are characters of an encoding."""
     try:
         data.decode(encoding)
     except UnicodeDecodeError:
@@ -102,15 +107,25 @@ def _decodes(data: bytes, encoding: str) -> bool:
 def _score(words: list[bytes], encoding: CodePage) -> float:
     """Return the fraction of letters of the best language, plus half that of all languages; 1.5 is perfect."""
     text = _joined(words, encoding)
-    foreign = [char for char in text if not char.isascii() and char not in "–—“”„‘’…€®™°«»·・、。　"]
+    foreign = [char for char in text if not char.isascii() and char not in _WIDE_MARKS]
     letters = [char for part in _LETTERS.findall(text) for char in _plausible(part, encoding)]
-    if not foreign or not letters:
-        return 0.0
     if not encoding.languages:
-        return 1.5 * len(letters) / len(foreign)
+        return 1.5 * len(letters) / max(len(foreign), 1)
+    marks = sum(char in _MARKS and _fits(text, position) for position, char in enumerate(text))
     best = max(sum(char in language for char in letters) for language in encoding.languages)
     known = sum(any(char in language for language in encoding.languages) for char in letters)
-    return (best + known / 2) / len(foreign)
+    return (best + known / 2 + 1.5 * marks) / max(len(foreign), 1)
+
+
+def _fits(text: str, position: int) -> bool:
+    """Return whether a quotation mark, a dash or a sign may stand where it does."""
+    char, before, after = text[position], text[:position], text[position + 1 :]
+    if char in _OPENING:
+        return not before[-1:].isalpha()
+    if char == "’" and (contraction := _LETTERS.match(after)):
+        elided = _LETTERS.search(before[-3:])
+        return contraction[0].lower() in _CONTRACTIONS or (elided is not None and len(elided[0]) <= _ELIDED)
+    return not after[:1].isalpha()
 
 
 def _joined(words: list[bytes], encoding: CodePage) -> str:
@@ -120,8 +135,7 @@ def _joined(words: list[bytes], encoding: CodePage) -> str:
 def _plausible(word: str, encoding: CodePage) -> list[str]:
     """Return the letters of a word beyond ASCII that may stand where they do, in lower case."""
     foreign = [char for char in word if not char.isascii()]
-    is_latin = encoding.languages and "ц" not in encoding.languages[0]
-    if is_latin:
+    if encoding.languages in (_WESTERN, _CENTRAL):
         if max((len(run) for run in re.findall(r"[^\x00-\x7f]+", word)), default=0) > _LONGEST_RUN:
             return []
         return [

@@ -77,6 +77,9 @@ def test_text_files_come_as_text_columns(tmp_path):
     ("encoding", "words", "title"),
     [
         ("cp1252", ["naïve", "Größe", "café – “pro”"], "Windows-1252"),
+        ("cp1252", ["don’t", "it’s – “here”"], "Windows-1252"),
+        ("cp1252", ["50 €", "O’Brien", "20 °C"], "Windows-1252"),
+        ("mac_roman", ["Martínez", "España", "Äpfel"], "Mac Roman"),
         ("cp1252", ["François Noël", "São Paulo", "Århus"], "Windows-1252"),
         ("cp1250", ["zażółć", "gęślą", "jaźń"], "Windows-1250"),
         ("cp1250", ["Jiří Dvořák", "kůň"], "Windows-1250"),
@@ -99,6 +102,8 @@ def test_an_encoding_that_is_one_of_two_or_none_is_logged(tmp_path, caplog):
     assert "though it may also be Mac Roman (Western Europe)" in caplog.text
     assert read(tmp_path, "u.csv", b"a,b\n1,x\x81\xa0\n") == {"a": ["1"], "b": ["x\x81\xa0"]}
     assert "its letters match no encoding: read as latin-1" in caplog.text
+    assert read(tmp_path, "v.csv", b"a,b\n1,x\xa7\xa4\n") == {"a": ["1"], "b": ["x§¤"]}
+    assert "its letters match no encoding: read as cp1252" in caplog.text
 
 
 BIG = 2**53
