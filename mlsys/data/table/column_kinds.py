@@ -131,14 +131,17 @@ def _notation(levels: Levels, context: Context) -> _Notation:
     grouped = None if vote else thousands(levels.values)
     if vote or grouped is None:
         return _Notation(vote or context.decimal or ".", unit)
-    other = {",": ".", ".": ","}
-    suggested = other[grouped.mark] if grouped.has_small_numbers else context.decimal or "."
-    decimal = context.decimal if context.decimal and context.decimal_is_set else suggested
-    if context.decimal_is_set or (grouped.has_small_numbers and decimal == "."):
+    if context.decimal and context.decimal_is_set:
+        return _Notation(context.decimal, unit)
+    as_grouping = {",": ".", ".": ","}[grouped.mark]
+    # Among few numbers, all decimals may have three digits by chance.
+    is_evident = grouped.has_small_numbers and (grouped.marked >= FEW or as_grouping in (".", context.decimal))
+    decimal = as_grouping if is_evident else context.decimal or "."
+    if is_evident and decimal == ".":  # 2,256 beside 999, as everywhere
         return _Notation(decimal, unit)
     value = _Notation(decimal, unit).parse(pd.Series([grouped.example], dtype="str"))[0]
     guess = (
-        f"{grouped.example} is read as {value:g}: the mark {grouped.mark!r} "
+        f"{grouped.example} is read as {value:.15g}: the mark {grouped.mark!r} "
         + ("separates thousands" if decimal != grouped.mark else "is a decimal mark")
         + f"; if not, set data.decimal={'point' if decimal == ',' else 'comma'}"
     )

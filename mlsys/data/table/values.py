@@ -253,6 +253,8 @@ class Thousands(NamedTuple):
         The mark before each last group of three digits.
     example : str
         A number with the mark.
+    marked : int
+        Number of different numbers with the mark.
     has_small_numbers : bool
         Whether all numbers without the mark are below 1,000, and there are some: the mark then separates thousands,
         as decimals would end in 0 or be shorter now and then, or have the mark in every number.
@@ -260,6 +262,7 @@ class Thousands(NamedTuple):
 
     mark: str
     example: str
+    marked: int
     has_small_numbers: bool
 
 
@@ -269,7 +272,7 @@ def thousands(values: pd.Series[str], *, sample: int = 2_000) -> Thousands | Non
     Examples
     --------
     >>> thousands(pd.Series(["2.256", "999", "47.565"]))
-    Thousands(mark='.', example='2.256', has_small_numbers=True)
+    Thousands(mark='.', example='2.256', marked=2, has_small_numbers=True)
     >>> thousands(pd.Series(["2.256", "9.5"])) is None
     True
     """
@@ -280,7 +283,7 @@ def thousands(values: pd.Series[str], *, sample: int = 2_000) -> Thousands | Non
         return None
     plain = [body for body in bodies if body.isdecimal()]
     small = bool(plain) and all(len(body) <= 3 for body in plain)
-    return Thousands(marks.pop(), marked[0], small)
+    return Thousands(marks.pop(), marked[0], len(marked), small)
 
 
 def evenly_spaced(values: pd.Series[str], size: int) -> list[str]:

@@ -29,13 +29,15 @@ def infer(values, name="x", **options):
     return recipe.columns[0], apply(recipe, frame).drop(columns="other")
 
 
-THOUSANDS = ["2.256", "999", "47.565", "213"]
+THOUSANDS = ["2.256", "999", "47.565", "213", *(f"{number}.{7 * number + 101}" for number in range(3, 30))]
 
 
 @pytest.mark.parametrize(
     ("values", "options", "expected", "guess"),
     [
-        (THOUSANDS, {}, [2256, 999, 47565, 213], "2.256 is read as 2256"),
+        (THOUSANDS, {}, [2256, 999, 47565, 213], "2.256 is read as 2256: the mark '.' separates thousands"),
+        (THOUSANDS[:4], {"delimiter": ";"}, [2256, 999, 47565, 213], "2.256 is read as 2256"),
+        (THOUSANDS[:4], {}, [2.256, 999, 47.565, 213], "set data.decimal=comma"),
         (THOUSANDS, {"decimal": "."}, [2.256, 999, 47.565, 213], ""),
         (["2.256", "47.565"], {}, [2.256, 47.565], "2.256 is read as 2.256: the mark '.' is a decimal mark"),
         (["2.256", "47.565"], {"delimiter": ";"}, [2256, 47565], "set data.decimal=point"),
@@ -52,7 +54,7 @@ THOUSANDS = ["2.256", "999", "47.565", "213"]
 def test_marks_before_three_digits(values, options, expected, guess):
     column, features = infer(values, **options)
     assert column.kind == "number"
-    np.testing.assert_array_equal(features["x"][: len(values)], expected)
+    np.testing.assert_array_equal(features["x"][: len(expected)], expected)
     assert guess in column.guess
     assert bool(column.guess) is bool(guess)
 
@@ -202,12 +204,13 @@ def test_guesses_are_logged_on_every_run_and_described(tmp_path, caplog):
         load_table(data)
         assert "revenue: 2.256 is read as 2256: the mark '.' separates thousands" in caplog.text
     assert "separates thousands" in describe_table(data)[0].guess
-    assert load_table(data.model_copy(update={"decimal": "point"})).panel.frame["revenue"].max() == 999
+    point = data.model_copy(update={"decimal": "point"})
+    assert load_table(point).panel.frame["revenue"].max() == 999
 
 
 def test_the_value_column_is_read_like_the_others(tmp_path):
     path = tmp_path / "t.csv"
-    frame_of(THOUSANDS, "worth").to_csv(path, index=False, sep=";")
+    frame_of(THOUSANDS[:4], "worth").to_csv(path, index=False, sep=";")
     data = TableData(kind="table", name="t", path=str(path), target="y", value="worth", cache=False)
     assert set(load_table(data).panel.frame["value"].dropna()) == {999, 213}
     assert "worth" not in load_table(data).panel.names
