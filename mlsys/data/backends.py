@@ -7,7 +7,7 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import duckdb
 import ibis
@@ -16,6 +16,7 @@ from ibis.common.exceptions import IbisError, TableNotFound
 
 from mlsys.data.config import EventsData, file_of
 from mlsys.data.expression_cache import repair_expression_cache
+from mlsys.data.text_tables import load_text
 from mlsys.errors import DataError, closest
 from mlsys.text import joined
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     from ibis.backends import BaseBackend
 
-READERS = {
+READERS: dict[str, Literal["read_csv", "read_json", "read_parquet"]] = {
     ".csv": "read_csv",
     ".csv.gz": "read_csv",
     ".parquet": "read_parquet",
@@ -110,15 +111,13 @@ class Folder:
         self.files.append(path)
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty (0 bytes). Export it again.")
-        reader = next((function for suffix, function in READERS.items() if path.name.endswith(suffix)), "read_csv")
+        suffix = next((suffix for suffix in READERS if path.name.endswith(suffix)), ".csv")
+        reader = READERS[suffix]
         try:
             if reader == "read_parquet":
                 return self.connection.read_parquet(_literal(path), table_name=_view(name), hive_partitioning=False)
-            # Load text files once, as every query would parse them again. Infer types from the whole file: with a
-            # sample, they would depend on the order of rows.
-            packing = "gzip" if path.suffix == ".gz" else "auto"  # DuckDB looks for the extension before the first "?"
-            rows = f"SELECT * FROM {reader}(?, sample_size = -1, hive_partitioning = false, compression = '{packing}')"
-            self.connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{_view(name)}" AS {rows}', [_literal(path)])
+            # Once, as every query would parse the file again.
+            load_text(self.connection.con, path, _literal(path), reader, _view(name))
             return self.connection.table(_view(name))
         except (duckdb.Error, IbisError, UnicodeDecodeError) as error:
             kind = reader.removeprefix("read_").upper()

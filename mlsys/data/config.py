@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -19,12 +21,16 @@ from pydantic import (
 )
 
 Action = Literal["error", "drop", "warn"]
+DateOrder = Literal["day_first", "month_first"]
+DecimalMark = Literal["point", "comma"]
 
 
 # Column names of canonical entities and events, besides attributes and measures.
 ENTITY_COLUMNS = frozenset({"id", "created_day", "outcome_day", "value", "source", "copy"})
 EVENT_COLUMNS = frozenset({"id", "known_day", "until_day", "as_of_day"})
 
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d([T ]00:00(:00)?)?")
 
 # URLs with these schemes can refer to a local file; a URL without a scheme is a path.
 FILE_SCHEMES = frozenset({"duckdb", "sqlite", "file", ""})
@@ -76,6 +82,15 @@ def absolute_url(url: str) -> str:
         return url
     scheme, mark, rest = url.rpartition("://")
     return scheme + mark + str(Path(path).absolute()) + rest.removeprefix(path)
+
+
+def _day(value: Any) -> Any:  # noqa: ANN401 - whatever the config has
+    if isinstance(value, date) or (isinstance(value, str) and _DAY.fullmatch(value)):
+        return value
+    raise ValueError("a day such as 2020-03-29, without a time or a zone: days start at midnight in UTC")
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 
 
 class EntitiesConfig(Section):
@@ -137,9 +152,9 @@ class SpineConfig(Section):
     Without dates, the as-ofs run back from the last one whose label window lies within the data.
     """
 
-    dates: list[date] = []
+    dates: list[Day] = []
     every_days: PositiveInt = 28
-    start: date | None = None
+    start: Day | None = None
 
 
 class RulesConfig(Section):
@@ -187,7 +202,8 @@ class EventsData(CachedData):
     events: EventsConfig
     spine: SpineConfig = SpineConfig()
     horizon_days: PositiveInt = 30
-    end: date | None = None
+    end: Day | None = None
+    dates: DateOrder | None = None
     rules: RulesConfig = RulesConfig()
 
     @model_validator(mode="after")
@@ -215,6 +231,8 @@ class TableData(CachedData):
     group: str | None = None
     value: str | None = None
     drop: list[str] = []
+    dates: DateOrder | None = None
+    decimal: DecimalMark | None = None
 
     @property
     def roles(self) -> dict[str, str]:

@@ -14,15 +14,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlsys.data.cache import CacheEntry, get_or_make, hash_files
-from mlsys.data.config import CachedData, TableData
+from mlsys.data.config import CachedData, DecimalMark, TableData
 from mlsys.data.load import Loaded
 from mlsys.data.panel import KEYS, Panel
 from mlsys.data.table import apply, infer_recipe, labelled_rows, read_table, to_label, to_numbers, to_time
+from mlsys.data.table.delimited import DELIMITER
 from mlsys.data.table.recipe import ColumnReport, TableRecipe
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.features.base import FeatureInfo
 from mlsys.text import counted
 
+MARKS: dict[DecimalMark, str] = {"point": ".", "comma": ","}
 logger = logging.getLogger(__name__)
 
 
@@ -51,6 +53,9 @@ def load_table(data: TableData) -> Loaded:
     recipe = TableRecipe.from_dict(note["recipe"])
     for report in recipe.report():
         logger.info("%-30s %-9s %s; %s", report.name, report.kind, report.reason, report.done)
+    for report in recipe.report():
+        if report.guess:
+            logger.warning("%s: %s", report.name, report.guess)
     panel = Panel(table.to_pandas(), tuple(FeatureInfo(**info) for info in note["features"]))
     names = {"id": data.id, "as_of": data.time, "target": data.target, "positive": note["positive"]}
     return Loaded(panel, identity, note["findings"], note["facts"], names=names, recipe=note["recipe"])
@@ -85,7 +90,16 @@ def _make(data: TableData, file: str) -> CacheEntry:
 def _infer(data: TableData, rows: pd.DataFrame) -> TableRecipe:
     drop = [*data.drop, *([data.value] if data.value else [])]
     return infer_recipe(
-        rows, target=data.target, id=data.id, time=data.time, group=data.group, drop=drop, reserved=KEYS
+        rows,
+        target=data.target,
+        id=data.id,
+        time=data.time,
+        group=data.group,
+        drop=drop,
+        reserved=KEYS,
+        dates=data.dates,
+        decimal=data.decimal and MARKS[data.decimal],
+        delimiter=rows.attrs.get(DELIMITER, ""),
     )
 
 
@@ -119,7 +133,7 @@ def _frame(
             "as_of": as_of.astype("datetime64[us]"),
             "label": label,
             "label_complete": True,
-            "value": _value(data, raw, label),
+            "value": _value(data, raw, label, recipe),
             "activity": np.nan,
             "group": _identifiers(raw[data.group]) if data.group else ids,
         }
@@ -136,10 +150,12 @@ def _identifiers(column: pd.Series[Any]) -> pd.Series[Any]:
     return text.where(column.notna(), "row " + column.index.astype(str))
 
 
-def _value(data: TableData, raw: pd.DataFrame, label: NDArray[np.int8]) -> NDArray[np.float64]:
+def _value(data: TableData, raw: pd.DataFrame, label: NDArray[np.int8], recipe: TableRecipe) -> NDArray[np.float64]:
     if data.value is None:
         return np.full(len(raw), np.nan)
-    return np.where(label == 1, to_numbers(raw[data.value]), np.nan)
+    decimals = [column.decimal for column in recipe.columns if column.name == data.value and column.kind == "number"]
+    decimal = decimals[0] if decimals else data.decimal and MARKS[data.decimal]
+    return np.where(label == 1, to_numbers(raw[data.value], decimal=decimal), np.nan)
 
 
 def _feature_infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInfo]:

@@ -20,6 +20,7 @@ from ibis.util import gen_name
 
 from mlsys.data.cache import CacheEntry, default_folder, get_or_make, hash_files
 from mlsys.data.config import CachedData, EventsData
+from mlsys.data.event_dates import read_dates
 from mlsys.data.panel import Panel, PanelRequest, build_panel
 from mlsys.data.rules import last_possible_day
 from mlsys.data.sources import (
@@ -62,7 +63,8 @@ class Loaded:
         Names of id, as_of, target and positive in the raw tables.
     recipe : dict or None
         What turns raw rows into the panel's columns, besides the config: for a flat table, how each column is read; for
-        event tables, the type of each column (:func:`mlsys.data.sources.raw_types`).
+        event tables, the type of each column (:func:`mlsys.data.sources.raw_types`) and the formats of the ``dates``
+        that are not written in ISO 8601.
     """
 
     panel: Panel
@@ -87,12 +89,14 @@ class Source:
 
 
 def check_source(data: EventsData, blocks: Sequence[Block], *, threads: int | None = None) -> RawTables:
-    """Open the tables and check names only: the config's columns, and the blocks' measures and attributes.
+    """Open the tables, check the config's columns and the blocks' measures and attributes, and read the dates.
 
     Raises
     ------
     ConfigError
         If names do not exist; all of them are listed.
+    DataError
+        If dates have two readings and nothing decides.
     """
     raw = open_tables(data, threads=threads)
     problems = column_problems(data, raw)
@@ -104,7 +108,7 @@ def check_source(data: EventsData, blocks: Sequence[Block], *, threads: int | No
         )
     if problems:
         raise ConfigError("The data config", problems, "Nothing was run.")
-    return raw
+    return read_dates(data, raw)
 
 
 def with_demo(data: EventsData) -> EventsData:
@@ -164,7 +168,7 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
             "events": source.event_count,
         }
         note = {"features": [asdict(info) for info in panel.features], "findings": findings, "facts": facts}
-        note["recipe"] = raw_types(data, source.entities, source.events)
+        note["recipe"] = raw_types(data, source.entities, source.events) | _date_formats(raw)
         return pa.Table.from_pandas(panel.frame, preserve_index=False), note
 
     config = data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo"})
@@ -185,6 +189,10 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
     }
     identity = files_hash or frame_fingerprint(frame)
     return Loaded(panel, identity, note["findings"], note["facts"], data.horizon_days, names, note["recipe"])
+
+
+def _date_formats(raw: RawTables) -> dict[str, dict[str, str]]:
+    return {"dates": raw.date_formats} if raw.date_formats else {}
 
 
 def block_identity(block: Block) -> str | None:

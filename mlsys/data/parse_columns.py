@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 
 from mlsys.data.config import EventsData
@@ -111,7 +112,7 @@ def parse_id(column: ir.Column, id_type: IdType) -> ParsedColumn:
     """Parse whole numbers or text as ids of one type."""
     kind = column.type()
     false = column.isnull() & False
-    if kind.is_integer():
+    if _is_whole(kind):
         return ParsedColumn(column.cast(id_type), column.isnull(), false)
     if kind.is_string():
         text = column.strip().nullif("")
@@ -165,16 +166,29 @@ def parse_number(column: ir.Column) -> ParsedColumn:
 def common_id_type(columns: Sequence[ir.Column]) -> IdType:
     """Return the type in which ids of several tables are compared: text, unless all ids are whole numbers.
 
-    Rows are read only if some columns are numeric and others text. Text columns with nothing but canonical whole
-    numbers count as numeric, since an empty CSV column is typed as text.
+    Rows are read only if some columns are numeric and others text, or if numbers may exceed 64 bits. Text columns with
+    nothing but canonical whole numbers count as numeric, since an empty CSV column is typed as text.
     """
     texts = [column for column in columns if column.type().is_string()]
+    if any(_exceeds_int64(column) for column in columns):
+        return "string"
     if any(column.type().is_uuid() for column in columns) or len(texts) == len(columns):
         return "string"
     for column in texts:
         if parse_id(column, "int64").invalid.any().to_pyarrow().as_py():
             return "string"
     return "int64"
+
+
+def _is_whole(kind: dt.DataType) -> bool:
+    return bool(kind.is_integer() or (isinstance(kind, dt.Decimal) and kind.scale == 0))
+
+
+def _exceeds_int64(column: ir.Column) -> bool:
+    kind = column.type()
+    if not _is_whole(kind) or kind.is_signed_integer() or (kind.is_unsigned_integer() and not kind.is_uint64()):
+        return False
+    return bool((column > 2**63 - 1).any().to_pyarrow().as_py())
 
 
 def _cast_matching(text: ir.StringColumn, pattern: str, kind: str) -> ir.Column:

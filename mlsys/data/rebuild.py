@@ -16,13 +16,15 @@ import pyarrow as pa
 
 from mlsys.data.config import EventsData
 from mlsys.data.panel import PanelRequest, build_panel
-from mlsys.data.rules import typed_tables
-from mlsys.data.sources import RawTables, canonical_entities, canonical_events
-from mlsys.data.spine import EPOCH
+from mlsys.data.rules import EARLIEST, typed_tables
+from mlsys.data.sources import RawTables, canonical_entities, canonical_events, floor_day
+from mlsys.data.spine import EPOCH, to_day
 from mlsys.features.base import Block, EntityBlock, Feature, TableBlock
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+
+LATEST = date(2150, 12, 31)  # later dates are placeholders for "never"
 
 OUTCOME_COLUMNS = frozenset({"outcome_day", "value"})
 
@@ -99,6 +101,14 @@ class Rebuild:
         kept, altered = self._futures(rows, first_altered=0)
         return self._features(kept, rows, self.table_blocks), self._features(altered, rows, self.table_blocks)
 
+    def rows_by_day(self) -> dict[str, pd.Series[int]]:
+        """Return the number of events and of outcomes on each day, by day; no rule is applied to them."""
+        times = {
+            "events": self._typed.events[self.data.events.time],
+            "outcomes": self._typed.outcome[self.data.outcome.time],
+        }
+        return {name: _rows_by_day(time) for name, time in times.items()}
+
     @property
     def table_blocks(self) -> list[Block]:
         """The table blocks, which use arbitrary joins."""
@@ -174,6 +184,13 @@ class _Future(NamedTuple):
 
     entities: pa.Table
     events: pa.Table
+
+
+def _rows_by_day(time: ir.Column) -> pd.Series[int]:
+    table = floor_day(time).name("day").as_table()
+    known = table.filter(table.day.between(to_day(EARLIEST), to_day(LATEST)))
+    frame = known.group_by("day").aggregate(rows=ibis._.count()).order_by("day").to_pyarrow().to_pandas()
+    return pd.Series(frame["rows"].to_numpy(), pd.to_datetime(frame["day"], unit="D"))
 
 
 def _rows_of(ids: list[Any], table: ir.Table) -> pa.Table:

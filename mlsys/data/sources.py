@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ class RawTables:
         The outcome and event tables; ``outcome`` may also be one of ``entities``.
     files : tuple of Path
         The files that the tables were read from; empty for a database server.
+    date_formats : dict of str to str
+        The formats of times that are not written in ISO 8601, by their keys in the config, such as ``events.time``.
     """
 
     connection: BaseBackend
@@ -40,6 +42,7 @@ class RawTables:
     outcome: ir.Table
     events: ir.Table
     files: tuple[Path, ...] = ()
+    date_formats: dict[str, str] = field(default_factory=dict)
 
     def by_name(self, data: EventsData) -> dict[str, ir.Table]:
         """Return each distinct table by its configured name."""

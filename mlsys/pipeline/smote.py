@@ -100,8 +100,7 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
         groups = self._groups(X)
         if any(len(group) > 1 for group in groups):
             return self._resample_codes(np.asarray(X), y, groups)
-        rows, labels = self._smote([group[0] for group in groups], X.shape[1]).fit_resample(X, y)
-        return rows, labels
+        return self._resample(X, y, [group[0] for group in groups])
 
     def _resample_codes(
         self, X: NDArray[Any], y: NDArray[Any], groups: list[list[int]]
@@ -111,14 +110,37 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
         numbers = [column for column in range(X.shape[1]) if column not in in_groups]
         codes = [X[:, group].argmax(axis=1) if len(group) > 1 else X[:, group[0]] for group in groups]
         categorical = range(len(numbers), len(numbers) + len(groups))
-        smote = self._smote(list(categorical), len(numbers) + len(groups))
-        rows, labels = smote.fit_resample(np.column_stack([X[:, numbers], *codes]), y)
+        rows, labels = self._resample(np.column_stack([X[:, numbers], *codes]), y, list(categorical))
         expanded = np.zeros((len(rows), X.shape[1]))
         expanded[:, numbers] = rows[:, : len(numbers)]
         for column, group in zip(categorical, groups, strict=True):
             level = rows[:, column]
             expanded[:, group] = np.eye(len(group))[level.astype(np.intp)] if len(group) > 1 else level[:, None]
         return expanded, labels
+
+    def _resample(self, X: Any, y: NDArray[Any], categorical: list[int]) -> tuple[Any, NDArray[Any]]:  # noqa: ANN401
+        """Resample with the sampler for the mix of columns; categories are at the given positions.
+
+        SMOTENC weighs a category by the median standard deviation of the numbers. If that is 0, all categories count as
+        equal, and all samples have the same neighbours. The numbers that do not vary are then set aside: every sample
+        has their only value.
+        """
+        still = _constant_numbers(X, y, categorical) if categorical else []
+        varying = [column for column in range(X.shape[1]) if column not in still]
+        smote = self._smote([varying.index(column) for column in categorical], len(varying))
+        if not still:
+            rows, labels = smote.fit_resample(X, y)
+            return rows, labels
+        frame = pd.DataFrame(X)
+        rows, labels = smote.fit_resample(frame.iloc[:, varying] if isinstance(X, pd.DataFrame) else X[:, varying], y)
+        made = pd.DataFrame(rows)
+        for column in still:
+            constants = {
+                label: frame.iloc[np.flatnonzero(y == label)[0], column] for label in np.unique(labels[len(y) :])
+            }
+            added = [constants[label] for label in labels[len(y) :]]
+            made.insert(column, frame.columns[column], [*frame.iloc[:, column], *added], allow_duplicates=True)
+        return made if isinstance(X, pd.DataFrame) else made.to_numpy(), labels
 
     def _groups(self, X: Any) -> list[list[int]]:  # noqa: ANN401
         """Return the positions of the columns of each category."""
@@ -166,3 +188,15 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
         if not categorical:
             return SMOTE(**options)
         return SMOTEN(**options) if len(categorical) == columns else SMOTENC(categorical, **options)
+
+
+def _constant_numbers(X: Any, y: NDArray[Any], categorical: list[int]) -> list[int]:  # noqa: ANN401
+    """Return the positions of numbers that are constant in each class to be resampled, if the median number is."""
+    numbers = [column for column in range(X.shape[1]) if column not in categorical]
+    labels, counts = np.unique(y, return_counts=True)
+    values = pd.DataFrame(X).iloc[:, numbers].to_numpy(np.float64)
+    spreads = [np.ptp(values[y == label], axis=0) for label in np.delete(labels, counts.argmax())]
+    largest = np.max(spreads, axis=0, initial=0.0)
+    if not numbers or np.median(largest) > 0:
+        return []
+    return [column for column, spread in zip(numbers, largest, strict=True) if spread == 0]

@@ -74,8 +74,8 @@ class FeatureBuilder:
     def __init__(self, run: Run, *, max_entities: int = 1_000, max_events: int = 100_000) -> None:
         repair_expression_cache()
         data, types = read_feature_config(run)
-        self.entities = RawTable.of("entities", data, types["entities"])
-        self.events = RawTable.of("events", data, types["events"])
+        self.entities = RawTable.of("entities", data, types)
+        self.events = RawTable.of("events", data, types)
         self._limits = {"entities": max_entities, "events": max_events}
         self._inputs = [column["name"] for column in run.schema["inputs"]]
         products = {kind: tuple(columns) for kind, columns in data.events.measures.items()}

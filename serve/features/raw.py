@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import isfinite
 from typing import Any, Literal
 
 import ibis
+import pandas as pd
 import pyarrow as pa
 
 from mlsys.data.config import EventsData
 from mlsys.data.parse_columns import MOMENT
 from mlsys.data.rules import EARLIEST
+from mlsys.data.table.moments import parse_moments
 from mlsys.errors import RunError, closest, closest_pairs
 from mlsys.runs.input_column import is_text
 from serve.scoring.problems import InputProblem, problem
@@ -54,12 +56,15 @@ class RawColumn:
         The Ibis type that training read it as.
     nullable : bool
         Whether null is allowed, for an unknown value.
+    date_format : str
+        The format of a time in training, if that was not ISO 8601; it is accepted too.
     """
 
     name: str
     meaning: str
     dtype: str
     nullable: bool
+    date_format: str = ""
 
     @cached_property
     def kind(self) -> Kind:
@@ -83,7 +88,8 @@ class RawColumn:
     @property
     def expected(self) -> str:
         """Description of the accepted values."""
-        return EXPECTED[self.kind] + (" or null" if self.nullable else "")
+        trained = f", or in training's format {self.date_format}" if self.date_format else ""
+        return EXPECTED[self.kind] + trained + (" or null" if self.nullable else "")
 
     @property
     def type(self) -> pa.DataType:
@@ -107,7 +113,7 @@ class RawColumn:
         if kind == "number":
             return bool(abs(value) < MAX_EXACT) if type(value) is int else isfinite(value)
         if kind == "moment":
-            return _is_moment(value)
+            return _is_moment(self._iso(value))
         if kind == "text":
             return is_text(value) and (self.nullable or bool(value.strip()))
         return True
@@ -131,7 +137,14 @@ class RawColumn:
             return lambda value: None if value is None else number(value)
         if kind == "moment" and not self.is_time:
             return lambda value: None if value is None else _moment(value, dtype)
+        if kind == "moment":
+            return lambda value: None if value is None else self._iso(value)
         return lambda value: value
+
+    def _iso(self, text: str) -> str:
+        if not self.date_format or re.search(MOMENT, text.strip()):
+            return text
+        return _iso_text(text.strip(), self.date_format)
 
 
 @dataclass(frozen=True)
@@ -150,14 +163,18 @@ class RawTable:
     columns: tuple[RawColumn, ...]
 
     @classmethod
-    def of(cls, name: Literal["entities", "events"], data: EventsData, types: Mapping[str, str]) -> RawTable:
-        """Return the table with the data config's columns and the types that training read them as."""
+    def of(
+        cls, name: Literal["entities", "events"], data: EventsData, types: Mapping[str, Mapping[str, str]]
+    ) -> RawTable:
+        """Return the table with the data config's columns and the types that training read them as (recipe.json)."""
         meanings = _meanings(name, data)
         columns = []
         for column, meaning in meanings.items():
-            if column not in types:
+            if column not in types[name]:
                 raise RunError(f"The run's recipe.json has no type for the column {column}: train again.")
-            columns.append(RawColumn(column, f"{name}.{meaning}", types[column], meaning not in ("id", "time")))
+            key = f"{name}.{meaning}"
+            date_format = types.get("dates", {}).get(key, "")
+            columns.append(RawColumn(column, key, types[name][column], meaning not in ("id", "time"), date_format))
         table = cls(name, tuple(columns))
         for each in table.columns:
             assert each.kind  # raises for types that JSON does not support now, not in the first request
@@ -245,6 +262,13 @@ def _meanings(name: Literal["entities", "events"], data: EventsData) -> dict[str
         for product, column in columns.items()
     }
     return {events.id: "id", events.time: "time"} | measures
+
+
+@lru_cache(maxsize=10_000)  # events share their days
+def _iso_text(text: str, date_format: str) -> str:
+    """Return a time of training's format in ISO 8601; the text itself if it is not in that format."""
+    moment = parse_moments(pd.Series([text], dtype="str"), date_format).iloc[0]
+    return text if pd.isna(moment) else moment.isoformat(sep=" ")
 
 
 def _is_moment(text: str) -> bool:

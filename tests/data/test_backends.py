@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -17,6 +19,7 @@ import pytest
 
 from mlsys.data.backends import open_backend
 from mlsys.data.load import check_source, load_events
+from mlsys.data.parse_columns import common_id_type, parse_id
 from mlsys.errors import DataError
 
 # Ibis 12 uses a pandas option that pandas 3 has deprecated.
@@ -279,6 +282,64 @@ def test_types_are_inferred_from_the_whole_file(config, tmp_path):
     assert [str(kind) for kind in table.schema().types] == ["string", "float64"]
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "mac_roman", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".jsonl"])
+def test_text_files_in_other_encodings(config, tmp_path, encoding, suffix, caplog):
+    text = '{"id": 1, "name": "Größe"}\n' if suffix == ".jsonl" else "id,name\n1,Größe\n"
+    data = text.encode(encoding)
+    (tmp_path / f"t{suffix}").write_bytes(gzip.compress(data) if suffix.endswith(".gz") else data)
+    table = open_backend(config.model_copy(update={"dir": str(tmp_path)})).table("t")
+    assert table.to_pyarrow().to_pylist() == [{"id": 1, "name": "Größe"}]
+    assert f"t{suffix} is not UTF-8: read as" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected", "warning"),
+    [
+        (["2.256", "999", "5.000", "5"], [2256, 999, 5000, 5], "points.csv, n: 2.256 is read as 2256"),
+        (["2.256", "47.565"], [2256, 47565], "points.csv, n: 2.256 is read as 2256"),
+        (["2.256", "9.5"], [2.256, 9.5], ""),
+        (["0.256", "0.125"], [0.256, 0.125], ""),
+        (["2.256", "1250"], [2.256, 1250], ""),
+    ],
+)
+def test_points_between_thousands_of_semicolon_files(config, tmp_path, cells, expected, warning, caplog):
+    for name, mark in {"points": ";", "commas": ","}.items():
+        rows = "".join(f"{number}{mark}{cell}\n" for number, cell in enumerate(cells))
+        (tmp_path / f"{name}.csv").write_text(f"id{mark}n\n{rows}")
+    backend = open_backend(config.model_copy(update={"dir": str(tmp_path)}))
+    assert sorted(backend.table("points").to_pyarrow()["n"].to_pylist()) == sorted(expected)
+    assert warning in caplog.text
+    assert bool(caplog.text) is bool(warning)
+    assert sorted(backend.table("commas").to_pyarrow()["n"].to_pylist()) == sorted(map(float, cells))
+
+
+def test_decimals_elsewhere_in_a_semicolon_file(config, tmp_path, caplog):
+    (tmp_path / "t.csv").write_text("n;price\n2.256;0.5\n47.565;1.25\n")
+    table = open_backend(config.model_copy(update={"dir": str(tmp_path)})).table("t")
+    assert sorted(table.to_pyarrow()["n"].to_pylist()) == [2.256, 47.565]
+    assert "t.csv, n: 2.256 is read as 2.256" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("base", [2**53, 2**63, 2 * 10**19])
+def test_ids_are_exact_however_big(config, tmp_path, suffix, base):
+    ids = [base + 1, base + 2, None]
+    if suffix == "csv":
+        (tmp_path / "t.csv").write_text("id,n\n" + "".join(f"{'' if one is None else one},1e300\n" for one in ids))
+    elif suffix == "jsonl":
+        (tmp_path / "t.jsonl").write_text("".join(json.dumps({"id": one, "n": 1e300}) + "\n" for one in ids))
+    else:
+        kind = pa.int64() if base < 2**63 else pa.uint64() if base < 10**19 else pa.decimal128(38, 0)
+        pq.write_table(pa.table({"id": pa.array(ids, kind), "n": [1e300] * 3}), tmp_path / "t.parquet")
+    table = open_backend(config.model_copy(update={"dir": str(tmp_path)})).table("t")
+    parsed = parse_id(table["id"], common_id_type([table["id"]]))
+    found = table.select(id=parsed.value, invalid=parsed.invalid).to_pyarrow().to_pydict()
+    assert [None if one is None else int(one) for one in found["id"]] == ids
+    assert found["invalid"] == [False] * 3
+    assert str(table["n"].type()) == "float64"
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -291,7 +352,7 @@ def test_types_are_inferred_from_the_whole_file(config, tmp_path):
         ({"customers.parquet": b"PAR1 and then nothing"}, r"Cannot read .*customers\.parquet as PARQUET"),
         ({"customers.csv.gz": b"no gzip at all"}, r"Cannot read .*customers\.csv\.gz as CSV"),
         ({"customers.jsonl": b'{"id": 1}\n{"id": '}, r"Cannot read .*customers\.jsonl as JSON"),
-        ({"customers.csv": b"\xff\xfe\x00broken"}, r"Cannot read .*customers\.csv as CSV"),
+        ({"customers.csv": b"\xff\xfe\x00broken"}, r"customers\.csv is not a text file"),
     ],
 )
 def test_missing_and_corrupt_files(config, tmp_path, files, message):

@@ -95,6 +95,39 @@ def test_columns_named_like_keys(load, leads):
     assert loaded.panel.frame["id"].tolist() == leads["lead"].tolist()
 
 
+OUTPUTS = [
+    "score",
+    "fold",
+    "probability",
+    "prediction",
+    "decision",
+    "id",
+    "row",
+    "index",
+    "entity_id",
+    "label_complete",
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "inputs"),
+    [
+        (OUTPUTS, [name + ("_2" if name in KEYS else "") for name in OUTPUTS]),
+        (["Seats", "seats", "SEATS"], ["Seats", "seats", "SEATS"]),
+        (["plan size", "plan_size"], ["plan size", "plan_size"]),
+        (["x[1]<2", "x_1__2", "x{1},2"], ["x_1__2", "x_1__2_2", "x_1__2_3"]),
+    ],
+)
+def test_no_two_inputs_have_the_same_name(load, names, inputs):
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({name: rng.normal(size=ROWS).round(3) for name in names}).assign(won=np.arange(ROWS) % 3 // 2)
+    loaded = load(frame, target="won")
+    assert loaded.panel.names == inputs
+    for name, output in zip(names, inputs, strict=True):
+        assert loaded.panel.frame[output].tolist() == frame[name].tolist()
+    assert [column["name"] for column in loaded.recipe["columns"]] == [*names, "won"]
+
+
 def test_rows_without_id_or_group_get_unique_ones(load, leads):
     lead = leads["lead"].where(leads.index != 5)
     firm = leads["firm"].where(leads.index > 3)
@@ -113,6 +146,18 @@ def test_ids_of_several_types_become_text(leads, tmp_path):
     whole.to_parquet(tmp_path / "leads.parquet")
     frame = load_table(config(tmp_path / "leads.parquet", **ROLES)).panel.frame
     assert frame["id"].tolist()[:3] == ["0", "row 1", "2"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_big_ids_with_a_missing_one_are_exact(leads, tmp_path, suffix):
+    ids = [None if row == 1 else 2**53 + row for row in range(ROWS)]
+    frame = leads.assign(lead=pd.array(ids, dtype="Int64"))
+    path = tmp_path / f"leads.{suffix}"
+    {"csv": frame.to_csv, "parquet": frame.to_parquet}.get(
+        suffix, lambda path, **_: frame.to_json(path, orient="records", lines=True)
+    )(path, index=False)
+    found = load_table(config(path, **ROLES)).panel.frame["id"].tolist()
+    assert found == ["row 1" if one is None else str(one) for one in ids]
 
 
 def test_a_table_of_a_database_file(leads, tmp_path):

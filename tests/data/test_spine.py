@@ -4,6 +4,7 @@ from datetime import date
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from mlsys.data.config import SpineConfig
 from mlsys.data.spine import as_of_dates, to_day
@@ -149,3 +150,17 @@ def test_the_first_as_of_is_one_step_after_the_first_event():
 def test_data_that_are_too_short():
     with pytest.raises(DataError, match=r"label window is 30 days\. Set data\.spine\.start, data\.spine\.dates or a"):
         dates(first="2020-08-01", last="2020-08-18")
+
+
+@pytest.mark.parametrize(
+    "day", ["03/29/2020", "29.03.2020", "2020-03-29T02:30:00+01:00", "2020-03-29 02:30", "2020-03-29T00:00Z", 20200329]
+)
+@pytest.mark.parametrize("key", ["dates", "start"])
+def test_days_have_neither_a_time_nor_a_second_reading(day, key):
+    with pytest.raises(ValidationError, match="a day such as 2020-03-29, without a time or a zone"):
+        SpineConfig.model_validate({key: [day] if key == "dates" else day})
+
+
+@pytest.mark.parametrize("day", ["2020-03-29", "2020-03-29T00:00:00", date(2020, 3, 29)])
+def test_days_of_a_clock_change_are_days(day):
+    assert SpineConfig.model_validate({"dates": [day]}).dates == [date(2020, 3, 29)]

@@ -167,6 +167,13 @@ def test_outputs_name_their_sources(encoder):
     assert [output.indicator for output in outputs] == [position == 2 for position in range(len(outputs))]
 
 
+def test_levels_whose_joined_names_coincide_stay_apart():
+    rows = pd.DataFrame({"a": ["b_c", "b_c", "z", "z"], "a_b": ["c", "q", "c", "q"]})
+    encoder = OneHot(min_rows=1).build([], ["a", "a_b"], PLAIN).fit(rows)
+    assert encoder.transform(rows).tolist() == [[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]]
+    assert [output.source for output in outputs_of(encoder)] == ["a", "a", "a_b", "a_b"]
+
+
 def test_outputs_of_native_columns():
     rows = pd.DataFrame({"n": [1.0, None], "c": ["a", "b"]})
     encoder = Native().build(["n"], ["c"], BOOSTED).fit(rows)

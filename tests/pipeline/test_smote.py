@@ -34,6 +34,36 @@ def test_the_contract_of_imbalanced_learn(sampler, check):
     check(sampler)
 
 
+@pytest.mark.parametrize("constants", [["users", "deals"], ["users", "seats", "deals"]])
+@pytest.mark.parametrize("as_groups", [False, True])
+def test_numbers_that_are_constant_among_the_positives(constants, as_groups):
+    rng = np.random.default_rng(0)
+    labels = (np.arange(200) < 40).astype(np.int8)
+    plan = rng.choice(["free", "pro", "team"], 200)
+    frame = pd.DataFrame({"users": rng.normal(size=200), "plan": pd.Categorical(plan)})
+    frame = frame.assign(seats=rng.normal(size=200), deals=rng.normal(size=200))
+    frame.loc[labels == 1, constants] = 3.0
+    if as_groups:
+        numbers = frame.select_dtypes("number")
+        rows = np.column_stack([numbers, pd.get_dummies(frame["plan"])]).astype(float)
+        group = list(range(numbers.shape[1], rows.shape[1]))
+        made, found = SmoteMixed([group], random_state=0).fit_resample(rows, labels)
+        made = pd.DataFrame(made[:, : numbers.shape[1]], columns=numbers.columns).assign(
+            plan=np.array(["free", "pro", "team"])[made[:, group].argmax(axis=1)]
+        )
+    else:
+        made, found = SmoteMixed(random_state=0).fit_resample(frame, labels)
+        assert list(made.columns) == list(frame.columns)
+        assert made.dtypes.to_dict() == frame.dtypes.to_dict()
+    new = made.iloc[200:]
+    assert len(new) == 120
+    assert (found[200:] == 1).all()
+    assert (new[constants] == 3).all().all()
+    assert set(new["plan"]) == {"free", "pro", "team"}
+    assert new["seats"].nunique() == (1 if "seats" in constants else 120)
+    pd.testing.assert_series_equal(made["users"].iloc[:200], frame["users"], check_index=False)
+
+
 def test_parameters_are_set_and_cloned():
     sampler = clone(SmoteMixed([0, [1, 2]], k_neighbors=3)).set_params(sampling_strategy=0.5)
     assert sampler.get_params() == {

@@ -3,136 +3,38 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.data.table.dates import COMPACT, ISO, DateFormat, as_timestamps, date_part, find_format, parse_dates
-from mlsys.data.table.recipe import ColumnKind, ColumnRecipe
+from mlsys.data.table.column import Column, Context
+from mlsys.data.table.date_formats import MIN_VALID, DateFormat, counted_format, find_clock
+from mlsys.data.table.dates import as_timestamps, date_part
+from mlsys.data.table.moments import CLOCKS, COMPACT, ISO, parse_dates
+from mlsys.data.table.recipe import ColumnRecipe
 from mlsys.data.table.values import (
     FALSE_WORDS,
+    MAX_EXACT,
     TRUE_WORDS,
     Levels,
-    as_levels,
     common_unit,
     decimal_vote,
     evenly_spaced,
     parse_numbers,
     parse_words,
+    thousands,
     to_numbers,
 )
 from mlsys.text import counted
 
-MIN_VALID = 0.95  # fraction of non-missing rows that must parse as a kind; also of distinct values in an id column
 MIN_ENTITIES = 0.05  # an id column with a larger fraction of distinct values identifies entities rather than categories
 FEW = 20  # with fewer rows, "all values are distinct" is no evidence; also the limit for "few distinct whole numbers"
 
-_ID_WORDS = frozenset({"id", "ids", "uuid", "guid", "identifier"})
-_NUMBER_WORDS = frozenset(
-    "key number no nr num hash token index idx ref reference serial ssn iban phone email".split()  # noqa: SIM905
-)
-_CODE_WORDS = frozenset({"code", "zip", "zipcode", "postcode", "postal", "plz", "sic", "naics"})
-_JOINED_ID = re.compile(
-    "(?:user|customer|client|account|member|order|lead|contact|employee|person|patient|session|transaction|company|case"
-    "|record|row|product|device|visitor|policy|loan|household|subscriber)(?:id|nr|no|num|number|key)"
-)
-_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Context:
-    """Information about the other columns, and settings, for the rules.
-
-    Attributes
-    ----------
-    decimal : str or None
-        Decimal mark for columns with ambiguous numbers, such as "1,234".
-    day_first : bool or None
-        Whether the day comes first in ambiguous dates, such as "03/04/2020".
-    row_times : Series of datetime64, shape (n_rows,), or None
-        Time of each row.
-    drop : frozenset of str
-        Columns to drop regardless of their kind.
-    max_categories : int
-        Categories with more levels have high cardinality.
-    """
-
-    decimal: str | None = None
-    day_first: bool | None = None
-    row_times: pd.Series[pd.Timestamp] | None = None
-    drop: frozenset[str] = frozenset()
-    max_categories: int = 50
-
-
-@dataclass(frozen=True)
-class Column:
-    """One raw column, with cached properties for the rules."""
-
-    name: str
-    series: pd.Series
-
-    @cached_property
-    def levels(self) -> Levels:
-        """The distinct values as text; rarely needed for numeric and datetime columns."""
-        return as_levels(self.series)
-
-    @property
-    def is_number(self) -> bool:
-        """Whether the dtype is numeric or timedelta."""
-        dtype = self.series.dtype
-        return dtype.kind == "m" or (pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype))
-
-    @property
-    def is_datetime(self) -> bool:
-        """Whether the dtype is datetime."""
-        return pd.api.types.is_datetime64_any_dtype(self.series.dtype)
-
-    @cached_property
-    def distinct(self) -> int:
-        """Number of distinct values."""
-        return self.series.nunique() if self.is_number or self.is_datetime else len(self.levels.values)
-
-    @cached_property
-    def filled(self) -> int:
-        """Number of rows with a value."""
-        return int(self.series.notna().sum()) if self.is_number or self.is_datetime else self.levels.filled
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return len(self.series)
-
-    @cached_property
-    def words(self) -> tuple[str, ...]:
-        """The words in the column's name, in lower case."""
-        return tuple(word.lower() for word in _WORD.findall(self.name))
-
-    @property
-    def is_id_name(self) -> bool:
-        """Whether the column's name indicates ids."""
-        return not _ID_WORDS.isdisjoint(self.words) or any(_JOINED_ID.fullmatch(word) for word in self.words)
-
-    @property
-    def may_be_id_name(self) -> bool:
-        """Whether the column's name suggests that the values may be ids."""
-        return self.is_id_name or (bool(self.words) and self.words[-1] in _NUMBER_WORDS)
-
-    def used(self, kind: ColumnKind, reason: str, parts: tuple[str, ...] = ("value",)) -> ColumnRecipe:
-        """Return a recipe that uses the column."""
-        empty = self.rows - self.filled
-        missing = f"; {empty:,} of {self.rows:,} missing" if empty and parts != ("filled",) else ""
-        return ColumnRecipe(self.name, kind, reason + missing, parts=parts)
-
-    def dropped(self, kind: ColumnKind, reason: str, explanation: str) -> ColumnRecipe:
-        """Return a recipe that drops the column."""
-        return ColumnRecipe(self.name, kind, reason, dropped=explanation)
 
 
 Rule = Callable[[Column, Context], ColumnRecipe | None]
@@ -148,7 +50,7 @@ def inferred(column: Column, context: Context) -> ColumnRecipe:
     """
     recipe = next(match for rule in _RULES if (match := rule(column, context)))
     if column.name in context.drop:
-        return column.dropped(recipe.kind, recipe.reason, "set by data.drop")
+        return replace(recipe, parts=(), dropped="set by data.drop")
     return recipe
 
 
@@ -180,19 +82,33 @@ def _number(column: Column, context: Context) -> ColumnRecipe | None:
     notation, numbers, invalid = _numbers(column, context)
     if numbers is None:
         return None
+    if coded := _written_like_codes(column, context):
+        return coded
     known = numbers[~np.isnan(numbers)]
-    if len(np.unique(known)) < 2 and len(known) in (0, column.rows):
+    if (
+        len(np.unique(known)) < 2
+        and not (column.distinct > 1 and known.max(initial=0) >= MAX_EXACT)
+        and len(known) in (0, column.rows)
+    ):
         return column.dropped("constant", "the same number in every row", "no information")
+    if column.is_time_name and (form := counted_format(column.levels)) and form.pattern in CLOCKS:
+        guess = f"the numbers are read as {CLOCKS[form.pattern].name}; if they are quantities, rename the column"
+        return replace(_dated(column, context, form), guess=guess)
     integral = bool((known == np.floor(known)).all())
     if integral and (coded := _coded(column, known, context)):
         return coded
     reason = _number_reason(known, integral, notation) + _invalid_note(column, invalid)
-    return replace(column.used("number", reason), decimal=notation.decimal, unit=notation.unit)
+    recipe = column.used("number", reason)
+    return replace(recipe, decimal=notation.decimal, unit=notation.unit, guess=notation.guess or _version_guess(column))
 
 
 class _Notation(NamedTuple):
     decimal: str = "."
     unit: str = ""
+    guess: str = ""
+
+    def parse(self, values: pd.Series[str]) -> NDArray[np.float64]:
+        return parse_numbers(values, decimal=self.decimal, unit=self.unit)
 
 
 def _numbers(column: Column, context: Context) -> tuple[_Notation, NDArray[np.float64] | None, int]:
@@ -201,16 +117,38 @@ def _numbers(column: Column, context: Context) -> tuple[_Notation, NDArray[np.fl
         is_duration = column.series.dtype.kind == "m"
         return _Notation(), to_numbers(column.series.dt.total_seconds() / 86_400 if is_duration else column.series), 0
     levels = column.levels
-    notation = _Notation(decimal_vote(levels.values) or context.decimal or ".", common_unit(levels.values))
+    notation = _notation(levels, context)
     sample = pd.Series(evenly_spaced(levels.values, 500), dtype="str")
-    if np.isnan(parse_numbers(sample, **notation._asdict())).mean() > 0.5:
+    if np.isnan(notation.parse(sample)).mean() > 0.5:
         return notation, None, 0
-    parsed = parse_numbers(levels.values, **notation._asdict())
+    parsed = notation.parse(levels.values)
     valid = ~np.isnan(parsed)
-    return notation, levels.spread(parsed) if _mostly_valid(levels, valid) else None, levels.count(~valid)
+    return notation, levels.spread(parsed) if mostly_valid(levels, valid) else None, levels.count(~valid)
 
 
-def _mostly_valid(levels: Levels, valid: NDArray[np.bool_]) -> bool:
+def _notation(levels: Levels, context: Context) -> _Notation:
+    unit, vote = common_unit(levels.values), decimal_vote(levels.values)
+    grouped = None if vote else thousands(levels.values)
+    if vote or grouped is None:
+        return _Notation(vote or context.decimal or ".", unit)
+    if context.decimal and context.decimal_is_set:
+        return _Notation(context.decimal, unit)
+    as_grouping = {",": ".", ".": ","}[grouped.mark]
+    # Among few numbers, all decimals may have three digits by chance.
+    is_evident = grouped.has_small_numbers and (grouped.marked >= FEW or as_grouping in (".", context.decimal))
+    decimal = as_grouping if is_evident else context.decimal or "."
+    if is_evident and decimal == ".":  # 2,256 beside 999, as everywhere
+        return _Notation(decimal, unit)
+    value = _Notation(decimal, unit).parse(pd.Series([grouped.example], dtype="str"))[0]
+    guess = (
+        f"{grouped.example} is read as {value:.15g}: the mark {grouped.mark!r} "
+        + ("separates thousands" if decimal != grouped.mark else "is a decimal mark")
+        + f"; if not, set data.decimal={'point' if decimal == ',' else 'comma'}"
+    )
+    return _Notation(decimal, unit, guess)
+
+
+def mostly_valid(levels: Levels, valid: NDArray[np.bool_]) -> bool:
     """Whether nearly all rows parse, or most do, with many values, and the rest are up to three words ("unknown")."""
     rows, others = levels.count(valid), int((~valid).sum())
     return rows >= MIN_VALID * levels.filled or (2 * rows >= levels.filled and others <= 3 and int(valid.sum()) > FEW)
@@ -234,7 +172,8 @@ def _invalid_note(column: Column, invalid: int) -> str:
 
 def _coded(column: Column, known: NDArray[np.float64], context: Context) -> ColumnRecipe | None:
     """Match whole numbers that are not quantities: row numbers, ids, codes, and dates such as 20200131."""
-    distinct, rows = len(np.unique(known)), len(known)
+    is_inexact = bool(np.abs(known).max() >= MAX_EXACT)
+    distinct, rows = column.distinct if is_inexact else len(np.unique(known)), len(known)
     if FEW <= rows == column.rows and known[0] in (0, 1) and (np.diff(known) == 1).all():
         return column.dropped("id", f"row numbers from {known[0]:.0f}", "identifies single rows")
     if recipe := _identifier(column, distinct, rows):
@@ -245,7 +184,7 @@ def _coded(column: Column, known: NDArray[np.float64], context: Context) -> Colu
             return _dated(column, context, compact)
     if recipe := _entity(column, distinct, rows, context):
         return recipe
-    if _is_padded(column) or column.is_id_name or not _CODE_WORDS.isdisjoint(column.words):
+    if is_inexact or _is_padded(column) or column.is_id_name or column.is_code_name:
         return _text(column, context) or _category(column, context, "codes (unordered whole numbers): ")
     return None
 
@@ -254,7 +193,35 @@ def _is_padded(column: Column) -> bool:
     if column.is_number:
         return False
     values = column.levels.values
-    return bool(values.str.fullmatch(r"0[0-9]+").any()) and values.str.len().nunique() == 1
+    padded = values.str.fullmatch(r"0[0-9]+").mean()
+    return bool(padded > 0 and (values.str.len().nunique() == 1 or padded >= 1 - MIN_VALID))
+
+
+def _written_like_codes(column: Column, context: Context) -> ColumnRecipe | None:
+    """Match text that would parse as numbers, but is written as numbers never are: 3E10, or 1.10 after 1.9."""
+    if column.is_number:
+        return None
+    values = column.levels.values
+    exponents = values.str.fullmatch(r"[0-9]+[eE][0-9]+")
+    if exponents.any() and not values.str.contains(r"\.|[eE][-+]").any():
+        recipe = _text(column, context) or _category(column, context, "codes: ")
+        example = values[exponents].iloc[0]
+        return replace(recipe, guess=f"{example} is read as a code; if it is a number, write it without the letter E")
+    if not column.is_version_name or not _has_uneven_zeros(values):
+        return None
+    return _text(column, context) or _category(column, context, "versions: ")
+
+
+def _has_uneven_zeros(values: pd.Series[str]) -> bool:
+    """Whether some decimals end in 0 although others are shorter, which neither fixed nor short notation gives."""
+    decimals = values.str.extract(r"^[0-9]+\.([0-9]+)$")[0].dropna()
+    return bool(decimals.str.endswith("0").any() and decimals.str.len().nunique() > 1)
+
+
+def _version_guess(column: Column) -> str:
+    if column.is_number or column.distinct > FEW or not _has_uneven_zeros(column.levels.values):
+        return ""
+    return "1.10 is read as the number 1.1; if these are versions, put a letter before them, such as v1.10"
 
 
 def _identifier(column: Column, distinct: int, rows: int) -> ColumnRecipe | None:
@@ -276,10 +243,18 @@ def _date(column: Column, context: Context) -> ColumnRecipe | None:
         return None
     if column.is_datetime:
         return _dated(column, context, DateFormat(ISO, column.filled))
-    detected = find_format(column.levels, day_first=context.day_first)
-    if detected and _mostly_valid(column.levels, _valid_dates(column, detected)):
-        return _dated(column, context, detected)
+    if column.date_format and is_read(column.levels, column.date_format):
+        return _dated(column, context, column.date_format.ordered(context.day_first))
+    clock = find_clock(column.levels)
+    if clock and is_read(column.levels, clock):
+        reason = f"times of day in format {clock.pattern}" + _invalid_note(column, column.filled - clock.rows)
+        return replace(column.used("date", reason, ("hours",)), date_format=clock.pattern)
     return None
+
+
+def is_read(levels: Levels, form: DateFormat) -> bool:
+    """Whether a column is read as dates in the format: nearly all rows parse, or most and the rest are a few words."""
+    return mostly_valid(levels, parse_dates(levels.values, form.pattern).notna().to_numpy())
 
 
 def _valid_dates(column: Column, form: DateFormat) -> NDArray[np.bool_]:
@@ -288,17 +263,26 @@ def _valid_dates(column: Column, form: DateFormat) -> NDArray[np.bool_]:
 
 def _dated(column: Column, context: Context, form: DateFormat) -> ColumnRecipe:
     timestamps, invalid = as_timestamps(column.series, form.pattern)
-    dates = "dates" if column.is_datetime else f"dates in format {form.pattern}"
+    dates = "dates" if column.is_datetime else _written(form)
     if timestamps.isna().all():
         return column.dropped("constant", f"{dates}, all placeholders", "no information")
     reason = f"{dates}, {timestamps.min():%Y-%m-%d} to {timestamps.max():%Y-%m-%d}" + _invalid_note(column, invalid)
-    if form.ambiguous and context.day_first is None:
-        reason += "; the order of day and month is ambiguous"
     reason += _later_note(column, context, timestamps)
     first = "day" if context.row_times is None else "age_days"
     known = timestamps.dropna()
     cyclic = [part for part in ("month", "weekday", "hour") if len(np.unique(date_part(known, part))) > 1]
-    return replace(column.used("date", reason, (first, *cyclic)), date_format=form.pattern)
+    guess = ""
+    if form.pattern.startswith("%y"):
+        guess = f"{form.example} is read with the year first; if not, write it with four digits"
+    elif form.other_order:
+        others = f"{counted(form.other_order, 'date')} such as {form.other_example}"
+        guess = f"{others} would need the other order of day and month: missing"
+    return replace(column.used("date", reason, (first, *cyclic)), date_format=form.pattern, guess=guess)
+
+
+def _written(form: DateFormat) -> str:
+    clock = CLOCKS.get(form.pattern)
+    return f"dates as {clock.name}" if clock else f"dates in format {form.pattern}"
 
 
 def _later_note(column: Column, context: Context, timestamps: pd.Series[pd.Timestamp]) -> str:
@@ -338,7 +322,17 @@ def _category(column: Column, context: Context, prefix: str = "") -> ColumnRecip
     if levels > context.max_categories:
         reason += f", more than {context.max_categories} (high cardinality, handled by the encoder)"
     recipe = column.used("category", reason + ("; case is ignored" if folded else ""))
-    return replace(recipe, fold_case=folded)
+    return replace(recipe, fold_case=folded, guess=_some_dates(column))
+
+
+def _some_dates(column: Column) -> str:
+    form = column.date_format
+    if form is None or 2 * form.rows < column.filled:
+        return ""
+    return (
+        f"{form.rows:,} of {counted(column.filled, 'value')} are dates in format {form.pattern}, too few to read the"
+        " column as dates: it is a category; write all dates alike"
+    )
 
 
 _RULES: tuple[Rule, ...] = (_constant, _boolean, _number, _date, _text, _category)

@@ -1,170 +1,18 @@
-"""Parses dates: detects a column's date format, and converts dates to numeric features."""
+"""Converts the dates of a column to timestamps, and these to numeric features."""
 
 from __future__ import annotations
-
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.data.table.values import Levels, as_levels, evenly_spaced
+from mlsys.data.table.date_formats import counted_format, find_format
+from mlsys.data.table.moments import FIRST_DAY, ISO, LAST_DAY, parse_dates
+from mlsys.data.table.values import as_levels
 from mlsys.errors import DataError
 from mlsys.text import counted
 
-ISO = "ISO8601"
-COMPACT = "%Y%m%d"
-# Dates outside this range are placeholders for "never" or "unknown" (1753-01-01, 9999-12-31).
-FIRST_DAY, LAST_DAY = pd.Timestamp("1850-01-01"), pd.Timestamp("2150-12-31")
-LAST_SHORT_YEAR = 2035  # "36" is 1936: two-digit years are more often dates of birth or hire than the far future
-
-_DAY = pd.Timedelta(days=1)
-_DAYS = (
-    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y"),
-    *(
-        "%d-%m-%Y",
-        "%m-%d-%Y",
-        "%d-%m-%y",
-        "%m-%d-%y",
-        "%d %b %Y",
-        "%d %B %Y",
-        "%d-%b-%Y",
-        "%d-%b-%y",
-        "%d%b%Y",
-        "%d %b %y",
-    ),
-    *(
-        "%b %d, %Y",
-        "%B %d, %Y",
-        "%b %d %Y",
-        "%B %d %Y",
-        "%a, %d %b %Y",
-        "%b-%Y",
-        "%b %Y",
-        "%B %Y",
-        "%b-%y",
-        "%m/%Y",
-        COMPACT,
-    ),
-)
-_TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%H:%M:%S%z", "%H:%M:%S %z")
-_WITH_TIME = re.compile(r"(?P<day>.*?)(?P<separator>, | |T)(?P<time>\d\d?:\d\d.*)")
-_MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_LOOKS_LIKE_ISO = re.compile(
-    r"\d{4}-\d\d(?:-\d\d(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)?(?: ?Z|[-+]\d\d(?::?\d\d)?)?)?)?"
-)
-_LOOKS_LIKE_DATE = re.compile(
-    r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.*|\d\d?/\d{4}|\d{8}"
-    rf"|(?:\w{{3}}, )?\d{{1,2}}[- ]?{_MONTHS}[- ]?\d{{2,4}}\b.*"
-    rf"|{_MONTHS}[- ](?:\d{{1,2}},? )?\d{{2,4}}\b.*",
-    re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True)
-class DateFormat:
-    """The date format of a column.
-
-    Attributes
-    ----------
-    pattern : str
-        A strptime format, or "ISO8601".
-    rows : int
-        Number of rows that parse.
-    ambiguous : bool
-        Whether all rows would parse with day and month swapped, too.
-    """
-
-    pattern: str
-    rows: int
-    ambiguous: bool = False
-
-    @property
-    def day_first(self) -> bool | None:
-        """Whether the day precedes the month; None if the format is unambiguous."""
-        swapped = _swap_day_and_month(self.pattern)
-        return None if swapped is None else self.pattern.index("%d") < self.pattern.index("%m")
-
-
-def find_format(levels: Levels, *, day_first: bool | None = None) -> DateFormat | None:
-    """Return the format that parses most of a column; None if the column does not look like dates.
-
-    Parameters
-    ----------
-    levels : Levels
-        The column's distinct values.
-    day_first : bool, optional
-        Whether the day comes first if every value is ambiguous ("03/04/2020"); by default the month does.
-
-    Returns
-    -------
-    DateFormat or None
-
-    Examples
-    --------
-    >>> from mlsys.data.table.values import as_levels
-    >>> find_format(as_levels(pd.Series(["31/12/2020", "01/02/2021"])))
-    DateFormat(pattern='%d/%m/%Y', rows=2, ambiguous=False)
-    >>> find_format(as_levels(pd.Series(["small", "large"]))) is None
-    True
-    """
-    sample = evenly_spaced(levels.values, 200)
-    if 2 * sum(bool(_LOOKS_LIKE_ISO.fullmatch(text)) for text in sample) > len(sample):
-        return _evaluated(levels, ISO)
-    if 2 * sum(bool(_LOOKS_LIKE_DATE.fullmatch(text)) for text in sample) <= len(sample):
-        return None
-    best = _best_pattern(sample)
-    swapped = _swap_day_and_month(best)
-    if swapped is None:
-        return _evaluated(levels, best)
-    candidates = (_evaluated(levels, best), _evaluated(levels, swapped))
-    month_first, day_first_format = sorted(candidates, key=lambda candidate: bool(candidate.day_first))
-    if month_first.rows == day_first_format.rows:
-        chosen = day_first_format if day_first or "." in best else month_first
-        return DateFormat(chosen.pattern, chosen.rows, ambiguous="." not in best)
-    return max(month_first, day_first_format, key=lambda candidate: candidate.rows)
-
-
-def _evaluated(levels: Levels, pattern: str) -> DateFormat:
-    return DateFormat(pattern, levels.count(parse_dates(levels.values, pattern).notna().to_numpy()))
-
-
-def _swap_day_and_month(pattern: str) -> str | None:
-    swapped = pattern.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
-    return (
-        swapped if swapped != pattern and not pattern.startswith("%Y") and "%d" in pattern and "%m" in pattern else None
-    )
-
-
-def _best_pattern(sample: list[str]) -> str:
-    parts = [match for text in sample if (match := _WITH_TIME.fullmatch(text))]
-    if 2 * len(parts) <= len(sample):
-        return _best_of(_DAYS, sample)
-    day = _best_of(_DAYS, [part["day"] for part in parts])
-    return day + parts[0]["separator"] + _best_of(_TIMES, [part["time"] for part in parts])
-
-
-def _best_of(patterns: Sequence[str], texts: list[str]) -> str:
-    values = pd.Series(texts, dtype="str")
-    return max(
-        patterns, key=lambda pattern: pd.to_datetime(values, format=pattern, errors="coerce", utc=True).notna().sum()
-    )
-
-
-def parse_dates(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]:
-    """Parse text as naive UTC timestamps; NaT if it does not match or is outside 1850 to 2150.
-
-    Examples
-    --------
-    >>> parse_dates(pd.Series(["2020-02-01T01:00+02:00", "soon", "9999-12-31"]), "ISO8601").tolist()
-    [Timestamp('2020-01-31 23:00:00'), NaT, NaT]
-    """
-    timestamps = pd.to_datetime(values, format=pattern, errors="coerce", utc=True).dt.tz_localize(None)
-    if "%y" in pattern:
-        timestamps = timestamps.mask(timestamps.dt.year > LAST_SHORT_YEAR, timestamps - pd.DateOffset(years=100))
-    return timestamps.where(timestamps.between(FIRST_DAY, LAST_DAY))
+_DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
 
 
 def as_timestamps(series: pd.Series, pattern: str) -> tuple[pd.Series[pd.Timestamp], int]:
@@ -175,7 +23,7 @@ def as_timestamps(series: pd.Series, pattern: str) -> tuple[pd.Series[pd.Timesta
     series : Series, shape (n_rows,)
         Datetimes, or text or numbers in the format ``pattern``.
     pattern : str
-        A strptime format, or "ISO8601".
+        See `parse_moments`.
 
     Returns
     -------
@@ -205,7 +53,7 @@ def date_part(
     timestamps : Series of datetime64, shape (n_rows,)
     part : str
         "day" (days since 1970-01-01), "age_days" (days from the timestamp to the row's own time), "month" (1 to 12),
-        "weekday" (0 is Monday) or "hour" (0 to 23).
+        "weekday" (0 is Monday), "hour" (0 to 23) or "hours" (since midnight, with a fraction).
     relative_to : Series of datetime64, optional
         The rows' own times, for "age_days".
 
@@ -225,6 +73,8 @@ def date_part(
         return ((relative_to - timestamps) / _DAY).to_numpy().astype(np.float64)
     if part == "day":
         return ((timestamps.dt.floor("D") - pd.Timestamp(0)) / _DAY).to_numpy().astype(np.float64)
+    if part == "hours":
+        return ((timestamps - timestamps.dt.floor("D")) / _HOUR).to_numpy().astype(np.float64)
     attribute = "day_of_week" if part == "weekday" else part
     return getattr(timestamps.dt, attribute).to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
 
@@ -235,14 +85,14 @@ def time_format(series: pd.Series, *, day_first: bool | None = None) -> str:
     Parameters
     ----------
     series : Series, shape (n_rows,)
-        Datetimes, dates as text, years, or days as 20200131.
+        Datetimes, dates as text, years, days as 20200131, Unix times or Excel days.
     day_first : bool, optional
-        See `find_format`.
+        Whether the day comes first if that is ambiguous; by default the month does.
 
     Returns
     -------
     str
-        A strptime format, or "ISO8601".
+        See `parse_moments`.
 
     Raises
     ------
@@ -257,9 +107,9 @@ def time_format(series: pd.Series, *, day_first: bool | None = None) -> str:
     pattern = ISO
     if not pd.api.types.is_datetime64_any_dtype(series.dtype):
         levels = as_levels(series)
-        detected = find_format(levels, day_first=day_first)
+        detected = find_format(levels) or counted_format(levels)
         years = len(levels.values) > 0 and bool(levels.values.str.fullmatch(r"(?:19|20)\d\d").all())
-        pattern = "%Y" if years else detected.pattern if detected else ISO
+        pattern = "%Y" if years else detected.ordered(day_first).pattern if detected else ISO
     _require_timestamps(series, as_timestamps(series, pattern)[0])
     return pattern
 

@@ -15,11 +15,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
+from mlsys.data.table.encodings import decodes, detect
 from mlsys.data.table.values import text_series
 from mlsys.errors import DataError
-from mlsys.text import counted
+from mlsys.text import counted, joined
 
 DELIMITERS = (",", ";", "\t", "|")
+DELIMITER = "delimiter"  # the key of a frame's attrs
 
 _SAMPLE_CHARS = 1 << 20
 _SAMPLE_ROWS = 200
@@ -42,6 +44,7 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame, shape (n_rows, n_columns)
+        Its ``attrs`` have the ``delimiter``.
 
     Raises
     ------
@@ -57,6 +60,7 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
     hint, text = _excel_hint(text)
     if not text.strip():
         raise DataError(f"{file} has only blank lines. Export it again.")
+    text = _without_comments(text, hint, file)
     delimiter = hint or sniff_delimiter(text)
     names, skip = _header(text, delimiter, file)
     frame = _parse_fast(text, delimiter, len(names), skip)
@@ -64,11 +68,15 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
         frame = _parse_slowly(text, delimiter, len(names), file)
     if frame.shape[1] == len(names) + 1:
         names = ["row", *names]  # R writes row names without a header
-    return _without_unnamed(frame.set_axis(names, axis="columns"), file)
+    frame = _without_unnamed(frame.set_axis(names, axis="columns"), file)
+    frame.attrs[DELIMITER] = delimiter
+    return frame
 
 
 def decode(data: bytes, file: Path) -> str:
-    r"""Decode text: UTF-8 or UTF-16, with or without a byte-order mark, else Windows-1252 or Latin-1, which is logged.
+    r"""Decode text: UTF-8 or UTF-16, with or without a byte-order mark, else by what its words look like.
+
+    Anything but UTF-8 is logged as a warning.
 
     Raises
     ------
@@ -92,16 +100,12 @@ def decode(data: bytes, file: Path) -> str:
 
 
 def _decoded(data: bytes, file: Path) -> str:
-    even, odd = data[0:2000:2].count(0), data[1:2000:2].count(0)
-    half = len(data[:2000]) // 4
     if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         guesses = ["utf-32"]
     elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         guesses = ["utf-16"]
-    elif max(even, odd) > half:  # every second byte is zero: UTF-16 of mostly Latin letters
-        guesses = ["utf-16-le" if odd > even else "utf-16-be"]
     else:
-        guesses = ["utf-8-sig", "cp1252"]
+        guesses = [*_without_mark(data), "utf-8-sig"]
     for encoding in guesses:
         try:
             text = data.decode(encoding)
@@ -110,8 +114,35 @@ def _decoded(data: bytes, file: Path) -> str:
         if encoding != "utf-8-sig":
             logger.warning("%s is not UTF-8: read as %s", file, encoding)
         return text
-    logger.warning("%s is not UTF-8: read as latin-1", file)
-    return data.decode("latin-1")
+    return _decode_bytes(data, file)
+
+
+def _without_mark(data: bytes) -> list[str]:
+    """Return the kind of UTF-16 if about every second byte is zero, as in digits and Latin letters."""
+    sample = data[:2000]
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    if 10 * max(even, odd) <= len(sample) or 10 * min(even, odd) > max(even, odd):
+        return []
+    return ["utf-16-le" if odd > even else "utf-16-be"]
+
+
+def _decode_bytes(data: bytes, file: Path) -> str:
+    found = detect(data)
+    if found is None:
+        encoding = "cp1252" if decodes(data, "cp1252") else "latin-1"
+        logger.warning(
+            "%s is not UTF-8, and its letters match no encoding: read as %s. Save it as UTF-8.", file, encoding
+        )
+        return data.decode(encoding)
+    others = joined([other.title for other in found.others], "or")
+    logger.warning(
+        "%s is not UTF-8: read as %s, such as %r%s; if that is wrong, save it as UTF-8",
+        file,
+        found.encoding.title,
+        found.word,
+        f", though it may also be {others}" if others else "",
+    )
+    return data.decode(found.encoding.name)
 
 
 def _excel_hint(text: str) -> tuple[str, str]:
@@ -119,6 +150,22 @@ def _excel_hint(text: str) -> tuple[str, str]:
     first, _, rest = text.partition("\n")
     first = first.strip().lower()
     return (first[4], rest) if len(first) == 5 and first.startswith("sep=") else ("", text)
+
+
+def _without_comments(text: str, hint: str, file: Path) -> str:
+    """Blank lines that start with # before the header, so that line numbers stay; a header like "#id" is no comment."""
+    lines = itertools.takewhile(lambda line: line.startswith("#") or not line.strip(), io.StringIO(text, newline=""))
+    first = "".join(lines)
+    if not first.strip() or not text[len(first) :]:
+        return text
+    rest = text[len(first) :]
+    delimiter = hint or sniff_delimiter(rest)
+    width = len(next(_rows(rest, delimiter))[1])
+    comments = [row for _, row in _rows(first, delimiter) if any(row)]
+    if width == 1 or any(len(row) == width for row in comments):
+        return text
+    logger.warning("%s: %s before the header skipped", file, counted(len(comments), "comment line"))
+    return "\n" * first.count("\n") + rest
 
 
 def sniff_delimiter(text: str) -> str:
@@ -209,6 +256,12 @@ def _first_ragged(rows: list[tuple[int, list[str]]], width: int, delimiter: str,
     if not ragged:
         return None
     line, row = ragged[0]
+    if width == 1 and len(ragged) == len(rows):
+        return DataError(
+            f"{file}: the header has 1 field, but all {counted(len(rows), 'row')} have more, such as line {line}:"
+            f" {delimiter.join(row)[:80]!r}. If the first line is a title, remove it; the column names come"
+            " first."
+        )
     return DataError(
         f"{file}, line {line}: {counted(len(row), 'field')}, but the header has {width} ({len(ragged):,} of"
         f" {counted(len(rows), 'row')} affected): {delimiter.join(row)[:80]!r}. Fix the rows, or quote text that"

@@ -7,12 +7,15 @@ level frequencies or target statistics are left to the encoder, which is fitted 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
-from mlsys.data.table.column_kinds import Column, Context, inferred
-from mlsys.data.table.dates import find_format, time_format, to_time
+from mlsys.data.config import DateOrder
+from mlsys.data.table.column import Column, Context
+from mlsys.data.table.column_kinds import inferred, is_read
+from mlsys.data.table.date_order import decide_order
+from mlsys.data.table.dates import time_format, to_time
 from mlsys.data.table.recipe import ColumnKind, ColumnRecipe, ColumnReport, TableRecipe, apply
 from mlsys.data.table.values import decimal_vote
 from mlsys.errors import DataError, closest
@@ -69,6 +72,9 @@ def infer_recipe(
     drop: Sequence[str] = (),
     max_categories: int = 50,
     reserved: Sequence[str] = (),
+    dates: DateOrder | None = None,
+    decimal: str | None = None,
+    delimiter: str = "",
 ) -> TableRecipe:
     """Infer the kind of each column and how it becomes model inputs.
 
@@ -96,6 +102,12 @@ def infer_recipe(
         id of an entity with several rows, which is dropped.
     reserved : sequence of str
         Names that model inputs must not have; a column with such a name becomes name_2.
+    dates : {"day_first", "month_first"}, optional
+        The order of day and month where no column of the table decides.
+    decimal : {".", ","}, optional
+        The decimal mark where a column can be read with either.
+    delimiter : str
+        That of the file: where semicolons separate the columns, a comma is more likely a decimal mark.
 
     Returns
     -------
@@ -104,8 +116,8 @@ def infer_recipe(
     Raises
     ------
     DataError
-        If a configured column does not exist, names repeat, there are no rows, a time does not parse, or no column is
-        left as a model input.
+        If a configured column does not exist, names repeat, there are no rows, a time does not parse, dates have two
+        readings, or no column is left as a model input.
 
     Examples
     --------
@@ -119,7 +131,15 @@ def infer_recipe(
     role_of = {column: role for role, column in reversed(roles.items()) if column is not None}
     columns = [Column(name, frame[name]) for name in frame.columns]
     free = [column for column in columns if column.name not in role_of]
-    context = _context(free, None if time is None else frame[time], drop, max_categories)
+    day_first = _day_first(columns, dates, unused={*drop, *role_of} - {time})
+    context = Context(
+        decimal or _decimal(free, delimiter),
+        decimal is not None,
+        day_first,
+        None if time is None else to_time(frame[time], time_format(frame[time], day_first=day_first)),
+        frozenset(drop),
+        max_categories,
+    )
     recipes = [
         _with_role(column, role_of[column.name], context) if column.name in role_of else inferred(column, context)
         for column in columns
@@ -149,16 +169,24 @@ def _near(name: str, names: Sequence[str]) -> str:
     return f" (closest: {near})" if near else ""
 
 
-def _context(columns: Sequence[Column], times: pd.Series | None, drop: Sequence[str], max_categories: int) -> Context:
-    """Infer from unambiguous columns how to parse ambiguous ones."""
+def _day_first(columns: Sequence[Column], stated: DateOrder | None, unused: Collection[str | None]) -> bool | None:
+    """Return whether the day comes first in ambiguous dates, for all columns alike."""
+    formats = {
+        column.name: form
+        for column in columns
+        if (form := column.date_format) and (form.is_mixed or is_read(column.levels, form))
+    }
+    return decide_order(formats, stated, unused=frozenset(formats).intersection(unused))
+
+
+def _decimal(columns: Sequence[Column], delimiter: str) -> str | None:
+    """Return the decimal mark of most columns that have only one reading."""
     texts = [column.levels for column in columns if not column.is_number and not column.is_datetime]
-    decimals = [decimal_vote(levels.values, sample=200) for levels in texts]
-    formats = [form for levels in texts if (form := find_format(levels)) and 2 * form.rows > levels.filled]
-    orders = [form.day_first for form in formats if not form.ambiguous]
-    day_first = None if orders.count(True) == orders.count(False) else orders.count(True) > orders.count(False)
-    decimal = "," if decimals.count(",") > decimals.count(".") else None
-    row_times = None if times is None else to_time(times, time_format(times, day_first=day_first))
-    return Context(decimal, day_first, row_times, frozenset(drop), max_categories)
+    votes = [decimal_vote(levels.values, sample=200) for levels in texts]
+    commas, points = votes.count(","), votes.count(".")
+    if commas == points:
+        return "," if delimiter == ";" else None
+    return "," if commas > points else "."
 
 
 def _with_role(column: Column, role: str, context: Context) -> ColumnRecipe:

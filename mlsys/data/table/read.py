@@ -11,14 +11,16 @@ import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mlsys.data.table.delimited import decode, read_delimited, unique_names
-from mlsys.data.table.values import text_series
+from mlsys.data.table.values import MAX_EXACT, text_series
 from mlsys.errors import DataError, closest
 from mlsys.text import counted
 
@@ -28,9 +30,9 @@ _JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
 def read_table(path: Path | str) -> pd.DataFrame:
     r"""Read a flat table; the format is detected from the content rather than the file name.
 
-    Reads delimited text (comma, semicolon, tab or pipe; UTF-8, UTF-16, Windows-1252 or Latin-1; optionally compressed
-    with gzip, bzip2 or xz), JSON (a list of records, or one record per line), Parquet, and tables of DuckDB and SQLite
-    files.
+    Reads delimited text (comma, semicolon, tab or pipe; UTF-8, UTF-16, Windows code pages, Mac Roman or Shift-JIS;
+    optionally compressed with gzip, bzip2 or xz), JSON (a list of records, or one record per line), Parquet, and tables
+    of DuckDB and SQLite files.
 
     Parameters
     ----------
@@ -120,10 +122,38 @@ def _decompressed(file: Path) -> bytes:
 
 def _read_parquet(file: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_parquet(file)
+        table = pq.ParquetFile(file).read()
+        frame: pd.DataFrame = table.to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"Cannot read {file} as Parquet: {error}. If it is truncated, copy it again.") from error
-    return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+    frame = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+    return _exact(frame, lambda name: table[name].to_pylist() if name in table.column_names else [])
+
+
+def _exact(frame: pd.DataFrame, values: Callable[[Any], list[Any]]) -> pd.DataFrame:
+    """Restore whole numbers that pandas has rounded, as their column has missing values or exceeds 64 bits.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As pandas made it.
+    values : callable
+        Returns the cells of the column of a name.
+    """
+    for name in frame.columns:
+        column = frame[name]
+        if column.dtype.kind == "f" and column.abs().max() >= MAX_EXACT:
+            cells = values(name)
+            if cells and all(type(cell) in (int, NoneType) for cell in cells):
+                frame[name] = pd.Series(_whole_numbers(cells), index=frame.index)
+    return frame
+
+
+def _whole_numbers(values: list[int | None]) -> pd.api.extensions.ExtensionArray | list[str | None]:
+    try:
+        return pd.array(values, dtype="Int64")
+    except (OverflowError, TypeError):  # beyond 64 bits
+        return [_text(value) for value in values]
 
 
 def _read_json(data: bytes, file: Path) -> pd.DataFrame:
@@ -134,7 +164,7 @@ def _read_json(data: bytes, file: Path) -> pd.DataFrame:
         raise DataError(f"{file}: {reason}. Expected one JSON object per line, or a list of objects.")
     flat = [_flat(record) for record in records]
     try:
-        return pd.DataFrame(flat)
+        return _exact(pd.DataFrame(flat), lambda name: [record.get(name) for record in flat])
     except UnicodeEncodeError:  # a lone surrogate, which JSON can represent but UTF-8 cannot
         names = dict.fromkeys(name for record in flat for name in record)
         return pd.DataFrame({name: text_series([_text(record.get(name)) for record in flat]) for name in names})
@@ -191,8 +221,8 @@ def _read_duckdb(file: Path, table: str) -> pd.DataFrame:
             ).fetchall()
             names = {name if schema == "main" else f"{schema}.{name}": (schema, name) for schema, name in rows}
             source = ".".join(map(_quoted, names[_choose(file, table, list(names))]))
-            frame: pd.DataFrame = connection.sql(f"SELECT * FROM {source}").df()
-            return frame
+            relation = connection.sql(f"SELECT * FROM {source}")
+            return _exact(relation.df(), lambda name: [row[0] for row in relation.select(_quoted(name)).fetchall()])
     except duckdb.Error as error:
         raise DataError(
             f"Cannot read {file} as a DuckDB file: {error}. Close other programs that write to it."
@@ -207,7 +237,9 @@ def _read_sqlite(file: Path, table: str) -> pd.DataFrame:
                 name for (name,) in connection.execute(f"SELECT name FROM sqlite_master WHERE {kinds} ORDER BY name")
             ]
             cursor = connection.execute(f"SELECT * FROM {_quoted(_choose(file, table, names))}")
-            return pd.DataFrame(cursor.fetchall(), columns=[column[0] for column in cursor.description])
+            rows, names = cursor.fetchall(), [column[0] for column in cursor.description]
+            frame = pd.DataFrame(rows, columns=names)
+            return _exact(frame, lambda name: [row[names.index(name)] for row in rows])
     except sqlite3.Error as error:
         raise DataError(f"Cannot read {file} as an SQLite file: {error}. Copy it again.") from error
 

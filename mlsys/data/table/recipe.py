@@ -39,12 +39,15 @@ class ColumnReport:
         Reason for the kind.
     done : str
         How the column is used: "used", "used as …" or "dropped: …".
+    guess : str
+        What was chosen where the values have two readings, and how to choose the other; empty if they have one.
     """
 
     name: str
     kind: ColumnKind
     reason: str
     done: str
+    guess: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class ColumnRecipe:
         Reason for dropping the column; empty if it is used.
     parts : tuple of str
         Parts of the column to use: "value"; "filled" (1 if the cell has any value); "day", "age_days", "month",
-        "weekday" and "hour" of a date; "length" and "words" of a text.
+        "weekday" and "hour" of a date; "hours" of a time of day; "length" and "words" of a text.
     outputs : tuple of str
         Names of those parts among the model inputs.
     decimal, unit : str
@@ -71,9 +74,11 @@ class ColumnRecipe:
     true, false : tuple of str
         Case-folded words for the values of a boolean.
     date_format : str
-        A strptime format, or "ISO8601".
+        See `mlsys.data.table.moments.parse_moments`.
     fold_case : bool
         Whether to convert levels to lower case, which merges those that differ only by case.
+    guess : str
+        See `ColumnReport`.
     """
 
     name: str
@@ -88,6 +93,7 @@ class ColumnRecipe:
     false: tuple[str, ...] = ()
     date_format: str = ""
     fold_case: bool = False
+    guess: str = ""
 
     @property
     def report(self) -> ColumnReport:
@@ -100,7 +106,7 @@ class ColumnRecipe:
             if same_name
             else f"used as {', '.join(self.outputs)}"
         )
-        return ColumnReport(self.name, self.kind, self.reason, done)
+        return ColumnReport(self.name, self.kind, self.reason, done, "" if self.dropped else self.guess)
 
 
 @dataclass(frozen=True)

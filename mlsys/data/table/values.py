@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, time
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,8 @@ MISSING = frozenset(
 # A target's classes are few and deliberate: "-" next to "+", or "none" next to "some", is a class and not missing.
 MISSING_TARGET = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "(null)", "#null!", "\\n"])
 
+MAX_EXACT = 2**53  # whole numbers from here on are not exact as float64
+
 TRUE_WORDS = ("true", "t", "yes", "y", "on", "ja", "oui", "1", "1.0")
 FALSE_WORDS = ("false", "f", "no", "n", "off", "nein", "non", "0", "0.0")
 
@@ -53,6 +56,7 @@ _NUMBER = re.compile(
 _BODY = re.compile(
     r"(?:[0-9]*|[1-9][0-9]{0,2}(?:(?P<by>[,' ’])[0-9]{3}(?:(?P=by)[0-9]{3})*|(?:,[0-9]{2})+,[0-9]{3}))(?:\.[0-9]*)?"
 )
+_GROUPED = re.compile(r"[1-9][0-9]{0,2}(?:[.,][0-9]{3})+")
 _GROUPING = str.maketrans("", "", ",' ’")
 _SWAP = str.maketrans(",.", ".,")
 _UNIT = re.compile(r".*[0-9.] ?(?P<unit>[a-zA-Zµ°²³/]{1,8})")
@@ -240,6 +244,48 @@ def _match_body(body: str, decimal: str) -> re.Match[str] | None:
     return _BODY.fullmatch(body.translate(_SWAP) if decimal == "," else body)
 
 
+class Thousands(NamedTuple):
+    """What a column of ambiguous numbers, such as "2.256", looks like.
+
+    Attributes
+    ----------
+    mark : str
+        The mark before each last group of three digits.
+    example : str
+        A number with the mark.
+    marked : int
+        Number of different numbers with the mark.
+    has_small_numbers : bool
+        Whether all numbers without the mark are below 1,000, and there are some: the mark then separates thousands,
+        as decimals would end in 0 or be shorter now and then, or have the mark in every number.
+    """
+
+    mark: str
+    example: str
+    marked: int
+    has_small_numbers: bool
+
+
+def thousands(values: pd.Series[str], *, sample: int = 2_000) -> Thousands | None:
+    """Return what a column's numbers look like if each mark in them is followed by three digits; else None.
+
+    Examples
+    --------
+    >>> thousands(pd.Series(["2.256", "999", "47.565"]))
+    Thousands(mark='.', example='2.256', marked=2, has_small_numbers=True)
+    >>> thousands(pd.Series(["2.256", "9.5"])) is None
+    True
+    """
+    bodies = [match["body"] for text in evenly_spaced(values, sample) if (match := _NUMBER.fullmatch(text))]
+    marked = [body for body in bodies if "." in body or "," in body]
+    marks = {mark for body in marked for mark in ".," if mark in body}
+    if len(marks) != 1 or not all(_GROUPED.fullmatch(body) for body in marked):
+        return None
+    plain = [body for body in bodies if body.isdecimal()]
+    small = bool(plain) and all(len(body) <= 3 for body in plain)
+    return Thousands(marks.pop(), marked[0], len(marked), small)
+
+
 def evenly_spaced(values: pd.Series[str], size: int) -> list[str]:
     """Return at most ``size`` evenly evenly_spaced values; deterministic."""
     if len(values) <= size:
@@ -273,13 +319,15 @@ def parse_words(values: pd.Series[str], true: Collection[str], false: Collection
     return np.array([meaning.get(value.casefold(), np.nan) for value in values], dtype=np.float64)
 
 
-def to_numbers(series: pd.Series) -> NDArray[np.float64]:
+def to_numbers(series: pd.Series, *, decimal: str | None = None) -> NDArray[np.float64]:
     """Parse a column that is known to be numeric, such as the revenue column; NaN where a cell is not a number.
 
     Parameters
     ----------
     series : Series, shape (n_rows,)
         Numbers, or text in any form that `parse_numbers` supports.
+    decimal : "." or ",", optional
+        Decimal mark; by default the column's own.
 
     Returns
     -------
@@ -295,4 +343,4 @@ def to_numbers(series: pd.Series) -> NDArray[np.float64]:
         numbers[np.isinf(numbers)] = np.nan
         return numbers
     levels = as_levels(series)
-    return levels.spread(parse_numbers(levels.values, decimal=decimal_vote(levels.values) or "."))
+    return levels.spread(parse_numbers(levels.values, decimal=decimal or decimal_vote(levels.values) or "."))

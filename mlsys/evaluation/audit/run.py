@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlsys.evaluation.audit.check import AuditCheck, worst
+from mlsys.evaluation.audit.dates import dates
 from mlsys.evaluation.audit.duplicates import duplicates
 from mlsys.evaluation.audit.embargo import embargo
 from mlsys.evaluation.audit.forbidden import forbidden_columns
@@ -38,6 +39,7 @@ def run_audit(subject: AuditSubject, config: AuditConfig) -> dict[str, Any]:
     thresholds = config.thresholds
     checks: list[AuditCheck] = [
         time_travel(subject, sample=config.sample),
+        dates(subject),
         embargo(subject),
         groups(subject),
         single_feature(subject, limit=thresholds.single_feature_auc),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlsys.data.table import infer_recipe, infer_types, read_table, to_numbers
+from mlsys.data.table import apply, infer_recipe, infer_types, read_table, to_numbers
 from mlsys.data.table.values import as_levels, decimal_vote, parse_numbers
 from mlsys.errors import DataError
 
@@ -62,7 +62,7 @@ def test_parses_numbers(values, expected):
         ["1.2.3", "1.10.0"],
         ["030 1234", "555 123"],
         ["1-2", "3-4"],
-        ["10:30", "11:45"],
+        ["10:30", "1:99:45"],
         ["2 to 5", "1"],
         ["A1", "B2"],
         ["0", "1", "2", "3+"],
@@ -127,9 +127,11 @@ def test_zero_and_one_stay_numbers():
         (["2020/1/31", "2020/12/1"], "2020-01-31"),
         (["31/01/2020", "01/02/2020"], "2020-01-31"),
         (["01/31/2020", "02/01/2020"], "2020-01-31"),
-        (["01/02/2020", "03/04/2020"], "2020-01-02"),
         (["01.02.2020", "03.04.2020"], "2020-02-01"),
         (["1/31/20", "2/1/36"], "2020-01-31"),
+        (["31-01-20", "01-02-20", "28-02-21"], "2020-01-31"),
+        (["20-01-31", "20-02-01", "21-02-28"], "2020-01-31"),
+        (["20/01/31 10:30", "20/02/01 09:00"], "2020-01-31"),
         (["2/1/36", "1/31/20"], "1936-02-01"),
         (["31.01.2020 10:30", "1.2.2020 09:00"], "2020-01-31"),
         (["1/31/2020 5:30 PM", "2/1/2020 1:00 AM"], "2020-01-31"),
@@ -201,10 +203,15 @@ def test_unambiguous_columns_resolve_ambiguous_ones():
     features, _ = infer_types(frame, target="y")
     assert features["sum"].tolist()[:2] == [1234, 5678]
     assert features["due_month"].tolist()[:2] == [2, 4]
-    alone, reports = infer_types(frame[["sum", "due", "y"]], target="y")
-    assert alone["sum"].tolist()[:2] == [1.234, 5.678]
-    assert alone["due_month"].tolist()[:2] == [1, 3]
-    assert "the order of day and month is ambiguous" in reports[1].reason
+    alone = frame[["sum", "due", "y"]]
+    with pytest.raises(
+        DataError, match=r"two readings in due \('01/02/2020'\).*no date written like this has a day after"
+    ):
+        infer_types(alone, target="y")
+    assert infer_types(alone, target="y", drop=["due"])[0]["sum"].tolist()[:2] == [1.234, 5.678]
+    for dates, months in (("month_first", [1, 3]), ("day_first", [2, 4])):
+        recipe = infer_recipe(alone, target="y", dates=dates)
+        assert apply(recipe, alone)["due_month"].tolist()[:2] == months
 
 
 @pytest.mark.parametrize(

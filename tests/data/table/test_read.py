@@ -3,12 +3,16 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlsys.data.table import read_table
@@ -69,12 +73,91 @@ def test_text_files_come_as_text_columns(tmp_path):
     assert read_table(tmp_path / "t.csv").dtypes.astype(str).tolist() == ["str", "str"]
 
 
-def test_fallback_encodings_are_logged(tmp_path, caplog):
-    assert read(tmp_path, "t.csv", "a,b\n1,é €\n".encode("cp1252")) == {"a": ["1"], "b": ["é €"]}
-    assert "not UTF-8: read as cp1252" in caplog.text
-    caplog.clear()
-    assert read(tmp_path, "u.csv", b"a,b\n1,\xe9\x81\n") == {"a": ["1"], "b": ["é\x81"]}
-    assert "read as latin-1" in caplog.text
+@pytest.mark.parametrize(
+    ("encoding", "words", "title"),
+    [
+        ("cp1252", ["naïve", "Größe", "café – “pro”"], "Windows-1252"),
+        ("cp1252", ["don’t", "it’s – “here”"], "Windows-1252"),
+        ("cp1252", ["50 €", "O’Brien", "20 °C"], "Windows-1252"),
+        ("mac_roman", ["Martínez", "España", "Äpfel"], "Mac Roman"),
+        ("cp1252", ["François Noël", "São Paulo", "Århus"], "Windows-1252"),
+        ("cp1250", ["zażółć", "gęślą", "jaźń"], "Windows-1250"),
+        ("cp1250", ["Jiří Dvořák", "kůň"], "Windows-1250"),
+        ("cp1251", ["Москва", "Київ"], "Windows-1251"),
+        ("mac_roman", ["naïve", "Größe", "café"], "Mac Roman"),
+        ("cp932", ["東京", "大阪 カタカナ"], "Shift-JIS"),
+        ("utf-16", ["Größe", "Москва"], "utf-16"),
+        ("utf-16-le", ["Größe", "Москва"], "utf-16-le"),
+        ("utf-16-be", ["Größe", "東京"], "utf-16-be"),
+    ],
+)
+def test_encodings_are_detected_by_the_words_and_logged(tmp_path, caplog, encoding, words, title):
+    text = "x,plan\n" + "".join(f"{number},{word}\n" for number, word in enumerate(words * 3))
+    assert read(tmp_path, "t.csv", text.encode(encoding))["plan"] == words * 3
+    assert f"t.csv is not UTF-8: read as {title}" in caplog.text
+
+
+def test_an_encoding_that_is_one_of_two_or_none_is_logged(tmp_path, caplog):
+    assert read(tmp_path, "t.csv", "a\nMüller\n".encode("mac_roman")) != {"a": []}
+    assert "though it may also be Mac Roman (Western Europe)" in caplog.text
+    assert read(tmp_path, "u.csv", b"a,b\n1,x\x81\xa0\n") == {"a": ["1"], "b": ["x\x81\xa0"]}
+    assert "its letters match no encoding: read as latin-1" in caplog.text
+    assert read(tmp_path, "v.csv", b"a,b\n1,x\xa4\n") == {"a": ["1"], "b": ["x¤"]}
+    assert "its letters match no encoding: read as cp1252" in caplog.text
+
+
+BIG = 2**53
+
+
+ALL_FORMATS = ["csv", "jsonl", "json", "parquet", "duckdb", "sqlite"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "ids"),
+    [
+        *((suffix, [BIG + 1, None, BIG + 2]) for suffix in ALL_FORMATS),
+        *((suffix, [2**63 + 1, None, 2**63 + 2]) for suffix in ALL_FORMATS[:-1]),  # SQLite has no unsigned numbers
+    ],
+)
+def test_big_whole_numbers_are_exact(tmp_path, suffix, ids):
+    path = tmp_path / f"t.{suffix}"
+    kind = pa.int64() if max(filter(None, ids)) < 2**63 else pa.uint64()
+    rows = pa.table({"id": pa.array(ids, kind)})
+    if suffix == "parquet":
+        pq.write_table(rows, path)
+    elif suffix == "csv":
+        path.write_text("id,x\n" + "".join(f"{'' if one is None else one},1\n" for one in ids))
+    elif suffix == "json":
+        path.write_text(json.dumps([{"id": one} for one in ids]))
+    elif suffix == "jsonl":
+        path.write_text("".join(json.dumps({"id": one}) + "\n" for one in ids))
+    elif suffix == "duckdb":
+        with duckdb.connect(path) as connection:
+            connection.execute("CREATE TABLE t AS SELECT * FROM rows")
+    else:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE t (id INTEGER)")
+            connection.executemany("INSERT INTO t VALUES (?)", [(one,) for one in ids])
+            connection.commit()
+    column = read_table(path)["id"]
+    assert [None if pd.isna(one) else int(one) for one in column] == ids
+
+
+@pytest.mark.parametrize("comments", ["# exported by the CRM\n", "#one\n\n# two, with a comma\n"])
+def test_comment_lines_before_the_header_are_skipped(tmp_path, caplog, comments):
+    assert read(tmp_path, "t.csv", comments + "a,b,c\n1,2,3\n") == {"a": ["1"], "b": ["2"], "c": ["3"]}
+    assert f"{comments.count('#')} comment line" in caplog.text
+    with pytest.raises(DataError, match=f"line {3 + comments.count(chr(10))}: 1 field, but the header has 3"):
+        read(tmp_path, "u.csv", comments + "a,b,c\n1,2,3\n4\n")
+
+
+@pytest.mark.parametrize("header", ["#id,size", "#", "#a;b"])
+def test_a_header_may_start_with_a_number_sign(tmp_path, header):
+    assert list(read(tmp_path, "t.csv", f"{header}\n" + header.replace("#", "1") + "\n")) == re.split("[,;]", header)
+
+
+def test_a_file_name_with_spaces_and_brackets(tmp_path):
+    assert read(tmp_path, "with space [1].csv", "a,b\n1,2\n") == {"a": ["1"], "b": ["2"]}
 
 
 def test_an_unclosed_quote_loses_no_rows(tmp_path, caplog):
@@ -107,7 +190,11 @@ def test_detects_the_delimiter(text, expected):
         ("twice.csv", "a,b, a\n1,2,3\n", "a (columns 1, 3)"),
         ("long.csv", "a,b\n1,2\n3,4,5\n6\n", "line 3: 3 fields, but the header has 2 (2 of 3 rows affected): '3,"),
         ("short.csv", 'a,b\n"x\ny",2\n3\n', "line 4: 1 field, but the header has 2"),
-        ("title.csv", "Report\na,b\n1,2\n3,4\n", "line 2: 2 fields, but the header has 1"),
+        (
+            "title.csv",
+            "Report\na,b\n1,2\n3,4\n",
+            "the header has 1 field, but all 3 rows have more, such as line 2: 'a,b'. If the first line is a title",
+        ),
         ("open.csv", '"a,b\n1,2\n', "unclosed double quote"),
         ("garbage.csv", bytes(range(256)) * 8, "is not a text file"),
         ("image.csv", b"\x89PNG\r\n\x1a\n" + np.random.default_rng(0).bytes(4_000), "is not a text file"),

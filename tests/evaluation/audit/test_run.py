@@ -16,6 +16,7 @@ from .subjects import accounts, audited, flat, leads
 LIGHT, FULL = AuditConfig(mode="light", sample=40), AuditConfig(mode="full", sample=40)
 NAMES = [
     "time_travel",
+    "dates",
     "embargo",
     "groups",
     "single_feature",

@@ -124,6 +124,29 @@ def test_training_records_the_types_of_the_raw_columns(run):
     assert recipe["events"]["USERS_EMAIL"] == "int64"
 
 
+def test_times_are_read_in_training_format_too(crm, tmp_path):
+    for name, frame in crm.frames.items():
+        times = [column for column in ("CLOSEDATE", "WHEN_TIMESTAMP") if column in frame]
+        written = {column: pd.to_datetime(frame[column]).dt.strftime("%m/%d/%Y") for column in times}
+        frame.assign(**written).to_csv(tmp_path / f"{name}.csv", index=False)
+    quick = ["model=dummy", "data.cache=false", f"data.dir={tmp_path}", "data.spine.dates=[]"]
+    config = compose_config(["data=hubspot", *quick]).to_dict()
+    source = Source(config)
+    builder = FeatureBuilder(stand_in(source.loaded, config))
+    as_of = source.panel.frame["as_of"].iloc[-1].date()
+    expected = source.expected(str(as_of)).head(30)
+    entities, events = source.request(expected["id"].tolist())
+    written = [
+        event | {"WHEN_TIMESTAMP": pd.Timestamp(event["WHEN_TIMESTAMP"]).strftime("%m/%d/%Y")} for event in events
+    ]
+    built = [builder.build(entities, rows, as_of).records for rows in (events, written)]
+    assert built == [as_records(expected[source.panel.names])] * 2
+    written[0]["WHEN_TIMESTAMP"] = "13/01/2020"
+    with pytest.raises(InvalidInput, match=r"a date or time .* or in training's format %m/%d/%Y"):
+        builder.build(entities, written, as_of)
+    builder.close()
+
+
 @pytest.fixture
 def one(source):
     """An entity with three events, and the day on which the last of them is known."""

@@ -1,0 +1,168 @@
+"""Reads the times of event tables that are not written in ISO 8601, with one order of day and month for all tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import ibis
+import numpy as np
+import pyarrow as pa
+from ibis.util import gen_name
+
+from mlsys.data.config import EventsData
+from mlsys.data.parse_columns import MOMENT, ColumnUse, column_uses
+from mlsys.data.sources import RawTables
+from mlsys.data.table.date_formats import MIN_VALID, DateFormat, counted_format, find_format
+from mlsys.data.table.date_order import decide_order
+from mlsys.data.table.moments import ISO, parse_moments
+from mlsys.data.table.values import Levels
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+TIMES = ("time", "created")
+
+
+@dataclass(frozen=True)
+class _DateColumn:
+    """A column of dates, by the table and name at the source.
+
+    Attributes
+    ----------
+    table, name : str
+    keys : tuple of str
+        Where the config refers to it.
+    levels : Levels
+        Its distinct values.
+    format : DateFormat
+    """
+
+    table: str
+    name: str
+    keys: tuple[str, ...]
+    levels: Levels
+    format: DateFormat
+
+    @property
+    def place(self) -> str:
+        return f"{self.table}.{self.name}"
+
+
+def read_dates(data: EventsData, raw: RawTables) -> RawTables:
+    r"""Return the tables with their times as timestamps; values that do not parse stay as they are, for the contracts.
+
+    Reads times written in any order, with or without a zone, Unix times, Excel days and days as 20200131. Tables whose
+    times are timestamps or ISO 8601 text are returned as they are. The order of day and month is decided by all tables
+    together, or by ``data.dates``.
+
+    Parameters
+    ----------
+    data : EventsData
+        The data config.
+    raw : RawTables
+        As opened by :func:`mlsys.data.sources.open_tables`. Columns that do not exist are ignored.
+
+    Raises
+    ------
+    DataError
+        If dates have two readings, and neither another date nor ``data.dates`` decides.
+
+    Examples
+    --------
+    >>> from mlsys.data.sources import open_tables
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "accounts.csv").write_text("id\n1\n2\n")
+    >>> _ = (folder / "orders.csv").write_text("account,day\n1,03/31/2020\n")
+    >>> _ = (folder / "visits.csv").write_text("account,day,n\n1,02/01/2020,3\n")
+    >>> data = EventsData.model_validate({
+    ...     "kind": "events", "name": "shop", "dir": str(folder),
+    ...     "entities": {"tables": ["accounts"], "id": "id"},
+    ...     "outcome": {"table": "orders", "id": "account", "time": "day"},
+    ...     "events": {"table": "visits", "id": "account", "time": "day", "measures": {"visits": {"web": "n"}},
+    ...                "activity": {"measure": "visits"}}})
+    >>> raw = read_dates(data, open_tables(data))
+    >>> raw.date_formats
+    {'outcome.time': '%m/%d/%Y', 'events.time': '%m/%d/%Y'}
+    >>> raw.events.day.max().to_pyarrow().as_py()
+    datetime.datetime(2020, 2, 1, 0, 0)
+    """
+    columns = _date_columns(data, raw)
+    if not columns:
+        return raw
+    day_first = decide_order({column.place: column.format for column in columns}, data.dates)
+    columns = [replace(column, format=column.format.ordered(day_first)) for column in columns]
+    tables = {
+        name: _converted(raw, table, [column for column in columns if column.table == name])
+        for name, table in raw.by_name(data).items()
+    }
+    return replace(
+        raw,
+        entities={name: tables[name] for name in raw.entities},
+        outcome=tables[data.outcome.table],
+        events=tables[data.events.table],
+        date_formats={
+            key: column.format.pattern for column in columns for key in column.keys if column.format.pattern != ISO
+        },
+    )
+
+
+def _date_columns(data: EventsData, raw: RawTables) -> list[_DateColumn]:
+    """Return the columns of dates that are not typed as such, in the order of the config.
+
+    Attributes of an embedded database count too: their dates show the order of day and month.
+    """
+    tables = raw.by_name(data)
+    uses: dict[tuple[str, str], list[ColumnUse]] = {}
+    for use in column_uses(data):
+        if use.key in TIMES or (raw.files and use.key.startswith("attributes.")):
+            uses.setdefault((use.table, use.column), []).append(use)
+    found = [_date_column(tables[table], own) for (table, name), own in uses.items() if name in tables[table].columns]
+    return [column for column in found if column is not None]
+
+
+def _date_column(table: ir.Table, uses: list[ColumnUse]) -> _DateColumn | None:
+    use, is_time = uses[0], any(use.key in TIMES for use in uses)
+    column = table[use.column]
+    kind = column.type()
+    if not (kind.is_string() or (is_time and kind.is_numeric())):
+        return None
+    text = column.cast("string").strip().nullif("")
+    if kind.is_string() and not (~text.re_search(MOMENT)).any().to_pyarrow().as_py():
+        return None
+    levels = _levels(text)
+    form = find_format(levels) if kind.is_string() else None
+    form = form or (counted_format(levels) if is_time else None)
+    if form is None or (not is_time and form.day_first is None):  # such as months, which are good categories
+        return None
+    if not form.is_mixed and form.rows < (0.5 if is_time else MIN_VALID) * form.filled:
+        return None
+    return _DateColumn(use.table, use.column, tuple(use.meaning for use in uses), levels, form)
+
+
+def _levels(text: ir.Column) -> Levels:
+    counts = text.name("text").as_table().group_by("text").aggregate(rows=ibis._.count())
+    frame = counts.filter(counts.text.notnull()).order_by("text").to_pyarrow().to_pandas()
+    return Levels(np.arange(len(frame)), frame["text"].astype("str"), frame["rows"].to_numpy())
+
+
+def _converted(raw: RawTables, table: ir.Table, columns: list[_DateColumn]) -> ir.Table:
+    if not columns:
+        return table
+    names = table.columns
+    for column in columns:
+        table = _with_timestamps(table, column).select(*names)
+    # An embedded database would join the distinct dates again in every query.
+    return raw.connection.create_table(gen_name("dated"), table, temp=True) if raw.files else table
+
+
+def _with_timestamps(table: ir.Table, column: _DateColumn) -> ir.Table:
+    texts = column.levels.values
+    times = parse_moments(texts, column.format.pattern).astype("datetime64[us]")
+    found = pa.table({"date_text": pa.array(texts, pa.string()), "date_time": pa.array(times, pa.timestamp("us"))})
+    read = ibis.memtable(found)
+    joined = table.left_join(read, table[column.name].cast("string").strip() == read.date_text)
+    if times.notna().all():
+        return joined.mutate(**{column.name: joined.date_time})
+    kept = joined[column.name].cast("string")
+    return joined.mutate(**{column.name: joined.date_time.cast("string").fill_null(kept)})
