@@ -211,6 +211,36 @@ def apply(recipe: TableRecipe, frame: pd.DataFrame) -> pd.DataFrame:
     """
     frame = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     _require_columns(recipe, frame)
+    inputs, invalid = convert(recipe, frame)
+    _warn_invalid(invalid, len(frame))
+    return inputs
+
+
+def convert(recipe: TableRecipe, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Convert raw rows that have the required columns: `apply` without its check and its warning.
+
+    Parameters
+    ----------
+    recipe : TableRecipe
+    frame : DataFrame, shape (n_rows, n_columns)
+
+    Returns
+    -------
+    inputs : DataFrame, shape (n_rows, len(recipe.features))
+    invalid : dict of str to int
+        Number of cells that do not parse, by column.
+
+    Raises
+    ------
+    DataError
+        If the time column is required and cannot be parsed.
+
+    Examples
+    --------
+    >>> size = ColumnRecipe("size", "number", "numbers", parts=("value",), outputs=("size",))
+    >>> convert(TableRecipe((size,)), pd.DataFrame({"size": ["7 %", "big"]}))[1]
+    {'size': 1}
+    """
     time = recipe.time
     has_ages = time is not None and time.name in recipe.required
     row_times = to_time(frame[time.name], time.date_format) if time is not None and has_ages and len(frame) else None
@@ -220,8 +250,7 @@ def apply(recipe: TableRecipe, frame: pd.DataFrame) -> pd.DataFrame:
         if column.outputs:
             values, invalid[column.name] = _converted(column, frame[column.name], row_times)
             data.update(zip(column.outputs, values, strict=True))
-    _warn_invalid(invalid, len(frame))
-    return pd.DataFrame(data, index=frame.index)
+    return pd.DataFrame(data, index=frame.index), invalid
 
 
 def _converted(column: ColumnRecipe, series: pd.Series, row_times: pd.Series[pd.Timestamp] | None) -> _Converted:
