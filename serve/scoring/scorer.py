@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from mlsys.errors import RunError
 from mlsys.runs import Run
 from serve.scoring.calibrate import probability_function
-from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock
+from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock, with_notes
 from serve.scoring.predictor import ScoringPath
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput
+from serve.scoring.raw_columns import RawColumns
+from serve.scoring.raw_tables import check_raw_columns, raw_block_of
 from serve.scoring.reasons import Reasons, reasons_of
 from serve.scoring.select_path import select_path
 from serve.scoring.tables import block_of, check_columns
@@ -123,7 +125,8 @@ class Scorer:
             not reproduce its golden rows.
         """
         run = Run.open(folder)
-        return cls(run, *select_path(run))
+        inputs, selected = select_path(run)
+        return cls(run, Inputs(inputs.fields, RawColumns.of(run, inputs.fields)), selected)
 
     def score(self, record: object) -> Prediction:
         """Score one record.
@@ -131,7 +134,7 @@ class Scorer:
         Parameters
         ----------
         record : dict
-            A parsed JSON object with all inputs.
+            A parsed JSON object with all inputs, or the columns of the training table that they are made from.
 
         Raises
         ------
@@ -172,26 +175,34 @@ class Scorer:
         return self._result(blocks, warnings)
 
     def score_table(self, table: pa.Table) -> BatchResult:
-        """Score a table like `score_many`; it may also have the id and as-of columns.
+        """Score a table like `score_many`; it may also have the id and as-of columns, and any of the training table.
 
         Raises
         ------
         InvalidInput
             If any column or cell is wrong; lists all of them.
         """
-        check_columns(table, self.inputs, self._ids)
+        raw = self.inputs.raw
+        if raw is None:
+            check_columns(table, self.inputs, self._ids)
+        else:
+            check_raw_columns(table, self.inputs, raw, self._ids)
         blocks: list[RecordBlock] = []
         warnings: dict[int, tuple[str, ...]] = {}
         problems: list[InputProblem] = []
         chunk = _chunk_size(TABLE_CHUNK)
         for start in range(0, table.num_rows, chunk):
-            block, chunk_problems = block_of(table.slice(start, chunk), self.inputs, start)
+            part, notes = table.slice(start, chunk), dict[int, tuple[str, ...]]()
+            if raw is None:
+                block, chunk_problems = block_of(part, self.inputs, start)
+            else:
+                block, chunk_problems, notes = raw_block_of(part, self.inputs, raw, start)
             blocks.append(block)
             problems += chunk_problems
             if len(problems) > MAX_LISTED:
                 break
             if not problems:
-                warnings |= self.inputs.warnings(block, start)
+                warnings |= with_notes(notes, self.inputs.warnings(block, start))
             _let_others_run()
         if problems:
             raise InvalidInput(problems)

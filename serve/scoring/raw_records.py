@@ -1,0 +1,182 @@
+"""Records with the columns of the training table: converts them to model inputs, once per distinct cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import Any, NamedTuple, TypeAlias
+
+from mlsys.runs.input_column import is_text
+from serve.scoring.problems import InputProblem, problem
+from serve.scoring.raw_columns import MAX_BITS, RawColumn, RawColumns, date_kind, invalid_cells
+
+CACHED = 10_000  # cells of a column whose inputs are kept
+MAX_CACHED_TEXT = 200  # characters; longer text rarely occurs twice
+
+Key: TypeAlias = tuple[type, Any, Any]
+
+
+class Cell(NamedTuple):
+    """The inputs made from one cell: None where missing; ``valid`` is False if the cell does not parse."""
+
+    inputs: tuple[float | str | None, ...]
+    valid: bool
+
+
+class Translated(NamedTuple):
+    """A record as model inputs.
+
+    Attributes
+    ----------
+    record : dict
+        The inputs by name, and names that are neither inputs nor columns.
+    problems : list of InputProblem
+    reported : set of str
+        Inputs that the problems are about.
+    warnings : tuple of str
+    """
+
+    record: dict[Any, Any]
+    problems: list[InputProblem]
+    reported: set[str]
+    warnings: tuple[str, ...]
+
+
+class RawRecords:
+    """Converts records to model inputs; may be used by several threads.
+
+    Parameters
+    ----------
+    raw : RawColumns
+    """
+
+    def __init__(self, raw: RawColumns) -> None:
+        self._raw = raw
+        self._time = raw.time
+        self._cells: dict[str, dict[Key, Cell]] = {column.name: {} for column in raw.columns}
+        self._time_valid: dict[Key, bool] = {}
+
+    def translate(self, records: Sequence[Mapping[Any, Any]], first_row: int | None) -> list[Translated]:
+        """Convert records to model inputs.
+
+        Parameters
+        ----------
+        records : sequence of mapping
+            Parsed JSON objects.
+        first_row : int or None
+            Row number of the first record, for problems; None for a single record.
+
+        Returns
+        -------
+        list of Translated
+            What is wrong with inputs that were sent as such is left to the check of inputs.
+        """
+        cells = [self._converted(column, records) for column in self._raw.columns]
+        return [
+            self._translated(record, cells, None if first_row is None else first_row + offset)
+            for offset, record in enumerate(records)
+        ]
+
+    def _translated(
+        self, record: Mapping[Any, Any], cells: Sequence[Mapping[Key, Cell]], row: int | None
+    ) -> Translated:
+        problems, reported = self._raw.name_problems(record, row)
+        inputs = {name: value for name, value in record.items() if name not in self._raw.known}
+        warnings = []
+        for column, converted in zip(self._raw.columns, cells, strict=True):
+            name = self._raw.name_of(column, record)
+            if name is None or not reported.isdisjoint(column.recipe.outputs):
+                continue
+            value = record[name]
+            inputs.pop(name, None)
+            if not column.needs_conversion(value):
+                inputs[column.recipe.outputs[0]] = value
+                continue
+            if column.needs_time and not self._has_time(record):
+                problems.append(self._time_problem(record, row))
+                reported.update(self._raw.aged)
+                continue
+            cell = converted[self._key(column, record, value)] if column.accepts(value) else None
+            if cell is None or (None in cell.inputs and not column.nullable):
+                problems.append(problem(row, column.name, value, column.expected, None))
+                reported.update(column.recipe.outputs)
+                continue
+            inputs.update(zip(column.recipe.outputs, cell.inputs, strict=True))
+            if not cell.valid:
+                warnings.append(column.warning(value))
+        return Translated(inputs, problems, reported, tuple(warnings))
+
+    def _time_problem(self, record: Mapping[Any, Any], row: int | None) -> InputProblem:
+        assert self._time is not None
+        return problem(row, self._time.name, record[self._time.name], date_kind(self._time.date_format), None)
+
+    def _key(self, column: RawColumn, record: Mapping[Any, Any], value: Any) -> Key:  # noqa: ANN401 - any JSON value
+        """Return what the inputs of a cell depend on; 1, 1.0 and True are equal, but different cells."""
+        return type(value), value, record.get(self._time.name) if self._time and column.needs_time else None
+
+    def _converted(self, column: RawColumn, records: Sequence[Mapping[Any, Any]]) -> dict[Key, Cell]:
+        """Return the inputs of all cells of a column that need conversion."""
+        cache = self._cells[column.name]
+        found: dict[Key, Cell] = {}
+        new: dict[Key, None] = {}
+        for record in records:
+            name = self._raw.name_of(column, record)
+            if name is None or not column.needs_conversion(record[name]) or not column.accepts(record[name]):
+                continue
+            if column.needs_time and not self._has_time(record):
+                continue  # reported with the record's other problems
+            key = self._key(column, record, record[name])
+            cached = cache.get(key)
+            if cached is None:
+                new[key] = None
+            else:
+                found[key] = cached
+        if new:
+            converted = dict(zip(new, self._convert(column, list(new)), strict=True))
+            found |= converted
+            if len(cache) + len(converted) > CACHED:
+                cache.clear()
+            cache.update((key, cell) for key, cell in converted.items() if _is_short(key))
+        return found
+
+    def _has_time(self, record: Mapping[Any, Any]) -> bool:
+        """Return whether a record has a valid time of its own."""
+        import pandas as pd
+
+        from mlsys.data.table.dates import as_timestamps
+
+        value = None if self._time is None else record.get(self._time.name)
+        if self._time is None or not (is_text(value) or (isinstance(value, int) and value.bit_length() <= MAX_BITS)):
+            return False
+        key = (type(value), value, None)
+        valid = self._time_valid.get(key)
+        if valid is None:
+            times, _ = as_timestamps(pd.Series([value], dtype=object), self._time.date_format)
+            valid = not times.isna().any()
+            if len(self._time_valid) >= CACHED:
+                self._time_valid.clear()
+            self._time_valid[key] = valid
+        return valid
+
+    def _convert(self, column: RawColumn, keys: Sequence[Key]) -> list[Cell]:
+        import pandas as pd
+
+        data = {column.name: pd.Series([value for _, value, _ in keys], dtype=object)}
+        if self._time is not None and column.needs_time:
+            data[self._time.name] = pd.Series([time for _, _, time in keys], dtype=object)
+        frame = pd.DataFrame(data)
+        inputs = self._raw.inputs_of(frame, [column])
+        invalid = invalid_cells(frame[column.name], inputs[column.recipe.outputs[0]])
+        rows = zip(*(inputs[name].tolist() for name in column.recipe.outputs), strict=True)
+        return [
+            Cell(tuple(None if _is_nan(value) else value for value in row), position not in invalid)
+            for position, row in enumerate(rows)
+        ]
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and isnan(value)
+
+
+def _is_short(key: Key) -> bool:
+    return not any(isinstance(part, str) and len(part) > MAX_CACHED_TEXT for part in key[1:])
