@@ -30,6 +30,7 @@ from serve.processes.alias_watcher import AliasWatcher
 from serve.processes.batch_worker import run_batch_worker
 from serve.processes.http_worker import CANNOT_LOAD, run_http_worker
 from serve.processes.log_worker import run_log_worker
+from serve.scoring.raw_columns import table_recipe
 from serve.settings import Settings
 from serve.shared_state import Models, SharedState
 
@@ -110,15 +111,17 @@ class Supervisor:
         while True:
             self._start_missing()
             self._wait()
-            failed = self._reap_children()
+            ended = self._reap_children()
             self._read_status()  # afterwards, because a process reports its reason before it ends
-            if failed and not self._ready:
-                self._stop_children()
-                return 1
             if signal.SIGTERM in self._pending_signals or signal.SIGINT in self._pending_signals:
                 logger.info("stopping")
                 self._stop_children()
                 return 0
+            if ended and not self._ready:
+                if not self._failure:
+                    sys.stderr.write(f"{ended}\n")
+                self._stop_children()
+                return 1
             self._alias_watcher.poll(now=signal.SIGHUP in self._pending_signals)
             self._pending_signals.clear()
 
@@ -218,9 +221,9 @@ class Supervisor:
         host, port = self._listener.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def _reap_children(self) -> bool:
-        """Collect the processes that ended; return whether one of them could not load its models."""
-        failed = False
+    def _reap_children(self) -> str:
+        """Collect the processes that ended; return how one ended that loads the models, or nothing."""
+        ended = ""
         for child in self._children:
             if not child.pid:
                 continue
@@ -229,14 +232,15 @@ class Supervisor:
                 continue
             mark_dead([pid])
             code = os.waitstatus_to_exitcode(status)
-            failed |= code == CANNOT_LOAD
+            if child.kind != LOG_WORKER or code == CANNOT_LOAD:
+                ended = f"The {child.kind} ended {_ending(code)} before it had loaded the model."
             now = time.monotonic()
             child.pid = 0
             child.delay = 0.0 if now - child.started > STABLE_AFTER else min(MAX_BACKOFF, max(0.1, 2 * child.delay))
             child.due = now + child.delay
             if self._ready:
                 logger.error("%s %d exited with code %d; restarting in %.1f s", child.kind, pid, code, child.delay)
-        return failed
+        return ended
 
     def _stop_children(self) -> None:
         """Stop all processes: HTTP workers first, as they may wait for batches, and the log worker last."""
@@ -252,6 +256,17 @@ class Supervisor:
                     break
             _signal(children, signal.SIGKILL)
             _reap(children, wait=True)
+
+
+def _ending(code: int) -> str:
+    """Describe the exit code of a process; a negative one is the signal that killed it.
+
+    Examples
+    --------
+    >>> _ending(1), _ending(-11)
+    ('with exit code 1', 'by SIGSEGV')
+    """
+    return f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
 
 
 def _signal(children: list[Child], number: int) -> None:
@@ -289,10 +304,15 @@ def _unix_listener(path: Path) -> socket.socket:
 
 
 def import_shared(models: Models) -> None:
-    """Import CatBoost before forking if a model needs it; otherwise each process would use 60 MB for its own copy."""
+    """Import large libraries before forking if a model needs them; otherwise each process would have its own copy.
+
+    CatBoost uses 60 MB; pandas, which reads the rows of a run's training table, 40 MB.
+    """
     for resolved in filter(None, (models.champion, models.shadow)):
         with contextlib.suppress(MlsysError):  # reported by the process that loads it
-            if b"_target_: catboost." in Run.open(resolved.path, verify=False).read_bytes("config.yaml"):
+            run = Run.open(resolved.path, verify=False)
+            table_recipe(run)
+            if b"_target_: catboost." in run.read_bytes("config.yaml"):
                 import catboost  # noqa: F401
 
 

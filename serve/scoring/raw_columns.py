@@ -18,11 +18,14 @@ from mlsys.runs.input_column import InputColumn, is_text
 from serve.scoring.problems import InputProblem, problem, quoted, shown
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from mlsys.data.table.recipe import ColumnRecipe, TableRecipe
 
 RECIPE = "recipe.json"
+MAX_PARSED = 1_000  # characters of a number, a date or a word; parsing longer ones would keep the service busy
 MAX_BITS = 1_000  # of a whole number; Python refuses to print longer ones
 
 
@@ -90,6 +93,11 @@ class RawColumn:
             return self.inputs[0].expected
         return self.kind + (" or null" if self.nullable else "")
 
+    @property
+    def takes_any_text(self) -> bool:
+        """Whether cells are not parsed, so that they may have any length."""
+        return self.recipe.parts == ("filled",) or self.recipe.kind in ("category", "text")
+
     def needs_conversion(self, cell: object) -> bool:
         """Return whether a cell of a JSON record has to be converted, rather than being an input already.
 
@@ -104,7 +112,7 @@ class RawColumn:
     def accepts(self, cell: object) -> bool:
         """Return whether a JSON value can be a cell, even one that does not parse."""
         if isinstance(cell, str):
-            return is_text(cell)
+            return is_text(cell) and (self.takes_any_text or len(cell) <= MAX_PARSED)
         if isinstance(cell, bool):
             return self.recipe.kind != "number"
         if isinstance(cell, float):
@@ -126,6 +134,22 @@ def date_kind(pattern: str) -> str:
     ('a date such as 2020-02-24', 'a date in the format %d/%m/%Y')
     """
     return "a date such as 2020-02-24" if pattern == "ISO8601" else f"a date in the format {pattern}"
+
+
+def table_recipe(run: Run) -> TableRecipe | None:
+    """Return the recipe of a run's training table; None if the run was not trained on a flat table.
+
+    Raises
+    ------
+    MlsysError
+        If recipe.json is corrupt.
+    """
+    data = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
+    if "columns" not in data:
+        return None
+    from mlsys.data.table.recipe import TableRecipe  # imports pandas, which other runs do not need
+
+    return TableRecipe.from_dict(data)
 
 
 class RawColumns:
@@ -189,12 +213,8 @@ class RawColumns:
         MlsysError
             If recipe.json is corrupt or does not match the inputs.
         """
-        data = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
-        if "columns" not in data:
-            return None
-        from mlsys.data.table.recipe import TableRecipe  # imports pandas, which other runs do not need
-
-        return cls(TableRecipe.from_dict(data), fields)
+        recipe = table_recipe(run)
+        return None if recipe is None else cls(recipe, fields)
 
     def name_of(self, column: RawColumn, given: Collection[Any]) -> str | None:
         """Return the name of the column's cells; None if it is not given, or only as parts."""
@@ -228,6 +248,13 @@ class RawColumns:
             problems.append({**problem(row, time.name, None, expected, None, message), "got": "nothing"})
             reported |= self.aged
         return problems, reported
+
+    def has_time(self, cells: pd.Series[Any]) -> NDArray[np.bool_]:
+        """Return which cells are a valid time of a row, shape (n_rows,)."""
+        from mlsys.data.table.dates import as_timestamps
+
+        pattern = "" if self.time is None else self.time.date_format
+        return as_timestamps(cells, pattern)[0].notna().to_numpy()
 
     def days(self, values: Sequence[Any]) -> list[str | None]:
         """Return the days of values of the rows' time column as ISO dates; None if they do not have its format."""

@@ -141,18 +141,15 @@ class RawRecords:
 
     def _has_time(self, record: Mapping[Any, Any]) -> bool:
         """Return whether a record has a valid time of its own."""
-        import pandas as pd
-
-        from mlsys.data.table.dates import as_timestamps
-
         value = None if self._time is None else record.get(self._time.name)
         if self._time is None or not (is_text(value) or (isinstance(value, int) and value.bit_length() <= MAX_BITS)):
             return False
         key = (type(value), value, None)
         valid = self._time_valid.get(key)
         if valid is None:
-            times, _ = as_timestamps(pd.Series([value], dtype=object), self._time.date_format)
-            valid = not times.isna().any()
+            import pandas as pd
+
+            valid = bool(self._raw.has_time(pd.Series([value], dtype=object)).all())
             if len(self._time_valid) >= CACHED:
                 self._time_valid.clear()
             self._time_valid[key] = valid

@@ -174,11 +174,8 @@ class _Reading:
         """Return whether all rows have a valid time of their own; add the problems of those that do not."""
         if raw.time is None or not is_needed:
             return True
-        from mlsys.data.table.dates import as_timestamps
-
         cells = frame[raw.time.name]
-        times, _ = as_timestamps(cells, raw.time.date_format)
-        wrong = np.flatnonzero(times.isna().to_numpy())[:MAX_LISTED].tolist()
+        wrong = np.flatnonzero(~raw.has_time(cells))[:MAX_LISTED].tolist()
         for row in wrong:
             self.add(row, raw.time.name, _received(cells, row), date_kind(raw.time.date_format))
         return not wrong

@@ -59,7 +59,7 @@ def tables(draw):
 
 
 @given(tables(), st.sampled_from([",", ";", "\t"]), st.booleans())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_training_file_gets_the_probabilities_of_the_run(tmp_path_factory, frame, delimiter, is_aged):
     folder = tmp_path_factory.mktemp("run")
     if is_aged:
