@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlsys.data.table import TableRecipe, apply, read_table
+from mlsys.data.table import ColumnRecipe, TableRecipe, apply, read_table
 from mlsys.errors import RunError
 from mlsys.runs.golden import predict
-from mlsys.runs.input_column import InputColumn, input_columns
 from serve.scoring import InvalidInput, Scorer
 from serve.scoring.raw_columns import RawColumns
 from serve.scoring.raw_tables import read_raw_csv
@@ -97,3 +97,199 @@ def test_the_training_file_gets_the_probabilities_of_the_run(tmp_path_factory, f
 
 def decimals(run):
     return [each.get("decimal", ".") for each in run.read_json("recipe.json")["columns"]]
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory):
+    """The scorer of a run whose columns are of all kinds, some with missing values and some without."""
+    folder = tmp_path_factory.mktemp("leads")
+    rng = np.random.default_rng(3)
+    days = pd.date_range("2022-01-15", periods=ROWS)
+    frame = pd.DataFrame(
+        {
+            "lead": [f"L{number}" for number in range(ROWS)],
+            "at": days.strftime("%d.%m.%Y"),
+            "tier": rng.choice(["Gold", "gold ", "silver", "NA"], ROWS),
+            "size": rng.choice(["1,5", "2.000", "unknown"], ROWS, p=[0.5, 0.48, 0.02]),
+            "staff": rng.choice(["3", "4,5", "7"], ROWS),
+            "paid": rng.choice(["ja", "nein"], ROWS),
+            "promo": rng.choice(["X", ""], ROWS),
+            "joined": (days - pd.to_timedelta(np.arange(ROWS) * 5, unit="D")).strftime("%d.%m.%Y"),
+            "size [m]": rng.choice(["1", "2", "4"], ROWS),
+            "extra": "same",
+            "won": rng.choice(["yes", "no"], ROWS),
+        }
+    )
+    frame.loc[:2, "size"] = ["unknown", "1,5", "2.000"]
+    frame.to_csv(folder / "leads.csv", sep=";", index=False)
+    return Scorer.load(write_table_run(folder / "run", folder / "leads.csv", id="lead", time="at").path)
+
+
+RAW = {
+    "at": "20.3.2022", "tier": "GOLD", "size": "2.000", "staff": 4.5, "paid": "Ja", "promo": None,
+    "joined": "18.3.2022", "size [m]": "2",
+}  # fmt: skip
+INPUTS = {
+    "tier": "gold", "size": 2000, "staff": 4.5, "paid": 1, "promo_filled": 0, "joined_age_days": 2,
+    "joined_month": 3, "joined_weekday": 4, "size _m_": 2.0,
+}  # fmt: skip
+
+
+def without(record, *names):
+    return {name: value for name, value in record.items() if name not in names}
+
+
+def problems_of(scorer, record):
+    """Return the problems of a record, the same alone and in a batch as a table has them."""
+    with pytest.raises(InvalidInput) as alone:
+        scorer.score(record)
+    with pytest.raises(InvalidInput) as many:
+        scorer.score_many([INPUTS, record])
+    assert [each | {"row": 1} for each in alone.value.problems] == many.value.problems
+    return {each["field"]: each["message"] for each in alone.value.problems}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        RAW,
+        {**RAW, "lead": "L7", "extra": 5, "won": "yes"},
+        {**without(RAW, "promo", "size [m]"), "promo_filled": 0.0, "size _m_": "2,0"},
+        {**INPUTS, "tier": " Gold\u00a0", "paid": True, "size": "2.000,0"},
+        {**without(INPUTS, "promo_filled"), "promo": "n/a"},
+    ],
+)
+def test_columns_and_inputs_mean_the_same(scorer, record):
+    expected = scorer.score(INPUTS)
+    assert scorer.score(record) == expected
+    assert scorer.score_many([record]).probabilities[0] == pytest.approx(expected.probability, abs=1e-12)
+    table = pa.table({name: [value] for name, value in record.items()})
+    result = scorer.score_table(table)
+    assert result.values(0) == expected.values
+    assert result.warnings == {}
+
+
+def test_null_and_marks_for_missing_values_are_the_same(scorer):
+    scores = {scorer.score({**RAW, "tier": tier}).values for tier in (None, "NA", " n/a ", "", "-")}
+    assert len(scores) == 1
+
+
+@pytest.mark.parametrize("cell", ["unknown", "1.5.2", "1,5 kg", "yes"])
+def test_a_cell_that_does_not_parse_is_missing_with_a_warning(scorer, cell):
+    expected = f"size: '{cell}' is not a number with a decimal comma and is scored as missing, as in training."
+    single = scorer.score({**RAW, "size": cell})
+    assert single.warnings == (expected,)
+    assert math.isnan(single.values[0][0])
+    assert scorer.score({**RAW, "size": cell}).warnings == (expected,)  # from the cache
+    rows = [RAW, {**RAW, "size": cell}]
+    assert scorer.score_many(rows).warnings == {1: (expected,)}
+    assert scorer.score_table(pa.Table.from_pylist([{**row, "staff": "4,5"} for row in rows])).warnings == {
+        1: (expected,)
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"staff": "many"}, {"staff": 'staff is "many"; expected a number with a decimal comma.'}),
+        ({"staff": "NA"}, {"staff": 'staff is "NA"; expected a number with a decimal comma.'}),
+        ({"staff": True}, {"staff": "staff is true; expected a number below 3.4e38 in size."}),
+        ({"joined": "2022-03-18"}, {"joined": 'joined is "2022-03-18"; expected a date in the format %d.%m.%Y.'}),
+        ({"at": "soon"}, {"at": 'at is "soon"; expected a date in the format %d.%m.%Y.'}),
+        ({"at": ["x"]}, {"at": "at is a list; expected a date in the format %d.%m.%Y."}),
+        ({"paid": "vielleicht"}, {"paid": 'paid is "vielleicht"; expected a word for yes or no.'}),
+        ({"tier": {}}, {"tier": "tier is an object; expected text or null, such as 'gold', 'silver'."}),
+        ({"tier": "\ud800"}, {"tier": "tier is \"\\ud800\"; expected text or null, such as 'gold', 'silver'."}),
+        ({"staff": "1" * 2_000}, {"staff": f'staff is "{"1" * 78}…; expected a number with a decimal comma.'}),
+        (
+            {"joined_month": 3},
+            {"joined": "joined is given twice, also as joined_month; send one of them."},
+        ),
+        ({"size _m_": 3}, {"size [m]": "size [m] is given twice, also as size _m_; send one of them."}),
+        ({"tire": "gold"}, {"tire": "'tire' is not an input of the model; closest match: tier."}),
+        (
+            {"staff": "many", "paid": "?!", "tire": 1},
+            {
+                "staff": 'staff is "many"; expected a number with a decimal comma.',
+                "paid": 'paid is "?!"; expected a word for yes or no.',
+                "tire": "'tire' is not an input of the model; closest match: tier.",
+            },
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_refused(scorer, changes, expected):
+    assert problems_of(scorer, {**RAW, **changes}) == expected
+
+
+def test_missing_columns(scorer):
+    assert problems_of(scorer, without(RAW, "joined", "size [m]", "tier", "promo")) == {
+        "tier": "tier is missing; expected text or null, such as 'gold', 'silver'.",
+        "promo": "promo is missing; expected any value or null, or instead promo_filled.",
+        "joined": "joined is missing; expected a date in the format %d.%m.%Y, or instead joined_age_days, "
+        "joined_month, joined_weekday.",
+        "size [m]": "size [m] is missing; expected a number with a decimal comma, or instead size _m_.",
+    }
+    assert problems_of(scorer, without(RAW, "at")) == {
+        "at": "at is missing; expected a date in the format %d.%m.%Y, because joined counts from it."
+    }
+    partly = {**without(RAW, "joined"), "joined_month": 3}
+    assert set(problems_of(scorer, partly)) == {"joined_age_days", "joined_weekday"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"joined": ["18.3.2022", "soon"]}, {(1, "joined", '"soon"')}),
+        ({"at": [None, "20.3.2022"]}, {(0, "at", "null")}),
+        ({"staff": ["", "x"]}, {(0, "staff", '""'), (1, "staff", '"x"')}),
+        ({"staff": [1e300, 2.0]}, {(0, "staff", "1e+300")}),
+        ({"staff": pa.array([[1], [2]])}, {(None, "staff", '"list<item: int64>"')}),
+        ({"joined_month": [1, 2]}, {(None, "joined", "null")}),
+        ({"tire": [1, 2]}, {(None, "tire", '"tire"')}),
+    ],
+)
+def test_problems_of_a_table(scorer, change, expected):
+    table = pa.table({name: [value] * 2 for name, value in RAW.items()} | change)
+    with pytest.raises(InvalidInput) as caught:
+        scorer.score_table(table)
+    assert {(each["row"], each["field"], each["got"]) for each in caught.value.problems} == expected
+
+
+def test_parts_in_a_table_must_be_numbers(scorer):
+    rows = [{**INPUTS, "joined_month": month, "size": "2"} for month in ("3", "March", "")]
+    with pytest.raises(InvalidInput) as caught:
+        scorer.score_table(pa.Table.from_pylist(rows))
+    assert [(each["row"], each["field"]) for each in caught.value.problems] == [
+        (1, "joined_month"),
+        (2, "joined_month"),
+    ]
+
+
+def test_a_table_in_several_chunks_has_the_rows_of_its_warnings(scorer, monkeypatch):
+    monkeypatch.setattr("serve.scoring.scorer.TABLE_CHUNK", 2)
+    monkeypatch.setattr("serve.scoring.scorer.ALONE_FACTOR", 1)
+    rows = [
+        {**RAW, "size": size, "tier": tier} for size, tier in zip(["1,5", "x", "2", "2", "z"], "abcde", strict=True)
+    ]
+    result = scorer.score_table(pa.Table.from_pylist(rows))
+    assert sorted(result.warnings) == [0, 1, 2, 3, 4]
+    assert [len(result.warnings[row]) for row in range(5)] == [1, 2, 1, 1, 2]
+
+
+def test_inputs_that_could_be_other_columns_are_refused(scorer):
+    recipe = TableRecipe.from_dict(scorer.run.read_json("recipe.json"))
+    clash = [replace(each, outputs=("promo",)) if each.name == "promo" else each for each in recipe.columns]
+    fields = [replace(each, name="promo") if each.name == "promo_filled" else each for each in scorer.inputs.fields]
+    with pytest.raises(RunError, match="The input promo has the name of another column"):
+        RawColumns(TableRecipe(tuple(clash)), fields)
+    with pytest.raises(RunError, match="have different inputs"):
+        RawColumns(recipe, scorer.inputs.fields[1:])
+
+
+@given(st.text(max_size=12))
+@settings(max_examples=50, deadline=None)
+def test_converting_a_category_again_changes_nothing(text):
+    column = ColumnRecipe("x", "category", "", parts=("value",), outputs=("x",), fold_case=True)
+    once = apply(TableRecipe((column,)), pd.DataFrame({"x": pd.Series([text], dtype=object)}))
+    twice = apply(TableRecipe((column,)), once)
+    pd.testing.assert_frame_equal(once, twice)

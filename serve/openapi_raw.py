@@ -1,0 +1,68 @@
+"""The part of the OpenAPI document about the columns of a run's training table, which a record may have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlsys.text import joined
+from serve.scoring.raw_columns import RawColumn, RawColumns, date_kind
+
+Json = dict[str, Any]
+
+CELL = ["string", "number", "boolean", "null"]
+INTRODUCTION = (
+    "One record. Each column of the training table is given under its own name, as in the table, or as the model's "
+    "inputs made from it; never both. Numbers are taken as they are; text is read as training read it."
+)
+
+
+def with_raw_columns(record: Json, raw: RawColumns) -> Json:
+    """Return the JSON Schema of a record that may have the columns of the training table instead of the inputs.
+
+    Parameters
+    ----------
+    record : dict
+        JSON Schema of a record of inputs.
+    raw : RawColumns
+    """
+    properties, required, choices = dict(record["properties"]), [], []
+    for column in raw.columns:
+        outputs = list(column.recipe.outputs)
+        if outputs == [column.name]:
+            required.append(column.name)
+            properties[column.name] = _value(properties[column.name], column)
+            continue
+        properties[column.name] = _cell(column)
+        without_inputs = {"not": {"anyOf": [{"required": [name]} for name in outputs]}}
+        choices.append(
+            {"oneOf": [{"required": [column.name], **without_inputs}, {"required": outputs}]},
+        )
+    if raw.time is not None:
+        text = f"The row's own time, {date_kind(raw.time.date_format)}; needed where dates are given as in the table"
+        properties[raw.time.name] = {"type": ["string", "integer"], "description": text}
+    for name in sorted(raw.unused - properties.keys()):
+        properties[name] = {"type": CELL, "description": "Not used by the model; may be sent and is ignored"}
+    schema = record | {"description": INTRODUCTION, "properties": properties, "required": required}
+    if choices:
+        schema["allOf"] = choices
+    aged = [column.name for column in raw.columns if column.needs_time]
+    if raw.time is not None:
+        schema["dependentRequired"] = {name: [raw.time.name] for name in aged}
+    return schema
+
+
+def _value(field: Json, column: RawColumn) -> Json:
+    """Return the field of a column that has the same name as its input."""
+    kinds = ["number", "string"] if column.is_number else ["string", "number", "boolean"]
+    if column.recipe.kind == "boolean":
+        kinds.append("boolean")
+    return field | {
+        "type": kinds + ["null"] * column.nullable,
+        "description": f"{field['description']}; as text: {column.kind}",
+    }
+
+
+def _cell(column: RawColumn) -> Json:
+    outputs = joined(list(column.recipe.outputs), "and")
+    kinds = [kind for kind in CELL if kind != "null" or column.nullable]
+    return {"type": kinds, "description": f"{column.name} as in the training table: {column.kind}. Gives {outputs}"}
