@@ -34,8 +34,9 @@ def with_raw_columns(record: Json, raw: RawColumns) -> Json:
             continue
         properties[column.name] = _cell(column)
         without_inputs = {"not": {"anyOf": [{"required": [name]} for name in outputs]}}
+        without_column = {"not": {"required": [column.name]}}
         choices.append(
-            {"oneOf": [{"required": [column.name], **without_inputs}, {"required": outputs}]},
+            {"oneOf": [{"required": [column.name], **without_inputs}, {"required": outputs, **without_column}]}
         )
     if raw.time is not None:
         text = f"The row's own time, {date_kind(raw.time.date_format)}; needed where dates are given as in the table"

@@ -68,8 +68,20 @@ class Rows:
         if isinstance(self.content, list):
             return self.content
         names = set(inputs.known_names)
-        rows: list[Any] = self.content.select([name for name in self.content.column_names if name in names]).to_pylist()
+        sent = self.content.select([name for name in self.content.column_names if name in names])
+        rows: list[Any] = _as_json_types(sent).to_pylist()
         return rows
+
+
+def _as_json_types(table: pa.Table) -> pa.Table:
+    """Return a table with dates and times as text and decimals as floats, so that its rows can be written as JSON."""
+    import pyarrow as pa
+
+    for position, column in enumerate(table.schema):
+        kind = pa.float64() if pa.types.is_decimal(column.type) else pa.string()
+        if kind == pa.float64() or pa.types.is_temporal(column.type):
+            table = table.set_column(position, column.name, table.column(position).cast(kind))
+    return table
 
 
 def read_rows(input_format: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:

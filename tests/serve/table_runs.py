@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
@@ -18,6 +20,8 @@ from mlsys.runs.golden import golden_frame
 from mlsys.runs.model_io import save_model
 from mlsys.runs.reader import Run
 from mlsys.runs.writer import RunWriter
+
+ROWS = 60
 
 
 def write_table_run(folder: Path, table: Path, target: str = "won", **config: Any) -> Run:
@@ -44,3 +48,38 @@ def write_table_run(folder: Path, table: Path, target: str = "won", **config: An
     writer.write_parquet("golden.parquet", golden_frame(pipeline, calibration, inputs.head(20)))
     writer.finish(seed=1, threads=1)
     return Run.open(folder)
+
+
+def write_leads_run(folder: Path) -> Run:
+    """Write leads.csv, with columns of all kinds, some with missing values, and a run trained on it."""
+    rng = np.random.default_rng(3)
+    days = pd.date_range("2022-01-15", periods=ROWS)
+    frame = pd.DataFrame(
+        {
+            "lead": [f"L{number}" for number in range(ROWS)],
+            "at": days.strftime("%d.%m.%Y"),
+            "tier": rng.choice(["Gold", "gold ", "silver", "NA"], ROWS),
+            "size": rng.choice(["1,5", "2.000", "unknown"], ROWS, p=[0.5, 0.48, 0.02]),
+            "staff": rng.choice(["3", "4,5", "7"], ROWS),
+            "paid": rng.choice(["ja", "nein"], ROWS),
+            "promo": rng.choice(["X", ""], ROWS),
+            "joined": (days - pd.to_timedelta(np.arange(ROWS) * 5, unit="D")).strftime("%d.%m.%Y"),
+            "size [m]": rng.choice(["1", "2", "4"], ROWS),
+            "extra": "same",
+            "won": rng.choice(["yes", "no"], ROWS),
+        }
+    )
+    frame.loc[:2, "size"] = ["unknown", "1,5", "2.000"]
+    frame.to_csv(folder / "leads.csv", sep=";", index=False)
+    return write_table_run(folder / "run", folder / "leads.csv", id="lead", time="at")
+
+
+# One row, with the columns of leads.csv and with the model's inputs.
+RAW = {
+    "at": "20.3.2022", "tier": "GOLD", "size": "2.000", "staff": 4.5, "paid": "Ja", "promo": None,
+    "joined": "18.3.2022", "size [m]": "2",
+}  # fmt: skip
+INPUTS = {
+    "tier": "gold", "size": 2000, "staff": 4.5, "paid": 1, "promo_filled": 0, "joined_age_days": 2,
+    "joined_month": 3, "joined_weekday": 4, "size _m_": 2.0,
+}  # fmt: skip

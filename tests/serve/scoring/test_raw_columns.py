@@ -19,7 +19,7 @@ from mlsys.runs.golden import predict
 from serve.scoring import InvalidInput, Scorer
 from serve.scoring.raw_columns import RawColumns
 from serve.scoring.raw_tables import read_raw_csv
-from tests.serve.table_runs import write_table_run
+from tests.serve.table_runs import INPUTS, RAW, write_leads_run, write_table_run
 
 ROWS = 60
 MISSING = ["", "NA", "n/a", " - ", "null"]
@@ -101,38 +101,7 @@ def decimals(run):
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory):
-    """The scorer of a run whose columns are of all kinds, some with missing values and some without."""
-    folder = tmp_path_factory.mktemp("leads")
-    rng = np.random.default_rng(3)
-    days = pd.date_range("2022-01-15", periods=ROWS)
-    frame = pd.DataFrame(
-        {
-            "lead": [f"L{number}" for number in range(ROWS)],
-            "at": days.strftime("%d.%m.%Y"),
-            "tier": rng.choice(["Gold", "gold ", "silver", "NA"], ROWS),
-            "size": rng.choice(["1,5", "2.000", "unknown"], ROWS, p=[0.5, 0.48, 0.02]),
-            "staff": rng.choice(["3", "4,5", "7"], ROWS),
-            "paid": rng.choice(["ja", "nein"], ROWS),
-            "promo": rng.choice(["X", ""], ROWS),
-            "joined": (days - pd.to_timedelta(np.arange(ROWS) * 5, unit="D")).strftime("%d.%m.%Y"),
-            "size [m]": rng.choice(["1", "2", "4"], ROWS),
-            "extra": "same",
-            "won": rng.choice(["yes", "no"], ROWS),
-        }
-    )
-    frame.loc[:2, "size"] = ["unknown", "1,5", "2.000"]
-    frame.to_csv(folder / "leads.csv", sep=";", index=False)
-    return Scorer.load(write_table_run(folder / "run", folder / "leads.csv", id="lead", time="at").path)
-
-
-RAW = {
-    "at": "20.3.2022", "tier": "GOLD", "size": "2.000", "staff": 4.5, "paid": "Ja", "promo": None,
-    "joined": "18.3.2022", "size [m]": "2",
-}  # fmt: skip
-INPUTS = {
-    "tier": "gold", "size": 2000, "staff": 4.5, "paid": 1, "promo_filled": 0, "joined_age_days": 2,
-    "joined_month": 3, "joined_weekday": 4, "size _m_": 2.0,
-}  # fmt: skip
+    return Scorer.load(write_leads_run(tmp_path_factory.mktemp("leads")).path)
 
 
 def without(record, *names):
