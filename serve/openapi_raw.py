@@ -27,7 +27,7 @@ def with_raw_columns(record: Json, raw: RawColumns) -> Json:
     """
     properties, required, choices = dict(record["properties"]), [], []
     for column in raw.columns:
-        outputs = list(column.recipe.outputs)
+        outputs = list(column.outputs)
         if outputs == [column.name]:
             required.append(column.name)
             properties[column.name] = _value(properties[column.name], column)
@@ -38,32 +38,31 @@ def with_raw_columns(record: Json, raw: RawColumns) -> Json:
         choices.append(
             {"oneOf": [{"required": [column.name], **without_inputs}, {"required": outputs, **without_column}]}
         )
-    if raw.time is not None:
-        text = f"The row's own time, {date_kind(raw.time.date_format)}; needed where dates are given as in the table"
-        properties[raw.time.name] = {"type": ["string", "integer"], "description": text}
+    if raw.aged:
+        text = f"The row's own time, {date_kind(raw.time_format)}; needed where dates are given as in the table"
+        properties[raw.time] = {"type": ["string", "integer"], "description": text}
     for name in sorted(raw.unused - properties.keys()):
         properties[name] = {"type": CELL, "description": "Not used by the model; may be sent and is ignored"}
     schema = record | {"description": INTRODUCTION, "properties": properties, "required": required}
     if choices:
         schema["allOf"] = choices
-    aged = [column.name for column in raw.columns if column.needs_time]
-    if raw.time is not None:
-        schema["dependentRequired"] = {name: [raw.time.name] for name in aged}
+    if raw.aged:
+        schema["dependentRequired"] = {column.name: [raw.time] for column in raw.columns if column.needs_time}
     return schema
 
 
 def _value(field: Json, column: RawColumn) -> Json:
     """Return the field of a column that has the same name as its input."""
     kinds = ["number", "string"] if column.is_number else ["string", "number", "boolean"]
-    if column.recipe.kind == "boolean":
+    if column.kind == "boolean":
         kinds.append("boolean")
     return field | {
         "type": kinds + ["null"] * column.nullable,
-        "description": f"{field['description']}; as text: {column.kind}",
+        "description": f"{field['description']}; as text: {column.meaning}",
     }
 
 
 def _cell(column: RawColumn) -> Json:
-    outputs = joined(list(column.recipe.outputs), "and")
+    outputs = joined(list(column.outputs), "and")
     kinds = [kind for kind in CELL if kind != "null" or column.nullable]
-    return {"type": kinds, "description": f"{column.name} as in the training table: {column.kind}. Gives {outputs}"}
+    return {"type": kinds, "description": f"{column.name} as in the training table: {column.meaning}. Gives {outputs}"}

@@ -167,15 +167,17 @@ def key_columns(scorer: Scorer) -> tuple[str, str]:
 def _table_rows(input_format: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
     id_name, as_of_name = key_columns(scorer)
     if input_format == media_types.CSV:
-        texts = (id_name, as_of_name)
-        table = read_csv(body.read(), scorer.inputs, texts) if scorer.inputs.raw is None else read_raw_csv(body.read())
+        inputs = scorer.inputs
+        if inputs.raw is None:
+            table = read_csv(body.read(), inputs, (id_name, as_of_name))
+        else:
+            table = read_raw_csv(body.read(), inputs, inputs.raw)
     else:
         table = _read_arrow(input_format, body, max_rows)
-    inputs = scorer.inputs.by_name
     names = {
         name: [_json_value(name, value) for value in table.column(name).to_pylist()]
         for name in (id_name, as_of_name)
-        if name not in inputs and table.column_names.count(name) == 1
+        if name not in scorer.inputs.by_name and table.column_names.count(name) == 1
     }
     if as_of_name in names:
         names[as_of_name] = _as_ofs(names[as_of_name], scorer)

@@ -30,7 +30,6 @@ from serve.processes.alias_watcher import AliasWatcher
 from serve.processes.batch_worker import run_batch_worker
 from serve.processes.http_worker import CANNOT_LOAD, run_http_worker
 from serve.processes.log_worker import run_log_worker
-from serve.scoring.raw_columns import table_recipe
 from serve.settings import Settings
 from serve.shared_state import Models, SharedState
 
@@ -304,15 +303,10 @@ def _unix_listener(path: Path) -> socket.socket:
 
 
 def import_shared(models: Models) -> None:
-    """Import large libraries before forking if a model needs them; otherwise each process would have its own copy.
-
-    CatBoost uses 60 MB; pandas, which reads the rows of a run's training table, 40 MB.
-    """
+    """Import CatBoost before forking if a model needs it; otherwise each process would use 60 MB for its own copy."""
     for resolved in filter(None, (models.champion, models.shadow)):
         with contextlib.suppress(MlsysError):  # reported by the process that loads it
-            run = Run.open(resolved.path, verify=False)
-            table_recipe(run)
-            if b"_target_: catboost." in run.read_bytes("config.yaml"):
+            if b"_target_: catboost." in Run.open(resolved.path, verify=False).read_bytes("config.yaml"):
                 import catboost  # noqa: F401
 
 

@@ -66,6 +66,10 @@ class _SlowCheckNeeded(Exception):  # noqa: N818 - not an error
     """Raised if the fast check cannot accept a record; the slow check then accepts it or names its problems."""
 
 
+class NotLoadedError(Exception):
+    """Raised if a record has to be converted, but what converts it is not imported yet."""
+
+
 class Inputs:
     """Checks records against the fields, quickly if nothing is wrong. Only one thread may call `check`.
 
@@ -101,13 +105,21 @@ class Inputs:
         self._flags = np.empty(len(self.numbers), dtype=bool)
         self._pack = struct.Struct(f"{len(self.numbers)}f").pack_into  # raises for numbers beyond float32
 
-    def check(self, record: object) -> tuple[Numbers, Categories, tuple[str, ...]]:
+    def check(self, record: object, *, may_load: bool = True) -> tuple[Numbers, Categories, tuple[str, ...]]:
         """Return a record's values and warnings.
+
+        Parameters
+        ----------
+        record : object
+        may_load : bool
+            Whether to import what converts the columns of the training table, which takes half a second.
 
         Raises
         ------
         InvalidInput
             If fields are missing, unknown or of the wrong type; lists all of them.
+        NotLoadedError
+            If it is needed and not loaded, and may not be.
         """
         notes: tuple[str, ...] = ()
         try:
@@ -116,6 +128,8 @@ class Inputs:
         except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
             unusual, is_checked = True, False
         if not is_checked:
+            if not may_load and self.raw is not None and not self.raw.loaded:
+                raise NotLoadedError
             [(numbers, categories, notes)] = self._slow_checks([record], None)
         return numbers, categories, (*notes, *self._warnings(numbers, categories)) if unusual else ()
 

@@ -7,13 +7,15 @@ names suffice to tell. Cells are converted by training's own code, once per dist
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from mlsys.errors import RunError
 from mlsys.runs import Run
+from mlsys.runs.files import RECIPE_VERSION
 from mlsys.runs.input_column import InputColumn, is_text
 from serve.scoring.problems import InputProblem, problem, quoted, shown
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from mlsys.data.table.recipe import ColumnRecipe, TableRecipe
+    from mlsys.data.table.recipe import TableRecipe
 
 RECIPE = "recipe.json"
 MAX_PARSED = 1_000  # characters of a number, a date or a word; parsing longer ones would keep the service busy
@@ -35,24 +37,40 @@ class RawColumn:
 
     Attributes
     ----------
-    recipe : ColumnRecipe
-        How training converted it.
+    name, kind, parts, outputs, decimal, unit, date_format
+        As in `mlsys.data.table.recipe.ColumnRecipe`, which is not imported here because it needs pandas.
     inputs : tuple of InputColumn
-        The inputs made from it.
+        The inputs made from it, in the order of ``outputs``.
     """
 
-    recipe: ColumnRecipe
+    name: str
+    kind: str
+    parts: tuple[str, ...]
+    outputs: tuple[str, ...]
+    decimal: str
+    unit: str
+    date_format: str
     inputs: tuple[InputColumn, ...]
 
-    @property
-    def name(self) -> str:
-        """Name in the table."""
-        return self.recipe.name
+    @classmethod
+    def of(cls, entry: Mapping[str, Any], inputs: Mapping[str, InputColumn]) -> RawColumn:
+        """Return the column that an entry of recipe.json describes."""
+        outputs = tuple(entry["outputs"])
+        return cls(
+            name=entry["name"],
+            kind=entry["kind"],
+            parts=tuple(entry["parts"]),
+            outputs=outputs,
+            decimal=entry.get("decimal", "."),
+            unit=entry.get("unit", ""),
+            date_format=entry.get("date_format", ""),
+            inputs=tuple(inputs[name] for name in outputs),
+        )
 
     @property
     def is_value(self) -> bool:
         """Whether its only input is its value; otherwise the inputs are parts, such as the month of a date."""
-        return self.recipe.parts == ("value",)
+        return self.parts == ("value",)
 
     @property
     def is_number(self) -> bool:
@@ -62,27 +80,26 @@ class RawColumn:
     @property
     def needs_time(self) -> bool:
         """Whether an input is the time from this date to the row's own time."""
-        return "age_days" in self.recipe.parts
+        return "age_days" in self.parts
 
     @property
     def nullable(self) -> bool:
         """Whether training had cells that are missing or do not parse."""
-        return self.recipe.parts == ("filled",) or all(each.nullable for each in self.inputs)
+        return self.parts == ("filled",) or all(each.nullable for each in self.inputs)
 
     @property
-    def kind(self) -> str:
+    def meaning(self) -> str:
         """What a cell has to be, for messages."""
-        recipe = self.recipe
-        if recipe.parts == ("filled",):
+        if self.parts == ("filled",):
             return "any value"
-        match recipe.kind:
+        match self.kind:
             case "number":
-                unit = f" in {recipe.unit}" if recipe.unit else ""
-                return f"a number{unit}" + (" with a decimal comma" if recipe.decimal == "," else "")
+                unit = f" in {self.unit}" if self.unit else ""
+                return f"a number{unit}" + (" with a decimal comma" if self.decimal == "," else "")
             case "boolean":
                 return "a word for yes or no"
             case "date":
-                return date_kind(recipe.date_format)
+                return date_kind(self.date_format)
             case _:
                 return "text"
 
@@ -91,12 +108,12 @@ class RawColumn:
         """Description of the accepted cells, for messages."""
         if self.is_value and not self.is_number:
             return self.inputs[0].expected
-        return self.kind + (" or null" if self.nullable else "")
+        return self.meaning + (" or null" if self.nullable else "")
 
     @property
     def takes_any_text(self) -> bool:
         """Whether cells are not parsed, so that they may have any length."""
-        return self.recipe.parts == ("filled",) or self.recipe.kind in ("category", "text")
+        return self.parts == ("filled",) or self.kind in ("category", "text")
 
     def needs_conversion(self, cell: object) -> bool:
         """Return whether a cell of a JSON record has to be converted, rather than being an input already.
@@ -106,7 +123,7 @@ class RawColumn:
         if not self.is_value:
             return True
         if self.is_number:
-            return isinstance(cell, str) or (isinstance(cell, bool) and self.recipe.kind == "boolean")
+            return isinstance(cell, str) or (isinstance(cell, bool) and self.kind == "boolean")
         return not (cell is None or (isinstance(cell, str) and cell in (self.inputs[0].categories or ())))
 
     def accepts(self, cell: object) -> bool:
@@ -114,7 +131,7 @@ class RawColumn:
         if isinstance(cell, str):
             return is_text(cell) and (self.takes_any_text or len(cell) <= MAX_PARSED)
         if isinstance(cell, bool):
-            return self.recipe.kind != "number"
+            return self.kind != "number"
         if isinstance(cell, float):
             return isfinite(cell)
         return cell is None or (isinstance(cell, int) and cell.bit_length() <= MAX_BITS)
@@ -122,7 +139,7 @@ class RawColumn:
     def warning(self, cell: object) -> str:
         """Return the warning for a cell that does not parse and is scored as missing."""
         received = quoted(cell) if isinstance(cell, str) else shown(cell)
-        return f"{self.name}: {received} is not {self.kind} and is scored as missing, as in training."
+        return f"{self.name}: {received} is not {self.meaning} and is scored as missing, as in training."
 
 
 def date_kind(pattern: str) -> str:
@@ -136,28 +153,13 @@ def date_kind(pattern: str) -> str:
     return "a date such as 2020-02-24" if pattern == "ISO8601" else f"a date in the format {pattern}"
 
 
-def table_recipe(run: Run) -> TableRecipe | None:
-    """Return the recipe of a run's training table; None if the run was not trained on a flat table.
-
-    Raises
-    ------
-    MlsysError
-        If recipe.json is corrupt.
-    """
-    data = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
-    if "columns" not in data:
-        return None
-    from mlsys.data.table.recipe import TableRecipe  # imports pandas, which other runs do not need
-
-    return TableRecipe.from_dict(data)
-
-
 class RawColumns:
     """The columns of the training table, and how they become inputs.
 
     Parameters
     ----------
-    recipe : TableRecipe
+    data : mapping
+        Content of recipe.json.
     fields : sequence of InputColumn
         The model's inputs.
 
@@ -165,40 +167,49 @@ class RawColumns:
     ----------
     columns : tuple of RawColumn
         Those that inputs are made from.
-    time : ColumnRecipe or None
-        The column with each row's own time, if inputs are made from it.
     by_name : dict of str to RawColumn
     aged : frozenset of str
         Inputs made from a column and the row's own time.
+    time, time_format : str
+        The column with each row's own time, and the format of its dates; empty if there is none.
     unused : frozenset of str
         Columns that no input is made from, such as the target; they may be sent and are ignored.
     known : frozenset of str
         Names of all columns.
+    loaded : bool
+        Whether pandas and training's code, which convert cells, have been imported.
 
     Raises
     ------
     RunError
-        If the recipe does not match the inputs.
+        If the recipe is of another version or does not match the inputs.
     """
 
-    def __init__(self, recipe: TableRecipe, fields: Sequence[InputColumn]) -> None:
+    def __init__(self, data: Mapping[str, Any], fields: Sequence[InputColumn]) -> None:
+        if data.get("version") != RECIPE_VERSION:
+            raise RunError(
+                f"recipe.json has version {data.get('version')!r}, but this version of mlsys reads {RECIPE_VERSION}: "
+                "train again, or use the version of mlsys that wrote it."
+            )
+        self.loaded = False
+        self._data = data
         by_name = {each.name: each for each in fields}
-        if set(recipe.features) != set(by_name):
-            raise RunError("recipe.json and schema.json have different inputs: train again.")
-        self.columns = tuple(
-            RawColumn(column, tuple(by_name[name] for name in column.outputs))
-            for column in recipe.columns
-            if column.outputs
-        )
-        self._own_time = recipe.time
-        self.time = recipe.time if any(column.needs_time for column in self.columns) else None
-        self.aged = frozenset(name for column in self.columns if column.needs_time for name in column.recipe.outputs)
-        self.unused = frozenset(column.name for column in recipe.columns if not column.outputs)
+        try:
+            entries = list(data["columns"])
+            self.columns = tuple(RawColumn.of(entry, by_name) for entry in entries if entry.get("outputs"))
+            names = frozenset(entry["name"] for entry in entries)
+            times = [(str(entry["name"]), str(entry["date_format"])) for entry in entries if entry["kind"] == "time"]
+            self.time, self.time_format = times[0] if times else ("", "")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"recipe.json does not match schema.json ({error!r}): train again.") from error
+        if missing := by_name.keys() - {name for column in self.columns for name in column.outputs}:
+            raise RunError(f"recipe.json does not say how to make the input {min(missing)}: train again.")
         self.by_name = {column.name: column for column in self.columns}
-        self.known = frozenset(self.by_name.keys() | self.unused)
+        self.aged = frozenset(name for column in self.columns if column.needs_time for name in column.outputs)
+        self.known, self.unused = names, names - self.by_name.keys()
         for column in self.columns:
             own = {column.name} if column.is_value else set()
-            if clash := self.known & set(column.recipe.outputs) - own:
+            if clash := self.known & set(column.outputs) - own:
                 raise RunError(
                     f"The input {min(clash)} has the name of another column of the training table, so rows cannot be "
                     "read without doubt: train again."
@@ -210,11 +221,11 @@ class RawColumns:
 
         Raises
         ------
-        MlsysError
-            If recipe.json is corrupt or does not match the inputs.
+        RunError
+            If recipe.json is of another version or does not match the inputs.
         """
-        recipe = table_recipe(run)
-        return None if recipe is None else cls(recipe, fields)
+        data = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
+        return cls(data, fields) if "columns" in data else None
 
     def name_of(self, column: RawColumn, given: Collection[Any]) -> str | None:
         """Return the name of the column's cells; None if it is not given, or only as parts."""
@@ -223,14 +234,14 @@ class RawColumns:
 
     def names_of(self, column: RawColumn, given: Collection[Any]) -> list[str]:
         """Return under which names a column is given: its own, or those of its inputs."""
-        return [name for name in dict.fromkeys((column.name, *column.recipe.outputs)) if name in given]
+        return [name for name in dict.fromkeys((column.name, *column.outputs)) if name in given]
 
     def name_problems(self, given: Collection[Any], row: int | None) -> tuple[list[InputProblem], set[str]]:
         """Return the columns that are given twice or not at all, and the inputs that this concerns."""
         problems: list[InputProblem] = []
         reported: set[str] = set()
         for column in self.columns:
-            names, outputs = self.names_of(column, given), column.recipe.outputs
+            names, outputs = self.names_of(column, given), column.outputs
             if column.name in names and len(names) > 1:
                 message = f"{column.name} is given twice, also as {', '.join(names[1:])}; send one of them."
                 problems.append(problem(row, column.name, None, "one of them", None, message))
@@ -240,40 +251,49 @@ class RawColumns:
             else:
                 continue
             reported.update(outputs)
-        time = self.time
         dated = [column.name for column in self.columns if column.needs_time and column.name in given]
-        if time is not None and dated and time.name not in given:
-            expected = date_kind(time.date_format)
-            message = f"{time.name} is missing; expected {expected}, because {dated[0]} counts from it."
-            problems.append({**problem(row, time.name, None, expected, None, message), "got": "nothing"})
+        if dated and self.time not in given:
+            expected = date_kind(self.time_format)
+            message = f"{self.time} is missing; expected {expected}, because {dated[0]} counts from it."
+            problems.append({**problem(row, self.time, None, expected, None, message), "got": "nothing"})
             reported |= self.aged
         return problems, reported
+
+    @cached_property
+    def _recipe(self) -> TableRecipe:
+        from mlsys.data.table.recipe import TableRecipe
+
+        recipe = TableRecipe.from_dict(self._data)
+        self.loaded = True
+        return recipe
+
+    def load(self) -> None:
+        """Import what converts cells; this takes half a second."""
+        self._recipe  # noqa: B018 - cached
+
+    def inputs_of(self, frame: pd.DataFrame, column: RawColumn) -> pd.DataFrame:
+        """Return the inputs made from a column of a frame that has it under its own name, and valid times if needed."""
+        from mlsys.data.table.recipe import TableRecipe, convert
+
+        names = {column.name, self.time} if column.needs_time else {column.name}
+        return convert(TableRecipe(tuple(each for each in self._recipe.columns if each.name in names)), frame)[0]
 
     def has_time(self, cells: pd.Series[Any]) -> NDArray[np.bool_]:
         """Return which cells are a valid time of a row, shape (n_rows,)."""
         from mlsys.data.table.dates import as_timestamps
 
-        pattern = "" if self.time is None else self.time.date_format
-        return as_timestamps(cells, pattern)[0].notna().to_numpy()
+        return as_timestamps(cells, self.time_format)[0].notna().to_numpy()
 
     def days(self, values: Sequence[Any]) -> list[str | None]:
         """Return the days of values of the rows' time column as ISO dates; None if they do not have its format."""
-        if self._own_time is None:
+        if not self.time:
             return [None] * len(values)
         import pandas as pd
 
         from mlsys.data.table.dates import as_timestamps
 
-        times, _ = as_timestamps(pd.Series(values, dtype=object), self._own_time.date_format)
+        times, _ = as_timestamps(pd.Series(values, dtype=object), self.time_format)
         return [None if pd.isna(time) else time.date().isoformat() for time in times]
-
-    def inputs_of(self, frame: pd.DataFrame, columns: Iterable[RawColumn]) -> pd.DataFrame:
-        """Return the inputs made from columns of a frame that has them under their own names, and valid times."""
-        from mlsys.data.table.recipe import TableRecipe, convert
-
-        recipes = [column.recipe for column in columns]
-        times = [self.time] if self.time is not None and self.time.name in frame else []
-        return convert(TableRecipe((*recipes, *times)), frame)[0]
 
 
 def invalid_cells(cells: pd.Series[Any], inputs: pd.Series[Any]) -> set[int]:

@@ -52,7 +52,6 @@ class RawRecords:
 
     def __init__(self, raw: RawColumns) -> None:
         self._raw = raw
-        self._time = raw.time
         self._cells: dict[str, dict[Key, Cell]] = {column.name: {} for column in raw.columns}
         self._time_valid: dict[Key, bool] = {}
 
@@ -85,12 +84,12 @@ class RawRecords:
         warnings = []
         for column, converted in zip(self._raw.columns, cells, strict=True):
             name = self._raw.name_of(column, record)
-            if name is None or not reported.isdisjoint(column.recipe.outputs):
+            if name is None or not reported.isdisjoint(column.outputs):
                 continue
             value = record[name]
             inputs.pop(name, None)
             if not column.needs_conversion(value):
-                inputs[column.recipe.outputs[0]] = value
+                inputs[column.outputs[0]] = value
                 continue
             if column.needs_time and not self._has_time(record):
                 problems.append(self._time_problem(record, row))
@@ -99,20 +98,20 @@ class RawRecords:
             cell = converted[self._key(column, record, value)] if column.accepts(value) else None
             if cell is None or (None in cell.inputs and not column.nullable):
                 problems.append(problem(row, column.name, value, column.expected, None))
-                reported.update(column.recipe.outputs)
+                reported.update(column.outputs)
                 continue
-            inputs.update(zip(column.recipe.outputs, cell.inputs, strict=True))
+            inputs.update(zip(column.outputs, cell.inputs, strict=True))
             if not cell.valid:
                 warnings.append(column.warning(value))
         return Translated(inputs, problems, reported, tuple(warnings))
 
     def _time_problem(self, record: Mapping[Any, Any], row: int | None) -> InputProblem:
-        assert self._time is not None
-        return problem(row, self._time.name, record[self._time.name], date_kind(self._time.date_format), None)
+        time = self._raw.time
+        return problem(row, time, record[time], date_kind(self._raw.time_format), None)
 
     def _key(self, column: RawColumn, record: Mapping[Any, Any], value: Any) -> Key:  # noqa: ANN401 - any JSON value
         """Return what the inputs of a cell depend on; 1, 1.0 and True are equal, but different cells."""
-        return type(value), value, record.get(self._time.name) if self._time and column.needs_time else None
+        return type(value), value, record.get(self._raw.time) if column.needs_time else None
 
     def _converted(self, column: RawColumn, records: Sequence[Mapping[Any, Any]]) -> dict[Key, Cell]:
         """Return the inputs of all cells of a column that need conversion."""
@@ -141,8 +140,8 @@ class RawRecords:
 
     def _has_time(self, record: Mapping[Any, Any]) -> bool:
         """Return whether a record has a valid time of its own."""
-        value = None if self._time is None else record.get(self._time.name)
-        if self._time is None or not (is_text(value) or (isinstance(value, int) and value.bit_length() <= MAX_BITS)):
+        value = record.get(self._raw.time)
+        if not (is_text(value) or (isinstance(value, int) and value.bit_length() <= MAX_BITS)):
             return False
         key = (type(value), value, None)
         valid = self._time_valid.get(key)
@@ -159,12 +158,12 @@ class RawRecords:
         import pandas as pd
 
         data = {column.name: pd.Series([value for _, value, _ in keys], dtype=object)}
-        if self._time is not None and column.needs_time:
-            data[self._time.name] = pd.Series([time for _, _, time in keys], dtype=object)
+        if column.needs_time:
+            data[self._raw.time] = pd.Series([time for _, _, time in keys], dtype=object)
         frame = pd.DataFrame(data)
-        inputs = self._raw.inputs_of(frame, [column])
-        invalid = invalid_cells(frame[column.name], inputs[column.recipe.outputs[0]])
-        rows = zip(*(inputs[name].tolist() for name in column.recipe.outputs), strict=True)
+        inputs = self._raw.inputs_of(frame, column)
+        invalid = invalid_cells(frame[column.name], inputs[column.outputs[0]])
+        rows = zip(*(inputs[name].tolist() for name in column.outputs), strict=True)
         return [
             Cell(tuple(None if _is_nan(value) else value for value in row), position not in invalid)
             for position, row in enumerate(rows)

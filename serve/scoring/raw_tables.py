@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlsys.errors import DataError
 from mlsys.runs.input_column import LARGEST, InputColumn
 from serve.scoring.fields import Inputs, RecordBlock, name_problems
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem
 from serve.scoring.raw_columns import RawColumn, RawColumns, date_kind, invalid_cells
-from serve.scoring.text_columns import TextColumn
+from serve.scoring.tables import numbers_of, parse_csv
+from serve.scoring.text_columns import TextColumn, text_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,21 +32,30 @@ class RawBlock(NamedTuple):
     notes: dict[int, tuple[str, ...]]
 
 
-def read_raw_csv(data: bytes) -> pa.Table:
-    r"""Return the table in a CSV file as text, read as training reads one: any usual delimiter, quoting and encoding.
+def read_raw_csv(data: bytes, inputs: Inputs, raw: RawColumns) -> pa.Table:
+    """Return the table in a CSV file, read as training reads one: any usual delimiter, quoting and encoding.
+
+    Parameters
+    ----------
+    data : bytes
+    inputs : Inputs
+    raw : RawColumns
+
+    Returns
+    -------
+    pyarrow Table
+        Columns of text, or of numbers where all cells are plain numbers.
 
     Raises
     ------
     InvalidInput
         If the data is not a table with a header.
-
-    Examples
-    --------
-    >>> read_raw_csv(b"plan;size\npro;1,5\n").to_pylist()
-    [{'plan': 'pro', 'size': '1,5'}]
     """
     import pyarrow as pa
 
+    plain = _plain_csv(data, inputs, raw)
+    if plain is not None:
+        return plain
     from mlsys.data.table.delimited import read_delimited, unique_names
 
     try:
@@ -53,6 +64,36 @@ def read_raw_csv(data: bytes) -> pa.Table:
     except DataError as error:
         raise InvalidInput([problem(None, "", "", "a CSV table with a header", None, str(error))]) from error
     return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _plain_csv(data: bytes, inputs: Inputs, raw: RawColumns) -> pa.Table | None:
+    """Return the table in a CSV file that training's reader reads alike, but slower; None if it may read another one.
+
+    These are files with commas, without quotes, whose number columns are empty or have only plain numbers.
+    """
+    if b'"' in data:
+        return None
+    import pyarrow as pa
+
+    types = dict.fromkeys(raw.known, pa.string()) | {
+        field.name: pa.float64() if field.number else pa.string() for field in inputs.fields
+    }
+    for column in raw.columns:  # text in these is not read as a plain number is
+        if column.is_number and (column.kind != "number" or column.decimal != "."):
+            types |= dict.fromkeys((column.name, *column.outputs), pa.string())
+    try:
+        table = parse_csv(data, types)
+    except ValueError:
+        return None
+    names = table.column_names
+    given = all(raw.names_of(column, names) for column in raw.columns) and len(set(names)) == len(names)
+    numbers = [name for name in names if types.get(name) == pa.float64()] if given else []
+    finite = all(np.isfinite(numbers_of(table.column(name))).sum() == _filled(table, name) for name in numbers)
+    return table if given and finite else None
+
+
+def _filled(table: pa.Table, name: str) -> int:
+    return len(table) - int(table.column(name).null_count)
 
 
 def check_raw_columns(table: pa.Table, inputs: Inputs, raw: RawColumns, allowed: Collection[str]) -> None:
@@ -99,6 +140,8 @@ def check_raw_columns(table: pa.Table, inputs: Inputs, raw: RawColumns, allowed:
 def raw_block_of(table: pa.Table, inputs: Inputs, raw: RawColumns, first_row: int) -> RawBlock:
     """Return the inputs of a table whose columns were checked.
 
+    Columns that are inputs already, such as numbers and categories as in training, are taken without pandas.
+
     Parameters
     ----------
     table : pyarrow Table
@@ -108,140 +151,196 @@ def raw_block_of(table: pa.Table, inputs: Inputs, raw: RawColumns, first_row: in
     first_row : int
         Number of its first row within the whole table.
     """
-    frame = _frame(table.select(list(dict.fromkeys(_used(raw, table.column_names)))))
-    reading = _Reading(frame, raw, first_row)
-    numbers = np.empty((len(frame), len(inputs.numbers)))
+    reading = _Reading(table, raw, first_row)
+    numbers = np.empty((table.num_rows, len(inputs.numbers)))
     for position, field in enumerate(inputs.numbers):
-        numbers[:, position] = reading.inputs[field.name]
-        for row in np.flatnonzero(np.abs(numbers[:, position]) > LARGEST)[:MAX_LISTED].tolist():
+        numbers[:, position] = reading.numbers[field.name]
+    large = np.abs(numbers) > LARGEST
+    for position in np.flatnonzero(large.any(axis=0)).tolist():
+        field = inputs.numbers[position]
+        for row in np.flatnonzero(large[:, position])[:MAX_LISTED].tolist():
             reading.add(row, field.name, float(numbers[row, position]), field.expected)
-    categories = [_text_column(reading.inputs[field.name]) for field in inputs.categories]
+    categories = [reading.texts[field.name] for field in inputs.categories]
     problems = sorted(reading.problems, key=lambda each: each["row"] or 0)
     return RawBlock(RecordBlock(numbers, categories), problems, reading.notes)
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    import pyarrow as pa
-
-    for position, column in enumerate(table.schema):
-        if pa.types.is_decimal(column.type):  # pandas would have objects, whose text has a decimal point
-            table = table.set_column(position, column.name, table.column(position).cast(pa.float64()))
-        elif pa.types.is_string_view(column.type):
-            table = table.set_column(position, column.name, table.column(position).cast(pa.large_string()))
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
-
-
 class _Reading:
-    """Converts the columns of a frame, and collects what is wrong with them.
+    """Converts the columns of a table, and collects what is wrong with them.
 
     Attributes
     ----------
-    inputs : dict of str to Series or ndarray
+    numbers : dict of str to ndarray of float64
+    texts : dict of str to TextColumn
         The model's inputs.
     problems : list of InputProblem
     notes : dict of int to tuple of str
     """
 
-    def __init__(self, frame: pd.DataFrame, raw: RawColumns, first_row: int) -> None:
+    def __init__(self, table: pa.Table, raw: RawColumns, first_row: int) -> None:
+        self.numbers: dict[str, NDArray[np.float64]] = {}
+        self.texts: dict[str, TextColumn] = {}
         self.problems: list[InputProblem] = []
         self.notes: dict[int, tuple[str, ...]] = {}
-        self.inputs: dict[str, Any] = {}
-        self._first_row = first_row
-        names = {column.name: raw.name_of(column, frame.columns) for column in raw.columns}
-        given = [(column, name) for column in raw.columns if (name := names[column.name]) is not None]
-        times_are_valid = self._check_times(frame, raw, any(column.needs_time for column, _ in given))
-        for column, name in given:
-            cells = frame[name]
-            if column.needs_time and not times_are_valid:
-                self.inputs |= dict.fromkeys(column.recipe.outputs, np.full(len(frame), np.nan))
-            elif column.is_number and column.recipe.kind == "boolean" and _is_numeric(cells):
-                self._add_column(column, cells, {column.recipe.outputs[0]: _floats(cells)})
-            else:
-                table = frame[[raw.time.name]] if raw.time is not None and column.needs_time else frame[[]]
-                converted = raw.inputs_of(table.assign(**{column.name: cells}), [column])
-                self._add_column(column, cells, dict(converted.items()))
-        for column in raw.columns:
-            if names[column.name] is None:
+        self._table, self._raw, self._first_row = table, raw, first_row
+        given = frozenset(table.column_names)
+        names = [(column, raw.name_of(column, given)) for column in raw.columns]
+        times_are_valid = self._check_times(any(name is not None and column.needs_time for column, name in names))
+        for column, name in names:
+            if name is None:
                 for field in column.inputs:
-                    self._add_part(field, frame[field.name])
+                    self._read_part(field)
+            elif column.needs_time and not times_are_valid:
+                self.numbers |= {output: np.full(table.num_rows, np.nan) for output in column.outputs}
+            elif column.is_number and _is_numeric((cells := table.column(name)).type):
+                self._read_numbers(column, cells)
+            elif column.is_value and not column.is_number and _is_text((cells := table.column(name)).type):
+                self._read_texts(column, cells)
+            else:
+                self._convert(column, name)
 
     def add(self, row: int, field: str, got: object, expected: str) -> None:
         """Add a problem in a cell."""
         self.problems.append(problem(self._first_row + row, field, got, expected, None))
 
-    def _check_times(self, frame: pd.DataFrame, raw: RawColumns, is_needed: bool) -> bool:
+    def _check_times(self, is_needed: bool) -> bool:
         """Return whether all rows have a valid time of their own; add the problems of those that do not."""
-        if raw.time is None or not is_needed:
+        if not is_needed:
             return True
-        cells = frame[raw.time.name]
-        wrong = np.flatnonzero(~raw.has_time(cells))[:MAX_LISTED].tolist()
+        cells = _series(self._table.column(self._raw.time))
+        wrong = np.flatnonzero(~self._raw.has_time(cells))[:MAX_LISTED].tolist()
         for row in wrong:
-            self.add(row, raw.time.name, _received(cells, row), date_kind(raw.time.date_format))
+            self.add(row, self._raw.time, _cell(cells, row), date_kind(self._raw.time_format))
         return not wrong
 
-    def _add_column(self, column: RawColumn, cells: pd.Series[Any], converted: Mapping[Any, Any]) -> None:
+    def _read_numbers(self, column: RawColumn, cells: pa.ChunkedArray) -> None:
+        """Read numbers, which are taken as they are; infinities are missing, as in training."""
+        values = self.numbers[column.outputs[0]] = numbers_of(cells)
+        if np.count_nonzero(np.isfinite(values)) == len(values) - (cells.null_count if column.nullable else 0):
+            return
+        received = values.copy()
+        infinite = np.isinf(values)
+        values[infinite] = np.nan
+        self._check(column, np.isnan(values), infinite, lambda row: _or_none(received[row].item()))
+
+    def _read_texts(self, column: RawColumn, cells: pa.ChunkedArray) -> None:
+        """Read a category; each distinct value is converted once, unless training knew it."""
+        texts, known = text_column(cells), column.inputs[0].categories or frozenset()
+        new = [text for text in texts.values if text is not None and text not in known]
+        if new:
+            import pandas as pd
+
+            frame = pd.DataFrame({column.name: pd.Series(new, dtype=object)})
+            converted = self._raw.inputs_of(frame, column)[column.outputs[0]]
+            read: dict[str | None, str | None] = dict(zip(new, map(_or_none, converted.tolist()), strict=True))
+            distinct = TextColumn.of([read.get(text, text) for text in texts.values])
+            inputs = TextColumn(distinct.values, distinct.codes[texts.codes])
+        else:
+            inputs = texts
+        self.texts[column.outputs[0]] = inputs
+        if column.nullable:
+            return
+        missing = inputs.map(lambda text: text is None, bool)
+        self._check(column, missing, np.zeros_like(missing), texts.__getitem__)
+
+    def _convert(self, column: RawColumn, name: str) -> None:
+        """Convert the cells of any column as training did."""
         import pandas as pd
 
-        self.inputs |= converted
-        first = pd.Series(converted[column.recipe.outputs[0]])
-        if not column.nullable:
-            for row in np.flatnonzero(first.isna().to_numpy())[:MAX_LISTED].tolist():
-                self.add(row, column.name, _received(cells, row), column.expected)
-        elif column.recipe.parts != ("filled",):
-            for row in sorted(invalid_cells(cells, first)):
-                note = column.warning(_received(cells, row))
-                position = self._first_row + row
-                self.notes[position] = (*self.notes.get(position, ()), note)
+        cells = _series(self._table.column(name))
+        data = {column.name: cells}
+        if column.needs_time:
+            data[self._raw.time] = _series(self._table.column(self._raw.time))
+        inputs = self._raw.inputs_of(pd.DataFrame(data), column)
+        for field in column.inputs:
+            if field.number:
+                self.numbers[field.name] = inputs[field.name].to_numpy(dtype=np.float64)
+            else:
+                self.texts[field.name] = _text_column(inputs[field.name])
+        first = inputs[column.outputs[0]]
+        invalid = np.zeros(len(first), dtype=bool)
+        if column.parts != ("filled",):
+            invalid[sorted(invalid_cells(cells, first))] = True
+        self._check(column, first.isna().to_numpy(), invalid, lambda row: _cell(cells, row))
 
-    def _add_part(self, field: InputColumn, cells: pd.Series[Any]) -> None:
-        """Add an input that was sent as such, such as the month of a date."""
-        values = _floats(cells) if _is_numeric(cells) else np.array([_parsed(cell) for cell in cells], dtype=np.float64)
-        missing = np.isnan(values)
-        wrong = missing & cells.notna().to_numpy() if field.nullable else missing
+    def _check(
+        self,
+        column: RawColumn,
+        missing: NDArray[np.bool_],
+        invalid: NDArray[np.bool_],
+        received: Callable[[int], object],
+    ) -> None:
+        """Add warnings about cells that do not parse, or problems if training had no missing cells in the column."""
+        if not column.nullable:
+            for row in np.flatnonzero(missing)[:MAX_LISTED].tolist():
+                self.add(row, column.name, received(row), column.expected)
+            return
+        for row in np.flatnonzero(invalid).tolist():
+            position = self._first_row + row
+            self.notes[position] = (*self.notes.get(position, ()), column.warning(received(row)))
+
+    def _read_part(self, field: InputColumn) -> None:
+        """Read an input that was sent as such, such as the month of a date; text must be plain numbers."""
+        column = self._table.column(field.name)
+        if _is_numeric(column.type):
+            values = numbers_of(column)
+            wrong = np.isnan(values) if not field.nullable else np.zeros(len(values), dtype=bool)
+        else:
+            texts = column.to_pylist()
+            values = np.array([_parsed(text) for text in texts], dtype=np.float64)
+            allowed = (None,) if field.nullable else ()
+            wrong = np.isnan(values) & np.array([text not in allowed for text in texts], dtype=bool)
         for row in np.flatnonzero(wrong)[:MAX_LISTED].tolist():
-            self.add(row, field.name, _received(cells, row), field.expected)
-        self.inputs[field.name] = values
+            self.add(row, field.name, column[row].as_py(), field.expected)
+        self.numbers[field.name] = values
 
 
 def _used(raw: RawColumns, names: Collection[str]) -> list[str]:
     """Return the names of the columns that inputs are made from, as given."""
     used = [name for column in raw.columns for name in raw.names_of(column, names)]
-    return [*used, raw.time.name] if raw.time is not None and raw.time.name in names else used
+    return [*used, raw.time] if raw.aged and raw.time in names else used
 
 
 def _is_given(field: InputColumn, raw: RawColumns, names: Collection[str]) -> bool:
-    return field.name in names or any(
-        column.name in names for column in raw.columns if field.name in column.recipe.outputs
+    return field.name in names or any(column.name in names for column in raw.columns if field.name in column.outputs)
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    from pyarrow import types
+
+    return kind.value_type if types.is_dictionary(kind) else kind
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    kind = _value_type(kind)
+    return bool(
+        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind)
     )
 
 
 def _is_plain(kind: pa.DataType) -> bool:
+    """Return whether cells of a type are single values."""
     from pyarrow import types
 
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        types.is_null(kind)
-        or types.is_boolean(kind)
-        or types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_decimal(kind)
-        or types.is_temporal(kind)
-        or types.is_string(kind)
-        or types.is_large_string(kind)
-        or types.is_string_view(kind)
-    )
+    kind = _value_type(kind)
+    return _is_numeric(kind) or _is_text(kind) or bool(types.is_boolean(kind) or types.is_temporal(kind))
 
 
-def _is_numeric(cells: pd.Series[Any]) -> bool:
-    import pandas as pd
+def _series(column: pa.ChunkedArray) -> pd.Series[Any]:
+    import pyarrow as pa
 
-    return pd.api.types.is_numeric_dtype(cells.dtype) and not pd.api.types.is_bool_dtype(cells.dtype)
-
-
-def _floats(cells: pd.Series[Any]) -> Any:  # noqa: ANN401 - an array
-    return cells.to_numpy(dtype=np.float64, na_value=np.nan)
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    series: pd.Series[Any] = column.to_pandas()
+    return series
 
 
 def _parsed(cell: object) -> float:
@@ -252,9 +351,14 @@ def _parsed(cell: object) -> float:
         return float("nan")
 
 
-def _received(cells: pd.Series[Any], row: int) -> object:
+def _cell(cells: pd.Series[Any], row: int) -> object:
     value = cells.iloc[row]
-    return None if value is None or value != value else value.item() if isinstance(value, np.generic) else value
+    return _or_none(value.item() if isinstance(value, np.generic) else value)
+
+
+def _or_none(value: Any) -> Any:  # noqa: ANN401 - any cell
+    """Return None instead of NaN."""
+    return None if value != value else value
 
 
 def _text_column(values: pd.Series[Any]) -> TextColumn:

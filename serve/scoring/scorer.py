@@ -128,23 +128,32 @@ class Scorer:
         inputs, selected = select_path(run)
         return cls(run, Inputs(inputs.fields, RawColumns.of(run, inputs.fields)), selected)
 
-    def score(self, record: object) -> Prediction:
+    def score(self, record: object, *, may_load: bool = True) -> Prediction:
         """Score one record.
 
         Parameters
         ----------
         record : dict
             A parsed JSON object with all inputs, or the columns of the training table that they are made from.
+        may_load : bool
+            Whether to call `load_conversion` if necessary.
 
         Raises
         ------
         InvalidInput
             If fields are missing, unknown or of the wrong type; lists all of them.
+        NotLoadedError
+            If `load_conversion` has to be called first.
         """
-        numbers, categories, warnings = self.inputs.check(record)
+        numbers, categories, warnings = self.inputs.check(record, may_load=may_load)
         score = self._predictor.one(numbers, categories)
         probability = self._to_probability(score)
         return Prediction(probability, probability >= self.threshold, warnings, (numbers, categories))
+
+    def load_conversion(self) -> None:
+        """Import what converts the columns of the training table; takes half a second, in any thread."""
+        if self.inputs.raw is not None:
+            self.inputs.raw.load()
 
     def score_many(self, records: Sequence[object]) -> BatchResult:
         """Score records, pausing between chunks so that other threads can run.

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from mlsys.data.table.dates import as_timestamps, date_part, to_time
 from mlsys.data.table.values import as_levels, parse_numbers, parse_words
 from mlsys.errors import DataError, closest
+from mlsys.runs.files import RECIPE_VERSION
 
 ColumnKind = Literal["number", "boolean", "category", "date", "text", "id", "constant", "target", "group", "time"]
 
-_VERSION = 1
 logger = logging.getLogger(__name__)
 
 _Feature: TypeAlias = "NDArray[np.float64] | pd.Series[str]"
@@ -143,7 +143,7 @@ class TableRecipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-serializable data, without fields that have their default values."""
-        return {"version": _VERSION, "columns": [_column_to_dict(column) for column in self.columns]}
+        return {"version": RECIPE_VERSION, "columns": [_column_to_dict(column) for column in self.columns]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TableRecipe:
@@ -154,10 +154,10 @@ class TableRecipe:
         DataError
             If the version differs or the data are invalid.
         """
-        if data.get("version") != _VERSION:
+        if data.get("version") != RECIPE_VERSION:
             raise DataError(
-                f"The table recipe has version {data.get('version')!r}, but this version of mlsys reads {_VERSION}."
-                " Train again, or use the version of mlsys that wrote it."
+                f"The table recipe has version {data.get('version')!r}, but this version of mlsys reads"
+                f" {RECIPE_VERSION}. Train again, or use the version of mlsys that wrote it."
             )
         try:
             return cls(tuple(_column_from_dict(column) for column in data["columns"]))

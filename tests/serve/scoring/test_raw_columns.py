@@ -76,9 +76,12 @@ def test_the_training_file_gets_the_probabilities_of_the_run(tmp_path_factory, f
     parquet = io.BytesIO()
     raw.to_parquet(parquet)
     of_inputs = scorer.score_many(json.loads(inputs.to_json(orient="records", double_precision=15)))
-    tables_of_inputs = [pa.Table.from_pandas(inputs), read_raw_csv(inputs.to_csv(index=False).encode())]
+    tables_of_inputs = [
+        pa.Table.from_pandas(inputs),
+        read_raw_csv(inputs.to_csv(index=False).encode(), scorer.inputs, scorer.inputs.raw),
+    ]
     results = [
-        scorer.score_table(read_raw_csv(data)),
+        scorer.score_table(read_raw_csv(data, scorer.inputs, scorer.inputs.raw)),
         scorer.score_table(pq.read_table(parquet)),
         scorer.score_many(records),
         *map(scorer.score_table, tables_of_inputs[: 1 if "," in decimals(run) else 2]),
@@ -245,14 +248,18 @@ def test_a_table_in_several_chunks_has_the_rows_of_its_warnings(scorer, monkeypa
     assert [len(result.warnings[row]) for row in range(5)] == [1, 2, 1, 1, 2]
 
 
-def test_inputs_that_could_be_other_columns_are_refused(scorer):
-    recipe = TableRecipe.from_dict(scorer.run.read_json("recipe.json"))
-    clash = [replace(each, outputs=("promo",)) if each.name == "promo" else each for each in recipe.columns]
-    fields = [replace(each, name="promo") if each.name == "promo_filled" else each for each in scorer.inputs.fields]
+def test_a_recipe_that_does_not_match_the_inputs_is_refused(scorer):
+    data, fields = scorer.run.read_json("recipe.json"), scorer.inputs.fields
+    text = json.dumps(data).replace('"promo_filled"', '"promo"')
+    renamed = [replace(each, name="promo") if each.name == "promo_filled" else each for each in fields]
     with pytest.raises(RunError, match="The input promo has the name of another column"):
-        RawColumns(TableRecipe(tuple(clash)), fields)
-    with pytest.raises(RunError, match="have different inputs"):
-        RawColumns(recipe, scorer.inputs.fields[1:])
+        RawColumns(json.loads(text), renamed)
+    with pytest.raises(RunError, match=r"does not match schema.json \(KeyError\('tier'"):
+        RawColumns(data, [each for each in fields if each.name != "tier"])
+    with pytest.raises(RunError, match="does not say how to make the input more"):
+        RawColumns(data, [*fields, replace(fields[0], name="more")])
+    with pytest.raises(RunError, match="version 9"):
+        RawColumns({**data, "version": 9}, fields)
 
 
 @given(st.text(max_size=12))
