@@ -86,14 +86,8 @@ def _plain_csv(data: bytes, inputs: Inputs, raw: RawColumns) -> pa.Table | None:
     except ValueError:
         return None
     names = table.column_names
-    given = all(raw.names_of(column, names) for column in raw.columns) and len(set(names)) == len(names)
-    numbers = [name for name in names if types.get(name) == pa.float64()] if given else []
-    finite = all(np.isfinite(numbers_of(table.column(name))).sum() == _filled(table, name) for name in numbers)
-    return table if given and finite else None
-
-
-def _filled(table: pa.Table, name: str) -> int:
-    return len(table) - int(table.column(name).null_count)
+    is_known = all(raw.names_of(column, names) for column in raw.columns) and len(set(names)) == len(names)
+    return table if is_known else None
 
 
 def check_raw_columns(table: pa.Table, inputs: Inputs, raw: RawColumns, allowed: Collection[str]) -> None:
@@ -155,11 +149,9 @@ def raw_block_of(table: pa.Table, inputs: Inputs, raw: RawColumns, first_row: in
     numbers = np.empty((table.num_rows, len(inputs.numbers)))
     for position, field in enumerate(inputs.numbers):
         numbers[:, position] = reading.numbers[field.name]
-    large = np.abs(numbers) > LARGEST
-    for position in np.flatnonzero(large.any(axis=0)).tolist():
-        field = inputs.numbers[position]
-        for row in np.flatnonzero(large[:, position])[:MAX_LISTED].tolist():
-            reading.add(row, field.name, float(numbers[row, position]), field.expected)
+    usual = np.abs(numbers) <= LARGEST  # False for NaN
+    for position in np.flatnonzero(~usual.all(axis=0)).tolist():
+        reading.check_numbers(inputs.numbers[position], numbers[:, position])
     categories = [reading.texts[field.name] for field in inputs.categories]
     problems = sorted(reading.problems, key=lambda each: each["row"] or 0)
     return RawBlock(RecordBlock(numbers, categories), problems, reading.notes)
@@ -182,6 +174,7 @@ class _Reading:
         self.texts: dict[str, TextColumn] = {}
         self.problems: list[InputProblem] = []
         self.notes: dict[int, tuple[str, ...]] = {}
+        self._as_sent: dict[str, RawColumn] = {}
         self._table, self._raw, self._first_row = table, raw, first_row
         given = frozenset(table.column_names)
         names = [(column, raw.name_of(column, given)) for column in raw.columns]
@@ -193,11 +186,25 @@ class _Reading:
             elif column.needs_time and not times_are_valid:
                 self.numbers |= {output: np.full(table.num_rows, np.nan) for output in column.outputs}
             elif column.is_number and _is_numeric((cells := table.column(name)).type):
-                self._read_numbers(column, cells)
+                self.numbers[column.outputs[0]] = numbers_of(cells)
+                self._as_sent[column.outputs[0]] = column
             elif column.is_value and not column.is_number and _is_text((cells := table.column(name)).type):
                 self._read_texts(column, cells)
             else:
                 self._convert(column, name)
+
+    def check_numbers(self, field: InputColumn, values: NDArray[np.float64]) -> None:
+        """Check the numbers of an input, of which some are missing, infinite or too large.
+
+        Infinities that were sent as numbers become missing, as in training.
+        """
+        column = self._as_sent.get(field.name)
+        if column is not None:
+            received, infinite = values.copy(), np.isinf(values)
+            values[infinite] = np.nan
+            self._check(column, np.isnan(values), infinite, lambda row: _or_none(received[row].item()))
+        for row in np.flatnonzero(np.abs(values) > LARGEST)[:MAX_LISTED].tolist():
+            self.add(row, field.name, values[row].item(), field.expected)
 
     def add(self, row: int, field: str, got: object, expected: str) -> None:
         """Add a problem in a cell."""
@@ -212,16 +219,6 @@ class _Reading:
         for row in wrong:
             self.add(row, self._raw.time, _cell(cells, row), date_kind(self._raw.time_format))
         return not wrong
-
-    def _read_numbers(self, column: RawColumn, cells: pa.ChunkedArray) -> None:
-        """Read numbers, which are taken as they are; infinities are missing, as in training."""
-        values = self.numbers[column.outputs[0]] = numbers_of(cells)
-        if np.count_nonzero(np.isfinite(values)) == len(values) - (cells.null_count if column.nullable else 0):
-            return
-        received = values.copy()
-        infinite = np.isinf(values)
-        values[infinite] = np.nan
-        self._check(column, np.isnan(values), infinite, lambda row: _or_none(received[row].item()))
 
     def _read_texts(self, column: RawColumn, cells: pa.ChunkedArray) -> None:
         """Read a category; each distinct value is converted once, unless training knew it."""
