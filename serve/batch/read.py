@@ -14,7 +14,7 @@ from serve.errors import RequestError
 from serve.json_body import check_duplicate_fields, parse_json
 from serve.scoring import BatchResult, Scorer
 from serve.scoring.fields import Inputs
-from serve.scoring.raw_tables import read_raw_csv
+from serve.scoring.raw_tables import read_raw_csv, with_index_names
 from serve.scoring.tables import read_csv
 
 if TYPE_CHECKING:
@@ -166,18 +166,19 @@ def key_columns(scorer: Scorer) -> tuple[str, str]:
 
 def _table_rows(input_format: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
     id_name, as_of_name = key_columns(scorer)
+    inputs = scorer.inputs
     if input_format == media_types.CSV:
-        inputs = scorer.inputs
         if inputs.raw is None:
             table = read_csv(body.read(), inputs, (id_name, as_of_name))
         else:
             table = read_raw_csv(body.read(), inputs, inputs.raw)
     else:
         table = _read_arrow(input_format, body, max_rows)
+        table = table if inputs.raw is None else with_index_names(table)
     names = {
         name: [_json_value(name, value) for value in table.column(name).to_pylist()]
         for name in (id_name, as_of_name)
-        if name not in scorer.inputs.by_name and table.column_names.count(name) == 1
+        if name not in inputs.by_name and table.column_names.count(name) == 1
     }
     if as_of_name in names:
         names[as_of_name] = _as_ofs(names[as_of_name], scorer)

@@ -168,6 +168,8 @@ class RawColumns:
     columns : tuple of RawColumn
         Those that inputs are made from.
     by_name : dict of str to RawColumn
+    parts : frozenset of str
+        Inputs that are a part of a column, such as the month of a date.
     aged : frozenset of str
         Inputs made from a column and the row's own time.
     time, time_format : str
@@ -205,6 +207,7 @@ class RawColumns:
         if missing := by_name.keys() - {name for column in self.columns for name in column.outputs}:
             raise RunError(f"recipe.json does not say how to make the input {min(missing)}: train again.")
         self.by_name = {column.name: column for column in self.columns}
+        self.parts = frozenset(name for column in self.columns if not column.is_value for name in column.outputs)
         self.aged = frozenset(name for column in self.columns if column.needs_time for name in column.outputs)
         self.known, self.unused = names, names - self.by_name.keys()
         for column in self.columns:

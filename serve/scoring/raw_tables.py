@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -90,6 +91,29 @@ def _plain_csv(data: bytes, inputs: Inputs, raw: RawColumns) -> pa.Table | None:
     return table if is_known else None
 
 
+def with_index_names(table: pa.Table) -> pa.Table:
+    """Name the index that pandas wrote into a file as training names it, which reads it as a column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import pyarrow as pa
+    >>> frame = pd.DataFrame({"size": [3, 4]}, index=[7, 9])
+    >>> with_index_names(pa.Table.from_pandas(frame)).column_names
+    ['size', 'index']
+    """
+    unnamed = [name for name in table.column_names if name.startswith("__index_level_")]
+    if not unnamed:
+        return table
+    try:
+        levels = list(json.loads((table.schema.metadata or {})[b"pandas"])["index_columns"])
+    except (ValueError, KeyError, TypeError):  # not written by pandas; the column is unknown
+        return table
+    is_single = len(levels) == 1 and "index" not in table.column_names
+    new = {name: "index" if is_single else f"level_{levels.index(name)}" for name in unnamed if name in levels}
+    return table.rename_columns([new.get(name, name) for name in table.column_names])
+
+
 def check_raw_columns(table: pa.Table, inputs: Inputs, raw: RawColumns, allowed: Collection[str]) -> None:
     """Check the names and types of a table's columns.
 
@@ -123,10 +147,11 @@ def check_raw_columns(table: pa.Table, inputs: Inputs, raw: RawColumns, allowed:
         if count > 1:
             message = f"The column {name} appears {count} times; expected once."
             problems.append(problem(None, name, count, "one column of this name", None, message))
-        elif not _is_plain(table.schema.field(name).type):
+        elif not _is_readable(table.column(name), is_part=name in raw.parts):
             got = str(table.schema.field(name).type)
-            message = f"The column {name} has the type {got}; expected text, numbers, dates or booleans."
-            problems.append(problem(None, name, got, "text, numbers, dates or booleans", None, message))
+            expected = "numbers" if name in raw.parts else "text, numbers, dates or booleans"
+            message = f"The column {name} has the type {got} or values outside its range; expected {expected}."
+            problems.append(problem(None, name, got, expected, None, message))
     if problems:
         raise InvalidInput(problems)
 
@@ -323,12 +348,21 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _is_plain(kind: pa.DataType) -> bool:
-    """Return whether cells of a type are single values."""
+def _is_readable(column: pa.ChunkedArray, *, is_part: bool) -> bool:
+    """Return whether cells of a column are single values that pandas has a type for."""
     from pyarrow import types
 
-    kind = _value_type(kind)
-    return _is_numeric(kind) or _is_text(kind) or bool(types.is_boolean(kind) or types.is_temporal(kind))
+    if _is_numeric(column.type) or _is_text(column.type):
+        return True
+    if is_part:
+        return False
+    kind = _value_type(column.type)
+    if types.is_boolean(kind) or _is_numeric(kind):
+        return True
+    try:
+        return bool(types.is_temporal(kind)) and len(_series(column)) == len(column)
+    except (ValueError, OverflowError):  # dates beyond those of pandas, an unknown time zone
+        return False
 
 
 def _series(column: pa.ChunkedArray) -> pd.Series[Any]:

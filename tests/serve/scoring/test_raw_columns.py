@@ -217,6 +217,8 @@ def test_missing_columns(scorer):
         ({"staff": [1e300, 2.0]}, {(0, "staff", "1e+300")}),
         ({"staff": pa.array([[1], [2]])}, {(None, "staff", '"list<item: int64>"')}),
         ({"joined_month": [1, 2]}, {(None, "joined", "null")}),
+        ({"joined": pa.array([2**31 - 1] * 2, pa.date32())}, {(None, "joined", '"date32[day]"')}),
+        ({"at": pa.array([0, 0], pa.timestamp("s", "Mars/X"))}, {(None, "at", '"timestamp[s, tz=Mars/X]"')}),
         ({"tire": [1, 2]}, {(None, "tire", '"tire"')}),
     ],
 )
@@ -225,6 +227,13 @@ def test_problems_of_a_table(scorer, change, expected):
     with pytest.raises(InvalidInput) as caught:
         scorer.score_table(table)
     assert {(each["row"], each["field"], each["got"]) for each in caught.value.problems} == expected
+
+
+def test_infinite_numbers_are_missing_with_a_warning(scorer):
+    table = pa.table({name: [value] * 3 for name, value in RAW.items()} | {"size": [math.inf, None, math.nan]})
+    result = scorer.score_table(table)
+    assert np.isnan(result.block.numbers[:, 0]).all()
+    assert {row: len(each) for row, each in result.warnings.items()} == {0: 1}
 
 
 def test_parts_in_a_table_must_be_numbers(scorer):
