@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlsys.text import joined
-from serve.scoring.raw_columns import RawColumn, RawColumns, date_kind
+from serve.scoring.raw_columns import TrainingColumn, TrainingTable, date_kind
 
 Json = dict[str, Any]
 
@@ -16,14 +16,14 @@ INTRODUCTION = (
 )
 
 
-def with_raw_columns(record: Json, raw: RawColumns) -> Json:
+def with_raw_columns(record: Json, raw: TrainingTable) -> Json:
     """Return the JSON Schema of a record that may have the columns of the training table instead of the inputs.
 
     Parameters
     ----------
     record : dict
         JSON Schema of a record of inputs.
-    raw : RawColumns
+    raw : TrainingTable
     """
     properties, required, choices = dict(record["properties"]), [], []
     for column in raw.columns:
@@ -51,7 +51,7 @@ def with_raw_columns(record: Json, raw: RawColumns) -> Json:
     return schema
 
 
-def _value(field: Json, column: RawColumn) -> Json:
+def _value(field: Json, column: TrainingColumn) -> Json:
     """Return the field of a column that has the same name as its input."""
     kinds = ["number", "string"] if column.is_number else ["string", "number", "boolean"]
     if column.kind == "boolean":
@@ -62,7 +62,7 @@ def _value(field: Json, column: RawColumn) -> Json:
     }
 
 
-def _cell(column: RawColumn) -> Json:
+def _cell(column: TrainingColumn) -> Json:
     outputs = joined(list(column.outputs), "and")
     kinds = [kind for kind in CELL if kind != "null" or column.nullable]
     return {"type": kinds, "description": f"{column.name} as in the training table: {column.meaning}. Gives {outputs}"}

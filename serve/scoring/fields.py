@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mlsys.errors import closest
 from mlsys.runs.input_column import LARGEST, InputColumn, is_text
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem, quoted
-from serve.scoring.raw_columns import RawColumns
+from serve.scoring.raw_columns import TrainingTable
 from serve.scoring.raw_records import RawRecords, Translated
 from serve.scoring.text_columns import TextColumn
 
@@ -76,11 +76,11 @@ class Inputs:
     Parameters
     ----------
     fields : sequence of InputColumn
-    raw : RawColumns, optional
+    raw : TrainingTable, optional
         Columns of the table that the run was trained on; records may have them instead of the inputs.
     """
 
-    def __init__(self, fields: Sequence[InputColumn], raw: RawColumns | None = None) -> None:
+    def __init__(self, fields: Sequence[InputColumn], raw: TrainingTable | None = None) -> None:
         self.fields = tuple(fields)
         self.raw = raw
         self._raw_records = None if raw is None else RawRecords(raw)

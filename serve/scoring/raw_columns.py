@@ -32,7 +32,7 @@ MAX_BITS = 1_000  # of a whole number; Python refuses to print longer ones
 
 
 @dataclass(frozen=True)
-class RawColumn:
+class TrainingColumn:
     """A column of the training table that inputs are made from.
 
     Attributes
@@ -53,7 +53,7 @@ class RawColumn:
     inputs: tuple[InputColumn, ...]
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any], inputs: Mapping[str, InputColumn]) -> RawColumn:
+    def of(cls, entry: Mapping[str, Any], inputs: Mapping[str, InputColumn]) -> TrainingColumn:
         """Return the column that an entry of recipe.json describes."""
         outputs = tuple(entry["outputs"])
         return cls(
@@ -153,7 +153,7 @@ def date_kind(pattern: str) -> str:
     return "a date such as 2020-02-24" if pattern == "ISO8601" else f"a date in the format {pattern}"
 
 
-class RawColumns:
+class TrainingTable:
     """The columns of the training table, and how they become inputs.
 
     Parameters
@@ -165,9 +165,9 @@ class RawColumns:
 
     Attributes
     ----------
-    columns : tuple of RawColumn
+    columns : tuple of TrainingColumn
         Those that inputs are made from.
-    by_name : dict of str to RawColumn
+    by_name : dict of str to TrainingColumn
     parts : frozenset of str
         Inputs that are a part of a column, such as the month of a date.
     aged : frozenset of str
@@ -198,7 +198,7 @@ class RawColumns:
         by_name = {each.name: each for each in fields}
         try:
             entries = list(data["columns"])
-            self.columns = tuple(RawColumn.of(entry, by_name) for entry in entries if entry.get("outputs"))
+            self.columns = tuple(TrainingColumn.of(entry, by_name) for entry in entries if entry.get("outputs"))
             names = frozenset(entry["name"] for entry in entries)
             times = [(str(entry["name"]), str(entry["date_format"])) for entry in entries if entry["kind"] == "time"]
             self.time, self.time_format = times[0] if times else ("", "")
@@ -219,7 +219,7 @@ class RawColumns:
                 )
 
     @classmethod
-    def of(cls, run: Run, fields: Sequence[InputColumn]) -> RawColumns | None:
+    def of(cls, run: Run, fields: Sequence[InputColumn]) -> TrainingTable | None:
         """Return the columns of a run's training table; None if it was not trained on a flat table.
 
         Raises
@@ -230,12 +230,12 @@ class RawColumns:
         data = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
         return cls(data, fields) if "columns" in data else None
 
-    def name_of(self, column: RawColumn, given: Collection[Any]) -> str | None:
+    def name_of(self, column: TrainingColumn, given: Collection[Any]) -> str | None:
         """Return the name of the column's cells; None if it is not given, or only as parts."""
         names = self.names_of(column, given)
         return names[0] if names and (column.is_value or names[0] == column.name) else None
 
-    def names_of(self, column: RawColumn, given: Collection[Any]) -> list[str]:
+    def names_of(self, column: TrainingColumn, given: Collection[Any]) -> list[str]:
         """Return under which names a column is given: its own, or those of its inputs."""
         return [name for name in dict.fromkeys((column.name, *column.outputs)) if name in given]
 
@@ -274,7 +274,7 @@ class RawColumns:
         """Import what converts cells; this takes half a second."""
         self._recipe  # noqa: B018 - cached
 
-    def inputs_of(self, frame: pd.DataFrame, column: RawColumn) -> pd.DataFrame:
+    def inputs_of(self, frame: pd.DataFrame, column: TrainingColumn) -> pd.DataFrame:
         """Return the inputs made from a column of a frame that has it under its own name, and valid times if needed."""
         from mlsys.data.table.recipe import TableRecipe, convert
 

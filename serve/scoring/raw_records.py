@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mlsys.runs.input_column import is_text
 from serve.scoring.problems import InputProblem, problem
-from serve.scoring.raw_columns import MAX_BITS, RawColumn, RawColumns, date_kind, invalid_cells
+from serve.scoring.raw_columns import MAX_BITS, TrainingColumn, TrainingTable, date_kind, invalid_cells
 
 CACHED = 10_000  # cells of a column whose inputs are kept
 MAX_CACHED_TEXT = 200  # characters; longer text rarely occurs twice
@@ -47,10 +47,10 @@ class RawRecords:
 
     Parameters
     ----------
-    raw : RawColumns
+    raw : TrainingTable
     """
 
-    def __init__(self, raw: RawColumns) -> None:
+    def __init__(self, raw: TrainingTable) -> None:
         self._raw = raw
         self._cells: dict[str, dict[Key, Cell]] = {column.name: {} for column in raw.columns}
         self._time_valid: dict[Key, bool] = {}
@@ -109,11 +109,11 @@ class RawRecords:
         time = self._raw.time
         return problem(row, time, record[time], date_kind(self._raw.time_format), None)
 
-    def _key(self, column: RawColumn, record: Mapping[Any, Any], value: Any) -> Key:  # noqa: ANN401 - any JSON value
+    def _key(self, column: TrainingColumn, record: Mapping[Any, Any], value: Any) -> Key:  # noqa: ANN401 - any JSON value
         """Return what the inputs of a cell depend on; 1, 1.0 and True are equal, but different cells."""
         return type(value), value, record.get(self._raw.time) if column.needs_time else None
 
-    def _converted(self, column: RawColumn, records: Sequence[Mapping[Any, Any]]) -> dict[Key, Cell]:
+    def _converted(self, column: TrainingColumn, records: Sequence[Mapping[Any, Any]]) -> dict[Key, Cell]:
         """Return the inputs of all cells of a column that need conversion."""
         cache = self._cells[column.name]
         found: dict[Key, Cell] = {}
@@ -154,7 +154,7 @@ class RawRecords:
             self._time_valid[key] = valid
         return valid
 
-    def _convert(self, column: RawColumn, keys: Sequence[Key]) -> list[Cell]:
+    def _convert(self, column: TrainingColumn, keys: Sequence[Key]) -> list[Cell]:
         import pandas as pd
 
         data = {column.name: pd.Series([value for _, value, _ in keys], dtype=object)}

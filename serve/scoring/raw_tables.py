@@ -14,7 +14,7 @@ from mlsys.errors import DataError
 from mlsys.runs.input_column import LARGEST, InputColumn
 from serve.scoring.fields import Inputs, RecordBlock, name_problems
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem
-from serve.scoring.raw_columns import RawColumn, RawColumns, date_kind, invalid_cells
+from serve.scoring.raw_columns import TrainingColumn, TrainingTable, date_kind, invalid_cells
 from serve.scoring.tables import numbers_of, parse_csv
 from serve.scoring.text_columns import TextColumn, text_column
 
@@ -33,14 +33,14 @@ class RawBlock(NamedTuple):
     notes: dict[int, tuple[str, ...]]
 
 
-def read_raw_csv(data: bytes, inputs: Inputs, raw: RawColumns) -> pa.Table:
+def read_raw_csv(data: bytes, inputs: Inputs, raw: TrainingTable) -> pa.Table:
     """Return the table in a CSV file, read as training reads one: any usual delimiter, quoting and encoding.
 
     Parameters
     ----------
     data : bytes
     inputs : Inputs
-    raw : RawColumns
+    raw : TrainingTable
 
     Returns
     -------
@@ -67,7 +67,7 @@ def read_raw_csv(data: bytes, inputs: Inputs, raw: RawColumns) -> pa.Table:
     return pa.Table.from_pandas(frame, preserve_index=False)
 
 
-def _plain_csv(data: bytes, inputs: Inputs, raw: RawColumns) -> pa.Table | None:
+def _plain_csv(data: bytes, inputs: Inputs, raw: TrainingTable) -> pa.Table | None:
     """Return the table in a CSV file that training's reader reads alike, but slower; None if it may read another one.
 
     These are files with commas, without quotes, whose number columns are empty or have only plain numbers.
@@ -114,14 +114,14 @@ def with_index_names(table: pa.Table) -> pa.Table:
     return table.rename_columns([new.get(name, name) for name in table.column_names])
 
 
-def check_raw_columns(table: pa.Table, inputs: Inputs, raw: RawColumns, allowed: Collection[str]) -> None:
+def check_raw_columns(table: pa.Table, inputs: Inputs, raw: TrainingTable, allowed: Collection[str]) -> None:
     """Check the names and types of a table's columns.
 
     Parameters
     ----------
     table : pyarrow Table
     inputs : Inputs
-    raw : RawColumns
+    raw : TrainingTable
     allowed : collection of str
         Names of further columns to ignore.
 
@@ -156,7 +156,7 @@ def check_raw_columns(table: pa.Table, inputs: Inputs, raw: RawColumns, allowed:
         raise InvalidInput(problems)
 
 
-def raw_block_of(table: pa.Table, inputs: Inputs, raw: RawColumns, first_row: int) -> RawBlock:
+def raw_block_of(table: pa.Table, inputs: Inputs, raw: TrainingTable, first_row: int) -> RawBlock:
     """Return the inputs of a table whose columns were checked.
 
     Columns that are inputs already, such as numbers and categories as in training, are taken without pandas.
@@ -166,7 +166,7 @@ def raw_block_of(table: pa.Table, inputs: Inputs, raw: RawColumns, first_row: in
     table : pyarrow Table
         A slice of a few thousand rows.
     inputs : Inputs
-    raw : RawColumns
+    raw : TrainingTable
     first_row : int
         Number of its first row within the whole table.
     """
@@ -194,12 +194,12 @@ class _Reading:
     notes : dict of int to tuple of str
     """
 
-    def __init__(self, table: pa.Table, raw: RawColumns, first_row: int) -> None:
+    def __init__(self, table: pa.Table, raw: TrainingTable, first_row: int) -> None:
         self.numbers: dict[str, NDArray[np.float64]] = {}
         self.texts: dict[str, TextColumn] = {}
         self.problems: list[InputProblem] = []
         self.notes: dict[int, tuple[str, ...]] = {}
-        self._as_sent: dict[str, RawColumn] = {}
+        self._as_sent: dict[str, TrainingColumn] = {}
         self._table, self._raw, self._first_row = table, raw, first_row
         given = frozenset(table.column_names)
         names = [(column, raw.name_of(column, given)) for column in raw.columns]
@@ -245,7 +245,7 @@ class _Reading:
             self.add(row, self._raw.time, _cell(cells, row), date_kind(self._raw.time_format))
         return not wrong
 
-    def _read_texts(self, column: RawColumn, cells: pa.ChunkedArray) -> None:
+    def _read_texts(self, column: TrainingColumn, cells: pa.ChunkedArray) -> None:
         """Read a category; each distinct value is converted once, unless training knew it."""
         texts, known = text_column(cells), column.inputs[0].categories or frozenset()
         new = [text for text in texts.values if text is not None and text not in known]
@@ -265,7 +265,7 @@ class _Reading:
         missing = inputs.map(lambda text: text is None, bool)
         self._check(column, missing, np.zeros_like(missing), texts.__getitem__)
 
-    def _convert(self, column: RawColumn, name: str) -> None:
+    def _convert(self, column: TrainingColumn, name: str) -> None:
         """Convert the cells of any column as training did."""
         import pandas as pd
 
@@ -287,7 +287,7 @@ class _Reading:
 
     def _check(
         self,
-        column: RawColumn,
+        column: TrainingColumn,
         missing: NDArray[np.bool_],
         invalid: NDArray[np.bool_],
         received: Callable[[int], object],
@@ -317,13 +317,13 @@ class _Reading:
         self.numbers[field.name] = values
 
 
-def _used(raw: RawColumns, names: Collection[str]) -> list[str]:
+def _used(raw: TrainingTable, names: Collection[str]) -> list[str]:
     """Return the names of the columns that inputs are made from, as given."""
     used = [name for column in raw.columns for name in raw.names_of(column, names)]
     return [*used, raw.time] if raw.aged and raw.time in names else used
 
 
-def _is_given(field: InputColumn, raw: RawColumns, names: Collection[str]) -> bool:
+def _is_given(field: InputColumn, raw: TrainingTable, names: Collection[str]) -> bool:
     return field.name in names or any(column.name in names for column in raw.columns if field.name in column.outputs)
 
 

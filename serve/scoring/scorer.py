@@ -18,7 +18,7 @@ from serve.scoring.calibrate import probability_function
 from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock, with_notes
 from serve.scoring.predictor import ScoringPath
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput
-from serve.scoring.raw_columns import RawColumns
+from serve.scoring.raw_columns import TrainingTable
 from serve.scoring.raw_tables import check_raw_columns, raw_block_of
 from serve.scoring.reasons import Reasons, reasons_of
 from serve.scoring.select_path import select_path
@@ -126,7 +126,7 @@ class Scorer:
         """
         run = Run.open(folder)
         inputs, selected = select_path(run)
-        return cls(run, Inputs(inputs.fields, RawColumns.of(run, inputs.fields)), selected)
+        return cls(run, Inputs(inputs.fields, TrainingTable.of(run, inputs.fields)), selected)
 
     def score(self, record: object, *, may_load: bool = True) -> Prediction:
         """Score one record.

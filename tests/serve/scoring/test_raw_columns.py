@@ -17,7 +17,7 @@ from mlsys.data.table import ColumnRecipe, TableRecipe, apply, read_table
 from mlsys.errors import RunError
 from mlsys.runs.golden import predict
 from serve.scoring import InvalidInput, Scorer
-from serve.scoring.raw_columns import RawColumns
+from serve.scoring.raw_columns import TrainingTable
 from serve.scoring.raw_tables import read_raw_csv
 from tests.serve.table_runs import INPUTS, RAW, write_leads_run, write_table_run
 
@@ -262,13 +262,13 @@ def test_a_recipe_that_does_not_match_the_inputs_is_refused(scorer):
     text = json.dumps(data).replace('"promo_filled"', '"promo"')
     renamed = [replace(each, name="promo") if each.name == "promo_filled" else each for each in fields]
     with pytest.raises(RunError, match="The input promo has the name of another column"):
-        RawColumns(json.loads(text), renamed)
+        TrainingTable(json.loads(text), renamed)
     with pytest.raises(RunError, match=r"does not match schema.json \(KeyError\('tier'"):
-        RawColumns(data, [each for each in fields if each.name != "tier"])
+        TrainingTable(data, [each for each in fields if each.name != "tier"])
     with pytest.raises(RunError, match="does not say how to make the input more"):
-        RawColumns(data, [*fields, replace(fields[0], name="more")])
+        TrainingTable(data, [*fields, replace(fields[0], name="more")])
     with pytest.raises(RunError, match="version 9"):
-        RawColumns({**data, "version": 9}, fields)
+        TrainingTable({**data, "version": 9}, fields)
 
 
 @given(st.text(max_size=12))
