@@ -16,7 +16,7 @@ MAX_CACHED_TEXT = 200  # characters; longer text rarely occurs twice
 Key: TypeAlias = tuple[type, Any, Any]
 
 
-class Cell(NamedTuple):
+class Converted(NamedTuple):
     """The inputs made from one cell: None where missing; ``valid`` is False if the cell does not parse."""
 
     inputs: tuple[float | str | None, ...]
@@ -52,7 +52,7 @@ class RawRecords:
 
     def __init__(self, raw: TrainingTable) -> None:
         self._raw = raw
-        self._cells: dict[str, dict[Key, Cell]] = {column.name: {} for column in raw.columns}
+        self._cells: dict[str, dict[Key, Converted]] = {column.name: {} for column in raw.columns}
         self._time_valid: dict[Key, bool] = {}
 
     def translate(self, records: Sequence[Mapping[Any, Any]], first_row: int | None) -> list[Translated]:
@@ -77,7 +77,7 @@ class RawRecords:
         ]
 
     def _translated(
-        self, record: Mapping[Any, Any], cells: Sequence[Mapping[Key, Cell]], row: int | None
+        self, record: Mapping[Any, Any], cells: Sequence[Mapping[Key, Converted]], row: int | None
     ) -> Translated:
         problems, reported = self._raw.name_problems(record, row)
         inputs = {name: value for name, value in record.items() if name not in self._raw.known}
@@ -113,10 +113,10 @@ class RawRecords:
         """Return what the inputs of a cell depend on; 1, 1.0 and True are equal, but different cells."""
         return type(value), value, record.get(self._raw.time) if column.needs_time else None
 
-    def _converted(self, column: TrainingColumn, records: Sequence[Mapping[Any, Any]]) -> dict[Key, Cell]:
+    def _converted(self, column: TrainingColumn, records: Sequence[Mapping[Any, Any]]) -> dict[Key, Converted]:
         """Return the inputs of all cells of a column that need conversion."""
         cache = self._cells[column.name]
-        found: dict[Key, Cell] = {}
+        found: dict[Key, Converted] = {}
         new: dict[Key, None] = {}
         for record in records:
             name = self._raw.name_of(column, record)
@@ -154,7 +154,7 @@ class RawRecords:
             self._time_valid[key] = valid
         return valid
 
-    def _convert(self, column: TrainingColumn, keys: Sequence[Key]) -> list[Cell]:
+    def _convert(self, column: TrainingColumn, keys: Sequence[Key]) -> list[Converted]:
         import pandas as pd
 
         data = {column.name: pd.Series([value for _, value, _ in keys], dtype=object)}
@@ -165,7 +165,7 @@ class RawRecords:
         invalid = invalid_cells(frame[column.name], inputs[column.outputs[0]])
         rows = zip(*(inputs[name].tolist() for name in column.outputs), strict=True)
         return [
-            Cell(tuple(None if _is_nan(value) else value for value in row), position not in invalid)
+            Converted(tuple(None if _is_nan(value) else value for value in row), position not in invalid)
             for position, row in enumerate(rows)
         ]
 
