@@ -56,10 +56,8 @@ def _value(field: Json, column: TrainingColumn) -> Json:
     kinds = ["number", "string"] if column.is_number else ["string", "number", "boolean"]
     if column.kind == "boolean":
         kinds.append("boolean")
-    return field | {
-        "type": kinds + ["null"] * column.nullable,
-        "description": f"{field['description']}; as text: {column.meaning}",
-    }
+    how = f"as text: {column.meaning}" if column.is_number else "read as in the training table"
+    return field | {"type": kinds + ["null"] * column.nullable, "description": f"{field['description']}; {how}"}
 
 
 def _cell(column: TrainingColumn) -> Json:

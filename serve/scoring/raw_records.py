@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any, NamedTuple, TypeAlias
@@ -11,6 +12,8 @@ from serve.scoring.problems import InputProblem, problem
 from serve.scoring.raw_columns import MAX_BITS, TrainingColumn, TrainingTable, date_kind, invalid_cells
 
 CACHED = 10_000  # cells of a column whose inputs are kept
+PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
+WHOLE = re.compile(r"-?[0-9]{1,15}")
 MAX_CACHED_TEXT = 200  # characters; longer text rarely occurs twice
 
 Key: TypeAlias = tuple[type, Any, Any]
@@ -125,7 +128,7 @@ class RawRecords:
             if column.needs_time and not self._has_time(record):
                 continue  # reported with the record's other problems
             key = self._key(column, record, record[name])
-            cached = cache.get(key)
+            cached = cache.get(key) or _plain_number(column, record[name])
             if cached is None:
                 new[key] = None
             else:
@@ -168,6 +171,14 @@ class RawRecords:
             Converted(tuple(None if _is_nan(value) else value for value in row), position not in invalid)
             for position, row in enumerate(rows)
         ]
+
+
+def _plain_number(column: TrainingColumn, cell: object) -> Converted | None:
+    """Return the number in a cell that any notation reads alike; None if training's code, which is slower, is needed."""
+    if column.kind != "number" or not column.is_value or not isinstance(cell, str):
+        return None
+    is_plain = PLAIN.fullmatch(cell) if column.decimal == "." else WHOLE.fullmatch(cell)
+    return Converted((float(cell),), valid=True) if is_plain else None
 
 
 def _is_nan(value: object) -> bool:
