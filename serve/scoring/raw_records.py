@@ -174,7 +174,7 @@ class RawRecords:
 
 
 def _plain_number(column: TrainingColumn, cell: object) -> Converted | None:
-    """Return the number in a cell that any notation reads alike; None if training's code, which is slower, is needed."""
+    """Return the number in a cell that every notation reads alike; None if the slower code of training is needed."""
     if column.kind != "number" or not column.is_value or not isinstance(cell, str):
         return None
     is_plain = PLAIN.fullmatch(cell) if column.decimal == "." else WHOLE.fullmatch(cell)

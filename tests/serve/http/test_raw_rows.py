@@ -77,6 +77,16 @@ def without_id(answer):
     return {name: value for name, value in answer.json().items() if name != "request_id"}
 
 
+def test_the_processes_of_the_service_read_them_too(start, leads, file, probabilities, tmp_path):
+    """On the fast path, which leaves the first such record to another one, and in a batch worker."""
+    with start(tmp_path, leads.path, "--log-url", "none") as service:
+        of_inputs, *of_raw = [service.client.post("/predict", json=record) for record in (INPUTS, RAW, RAW)]
+        batch = service.client.post("/predict/batch", content=file.read_bytes(), headers={"content-type": "text/csv"})
+    assert without_id(of_inputs) == without_id(of_raw[0]) == without_id(of_raw[1])
+    scored = pd.read_csv(io.BytesIO(batch.content))
+    np.testing.assert_allclose(scored["probability"], probabilities, rtol=0, atol=1e-12)
+
+
 def test_a_csv_that_is_not_a_table_is_refused_by_line(inside):
     answer = inside(
         "POST", "/predict/batch", content=b"tier;size\na;1\na;1;2;3\n", headers={"content-type": "text/csv"}

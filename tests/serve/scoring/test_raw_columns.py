@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mlsys.data.table import ColumnRecipe, TableRecipe, apply, read_table
 from mlsys.errors import RunError
 from mlsys.runs.golden import predict
-from serve.scoring import InvalidInput, Scorer
+from serve.scoring import InvalidInput, NotLoadedError, Scorer
 from serve.scoring.raw_columns import TrainingTable
 from serve.scoring.raw_tables import read_raw_csv
 from tests.serve.table_runs import INPUTS, RAW, write_leads_run, write_table_run
@@ -139,6 +139,17 @@ def test_columns_and_inputs_mean_the_same(scorer, record):
     result = scorer.score_table(table)
     assert result.values(0) == expected.values
     assert result.warnings == {}
+
+
+def test_what_converts_cells_is_loaded_only_for_them(scorer):
+    fresh = Scorer.load(scorer.run.path)
+    fresh.score(INPUTS, may_load=False)
+    fresh.score_many([INPUTS])
+    fresh.score_table(pa.Table.from_pylist([INPUTS]))
+    with pytest.raises(NotLoadedError):
+        fresh.score(RAW, may_load=False)
+    fresh.load_conversion()
+    assert fresh.score(RAW, may_load=False) == scorer.score(RAW)
 
 
 def test_null_and_marks_for_missing_values_are_the_same(scorer):
