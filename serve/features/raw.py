@@ -76,8 +76,8 @@ class RawColumn:
         if kind.is_date() or kind.is_timestamp():
             return "moment"
         raise RunError(
-            f"The raw column {self.name} had the type {kind} in training, which JSON does not support: send rows of the "
-            "model's inputs to /predict/batch."
+            f"The raw column {self.name} had the type {kind} in training, which JSON does not support: send "
+            "rows of the model's inputs to /predict/batch."
         )
 
     @property
