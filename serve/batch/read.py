@@ -178,11 +178,21 @@ def _table_rows(input_format: str, body: IO[bytes], max_rows: int, scorer: Score
     names = {
         name: [_json_value(name, value) for value in table.column(name).to_pylist()]
         for name in (id_name, as_of_name)
-        if name not in inputs.by_name and table.column_names.count(name) == 1
+        if _is_key(name, scorer) and table.column_names.count(name) == 1
     }
     if as_of_name in names:
         names[as_of_name] = _as_ofs(names[as_of_name], scorer)
     return Rows(table, names, id_name, as_of_name)
+
+
+def _is_key(name: str, scorer: Scorer) -> bool:
+    """Return whether a column of this name has the rows' ids or as-ofs; one of the training table may be called so."""
+    raw, schema = scorer.inputs.raw, scorer.schema
+    if name in scorer.inputs.by_name:
+        return False
+    if raw is None or name in (schema.get("id"), schema.get("as_of")):
+        return True
+    return name not in raw.known or (name == "id" and name in raw.unused)
 
 
 def _as_ofs(values: list[Any], scorer: Scorer) -> list[str | int | None]:

@@ -11,7 +11,7 @@ import pytest
 from mlsys.data.table import TableRecipe, apply, read_table
 from mlsys.runs.golden import predict
 from serve import media_types
-from tests.serve.table_runs import INPUTS, RAW, ROWS, write_leads_run
+from tests.serve.table_runs import INPUTS, RAW, ROWS, write_leads_run, write_table_run
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,20 @@ def test_a_record_may_have_columns_or_inputs(inside):
 
 def without_id(answer):
     return {name: value for name, value in answer.json().items() if name != "request_id"}
+
+
+def test_columns_named_like_ids_as_ofs_and_answers(inside_of, tmp_path):
+    names = ["as_of", "score", "probability", "decision", "warnings", "label", "group", "value", "row"]
+    numbers = np.random.default_rng(1).normal(size=(ROWS, len(names)))
+    frame = pd.DataFrame(numbers, columns=names).assign(id=range(100, 100 + ROWS), won=[1, 0] * (ROWS // 2))
+    frame.to_csv(tmp_path / "leads.csv", index=False)
+    run = write_table_run(tmp_path / "run", tmp_path / "leads.csv")
+    content = (tmp_path / "leads.csv").read_bytes()
+    answer = inside_of(run)("POST", "/predict/batch", content=content, headers={"content-type": "text/csv"})
+    scored = pd.read_csv(io.BytesIO(answer.content))
+    expected = predict(run.model, run.calibration, apply(TableRecipe.from_dict(run.read_json("recipe.json")), frame))[1]
+    assert list(scored) == ["id", "probability", "decision", "warnings"]
+    np.testing.assert_allclose(scored["probability"], expected, rtol=0, atol=1e-12)
 
 
 def test_the_processes_of_the_service_read_them_too(start, leads, file, probabilities, tmp_path):
