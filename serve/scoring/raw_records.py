@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mlsys.runs.input_column import is_text
 from serve.scoring.problems import InputProblem, problem
-from serve.scoring.raw_columns import MAX_BITS, TrainingColumn, TrainingTable, date_kind, invalid_cells
+from serve.scoring.raw_columns import MAX_BITS, MAX_PARSED, TrainingColumn, TrainingTable, date_kind, invalid_cells
 
-CACHED = 10_000  # cells of a column whose inputs are kept
+CACHED = 50_000  # cells whose inputs are kept, of all columns together
 PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 WHOLE = re.compile(r"-?[0-9]{1,15}")
 MAX_CACHED_TEXT = 200  # characters; longer text rarely occurs twice
@@ -56,7 +56,8 @@ class RawRecords:
     def __init__(self, raw: TrainingTable) -> None:
         self._raw = raw
         self._cells: dict[str, dict[Key, Converted]] = {column.name: {} for column in raw.columns}
-        self._time_valid: dict[Key, bool] = {}
+        self._times: dict[tuple[type, Any] | None, bool] = {}
+        self._max_cached = CACHED // len(raw.columns)
 
     def translate(self, records: Sequence[Mapping[Any, Any]], first_row: int | None) -> list[Translated]:
         """Convert records to model inputs.
@@ -73,14 +74,15 @@ class RawRecords:
         list of Translated
             What is wrong with inputs that were sent as such is left to the check of inputs.
         """
-        cells = [self._converted(column, records) for column in self._raw.columns]
+        has_time = self._have_time(records)
+        cells = [self._converted(column, records, has_time) for column in self._raw.columns]
         return [
-            self._translated(record, cells, None if first_row is None else first_row + offset)
+            self._translated(record, cells, has_time[offset], None if first_row is None else first_row + offset)
             for offset, record in enumerate(records)
         ]
 
     def _translated(
-        self, record: Mapping[Any, Any], cells: Sequence[Mapping[Key, Converted]], row: int | None
+        self, record: Mapping[Any, Any], cells: Sequence[Mapping[Key, Converted]], has_time: bool, row: int | None
     ) -> Translated:
         problems, reported = self._raw.name_problems(record, row)
         inputs = {name: value for name, value in record.items() if name not in self._raw.known}
@@ -94,7 +96,7 @@ class RawRecords:
             if not column.needs_conversion(value):
                 inputs[column.outputs[0]] = value
                 continue
-            if column.needs_time and not self._has_time(record):
+            if column.needs_time and not has_time:
                 problems.append(self._time_problem(record, row))
                 reported.update(self._raw.aged)
                 continue
@@ -116,16 +118,18 @@ class RawRecords:
         """Return what the inputs of a cell depend on; 1, 1.0 and True are equal, but different cells."""
         return type(value), value, record.get(self._raw.time) if column.needs_time else None
 
-    def _converted(self, column: TrainingColumn, records: Sequence[Mapping[Any, Any]]) -> dict[Key, Converted]:
+    def _converted(
+        self, column: TrainingColumn, records: Sequence[Mapping[Any, Any]], has_time: Sequence[bool]
+    ) -> dict[Key, Converted]:
         """Return the inputs of all cells of a column that need conversion."""
         cache = self._cells[column.name]
         found: dict[Key, Converted] = {}
         new: dict[Key, None] = {}
-        for record in records:
+        for record, is_timed in zip(records, has_time, strict=True):
             name = self._raw.name_of(column, record)
             if name is None or not column.needs_conversion(record[name]) or not column.accepts(record[name]):
                 continue
-            if column.needs_time and not self._has_time(record):
+            if column.needs_time and not is_timed:
                 continue  # reported with the record's other problems
             key = self._key(column, record, record[name])
             cached = cache.get(key) or _plain_number(column, record[name])
@@ -136,26 +140,27 @@ class RawRecords:
         if new:
             converted = dict(zip(new, self._convert(column, list(new)), strict=True))
             found |= converted
-            if len(cache) + len(converted) > CACHED:
+            if len(cache) + len(converted) > self._max_cached:
                 cache.clear()
             cache.update((key, cell) for key, cell in converted.items() if _is_short(key))
         return found
 
-    def _has_time(self, record: Mapping[Any, Any]) -> bool:
-        """Return whether a record has a valid time of its own."""
-        value = record.get(self._raw.time)
-        if not (is_text(value) or (isinstance(value, int) and value.bit_length() <= MAX_BITS)):
-            return False
-        key = (type(value), value, None)
-        valid = self._time_valid.get(key)
-        if valid is None:
+    def _have_time(self, records: Sequence[Mapping[Any, Any]]) -> list[bool]:
+        """Return which records have a valid time of their own; False where no date is counted from it."""
+        aged = [column.name for column in self._raw.columns if column.needs_time]
+        times = [record.get(self._raw.time) if any(name in record for name in aged) else None for record in records]
+        keys = [(type(time), time) if _is_readable_time(time) else None for time in times]
+        if len(self._times) > CACHED:
+            self._times = {}
+        cache = self._times  # another thread may replace it
+        known = {None: False} | {key: cache[key] for key in set(keys) & cache.keys()}
+        if new := list(set(keys) - known.keys()):
             import pandas as pd
 
-            valid = bool(self._raw.has_time(pd.Series([value], dtype=object)).all())
-            if len(self._time_valid) >= CACHED:
-                self._time_valid.clear()
-            self._time_valid[key] = valid
-        return valid
+            valid = self._raw.has_time(pd.Series([key[1] for key in new if key], dtype=object)).tolist()
+            known |= dict(zip(new, valid, strict=True))
+            cache.update((key, known[key]) for key in new)
+        return [known[key] for key in keys]
 
     def _convert(self, column: TrainingColumn, keys: Sequence[Key]) -> list[Converted]:
         import pandas as pd
@@ -179,6 +184,12 @@ def _plain_number(column: TrainingColumn, cell: object) -> Converted | None:
         return None
     is_plain = PLAIN.fullmatch(cell) if column.decimal == "." else WHOLE.fullmatch(cell)
     return Converted((float(cell),), valid=True) if is_plain else None
+
+
+def _is_readable_time(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_PARSED and is_text(value)
+    return isinstance(value, int) and value.bit_length() <= MAX_BITS
 
 
 def _is_nan(value: object) -> bool:

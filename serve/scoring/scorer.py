@@ -167,9 +167,11 @@ class Scorer:
         warnings: dict[int, tuple[str, ...]] = {}
         problems: list[InputProblem] = []
         more = False
-        for start in range(0, len(records), CHECK_CHUNK):
+        start = size = 0
+        while (start := start + size) < len(records):
+            size = self._check_chunk
             try:
-                block, chunk_warnings = self.inputs.block(records[start : start + CHECK_CHUNK], start)
+                block, chunk_warnings = self.inputs.block(records[start : start + size], start)
             except InvalidInput as error:
                 problems += error.problems
                 more = error.more
@@ -182,6 +184,12 @@ class Scorer:
         if problems:
             raise InvalidInput(problems, more=more)
         return self._result(blocks, warnings)
+
+    @property
+    def _check_chunk(self) -> int:
+        """Number of records to check at once; more where they have to be converted, which is done by column."""
+        raw = self.inputs.raw
+        return TABLE_CHUNK if raw is not None and raw.loaded else CHECK_CHUNK
 
     def score_table(self, table: pa.Table) -> BatchResult:
         """Score a table like `score_many`; it may also have the id and as-of columns, and any of the training table.
