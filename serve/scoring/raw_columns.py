@@ -67,22 +67,22 @@ class TrainingColumn:
             inputs=tuple(inputs[name] for name in outputs),
         )
 
-    @property
+    @cached_property
     def is_value(self) -> bool:
         """Whether its only input is its value; otherwise the inputs are parts, such as the month of a date."""
         return self.parts == ("value",)
 
-    @property
+    @cached_property
     def is_number(self) -> bool:
         """Whether its only input is its value as a number."""
         return self.is_value and self.inputs[0].number
 
-    @property
+    @cached_property
     def needs_time(self) -> bool:
         """Whether an input is the time from this date to the row's own time."""
         return "age_days" in self.parts
 
-    @property
+    @cached_property
     def nullable(self) -> bool:
         """Whether training had cells that are missing or do not parse."""
         return self.parts == ("filled",) or all(each.nullable for each in self.inputs)
@@ -232,8 +232,9 @@ class TrainingTable:
 
     def name_of(self, column: TrainingColumn, given: Collection[Any]) -> str | None:
         """Return the name of the column's cells; None if it is not given, or only as parts."""
-        names = self.names_of(column, given)
-        return names[0] if names and (column.is_value or names[0] == column.name) else None
+        if column.name in given:
+            return column.name
+        return column.outputs[0] if column.is_value and column.outputs[0] in given else None
 
     def names_of(self, column: TrainingColumn, given: Collection[Any]) -> list[str]:
         """Return under which names a column is given: its own, or those of its inputs."""
@@ -244,11 +245,14 @@ class TrainingTable:
         problems: list[InputProblem] = []
         reported: set[str] = set()
         for column in self.columns:
-            names, outputs = self.names_of(column, given), column.outputs
+            outputs = column.outputs
+            if outputs == (column.name,):  # if it is missing, the check of inputs says so
+                continue
+            names = self.names_of(column, given)
             if column.name in names and len(names) > 1:
                 message = f"{column.name} is given twice, also as {', '.join(names[1:])}; send one of them."
                 problems.append(problem(row, column.name, None, "one of them", None, message))
-            elif not names and outputs != (column.name,):
+            elif not names:
                 message = f"{column.name} is missing; expected {column.expected}, or instead {', '.join(outputs)}."
                 problems.append({**problem(row, column.name, None, column.expected, None, message), "got": "nothing"})
             else:

@@ -282,6 +282,30 @@ def test_a_recipe_that_does_not_match_the_inputs_is_refused(scorer):
         TrainingTable({**data, "version": 9}, fields)
 
 
+CELLS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.none(), max_size=1),
+    st.sampled_from(["NA", "1,5", "2.000", "Gold", "ja", "31.12.2021", "1e999", "\ud800", "9" * 400, 10**400, -0.0]),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([*RAW, *INPUTS, "lead", "tire"]), CELLS), st.sampled_from([RAW, INPUTS, {}]))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_record_is_scored_or_refused_alone_as_in_a_batch(scorer, changes, record):
+    def found(score):
+        try:
+            return score()
+        except InvalidInput as error:
+            return [each["message"] for each in error.problems]
+
+    alone = found(lambda: scorer.score(record | changes))
+    many = found(lambda: scorer.score_many([record | changes]))
+    if isinstance(alone, list):
+        assert alone == many
+    else:
+        assert many.warnings.get(0, ()) == alone.warnings
+        assert many.probabilities[0] == pytest.approx(alone.probability, abs=1e-12)
+
+
 @given(st.text(max_size=12))
 @settings(max_examples=50, deadline=None)
 def test_converting_a_category_again_changes_nothing(text):
