@@ -77,6 +77,20 @@ def without_id(answer):
     return {name: value for name, value in answer.json().items() if name != "request_id"}
 
 
+@pytest.mark.parametrize(
+    ("at", "expected"), [("2022-03-20", "2022-03-20"), ("20.3.2022", "2022-03-20"), ("soon", None)]
+)
+def test_as_ofs_of_inputs_may_have_the_format_of_the_table_or_be_iso_dates(at, expected, inside):
+    table = pd.DataFrame([INPUTS | {"at": at, "size": "2.000", "staff": "4,5", "size _m_": 2}])
+    content = table.to_csv(index=False).encode()
+    answer = inside("POST", "/predict/batch", content=content, headers={"content-type": "text/csv"})
+    assert answer.status_code == (200 if expected else 422)
+    if expected:
+        assert pd.read_csv(io.BytesIO(answer.content))["at"].tolist() == [expected]
+    else:
+        assert "as_of is 'soon'" in answer.json()["message"]
+
+
 def test_columns_named_like_ids_as_ofs_and_answers(inside_of, tmp_path):
     names = ["as_of", "score", "probability", "decision", "warnings", "label", "group", "value", "row"]
     numbers = np.random.default_rng(1).normal(size=(ROWS, len(names)))
