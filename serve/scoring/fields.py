@@ -124,7 +124,7 @@ class Inputs:
         notes: tuple[str, ...] = ()
         try:
             numbers, categories, unusual = self._fast_check(record)  # type: ignore[arg-type]
-            is_checked = not unusual or self.raw is None
+            is_checked = not unusual or self.raw is None or not self._have_unseen([[text] for text in categories])
         except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
             unusual, is_checked = True, False
         if not is_checked:
@@ -184,7 +184,7 @@ class Inputs:
         """
         try:
             block = self._fast_block(records)  # type: ignore[arg-type]
-            is_checked = self.raw is None or not self._has_unseen_categories(block)
+            is_checked = self.raw is None or not self._have_unseen(column.values for column in block.categories)
         except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
             is_checked = False
         if is_checked:
@@ -243,10 +243,12 @@ class Inputs:
                 raise _SlowCheckNeeded
         return RecordBlock(numbers, categories)
 
-    def _has_unseen_categories(self, block: RecordBlock) -> bool:
-        rules = zip(block.categories, self._category_rules, strict=True)
+    def _have_unseen(self, columns: Iterable[Iterable[str | None]]) -> bool:
+        """Return whether columns of categories have one that training did not see."""
         return any(
-            text is not None and text not in (known or ()) for column, (_, known, _) in rules for text in column.values
+            text is not None and text not in (known or ())
+            for texts, (_, known, _) in zip(columns, self._category_rules, strict=True)
+            for text in texts
         )
 
     def _slow_checks(

@@ -144,6 +144,7 @@ def test_columns_and_inputs_mean_the_same(scorer, record):
 def test_what_converts_cells_is_loaded_only_for_them(scorer):
     fresh = Scorer.load(scorer.run.path)
     fresh.score(INPUTS, may_load=False)
+    assert len(fresh.score({**INPUTS, "staff": 1e6}, may_load=False).warnings) == 1
     fresh.score_many([INPUTS])
     fresh.score_table(pa.Table.from_pylist([INPUTS]))
     with pytest.raises(NotLoadedError):
