@@ -11,6 +11,7 @@ import yaml
 
 from mlsys.runs.input_column import InputColumn, input_columns
 from serve.model_reference import REGISTRY
+from serve.openapi_raw import with_raw_columns
 from serve.served_models import LoadedModel
 
 Json = dict[str, Any]
@@ -39,6 +40,8 @@ def document(model: LoadedModel, *, keys: bool) -> Json:
     openapi["info"] = {key: text.format_map(values) for key, text in openapi["info"].items()}
     schemas = openapi["components"]["schemas"]
     schemas["Record"] = record_schema(model.schema)
+    if scorer.inputs.raw is not None:
+        schemas["Record"] = with_raw_columns(schemas["Record"], scorer.inputs.raw)
     for table, columns in _raw_columns(model).items():
         schemas["Entities"]["properties"][table]["items"]["properties"] = columns
     if not keys:

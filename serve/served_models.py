@@ -6,12 +6,13 @@ import json
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from mlsys.errors import MlsysError
+from mlsys.errors import MlsysError, RunError
 from serve.model_reference import ResolvedModel
 from serve.scoring import Scorer
 from serve.shared_state import Models
@@ -55,7 +56,13 @@ class LoadedModel:
             If the run is corrupt, not trusted, or does not reproduce them.
         """
         started = time.perf_counter()
-        scorer = Scorer.load(Path(resolved.path))
+        try:
+            scorer = Scorer.load(Path(resolved.path))
+        except MlsysError:
+            raise
+        except Exception as error:  # whatever a library raises for a model, the service must know that it cannot load
+            logger.debug("cannot load %s", resolved.path, exc_info=True)
+            raise RunError(_unforeseen(resolved, error)) from error
         return cls(resolved, scorer, time.perf_counter() - started)
 
     @property
@@ -67,6 +74,16 @@ class LoadedModel:
     def version(self) -> str:
         """Registered version, or the short digest of an unregistered run."""
         return self.resolved.version
+
+
+def _unforeseen(resolved: ResolvedModel, error: Exception) -> str:
+    """Return the reason why a model cannot be loaded, in one line."""
+    *_, place = traceback.extract_tb(error.__traceback__)
+    reason = " ".join(str(error).split())[:500]
+    return (
+        f"Cannot load the model of {resolved.path}: {type(error).__name__}: {reason} ({Path(place.filename).name}, "
+        f"line {place.lineno}). Train it again, or report this with what --log-level debug prints."
+    )
 
 
 class ModelSlot:

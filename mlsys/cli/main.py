@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from mlsys.cli import compare, config, data, registry, runs, track
+from mlsys.cli import compare, config, data, registry, runs, score, track
 from mlsys.errors import ConfigError, MlsysError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("runs")(runs.runs)
 app.command("compare")(compare.compare)
 app.command("show")(runs.show)
 app.command("replay")(runs.replay)
+app.command("score")(score.score)
 app.command("track")(track.track)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")

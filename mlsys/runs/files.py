@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from mlsys.errors import RunError
 
 MANIFEST = "manifest.json"
+RECIPE_VERSION = 1  # of the recipe of a flat table, recipe.json
 
 
 @dataclass(frozen=True)

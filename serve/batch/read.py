@@ -13,6 +13,8 @@ from serve import media_types
 from serve.errors import RequestError
 from serve.json_body import check_duplicate_fields, parse_json
 from serve.scoring import BatchResult, Scorer
+from serve.scoring.fields import Inputs
+from serve.scoring.raw_tables import read_raw_csv, with_index_names
 from serve.scoring.tables import read_csv
 
 if TYPE_CHECKING:
@@ -61,9 +63,25 @@ class Rows:
         """Return the id or as-of column; each value is None if it was not sent."""
         return self.names.get(name or "") or [None] * len(self)
 
-    def records(self, inputs: Sequence[str]) -> Sequence[Any]:
-        """Return the model inputs of each row by name."""
-        return self.content if isinstance(self.content, list) else self.content.select(list(inputs)).to_pylist()
+    def records(self, inputs: Inputs) -> Sequence[Any]:
+        """Return the model inputs of each row by name, or the columns of the training table that were sent instead."""
+        if isinstance(self.content, list):
+            return self.content
+        names = set(inputs.known_names)
+        sent = self.content.select([name for name in self.content.column_names if name in names])
+        rows: list[Any] = _as_json_types(sent).to_pylist()
+        return rows
+
+
+def _as_json_types(table: pa.Table) -> pa.Table:
+    """Return a table with dates and times as text and decimals as floats, so that its rows can be written as JSON."""
+    import pyarrow as pa
+
+    for position, column in enumerate(table.schema):
+        kind = pa.float64() if pa.types.is_decimal(column.type) else pa.string()
+        if kind == pa.float64() or pa.types.is_temporal(column.type):
+            table = table.set_column(position, column.name, table.column(position).cast(kind))
+    return table
 
 
 def read_rows(input_format: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
@@ -148,19 +166,43 @@ def key_columns(scorer: Scorer) -> tuple[str, str]:
 
 def _table_rows(input_format: str, body: IO[bytes], max_rows: int, scorer: Scorer) -> Rows:
     id_name, as_of_name = key_columns(scorer)
+    inputs = scorer.inputs
     if input_format == media_types.CSV:
-        table = read_csv(body.read(), scorer.inputs, (id_name, as_of_name))
+        if inputs.raw is None:
+            table = read_csv(body.read(), inputs, (id_name, as_of_name))
+        else:
+            table = read_raw_csv(body.read(), inputs, inputs.raw)
     else:
         table = _read_arrow(input_format, body, max_rows)
-    inputs = scorer.inputs.by_name
+        table = table if inputs.raw is None else with_index_names(table)
     names = {
         name: [_json_value(name, value) for value in table.column(name).to_pylist()]
         for name in (id_name, as_of_name)
-        if name not in inputs and table.column_names.count(name) == 1
+        if _is_key(name, scorer) and table.column_names.count(name) == 1
     }
     if as_of_name in names:
-        names[as_of_name] = [None if value is None else parse_as_of(str(value)[:10]) for value in names[as_of_name]]
+        names[as_of_name] = _as_ofs(names[as_of_name], scorer)
     return Rows(table, names, id_name, as_of_name)
+
+
+def _is_key(name: str, scorer: Scorer) -> bool:
+    """Return whether a column of this name has the rows' ids or as-ofs; one of the training table may be called so."""
+    raw, schema = scorer.inputs.raw, scorer.schema
+    if name in scorer.inputs.by_name:
+        return False
+    if raw is None or name in (schema.get("id"), schema.get("as_of")):
+        return True
+    return name not in raw.known or (name == "id" and name in raw.unused)
+
+
+def _as_ofs(values: list[Any], scorer: Scorer) -> list[str | int | None]:
+    """Return a column of as-ofs as ISO dates; they may also have the format of the run's training table."""
+    raw = scorer.inputs.raw
+    days = raw.days(values) if raw is not None else [None] * len(values)
+    return [
+        day if day is not None or value is None else parse_as_of(str(value)[:10])
+        for value, day in zip(values, days, strict=True)
+    ]
 
 
 def _read_arrow(input_format: str, body: IO[bytes], max_rows: int) -> pa.Table:

@@ -81,8 +81,8 @@ class RawColumn:
         if kind.is_date() or kind.is_timestamp():
             return "moment"
         raise RunError(
-            f"The raw column {self.name} had the type {kind} in training, which JSON does not support: score with "
-            "`mlsys score`."
+            f"The raw column {self.name} had the type {kind} in training, which JSON does not support: send "
+            "rows of the model's inputs to /predict/batch."
         )
 
     @property

@@ -16,7 +16,7 @@ from serve.http.header_limits import HeaderLimits
 from serve.http.predict import JSON_BYTES, Predict
 from serve.http.request_context import POLICY, SECURITY, Headers
 from serve.http.service import Service
-from serve.scoring import InvalidInput
+from serve.scoring import InvalidInput, NotLoadedError
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class FastPath:
             if not service.key_check.open:
                 client = service.key_check.authorize(headers, "score") or address
             prediction = self._predict.plain(body, query, request_id)
-        except (RequestError, InvalidInput):
+        except (RequestError, InvalidInput, NotLoadedError):
             return None
         if prediction is None:
             return None

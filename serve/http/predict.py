@@ -18,7 +18,7 @@ from serve.json_body import parse_record
 from serve.media_types import require_json
 from serve.predictions import LogUnavailableError, PredictionRow
 from serve.request_errors import invalid_input_error, log_unavailable_error
-from serve.scoring import InvalidInput
+from serve.scoring import InvalidInput, NotLoadedError
 from serve.served_models import LoadedModel
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Predict:
         record = parse_record(body)
         model = service.slot.champion
         try:
-            prediction = model.scorer.score(record)
+            prediction = await _score(model, record)
         except InvalidInput as error:
             raise invalid_input_error(error) from None
         reasons = await _reasons_json(model, prediction, query["explain"]) if query.get("explain") in REASONS else b""
@@ -86,6 +86,8 @@ class Predict:
         ------
         RequestError, InvalidInput
             For the same input as the endpoint.
+        NotLoadedError
+            If the request has to take the ASGI path, because something has to be imported first.
         """
         if len(body) > self._limit:
             return None
@@ -94,7 +96,7 @@ class Predict:
             return None
         record = parse_record(body)
         model = self._service.slot.champion
-        prediction = model.scorer.score(record)
+        prediction = model.scorer.score(record, may_load=False)
         row = self._row(request_id, model, prediction, record, parameters) if self._logging else None
         response = _response_json(model, prediction, b"", request_id)
         return response, row, prediction.probability, bool(prediction.warnings)
@@ -134,6 +136,14 @@ class Predict:
         metrics.shadow_differences.observe(abs(prediction.probability - probability))
         if self._logging:
             self._service.log.put([self._row(context.request_id, shadow, prediction, record, query, shadow=True)])
+
+
+async def _score(model: LoadedModel, record: Json) -> Prediction:
+    try:
+        return model.scorer.score(record, may_load=False)
+    except NotLoadedError:  # the first record with columns of the training table; other requests go on meanwhile
+        await asyncio.to_thread(model.scorer.load_conversion)
+        return model.scorer.score(record)
 
 
 def _response_json(model: LoadedModel, prediction: Prediction, reasons: bytes, request_id: str) -> bytes:

@@ -110,15 +110,17 @@ class Supervisor:
         while True:
             self._start_missing()
             self._wait()
-            failed = self._reap_children()
+            ended = self._reap_children()
             self._read_status()  # afterwards, because a process reports its reason before it ends
-            if failed and not self._ready:
-                self._stop_children()
-                return 1
             if signal.SIGTERM in self._pending_signals or signal.SIGINT in self._pending_signals:
                 logger.info("stopping")
                 self._stop_children()
                 return 0
+            if ended and not self._ready:
+                if not self._failure:
+                    sys.stderr.write(f"{ended}\n")
+                self._stop_children()
+                return 1
             self._alias_watcher.poll(now=signal.SIGHUP in self._pending_signals)
             self._pending_signals.clear()
 
@@ -218,9 +220,9 @@ class Supervisor:
         host, port = self._listener.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def _reap_children(self) -> bool:
-        """Collect the processes that ended; return whether one of them could not load its models."""
-        failed = False
+    def _reap_children(self) -> str:
+        """Collect the processes that ended; return how one ended that loads the models, or nothing."""
+        ended = ""
         for child in self._children:
             if not child.pid:
                 continue
@@ -229,14 +231,15 @@ class Supervisor:
                 continue
             mark_dead([pid])
             code = os.waitstatus_to_exitcode(status)
-            failed |= code == CANNOT_LOAD
+            if child.kind != LOG_WORKER or code == CANNOT_LOAD:
+                ended = f"The {child.kind} ended {_ending(code)} before it had loaded the model."
             now = time.monotonic()
             child.pid = 0
             child.delay = 0.0 if now - child.started > STABLE_AFTER else min(MAX_BACKOFF, max(0.1, 2 * child.delay))
             child.due = now + child.delay
             if self._ready:
                 logger.error("%s %d exited with code %d; restarting in %.1f s", child.kind, pid, code, child.delay)
-        return failed
+        return ended
 
     def _stop_children(self) -> None:
         """Stop all processes: HTTP workers first, as they may wait for batches, and the log worker last."""
@@ -252,6 +255,17 @@ class Supervisor:
                     break
             _signal(children, signal.SIGKILL)
             _reap(children, wait=True)
+
+
+def _ending(code: int) -> str:
+    """Describe the exit code of a process; a negative one is the signal that killed it.
+
+    Examples
+    --------
+    >>> _ending(1), _ending(-11)
+    ('with exit code 1', 'by SIGSEGV')
+    """
+    return f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
 
 
 def _signal(children: list[Child], number: int) -> None:

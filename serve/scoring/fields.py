@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from mlsys.errors import closest, closest_pairs
 from mlsys.runs.input_column import LARGEST, InputColumn, is_text
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem, quoted
+from serve.scoring.raw_columns import TrainingTable
+from serve.scoring.raw_records import RawRecords, Translated
 from serve.scoring.text_columns import TextColumn
 
 Numbers: TypeAlias = tuple[float, ...]  # NaN where null
@@ -64,16 +66,24 @@ class _SlowCheckNeeded(Exception):  # noqa: N818 - not an error
     """Raised if the fast check cannot accept a record; the slow check then accepts it or names its problems."""
 
 
+class NotLoadedError(Exception):
+    """Raised if a record has to be converted, but what converts it is not imported yet."""
+
+
 class Inputs:
     """Checks records against the fields, quickly if nothing is wrong. Only one thread may call `check`.
 
     Parameters
     ----------
     fields : sequence of InputColumn
+    raw : TrainingTable, optional
+        Columns of the table that the run was trained on; records may have them instead of the inputs.
     """
 
-    def __init__(self, fields: Sequence[InputColumn]) -> None:
+    def __init__(self, fields: Sequence[InputColumn], raw: TrainingTable | None = None) -> None:
         self.fields = tuple(fields)
+        self.raw = raw
+        self._raw_records = None if raw is None else RawRecords(raw)
         self.by_name = {field.name: field for field in fields}
         self.numbers = [field for field in fields if field.number]
         self.categories = [field for field in fields if not field.number]
@@ -86,28 +96,45 @@ class Inputs:
         self._known_categories = [field.categories for field in self.categories]
         self._width = len(fields)
         self._required_of = _getter([field.name for field in self.numbers if not field.nullable])
-        self._category_rules = [(field.nullable, field.categories) for field in self.categories]
+        # A category that training did not see gets a warning, or is first converted as training converted it.
+        self._category_rules = [
+            (field.nullable, field.categories, field.categories is not None or raw is not None)
+            for field in self.categories
+        ]
         self._values = np.empty(len(self.numbers), dtype=np.float32)  # `check` reuses these two buffers
         self._flags = np.empty(len(self.numbers), dtype=bool)
         self._pack = struct.Struct(f"{len(self.numbers)}f").pack_into  # raises for numbers beyond float32
 
-    def check(self, record: object) -> tuple[Numbers, Categories, tuple[str, ...]]:
+    def check(self, record: object, *, may_load: bool = True) -> tuple[Numbers, Categories, tuple[str, ...]]:
         """Return a record's values and warnings.
+
+        Parameters
+        ----------
+        record : object
+        may_load : bool
+            Whether to import what converts the columns of the training table, which takes half a second.
 
         Raises
         ------
         InvalidInput
             If fields are missing, unknown or of the wrong type; lists all of them.
+        NotLoadedError
+            If it is needed and not loaded, and may not be.
         """
+        notes: tuple[str, ...] = ()
         try:
-            numbers, categories, out_of_range = self._fast_check(record)  # type: ignore[arg-type]
+            numbers, categories, unusual = self._fast_check(record)  # type: ignore[arg-type]
+            is_checked = not unusual or self.raw is None or not self._have_unseen([[text] for text in categories])
         except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
-            numbers, categories = self._slow_check(record, None)
-            out_of_range = True
-        return numbers, categories, self._warnings(numbers, categories) if out_of_range else ()
+            unusual, is_checked = True, False
+        if not is_checked:
+            if not may_load and self.raw is not None and not self.raw.loaded:
+                raise NotLoadedError
+            [(numbers, categories, notes)] = self._slow_checks([record], None)
+        return numbers, categories, (*notes, *self._warnings(numbers, categories)) if unusual else ()
 
     def _fast_check(self, record: Mapping[str, Any]) -> tuple[Numbers, Categories, bool]:
-        """Return a record's values, and whether any is out of range; raise one of several errors if any is invalid."""
+        """Return a record's values, and whether any is unusual; raise one of several errors if any is invalid."""
         numbers, categories = self._numbers_of(record), self._categories_of(record)
         kinds = set(map(type, numbers))
         # Nearly all records have only numbers in the range seen in training, which lies within float32.
@@ -136,14 +163,14 @@ class Inputs:
         if len(record) != self._width:
             raise _SlowCheckNeeded
         unseen = False
-        for text, (nullable, known) in zip(categories, self._category_rules, strict=True):
+        for text, (nullable, known, is_reported) in zip(categories, self._category_rules, strict=True):
             if type(text) is not str:
                 if text is not None or not nullable:
                     raise _SlowCheckNeeded
             elif known is None or text not in known:
                 if not is_text(text):
                     raise _SlowCheckNeeded
-                unseen |= known is not None
+                unseen |= is_reported
         return unseen
 
     def block(self, records: Sequence[object], first_row: int = 0) -> tuple[RecordBlock, dict[int, tuple[str, ...]]]:
@@ -157,9 +184,15 @@ class Inputs:
         """
         try:
             block = self._fast_block(records)  # type: ignore[arg-type]
+            is_checked = self.raw is None or not self._have_unseen(column.values for column in block.categories)
         except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
-            block = self._slow_block(records, first_row)
-        return block, self.warnings(block, first_row)
+            is_checked = False
+        if is_checked:
+            return block, self.warnings(block, first_row)
+        checked = self._slow_checks(records, first_row)
+        block = RecordBlock.of([(numbers, categories) for numbers, categories, _ in checked])
+        notes = {row: each for row, (_, _, each) in enumerate(checked, start=first_row) if each}
+        return block, with_notes(notes, self.warnings(block, first_row))
 
     def joined(self, blocks: Sequence[RecordBlock]) -> RecordBlock:
         """Return several blocks concatenated."""
@@ -203,43 +236,62 @@ class Inputs:
         if np.count_nonzero(np.abs(numbers) <= LARGEST) + nulls != numbers.size:
             raise _SlowCheckNeeded
         categories = _columns(texts)
-        for column, (nullable, known) in zip(categories, self._category_rules, strict=True):
+        for column, (nullable, known, _) in zip(categories, self._category_rules, strict=True):
             if not set(map(type, column.values)) <= ({str, type(None)} if nullable else {str}):
                 raise _SlowCheckNeeded
             if not all(map(is_text, set(column.values) - (known or set()) - {None})):
                 raise _SlowCheckNeeded
         return RecordBlock(numbers, categories)
 
-    def _slow_block(self, records: Sequence[object], first_row: int) -> RecordBlock:
-        """Return the values of several records, checking them one by one; raise InvalidInput with all problems."""
-        problems: list[InputProblem] = []
-        more = False
-        rows, texts = [], []
-        for row, record in enumerate(records, start=first_row):
-            try:
-                numbers, categories = self._slow_check(record, row)
-            except InvalidInput as error:
-                problems += error.problems
-                more = error.more
-                if more or len(problems) > MAX_LISTED:
-                    break
-            else:
-                rows.append(numbers)
-                texts.append(categories)
-        if problems:
-            raise InvalidInput(problems, more=more)
-        array = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.numbers))
-        return RecordBlock(array, _columns(texts))
+    def _have_unseen(self, columns: Iterable[Iterable[str | None]]) -> bool:
+        """Return whether columns of categories have one that training did not see."""
+        return any(
+            text is not None and text not in (known or ())
+            for texts, (_, known, _) in zip(columns, self._category_rules, strict=True)
+            for text in texts
+        )
 
-    def _slow_check(self, record: object, row: int | None) -> tuple[Numbers, Categories]:
-        """Return a record's values, checking them one by one; raise InvalidInput with all problems."""
+    def _slow_checks(
+        self, records: Sequence[object], first_row: int | None
+    ) -> list[tuple[Numbers, Categories, tuple[str, ...]]]:
+        """Return the values of records, checked one by one, and notes on them; raise InvalidInput with all problems."""
+        problems: list[InputProblem] = []
+        checked = []
+        for offset, (record, translated) in enumerate(self._translated(records, first_row)):
+            row = None if first_row is None else first_row + offset
+            found, values = self._slow_check(record, row, translated)
+            problems += found
+            if len(problems) > MAX_LISTED:
+                break
+            if not problems:
+                checked.append((*values, translated.warnings if translated else ()))
+        if problems:
+            raise InvalidInput(problems)
+        return checked
+
+    def _translated(
+        self, records: Sequence[object], first_row: int | None
+    ) -> Iterator[tuple[object, Translated | None]]:
+        """Yield each record as model inputs, with what was found while converting it."""
+        if self._raw_records is None:
+            yield from ((record, None) for record in records)
+            return
+        mappings = [record if isinstance(record, Mapping) else {} for record in records]
+        for record, translated in zip(records, self._raw_records.translate(mappings, first_row), strict=True):
+            yield (translated.record, translated) if isinstance(record, Mapping) else (record, None)
+
+    def _slow_check(
+        self, record: object, row: int | None, translated: Translated | None
+    ) -> tuple[list[InputProblem], tuple[Numbers, Categories]]:
+        """Return all problems of a record, and its values if there are none."""
         if not isinstance(record, Mapping):
-            raise InvalidInput(
-                [problem(row, "", record, "an object with the model's inputs", None, _not_an_object(record))]
-            )
-        problems = self._name_problems(record, row)
+            message = _not_an_object(record)
+            return [problem(row, "", record, "an object with the model's inputs", None, message)], ((), ())
+        problems = list(translated.problems) if translated else []
+        fields = [each for each in self.fields if not (translated and each.name in translated.reported)]
+        problems += self._name_problems(record, fields, row)
         values: dict[bool, list[Any]] = {True: [], False: []}
-        for field in self.fields:
+        for field in fields:
             if field.name not in record:
                 continue
             value = record[field.name]
@@ -248,13 +300,20 @@ class Inputs:
             else:
                 problems.append(problem(row, field.name, value, field.expected, None))
         if problems:
-            raise InvalidInput(problems)
-        return tuple(float(value) for value in values[True]), tuple(values[False])
+            return problems, ((), ())
+        return [], (tuple(float(value) for value in values[True]), tuple(values[False]))
 
-    def _name_problems(self, record: Mapping[Any, object], row: int | None) -> list[InputProblem]:
+    def _name_problems(
+        self, record: Mapping[Any, object], fields: Sequence[InputColumn], row: int | None
+    ) -> list[InputProblem]:
         extra = [name for name in record if name not in self.by_name]
-        missing = [field for field in self.fields if field.name not in record]
-        return name_problems(missing, extra, self.by_name, row)
+        missing = [field for field in fields if field.name not in record]
+        return name_problems(missing, extra, self.known_names, row)
+
+    @property
+    def known_names(self) -> Collection[str]:
+        """All names that a record may have."""
+        return [*self.by_name, *(self.raw.by_name if self.raw else ())]
 
     def _warnings(self, numbers: Iterable[float], categories: Categories) -> tuple[str, ...]:
         messages = [
@@ -270,6 +329,19 @@ class Inputs:
         return tuple(messages)
 
 
+def with_notes(
+    notes: Mapping[int, tuple[str, ...]], warnings: Mapping[int, tuple[str, ...]]
+) -> dict[int, tuple[str, ...]]:
+    """Return the notes on converted cells and the warnings about values, by row.
+
+    Examples
+    --------
+    >>> with_notes({1: ("a",)}, {0: ("b",), 1: ("c",)})
+    {0: ('b',), 1: ('a', 'c')}
+    """
+    return {row: notes.get(row, ()) + warnings.get(row, ()) for row in sorted(notes.keys() | warnings.keys())}
+
+
 def _is_unseen(known: frozenset[str], text: str | None) -> bool:
     return text is not None and text not in known
 
@@ -279,7 +351,7 @@ def _columns(records: Sequence[Categories]) -> list[TextColumn]:
 
 
 def name_problems(
-    missing: Iterable[InputColumn], extra: Sequence[object], known: Mapping[str, InputColumn], row: int | None
+    missing: Iterable[InputColumn], extra: Sequence[object], known: Collection[str], row: int | None
 ) -> list[InputProblem]:
     """Describe the fields that are missing and the names that match no field."""
     problems: list[InputProblem] = []

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from mlsys.errors import RunError
 from mlsys.runs import Run
 from serve.scoring.calibrate import probability_function
-from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock
+from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock, with_notes
 from serve.scoring.predictor import ScoringPath
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput
+from serve.scoring.raw_columns import TrainingTable
+from serve.scoring.raw_tables import check_raw_columns, raw_block_of
 from serve.scoring.reasons import Reasons, reasons_of
 from serve.scoring.select_path import select_path
 from serve.scoring.tables import block_of, check_columns
@@ -123,25 +125,35 @@ class Scorer:
             not reproduce its golden rows.
         """
         run = Run.open(folder)
-        return cls(run, *select_path(run))
+        inputs, selected = select_path(run)
+        return cls(run, Inputs(inputs.fields, TrainingTable.of(run, inputs.fields)), selected)
 
-    def score(self, record: object) -> Prediction:
+    def score(self, record: object, *, may_load: bool = True) -> Prediction:
         """Score one record.
 
         Parameters
         ----------
         record : dict
-            A parsed JSON object with all inputs.
+            A parsed JSON object with all inputs, or the columns of the training table that they are made from.
+        may_load : bool
+            Whether to call `load_conversion` if necessary.
 
         Raises
         ------
         InvalidInput
             If fields are missing, unknown or of the wrong type; lists all of them.
+        NotLoadedError
+            If `load_conversion` has to be called first.
         """
-        numbers, categories, warnings = self.inputs.check(record)
+        numbers, categories, warnings = self.inputs.check(record, may_load=may_load)
         score = self._predictor.one(numbers, categories)
         probability = self._to_probability(score)
         return Prediction(probability, probability >= self.threshold, warnings, (numbers, categories))
+
+    def load_conversion(self) -> None:
+        """Import what converts the columns of the training table; takes half a second, in any thread."""
+        if self.inputs.raw is not None:
+            self.inputs.raw.load()
 
     def score_many(self, records: Sequence[object]) -> BatchResult:
         """Score records, pausing between chunks so that other threads can run.
@@ -155,9 +167,11 @@ class Scorer:
         warnings: dict[int, tuple[str, ...]] = {}
         problems: list[InputProblem] = []
         more = False
-        for start in range(0, len(records), CHECK_CHUNK):
+        start = size = 0
+        while (start := start + size) < len(records):
+            size = self._check_chunk
             try:
-                block, chunk_warnings = self.inputs.block(records[start : start + CHECK_CHUNK], start)
+                block, chunk_warnings = self.inputs.block(records[start : start + size], start)
             except InvalidInput as error:
                 problems += error.problems
                 more = error.more
@@ -171,27 +185,41 @@ class Scorer:
             raise InvalidInput(problems, more=more)
         return self._result(blocks, warnings)
 
+    @property
+    def _check_chunk(self) -> int:
+        """Number of records to check at once; more where they have to be converted, which is done by column."""
+        raw = self.inputs.raw
+        return TABLE_CHUNK if raw is not None and raw.loaded else CHECK_CHUNK
+
     def score_table(self, table: pa.Table) -> BatchResult:
-        """Score a table like `score_many`; it may also have the id and as-of columns.
+        """Score a table like `score_many`; it may also have the id and as-of columns, and any of the training table.
 
         Raises
         ------
         InvalidInput
             If any column or cell is wrong; lists all of them.
         """
-        check_columns(table, self.inputs, self._ids)
+        raw = self.inputs.raw
+        if raw is None:
+            check_columns(table, self.inputs, self._ids)
+        else:
+            check_raw_columns(table, self.inputs, raw, self._ids)
         blocks: list[RecordBlock] = []
         warnings: dict[int, tuple[str, ...]] = {}
         problems: list[InputProblem] = []
         chunk = _chunk_size(TABLE_CHUNK)
         for start in range(0, table.num_rows, chunk):
-            block, chunk_problems = block_of(table.slice(start, chunk), self.inputs, start)
+            part, notes = table.slice(start, chunk), dict[int, tuple[str, ...]]()
+            if raw is None:
+                block, chunk_problems = block_of(part, self.inputs, start)
+            else:
+                block, chunk_problems, notes = raw_block_of(part, self.inputs, raw, start)
             blocks.append(block)
             problems += chunk_problems
             if len(problems) > MAX_LISTED:
                 break
             if not problems:
-                warnings |= self.inputs.warnings(block, start)
+                warnings |= with_notes(notes, self.inputs.warnings(block, start))
             _let_others_run()
         if problems:
             raise InvalidInput(problems)

@@ -38,7 +38,7 @@ def read_csv(data: bytes, inputs: Inputs, texts: Collection[str] = ()) -> pa.Tab
     types = {name: pa.string() for name in texts}
     types |= {field.name: pa.float64() if field.number else pa.string() for field in inputs.fields}
     try:
-        return _read(data, types)
+        return parse_csv(data, types)
     except ValueError as error:  # Arrow's errors, and the error for names that are not UTF-8
         problems = _csv_problems(data, inputs, texts)
         if problems:
@@ -47,7 +47,14 @@ def read_csv(data: bytes, inputs: Inputs, texts: Collection[str] = ()) -> pa.Tab
         raise InvalidInput([problem(None, "", "", "a CSV table with a header", None, message)]) from error
 
 
-def _read(data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
+def parse_csv(data: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
+    """Parse comma-separated UTF-8 with the types of some columns; an empty cell is null.
+
+    Raises
+    ------
+    ValueError
+        If the data does not parse.
+    """
     import pyarrow as pa
     from pyarrow import csv
 
@@ -62,7 +69,7 @@ def _csv_problems(data: bytes, inputs: Inputs, allowed: Collection[str]) -> list
     import pyarrow as pa
 
     try:
-        table = _read(data, {field.name: pa.string() for field in inputs.fields})
+        table = parse_csv(data, {field.name: pa.string() for field in inputs.fields})
     except ValueError:
         return []
     problems = _column_problems(table.column_names, inputs, allowed)

@@ -203,16 +203,20 @@ def _require_inputs(recipes: Sequence[ColumnRecipe]) -> None:
 
 
 def _with_outputs(recipes: Sequence[ColumnRecipe], reserved: Sequence[str]) -> tuple[ColumnRecipe, ...]:
-    """Set unique names of model inputs: the column's name for its value, else column_part."""
-    raw = {recipe.name.translate(_UNSAFE) for recipe in recipes}
+    """Set unique names of model inputs: the column's name for its value, else column_part.
+
+    No input has the name of another column, or of its own column unless it is that column's value, so that a name in a
+    record to score means either a column or an input.
+    """
+    raw = {recipe.name for recipe in recipes}
     used = set(reserved)
     named = []
     for recipe in recipes:
         base = recipe.name.translate(_UNSAFE)
-        keeps_name = recipe.parts in {("value",), ("filled",)}
+        is_value = recipe.parts == ("value",)
         outputs = []
         for part in recipe.parts:
-            name = _unused(base, used) if keeps_name else _unused(f"{base}_{part}", used | raw)
+            name = _unused(base if is_value else f"{base}_{part}", used | (raw - {recipe.name} if is_value else raw))
             used.add(name)
             outputs.append(name)
         named.append(dataclasses.replace(recipe, outputs=tuple(outputs)))

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from mlsys.data.table.dates import as_timestamps, date_part, to_time
 from mlsys.data.table.values import as_levels, parse_numbers, parse_words
 from mlsys.errors import DataError, closest
+from mlsys.runs.files import RECIPE_VERSION
 
 ColumnKind = Literal["number", "boolean", "category", "date", "text", "id", "constant", "target", "group", "time"]
 
-_VERSION = 1
 logger = logging.getLogger(__name__)
 
 _Feature: TypeAlias = "NDArray[np.float64] | pd.Series[str]"
@@ -149,7 +149,7 @@ class TableRecipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-serializable data, without fields that have their default values."""
-        return {"version": _VERSION, "columns": [_column_to_dict(column) for column in self.columns]}
+        return {"version": RECIPE_VERSION, "columns": [_column_to_dict(column) for column in self.columns]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TableRecipe:
@@ -160,10 +160,10 @@ class TableRecipe:
         DataError
             If the version differs or the data are invalid.
         """
-        if data.get("version") != _VERSION:
+        if data.get("version") != RECIPE_VERSION:
             raise DataError(
-                f"The table recipe has version {data.get('version')!r}, but this version of mlsys reads {_VERSION}."
-                " Train again, or use the version of mlsys that wrote it."
+                f"The table recipe has version {data.get('version')!r}, but this version of mlsys reads"
+                f" {RECIPE_VERSION}. Train again, or use the version of mlsys that wrote it."
             )
         try:
             return cls(tuple(_column_from_dict(column) for column in data["columns"]))
@@ -217,6 +217,36 @@ def apply(recipe: TableRecipe, frame: pd.DataFrame) -> pd.DataFrame:
     """
     frame = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     _require_columns(recipe, frame)
+    inputs, invalid = convert(recipe, frame)
+    _warn_invalid(invalid, len(frame))
+    return inputs
+
+
+def convert(recipe: TableRecipe, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Convert raw rows that have the required columns: `apply` without its check and its warning.
+
+    Parameters
+    ----------
+    recipe : TableRecipe
+    frame : DataFrame, shape (n_rows, n_columns)
+
+    Returns
+    -------
+    inputs : DataFrame, shape (n_rows, len(recipe.features))
+    invalid : dict of str to int
+        Number of cells that do not parse, by column.
+
+    Raises
+    ------
+    DataError
+        If the time column is required and cannot be parsed.
+
+    Examples
+    --------
+    >>> size = ColumnRecipe("size", "number", "numbers", parts=("value",), outputs=("size",))
+    >>> convert(TableRecipe((size,)), pd.DataFrame({"size": ["7 %", "big"]}))[1]
+    {'size': 1}
+    """
     time = recipe.time
     has_ages = time is not None and time.name in recipe.required
     row_times = to_time(frame[time.name], time.date_format) if time is not None and has_ages and len(frame) else None
@@ -226,8 +256,7 @@ def apply(recipe: TableRecipe, frame: pd.DataFrame) -> pd.DataFrame:
         if column.outputs:
             values, invalid[column.name] = _converted(column, frame[column.name], row_times)
             data.update(zip(column.outputs, values, strict=True))
-    _warn_invalid(invalid, len(frame))
-    return pd.DataFrame(data, index=frame.index)
+    return pd.DataFrame(data, index=frame.index), invalid
 
 
 def _converted(column: ColumnRecipe, series: pd.Series, row_times: pd.Series[pd.Timestamp] | None) -> _Converted:

@@ -101,15 +101,22 @@ def test_one_word_among_many_numbers_is_missing():
         (["1", "0", "true"], [1, 0, 1]),
         ([True, False, None], [1, 0, NAN]),
         (pd.array([True, None, False], dtype="boolean"), [1, NAN, 0]),
-        (["X", None], [1, 0]),
-        (["", "flag", "Flag"], [0, 1, 1]),
-        ([5.0, None], [1, 0]),
     ],
 )
 def test_parses_booleans(values, expected):
     report, features = infer(values)
     assert report.kind == "boolean"
     np.testing.assert_array_equal(features["x"], expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [(["X", None], [1, 0]), (["", "flag", "Flag"], [0, 1, 1]), ([5.0, None], [1, 0]), (["0", None], [1, 0])],
+)
+def test_whether_a_single_value_is_filled_is_an_input_of_its_own_name(values, expected):
+    report, features = infer(values)
+    assert report.kind == "boolean"
+    assert features == {"x_filled": expected}
 
 
 def test_zero_and_one_stay_numbers():
@@ -311,6 +318,12 @@ def test_input_names_are_safe_and_unique():
     assert recipe.features == ("a_b_", "a_b__2", "d_day_2", "d_month_2", "d_weekday", "d_month_3")
 
 
+def test_no_input_has_the_name_of_another_column():
+    frame = pd.DataFrame({"size[": [1, 2, 4], "size_": [3, 1, 7], "flag": ["x", None, "x"], "flag_filled": [8, 1, 4]})
+    recipe = infer_recipe(frame.assign(y=[0, 1, 0]), target="y")
+    assert recipe.features == ("size__2", "size_", "flag_filled_2", "flag_filled")
+
+
 def test_roles_and_dropped_columns_are_not_inputs():
     frame = pd.DataFrame(
         {"k": [1, 2], "at": [2019, 2020], "g": ["a", "b"], "z": [3, 4], "v": [1, 2], "y": [0, 1], 7: [1.5, 2]}
@@ -380,5 +393,5 @@ def test_a_messy_file(tmp_path):
         "Umsatz": 5005.5,
         "Seit_day": 18327.0,
         "Seit_weekday": 4.0,
-        "Stufe": 1.0,
+        "Stufe_filled": 1.0,
     }

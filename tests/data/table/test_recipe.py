@@ -91,7 +91,7 @@ def test_new_rows_are_parsed_as_the_recipe_requires(recipe, caplog):
     assert features.index.tolist() == [5, 6]
     assert features["size"].iloc[0] == 2000
     assert features["weight"].tolist() == [11, 12.5]
-    assert features["flag"].tolist() == [0, 1]
+    assert features["flag_filled"].tolist() == [0, 1]
     assert features["plan"].tolist() == ["pro", "gold"]
     assert features["joined_age_days"].iloc[0] == 1
     assert features["note_words"].iloc[0] == 1

@@ -4,7 +4,14 @@ from serve import media_types
 from serve.openapi import document
 from tests.serve.conftest import write_run
 
-FLAT = {"version": 1, "columns": [{"name": "spend", "kind": "number", "outputs": ["spend"]}]}
+KINDS = {"users": "number", "actions": "number", "industry": "category"}
+FLAT = {
+    "version": 1,
+    "columns": [
+        {"name": name, "kind": kind, "reason": "", "parts": ["value"], "outputs": [name]}
+        for name, kind in KINDS.items()
+    ],
+}
 RAW = {
     "entities": {"account": "int64", "INDUSTRY": "string"},
     "events": {"account": "int64", "WEEK": "timestamp(6)", "DAY": "date", "N_WEB": "float64"},

@@ -164,7 +164,7 @@ def test_responses_have_security_headers_and_no_cors(inside, record):
 
 
 def test_an_internal_error_is_a_plain_500_with_a_traceback_in_the_log(inside, record, monkeypatch, caplog):
-    def broken(record):
+    def broken(record, **options):
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr(inside.service.slot.champion.scorer, "score", broken)

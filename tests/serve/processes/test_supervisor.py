@@ -299,3 +299,32 @@ def test_catboost_is_imported_once_for_all_processes(tmp_path, monkeypatch, mode
     import_shared(
         Models(ResolvedModel("none", "none", "1", str(tmp_path), "none"))
     )  # the process that loads it reports that it is not a run
+
+
+CRASHES = {
+    "an unforeseen exception": ("raise TypeError('ufunc\\n failed')", "TypeError: ufunc failed (", "--log-level debug"),
+    "an abort": ("os.abort()", "worker ended by SIGABRT", "before it had loaded the model"),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("crash", CRASHES)
+def test_a_model_that_cannot_be_loaded_ends_the_service_with_the_reason(crash, workers, run, tmp_path):
+    action, *expected = CRASHES[crash]
+    code = (
+        "import os, sys, serve.__main__, serve.served_models as models\n"
+        f"def load(path):\n {action}\nmodels.Scorer.load = load\nsys.exit(serve.__main__.main())"
+    )
+    options = [run.path, "--port", 0, "--log-url", "none", "--workers", workers]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, options)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [reason] = done.stderr.splitlines()
+    assert all(part in reason for part in expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +97,17 @@ class Columns:
         self.features = [type("Column", (), {"name": name, "kind": kind}) for name, kind in kinds.items()]
 
 
-def make_run(folder: Path, estimator: Any, encoder: Any, calibration: Calibration, sampler: Any = None) -> Path:
+def make_run(
+    folder: Path,
+    estimator: Any,
+    encoder: Any,
+    calibration: Calibration,
+    sampler: Any = None,
+    columns: Sequence[str] | None = None,
+) -> Path:
     """Fit a model, and write the files of a run directory that serving reads."""
     frame, label = panel()
+    frame = frame if columns is None else frame[list(columns)]
     numbers = [name for name in frame if frame[name].dtype == "float64"]
     categories = [name for name in frame if name not in numbers]
     recipe = PipelineSpec(encoder, sampler, estimator, Identity(), numbers, categories, stop_after=None)
@@ -122,13 +130,19 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     root, made = tmp_path_factory.mktemp("scoring"), {}
 
     def run(
-        model: str, encoder: str = "native", calibration: int = 1, sampler: str = "none", **parameters: Any
+        model: str,
+        encoder: str = "native",
+        calibration: int = 1,
+        sampler: str = "none",
+        columns: Sequence[str] | None = None,
+        **parameters: Any,
     ) -> Path:
-        key = f"{model}-{encoder}-{calibration}-{sampler}-{'-'.join(parameters)}"
+        key = "-".join([model, encoder, str(calibration), sampler, *(columns or ()), *parameters])
         if key not in made:
-            estimator = component("model", model)
-            parts = unfitted(estimator, **parameters), component("encoder", encoder), CALIBRATIONS[calibration]
-            made[key] = make_run(root / key, *parts, None if sampler == "none" else component("sampler", sampler))
+            estimator = unfitted(component("model", model), **parameters)
+            parts = estimator, component("encoder", encoder), CALIBRATIONS[calibration]
+            balance = None if sampler == "none" else component("sampler", sampler)
+            made[key] = make_run(root / key, *parts, balance, columns)
         return made[key]
 
     return run

@@ -72,6 +72,29 @@ def check_that_reasons_add_up(scorer, records, probabilities):
             assert reasons["total"] == pytest.approx(math.log(probability / (1 - probability)), abs=1e-4)
 
 
+ONE_KIND = [(model, "native", ("industry", "plan")) for model in PATHS if model != "activity"]
+ONE_KIND += [("xgboost", encoder, ("plan",)) for encoder in ENCODERS if encoder != "native"]
+ONE_KIND += [("logistic", "native", ("users", "mrr", "trend"))]
+
+
+@pytest.mark.parametrize(("model", "encoder", "columns"), ONE_KIND)
+def test_inputs_of_one_kind(model, encoder, columns, run_of, rows, records):
+    scorer = Scorer.load(run_of(model, encoder, columns=columns))
+    assert scorer.path != "pipeline", scorer.reason
+    run = Run.open(scorer.run.path)
+    rows = rows[list(columns)]
+    _, expected = predict(run.model, run.calibration, to_inputs(rows, run.schema))
+    records = [{name: record[name] for name in columns} for record in records]
+    single = [scorer.score(record).probability for record in records]
+    np.testing.assert_allclose(single, expected, rtol=0, atol=1e-6 if model in FLOAT32 else 1e-9)
+    many = scorer.score_many(records).probabilities
+    np.testing.assert_allclose(many, expected, rtol=0, atol=1e-9)
+    csv = read_csv(rows.to_csv(index=False).encode(), scorer.inputs)
+    for table in (pa.Table.from_pandas(rows), csv):
+        np.testing.assert_array_equal(scorer.score_table(table).probabilities, many)
+    scorer.reasons(scorer.score(records[0]).values)
+
+
 @pytest.mark.parametrize(
     ("model", "encoder", "sampler"),
     [

@@ -1,0 +1,96 @@
+"""`mlsys score`: score the rows of a flat table with a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlsys.cli.output import AsJson, print_rows
+from mlsys.cli.runs import RunName
+from mlsys.errors import DataError, RunError
+from mlsys.text import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mlsys.data.table import TableRecipe
+    from mlsys.runs import Run
+
+RECIPE = "recipe.json"
+DEFAULT_TOP = 10  # rows that are shown
+
+
+def score(
+    run: RunName,
+    data: Annotated[Path, typer.Argument(metavar="TABLE", help="A table with the columns of the training table.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the rows, in the table's order, to this CSV file.")
+    ] = None,
+    top: Annotated[
+        int, typer.Option(min=1, help="Number of rows to show, those with the highest probability first.")
+    ] = DEFAULT_TOP,
+    as_json: AsJson = False,
+) -> None:
+    """Score the rows of a table, read as training read its table.
+
+    The target may be missing. Cells that do not parse are missing, with a warning.
+
+    Example: mlsys score latest leads.csv --out scored.csv
+    """
+    from mlsys.data.table import read_table
+    from mlsys.runs import Run, find_run
+
+    opened = Run.open(find_run(run))
+    scored = _scored(opened, read_table(data))
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scored.to_csv(out, index=False)
+    highest = scored.sort_values("probability", ascending=False, kind="stable").head(top)
+    rows = [dict(zip(highest.columns, row, strict=True)) for row in highest.itertuples(index=False)]
+    print_rows(rows, as_json=as_json, empty="The table has no rows.")
+
+
+def _scored(run: Run, raw: pd.DataFrame) -> pd.DataFrame:
+    """Return the id and time of each row, or else its number, with its probability and decision."""
+    from mlsys.data.table import apply
+    from mlsys.runs.golden import predict
+
+    recipe = _recipe(run)
+    inputs = apply(recipe, raw)
+    _require_filled(run, inputs)
+    _, probabilities = predict(run.model, run.calibration, inputs)
+    names = [str(run.schema[key]) for key in ("id", "as_of") if run.schema.get(key)]
+    keys = raw[[name for name in names if name in raw.columns]]
+    if keys.empty:
+        keys = keys.assign(row=range(1, len(raw) + 1))
+    return keys.assign(probability=probabilities, decision=probabilities >= float(run.threshold["threshold"]))
+
+
+def _recipe(run: Run) -> TableRecipe:
+    from mlsys.data.table import TableRecipe
+
+    data = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
+    if "columns" not in data:
+        raise RunError(
+            f"{run.path} was not trained on a flat table but on entities and events. Serve it (python -m serve RUN), "
+            "and send raw rows to POST /score, or rows of its inputs to POST /predict/batch."
+        )
+    return TableRecipe.from_dict(data)
+
+
+def _require_filled(run: Run, inputs: pd.DataFrame) -> None:
+    """Refuse missing values in columns that had none in training, as the service does."""
+    required = [entry["name"] for entry in run.schema["inputs"] if not entry["nullable"]]
+    missing = inputs[required].isna()
+    lines = [
+        f"  {name}: {counted(int(missing[name].sum()), 'row')}, the first is row {int(missing[name].argmax()) + 1}"
+        for name in required
+        if missing[name].any()
+    ]
+    if lines:
+        raise DataError(
+            "\n".join(["These inputs are missing or do not parse, but never were in training:", *lines])
+            + "\nFill or remove these rows; the model never learned what a missing value means here."
+        )
