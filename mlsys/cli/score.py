@@ -26,7 +26,10 @@ def score(
     run: RunName,
     data: Annotated[Path, typer.Argument(metavar="TABLE", help="A table with the columns of the training table.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the rows, in the table's order, to this CSV file.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the rows, in the table's order, to this CSV file; no cell runs as a formula."
+        ),
     ] = None,
     top: Annotated[
         int, typer.Option(min=1, help="Number of rows to show, those with the highest probability first.")
@@ -41,12 +44,12 @@ def score(
     """
     from mlsys.data.table import read_table
     from mlsys.runs import Run, find_run
+    from mlsys.spreadsheets import write_csv
 
     opened = Run.open(find_run(run))
     scored = _scored(opened, read_table(data))
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scored.to_csv(out, index=False)
+        write_csv(scored, out)
     highest = scored.sort_values("probability", ascending=False, kind="stable").head(top)
     rows = [dict(zip(highest.columns, row, strict=True)) for row in highest.itertuples(index=False)]
     print_rows(rows, as_json=as_json, empty="The table has no rows.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from html import escape
@@ -16,6 +17,7 @@ from serve.batch.read import key_columns
 from serve.openapi import title
 from serve.page.card import Card, inline, to_html
 from serve.page.form import form_fields
+from serve.scoring.raw_columns import TrainingTable
 from serve.served_models import LoadedModel
 
 FOLDER = Path(__file__).parent
@@ -72,7 +74,7 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
         card=to_html(served.scorer.run.card.partition("\n")[2]),
         key="" if not keys else _read("key.html"),
         fields=form_fields(served.schema),
-        raw=" data-raw" * _reads_training_table(served.scorer.run.config),
+        raw=_raw(served.scorer.inputs.raw),
         id=escape(id_name),
         as_of=escape(as_of_name),
     )
@@ -85,9 +87,12 @@ def _badge(status: object) -> str:
     return f'<a class="badge {style}" href="#about">{text}</a>'
 
 
-def _reads_training_table(config: Mapping[str, Any]) -> bool:
-    """Return whether the run was trained on one flat table, whose columns records to score may have as they are."""
-    return bool(config.get("data", {}).get("kind") == "table")
+def _raw(table: TrainingTable | None) -> str:
+    """Return the attribute of a run whose lists are read as its training table: its inputs with decimal commas."""
+    if table is None:
+        return ""
+    names = [name for column in table.columns if column.decimal == "," for name in column.outputs]
+    return f' data-raw="{escape(json.dumps(names))}"'
 
 
 def _question(card: Card) -> str:

@@ -94,4 +94,9 @@ $('file').addEventListener('change', event => { acceptFiles(event.target.files);
 for (const type of ['dragover', 'dragleave', 'drop'])
   $('drop').addEventListener(type, event => { event.preventDefault(); $('drop').classList.toggle('over', type === 'dragover'); if (type === 'drop') acceptFiles(event.dataTransfer.files); });
 for (const type of ['dragover', 'drop']) window.addEventListener(type, event => event.preventDefault()); // a file dropped next to the box must not replace the page
-$('template').addEventListener('click', () => download('example.csv', [[page.id, ...inputs], ['A-1', ...controls.map(control => control.defaultValue ?? [...control.options].find(option => option.defaultSelected)?.value)]]));
+// Returns the typical value of a field as lists write it: with a decimal comma where the run's training table had one.
+function typicalCell(control) {
+  const value = control.defaultValue ?? [...control.options].find(option => option.defaultSelected)?.value;
+  return JSON.parse(page.raw || '[]').includes(control.dataset.field) ? value.replace('.', ',') : value;
+}
+$('template').addEventListener('click', () => download('example.csv', [[page.id, ...inputs], ['A-1', ...controls.map(typicalCell)]]));

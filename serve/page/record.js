@@ -9,8 +9,10 @@ const exact = new Map();
 let raw = {};
 
 function valueOf(control) {
-  const text = (exact.get(control)?.shown === control.value ? exact.get(control).value : control.value).trim();
+  const isFromList = exact.get(control)?.shown === control.value;
+  const text = (isFromList ? exact.get(control).value : control.value).trim();
   if (!text) return null;
+  if (isFromList && 'raw' in page) return text; // a cell as it is: 2.000 may be two thousand
   if (control.dataset.kind === 'text') return control.tagName === 'SELECT' ? control.value : text;
   return Number.isFinite(Number(text)) ? Number(text) : text; // text that is not a number is sent as it is, for the service to report
 }

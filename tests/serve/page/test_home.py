@@ -31,11 +31,11 @@ def test_a_service_with_keys_has_a_field_for_one(run, inside_of):  # noqa: F811
     assert field["autocomplete"] == "off"
 
 
-def served(card, metrics=None, audit=None, inputs=None, kind="events"):
+def served(card, metrics=None, audit=None, inputs=None, raw=None):
     """Return what the page needs of a loaded model."""
     schema = {"inputs": inputs or SCHEMA["inputs"]}
-    run = SimpleNamespace(card=card, metrics=metrics or {}, audit=audit or {}, config={"data": {"kind": kind}})
-    scorer = SimpleNamespace(run=run, schema=schema, threshold=0.25)
+    run = SimpleNamespace(card=card, metrics=metrics or {}, audit=audit or {})
+    scorer = SimpleNamespace(run=run, schema=schema, threshold=0.25, inputs=SimpleNamespace(raw=raw))
     resolved = SimpleNamespace(reference="registry:leads", name="leads", version="1.2.0")
     return SimpleNamespace(scorer=scorer, schema=schema, resolved=resolved)
 

@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -281,7 +283,7 @@ def test_no_rest_outweighs_the_reasons_shown_and_related_fields_are_one(browser,
 
 def test_a_list_like_the_training_table_is_sent_as_it_is_and_unknown_columns_are_left_out(browser, url):
     inputs = [
-        {"name": "users", "description": "users", "dtype": "float64", "nullable": True},
+        {"name": "users", "description": "users", "dtype": "float64", "nullable": True, "example": 2.5},
         {"name": "signup_year", "description": "year", "dtype": "float64", "nullable": True},
     ]
     unknown = {"row": None, "field": "Owner", "got": '"Owner"', "nearest": None, "message": "", "expected": "inputs"}
@@ -296,7 +298,10 @@ def test_a_list_like_the_training_table_is_sent_as_it_is_and_unknown_columns_are
         return route.fulfill(json=scored | {"predictions": [scored]})
 
     page = browser.new_page()
-    page.route(url, lambda route: route.fulfill(body=home_page(served(CARD, inputs=inputs, kind="table"), keys=False)))
+    table_read = SimpleNamespace(columns=(SimpleNamespace(decimal=",", outputs=("users",)),))
+    page.route(
+        url, lambda route: route.fulfill(body=home_page(served(CARD, inputs=inputs, raw=table_read), keys=False))
+    )
     page.route("**/predict?*", lambda route: route.fulfill(json=scored | {"reasons": reasons}))
     page.route("**/predict/batch", batch)
     page.goto(url)
@@ -308,7 +313,10 @@ def test_a_list_like_the_training_table_is_sent_as_it_is_and_unknown_columns_are
     assert found.value.post_data_json == {"users": "1,5", "signup": "3.2.2026"}
     with page.expect_request("**/predict?explain=all") as found:
         page.get_by_role("button", name="Reset to typical values").click()
-    assert found.value.post_data_json == {"users": None, "signup_year": None}
+    assert found.value.post_data_json == {"users": 2.5, "signup_year": None}
+    with page.expect_download() as example:
+        page.locator("#template").click()
+    assert Path(example.value.path()).read_text().splitlines()[1].startswith('A-1,"2,5"')
     page.context.close()
 
 
