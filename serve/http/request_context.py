@@ -74,14 +74,15 @@ class RequestContext:
         Additional response headers.
     reading_body : bool
         Whether the service is waiting for more of the body.
-    timed_out : bool
-        Whether the request was cancelled because its body did not arrive in time.
+    cancelled_by : RequestError or None
+        Why the request was cancelled, if it was; the response that it gets.
     """
 
     __slots__ = (
         "_body_complete",
         "_receive",
         "_send",
+        "cancelled_by",
         "client",
         "error_kind",
         "extra_headers",
@@ -93,7 +94,6 @@ class RequestContext:
         "started",
         "status",
         "task",
-        "timed_out",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_ids: RequestIds) -> None:
@@ -109,8 +109,14 @@ class RequestContext:
         self.rows: int | None = None
         self.extra_headers: Headers = []
         self.reading_body = self._body_complete = False
-        self.timed_out = False
+        self.cancelled_by: RequestError | None = None
         self.task = asyncio.current_task()
+
+    def cancel(self, error: RequestError) -> None:
+        """Stop handling the request, and answer with an error if it has not been answered."""
+        if self.cancelled_by is None and self.task is not None:
+            self.cancelled_by = error
+            self.task.cancel()
 
     async def receive(self) -> Message:
         """Receive an ASGI message."""
@@ -121,7 +127,8 @@ class RequestContext:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             own = (b"x-request-id", self.request_id.encode())
-            headers = [*message.get("headers", ()), *SECURITY, own, *self.extra_headers]
+            headers = [*message.get("headers", ()), *SECURITY, own]
+            headers += [header for header in self.extra_headers if header not in headers]
             if not any(name == POLICY[0] for name, _ in headers):
                 headers.append(POLICY)
             message["headers"] = headers

@@ -11,7 +11,9 @@ from pathlib import Path
 from mlsys.errors import MlsysError
 from serve.batch.job import JobRunner
 from serve.batch.queue import BatchQueue
+from serve.errors import RequestError
 from serve.http.auth import KeyCheck
+from serve.http.hosts import AllowedHosts
 from serve.http.rate_limit import RateLimit
 from serve.http.request_context import RequestContext, RequestIds
 from serve.logs import AccessLog
@@ -39,6 +41,7 @@ class Service:
     log : Log
         Prediction log.
     access_log : AccessLog
+    hosts : AllowedHosts
     key_check : KeyCheck
     rate : RateLimit or None
     batch_queue : BatchQueue
@@ -50,7 +53,7 @@ class Service:
     in_flight : set of RequestContext
         Requests in progress.
     draining : bool
-        Whether the service is shutting down.
+        Whether the service is shutting down: it still answers, but is no longer ready and keeps no connection open.
     """
 
     settings: Settings
@@ -58,6 +61,7 @@ class Service:
     metrics: Metrics
     log: Log
     access_log: AccessLog
+    hosts: AllowedHosts
     key_check: KeyCheck
     rate: RateLimit | None
     batch_queue: BatchQueue
@@ -87,14 +91,8 @@ class Service:
     def _cancel_slow_bodies(self) -> None:
         deadline = time.perf_counter() - self.settings.body_timeout
         for context in self.in_flight:
-            if (
-                context.reading_body
-                and context.started < deadline
-                and not context.timed_out
-                and context.task is not None
-            ):
-                context.timed_out = True
-                context.task.cancel()
+            if context.reading_body and context.started < deadline:
+                context.cancel(_body_timeout())
 
     def update_gauges(self) -> None:
         """Update the gauges of /metrics."""
@@ -111,6 +109,11 @@ class Service:
             self.shared_state.set_loaded(models)
             self.shared_state.request(models)
         return changed
+
+
+def _body_timeout() -> RequestError:
+    message = "Timed out waiting for the request body; send it again."
+    return RequestError(408, "body_timeout", message, headers={"connection": "close"})
 
 
 def update_log_gauges(metrics: Metrics, log: Log) -> None:
