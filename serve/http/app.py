@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from serve import media_types
 from serve.errors import RequestError, internal_error
+from serve.http.compression import Compression
 from serve.http.middleware import Middleware
 from serve.http.predict import Predict
 from serve.http.request_context import CONTEXT
@@ -40,8 +41,8 @@ def create_app(service: Service) -> Middleware:
     """
     post_endpoints: dict[str, Any] = {
         "/predict": Predict(service),
-        "/predict/batch": BatchEndpoint(service, "batch", media_types.BATCH),
-        "/score": BatchEndpoint(service, "score", (media_types.JSON,)),
+        "/predict/batch": Compression(BatchEndpoint(service, "batch", media_types.BATCH)),
+        "/score": Compression(BatchEndpoint(service, "score", (media_types.JSON,))),
         "/model/reload": Reload(service),
     }
     app = FastAPI(
@@ -60,6 +61,7 @@ def create_app(service: Service) -> Middleware:
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post_endpoints.items()),
         ],
     )
+    app.add_middleware(Compression)
     app.openapi = ReadEndpoints(service).document  # type: ignore[method-assign]
     return Middleware(app, post_endpoints, service)
 
