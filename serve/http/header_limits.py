@@ -180,7 +180,9 @@ class HeaderLimits(HttpToolsProtocol):
         return bool(self.pipeline) or (self._running is not None and not self._running.response_complete)
 
     def _head_size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        """Return the size of the headers and the line before them, as clients usually write them."""
+        first = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n")
+        return first + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers) + len("\r\n")
 
     def _start_timeout(self) -> None:
         self._timeout = self.loop.call_later(self.service.settings.body_timeout, self._on_timeout)
