@@ -37,6 +37,11 @@ class ResolvedModel:
     path: str
     run: str
 
+    @property
+    def info(self) -> dict[str, str]:
+        """Name, version and run, as in responses."""
+        return {"name": self.name, "version": self.version, "run": self.run}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a JSON-serializable dict."""
         return asdict(self)

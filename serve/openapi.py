@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from mlsys.runs.input_column import InputColumn, input_columns
+from serve.identifiers import EARLIEST, MAX_ID_LENGTH
 from serve.model_reference import REGISTRY
 from serve.openapi_raw import with_raw_columns
 from serve.served_models import LoadedModel
@@ -18,6 +19,16 @@ Json = dict[str, Any]
 
 TEMPLATE = Path(__file__).with_name("openapi.yaml")
 RECIPE = "recipe.json"  # column types of the raw tables in training
+ALWAYS_POSSIBLE = {
+    status: {"$ref": f"#/components/responses/{name}"}
+    for status, name in (
+        ("400", "BadRequest"),
+        ("408", "Timeout"),
+        ("421", "WrongHost"),
+        ("431", "HeadersTooLarge"),
+        ("500", "Internal"),
+    )
+}
 
 
 def document(model: LoadedModel, *, keys: bool) -> Json:
@@ -42,8 +53,11 @@ def document(model: LoadedModel, *, keys: bool) -> Json:
     schemas["Record"] = record_schema(model.schema)
     if scorer.inputs.raw is not None:
         schemas["Record"] = with_raw_columns(schemas["Record"], scorer.inputs.raw)
-    for table, columns in _raw_columns(model).items():
-        schemas["Entities"]["properties"][table]["items"]["properties"] = columns
+    for table, rows in _raw_rows(model).items():
+        schemas["Entities"]["properties"][table]["items"] = rows
+    for path in openapi["paths"].values():
+        for operation in path.values():
+            operation["responses"] = dict(sorted({**operation["responses"], **ALWAYS_POSSIBLE}.items()))
     if not keys:
         del openapi["components"]["securitySchemes"], openapi["security"]
     return openapi
@@ -122,20 +136,38 @@ def _describe(column: InputColumn) -> str:
     return "; ".join(parts)
 
 
-def _raw_columns(model: LoadedModel) -> dict[str, Json]:
-    """Return the JSON Schema of the raw entity and event columns; empty if the run was trained on a flat table."""
+def _raw_rows(model: LoadedModel) -> dict[str, Json]:
+    """Return the JSON Schema of the rows of each raw table; empty if the run was trained on a flat table."""
     run = model.scorer.run
     recipe = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
-    return {  # absent from the recipe of a flat table
-        table: {name: _raw_type(kind) for name, kind in recipe[table].items()}
-        for table in ("entities", "events")
-        if table in recipe
+    tables = {name: recipe[name] for name in ("entities", "events") if name in recipe}  # absent for a flat table
+    return {
+        name: {
+            "type": "object",
+            "properties": {
+                column: _raw_column(kind, (run.config.get("data") or {}).get(name) or {}, column)
+                for column, kind in columns.items()
+            },
+            "required": list(columns),
+            "additionalProperties": False,
+        }
+        for name, columns in tables.items()
     }
 
 
+def _raw_column(kind: str, table: Json, column: str) -> Json:
+    """Return the JSON Schema of a raw column; ids and times of events may not be null."""
+    schema = _raw_type(kind)
+    if column == table.get("id"):
+        return schema | ({"maxLength": MAX_ID_LENGTH, "pattern": r"\S"} if schema["type"] == "string" else {})
+    return schema if column == table.get("time") else schema | {"type": [schema["type"], "null"]}
+
+
 def _raw_type(kind: str) -> Json:
-    if kind.startswith(("int", "uint", "float", "decimal")):
-        return {"type": ["integer" if "int" in kind else "number", "null"]}
-    if kind.startswith("timestamp"):
-        return {"type": "string", "description": "Timestamp, such as 2020-02-24T00:00:00."}
-    return {"type": "string", "format": "date"} if kind == "date" else {"type": ["string", "null"]}
+    if "int" in kind:
+        return {"type": "integer"}
+    if kind.startswith(("float", "decimal")):
+        return {"type": "number"}
+    if kind.startswith(("timestamp", "date")):
+        return {"type": "string", "description": f"Date or time from {EARLIEST} on, such as 2020-02-24T08:30:00Z."}
+    return {"type": "boolean" if kind == "boolean" else "string"}

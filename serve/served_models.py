@@ -39,7 +39,7 @@ class LoadedModel:
         self.scorer = scorer
         self.load_seconds = load_seconds
         self.loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self.info = {"name": resolved.name, "version": resolved.version, "run": resolved.run}
+        self.info = resolved.info
         model_json = json.dumps(self.info, separators=(",", ":")).encode()
         threshold = json.dumps(scorer.threshold).encode()
         self.negative_json = b',"decision":false,"threshold":' + threshold + b',"warnings":'
@@ -100,13 +100,15 @@ class ModelSlot:
     ----------
     champion : LoadedModel
     shadow : LoadedModel or None
+    swapping : lock
+        Held while models are loaded and swapped.
     last_failure : dict or None
         Time, reference and version of the latest failed swap; the log has the reason.
     """
 
     def __init__(self, models: Models, on_swap: Callable[[LoadedModel], None]) -> None:
         self._on_swap = on_swap
-        self._loading = threading.Lock()  # one swap at a time: each needs memory for two models
+        self.swapping = threading.RLock()  # one swap at a time: each needs memory for two models
         self.last_failure: dict[str, str] | None = None
         self.swaps = self.failures = 0
         self.champion = LoadedModel.load(models.champion)
@@ -118,8 +120,14 @@ class ModelSlot:
         """The models being served."""
         return Models(self.champion.resolved, self.shadow.resolved if self.shadow else None)
 
-    def swap(self, models: Models) -> bool:
+    def swap(self, models: Models, confirm: Callable[[], bool] = lambda: True) -> bool:
         """Load and check other models, then serve them; the current ones answer until then.
+
+        Parameters
+        ----------
+        models : Models
+        confirm : callable
+            Called once they are loaded; if it returns False, the current ones stay.
 
         Returns
         -------
@@ -131,18 +139,23 @@ class ModelSlot:
         MlsysError
             If the new champion cannot be served; the current one stays.
         """
-        with self._loading:
-            current = self.models
+        with self.swapping:
+            current, champion, shadow = self.models, self.champion, self.shadow
             if models.champion != current.champion:
-                self._swap_champion(models.champion)
+                champion = self._load_champion(models.champion)
             if models.shadow != current.shadow:
-                self.shadow = self._load_shadow(models.shadow)
+                shadow = self._load_shadow(models.shadow)
+            if not confirm():
+                return False
+            self.shadow = shadow
+            if champion is not self.champion:
+                self._install(champion)
             return self.models != current
 
-    def _swap_champion(self, resolved: ResolvedModel) -> None:
+    def _load_champion(self, resolved: ResolvedModel) -> LoadedModel:
         same = (self.champion.resolved.path, self.champion.resolved.version) == (resolved.path, resolved.version)
         try:
-            loaded = LoadedModel(resolved, self.champion.scorer, 0.0) if same else LoadedModel.load(resolved)
+            return LoadedModel(resolved, self.champion.scorer, 0.0) if same else LoadedModel.load(resolved)
         except MlsysError as error:
             self.failures += 1
             self.last_failure = {
@@ -152,10 +165,12 @@ class ModelSlot:
             }
             logger.error("the swap failed; still serving %s: %s", self.champion.version, error)  # noqa: TRY400 - no traceback
             raise
+
+    def _install(self, loaded: LoadedModel) -> None:
         self.champion = loaded
         self.swaps += 1
         self._on_swap(loaded)
-        logger.info("serving %s %s (%s)", resolved.name, resolved.version, loaded.scorer.path)
+        logger.info("serving %s %s (%s)", loaded.resolved.name, loaded.resolved.version, loaded.scorer.path)
 
     def _load_shadow(self, resolved: ResolvedModel | None) -> LoadedModel | None:
         """Load the shadow model; the champion is served even if that fails."""

@@ -15,6 +15,7 @@ from serve.errors import ServeError
 
 ENVIRONMENT_PREFIX = "MLSYS_SERVE__"
 ALIAS_REFERENCE = re.compile(r"registry:[^@]+(@[^0-9].*)?")
+HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 EXAMPLES = """\
 examples:
   python -m serve latest
@@ -50,6 +51,9 @@ class Settings:
     )
     keys: str | None = _option(None, "file of hashed API keys; create keys with python -m serve.keys", "FILE")
     insecure: bool = _option(False, "listen on other addresses than loopback without API keys")
+    allowed_hosts: tuple[str, ...] = _option(
+        (), "names that requests may use in Host besides the loopback ones; *: any (default: the bound address)", "NAME"
+    )
     log_url: str = _option("sqlite:///predictions.db", "prediction log: sqlite:///FILE, postgresql://… or none", "URL")
     log_durable: bool = _option(False, "respond only after the prediction is committed to the log")
     log_features: bool = _option(False, "log the model inputs as well")
@@ -62,6 +66,9 @@ class Settings:
     burst: int = _option(20, "requests that a client may send at once before --rate applies", "N")
     concurrency: int = _option(512, "maximum number of requests in progress per HTTP worker; more get 503", "N")
     body_timeout: float = _option(30.0, "seconds to wait for the headers and body of a request", "SECONDS")
+    drain_delay: float = _option(
+        0.0, "seconds to go on serving on shutdown while /ready answers 503, for load balancers to notice", "SECONDS"
+    )
     shutdown_timeout: float = _option(30.0, "seconds to let requests in progress finish on shutdown", "SECONDS")
     cors_origin: tuple[str, ...] = _option((), "origins whose pages may call the service (CORS)", "URL")
     trust_proxy: str | None = _option(
@@ -83,12 +90,24 @@ class Settings:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can connect."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        address = _address(self.host)
+        return self.host == "localhost" if address is None else address.is_loopback
+
+    @property
+    def binds_all(self) -> bool:
+        """Whether the service listens on all addresses of this machine."""
+        address = _address(self.host)
+        return self.host == "" if address is None else address.is_unspecified
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+LISTS = tuple(option.name for option in fields(Settings) if option.default == ())
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -112,7 +131,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
             "RUN is missing: give a run directory, `latest`, or registry:NAME[@VERSION|@ALIAS].\n"
             "For example: python -m serve latest"
         )
-    settings = Settings(**options | {"cors_origin": tuple(options.get("cors_origin", ()))})
+    settings = Settings(**options | {name: tuple(options[name]) for name in LISTS if name in options})
     _check(settings)
     return settings
 
@@ -189,7 +208,7 @@ def _check(settings: Settings) -> None:
         *("burst", "concurrency", "body_timeout", "poll_interval"),
     )
     errors = [f"--{name.replace('_', '-')} must be above 0" for name in positive if not getattr(settings, name) > 0]
-    non_negative = ("rate", "batch_workers", "shutdown_timeout")
+    non_negative = ("rate", "batch_workers", "shutdown_timeout", "drain_delay")
     errors += [f"--{name.replace('_', '-')} must be 0 or more" for name in non_negative if getattr(settings, name) < 0]
     if not 0 <= settings.port <= 65535:
         errors.append("--port must be between 0 and 65535")
@@ -197,6 +216,11 @@ def _check(settings: Settings) -> None:
         errors.append("--log-level must be debug, info, warning or error")
     if settings.follow and not ALIAS_REFERENCE.fullmatch(settings.run):
         errors.append("--follow needs a registry alias, such as registry:conversion@champion")
+    errors += [
+        f"--allowed-hosts: {name!r} is not a name; give names or addresses without scheme and port, or '*' for any"
+        for name in settings.allowed_hosts
+        if name != "*" and not HOST_NAME.fullmatch(name) and _address(name.strip("[]")) is None
+    ]
     if settings.keys is not None and not Path(settings.keys).is_file():
         errors.append(f"--keys: file not found: {settings.keys}; create it with python -m serve.keys")
     if not settings.loopback and settings.keys is None and not settings.insecure:

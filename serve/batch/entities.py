@@ -6,9 +6,11 @@ import logging
 import threading
 
 from mlsys.errors import RunError
+from mlsys.runs.json_format import Json
 from serve.batch.read import Rows, key_columns
 from serve.errors import RequestError
 from serve.features import FeatureBuilder, NoFeaturesError
+from serve.identifiers import check_ids, parse_as_of
 from serve.json_body import parse_json
 from serve.scoring import Scorer
 
@@ -42,9 +44,14 @@ def entity_rows(body: bytes, scorer: Scorer) -> Rows:
     builder = _builder(scorer)
     built = builder.build(request["entities"], request["events"], request["as_of"])
     id_name, as_of_name = key_columns(scorer)
-    ids = [entity[builder.entities.columns[0].name] for entity in request["entities"]]
-    names = {id_name: ids, as_of_name: [request["as_of"]] * len(ids)}
+    ids = [_without_fraction(entity[builder.entities.columns[0].name]) for entity in request["entities"]]
+    check_ids(f"entities.{builder.entities.columns[0].name}", ids)
+    names = {id_name: ids, as_of_name: [parse_as_of(request["as_of"])] * len(ids)}
     return Rows(built.records, names, id_name, as_of_name, built.warnings)
+
+
+def _without_fraction(value: Json) -> Json:
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def _builder(scorer: Scorer) -> FeatureBuilder:

@@ -11,7 +11,8 @@ from typing import IO, TYPE_CHECKING, Any
 from mlsys.runs.json_format import Json
 from serve import media_types
 from serve.errors import RequestError
-from serve.json_body import check_duplicate_fields, parse_json
+from serve.identifiers import check_ids, parse_as_of
+from serve.json_body import parse_json
 from serve.scoring import BatchResult, Scorer
 from serve.scoring.fields import Inputs
 from serve.scoring.raw_tables import read_raw_csv, with_index_names
@@ -130,33 +131,16 @@ def _json_rows(body: bytes, scorer: Scorer) -> Rows:
             422, "invalid_input", f"Unknown field {unknown[0][:40]!r}; a batch has records, ids and as_of."
         )
     records, ids, as_of = batch["records"], batch.get("ids"), batch.get("as_of")
-    strings = [value for value in (*(ids if isinstance(ids, list) else ()), as_of) if isinstance(value, str)]
-    check_duplicate_fields(body, records, len(batch) + sum(value.count(":") for value in strings))
     id_name, as_of_name = key_columns(scorer)
     names: dict[str, list[Any]] = {}
     if ids is not None:
-        if not isinstance(ids, list) or len(ids) != len(records) or not all(isinstance(i, str | int) for i in ids):
+        if not isinstance(ids, list) or len(ids) != len(records) or None in ids:
             raise RequestError(422, "invalid_input", "ids must be a list of strings or integers, one per record.")
+        check_ids("ids", ids)
         names[id_name] = ids
     if as_of is not None:
         names[as_of_name] = [parse_as_of(as_of)] * len(records)
     return Rows(records, names, id_name, as_of_name)
-
-
-def parse_as_of(value: object) -> str:
-    """Return an as-of as an ISO date.
-
-    Raises
-    ------
-    RequestError
-        422 if the value is not a date.
-    """
-    try:
-        if isinstance(value, str):
-            return date.fromisoformat(value).isoformat()
-    except ValueError:
-        pass
-    raise RequestError(422, "invalid_input", f"as_of is {str(value)[:40]!r}; expected a date such as 2020-02-24.")
 
 
 def key_columns(scorer: Scorer) -> tuple[str, str]:
@@ -175,13 +159,17 @@ def _table_rows(input_format: str, body: IO[bytes], max_rows: int, scorer: Score
     else:
         table = _read_arrow(input_format, body, max_rows)
         table = table if inputs.raw is None else with_index_names(table)
-    names = {
-        name: [_json_value(name, value) for value in table.column(name).to_pylist()]
+    found = {
+        name: table.column(name).to_pylist()
         for name in (id_name, as_of_name)
         if _is_key(name, scorer) and table.column_names.count(name) == 1
     }
-    if as_of_name in names:
-        names[as_of_name] = _as_ofs(names[as_of_name], scorer)
+    names: dict[str, list[Any]] = {}
+    if id_name in found:
+        names[id_name] = [_json_value(value) for value in found[id_name]]
+        check_ids(id_name, names[id_name])
+    if as_of_name in found:
+        names[as_of_name] = _as_ofs(found[as_of_name], scorer)
     return Rows(table, names, id_name, as_of_name)
 
 
@@ -200,8 +188,7 @@ def _as_ofs(values: list[Any], scorer: Scorer) -> list[str | int | None]:
     raw = scorer.inputs.raw
     days = raw.days(values) if raw is not None else [None] * len(values)
     return [
-        day if day is not None or value is None else parse_as_of(str(value)[:10])
-        for value, day in zip(values, days, strict=True)
+        day if day is not None or value is None else parse_as_of(value) for value, day in zip(values, days, strict=True)
     ]
 
 
@@ -256,15 +243,12 @@ def _read_batches(reader: Json, max_rows: int) -> pa.Table:
     return pa.Table.from_batches(batches, schema=reader.schema)
 
 
-def _json_value(name: str, value: Json) -> str | int | None:
-    """Return a value of an id or as-of column as a JSON-compatible type."""
+def _json_value(value: Json) -> Json:
+    """Return a value of an id column as JSON has it: a date as text, an integer that pandas made a float as integer."""
     if isinstance(value, datetime):
         value = value.date()
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, float) and (value != value or value.is_integer()):  # pandas' integers with missing values
+    if isinstance(value, float) and (value != value or value.is_integer()):
         return None if value != value else int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int | None):
-        kind = type(value).__name__
-        raise RequestError(422, "invalid_input", f"Column {name} has type {kind}; expected strings or integers.")
     return value

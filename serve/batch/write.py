@@ -80,7 +80,7 @@ def _table(rows: Rows, scores: BatchResult, model: LoadedModel, request_id: str,
 
     messages = [scores.warnings.get(row, NO_WARNINGS) for row in range(len(rows))]
     warnings = pa.array(messages, pa.list_(pa.string())) if nested else pa.array([" ".join(each) for each in messages])
-    columns: dict[str, Any] = {name: pa.array(values) for name, values in rows.names.items()}
+    columns: dict[str, Any] = {name: _array(values) for name, values in rows.names.items()}
     columns |= {
         "probability": pa.array(scores.probabilities),
         "decision": pa.array(scores.decisions),
@@ -88,3 +88,12 @@ def _table(rows: Rows, scores: BatchResult, model: LoadedModel, request_id: str,
     }
     metadata = {**model.info, "threshold": repr(model.scorer.threshold), "request_id": request_id}
     return pa.table(columns).replace_schema_metadata(metadata)
+
+
+def _array(values: list[Any]) -> pa.Array:
+    """Return ids or as-ofs as an Arrow array: as text, unless all are integers."""
+    import pyarrow as pa
+
+    if all(value is None or type(value) is int for value in values):
+        return pa.array(values, pa.int64())
+    return pa.array([None if value is None else str(value) for value in values], pa.string())

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from mlsys.data.rules import EARLIEST, Rule
+from mlsys.data.rules import Rule
 from mlsys.text import counted, is_or_are
 from serve.features.raw import RawTable
+from serve.identifiers import AS_OF, read_as_of
 from serve.scoring.problems import InputProblem, InvalidInput, problem
 
 SHOWN_ROWS = 5  # row numbers to list in a warning
-DAY = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
 def check_request(
@@ -41,9 +40,9 @@ def check_request(
         If the request is wrong; lists all problems.
     """
     problems: list[InputProblem] = []
-    day = _parse_day(as_of)
+    day = read_as_of(as_of)
     if day is None:
-        problems.append(problem(None, "as_of", as_of, f"a day from {EARLIEST} on, such as 2020-02-24", None))
+        problems.append(problem(None, "as_of", as_of, AS_OF, None))
     entity_size, event_size = _size_problem(entity_table, entities, limits), _size_problem(event_table, events, limits)
     problems += [each for each in (entity_size, event_size) if each is not None]
     if entity_size is None:
@@ -93,19 +92,6 @@ def rule_warnings(rules: Sequence[Rule], flagged: Sequence[Mapping[str, Any]], d
         if broken:
             warnings.append(f"events: {_rows(broken)} {rule.rows}: {rule.consequence}.")
     return tuple(warnings)
-
-
-def _parse_day(as_of: Any) -> date | None:  # noqa: ANN401 - any JSON value
-    if isinstance(as_of, date) and not isinstance(as_of, datetime):
-        return as_of
-    if isinstance(as_of, str) and re.search(DAY, as_of):
-        try:
-            day = date.fromisoformat(as_of)
-        except ValueError:  # such as February 30
-            return None
-        if day >= EARLIEST:
-            return day
-    return None
 
 
 def _size_problem(table: RawTable, rows: Any, limits: Mapping[str, int]) -> InputProblem | None:  # noqa: ANN401

@@ -15,7 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serve import media_types
-from serve.errors import RequestError
+from serve.errors import RequestError, internal_error
+from serve.http.compression import Compression
 from serve.http.middleware import Middleware
 from serve.http.predict import Predict
 from serve.http.request_context import CONTEXT
@@ -40,8 +41,8 @@ def create_app(service: Service) -> Middleware:
     """
     post_endpoints: dict[str, Any] = {
         "/predict": Predict(service),
-        "/predict/batch": BatchEndpoint(service, "batch", media_types.BATCH),
-        "/score": BatchEndpoint(service, "score", (media_types.JSON,)),
+        "/predict/batch": Compression(BatchEndpoint(service, "batch", media_types.BATCH)),
+        "/score": Compression(BatchEndpoint(service, "score", (media_types.JSON,))),
         "/model/reload": Reload(service),
     }
     app = FastAPI(
@@ -49,13 +50,18 @@ def create_app(service: Service) -> Middleware:
         docs_url=None,
         redoc_url=None,
         lifespan=lambda _: _lifespan(service),
-        exception_handlers={RequestError: _on_request_error, HTTPException: _on_http_exception},
+        exception_handlers={
+            RequestError: _on_request_error,
+            HTTPException: _on_http_exception,
+            Exception: _on_unforeseen_error,
+        },
         redirect_slashes=False,
         routes=[
             *(route for endpoints in ROUTES for route in endpoints(service).routes),
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post_endpoints.items()),
         ],
     )
+    app.add_middleware(Compression)
     app.openapi = ReadEndpoints(service).document  # type: ignore[method-assign]
     return Middleware(app, post_endpoints, service)
 
@@ -83,6 +89,11 @@ async def _on_request_error(request: Request, error: Exception) -> Response:
         headers=error.headers,
         media_type="application/json",
     )
+
+
+async def _on_unforeseen_error(request: Request, _: Exception) -> Response:
+    """Return the error for a bug in mlsys; Starlette raises the exception again, and the middleware logs it."""
+    return await _on_request_error(request, internal_error())
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -61,7 +61,11 @@ def docs_page(document: dict[str, Any], example: dict[str, Any]) -> str:
         _try(example, keys="securitySchemes" in document["components"]),
         "<h2>Fields of a record</h2>",
         _fields(record),
-        *(_endpoint(path, verb, each) for path, verbs in document["paths"].items() for verb, each in verbs.items()),
+        *(
+            _endpoint(path, verb, each, document["components"]["responses"])
+            for path, verbs in document["paths"].items()
+            for verb, each in verbs.items()
+        ),
         "<h2>Errors</h2><p>Every error is JSON: <code>error</code> (a code), <code>message</code> (a sentence), "
         "<code>problems</code> (one per invalid field) and <code>request_id</code>, which is also in the logs.</p>",
     ]
@@ -103,7 +107,7 @@ def _example(field: dict[str, Any]) -> str:
     return json.dumps(field["examples"][0], ensure_ascii=False) if field.get("examples") else ""
 
 
-def _endpoint(path: str, verb: str, operation: dict[str, Any]) -> str:
+def _endpoint(path: str, verb: str, operation: dict[str, Any], shared: dict[str, Any]) -> str:
     parameters = "".join(
         f"<li><code>?{escape(one['name'])}=</code> {escape(one['description'])}</li>"
         for one in operation.get("parameters", ())
@@ -111,7 +115,7 @@ def _endpoint(path: str, verb: str, operation: dict[str, Any]) -> str:
     kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in operation.get("requestBody", {}).get("content", {}))
     accepts = f"<p>Accepts {kinds}.</p>" if kinds else ""
     responses = "".join(
-        f"<tr><td>{status}</td><td>{escape(response['description'])}</td></tr>"
+        f"<tr><td>{status}</td><td>{escape(_resolve(response, shared)['description'])}</td></tr>"
         for status, response in operation["responses"].items()
     )
     return (
@@ -119,3 +123,9 @@ def _endpoint(path: str, verb: str, operation: dict[str, Any]) -> str:
         f"<p>{escape(operation['summary'])}.</p>{accepts}{f'<ul>{parameters}</ul>' if parameters else ''}"
         f'<div class="wide"><table><tbody>{responses}</tbody></table></div>'
     )
+
+
+def _resolve(response: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """Return a response of an endpoint, which may be a reference to a shared one."""
+    resolved: dict[str, Any] = shared[response["$ref"].rpartition("/")[2]] if "$ref" in response else response
+    return resolved

@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import time
 
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
 from serve.errors import RequestError
 from serve.http.header_limits import HeaderLimits
 from serve.http.predict import JSON_BYTES, Predict
@@ -46,7 +48,12 @@ class FastPath:
     def is_open(self) -> bool:
         """Return whether requests may take the fast path now."""
         service = self.service
-        return self._enabled and service.slot.shadow is None and len(service.in_flight) < self._max_in_flight
+        return (
+            self._enabled
+            and not service.draining
+            and service.slot.shadow is None
+            and len(service.in_flight) < self._max_in_flight
+        )
 
     def respond(
         self, pairs: Headers, query: bytes, body: bytes, address: str, started: float, default_headers: Headers
@@ -68,9 +75,16 @@ class FastPath:
             Headers that the server puts first in every response.
         """
         headers = dict(pairs)
-        if headers.get(b"content-type") != JSON_BYTES or b"origin" in headers or b"expect" in headers:
-            return None
         service, client = self.service, ""
+        if (
+            len(headers) != len(pairs)  # the ASGI path decides about headers sent twice
+            or headers.get(b"content-type") != JSON_BYTES
+            or b"origin" in headers
+            or b"expect" in headers
+            or b"content-encoding" in headers
+            or not service.hosts.allows(headers.get(b"host", b""))
+        ):
+            return None
         request_id = service.request_ids.for_request(headers)
         try:
             if not service.key_check.open:
@@ -118,11 +132,12 @@ class FastPathProtocol(HeaderLimits):
 
     def on_headers_complete(self) -> None:
         """Hold the request back if it may take the fast path."""
-        self.headers_received()
+        if not self.headers_received():
+            return
         if self._may_be_plain():
             self._held, self._body, self._started = True, b"", time.perf_counter()
         else:
-            super().on_headers_complete()
+            HttpToolsProtocol.on_headers_complete(self)
 
     def on_body(self, body: bytes) -> None:
         """Process a part of the body."""
@@ -153,7 +168,6 @@ class FastPathProtocol(HeaderLimits):
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
-            and not self.parser.should_upgrade()
             and (self.cycle is None or self.cycle.response_complete)  # responses are sent in order
             and not self.flow.write_paused
             and self.fast_path.is_open()
@@ -173,7 +187,7 @@ class FastPathProtocol(HeaderLimits):
 
     def _take_asgi_path(self) -> None:
         self._held = False
-        super().on_headers_complete()
+        HttpToolsProtocol.on_headers_complete(self)
         if self._body:
             super().on_body(self._body)
 

@@ -26,6 +26,7 @@ PUBLIC = frozenset({"/health", "/ready"})
 ADMIN = frozenset({"/model/reload"})
 NAMES = {path: path for path in ENDPOINTS}
 CLIENT_CLOSED_REQUEST = 499  # no response was possible
+CONNECTION_CLOSE = (b"connection", b"close")
 
 
 class Middleware:
@@ -60,6 +61,9 @@ class Middleware:
         token = logs.request_id.set(context.request_id)
         in_flight.add(context)
         try:
+            if service.draining:
+                context.extra_headers.append(CONNECTION_CLOSE)
+            service.hosts.check([value for name, value in scope["headers"] if name == b"host"])
             if self._has_admission_checks or path in ADMIN or b"origin" in context.headers:
                 if await self._preflight(context):
                     return
@@ -74,17 +78,12 @@ class Middleware:
         except ClientDisconnectedError:
             context.status, context.error_kind = CLIENT_CLOSED_REQUEST, "disconnected"
         except asyncio.CancelledError:
-            if not context.timed_out:
+            if context.cancelled_by is None:
                 raise
             if context.task is not None:
                 context.task.uncancel()
             if not context.status:  # else it has been answered, and only the rest of its body was being read
-                await send_error(
-                    context,
-                    RequestError(
-                        408, "body_timeout", "Timed out waiting for the request body; send it again.", headers=CLOSE
-                    ),
-                )
+                await send_error(context, context.cancelled_by)
         except Exception:  # the outermost frame of a request: log the traceback, never send it
             logger.exception("internal error while handling the request")
             if not context.status:
@@ -126,7 +125,7 @@ class Middleware:
         origin = context.headers.get(b"origin")
         if origin is None or origin not in self._origins:
             return False
-        context.extra_headers = [
+        context.extra_headers += [
             (b"access-control-allow-origin", origin),
             (b"access-control-expose-headers", b"x-request-id, retry-after"),
             (b"vary", b"origin"),
@@ -161,9 +160,6 @@ class Middleware:
             context.rows,
             context.client,
         )
-
-
-CLOSE = {"connection": "close"}
 
 
 async def send_error(context: RequestContext, error: RequestError) -> None:

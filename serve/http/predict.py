@@ -11,10 +11,10 @@ from urllib.parse import parse_qs
 import msgspec
 
 from mlsys.runs.json_format import Json
-from serve.batch.read import parse_as_of
 from serve.errors import RequestError
 from serve.http.request_context import CONTEXT, Receive, RequestContext, Scope, Send
-from serve.json_body import parse_record
+from serve.identifiers import check_id, parse_as_of
+from serve.json_body import parse_json
 from serve.media_types import require_json
 from serve.predictions import LogUnavailableError, PredictionRow
 from serve.request_errors import invalid_input_error, log_unavailable_error
@@ -47,7 +47,7 @@ class Predict:
         require_json(context.headers)
         body = await context.body(self._limit)
         query = _parse_query(scope["query_string"]) if scope["query_string"] else {}
-        record = parse_record(body)
+        record = parse_json(body)
         model = service.slot.champion
         try:
             prediction = await _score(model, record)
@@ -94,7 +94,7 @@ class Predict:
         parameters = _parse_query(query) if query else {}
         if parameters.get("explain") in REASONS:
             return None
-        record = parse_record(body)
+        record = parse_json(body)
         model = self._service.slot.champion
         prediction = model.scorer.score(record, may_load=False)
         row = self._row(request_id, model, prediction, record, parameters) if self._logging else None
@@ -165,7 +165,8 @@ def _parse_query(text: bytes) -> dict[str, str]:
     Raises
     ------
     RequestError
-        400 if one is unknown or ``explain`` is neither true, false nor all.
+        400 if one is unknown or ``explain`` is neither true, false nor all; 422 for an id or an as-of that cannot be
+        one.
     """
     try:
         parameters = parse_qs(text.decode(), keep_blank_values=True, max_num_fields=10)
@@ -180,6 +181,8 @@ def _parse_query(text: bytes) -> dict[str, str]:
     query = {name: values[-1] for name, values in parameters.items()}
     if query.get("explain", "true") not in (*REASONS, "false"):
         raise RequestError(400, "invalid_query", f"explain is {query['explain'][:40]!r}; expected true, false or all.")
+    if "id" in query:
+        check_id("id", query["id"])
     if "as_of" in query:
         query["as_of"] = parse_as_of(query["as_of"])
     return query

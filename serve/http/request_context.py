@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import IO, Any
 
 from serve.errors import RequestError
+from serve.http.compression import Decompressor, is_gzip
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -74,14 +75,15 @@ class RequestContext:
         Additional response headers.
     reading_body : bool
         Whether the service is waiting for more of the body.
-    timed_out : bool
-        Whether the request was cancelled because its body did not arrive in time.
+    cancelled_by : RequestError or None
+        Why the request was cancelled, if it was; the response that it gets.
     """
 
     __slots__ = (
         "_body_complete",
         "_receive",
         "_send",
+        "cancelled_by",
         "client",
         "error_kind",
         "extra_headers",
@@ -93,7 +95,6 @@ class RequestContext:
         "started",
         "status",
         "task",
-        "timed_out",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_ids: RequestIds) -> None:
@@ -109,8 +110,14 @@ class RequestContext:
         self.rows: int | None = None
         self.extra_headers: Headers = []
         self.reading_body = self._body_complete = False
-        self.timed_out = False
+        self.cancelled_by: RequestError | None = None
         self.task = asyncio.current_task()
+
+    def cancel(self, error: RequestError) -> None:
+        """Stop handling the request, and answer with an error if it has not been answered."""
+        if self.cancelled_by is None and self.task is not None:
+            self.cancelled_by = error
+            self.task.cancel()
 
     async def receive(self) -> Message:
         """Receive an ASGI message."""
@@ -121,7 +128,8 @@ class RequestContext:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             own = (b"x-request-id", self.request_id.encode())
-            headers = [*message.get("headers", ()), *SECURITY, own, *self.extra_headers]
+            headers = [*message.get("headers", ()), *SECURITY, own]
+            headers += [header for header in self.extra_headers if header not in headers]
             if not any(name == POLICY[0] for name, _ in headers):
                 headers.append(POLICY)
             message["headers"] = headers
@@ -158,10 +166,12 @@ class RequestContext:
         Raises
         ------
         RequestError
-            413 as soon as the body is known to exceed ``limit`` bytes.
+            413 as soon as the body is known to exceed ``limit`` bytes, 415 for an encoding other than gzip, 400 if it
+            is not gzip although it should be.
         ClientDisconnectedError
             If the client disconnects.
         """
+        compressed = is_gzip(self.headers)
         self._check_length(limit)
         self.reading_body = True
         body = self._body_chunk(await self._receive())
@@ -173,7 +183,16 @@ class RequestContext:
             body = b"".join(chunks)
         self.reading_body = False
         self._check_size(len(body), limit)
-        return body
+        return self._decompressed(body, limit) if compressed else body
+
+    def _decompressed(self, body: bytes, limit: int) -> bytes:
+        decompressor, pieces, size = Decompressor(), [], 0
+        for piece in decompressor.pieces(body):
+            pieces.append(piece)
+            size += len(piece)
+            self._check_size(size, limit)
+        decompressor.check_complete()
+        return b"".join(pieces)
 
     async def spool_body(self, limit: int) -> IO[bytes]:
         """Read the body into a file positioned at its start: in memory if small, else an unnamed file on disk.
@@ -183,13 +202,20 @@ class RequestContext:
         RequestError, ClientDisconnectedError
             As `body`.
         """
+        decompressor = Decompressor() if is_gzip(self.headers) else None
         self._check_length(limit)
         self.reading_body = True
         spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - the caller closes it
         try:
             while not self._body_complete:
-                spool.write(self._body_chunk(await self._receive()))
-                self._check_size(spool.tell(), limit)
+                chunk = self._body_chunk(await self._receive())
+                for piece in (chunk,) if decompressor is None else decompressor.pieces(chunk):
+                    spool.write(piece)
+                    self._check_size(spool.tell(), limit)
+                    if decompressor is not None:
+                        await asyncio.sleep(0)  # other requests come first
+            if decompressor is not None:
+                decompressor.check_complete()
         except BaseException:
             spool.close()
             raise

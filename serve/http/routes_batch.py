@@ -32,7 +32,7 @@ class BatchEndpoint:
         self._kind = kind
         self._formats = tuple(formats)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the context has them
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the context has it
         """Score the rows and respond."""
         context: RequestContext = scope[CONTEXT]
         if scope["query_string"]:
@@ -47,7 +47,7 @@ class BatchEndpoint:
             result = await self._run(job, body, output)
             result.raise_for_error()
             context.rows = result.rows
-            await _send(context, output_format, result, output)
+            await _send(send, output_format, result, output)
 
     async def _run(self, job: Job, body: IO[bytes], output: IO[bytes]) -> JobResult:
         service = self._service
@@ -69,7 +69,7 @@ def _file() -> IO[bytes]:
     return tempfile.SpooledTemporaryFile(max_size=CHUNK_SIZE)
 
 
-async def _send(context: RequestContext, output_format: str, result: JobResult, output: IO[bytes]) -> None:
+async def _send(send: Send, output_format: str, result: JobResult, output: IO[bytes]) -> None:
     """Send a response in chunks; each is read once the client has taken the one before."""
     output.seek(0, 2)
     size = output.tell()
@@ -79,10 +79,10 @@ async def _send(context: RequestContext, output_format: str, result: JobResult, 
         (b"content-length", str(size).encode()),
         *((b"x-model-" + name.encode(), _ascii(value)) for name, value in result.model.items()),
     ]
-    await context.send({"type": "http.response.start", "status": 200, "headers": headers})
-    while chunk := output.read(CHUNK_SIZE):
-        await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await context.send({"type": "http.response.body", "body": b""})
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    while output.tell() < size:
+        chunk = output.read(CHUNK_SIZE)
+        await send({"type": "http.response.body", "body": chunk, "more_body": output.tell() < size})
 
 
 def _ascii(text: str) -> bytes:

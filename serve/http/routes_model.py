@@ -89,14 +89,15 @@ class Reload:
         slot = self._service.slot
         previous = slot.champion
         try:
+            ticket = await asyncio.to_thread(self._service.take_ticket)
             models = await asyncio.to_thread(self._models, version)
-            changed = await self._service.swap(models)
+            changed = await self._service.swap(models, ticket)
         except MlsysError as error:
             message = f"Cannot load the model, still serving {previous.version}: {error}"
             raise RequestError(409, "not_reloaded", message) from None
         response = {
             "changed": changed,
-            "model": slot.champion.info,
+            "model": models.champion.info,
             "before": previous.info,
             "request_id": context.request_id,
         }

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlsys.errors import MlsysError
 from serve.batch.job import JobRunner
 from serve.batch.queue import BatchQueue
+from serve.errors import RequestError
 from serve.http.auth import KeyCheck
+from serve.http.hosts import AllowedHosts
 from serve.http.rate_limit import RateLimit
 from serve.http.request_context import RequestContext, RequestIds
 from serve.logs import AccessLog
@@ -39,6 +42,7 @@ class Service:
     log : Log
         Prediction log.
     access_log : AccessLog
+    hosts : AllowedHosts
     key_check : KeyCheck
     rate : RateLimit or None
     batch_queue : BatchQueue
@@ -50,7 +54,7 @@ class Service:
     in_flight : set of RequestContext
         Requests in progress.
     draining : bool
-        Whether the service is shutting down.
+        Whether the service is shutting down: it still answers, but is no longer ready and keeps no connection open.
     """
 
     settings: Settings
@@ -58,6 +62,7 @@ class Service:
     metrics: Metrics
     log: Log
     access_log: AccessLog
+    hosts: AllowedHosts
     key_check: KeyCheck
     rate: RateLimit | None
     batch_queue: BatchQueue
@@ -87,14 +92,8 @@ class Service:
     def _cancel_slow_bodies(self) -> None:
         deadline = time.perf_counter() - self.settings.body_timeout
         for context in self.in_flight:
-            if (
-                context.reading_body
-                and context.started < deadline
-                and not context.timed_out
-                and context.task is not None
-            ):
-                context.timed_out = True
-                context.task.cancel()
+            if context.reading_body and context.started < deadline:
+                context.cancel(_body_timeout())
 
     def update_gauges(self) -> None:
         """Update the gauges of /metrics."""
@@ -104,13 +103,52 @@ class Service:
         metrics.batches.set(self.batch_queue.depth)
         update_log_gauges(metrics, log)
 
-    async def swap(self, models: Models) -> bool:
-        """Swap models in this process, then in all others; return whether anything changed."""
-        changed = await asyncio.to_thread(swap, self.slot, models, self.metrics)
-        if self.shared_state is not None and changed:
-            self.shared_state.set_loaded(models)
-            self.shared_state.request(models)
-        return changed
+    async def swap(self, models: Models, ticket: int) -> bool:
+        """Swap models in this process, and request them of all others; return whether anything changed.
+
+        Parameters
+        ----------
+        models : Models
+        ticket : int
+            Number of the request for them, from `take_ticket`. The latest wins, however long each takes to load.
+
+        Raises
+        ------
+        MlsysError
+            If the new model cannot be served.
+        RequestError
+            409 if a later request has been made meanwhile.
+        """
+        return await asyncio.to_thread(self._swap, models, ticket)
+
+    def take_ticket(self) -> int:
+        """Return the number of a request for models."""
+        return self.shared_state.take_ticket() if self.shared_state is not None else 0
+
+    def _swap(self, models: Models, ticket: int) -> bool:
+        state = self.shared_state
+        if state is None:
+            return swap(self.slot, models, self.metrics)
+        with self.slot.swapping:
+            if ticket < state.requested_ticket():
+                raise _superseded(state)
+            others = state.requested()
+            changed = swap(self.slot, models, self.metrics, lambda: state.request(models, ticket))
+            if state.requested_ticket() != ticket:
+                raise _superseded(state)
+            state.set_loaded(models)
+        return changed or others != models
+
+
+def _superseded(state: SharedState) -> RequestError:
+    champion = state.requested().champion
+    message = f"A later request chose {champion.name} {champion.version}, which is served instead."
+    return RequestError(409, "superseded", message)
+
+
+def _body_timeout() -> RequestError:
+    message = "Timed out waiting for the request body; send it again."
+    return RequestError(408, "body_timeout", message, headers={"connection": "close"})
 
 
 def update_log_gauges(metrics: Metrics, log: Log) -> None:
@@ -121,8 +159,14 @@ def update_log_gauges(metrics: Metrics, log: Log) -> None:
     metrics.log_failed.set(log.failed)
 
 
-def swap(slot: ModelSlot, models: Models, metrics: Metrics) -> bool:
+def swap(slot: ModelSlot, models: Models, metrics: Metrics, confirm: Callable[[], bool] = lambda: True) -> bool:
     """Swap models and count the swap; return whether anything changed.
+
+    Parameters
+    ----------
+    slot, models, confirm
+        As for `ModelSlot.swap`.
+    metrics : Metrics
 
     Raises
     ------
@@ -130,7 +174,7 @@ def swap(slot: ModelSlot, models: Models, metrics: Metrics) -> bool:
         If the new model cannot be served.
     """
     try:
-        changed = slot.swap(models)
+        changed = slot.swap(models, confirm)
     except MlsysError:
         metrics.swap_failures.inc()
         raise
@@ -141,9 +185,10 @@ def swap(slot: ModelSlot, models: Models, metrics: Metrics) -> bool:
 
 def apply_requested_models(slot: ModelSlot, shared_state: SharedState, metrics: Metrics) -> None:
     """Swap in the requested models, or keep the current ones if loading fails; the slot logs the reason."""
-    models = shared_state.requested()
-    try:
-        if swap(slot, models, metrics):
-            shared_state.set_loaded(models)
-    except MlsysError:
-        return
+    with slot.swapping:  # so that the requested models are not older than the ones served
+        models = shared_state.requested()
+        try:
+            if swap(slot, models, metrics):
+                shared_state.set_loaded(models)
+        except MlsysError:
+            return

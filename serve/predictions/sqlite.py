@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from serve.predictions.store import SCHEMA_VERSION, PredictionFilter, check_vers
 BUSY_TIMEOUT = 2.0  # seconds to wait for another process's write
 INSERT_ROWS = 100  # rows per statement: few releases of the GIL, and none held for long
 FETCH_SIZE = 10_000
+OWNER_ONLY = 0o600  # SQLite gives its temporary files the permissions of the database
 
 TABLES = (
     """CREATE TABLE predictions (
@@ -47,7 +49,7 @@ class SqliteStore:
     Parameters
     ----------
     path : Path
-        The file; it and its folder are created if they do not exist.
+        The file; it and its folder are created if they do not exist. A new file can be read by its owner only.
     durable : bool
         Whether to sync each commit to disk. Otherwise a power failure may lose the latest commits, but never the file.
     """
@@ -67,6 +69,7 @@ class SqliteStore:
         self.close()  # rows written to a file that was moved away would be lost
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _create(self.path)
             self._connection = _connect(self.path)
             self._prepare(self._connection)
             self._file = _identity(self.path)
@@ -134,6 +137,12 @@ class SqliteStore:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+
+
+def _create(path: Path) -> None:
+    """Create the file so that only its owner can read it: ids and inputs are about people."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
-import socket
 import sys
 from collections.abc import Callable
 
@@ -18,11 +16,14 @@ from serve.batch.queue import BatchExecutor, BatchQueue, ProcessExecutor, Thread
 from serve.http.app import create_app
 from serve.http.auth import Key, KeyCheck
 from serve.http.fast_path import FastPath, protocol_for
+from serve.http.hosts import AllowedHosts
 from serve.http.rate_limit import RateLimit
 from serve.http.service import Service
 from serve.logs import AccessLog
 from serve.metrics import Metrics
 from serve.predictions import Log, PredictionLog, create_log
+from serve.processes.http_server import Server
+from serve.processes.listener import Listener
 from serve.served_models import ModelSlot
 from serve.settings import Settings
 from serve.shared_state import SharedState
@@ -78,14 +79,16 @@ def build_service(
     if shared_state is not None and settings.batch_workers:
         executor = ProcessExecutor(shared_state.batch_socket)
     queue = BatchQueue(executor, QUEUED_PER_WORKER * max(1, settings.batch_workers))
-    access_log = AccessLog(settings.access_log)
-    return Service(settings, slot, metrics, log, access_log, KeyCheck(keys), rate, queue, job_runner, shared_state)
+    access_log, hosts = AccessLog(settings.access_log), AllowedHosts.from_settings(settings)
+    return Service(
+        settings, slot, metrics, log, access_log, hosts, KeyCheck(keys), rate, queue, job_runner, shared_state
+    )
 
 
 def run_http_worker(
     settings: Settings,
     shared_state: SharedState,
-    listener: socket.socket,
+    listener: Listener,
     keys: tuple[Key, ...],
     rate: RateLimit | None,
     report_status: Callable[[bool, str], None],
@@ -97,8 +100,7 @@ def run_http_worker(
     ----------
     settings : Settings
     shared_state : SharedState
-    listener : socket
-        Bound socket; it starts listening when this process is ready.
+    listener : Listener
     keys, rate
         As for `build_service`.
     report_status : callable
@@ -129,38 +131,11 @@ def run_http_worker(
         server_header=False,
         proxy_headers=settings.trust_proxy is not None,
         forwarded_allow_ips=settings.trust_proxy,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout)),
     )
     server = Server(
         config,
         service,
         lambda: report_status(True, f"{model.resolved.name} {model.resolved.version}: {model.scorer.reason}"),
+        supervisor_fd,
     )
-    server.supervisor_fd = supervisor_fd
-    server.run(sockets=[listener])
-
-
-class Server(uvicorn.Server):
-    """Uvicorn's server, which reports when it accepts requests and when it starts to shut down."""
-
-    supervisor_fd: int
-
-    def __init__(self, config: uvicorn.Config, service: Service, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._service = service
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start accepting requests, then report that."""
-        await super().startup(sockets)
-        asyncio.get_running_loop().add_reader(self.supervisor_fd, self._on_supervisor_end)
-        self._on_ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Report that the service is stopping, then finish the requests in progress."""
-        self._service.draining = True
-        await super().shutdown(sockets)
-
-    def _on_supervisor_end(self) -> None:
-        asyncio.get_running_loop().remove_reader(self.supervisor_fd)
-        self.should_exit = True
+    server.run(sockets=[listener.of_worker()])

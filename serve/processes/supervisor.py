@@ -22,13 +22,13 @@ from typing import Any
 from mlsys.errors import MlsysError
 from mlsys.runs import Run
 from serve import logs
-from serve.errors import ServeError
 from serve.http.auth import Key
 from serve.http.rate_limit import RateLimit
 from serve.metrics import mark_dead
 from serve.processes.alias_watcher import AliasWatcher
 from serve.processes.batch_worker import run_batch_worker
 from serve.processes.http_worker import CANNOT_LOAD, run_http_worker
+from serve.processes.listener import Listener
 from serve.processes.log_worker import run_log_worker
 from serve.settings import Settings
 from serve.shared_state import Models, SharedState
@@ -87,7 +87,7 @@ class Supervisor:
         self._keys = keys
         self._rate = RateLimit(settings.rate, settings.burst) if settings.rate else None
         self._alias_watcher = AliasWatcher(settings, shared_state, models)
-        self._listener = _listener(settings.host, settings.port)
+        self._listener = Listener(settings.host, settings.port, settings.workers)
         self._batch_listener = _unix_listener(shared_state.batch_socket)
         self._log_listener = _unix_listener(shared_state.log_socket)
         self._lifetime_pipe = os.pipe()  # its write end closes when this process ends, however that happens
@@ -136,11 +136,13 @@ class Supervisor:
         )
 
     def _batch_worker(self) -> None:
+        self._listener.close()
         run_batch_worker(
             self._settings, self._shared_state, self._batch_listener, self._report_status, self._lifetime_pipe[0]
         )
 
     def _log_worker(self) -> None:
+        self._listener.close()
         run_log_worker(self._settings, self._log_listener, self._report_status, self._lifetime_pipe[0])
 
     def _report_status(self, ready: bool, text: str) -> None:
@@ -208,17 +210,13 @@ class Supervisor:
             ready, text = json.loads(line)
             if ready and not self._ready:
                 self._ready = True
-                sys.stdout.write(f"Serving {text}\n{self._url()} (docs: {self._url()}/docs)\n")
+                sys.stdout.write(f"Serving {text}\n{self._listener.url} (docs: {self._listener.url}/docs)\n")
                 sys.stdout.flush()
             elif not ready and self._ready:
                 logger.error("cannot restart a process: %s", text)
             elif not ready and not self._failure:
                 self._failure = text
                 sys.stderr.write(f"{text}\n")
-
-    def _url(self) -> str:
-        host, port = self._listener.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def _reap_children(self) -> str:
         """Collect the processes that ended; return how one ended that loads the models, or nothing."""
@@ -243,10 +241,12 @@ class Supervisor:
 
     def _stop_children(self) -> None:
         """Stop all processes: HTTP workers first, as they may wait for batches, and the log worker last."""
+        self._listener.close()
         for kind in (HTTP_WORKER, BATCH_WORKER, LOG_WORKER):
             children = [child for child in self._children if child.kind == kind and child.pid]
             _signal(children, signal.SIGTERM)
-            seconds = self._settings.shutdown_timeout + 2.0 if kind == HTTP_WORKER else 10.0
+            grace = self._settings.drain_delay + self._settings.shutdown_timeout + 2.0
+            seconds = grace if kind == HTTP_WORKER else 10.0
             deadline = time.monotonic() + seconds
             while any(child.pid for child in children) and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -278,20 +278,6 @@ def _reap(children: list[Child], *, wait: bool = False) -> None:
     for child in children:
         if child.pid and os.waitpid(child.pid, 0 if wait else os.WNOHANG)[0]:
             child.pid = 0
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    """Return a bound socket; it starts listening once a worker is ready, so that no client connects before."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise ServeError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or --port 0 for a free one."
-        ) from error
-    return listener
 
 
 def _unix_listener(path: Path) -> socket.socket:

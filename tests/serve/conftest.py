@@ -141,7 +141,7 @@ class Inside:
 
     async def ask(self, method, path, **options):
         transport = httpx.ASGITransport(app=self.app, client=("203.0.113.7", 5000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, **options)
 
     def get(self, path, **options):

@@ -165,7 +165,7 @@ def test_pages_of_allowed_origins_may_call(inside_of, run, secrets, record):
 
 def test_a_body_that_does_not_arrive_times_out(inside_of, run):
     inside = inside_of(run, body_timeout=0.1)
-    headers = [(b"content-type", b"application/json")]
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": headers}
     messages, sent = [{"type": "http.request", "body": b'{"users": ', "more_body": True}], []
 

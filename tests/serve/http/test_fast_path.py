@@ -27,7 +27,7 @@ def service(start, run, tmp_path_factory):
 
 def request(body=None, path="/predict", version="1.1", **headers):
     content = json.dumps(RECORD if body is None else body).encode() if not isinstance(body, bytes) else body
-    given = {"host": "service", "content-type": "application/json", "content-length": len(content)}
+    given = {"host": "localhost", "content-type": "application/json", "content-length": len(content)}
     named = given | {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"{name}: {value}" for name, value in named.items() if value is not None]
     return "\r\n".join([f"POST {path} HTTP/{version}", *lines, "", ""]).encode() + content
@@ -106,7 +106,7 @@ def test_only_plain_records_take_the_fast_path(inside_of, run):
     fast_path = FastPath(inside_of(run).service)
 
     def answer(body, query=b"", **headers):
-        given = {"content_type": "application/json", **headers}
+        given = {"host": "localhost", "content_type": "application/json", **headers}
         pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
         return fast_path.respond(pairs, query, json.dumps(body).encode(), "", 0.0, [])
 
@@ -115,6 +115,7 @@ def test_only_plain_records_take_the_fast_path(inside_of, run):
     assert answer(RECORD).startswith(b"HTTP/1.1 200 OK")
     assert answer({**RECORD, "users": None, "industry": "Fishing"}, b"id=7")
     assert answer(RECORD, b"explain=true") is answer([]) is answer(RECORD, content_type="text/csv") is None
+    assert answer(RECORD, host="other.example") is answer(RECORD, content_encoding="gzip") is None
 
 
 def test_after_an_internal_error_the_asgi_path_responds(caplog):

@@ -41,7 +41,7 @@ def send_until_closed(service, *pieces, pause=0.0):
     return int(head.split()[1]) if head else None, json.loads(body) if body else {}, taken
 
 
-FIRST = b"POST /predict HTTP/1.1\r\nhost: service\r\n"
+FIRST = b"POST /predict HTTP/1.1\r\nhost: localhost\r\n"
 ENDLESS = {
     "one header": (FIRST + b"x-long: ", *[b"a" * 10_000] * 5_000),
     "many headers": (FIRST, *(b"".join(b"x-%d-%d: a\r\n" % (i, j) for j in range(1_000)) for i in range(5_000))),

@@ -1,3 +1,5 @@
+import html
+
 import pytest
 
 from serve import media_types
@@ -45,8 +47,10 @@ def test_a_run_on_events_lists_its_raw_columns(rows_of):
     events = rows["events"]["properties"]
     assert list(events) == list(RAW["events"])
     assert events["N_WEB"] == {"type": ["number", "null"]}
-    assert events["DAY"] == {"type": "string", "format": "date"}
-    assert events["WEEK"]["type"] == "string"
+    for table, columns in RAW.items():
+        assert rows[table]["required"] == list(columns)
+        assert rows[table]["additionalProperties"] is False
+    assert events["DAY"]["type"] == events["WEEK"]["type"] == ["string", "null"]
 
 
 def test_changing_a_document_does_not_change_the_next(inside):
@@ -54,6 +58,16 @@ def test_changing_a_document_does_not_change_the_next(inside):
     first, second = (document(model, keys=False) for _ in range(2))
     first["paths"].clear()
     assert document(model, keys=False) == second != first
+
+
+def test_any_operation_may_answer_with_the_errors_of_the_connection(inside):
+    document = inside.get("/openapi.json").json()
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert operation["responses"].keys() >= {"200", "400", "408", "421", "431", "500"}
+    page = inside.get("/docs").text
+    for response in document["components"]["responses"].values():
+        assert html.escape(response["description"]) in page
 
 
 def test_security_is_described_if_requests_need_a_key(inside):

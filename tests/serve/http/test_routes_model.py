@@ -1,20 +1,27 @@
 """Choosing the model: registry references, following an alias, swapping, and the shadow."""
 
+import asyncio
 import logging
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from mlsys.errors import MlsysError
 from mlsys.registry.commands import add, set_alias
 from mlsys.registry.folder_store import FolderStore
 from mlsys.registry.names import Reference
 from mlsys.registry.store import Draft
+from serve.errors import RequestError
 from serve.http.auth import read_keys
+from serve.http.service import apply_requested_models
 from serve.keys import add_key
+from serve.metrics import Metrics
 from serve.model_reference import resolve_model, shadow_reference
 from serve.predictions import read_predictions
 from serve.processes.alias_watcher import AliasWatcher, resolve_models
+from serve.processes.http_worker import build_service
+from serve.served_models import ModelSlot
 from serve.settings import Settings
 from serve.shared_state import Models, SharedState
 from tests.serve.conftest import write_run
@@ -105,6 +112,60 @@ def test_reload_takes_a_version_or_resolves_the_alias_again(registry, inside_of,
     assert version() == latest
     for body in ([], {"run": "/etc"}, {"version": 1}):
         assert reload(body).status_code == 422
+
+
+@pytest.fixture
+def workers(registry, tmp_path):
+    """Two workers of a service that serves 1.0.0, and the models of both versions."""
+    shared_state, first = SharedState(tmp_path), Models(resolve_model("registry:conversion@1.0.0", registry.root))
+    shared_state.request(first)
+    latest = registry.state("conversion").latest
+    second = Models(resolve_model(f"registry:conversion@{latest}", registry.root))
+    settings = Settings(run=REFERENCE, registry=str(registry.root), log_url="none", batch_workers=0)
+    services = []
+    for _ in range(2):
+        metrics = Metrics(CollectorRegistry())
+        slot = ModelSlot(first, metrics.set_model)
+        services.append(build_service(settings, slot, metrics, shared_state=shared_state))
+    yield services, first, second
+    for service in services:
+        service.log.close()
+
+
+def reload(service, models, ticket=None):
+    return asyncio.run(service.swap(models, service.take_ticket() if ticket is None else ticket))
+
+
+def settle(services):
+    for service in services:
+        apply_requested_models(service.slot, service.shared_state, service.metrics)
+    return [service.slot.models for service in services]
+
+
+def test_the_last_of_two_reloads_wins_whichever_worker_takes_it(workers):
+    services, first, second = workers
+    assert reload(services[0], second)
+    assert reload(services[1], first)  # which it still serves, as it has not taken over the other request yet
+    assert settle(services) == [first, first]
+    assert not reload(services[0], first)
+
+
+def test_a_reload_that_takes_longer_does_not_undo_a_later_one(workers, monkeypatch):
+    services, first, second = workers
+    early = services[0].take_ticket()
+    load = ModelSlot._load_champion
+
+    def load_slowly(slot, resolved):
+        reload(services[1], first)  # meanwhile
+        return load(slot, resolved)
+
+    monkeypatch.setattr(ModelSlot, "_load_champion", load_slowly)
+    with pytest.raises(RequestError, match=r"A later request chose conversion 1\.0\.0"):
+        reload(services[0], second, early)
+    monkeypatch.setattr(ModelSlot, "_load_champion", load)
+    with pytest.raises(RequestError, match="A later request"):
+        reload(services[0], second, early)
+    assert settle(services) == [first, first]
 
 
 def test_models_lists_the_registry(registry, inside_of, run, inside):

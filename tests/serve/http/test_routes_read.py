@@ -5,6 +5,7 @@ import logging
 import re
 
 import pytest
+from starlette.routing import request_response
 
 from serve.logs import JsonFormatter, request_id
 from serve.openapi import example_record
@@ -91,6 +92,24 @@ def test_metrics_are_prometheus_text(inside, record):
         "mlsys_serve_model_info{",
     ):
         assert name in text
+
+
+def test_an_unforeseen_error_has_the_usual_form_and_is_counted(inside_of, run, monkeypatch, caplog):
+    inside = inside_of(run)
+    routes = [route for route in inside.app._app.routes if "GET" in route.methods]
+    assert len(routes) >= 8
+
+    async def fail(request):
+        raise KeyError("entities")
+
+    for number, route in enumerate(routes, start=1):
+        monkeypatch.setattr(route, "app", request_response(fail))
+        answer = inside.get(route.path)
+        assert (answer.status_code, answer.json()["error"]) == (500, "internal")
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+        assert "entities" not in answer.text
+        assert inside.metric("mlsys_serve_errors_total", kind="internal") == number
+    assert caplog.text.count("KeyError: 'entities'") == len(routes)
 
 
 def test_log_lines_have_the_request_id(caplog):

@@ -99,7 +99,7 @@ def test_a_read_only_folder_is_retried(opened, rows, caplog, unprivileged, until
     assert log.depth == 2
     folder.chmod(0o755)
     until(lambda: log.depth == 0)
-    assert "unable to open database file" in warnings(caplog)[0]
+    assert "Permission denied" in warnings(caplog)[0]
     assert ids(f"sqlite:///{folder}/predictions.db") == [0, 1]
 
 

@@ -248,6 +248,18 @@ def test_several_processes_create_and_write_one_file(sqlite):
     assert sorted(read_predictions(sqlite)["id"].astype(int)) == list(range(800))
 
 
+def test_a_new_file_can_be_read_by_its_owner_only(sqlite, opened, rows, tmp_path):
+    log = opened(sqlite)
+    asyncio.run(log.commit(rows(3)))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("predictions.db*")}
+    assert modes == dict.fromkeys(modes, 0o600)
+    assert "predictions.db" in modes
+    log.close()
+    (tmp_path / "predictions.db").chmod(0o640)  # for a group, as the operator decided
+    opened(sqlite)
+    assert (tmp_path / "predictions.db").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_log_of_a_newer_version_is_rejected_and_left_unchanged(url, opened):
     opened(url).close()
     change = "UPDATE predictions_version SET version = 2"

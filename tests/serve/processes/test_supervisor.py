@@ -129,7 +129,7 @@ def test_a_body_of_100_mb_uses_little_memory_and_gets_413(service, admin, chunke
 def test_an_error_reaches_a_client_that_is_still_sending(service):
     for _ in range(20):
         with socket.create_connection(service.client.base_url.netloc.decode().split(":")) as connection:
-            head = "POST /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
+            head = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
             connection.sendall(head.encode() + b" " * 1_000_000)
             answer = b""
             while piece := connection.recv(65_536):
