@@ -12,6 +12,7 @@ from mlsys.config import TrainConfig, add_choices, inspect
 from mlsys.errors import ConfigError, DataError, MlsysError, Problem, RunError, closest
 from mlsys.launch import conf_folder, environment_overrides
 from mlsys.prepare import ADVICE, metric_problems, prepare
+from mlsys.text import visible
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -73,7 +74,7 @@ def report_error(error: Exception, arguments: Sequence[str]) -> int:
         error = diagnose(given.overrides, conf_folder(), str(error), further)
     if not isinstance(error, MlsysError):
         raise error
-    sys.stderr.write(f"{error}\n")
+    sys.stderr.write(f"{visible(str(error))}\n")
     return 2 if isinstance(error, ConfigError) else 1
 
 

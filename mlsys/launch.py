@@ -35,6 +35,7 @@ EXECUTION_WHITELIST = [
     "imblearn.combine.*",
     "logging.FileHandler",
     "logging.StreamHandler",
+    "mlsys.text.LogFormatter",
 ]
 
 

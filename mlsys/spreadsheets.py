@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 Cell = TypeVar("Cell")
 
-_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")  # the wide forms count as well where East Asian input is set
+# At the beginning, or after a character that splits the cell where a spreadsheet expects it between cells. The wide
+# forms count as well where East Asian input is set.
+_FORMULA = re.compile(r"(\A|[;,])(?=[=+\-@\t\r\n＝＋－＠])")
 _NUMBER = re.compile(r"[+-]?(\d[\d.,]*|[.,]\d+)(e[+-]?\d+)?%?", re.IGNORECASE)
 
 
@@ -29,8 +31,8 @@ def as_text(cell: Cell) -> Cell | str:
     >>> [as_text(cell) for cell in ("=1+1", "-2+3", "@SUM(1)", "-1.5", "+3e-7", "Acme", -1.5, None)]
     ["'=1+1", "'-2+3", "'@SUM(1)", '-1.5', '+3e-7', 'Acme', -1.5, None]
     """
-    if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
-        return f"'{cell}"
+    if isinstance(cell, str) and _FORMULA.search(cell) and not _NUMBER.fullmatch(cell):
+        return _FORMULA.sub(r"\1'", cell)
     return cell
 
 

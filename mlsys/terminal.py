@@ -11,10 +11,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from mlsys.text import visible
+
 WIDEST = 10_000  # characters
-# Control characters would move the cursor or change the terminal's settings; lone surrogates cannot be printed at all.
-_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
-_VISIBLE |= dict.fromkeys([*range(0x7F, 0xA0), *range(0xD800, 0xE000)], 0xFFFD)
 
 
 class Terminal(Console):
@@ -63,12 +62,12 @@ class Terminal(Console):
 
     def render_str(self, text: str, **settings: Any) -> Text:  # noqa: ANN401 - Rich's own
         """Return text as Rich does, with visible control characters, which count when columns are measured."""
-        return super().render_str(text.translate(_VISIBLE), **settings)
+        return super().render_str(visible(text), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """Render as Rich does, with visible control characters also in styled text."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(segment.text.translate(_VISIBLE), segment.style)
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
     def print_line(self, text: str) -> None:
         """Print a line of text, which may be longer than the terminal is wide."""

@@ -1,8 +1,15 @@
-"""Counts and lists in generated sentences, with the right grammar for 0, 1 and more."""
+"""Text for people: counts and lists with the right grammar for 0, 1 and more, and control characters made visible."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+
+# Control characters would move the cursor or change the terminal's settings, others the direction of the text; lone
+# surrogates cannot be printed at all.
+_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
+_VISIBLE |= dict.fromkeys([*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
+_VISIBLE |= dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -44,3 +51,22 @@ def joined(items: Sequence[str], conjunction: str = "and") -> str:
     ('a', 'a and b', 'a, b or c')
     """
     return f" {conjunction} ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def visible(text: str) -> str:
+    r"""Return text with pictures in place of control characters, which users' names may contain.
+
+    Examples
+    --------
+    >>> visible("plan\x1b[31m, \u202eevil")
+    'plan␛[31m, �evil'
+    """
+    return text.translate(_VISIBLE)
+
+
+class LogFormatter(logging.Formatter):
+    """Formats log records without control characters, which users' names may contain."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, or lines, of a record."""
+        return visible(super().format(record))

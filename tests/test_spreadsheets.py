@@ -17,6 +17,13 @@ def test_a_cell_that_would_be_a_formula_is_shown_as_text(cell):
     assert as_text(cell) == f"'{cell}"
 
 
+@pytest.mark.parametrize(
+    ("cell", "shown"), [("Acme;=1+1", "Acme;'=1+1"), ("a,-b", "a,'-b"), ("=1;@x", "'=1;'@x"), ("a; =1", "a; =1")]
+)
+def test_a_cell_that_a_spreadsheet_would_split_is_shown_as_text(cell, shown):
+    assert as_text(cell) == shown
+
+
 @pytest.mark.parametrize("cell", PLAIN)
 def test_numbers_and_other_text_stay_as_they_are(cell):
     assert as_text(cell) is cell

@@ -277,6 +277,6 @@ def test_a_finished_runs_log_is_not_extended_by_another_run(workplace, run, tmp_
     new = ["data.demo.events=300", f"data.cache_dir={tmp_path / 'cache'}", f"hydra.run.dir={finished}"]
     done = train(tmp_path, *new)
     assert done.returncode == 1
-    assert "has a finished run" in done.stderr
+    assert "already has a run" in done.stderr
     assert not (tmp_path / "cache").exists()
     Run.open(finished)

@@ -9,6 +9,7 @@ import typer
 
 from mlsys.cli import compare, config, data, registry, runs, score, track
 from mlsys.errors import ConfigError, MlsysError
+from mlsys.text import visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,5 +35,5 @@ def main() -> None:
     try:
         app()
     except MlsysError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{visible(str(error))}\n")
         sys.exit(2 if isinstance(error, ConfigError) else 1)

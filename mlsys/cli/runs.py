@@ -156,6 +156,8 @@ def replay(
     from mlsys.runs.differences import differences
 
     original = Run.open(find_run(run), any_version=True)
+    if original.manifest.status == "failed":
+        raise RunError(f"{original.path} failed, so it has no results to compare with. Its train.log has the reason.")
     with tempfile.TemporaryDirectory(prefix="mlsys-replay-") as scratch:
         folder = keep or Path(scratch) / "run"
         _retrain(original.path, folder)

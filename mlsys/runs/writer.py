@@ -26,7 +26,7 @@ def check_free(folder: Path) -> None:
     Raises
     ------
     RunError
-        If the folder has a finished run, or another process is writing to it or was killed while doing so.
+        If the folder already has a run, or another process is writing to it or was killed while doing so.
     """
     check_finished(folder)
     if (folder / MARKER).exists():
@@ -43,7 +43,7 @@ def check_finished(folder: Path) -> None:
     """
     if (folder / MANIFEST).exists():
         raise RunError(
-            f"{folder} has a finished run, which is never overwritten. "
+            f"{folder} already has a run, which is never overwritten. "
             "Choose another folder (hydra.run.dir=…), or delete this one."
         )
 
@@ -72,7 +72,7 @@ class RunWriter:
     Raises
     ------
     RunError
-        If the folder has a finished run, or another process is writing to it or was killed while doing so.
+        If the folder already has a run, or another process is writing to it or was killed while doing so.
 
     Examples
     --------

@@ -83,6 +83,17 @@ def test_an_unknown_run_is_one_clear_error(mlsys, tmp_path, monkeypatch):
     assert "Traceback" not in err
 
 
+def test_a_failed_run_has_nothing_to_replay(mlsys, tmp_path):
+    from mlsys.runs import RunWriter
+
+    writer = RunWriter(tmp_path / "failed")
+    writer.write_text("config.yaml", "seed: 0\n")
+    writer.finish(seed=0, threads=1, status="failed")
+    code, _, err = mlsys("replay", tmp_path / "failed")
+    assert code == 1
+    assert "failed, so it has no results to compare with" in err
+
+
 @pytest.mark.slow
 def test_replay_is_identical_unless_the_config_changed(mlsys, trained, tmp_path):
     import shutil

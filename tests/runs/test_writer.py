@@ -72,7 +72,7 @@ def test_nothing_can_be_added_after_finish(tmp_path):
 def test_a_finished_run_is_never_overwritten(tmp_path):
     finish(RunWriter(tmp_path))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(RunError, match="has a finished run, which is never overwritten"):
+    with pytest.raises(RunError, match="already has a run, which is never overwritten"):
         RunWriter(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -168,5 +168,5 @@ def test_a_folder_is_free_until_a_run_claims_it(tmp_path):
     with pytest.raises(RunError, match="Another run is writing"):
         check_free(folder)
     finish(writer)
-    with pytest.raises(RunError, match="has a finished run"):
+    with pytest.raises(RunError, match="already has a run"):
         check_free(folder)

@@ -18,7 +18,7 @@ import pyarrow.csv
 from mlsys.data.table.encodings import decodes, detect
 from mlsys.data.table.values import text_series
 from mlsys.errors import DataError
-from mlsys.text import counted, joined
+from mlsys.text import counted, is_or_are, joined
 
 DELIMITERS = (",", ";", "\t", "|")
 DELIMITER = "delimiter"  # the key of a frame's attrs
@@ -93,8 +93,9 @@ def decode(data: bytes, file: Path) -> str:
     controls = sum(ord(char) < 32 and ord(char) not in _TEXT_CONTROLS for char in sample)
     if 200 * controls > len(sample):
         raise DataError(
-            f"{file} is not a text file (it starts with {data[:8]!r}). Export the table as CSV, TSV, JSON lines,"
-            " Parquet, DuckDB or SQLite."
+            f"{file} is not a text file: {controls:,} of its first {counted(len(sample), 'character')} "
+            f"{is_or_are(controls)} control characters (it starts with {data[:8]!r}). Export the table as CSV, TSV, "
+            "JSON lines, Parquet, DuckDB or SQLite."
         )
     return text
 

@@ -32,13 +32,12 @@ def recommend(metrics: Numbers, audit: Numbers, positives: str, level: str) -> s
     >>> recommend({"versus_activity": {"roc_auc": gap}}, {}, "converters", "95%").partition(":")[0]
     'The model ranks better than activity (ROC-AUC +0.100, 95% interval +0.050 to +0.150)'
     """
-    failed = [str(check["name"]) for check in audit.get("checks") or [] if check.get("status") == "fail"]
-    if failed:
+    if failed := _checks(audit, "fail"):
         return f"Fix the leak first: the audit failed ({joined(failed)}), so the metrics are too good to be true."
     versus: Mapping[str, object] = metrics.get("versus_activity") or {}
     compared = [metric for metric in _ranking_metrics() if bounds(versus.get(metric.name))]
     if not compared:
-        return _versus_chance(metrics, level)
+        return _versus_chance(metrics, audit, level)
     if all(bounds(versus[metric.name]) == (0, 0) for metric in compared):
         return "This run ranks by activity itself: train a model, such as model=xgboost, and compare it with this run."
     verdicts = {metric.verdict(versus[metric.name]) for metric in compared}
@@ -55,7 +54,7 @@ def recommend(metrics: Numbers, audit: Numbers, positives: str, level: str) -> s
         )
     gaps = joined(list(_gaps(compared, versus, level)))
     if "better" in verdicts:
-        return f"The model ranks better than activity ({gaps}): compare it with the model in use, then promote it."
+        return f"The model ranks better than activity ({gaps}): {_if_better(audit, 'the model in use')}."
     return f"The model ranks worse than activity ({gaps}): rank by activity instead, and look for what went wrong."
 
 
@@ -63,7 +62,19 @@ def _ranking_metrics() -> list[Metric]:
     return [metric for metric in headline_metrics() if metric.group == "ranking"]
 
 
-def _versus_chance(metrics: Numbers, level: str) -> str:
+def _checks(audit: Numbers, status: str) -> list[str]:
+    checks: Sequence[Numbers] = audit.get("checks") or []
+    return [str(check["name"]).replace("_", " ") for check in checks if check.get("status") == status]
+
+
+def _if_better(audit: Numbers, other: str) -> str:
+    """Return what to do with a model that is better than its baseline."""
+    warned = _checks(audit, "warn")
+    first = f"look at the audit's {'warning' if len(warned) == 1 else 'warnings'} first ({joined(warned)}), then "
+    return f"{first if warned else ''}compare it with {other}{'' if warned else ', then promote it'}"
+
+
+def _versus_chance(metrics: Numbers, audit: Numbers, level: str) -> str:
     auc = METRICS["roc_auc"]
     entry = (metrics.get("overall") or {}).get(auc.name)
     interval = bounds(entry)
@@ -71,7 +82,11 @@ def _versus_chance(metrics: Numbers, level: str) -> str:
         return "No interval of the ROC-AUC is known, so whether the model is better than chance is unknown."
     numbers = f"{auc.title} {auc.write(point(entry))}, {level} interval {auc.interval(entry)}"
     if interval[0] > 0.5:
-        return f"The model ranks better than chance ({numbers}): compare it with how you rank today, then promote it."
+        return f"The model ranks better than chance ({numbers}): {_if_better(audit, 'how you rank today')}."
+    if interval[1] < 0.5:
+        return f"The model ranks worse than chance ({numbers}): do not deploy it; look for what went wrong."
+    if interval == (0.5, 0.5):
+        return "This run ranks by chance: train a model, such as model=xgboost, and compare it with this run."
     return f"The model cannot be told apart from chance ({numbers}): do not deploy it; look for better features."
 
 

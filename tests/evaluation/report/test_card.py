@@ -35,7 +35,7 @@ def test_the_card_has_the_main_facts(run):
         "`data=hubspot sampler=smotenc model=catboost seed=7`",
         "`mlsys replay outputs/2026-11-20/18-05-42`",
         "`mlsys show outputs/2026-11-20/18-05-42 --all`",
-        "**The model ranks better than activity (ROC-AUC +0.131, 95% interval +0.070 to +0.190): compare it",
+        "**The model ranks better than activity (ROC-AUC +0.131, 95% interval +0.070 to +0.190): look at the audit",
     ):
         assert fact in card
 

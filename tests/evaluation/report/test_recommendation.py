@@ -69,6 +69,28 @@ def test_without_activity_the_model_is_compared_with_chance(entry, start):
     assert sentence(overall={"roc_auc": entry}).startswith(start)
 
 
+@pytest.mark.parametrize(
+    ("entry", "start"),
+    [
+        ({"value": 0.3, "low": 0.2, "high": 0.4}, "The model ranks worse than chance (ROC-AUC 0.300"),
+        ({"value": 0.5, "low": 0.5, "high": 0.5}, "This run ranks by chance: train a model"),
+    ],
+)
+def test_a_model_that_is_no_better_than_chance(entry, start):
+    assert sentence(overall={"roc_auc": entry}).startswith(start)
+
+
+@pytest.mark.parametrize("entries", [(BETTER, SAME), (None, None)])
+def test_warnings_of_the_audit_come_before_a_promotion(entries):
+    audit = {"checks": [{"name": "too_good", "status": "warn"}, {"name": "groups", "status": "pass"}]}
+    overall = {"roc_auc": {"value": 0.9, "low": 0.8, "high": 0.95}}
+    text = sentence(*entries, overall=overall, audit=audit)
+    assert "look at the audit's warning first (too good), then compare it with" in text
+    assert "promote" not in text
+    assert text.replace("look at the audit's warning first (too good), then ", "").endswith(".")
+    assert "then promote it." in sentence(*entries, overall=overall)
+
+
 def test_a_leak_comes_first():
     checks = [{"name": "embargo", "status": "fail"}, {"name": "too_good", "status": "warn"}]
     assert sentence(BETTER, BETTER, audit={"checks": checks}) == (

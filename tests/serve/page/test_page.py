@@ -216,7 +216,9 @@ def test_the_page_says_which_file_was_chosen(open_page):
 
 
 def test_downloads_run_no_cell_as_a_formula(open_page):
-    cells = [cell for cell in [*FORMULAS, *PLAIN] if isinstance(cell, str) and cell.strip() == cell]
+    cells = [
+        cell for cell in [*FORMULAS, *PLAIN, "Acme;=1+1", "=1,-b"] if isinstance(cell, str) and cell.strip() == cell
+    ]
     buffer = io.StringIO()
     header = ["account", "users", "actions", "industry", "=Owner"]
     csv.writer(buffer).writerows([header, *([i, 3, 1, "Retail", cell] for i, cell in enumerate(cells))])
