@@ -41,10 +41,22 @@ def check_ids(name: str, values: Sequence[object]) -> None:
     serve.errors.RequestError: ids: row 1 is true; expected a string of at most 200 characters or an integer of at ...
     """
     for row, value in enumerate(values):
-        if not _is_id(value):
-            message = f"{name}: row {row} is {shown(value)}; expected {ID}."
-            problems = [problem(row, name, value, ID, None, message)]
-            raise RequestError(422, "invalid_input", message, problems=problems)
+        check_id(name, value, row)
+
+
+def check_id(name: str, value: object, row: int | None = None) -> None:
+    """Check one id, as `check_ids` does.
+
+    Examples
+    --------
+    >>> check_id("id", 2**64)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    serve.errors.RequestError: id is 18446744073709551616; expected a string of at most 200 characters or an ...
+    """
+    if not _is_id(value):
+        message = f"{name}{'' if row is None else f': row {row}'} is {shown(value)}; expected {ID}."
+        problems = [problem(row, name, value, ID, None, message)]
+        raise RequestError(422, "invalid_input", message, problems=problems)
 
 
 def _is_id(value: object) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from mlsys.runs.json_format import Json
 from serve.errors import RequestError
 from serve.http.request_context import CONTEXT, Receive, RequestContext, Scope, Send
-from serve.identifiers import check_ids, parse_as_of
+from serve.identifiers import check_id, parse_as_of
 from serve.json_body import parse_json
 from serve.media_types import require_json
 from serve.predictions import LogUnavailableError, PredictionRow
@@ -171,7 +171,7 @@ def _parse_query(text: bytes) -> dict[str, str]:
     if query.get("explain", "true") not in ("true", "false"):
         raise RequestError(400, "invalid_query", f"explain is {query['explain'][:40]!r}; expected true or false.")
     if "id" in query:
-        check_ids("id", [query["id"]])
+        check_id("id", query["id"])
     if "as_of" in query:
         query["as_of"] = parse_as_of(query["as_of"])
     return query
