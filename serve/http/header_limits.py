@@ -245,10 +245,13 @@ class HeaderLimits(HttpToolsProtocol):
         status_line = f"HTTP/1.1 {error.status} {status.phrase}\r\n".encode()
         self.transport.write(status_line + head + b"\r\n" + content)
         self._discarding = True
-        self.transport.write_eof()
-        self.flow.resume_reading()
         self._unset_keepalive_if_required()
-        self._timeout = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        if self._client_finished:
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self._timeout = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         service.metrics.record_request(OTHER, error.status, 0.0)
         service.metrics.record_error(error.kind)
         client = self.client[0] if self.client else ""

@@ -51,7 +51,9 @@ class BothPaths:
         inside.service.request_ids = FixedIds()
         self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self.fast = CountingPath(inside.service)
-        self.ports = [self.runner.run(self._serve(inside, path)) for path in (self.fast, ClosedPath(inside.service))]
+        closed = ClosedPath(inside.service)
+        self.servers = [self.runner.run(self._serve(inside, path)) for path in (self.fast, closed)]
+        self.ports = [server.sockets[0].getsockname()[1] for server in self.servers]
 
     async def _serve(self, inside, path):
         protocol, state = protocol_for(path), ServerState()
@@ -59,8 +61,12 @@ class BothPaths:
             inside.app, http=protocol, lifespan="off", ws="none", log_config=None, proxy_headers=False
         )
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: protocol(config, state, {}, loop), "127.0.0.1", 0)
-        return server.sockets[0].getsockname()[1]
+        return await loop.create_server(lambda: protocol(config, state, {}, loop), "127.0.0.1", 0)
+
+    async def close(self):
+        for server in self.servers:
+            server.close()
+            await server.wait_closed()
 
     def __call__(self, raw):
         return self.runner.run(self._both(raw))
@@ -113,6 +119,7 @@ def responses(content):
 def both(inside_of, run):
     paths = BothPaths(inside_of(run))
     yield paths
+    paths.runner.run(paths.close())
     paths.runner.close()
 
 
@@ -157,7 +164,7 @@ def raw_requests(draw):
     if draw(st.integers(0, 9)) == 0:
         del headers[draw(st.sampled_from(list(headers)))]
     more = draw(st.one_of(st.just([]), st.just([]), other_headers))
-    lines = [*headers.items(), *more] if draw(st.booleans()) else [*more, *((headers | dict(more)).items())]
+    lines = [*headers.items(), *more] if draw(st.booleans()) else [*(headers | dict(more)).items()]
     body, framing = draw(bodies), draw(st.sampled_from(["length", "length", "length", "chunks", "none"]))
     if framing == "length":
         lines.append(("Content-Length", str(len(body))))
