@@ -15,6 +15,7 @@ from serve.errors import ServeError
 
 ENVIRONMENT_PREFIX = "MLSYS_SERVE__"
 ALIAS_REFERENCE = re.compile(r"registry:[^@]+(@[^0-9].*)?")
+HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+\]?")
 EXAMPLES = """\
 examples:
   python -m serve latest
@@ -215,6 +216,11 @@ def _check(settings: Settings) -> None:
         errors.append("--log-level must be debug, info, warning or error")
     if settings.follow and not ALIAS_REFERENCE.fullmatch(settings.run):
         errors.append("--follow needs a registry alias, such as registry:conversion@champion")
+    errors += [
+        f"--allowed-hosts: {name!r} is not a name; give names or addresses without scheme and port, or '*' for any"
+        for name in settings.allowed_hosts
+        if name != "*" and not HOST_NAME.fullmatch(name)
+    ]
     if settings.keys is not None and not Path(settings.keys).is_file():
         errors.append(f"--keys: file not found: {settings.keys}; create it with python -m serve.keys")
     if not settings.loopback and settings.keys is None and not settings.insecure:

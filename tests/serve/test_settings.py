@@ -52,6 +52,8 @@ def test_flags_have_both_forms():
         (["latest", "--host", "0.0.0.0"], {}, "--insecure"),
         (["latest", "--host", "example.com"], {}, "--insecure"),
         (["latest", "--keys", "nowhere.txt"], {}, "file not found: nowhere.txt"),
+        (["latest", "--allowed-hosts", "http://a.example"], {}, "'http://a.example' is not a name"),
+        (["latest"], {"MLSYS_SERVE__ALLOWED_HOSTS": "b.example, a.example:80"}, "'a.example:80' is not a name"),
     ],
 )
 def test_invalid_settings_are_reported(arguments, environment, message):
@@ -71,6 +73,11 @@ def test_a_usage_error_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         parse_settings(arguments, {})
     assert "python -m serve --help" in capsys.readouterr().err
+
+
+def test_allowed_hosts_are_names_and_addresses():
+    names = ["a.example", "10.0.0.5", "::1", "[2001:db8::1]", "*"]
+    assert parse_settings(["latest", "--allowed-hosts", *names], {}).allowed_hosts == tuple(names)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
