@@ -15,7 +15,7 @@ from serve.errors import ServeError
 
 ENVIRONMENT_PREFIX = "MLSYS_SERVE__"
 ALIAS_REFERENCE = re.compile(r"registry:[^@]+(@[^0-9].*)?")
-HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+\]?")
+HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 EXAMPLES = """\
 examples:
   python -m serve latest
@@ -90,21 +90,21 @@ class Settings:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can connect."""
-        address = self._address
+        address = _address(self.host)
         return self.host == "localhost" if address is None else address.is_loopback
 
     @property
     def binds_all(self) -> bool:
         """Whether the service listens on all addresses of this machine."""
-        address = self._address
+        address = _address(self.host)
         return self.host == "" if address is None else address.is_unspecified
 
-    @property
-    def _address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        try:
-            return ipaddress.ip_address(self.host)
-        except ValueError:
-            return None
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 LISTS = tuple(option.name for option in fields(Settings) if option.default == ())
@@ -219,7 +219,7 @@ def _check(settings: Settings) -> None:
     errors += [
         f"--allowed-hosts: {name!r} is not a name; give names or addresses without scheme and port, or '*' for any"
         for name in settings.allowed_hosts
-        if name != "*" and not HOST_NAME.fullmatch(name)
+        if name != "*" and not HOST_NAME.fullmatch(name) and _address(name.strip("[]")) is None
     ]
     if settings.keys is not None and not Path(settings.keys).is_file():
         errors.append(f"--keys: file not found: {settings.keys}; create it with python -m serve.keys")

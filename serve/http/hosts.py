@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import Iterable, Sequence
 
+from mlsys.text import joined
 from serve.errors import RequestError
 from serve.settings import Settings
 
@@ -76,7 +77,8 @@ class AllowedHosts:
             raise RequestError(400, "malformed_http", f"The request has {found}; send exactly one.")
         if not self.allows(values[0]):
             name = values[0].decode("latin-1")[:80]
-            message = f"This service is not called {name!r}; start it with --allowed-hosts to add a name."
+            known = joined(sorted(self._names), "or")
+            message = f"This service is not called {name!r}, but {known}; --allowed-hosts adds names."
             raise RequestError(421, "wrong_host", message)
 
     def _allows(self, value: bytes) -> bool:

@@ -50,7 +50,8 @@ class Server(uvicorn.Server):
         service.draining = True
         stop = loop.time() + service.settings.drain_delay
         while loop.time() < stop and not self.force_exit:
-            await asyncio.sleep(min(STEP, stop - loop.time()))
+            await self.on_tick(0)  # updates the Date header
+            await asyncio.sleep(STEP)
         cut_off = loop.call_later(service.settings.shutdown_timeout, self._cut_off)
         await super().shutdown(sockets)
         cut_off.cancel()
