@@ -1,4 +1,4 @@
-"""Two services follow an alias under traffic: promotions lose no request and no logged prediction, and mix no models."""
+"""Two services follow an alias under traffic: promotions lose no request or logged prediction, and mix no models."""
 
 import concurrent.futures
 import http.client
