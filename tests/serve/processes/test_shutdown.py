@@ -10,7 +10,7 @@ import pytest
 
 from tests.serve.conftest import RECORD
 from tests.serve.http.test_fast_path import request
-from tests.waiting import HANG
+from tests.waiting import HANG, wait_until
 
 QUICK = ("--log-url", "none", "--workers", 2)
 
@@ -68,9 +68,12 @@ def test_a_load_balancer_can_notice_before(start, run, tmp_path, record):
         assert (ready.json(), ready.headers["connection"]) == ({"status": "stopping"}, "close")
         answer = service.client.post("/predict", json=record)  # on a new connection
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        for _ in range(2):  # as by Ctrl-C twice, which ends the delay
-            service.process.send_signal(signal.SIGINT)
-        service.process.wait(HANG)
+        wait_until(lambda: interrupted(service.process), "the end of the delay, by Ctrl-C twice")
+
+
+def interrupted(process):
+    process.send_signal(signal.SIGINT)  # no effect on a process that has ended; a second one may merge with the first
+    return process.poll() is not None
 
 
 def not_ready(service):
