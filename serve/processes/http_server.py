@@ -37,6 +37,7 @@ class Server(uvicorn.Server):
         self._service = service
         self._on_ready = on_ready
         self._supervisor_fd = supervisor_fd
+        self._orphaned = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start accepting requests, then report that."""
@@ -49,7 +50,7 @@ class Server(uvicorn.Server):
         service, loop = self._service, asyncio.get_running_loop()
         service.draining = True
         stop = loop.time() + service.settings.drain_delay
-        while loop.time() < stop and not self.force_exit:
+        while loop.time() < stop and not self.force_exit and not self._orphaned:
             await self.on_tick(0)  # updates the Date header
             await asyncio.sleep(STEP)
         cut_off = loop.call_later(service.settings.shutdown_timeout, self._cut_off)
@@ -72,4 +73,4 @@ class Server(uvicorn.Server):
 
     def _on_supervisor_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._supervisor_fd)
-        self.should_exit = True
+        self.should_exit = self._orphaned = True

@@ -3,9 +3,10 @@
 import contextlib
 import http.client
 import json
-import signal
 import socket
+from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.serve.conftest import RECORD
@@ -62,22 +63,20 @@ def test_a_request_that_is_cut_off_gets_an_answer_and_one_line(start, run, tmp_p
 
 def test_a_load_balancer_can_notice_before(start, run, tmp_path, record):
     with start(tmp_path, run.path, *QUICK, "--drain-delay", HANG) as service:
-        assert service.client.get("/ready").json()["status"] == "ready"
-        service.process.terminate()
-        ready = service.until(lambda: not_ready(service))
-        assert (ready.json(), ready.headers["connection"]) == ({"status": "stopping"}, "close")
-        answer = service.client.post("/predict", json=record)  # on a new connection
-        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        wait_until(lambda: interrupted(service.process), "the end of the delay, by Ctrl-C twice")
-
-
-def interrupted(process):
-    process.send_signal(signal.SIGINT)  # no effect on a process that has ended; a second one may merge with the first
-    return process.poll() is not None
+        try:
+            service.process.terminate()
+            ready = service.until(lambda: not_ready(service))
+            assert (ready.json(), ready.headers["connection"]) == ({"status": "stopping"}, "close")
+            answer = httpx.post(f"{service.url}/predict", json=record, timeout=HANG)  # still served
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+            children = service.children()
+        finally:
+            service.process.kill()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "the end of orphaned workers")
 
 
 def not_ready(service):
-    answer = service.client.get("/ready", headers={"connection": "close"})
+    answer = httpx.get(f"{service.url}/ready", timeout=HANG)
     return answer if answer.status_code == 503 else None
 
 
