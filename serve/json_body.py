@@ -33,7 +33,8 @@ def parse_json(body: bytes) -> Json:
         if not body.strip():
             raise RequestError(400, "empty_body", "The body is empty; send a JSON object.") from error
         value = _parse_leniently(body, error)
-    if not _has_no_duplicate(body, value):
+    is_usual = type(value) is dict and body.count(b":") == len(value)  # as below; an object with plain fields
+    if not is_usual and not _has_no_duplicate(body, value):
         _check_each_object(body)
     return value
 
@@ -48,8 +49,6 @@ def _has_no_duplicate(body: bytes, value: Json) -> bool:
     if type(value) is not dict:
         return surplus == 0
     surplus -= len(value)
-    if surplus == 0:  # the usual record
-        return True
     objects = [each for items in value.values() if type(items) is list for each in items if type(each) is dict]
     surplus -= sum(map(len, objects))
     return surplus == 0 or (b"\\" not in body and surplus == sum(map(_colons_in_strings, [value, *objects])))

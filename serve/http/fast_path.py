@@ -44,6 +44,7 @@ class FastPath:
         self._enabled = not service.log.durable and service.rate is None  # both may have to wait before responding
         self._default_headers: Headers | None = None
         self._head = b""
+        self._allows_host = service.hosts.allows
 
     def is_open(self) -> bool:
         """Return whether requests may take the fast path now."""
@@ -82,7 +83,7 @@ class FastPath:
             or b"origin" in headers
             or b"expect" in headers
             or b"content-encoding" in headers
-            or not service.hosts.allows(headers.get(b"host", b""))
+            or not self._allows_host(headers.get(b"host", b""))
         ):
             return None
         request_id = service.request_ids.for_request(headers)
@@ -126,8 +127,8 @@ class FastPathProtocol(HeaderLimits):
 
     def data_received(self, data: bytes) -> None:
         """Process data from the client."""
-        super().data_received(data)
-        if self._held:  # the rest of its body comes later
+        HeaderLimits.data_received(self, data)
+        if self._held and not self._refusing:  # the rest of its body comes later
             self._take_asgi_path()
 
     def on_headers_complete(self) -> None:

@@ -42,7 +42,8 @@ class HeaderLimits(HttpToolsProtocol):
 
     service: Service
     _timeout: asyncio.TimerHandle | None = None
-    _in_headers = _progress = _offers_upgrade = _discarding = _client_finished = False
+    _in_headers = _progress = _offers_upgrade = _client_finished = False
+    _refusing = False  # an error ends the connection: what still arrives is discarded
     _bytes_without_progress = _discarded = 0
     _piece = _since_begin = 0  # bytes being parsed, and parsed since the message began
     _running: RequestResponseCycle | None = None
@@ -60,15 +61,16 @@ class HeaderLimits(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Process data from the client."""
-        if self._discarding or self._last_error is not None:
+        if self._refusing:
             self._discard(len(data))
             return
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         if len(data) <= PIECE:
             self._parse(data)
         else:
             for start in range(0, len(data), PIECE):
-                if self._discarding or self._last_error is not None or self.transport.is_closing():
+                if self._refusing or self.transport.is_closing():
                     break
                 self._parse(data[start : start + PIECE])
         if self._in_headers and self._timeout is None:
@@ -76,8 +78,8 @@ class HeaderLimits(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         self._progress = False
-        self._piece = len(data)
-        self._since_begin += self._piece
+        self._piece = piece = len(data)
+        self._since_begin += piece
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -90,7 +92,7 @@ class HeaderLimits(HttpToolsProtocol):
         if self._progress:
             self._bytes_without_progress = 0
         else:
-            self._bytes_without_progress += self._piece
+            self._bytes_without_progress += piece
             if self._bytes_without_progress > HEADER_LIMIT:
                 self._abort(_too_large())
 
@@ -106,12 +108,15 @@ class HeaderLimits(HttpToolsProtocol):
         """Start expecting headers."""
         self._in_headers = True
         self._since_begin = self._piece
-        super().on_message_begin()
+        HttpToolsProtocol.on_message_begin(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Process a header; ignore a trailer."""
-        if self._in_headers:
-            super().on_header(name, value)
+        if self._in_headers:  # as in uvicorn, but without a second call for each header
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Stop expecting headers."""
@@ -165,8 +170,8 @@ class HeaderLimits(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Start the next response, or end the connection after the last."""
-        super().on_response_complete()
-        if (self._client_finished or self._last_error is not None) and not self._is_responding():
+        HttpToolsProtocol.on_response_complete(self)
+        if (self._client_finished or self._refusing) and not self._is_responding():
             if self._last_error is None:
                 self.transport.close()
             elif not self.transport.is_closing():
@@ -206,9 +211,9 @@ class HeaderLimits(HttpToolsProtocol):
 
     def _abort(self, error: RequestError) -> None:
         """Read no more requests; send an error response after those to the complete requests, then close."""
-        if self.transport.is_closing() or self._discarding or self._last_error is not None:
+        if self.transport.is_closing() or self._refusing:
             return
-        self._in_headers = False
+        self._refusing, self._in_headers = True, False
         self._cancel_timeout()
         self._drop_incomplete()
         if self._is_responding():
@@ -244,7 +249,6 @@ class HeaderLimits(HttpToolsProtocol):
         head = b"".join(b"%b: %b\r\n" % line for line in lines)
         status_line = f"HTTP/1.1 {error.status} {status.phrase}\r\n".encode()
         self.transport.write(status_line + head + b"\r\n" + content)
-        self._discarding = True
         self._unset_keepalive_if_required()
         if self._client_finished:
             self.transport.close()
