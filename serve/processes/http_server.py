@@ -54,8 +54,17 @@ class Server(uvicorn.Server):
             await self.on_tick(0)  # updates the Date header
             await asyncio.sleep(STEP)
         cut_off = loop.call_later(service.settings.shutdown_timeout, self._cut_off)
+        closing = asyncio.create_task(self._close_idle_connections())
         await super().shutdown(sockets)
         cut_off.cancel()
+        closing.cancel()
+
+    async def _close_idle_connections(self) -> None:
+        """Close connections without a request, even one that was accepted while the server stopped."""
+        while True:
+            await asyncio.sleep(STEP)
+            for connection in tuple(self.server_state.connections):
+                connection.shutdown()
 
     def _cut_off(self) -> None:
         for context in tuple(self._service.in_flight):
