@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from mlsys.evaluation.intervals import bootstrap
+from mlsys.evaluation.bootstrap import bootstrap
 from mlsys.evaluation.metrics import evaluate, measure
 from mlsys.evaluation.weighted_metrics import ScoredFold
 

@@ -6,7 +6,7 @@ The module imports neither NumPy nor pandas, so that `mlsys runs` starts fast.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Group = Literal["ranking", "probabilities", "top_k", "cost"]
 Input = Literal["score", "probability", "value", "timing"]
 Kind = Literal["score", "rate", "times", "money", "milliseconds"]
+IntervalMethod = Literal["logit", "log", "proportion", "shifted"]
+DifferenceMethod = Literal["t", "percentile"]
 Verdict = Literal["better", "worse", "same", ""]  # "same": no clear difference; "": not compared
 
 ROUNDING = 1e-12  # smaller differences are rounding errors
@@ -52,11 +54,20 @@ class Metric:
         Whether values are formatted as plain numbers, percentages, multiples, amounts or times.
     decimals : int
         Number of decimals of a score; more are shown where the value would be rounded to zero.
+    positives : str
+        Plural noun for the positive rows. `find_metric` sets it.
     currency : str
         ISO 4217 code of amounts; empty if it is not configured. `find_metric` sets it.
-    grows_when_resampled : bool
-        Whether resampling rows can only increase the metric, because it adds noise: intervals are then shifted to be
-        centred on the value, and cut off at 0.
+    interval_method : {"logit", "log", "proportion", "shifted"}
+        Method of its intervals, in `mlsys.evaluation.intervals`: "logit" for a metric between 0 and 1, "log" for a
+        positive one, "proportion" for a count out of a known number, "shifted" for any other.
+    proportion : callable or None
+        For "proportion": takes the rows and positives of each fold, ndarrays of shape (folds,), and k; returns the
+        number of trials and the value of a proportion of 1.
+    corrects_error : bool
+        For "logit": whether the standard error is increased for the positives of each fold having a mean of their own.
+    difference_method : {"t", "percentile"}
+        Method of the intervals of differences between two scores: "percentile" where differences have long tails.
     """
 
     name: str
@@ -69,8 +80,12 @@ class Metric:
     headline: bool = False
     kind: Kind = "score"
     decimals: int = 3
+    positives: str = "positives"
     currency: str = ""
-    grows_when_resampled: bool = False
+    interval_method: IntervalMethod = "shifted"
+    proportion: Callable[[FloatArray, FloatArray, int], tuple[float, float]] | None = None
+    corrects_error: bool = False
+    difference_method: DifferenceMethod = "t"
 
     @property
     def pattern(self) -> str:
@@ -127,7 +142,7 @@ class Metric:
         return plain_number(value, self.decimals)
 
     def interval(self, entry: object) -> str:
-        """Format the interval of an entry of ``metrics.json``; an empty string if it has none.
+        """Format the interval of an entry of ``metrics.json``; an empty string if no resamples were drawn.
 
         Examples
         --------
@@ -136,8 +151,12 @@ class Metric:
         '0.050 to 0.160'
         >>> METRICS["roc_auc"].interval(0.5)
         ''
+        >>> METRICS["roc_auc"].interval({"value": 0.8, "low": None, "high": None, "too_few": True})
+        'too few positives for an interval'
         """
         interval = bounds(entry)
+        if isinstance(entry, Mapping) and entry.get("too_few"):
+            return f"too few {self.positives} for an interval"
         return range_text(self.write(interval[0]), self.write(interval[1])) if interval else ""
 
     def difference(self, value: float | None) -> str:

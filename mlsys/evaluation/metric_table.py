@@ -67,6 +67,21 @@ def revenue(sample: Sample, k: int) -> FloatArray:
     return sample.revenue(k)
 
 
+def of_the_list(rows: FloatArray, positives: FloatArray, k: int) -> tuple[float, float]:  # noqa: ARG001 - a precision
+    """Return the rows in all lists, and 1: a precision is a proportion of these."""
+    return float(rows.clip(max=k).sum()), 1.0
+
+
+def of_the_positives(rows: FloatArray, positives: FloatArray, k: int) -> tuple[float, float]:  # noqa: ARG001 - a recall
+    """Return all positives, and 1: a recall is a proportion of these."""
+    return float(positives.sum()), 1.0
+
+
+def of_the_best_lift(rows: FloatArray, positives: FloatArray, k: int) -> tuple[float, float]:
+    """Return all positives, and the lift if all of them are in the list: a lift is that times a recall."""
+    return float(positives.sum()), float((rows / rows.clip(max=k)).mean())
+
+
 # In the order of metrics.json and of all tables. Top-k metrics come last, grouped by k.
 ROWS: Sequence[Metric] = (
     Metric(
@@ -78,6 +93,8 @@ ROWS: Sequence[Metric] = (
         needs="score",
         higher_is_better=True,
         headline=True,
+        interval_method="logit",
+        corrects_error=True,
     ),
     Metric(
         name="average_precision",
@@ -88,6 +105,8 @@ ROWS: Sequence[Metric] = (
         needs="score",
         higher_is_better=True,
         headline=True,
+        interval_method="logit",
+        difference_method="percentile",
     ),
     Metric(
         name="log_loss",
@@ -99,6 +118,7 @@ ROWS: Sequence[Metric] = (
         higher_is_better=False,
         headline=True,
         decimals=4,
+        interval_method="log",
     ),
     Metric(
         name="brier",
@@ -109,6 +129,7 @@ ROWS: Sequence[Metric] = (
         needs="probability",
         higher_is_better=False,
         decimals=4,
+        interval_method="logit",
     ),
     Metric(
         name="ece",
@@ -119,7 +140,6 @@ ROWS: Sequence[Metric] = (
         needs="probability",
         higher_is_better=False,
         decimals=4,
-        grows_when_resampled=True,
     ),
     Metric(
         name="precision",
@@ -131,6 +151,8 @@ ROWS: Sequence[Metric] = (
         higher_is_better=True,
         headline=True,
         kind="rate",
+        interval_method="proportion",
+        proportion=of_the_list,
     ),
     Metric(
         name="recall",
@@ -141,6 +163,8 @@ ROWS: Sequence[Metric] = (
         needs="score",
         higher_is_better=True,
         kind="rate",
+        interval_method="proportion",
+        proportion=of_the_positives,
     ),
     Metric(
         name="lift",
@@ -151,6 +175,8 @@ ROWS: Sequence[Metric] = (
         needs="score",
         higher_is_better=True,
         kind="times",
+        interval_method="proportion",
+        proportion=of_the_best_lift,
     ),
     Metric(
         name="revenue",
@@ -162,6 +188,8 @@ ROWS: Sequence[Metric] = (
         higher_is_better=True,
         headline=True,
         kind="money",
+        interval_method="log",
+        difference_method="percentile",
     ),
     Metric(
         name=PREDICT_MS,
@@ -315,7 +343,7 @@ def find_metric(name: str, positives: str = "converters", currency: str = "") ->
     metric, k = split_name(name)
     fields = {"k": k, "positives": positives}
     title, meaning = metric.title.format(**fields), metric.meaning.format(**fields)
-    return replace(metric, name=name, title=title, meaning=meaning, currency=currency)
+    return replace(metric, name=name, title=title, meaning=meaning, positives=positives, currency=currency)
 
 
 def greater_is_better(name: str) -> bool:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlsys.errors import DataError, closest
+from mlsys.evaluation import intervals
+from mlsys.evaluation.bootstrap import bootstrap, mean_over_folds
 from mlsys.evaluation.fold_names import fold_times
-from mlsys.evaluation.intervals import bootstrap, mean_over_folds, percentile_interval
 from mlsys.evaluation.metric_table import expanded, metric_names, split_name
 from mlsys.evaluation.ranking import FloatArray
 from mlsys.evaluation.weighted_metrics import IntArray, ScoredFold
@@ -145,10 +146,9 @@ def evaluate(
 
     Notes
     -----
-    The intervals are percentile intervals. Only for ``ece`` (`Metric.grows_when_resampled`) are the resamples first
-    shifted so that their mean is the value: resampling adds noise to the observed rate of every bin, which increases
-    its mean distance from the predictions, so that the value of a well calibrated model would lie below its own
-    interval. The lower end is then at least 0.
+    An interval covers the expected value of a metric: its mean over future folds of the same sizes, of entities from
+    the same process. See `mlsys.evaluation.intervals` for the methods, which differ by metric. With too few positives
+    (or negatives) for any of them, ``low`` and ``high`` are None, and ``too_few`` is true.
 
     Examples
     --------
@@ -228,7 +228,7 @@ def compare_scores(
     Examples
     --------
     >>> import pandas as pd
-    >>> rows = pd.DataFrame({"id": range(4), "fold": 0, "label": [0, 1, 0, 1], "a": [0.1, 0.7, 0.2, 0.9], "b": 0.5})
+    >>> rows = pd.DataFrame({"id": range(12), "fold": 0, "label": [0, 1] * 6, "a": [0.1, 0.7] * 6, "b": 0.5})
     >>> compare_scores(rows, ["b", "a"], top_k=[2], bootstrap_resamples=50, seed=0)["a"].difference["roc_auc"]
     {'value': 0.5, 'low': 0.5, 'high': 0.5}
     """
@@ -244,11 +244,32 @@ def compare_scores(
 
 
 @dataclass(frozen=True)
+class _Counts:
+    """What the folds consist of."""
+
+    rows: FloatArray  # shape (folds,)
+    positives: FloatArray  # shape (folds,)
+    entities: int  # distinct, with a row of the rarer class
+
+    @classmethod
+    def of(cls, folds: Sequence[_Fold]) -> _Counts:
+        rows = np.array([len(fold.label) for fold in folds], dtype=np.float64)
+        positives = np.array([fold.label.sum() for fold in folds])
+        rarer = float(2 * positives.sum() <= rows.sum())
+        entities = np.unique(np.concatenate([fold.entity[fold.label == rarer] for fold in folds]))
+        return cls(rows, positives, len(entities))
+
+    def freedom(self, used: npt.NDArray[np.bool_]) -> int:
+        return intervals.degrees_of_freedom(self.rows[used], self.positives[used], self.entities)
+
+
+@dataclass(frozen=True)
 class _Measured:
     """Metrics of one score in every fold: on the original rows, and in every bootstrap resample."""
 
     value: Mapping[str, FloatArray]  # name: shape (folds, 1)
     sample: Mapping[str, FloatArray]  # name: shape (folds, resamples)
+    counts: _Counts
     is_difference: bool = False
 
     def minus(self, other: _Measured) -> _Measured:
@@ -256,6 +277,7 @@ class _Measured:
         return _Measured(
             {name: self.value[name] - other.value[name] for name in both},
             {name: self.sample[name] - other.sample[name] for name in both},
+            self.counts,
             is_difference=True,
         )
 
@@ -267,14 +289,39 @@ class _Measured:
 
     def _entry(self, name: str, confidence: float) -> Entry:
         value = float(mean_over_folds(self.value[name])[0])
-        biased = split_name(name)[0].grows_when_resampled
-        samples = mean_over_folds(self.sample[name])
-        low, high = percentile_interval(samples, confidence, centre=value if biased else None)
-        if biased and not self.is_difference:
-            low = float(np.maximum(low, 0.0))
+        used = ~np.isnan(self.value[name][:, 0])
+        known = intervals.Uncertainty(mean_over_folds(self.sample[name]), confidence, self.counts.freedom(used))
+        low, high = intervals.NONE
+        if known.defined.size > 1 and known.freedom >= intervals.MIN_FREEDOM:
+            low, high = self._interval(name, value, known, used)
         entry: Entry = {"value": _json(value), "low": _json(low), "high": _json(high)}
-        used = int((~np.isnan(self.value[name])).sum())
-        return entry if used == len(self.value[name]) else entry | {"folds_used": used}
+        if known.defined.size > 1 and np.isnan(low):
+            entry["too_few"] = True
+        return entry if used.all() else entry | {"folds_used": int(used.sum())}
+
+    def _interval(
+        self, name: str, value: float, known: intervals.Uncertainty, used: npt.NDArray[np.bool_]
+    ) -> intervals.Interval:
+        metric, k = split_name(name)
+        if self.is_difference:
+            return (
+                intervals.percentile_interval(known)
+                if metric.difference_method == "percentile"
+                else intervals.t_interval(value, known)
+            )
+        match metric.interval_method:
+            case "logit":
+                folds = int(used.sum()) if metric.corrects_error else 0
+                return intervals.logit_interval(value, known, folds=folds)
+            case "log":
+                return intervals.log_interval(value, known)
+            case "proportion":
+                assert metric.proportion is not None
+                assert k is not None
+                trials, scale = metric.proportion(self.counts.rows[used], self.counts.positives[used], k)
+                return intervals.proportion_interval(value, known, trials=trials, scale=scale)
+            case "shifted":
+                return intervals.shifted_interval(value, known)
 
 
 @dataclass(frozen=True)
@@ -320,10 +367,10 @@ def _measure(
     samples = (
         bootstrap(statistics, entities, resamples=bootstrap_resamples, seed=seed) if bootstrap_resamples else empty
     )
-    measured = {}
+    measured, counts = {}, _Counts.of(folds)
     for number, score in enumerate(is_probability):
         own = slice(number * len(folds), (number + 1) * len(folds))
-        measured[score] = _Measured(_by_name(values[own], top_k), _by_name(samples[own], top_k))
+        measured[score] = _Measured(_by_name(values[own], top_k), _by_name(samples[own], top_k), counts)
     return measured
 
 

@@ -1,79 +1,90 @@
-from functools import partial
+"""Intervals: their shapes, and a small simulation of their coverage."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from benchmarks.coverage import CASES, coverage, draw
 from mlsys.evaluation import intervals
-from mlsys.evaluation.intervals import bootstrap, mean_over_folds, percentile_interval
-from mlsys.evaluation.metrics import measure
-from mlsys.evaluation.weighted_metrics import ScoredFold
+from mlsys.evaluation.intervals import Uncertainty, degrees_of_freedom
+from mlsys.evaluation.metrics import evaluate
+
+CASE_A = CASES["A: 6 folds of 7.7 positives"]
+TABLES = 40
 
 
-def weights_of(codes, **options):
-    """Return the weights that a statistic gets, shape (resamples, rows)."""
-    rows = range(len(codes))
-    [seen] = bootstrap([lambda weights: {row: weights[:, row] for row in rows}], [np.array(codes)], **options)
-    return np.stack([seen[row] for row in rows], axis=1)
+@pytest.fixture(scope="module")
+def covered():
+    """The coverage in case A, by metric; its standard error is 0.03."""
+    return coverage(CASE_A, "clustered", tables=TABLES, resamples=100, seed=3)
 
 
-def test_each_resample_has_as_many_entities_as_there_are():
-    weights = weights_of(range(30), resamples=200, seed=0)
-    assert weights.shape == (200, 30)
-    assert (weights.sum(axis=1) == 30).all()
-    assert weights.mean(axis=0) == pytest.approx(1, abs=0.3)
-    assert weights.var() == pytest.approx(29 / 30, rel=0.1)  # of a multinomial count
+def test_intervals_cover_the_expected_value(covered):
+    for name, found in covered.items():
+        assert found["value"] >= 0.84, name
+    assert np.mean([found["value"] for found in covered.values()]) == pytest.approx(0.96, abs=0.03)
 
 
-def test_the_rows_of_an_entity_move_together_across_folds():
-    statistic = lambda weights: {"first": weights[:, 0], "second": weights[:, 1]}  # noqa: E731
-    one, two = bootstrap([statistic, statistic], [np.array([0, 1]), np.array([1, 2])], resamples=50, seed=1)
-    assert (one["second"] == two["first"]).all()
-    assert not (one["first"] == one["second"]).all()
+def test_equally_good_models_are_rarely_called_different(covered):
+    for name, found in covered.items():
+        assert found["difference"] >= 0.84, name
 
 
-def test_only_the_seed_determines_the_resamples(monkeypatch):
-    reference = weights_of(range(40), resamples=60, seed=3)
-    assert (weights_of(range(40), resamples=60, seed=3) == reference).all()
-    assert not (weights_of(range(40), resamples=60, seed=4) == reference).all()
-    monkeypatch.setattr(intervals, "CHUNK", 7 * 40)
-    assert (weights_of(range(40), resamples=60, seed=3) == reference).all()
+def test_the_value_lies_well_within_its_interval():
+    """Resampled positives inflate average precision: percentiles of the resamples would begin at the value."""
+    places = []
+    for seed in range(10):
+        rows = draw(CASE_A, "clustered", np.random.default_rng(seed))
+        entry = evaluate(rows, top_k=[10], bootstrap_resamples=100, seed=seed)["overall"]["average_precision"]
+        places.append((entry["value"] - entry["low"]) / (entry["high"] - entry["low"]))
+    assert np.mean(places) == pytest.approx(0.4, abs=0.1)
 
 
-def test_a_table_larger_than_a_chunk_is_resampled_once_per_chunk(monkeypatch):
-    monkeypatch.setattr(intervals, "CHUNK", 10)
-    shapes = []
-    bootstrap([lambda weights: shapes.append(weights.shape) or {}], [np.arange(25)], resamples=3, seed=0)
-    assert shapes == [(1, 25)] * 3
-
-
-def test_clustered_rows_widen_the_interval():
+@pytest.mark.parametrize(("positives", "has_interval"), [(3, False), (4, False), (5, True)])
+def test_too_few_positives_have_no_interval(positives, has_interval):
     generator = np.random.default_rng(0)
-    number = np.repeat(generator.normal(size=50), 20)  # 20 identical rows per entity
-    mean = lambda weights: {"mean": weights @ number / weights.sum(axis=1)}  # noqa: E731
-    [by_entity] = bootstrap([mean], [np.repeat(np.arange(50), 20)], resamples=400, seed=0)
-    [by_row] = bootstrap([mean], [np.arange(1000)], resamples=400, seed=0)
-    assert by_entity["mean"].std() == pytest.approx(np.sqrt(20) * by_row["mean"].std(), rel=0.25)
+    rows = pd.DataFrame({"id": range(60), "as_of": pd.NaT, "fold": 0, "label": 0, "label_complete": True})
+    rows.loc[: positives - 1, "label"] = 1
+    entries = evaluate(rows.assign(probability=generator.random(60)), top_k=[10], bootstrap_resamples=50, seed=0)
+    for name, entry in entries["overall"].items():
+        if entry["value"]:
+            assert (entry["low"] is not None) == has_interval, name
+            assert entry.get("too_few", False) != has_interval, name
 
 
-def test_a_resample_without_positives_is_left_out():
-    fold = ScoredFold([0, 0, 1], [0.1, 0.2, 0.3], None, top_k=[1])
-    [samples] = bootstrap([partial(measure, fold)], [np.arange(3)[fold.order]], resamples=300, seed=0)
-    missing = np.isnan(samples["average_precision"])
-    assert missing.mean() == pytest.approx((2 / 3) ** 3, abs=0.1)
-    assert percentile_interval(samples["average_precision"], 0.95) == (1, 1)
+def test_without_resamples_nothing_is_too_few():
+    rows = draw(CASE_A, "clustered", np.random.default_rng(0))
+    entry = evaluate(rows, top_k=[10], bootstrap_resamples=0, seed=0)["overall"]["roc_auc"]
+    assert (entry["low"], entry.get("too_few")) == (None, None)
 
 
-def test_the_mean_over_folds_skips_undefined_folds():
-    numbers = np.array([[1.0, 2.0, np.nan], [3.0, np.nan, np.nan]])
-    np.testing.assert_array_equal(mean_over_folds(numbers), [2.0, 2.0, np.nan])
+def test_rare_negatives_limit_the_degrees_of_freedom():
+    rows, positives = np.array([50.0, 50.0]), np.array([45.0, 44.0])
+    assert degrees_of_freedom(rows, positives, 11) == 9
+    assert degrees_of_freedom(rows, positives, 8) == 7  # few entities with several rows
 
 
-def test_no_samples_have_no_interval():
-    assert np.isnan(percentile_interval(np.array([np.nan]), 0.95)).all()
-    assert np.isnan(percentile_interval(np.empty(0), 0.95, centre=1.0)).all()
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_value_at_its_limit(value):
+    certain = Uncertainty(np.full(20, value), 0.95, 10)
+    assert intervals.logit_interval(value, certain) == (value, value)
+    low, high = intervals.proportion_interval(value, certain, trials=20)
+    assert (low, high) == pytest.approx((0, 0.117) if value == 0 else (0.883, 1), abs=0.001)
 
 
-def test_the_interval_contains_its_fraction_of_the_samples():
-    samples = np.random.default_rng(0).normal(size=1000)
-    low, high = percentile_interval(samples, 0.9)
-    assert ((samples >= low) & (samples <= high)).mean() == pytest.approx(0.9, abs=0.01)
+def test_no_amount_is_known_from_no_hits():
+    assert np.isnan(intervals.log_interval(0.0, Uncertainty(np.zeros(20), 0.95, 10))).all()
+
+
+def test_higher_confidence_is_wider_in_every_method():
+    samples = np.random.default_rng(0).normal(0.5, 0.05, 500)
+    for method in (
+        intervals.logit_interval,
+        intervals.log_interval,
+        intervals.shifted_interval,
+        intervals.t_interval,
+        lambda value, known: intervals.proportion_interval(value, known, trials=500),
+        lambda value, known: intervals.percentile_interval(known),
+    ):
+        narrow, wide = (method(0.5, Uncertainty(samples, confidence, 30)) for confidence in (0.5, 0.95))
+        assert wide[0] < narrow[0] < narrow[1] < wide[1]

@@ -120,7 +120,7 @@ def test_shared_rows_with_different_outcomes(evaluate, tmp_path, changed, has):
 
 def test_data_of_a_later_date_are_compared_on_the_rows_that_both_scored(evaluate, tmp_path):
     run = write_run(tmp_path / "run", predictions(2.5, as_ofs=LATER), fingerprint="e" * 64)
-    found = evaluate(run, margin=0.2)
+    found = evaluate(run, margin=0.5)  # few positives
     assert found.passed
     assert (
         found.checks[2].message == "Same as the champion's on 80 shared test rows."

@@ -14,7 +14,7 @@ from mlsys.data.panel import Panel
 from mlsys.errors import FitError
 from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.subject import AuditSubject
-from mlsys.evaluation.intervals import mean_over_folds
+from mlsys.evaluation.bootstrap import mean_over_folds
 from mlsys.evaluation.ranking import tie_groups
 from mlsys.evaluation.splits import Fold, Rows
 
