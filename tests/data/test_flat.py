@@ -115,7 +115,7 @@ OUTPUTS = [
         (OUTPUTS, [name + ("_2" if name in KEYS else "") for name in OUTPUTS]),
         (["Seats", "seats", "SEATS"], ["Seats", "seats", "SEATS"]),
         (["plan size", "plan_size"], ["plan size", "plan_size"]),
-        (["x[1]<2", "x_1__2", "x{1},2"], ["x_1__2", "x_1__2_2", "x_1__2_3"]),
+        (["x[1]<2", "x_1__2", "x{1},2"], ["x_1__2_2", "x_1__2", "x_1__2_3"]),
     ],
 )
 def test_no_two_inputs_have_the_same_name(load, names, inputs):
