@@ -49,6 +49,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     MlsysError
         If the run fails; the manifest then says ``failed``.
     """
+    from mlsys.evaluation.ageing import performance_by_age
     from mlsys.evaluation.audit import AuditSubject, run_audit
     from mlsys.evaluation.backtest import BacktestPlan, objective_values, run_folds, score_folds, scoring_ms
     from mlsys.evaluation.metrics import evaluate
@@ -72,7 +73,8 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
         with clock("measure"):
             predictions = result.predictions
             metrics = evaluate(predictions, **config.metrics.model_dump(exclude={"currency"}), seed=config.seed)
-            metrics = {**metrics, "calibration": result.calibration_errors()}
+            metrics |= {"calibration": result.calibration_errors()}
+            metrics |= {"by_age": performance_by_age(result.folds, loaded.panel)}
             threshold = operating_threshold(predictions, **config.threshold.arguments())
         with clock("audit"):
             subject = AuditSubject(

@@ -47,6 +47,12 @@ def test_the_confidence_level_is_the_configured_one(run):
     assert "95%" not in card
 
 
+def test_the_card_says_how_models_age(run):
+    assert "older" not in render_card(summarise(**run))
+    run["metrics"]["by_age"] = [{"days": 56.0, "folds": 4, "metrics": {"roc_auc": {"old": 0.85, "new": 0.9}}}]
+    assert "Models that were 56 days older had a ROC-AUC of 0.850 instead of 0.900" in render_card(summarise(**run))
+
+
 def test_every_table_is_well_formed(run):
     tables = [block for block in render_card(summarise(**run)).split("\n\n") if block.startswith("| ")]
     assert len(tables) == 5

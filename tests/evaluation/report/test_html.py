@@ -68,6 +68,16 @@ def test_the_page_says_what_to_do_first(run):
     assert "In short The model ranks better than activity (ROC-AUC" in Page(render_report(summarise(**run), {})).words
 
 
+def test_the_page_shows_how_models_age(run):
+    age = {"days": 28.0, "folds": 3, "metrics": {"roc_auc": {"old": 0.85, "new": 0.9}}}
+    run["metrics"]["by_age"] = [age, age | {"days": 1.0, "folds": 2}]
+    page = Page(render_report(summarise(**run), {}))
+    check_accessible(page)
+    assert "Models that were 28 days older had a ROC-AUC of 0.850 instead of 0.900 on the same 3 folds." in page.words
+    assert "28 days 3 0.850 (0.900) 1 day 2 0.850 (0.900)" in page.words
+    assert "How often to retrain" not in Page(render_report(summarise(**run | {"metrics": {}}), {})).words
+
+
 def test_the_page_is_reproducible(plots, run):
     assert render_report(summarise(**run), plots) == render_report(summarise(**run), plots)
 
