@@ -128,7 +128,7 @@ class Components:
                 "Choose another column, or features=usage.",
             )
         categories = [feature.name for feature in panel.features if feature.kind == "category"]
-        if problems := column_problems(self.estimator, Columns(panel.names, categories)):
+        if problems := column_problems(self.estimator, Columns(panel.names, categories, panel.raw_names)):
             raise ConfigError(
                 "The config", problems, "Nothing was trained. Columns are written with their names in schema.json."
             )
@@ -139,6 +139,7 @@ class Components:
             calibrator=self.calibrator,
             numbers=[feature.name for feature in panel.features if feature.kind == "number"],
             categories=categories,
+            raw_names=panel.raw_names,
             stop_after=self.stop_after,
             validation_fraction=self.validation_fraction,
         )

@@ -205,6 +205,12 @@ def test_columns_are_checked_with_the_panel_before_any_fit():
     ]  # fmt: skip
 
 
+def test_columns_may_be_written_as_in_the_raw_table():
+    plain = compose_config(["model=lightgbm", r"+model.monotone_constraints={seats \[x\]:1}"]).to_dict()
+    panel = Panel(pd.DataFrame(), (FeatureInfo("seats _x_", "number", "seats", raw_name="seats [x]"),))
+    assert Components.build(plain)[0].pipeline_spec(panel).raw_names == {"seats [x]": "seats _x_"}
+
+
 @pytest.mark.parametrize("alias", ["monotone_constraints_method", "mc_method"])
 def test_what_would_crash_lightgbm_is_refused(alias):
     problems = components("model=lightgbm", f"+model.{alias}=advanced")

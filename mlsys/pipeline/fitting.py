@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,6 +44,8 @@ class PipelineSpec:
         Unfitted components of the config groups; the sampler may be None.
     numbers, categories : sequence of str
         Number and category columns of the panel.
+    raw_names : mapping of str to str
+        Names of the raw table by which the estimator's parameters may also refer to columns; see `Columns`.
     stop_after : int or None
         Number of iterations without a better log loss after which boosting stops; None disables early stopping.
     validation_fraction : float
@@ -60,6 +62,7 @@ class PipelineSpec:
     calibrator: Calibrator
     numbers: Sequence[str]
     categories: Sequence[str]
+    raw_names: Mapping[str, str] = field(default_factory=dict)
     stop_after: int | None = 50
     validation_fraction: float = 0.2
     threads: int = 1
@@ -309,7 +312,7 @@ def _column_arguments(spec: PipelineSpec, names: list[str], encoder: Any) -> dic
     used = {name: parameter for name, parameter in known.items() if given.get(name) is not None}
     if not used:
         return {}
-    columns, outputs = Columns(names, spec.categories), outputs_of(encoder)
+    columns, outputs = Columns(names, spec.categories, spec.raw_names), outputs_of(encoder)
     arguments = {
         name: parameter.translated(given[name], columns, outputs, given.get(parameter.default_parameter or ""))
         for name, parameter in used.items()

@@ -82,9 +82,10 @@ def column_problems(estimator: Any, columns: Columns) -> list[Problem]:  # noqa:
     """
     problems = []
     for where, each in fitted_separately(estimator).items():
-        known = traits_of(each).column_parameters
+        known, parameters = traits_of(each).column_parameters, each.get_params(deep=False)
         for name, value in _given(each, known).items():
-            problems += known[name].problems(value, f"{where}.{name}", columns)
+            default = parameters.get(known[name].default_parameter or "")
+            problems += known[name].problems(value, f"{where}.{name}", columns, default)
     return problems
 
 
