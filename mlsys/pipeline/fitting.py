@@ -16,8 +16,9 @@ from sklearn.pipeline import Pipeline
 
 from mlsys.errors import EstimatorError, FitError, MlsysError, RowsError
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
+from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
-from mlsys.pipeline.copies import unfitted
+from mlsys.pipeline.copies import is_estimator, unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.requirements import learned_prior, requirements_of
@@ -293,12 +294,15 @@ def _validation_weights(
 
 
 def _configured(spec: PipelineSpec, iterations: int | None) -> Any:  # noqa: ANN401
-    """Return an unfitted copy of the estimator with its threads and number of iterations set.
+    """Return an unfitted copy of the estimator with its class weights, threads and number of iterations set.
 
     Parameters that refer to columns are left out until the encoded columns are known.
     """
     traits = traits_of(spec.estimator)
     estimator, parameters = unfitted(spec.estimator, without=traits.column_parameters), dict(traits.fit_parameters)
+    for each in (estimator, *estimator.get_params(deep=True).values()):
+        if is_estimator(each):
+            each.set_params(**class_weights_in_library_form(each))
     if traits.threads is not None:
         parameters[traits.threads] = spec.threads
     if traits.iterations is not None and iterations is not None:
