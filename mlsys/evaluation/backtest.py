@@ -283,8 +283,8 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     start = time.perf_counter()
     try:
         scores = fitted.scores(inputs)
-    except FitError as error:
-        raise FitError(f"{name}: {error}") from error
+    except EstimatorError as error:
+        raise FitError(f"{name}: {error} {late_advice(plan.spec, error)}") from error
     seconds = time.perf_counter() - start
     keys = rows[["id", "as_of", "label", "label_complete", "value", "activity"]].reset_index(drop=True)
     keys.insert(2, "fold", fold.number)

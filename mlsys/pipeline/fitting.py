@@ -130,15 +130,15 @@ class Fitted:
 
         Raises
         ------
-        FitError
-            If they are no probabilities, as those of a model with an objective for regression.
+        EstimatorError
+            If they are no probabilities, as those of a model with an infinite learning rate.
         """
         scores = np.asarray(self.pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
         wrong = scores[~((scores >= 0) & (scores <= 1))]
         if len(wrong):
-            raise FitError(
-                f"{type(self.pipeline[-1]).__name__} returns probabilities outside [0, 1], such as {wrong[0]:g}. Use "
-                "an objective or loss for two classes, which is the default of every classifier, or another model."
+            raise EstimatorError(
+                f"{type(self.pipeline[-1]).__name__} gives {len(wrong):,} of {counted(len(scores), 'row')} a score "
+                f"that is no probability from 0 to 1, such as {wrong[0]:g}."
             )
         return scores
 

@@ -322,7 +322,7 @@ def test_a_wrong_parameter_is_named_before_any_fold_is_fitted(run, panel, fits):
 )
 def test_scores_that_are_no_probabilities_name_fold_and_model(model, panel):
     message = (
-        rf"^fold 0 \(as-of .*\): {type(model).__name__} returns probabilities outside \[0, 1\], such as .*objective"
+        rf"^fold 0 \(as-of .*\): {type(model).__name__} gives .* a score that is no probability .* Without .*objective"
     )
     with pytest.raises(FitError, match=message):
         run_search_folds(plan(model.set_params(n_estimators=60, learning_rate=1.0)), panel, SPLIT.split(panel.frame))
