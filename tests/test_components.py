@@ -295,7 +295,7 @@ def test_the_second_trial_of_a_sweep_is_checked_too():
 def test_an_objective_without_probabilities_of_two_classes_is_refused(model, override, allowed):
     (problem,) = components(f"model={model}", override).values()
     assert problem.where == override[1:].partition("=")[0]
-    assert problem.allowed == f"{allowed}, which give probabilities of two classes"
+    assert problem.allowed == f"{allowed}, for probabilities of two classes"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from mlsys.errors import EstimatorError, FitError, MlsysError, RowsError
+from mlsys.errors import EstimatorError, FitError, MlsysError, OneClassError, RowsError
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
 from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
@@ -335,8 +335,4 @@ def _check_classes(labels: NDArray[np.int8]) -> None:
     positives = int(labels.sum())
     if positives in (0, len(labels)):
         kind = "negative" if positives == 0 else "positive"
-        raise RowsError(
-            f"All {counted(len(labels), 'training row')} are {kind}, but a model needs both classes. Increase "
-            "data.horizon_days, add earlier as-ofs (data.spine.start), test fewer, later ones (split.folds), or check "
-            "the outcome."
-        )
+        raise OneClassError(f"All {counted(len(labels), 'training row')} are {kind}, but a model needs both classes.")

@@ -104,7 +104,7 @@ def _other_objectives(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN
         known = allowed[name]
         works = callable(value) or f"{value}:".startswith(tuple(f"{each}:" for each in known))
         if not works:
-            expected = f"{' or '.join(known)}, which give probabilities of two classes"
+            expected = f"{' or '.join(known)}, for probabilities of two classes"
             problems.append(Problem(f"{where}.{name}", repr(value), expected, closest(str(value), known)))
     return problems
 
