@@ -129,7 +129,7 @@ class Components:
         categories = [feature.name for feature in panel.features if feature.kind == "category"]
         if problems := column_problems(self.estimator, Columns(panel.names, categories, panel.raw_names)):
             raise ConfigError(
-                "The config", problems, "Nothing was trained. Columns are written with their names in schema.json."
+                "The config", problems, "Nothing was trained. See docs/models.md for how to write columns."
             )
         return PipelineSpec(
             encoder=self.encoder,

@@ -194,8 +194,9 @@ class ColumnParameter:
         name = columns.find(written)
         allowed = f"a column of schema.json: {_listed(columns.names)}"
         if not isinstance(written, str) and (columns.find(str(written)) is not None or name is None):
-            got = f"{written!r} without quotes"
-            return [Problem(where, got, f"{allowed}. Put a name in quotes: {str(written)!r}", columns.closest(written))]
+            plain = json.dumps(written)  # true, null and 2024, as in YAML
+            advice = f'{allowed}. Put a name in quotes: "{plain}"'
+            return [Problem(where, f"{plain} without quotes", advice, columns.closest(plain))]
         if name is None:
             return [Problem(where, "an unknown column" if key else repr(written), allowed, columns.closest(written))]
         kind: Kind = "category" if name in columns.categories else "number"

@@ -176,9 +176,9 @@ def test_a_missing_value_indicator_has_no_direction_but_the_weight_of_its_column
         ("cegb_penalty_feature_lazy", [float("nan"), 0, 0, 0], ".plan", "a finite number of at least 0"),
         ("max_bin_by_feature", {"seats": 2.5}, ".seats", "a whole number of at least 2"),
         ("max_bin_by_feature", {"seats": 1}, ".seats", "a whole number of at least 2"),
-        ("monotone_constraints", {True: 1}, ".True", "True without quotes.*Put a name in quotes: 'True'"),
+        ("monotone_constraints", {True: 1}, ".True", 'true without quotes.*Put a name in quotes: "true"'),
         ("monotone_constraints", {7: 1}, ".7", "an unknown column"),
-        ("interaction_constraints", [[2024]], ".0", "2024 without quotes.*Put a name in quotes: '2024'"),
+        ("interaction_constraints", [[2024]], ".0", '2024 without quotes.*Put a name in quotes: "2024"'),
     ],
 )
 def test_what_is_wrong_with_a_value_is_said_with_the_columns_to_choose_from(name, value, where, message, component):
@@ -236,7 +236,7 @@ def test_a_quoted_number_is_a_name_and_a_bare_one_a_position(written, meant):
 def test_a_bare_number_that_is_both_a_name_and_a_position_is_refused():
     (problem,) = ColumnParameter("columns").problems([1], "model.ignored_features", ODD)
     assert problem.got == "1 without quotes"
-    assert problem.allowed.endswith("Put a name in quotes: '1'")
+    assert problem.allowed.endswith('Put a name in quotes: "1"')
 
 
 @pytest.mark.parametrize("key", ["2024", 2024])
