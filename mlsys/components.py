@@ -5,21 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Protocol, Self, runtime_checkable
 
 from pydantic import ValidationError
 
 from mlsys.config import Component, EarlyStopping, build, section
 from mlsys.data.panel import Panel
-from mlsys.errors import ConfigError, EstimatorError, FitError, Problem, RunError, closest
+from mlsys.errors import ConfigError, FitError, Problem, RunError, closest
 from mlsys.evaluation.splits import Split
 from mlsys.features.base import Block
 from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.column_parameters import EVERY_NAME, Columns
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.fitting import PipelineSpec
-from mlsys.pipeline.parameter_checks import column_problems, parameter_problems, rejected_value
+from mlsys.pipeline.parameter_checks import column_problems, parameter_problems
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import has_own_traits, traits_of
 from mlsys.tracking import MultiTracker, NoTracker, Tracker
@@ -128,9 +127,9 @@ class Components:
                 "Choose another column, or features=usage.",
             )
         categories = [feature.name for feature in panel.features if feature.kind == "category"]
-        if problems := column_problems(self.estimator, Columns(panel.names, categories)):
+        if problems := column_problems(self.estimator, Columns(panel.names, categories, panel.raw_names)):
             raise ConfigError(
-                "The config", problems, "Nothing was trained. Columns are written with their names in schema.json."
+                "The config", problems, "Nothing was trained. See docs/models.md for how to write columns."
             )
         return PipelineSpec(
             encoder=self.encoder,
@@ -139,6 +138,7 @@ class Components:
             calibrator=self.calibrator,
             numbers=[feature.name for feature in panel.features if feature.kind == "number"],
             categories=categories,
+            raw_names=panel.raw_names,
             stop_after=self.stop_after,
             validation_fraction=self.validation_fraction,
         )
@@ -165,7 +165,7 @@ def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder |
     estimators = _estimators(model, estimator)
     problems = [problem for where, value in estimators.items() for problem in _trait_problems(value, where)]
     if not problems:
-        problems = [*_misspelled_arguments(model, estimators), *_without_iterations(estimators)]
+        problems = [*_unknown_arguments(model, estimators), *_without_iterations(estimators)]
         problems += parameter_problems(estimators)
     return problems or (_untrusted_types(estimators, encoder) if encoder is not None else [])
 
@@ -190,22 +190,18 @@ def _trait_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN40
     ]
 
 
-def _misspelled_arguments(model: Mapping[str, Any], estimators: Mapping[str, Any]) -> list[Problem]:
-    """Find arguments that XGBoost or LightGBM would accept and ignore, as they accept any; aliases are fine."""
+def _unknown_arguments(model: Mapping[str, Any], estimators: Mapping[str, Any]) -> list[Problem]:
+    """Find arguments that XGBoost or LightGBM would accept and ignore, as they accept any."""
     problems = []
     for where, estimator in estimators.items():
         traits, node = traits_of(estimator), section(model, *where.split(".")[1:])
-        if not traits.ignores_unknown_parameters:
+        if traits.keywords is None:
             continue
-        known, columns = sorted(type(estimator)().get_params()), sorted(traits.column_parameters)
-        given = [name for name in node if name not in (*known, *columns, "_target_")]
-        near = {name: get_close_matches(name, known, n=1, cutoff=0.8) for name in given}
-        near |= {name: [closest(name, columns) or columns[0]] for name in given if name in EVERY_NAME}
-        problems += [
-            Problem(f"{where}.{name}", "an unknown key", ", ".join(known), match[0])
-            for name, match in near.items()
-            if match
-        ]
+        named, columns = sorted(type(estimator)().get_params()), sorted(traits.column_parameters)
+        known = {*named, *columns, *traits.keywords()}
+        for name in (name for name in node if name not in known and not name.startswith("_")):
+            near = closest(name, columns if name in EVERY_NAME else named) or closest(name, sorted(known))
+            problems.append(Problem(f"{where}.{name}", "an unknown key", ", ".join(named), near))
     return problems
 
 
@@ -224,10 +220,6 @@ def _untrusted_types(estimators: Mapping[str, Any], encoder: Encoder) -> list[Pr
     """Find types that a saved pipeline may not contain, before any time is spent on training."""
     try:
         found = untrusted_parts(encoder, estimators["model"])
-    except EstimatorError as error:
-        problem = rejected_value(error, estimators)
-        assert problem is not None
-        return [problem]
     except FitError as error:
         return [Problem("model._target_", str(error), "importances as documented in Traits")]
     except RunError as error:

@@ -14,6 +14,13 @@ from mlsys.launch import conf_folder, environment_overrides
 from mlsys.prepare import ADVICE, metric_problems, prepare
 from mlsys.text import visible
 
+# What to write instead of an override that Hydra cannot parse.
+IN_TEXTS = """text with other characters than letters from a to z, digits and . - _ / in quotes: 'KEY="größe"'"""
+IN_MAPS = (
+    "a map whose keys have letters from a to z, digits, spaces and . - _ /, without quotes; brackets, commas, : and = "
+    "after a backslash. For any other key, pass a list, or write the map in a YAML file: see docs/models.md"
+)
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -93,8 +100,9 @@ def diagnose(overrides: Sequence[str], folder: Path, reason: str, config_dir: Pa
         A folder with further options for the groups.
     """
     groups = _groups(folder, config_dir)
-    problems, usable, values = [], [], []
-    for override in overrides:
+    unreadable = {override: problem for override in overrides if (problem := _unreadable(override)) is not None}
+    problems, usable, values = list(unreadable.values()), [], []
+    for override in (each for each in overrides if each not in unreadable):
         key, _, value = override.lstrip("+").partition("=")
         if key in groups:
             wrong = [choice for choice in value.split(",") if choice not in groups[key]]
@@ -113,6 +121,21 @@ def diagnose(overrides: Sequence[str], folder: Path, reason: str, config_dir: Pa
     if not problems:
         problems = [Problem("command line", " ".join(overrides) or "(no overrides)", reason.strip())]
     return ConfigError("The config", problems, ADVICE)
+
+
+def _unreadable(override: str) -> Problem | None:
+    """Return the problem of an override that Hydra cannot parse; None if it can."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        key, equals, value = override.lstrip("+~").partition("=")
+        if not equals:
+            return Problem("command line", override, "key=value")
+        return Problem(key, value, f"{IN_MAPS if '{' in value else IN_TEXTS} (Hydra: {error})")
+    return None
 
 
 def _further_problems(composed: DictConfig) -> Sequence[Problem]:

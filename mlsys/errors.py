@@ -106,6 +106,10 @@ class RowsError(FitError):
     """A model cannot be fitted because of the rows: a class is missing, or too rare for the sampler or the encoder."""
 
 
+class OneClassError(RowsError):
+    """All rows have the same label."""
+
+
 class EstimatorError(FitError):
     """An estimator raised an error of its own in a fit."""
 

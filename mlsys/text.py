@@ -1,4 +1,4 @@
-"""Text for people: counts and lists with the right grammar for 0, 1 and more, and control characters made visible."""
+"""Text for people: counts, lists and long texts in sentences, and control characters made visible."""
 
 from __future__ import annotations
 
@@ -51,6 +51,17 @@ def joined(items: Sequence[str], conjunction: str = "and") -> str:
     ('a', 'a and b', 'a, b or c')
     """
     return f" {conjunction} ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def shortened(text: str, max_length: int) -> str:
+    """Return a text of at most this many characters; a longer one ends with an ellipsis.
+
+    Examples
+    --------
+    >>> shortened("per_feature_ctr", 10), shortened("C", 10)
+    ('per_feat …', 'C')
+    """
+    return text if len(text) <= max_length else f"{text[: max_length - 2].rstrip()} …"
 
 
 def visible(text: str) -> str:

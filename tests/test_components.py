@@ -13,6 +13,8 @@ from mlsys.data.panel import Panel
 from mlsys.errors import ConfigError
 from mlsys.features.base import FeatureInfo
 from mlsys.launch import EXECUTION_WHITELIST
+from mlsys.pipeline.class_weights import class_weights_in_library_form
+from mlsys.pipeline.parameter_checks import fitted_separately
 from mlsys.pipeline.traits import Traits
 from mlsys.recording import config_text
 
@@ -182,11 +184,16 @@ def estimator_of(plain):
     return parts.estimator
 
 
+def parameters_as_fitted(estimator):
+    members = fitted_separately(estimator).items()
+    return {where: sorted((each.get_params() | class_weights_in_library_form(each)).items()) for where, each in members}
+
+
 @pytest.mark.parametrize("model", LISTS_AND_MAPS)
 def test_lists_and_maps_survive_a_saved_config(model):
     config = compose_config([f"model={model}", *LISTS_AND_MAPS[model]]).to_dict()
     again = yaml.safe_load(config_text(config))
-    first, second = (sorted(estimator_of(each).get_params(deep=True).items()) for each in (config, again))
+    first, second = map(parameters_as_fitted, (estimator_of(config), estimator_of(again)))
     assert repr(first) == repr(second)
 
 
@@ -203,6 +210,12 @@ def test_columns_are_checked_with_the_panel_before_any_fit():
     assert [problem.where for problem in caught.value.problems] == [
         "model.monotone_constraints.plan", "model.monotone_constraints.user", "model.feature_contri",
     ]  # fmt: skip
+
+
+def test_columns_may_be_written_as_in_the_raw_table():
+    plain = compose_config(["model=lightgbm", r"+model.monotone_constraints={seats \[x\]:1}"]).to_dict()
+    panel = Panel(pd.DataFrame(), (FeatureInfo("seats _x_", "number", "seats", raw_name="seats [x]"),))
+    assert Components.build(plain)[0].pipeline_spec(panel).raw_names == {"seats [x]": "seats _x_"}
 
 
 @pytest.mark.parametrize("alias", ["monotone_constraints_method", "mc_method"])
@@ -254,3 +267,65 @@ def test_a_value_that_scikit_learn_never_accepts_is_found_before_anything_is_rea
     (problem,) = components(*overrides).values()
     assert (problem.where, problem.got) == (where, got)
     assert problem.allowed.startswith(("a float in the range", "an int in the range"))
+
+
+def test_a_value_is_named_in_the_member_that_has_it_not_in_another_of_its_class():
+    second = ["+model.members.second={_target_: sklearn.linear_model.LogisticRegression, C: -1, tol: -2}"]
+    assert list(components("model=vote", *second)) == ["model.members.second.C", "model.members.second.tol"]
+
+
+def test_the_second_trial_of_a_sweep_is_checked_too():
+    assert components("model=logistic", "model.C=1") == {}
+    assert set(components("model=logistic", "model.C=-1")) == {"model.C"}
+
+
+@pytest.mark.parametrize(
+    ("model", "override", "allowed"),
+    [
+        ("xgboost", "+model.objective=reg:squarederror", "binary:logistic or reg:logistic"),
+        ("xgboost", "+model.objective=binary:hinge", "binary:logistic or reg:logistic"),
+        ("xgboost", "+model.objective=binary:logitraw", "binary:logistic or reg:logistic"),
+        ("lightgbm", "+model.objective=regression", "binary"),
+        ("lightgbm", "+model.app=cross_entropy_lambda", "binary"),
+        ("catboost", "+model.loss_function=MultiClass", "Logloss or CrossEntropy or Focal"),
+        ("catboost", "+model.objective=RMSE", "Logloss or CrossEntropy or Focal"),
+        ("vote", "+model.members.lightgbm.objective=poisson", "binary"),
+    ],
+)
+def test_an_objective_without_probabilities_of_two_classes_is_refused(model, override, allowed):
+    (problem,) = components(f"model={model}", override).values()
+    assert problem.where == override[1:].partition("=")[0]
+    assert problem.allowed == f"{allowed}, for probabilities of two classes"
+
+
+@pytest.mark.parametrize(
+    ("model", "override"),
+    [
+        ("xgboost", "+model.objective=binary:logistic"),
+        ("xgboost", "+model.objective=reg:logistic"),
+        ("lightgbm", "+model.objective=binary"),
+        ("catboost", "+model.loss_function='Focal:focal_alpha=0.5;focal_gamma=2'"),
+    ],
+)
+def test_an_objective_with_probabilities_of_two_classes_passes(model, override):
+    assert components(f"model={model}", override) == {}
+
+
+@pytest.mark.parametrize(("model", "name"), [("xgboost", "foo"), ("xgboost", "predictor"), ("lightgbm", "foo")])
+def test_an_argument_that_a_library_would_ignore_is_refused_even_if_no_name_is_close(model, name):
+    assert components(f"model={model}", f"+model.{name}=1")[f"model.{name}"].got == "an unknown key"
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (
+            "xgboost",
+            "eta min_split_loss lambda alpha updater refresh_leaf process_type max_cached_hist_node seed_per_iteration "
+            "sample_type normalize_type rate_drop one_drop skip_drop feature_selector top_k nthread seed",
+        ),
+        ("lightgbm", "eta drop_rate xgboost_dart_mode linear_tree extra_trees path_smooth bagging_seed lambda_l1"),
+    ],
+)
+def test_every_argument_that_a_library_documents_passes(model, names):
+    assert components(f"model={model}", *(f"+model.{name}=1" for name in names.split())) == {}

@@ -35,6 +35,27 @@ def test_wrong_values_come_with_wrong_options():
     assert found["metrics.bootstrap_resamples"].got == "-1"
 
 
+@pytest.mark.parametrize(
+    ("override", "where", "way_out"),
+    [
+        ("+model.monotone_constraints={größe: 1}", "model.monotone_constraints", "see docs/models.md"),
+        ('+model.monotone_constraints={"seats": 1}', "model.monotone_constraints", "see docs/models.md"),
+        ("+model.monotone_constraints={[red]: 1}", "model.monotone_constraints", "see docs/models.md"),
+        ("+model.ignored_features=[größe]", "model.ignored_features", """in quotes: 'KEY="größe"'"""),
+        ("seed", "command line", "key=value"),
+    ],
+)
+def test_what_hydra_cannot_parse_is_named_with_what_to_write_instead(override, where, way_out):
+    found = {problem.where: problem for problem in diagnose([override, "modle=xgboost"], conf_folder(), "?").problems}
+    assert way_out in found[where].allowed
+    assert found["modle"].closest == "model"
+
+
+@pytest.mark.parametrize("value", [r"{seats \[x\]\, y: 1}", '["größe", "[red]"]', "[0,1]"])
+def test_the_ways_to_write_odd_names_that_the_message_gives_are_parsed(value):
+    compose_config(["model=xgboost", f"+model.monotone_constraints={value}"])
+
+
 def test_a_misspelled_group_is_named():
     assert problems("modle=catboost")["modle"].closest == "model"
 

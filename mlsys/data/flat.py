@@ -166,7 +166,11 @@ def _feature_infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInf
         is_number = pd.api.types.is_float_dtype(inputs[name].dtype)
         infos.append(
             FeatureInfo(
-                str(name), "number" if is_number else "category", f"{column.name}: {column.reason}", column.unit or None
+                str(name),
+                "number" if is_number else "category",
+                f"{column.name}: {column.reason}",
+                column.unit or None,
+                column.name if column.parts == ("value",) and column.name != name else None,
             )
         )
     return infos

@@ -57,6 +57,11 @@ class Panel:
         return [feature.name for feature in self.features]
 
     @property
+    def raw_names(self) -> dict[str, str]:
+        """Names of raw columns that differ from the names of their features, each with that of the feature."""
+        return {feature.raw_name: feature.name for feature in self.features if feature.raw_name is not None}
+
+    @property
     def inputs(self) -> pd.DataFrame:
         """The feature columns."""
         return self.frame[self.names]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mlsys.data.panel import Panel
-from mlsys.errors import EstimatorError, FitError
+from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, split_off_latest
@@ -283,8 +283,8 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     start = time.perf_counter()
     try:
         scores = fitted.scores(inputs)
-    except FitError as error:
-        raise FitError(f"{name}: {error}") from error
+    except EstimatorError as error:
+        raise FitError(f"{name}: {error} {late_advice(plan.spec, error)}") from error
     seconds = time.perf_counter() - start
     keys = rows[["id", "as_of", "label", "label_complete", "value", "activity"]].reset_index(drop=True)
     keys.insert(2, "fold", fold.number)
@@ -305,7 +305,28 @@ def _fit_rows(plan: BacktestPlan, panel: Panel, rows: Rows, name: str) -> Fitted
     except EstimatorError as error:
         raise FitError(f"{name}: {error} {late_advice(plan.spec, error)}") from error
     except FitError as error:
-        raise FitError(f"{name}: {error}") from error
+        raise FitError(f"{name}: {_with_advice(error, plan, panel)}") from error
+
+
+def _with_advice(error: FitError, plan: BacktestPlan, panel: Panel) -> str:
+    """Return the message of an error, and how to get rows of both classes if that is what it is about."""
+    if not isinstance(error, OneClassError):
+        return str(error)
+    if plan.horizon_days:
+        advice = (
+            "Increase data.horizon_days, add earlier as-ofs (data.spine.start), test fewer, later ones (split.folds), "
+            "or check the outcome."
+        )
+    elif panel.frame["as_of"].notna().any():
+        advice = "Test fewer, later rows (split.folds), add earlier rows of the other class, or check data.target."
+    elif panel.frame["group"].is_unique:
+        advice = "Add rows of the other class, or check data.target."
+    else:
+        advice = (
+            "The rows of a group (data.group) stay together in one fold: choose groups with rows of both classes, add "
+            "groups, leave out data.group, or check data.target."
+        )
+    return f"{error} {advice}"
 
 
 def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> None:
@@ -319,7 +340,7 @@ def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -
     try:
         check_fit(plan.spec, sample, lambda: _training(plan, panel, rows))
     except FitError as error:
-        raise FitError(f"{_name(folds[0])}: {error} Nothing was trained.") from error
+        raise FitError(f"{_name(folds[0])}: {_with_advice(error, plan, panel)} Nothing was trained.") from error
 
 
 def _labels(panel: Panel, rows: Rows) -> NDArray[np.int8]:

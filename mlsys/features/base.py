@@ -42,12 +42,23 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """Metadata of a panel column, as written to schema.json."""
+    """Metadata of a panel column, as written to schema.json.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"number", "category"}
+    description : str
+    unit : str or None
+    raw_name : str or None
+        Name of the raw column whose value it is, where schema.json cannot have that name.
+    """
 
     name: str
     kind: Literal["number", "category"]
     description: str
     unit: str | None = None
+    raw_name: str | None = None
 
 
 class History:

@@ -2,50 +2,84 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from mlsys.errors import Problem
 
-EXPECTED = "[NEGATIVE, POSITIVE] or {0: NEGATIVE, 1: POSITIVE}, two numbers of at least 0 that are not both 0"
+EXPECTED = "[NEGATIVE, POSITIVE] or {0: NEGATIVE, 1: POSITIVE}, two finite numbers greater than 0"
 
 
-def set_class_weights(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
-    """Convert an estimator's ``class_weight`` or ``class_weights``, a list or map, to the form that its library takes.
+def class_weight_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
+    """Find class weights that are no weights: with 0 a model ignores a class, with infinity all others.
+
+    Parameters
+    ----------
+    estimator : scikit-learn estimator
+    where : str
+        Its config key.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> class_weight_problems(LogisticRegression(class_weight=[1, 10]), "model")
+    []
+    >>> class_weight_problems(LogisticRegression(class_weight=[0, 1]), "model")[0].got
+    '[0, 1]'
+    """
+    problems = [
+        Problem(f"{where}.{name}", repr(value), EXPECTED)
+        for name, value in _lists_and_maps(estimator).items()
+        if _weights(value) is None
+    ]
+    scale = estimator.get_params(deep=False).get("scale_pos_weight")
+    if scale is not None and not _is_weight(scale):
+        problems.append(Problem(f"{where}.scale_pos_weight", repr(scale), "a finite number greater than 0"))
+    return problems
+
+
+def class_weights_in_library_form(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator
+    """Return an estimator's class weights that are lists or maps, in the form that its library takes.
 
     A map of CatBoost would also set the order of its classes, and with it the meaning of ``predict_proba``.
 
     Parameters
     ----------
     estimator : scikit-learn estimator
-        Unfitted; it is modified.
-    where : str
-        Its config key.
+        Its class weights have no problems.
 
     Returns
     -------
-    list of Problem
-        What is wrong with the weights; they are then left as they are.
+    dict
+        The parameters to set.
 
     Examples
     --------
+    >>> from catboost import CatBoostClassifier
     >>> from sklearn.linear_model import LogisticRegression
-    >>> model = LogisticRegression(class_weight=[1, 10])
-    >>> set_class_weights(model, "model"), model.class_weight
-    ([], {0: 1, 1: 10})
+    >>> class_weights_in_library_form(LogisticRegression(class_weight=[1, 10]))
+    {'class_weight': {0: 1, 1: 10}}
+    >>> class_weights_in_library_form(CatBoostClassifier(class_weights={1: 10}))
+    {'class_weights': (1, 10)}
     """
-    parameters, problems = estimator.get_params(deep=False), []
-    for name in ("class_weight", "class_weights"):
-        value = parameters.get(name)
-        if not isinstance(value, list | tuple | Mapping):
-            continue  # a word of the library, such as balanced
-        weights = _weights(value)
-        if weights is None:
-            problems.append(Problem(f"{where}.{name}", repr(value), EXPECTED))
-        else:  # scikit-learn and LightGBM take a map; a tuple, unlike a list, survives CatBoost's copies
-            form = dict(enumerate(weights)) if name == "class_weight" else weights
-            estimator.set_params(**{name: form})
-    return problems
+    weights = {name: _weights(value) for name, value in _lists_and_maps(estimator).items()}
+    # scikit-learn and LightGBM take a map; a tuple, unlike a list, survives CatBoost's copies.
+    return {
+        name: dict(enumerate(pair)) if name == "class_weight" else pair
+        for name, pair in weights.items()
+        if pair is not None
+    }
+
+
+def _lists_and_maps(estimator: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the class weights that are no words of the library, such as balanced."""
+    parameters = estimator.get_params(deep=False)
+    return {
+        name: parameters[name]
+        for name in ("class_weight", "class_weights")
+        if isinstance(parameters.get(name), list | tuple | Mapping)
+    }
 
 
 def _weights(value: list[Any] | tuple[Any, ...] | Mapping[Any, Any]) -> tuple[float, float] | None:
@@ -55,7 +89,8 @@ def _weights(value: list[Any] | tuple[Any, ...] | Mapping[Any, Any]) -> tuple[fl
         if not given or not given.keys() <= {"0", "1"}:
             return None
         value = [given.get("0", 1), given.get("1", 1)]
-    valid = [isinstance(weight, int | float) and not isinstance(weight, bool) and weight >= 0 for weight in value]
-    if len(value) != 2 or not all(valid) or not any(value):
-        return None
-    return (value[0], value[1])
+    return (value[0], value[1]) if len(value) == 2 and all(map(_is_weight, value)) else None
+
+
+def _is_weight(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max

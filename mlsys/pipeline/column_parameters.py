@@ -8,10 +8,11 @@ translated to the columns that the encoder returns.
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from numbers import Real
-from typing import Any, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from mlsys.errors import Problem, closest
 from mlsys.pipeline.outputs import Output
@@ -21,19 +22,41 @@ Kind: TypeAlias = Literal["number", "category"]
 MAX_LISTED = 20
 
 
-class Columns(NamedTuple):
+@dataclass(frozen=True)
+class Columns:
     """The columns of the panel, which are those of schema.json.
 
     Attributes
     ----------
     names : sequence of str
         All columns, in the order of schema.json.
-    categories : collection of str
+    categories : sequence of str
         The category columns; the others are number columns.
+    raw_names : mapping of str to str
+        Names in the raw table that schema.json cannot have, each with the name there.
+
+    Examples
+    --------
+    >>> columns = Columns(["plan", "seats _x_"], ["plan"], {"seats [x]": "seats _x_"})
+    >>> [columns.find(written) for written in ("seats [x]", "seats _x_", 0, "0")]
+    ['seats _x_', 'seats _x_', 'plan', None]
     """
 
     names: Sequence[str]
     categories: Sequence[str]
+    raw_names: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, written: object) -> str | None:
+        """Return the column that a config means by a name or a position; None if there is no such column."""
+        if isinstance(written, str):
+            return written if written in self.names else self.raw_names.get(written)
+        position = _whole(written)
+        return self.names[position] if position is not None and 0 <= position < len(self.names) else None
+
+    def closest(self, written: object) -> str | None:
+        """Return the column whose name is spelled most like what a config has."""
+        near = closest(str(written), [*self.names, *self.raw_names])
+        return near if near is None else self.find(near)
 
     def of(self, kind: Kind | None) -> list[str]:
         """Return the columns of a kind; all of them for None."""
@@ -53,10 +76,10 @@ class ColumnParameter:
         columns, which follow from the data and cannot be set.
     kind : {"number", "category"} or None
         The only kind of column that may have a value; None for any.
-    value : {"direction", "number", "text"}
-        What a value is; a direction is -1, 0 or 1.
+    value : {"direction", "number", "weight", "count", "text"}
+        What a value is: a direction is -1, 0 or 1, a weight at least 0, a count at least 2.
     default : object
-        Value of the columns without one.
+        Value of the columns without one, or with null.
     default_parameter : str or None
         Parameter of the estimator whose value, if set, replaces `default`.
     words : tuple of str
@@ -67,13 +90,13 @@ class ColumnParameter:
 
     form: Literal["values", "groups", "columns", "categories", "types"]
     kind: Kind | None = None
-    value: Literal["direction", "number", "text"] = "number"
+    value: Literal["direction", "number", "weight", "count", "text"] = "number"
     default: Any = None
     default_parameter: str | None = None
     words: tuple[str, ...] = ()
     write: Callable[[list[Any]], Any] = list
 
-    def problems(self, value: Any, where: str, columns: Columns) -> list[Problem]:  # noqa: ANN401 - from a config
+    def problems(self, value: Any, where: str, columns: Columns, default: Any = None) -> list[Problem]:  # noqa: ANN401
         """Find what is wrong with a value of the parameter.
 
         Parameters
@@ -83,6 +106,8 @@ class ColumnParameter:
         where : str
             Config key of the parameter.
         columns : Columns
+        default : object, optional
+            Value of the parameter named by `default_parameter`.
 
         Examples
         --------
@@ -101,7 +126,7 @@ class ColumnParameter:
         if self.form == "types":
             return [Problem(where, repr(value), "null: the types of the columns follow from the data")]
         if self.form == "values":
-            return self._value_problems(value, where, columns)
+            return self._value_problems(value, where, columns, default)
         groups = value if self.form == "groups" else [value]
         if not isinstance(groups, Sequence) or not all(_is_list(group) for group in [groups, *groups]):
             return [Problem(where, repr(value), self._expected(columns))]
@@ -135,16 +160,17 @@ class ColumnParameter:
         if value is None or value in self.words:
             return value
         if self.form == "values":
-            given, rest = _by_name(value, columns.names), self.default if default is None else default
+            rest = self.default if default is None else default
+            given = {columns.find(name): self._converted(each, rest) for name, each in _by_name(value, columns.names)}
             # A missing-value indicator is 0 or 1: it has no direction, bins or borders of its own.
             without = {output for output in outputs if output.indicator and self.kind == "number"}
             return self.write([rest if output in without else given.get(output.source, rest) for output in outputs])
         groups = value if self.form == "groups" else [value]
-        positions = [_positions(group, columns.names, outputs) for group in groups]
+        positions = [_positions(group, columns, outputs) for group in groups]
         chosen: list[Any] = positions if self.form == "groups" else positions[0]
         return self.write(chosen) if chosen and self.form != "categories" else None
 
-    def _value_problems(self, value: Any, where: str, columns: Columns) -> list[Problem]:  # noqa: ANN401
+    def _value_problems(self, value: Any, where: str, columns: Columns, default: Any) -> list[Problem]:  # noqa: ANN401
         if not isinstance(value, Mapping) and not _is_list(value):
             return [Problem(where, repr(value), self._expected(columns))]
         if not isinstance(value, Mapping) and len(value) != len(columns.names):
@@ -152,25 +178,27 @@ class ColumnParameter:
             return [
                 Problem(where, got, f"{counted(len(columns.names), 'value')}, one per column: {_listed(columns.names)}")
             ]
-        problems = []
-        for name, each in _by_name(value, columns.names).items():
+        problems, named = [], _by_name(value, columns.names)
+        rest = self.default if default is None else default
+        for name, each in named:
             place = f"{where}.{name}"
-            if not self._is_value(each):
+            if each is not None and not self._is_value(each):
                 problems.append(Problem(place, repr(each), _VALUES[self.value]))
-            elif name not in columns.names or each != self.default:
+            elif columns.find(name) is None or each not in (None, rest):
                 problems += self._name_problems(name, place, columns, key=True)
-        return problems
+        counts = Counter(found for name, _ in named if (found := columns.find(name)) is not None)
+        twice = [found for found, count in counts.items() if count > 1]
+        return problems + [Problem(f"{where}.{name}", "two values, under two names", "one value") for name in twice]
 
-    def _name_problems(self, name: Any, where: str, columns: Columns, *, key: bool = False) -> list[Problem]:  # noqa: ANN401
-        if isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(columns.names):
-            name = columns.names[name]
-        if name not in columns.names:
-            got = "an unknown column" if key else repr(name)
-            return [
-                Problem(
-                    where, got, f"a column of schema.json: {_listed(columns.names)}", closest(str(name), columns.names)
-                )
-            ]
+    def _name_problems(self, written: Any, where: str, columns: Columns, *, key: bool = False) -> list[Problem]:  # noqa: ANN401
+        name = columns.find(written)
+        allowed = f"a column of schema.json: {_listed(columns.names)}"
+        if not isinstance(written, str) and (columns.find(str(written)) is not None or name is None):
+            plain = json.dumps(written)  # true, null and 2024, as in YAML
+            advice = f'{allowed}. Put a name in quotes: "{plain}"'
+            return [Problem(where, f"{plain} without quotes", advice, columns.closest(plain))]
+        if name is None:
+            return [Problem(where, "an unknown column" if key else repr(written), allowed, columns.closest(written))]
         kind: Kind = "category" if name in columns.categories else "number"
         wanted = self._wanted_kind
         if wanted in (None, kind):
@@ -185,13 +213,22 @@ class ColumnParameter:
     def _is_value(self, value: Any) -> bool:  # noqa: ANN401
         if self.value == "text":
             return isinstance(value, str)
-        number = isinstance(value, Real) and not isinstance(value, bool)
-        return number and (self.value == "number" or value in (-1, 0, 1))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return False
+        if self.value == "count":
+            return _whole(value) is not None and value >= 2
+        return value in (-1, 0, 1) if self.value == "direction" else self.value == "number" or value >= 0
+
+    def _converted(self, value: Any, default: Any) -> Any:  # noqa: ANN401
+        """Return the default for null; a whole number without a decimal point, which not every library takes."""
+        if value is None:
+            return default
+        return int(value) if self.value in ("direction", "count") else value
 
     def _expected(self, columns: Columns) -> str:
         words = f", or {' or '.join(self.words)}" if self.words else ""
         if self.form == "values":
-            example = {"direction": "1", "number": "0.5", "text": "TEXT"}[self.value]
+            example = {"direction": "1", "count": "15", "text": "TEXT"}.get(self.value, "0.5")
             name = _example(columns.of(self.kind))
             return f"a map such as {{{name}: {example}}}, or a list in the order of schema.json{words}"
         name = _example(columns.of(self._wanted_kind))
@@ -201,22 +238,36 @@ class ColumnParameter:
         return kind + words
 
 
-_VALUES = {"direction": "-1 (falling), 0 or 1 (rising)", "number": "a number", "text": "a text in the library's syntax"}
+_VALUES = {
+    "direction": "-1 (falling), 0 or 1 (rising)",
+    "number": "a finite number",
+    "weight": "a finite number of at least 0",
+    "count": "a whole number of at least 2",
+    "text": "a text in the library's syntax",
+}
 
 
 def _is_list(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _by_name(value: Mapping[Any, Any] | Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return {str(name): each for name, each in value.items()}
-    return dict(zip(names, value, strict=True))
+def _whole(value: object) -> int | None:
+    """Return a whole number, also one written as 1.0; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if float(value).is_integer() else None
 
 
-def _positions(group: Iterable[str | int], names: Sequence[str], outputs: Sequence[Output]) -> list[int]:
+def _by_name(value: Mapping[Any, Any] | Sequence[Any], names: Sequence[str]) -> list[tuple[Any, Any]]:
+    """Return the names and values of a map or a list; a number as a key is a name, which a saved config has as text."""
+    if not isinstance(value, Mapping):
+        return list(zip(names, value, strict=True))
+    return [(name if isinstance(name, bool | None) else str(name), each) for name, each in value.items()]
+
+
+def _positions(group: Iterable[str | int], columns: Columns, outputs: Sequence[Output]) -> list[int]:
     """Return the positions of the encoded columns that come from a group of columns."""
-    sources = {names[each] if isinstance(each, int) else each for each in group}
+    sources = {columns.find(each) for each in group}
     return [position for position, output in enumerate(outputs) if output.source in sources]
 
 
@@ -242,8 +293,12 @@ def _monotone(write: Callable[[list[Any]], Any] = list) -> ColumnParameter:
     return ColumnParameter("values", kind="number", value="direction", default=0, write=write)
 
 
-def _per_column(default: float, write: Callable[[list[Any]], Any] = list) -> ColumnParameter:
-    return ColumnParameter("values", default=default, write=write)
+def _weights(write: Callable[[list[Any]], Any] = list) -> ColumnParameter:
+    return ColumnParameter("values", value="weight", default=1.0, write=write)
+
+
+def _penalties(write: Callable[[list[Any]], Any] = list) -> ColumnParameter:
+    return ColumnParameter("values", value="weight", default=0.0, write=write)
 
 
 def _aliases(parameter: ColumnParameter, *names: str) -> dict[str, ColumnParameter]:
@@ -253,15 +308,17 @@ def _aliases(parameter: ColumnParameter, *names: str) -> dict[str, ColumnParamet
 XGBOOST = {
     "monotone_constraints": _monotone(tuple),
     "interaction_constraints": ColumnParameter("groups", write=json.dumps),
-    "feature_weights": _per_column(1.0),
+    "feature_weights": _weights(),
     "feature_types": ColumnParameter("types"),
 }
 LIGHTGBM = {
     **_aliases(_monotone(), "monotone_constraints", "mc", "monotone_constraint", "monotonic_cst"),
     "interaction_constraints": ColumnParameter("groups"),
-    **_aliases(_per_column(1.0), "feature_contri", "feature_contrib", "fc", "fp", "feature_penalty"),
-    **_aliases(_per_column(0.0), "cegb_penalty_feature_lazy", "cegb_penalty_feature_coupled"),
-    "max_bin_by_feature": ColumnParameter("values", kind="number", default=255, default_parameter="max_bin"),
+    **_aliases(_weights(), "feature_contri", "feature_contrib", "fc", "fp", "feature_penalty"),
+    **_aliases(_penalties(), "cegb_penalty_feature_lazy", "cegb_penalty_feature_coupled"),
+    "max_bin_by_feature": ColumnParameter(
+        "values", kind="number", value="count", default=255, default_parameter="max_bin"
+    ),
     **_aliases(
         ColumnParameter("categories"),
         *("categorical_feature", "cat_feature", "categorical_column", "cat_column", "categorical_features"),
@@ -269,9 +326,9 @@ LIGHTGBM = {
 }
 CATBOOST = {
     "monotone_constraints": _monotone(_in_brackets),
-    "feature_weights": _per_column(1.0, _in_brackets),
-    "first_feature_use_penalties": _per_column(0.0, _in_brackets),
-    "per_object_feature_penalties": _per_column(0.0, _in_brackets),
+    "feature_weights": _weights(_in_brackets),
+    "first_feature_use_penalties": _penalties(_in_brackets),
+    "per_object_feature_penalties": _penalties(_in_brackets),
     "per_float_feature_quantization": ColumnParameter("values", kind="number", value="text", write=_with_position),
     "per_feature_ctr": ColumnParameter("values", kind="category", value="text", write=_with_position),
     **_aliases(ColumnParameter("types"), "text_features", "embedding_features"),

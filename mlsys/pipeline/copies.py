@@ -33,7 +33,21 @@ def unfitted(estimator: Any, *, without: Collection[str] = (), **changes: Any) -
     """
     parameters = estimator.get_params(deep=False)
     kept = [name for name in parameters if name not in without and name not in changes]
-    return type(estimator)(**{name: clone(parameters[name], safe=False) for name in kept}, **changes)
+    return type(estimator)(**{name: _copied(parameters[name]) for name in kept}, **changes)
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401
+    """Return a copy of a parameter, with unfitted copies of the estimators in it."""
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(each) for each in value)
+    if is_estimator(value):
+        return unfitted(value)
+    return clone(value, safe=False)
+
+
+def is_estimator(value: object) -> bool:
+    """Return whether a parameter is an estimator; CatBoost's have no base class of scikit-learn."""
+    return hasattr(value, "get_params") and not isinstance(value, type)
 
 
 def with_iterations(estimator: Any, count: int) -> Any:  # noqa: ANN401 - any scikit-learn estimator

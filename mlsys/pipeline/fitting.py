@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,10 +14,11 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from mlsys.errors import EstimatorError, FitError, MlsysError, RowsError
+from mlsys.errors import EstimatorError, FitError, MlsysError, OneClassError, RowsError
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
+from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
-from mlsys.pipeline.copies import unfitted
+from mlsys.pipeline.copies import is_estimator, unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.requirements import learned_prior, requirements_of
@@ -44,6 +45,8 @@ class PipelineSpec:
         Unfitted components of the config groups; the sampler may be None.
     numbers, categories : sequence of str
         Number and category columns of the panel.
+    raw_names : mapping of str to str
+        Names of the raw table by which the estimator's parameters may also refer to columns; see `Columns`.
     stop_after : int or None
         Number of iterations without a better log loss after which boosting stops; None disables early stopping.
     validation_fraction : float
@@ -60,6 +63,7 @@ class PipelineSpec:
     calibrator: Calibrator
     numbers: Sequence[str]
     categories: Sequence[str]
+    raw_names: Mapping[str, str] = field(default_factory=dict)
     stop_after: int | None = 50
     validation_fraction: float = 0.2
     threads: int = 1
@@ -126,15 +130,15 @@ class Fitted:
 
         Raises
         ------
-        FitError
-            If they are no probabilities, as those of a model with an objective for regression.
+        EstimatorError
+            If they are no probabilities, as those of a model with an infinite learning rate.
         """
         scores = np.asarray(self.pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
         wrong = scores[~((scores >= 0) & (scores <= 1))]
         if len(wrong):
-            raise FitError(
-                f"{type(self.pipeline[-1]).__name__} returns probabilities outside [0, 1], such as {wrong[0]:g}. Use "
-                "an objective or loss for two classes, which is the default of every classifier, or another model."
+            raise EstimatorError(
+                f"{type(self.pipeline[-1]).__name__} gives {len(wrong):,} of {counted(len(scores), 'row')} a score "
+                f"that is no probability from 0 to 1, such as {wrong[0]:g}."
             )
         return scores
 
@@ -290,12 +294,15 @@ def _validation_weights(
 
 
 def _configured(spec: PipelineSpec, iterations: int | None) -> Any:  # noqa: ANN401
-    """Return an unfitted copy of the estimator with its threads and number of iterations set.
+    """Return an unfitted copy of the estimator with its class weights, threads and number of iterations set.
 
     Parameters that refer to columns are left out until the encoded columns are known.
     """
     traits = traits_of(spec.estimator)
     estimator, parameters = unfitted(spec.estimator, without=traits.column_parameters), dict(traits.fit_parameters)
+    for each in (estimator, *estimator.get_params(deep=True).values()):
+        if is_estimator(each):
+            each.set_params(**class_weights_in_library_form(each))
     if traits.threads is not None:
         parameters[traits.threads] = spec.threads
     if traits.iterations is not None and iterations is not None:
@@ -309,7 +316,7 @@ def _column_arguments(spec: PipelineSpec, names: list[str], encoder: Any) -> dic
     used = {name: parameter for name, parameter in known.items() if given.get(name) is not None}
     if not used:
         return {}
-    columns, outputs = Columns(names, spec.categories), outputs_of(encoder)
+    columns, outputs = Columns(names, spec.categories, spec.raw_names), outputs_of(encoder)
     arguments = {
         name: parameter.translated(given[name], columns, outputs, given.get(parameter.default_parameter or ""))
         for name, parameter in used.items()
@@ -328,8 +335,4 @@ def _check_classes(labels: NDArray[np.int8]) -> None:
     positives = int(labels.sum())
     if positives in (0, len(labels)):
         kind = "negative" if positives == 0 else "positive"
-        raise RowsError(
-            f"All {counted(len(labels), 'training row')} are {kind}, but a model needs both classes. Increase "
-            "data.horizon_days, add earlier as-ofs (data.spine.start), test fewer, later ones (split.folds), or check "
-            "the outcome."
-        )
+        raise OneClassError(f"All {counted(len(labels), 'training row')} are {kind}, but a model needs both classes.")

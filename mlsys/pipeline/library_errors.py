@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+from mlsys.text import shortened
+
+MAX_LENGTH = 500
+
 # What XGBoost puts before a message, CatBoost before it and LightGBM after it: the place in their source.
 _PLACES = re.compile(
     r"^\[\d\d:\d\d:\d\d\] \S+:\d+: "  # [12:57:03] /src/objective/regression_obj.cu:114:
@@ -13,7 +17,7 @@ _PLACES = re.compile(
 
 
 def plain_reason(error: BaseException) -> str:
-    r"""Return what an error says as one sentence.
+    r"""Return what an error says as one sentence, of at most 500 characters.
 
     Parameters
     ----------
@@ -27,6 +31,7 @@ def plain_reason(error: BaseException) -> str:
     >>> plain_reason(KeyError())
     'KeyError.'
     """
-    message = str(error).partition("\nStack trace:")[0]
-    text = " ".join(_PLACES.sub("", " ".join(message.split())).split()).rstrip(" .") or type(error).__name__
-    return text if text.endswith(("?", "!")) else f"{text}."
+    message = " ".join(str(error).partition("\nStack trace:")[0].split())
+    plain = " ".join(_PLACES.sub("", message).split()).rstrip(" .") or type(error).__name__
+    text = shortened(plain, MAX_LENGTH)
+    return text if text.endswith(("?", "!", "…")) else f"{text}."

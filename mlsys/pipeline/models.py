@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -142,7 +143,8 @@ def vote(members: Mapping[str, Any], weights: Sequence[float] | None = None) -> 
     Raises
     ------
     FitError
-        If there are no members, or the number of weights differs from the number of members.
+        If there are no members, the number of weights differs from the number of members, or the weights are negative,
+        infinite or all 0.
 
     Examples
     --------
@@ -158,5 +160,11 @@ def vote(members: Mapping[str, Any], weights: Sequence[float] | None = None) -> 
             f"model.members has {counted(len(present), 'member')} that {is_or_are(len(present))} not null, and "
             f"model.weights has {counted(len(weights or ()), 'weight')}. Give at least one member, and one weight for "
             "each, or weights: null."
+        )
+    numbers = [weight for weight in weights or [] if isinstance(weight, int | float) and 0 <= weight < math.inf]
+    if weights is not None and (len(numbers) < len(weights) or not any(numbers)):
+        raise FitError(
+            f"model.weights is {list(weights)}, but each weight must be a finite number of at least 0, and one above "
+            "0. Change it, or use weights: null."
         )
     return VotingClassifier(present, voting="soft", weights=list(weights) if weights is not None else None)

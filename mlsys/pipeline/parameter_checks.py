@@ -1,4 +1,4 @@
-"""Checks of a model's parameters that need no fit: class weights, columns, and what would crash a library."""
+"""Checks of a model's parameters that need no fit: what scikit-learn never accepts, objectives, weights, columns."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sklearn.base import is_classifier
 from sklearn.ensemble import VotingClassifier
+from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 
-from mlsys.errors import EstimatorError, Problem
-from mlsys.pipeline.class_weights import set_class_weights
+from mlsys.errors import Problem, closest
+from mlsys.pipeline.class_weights import class_weight_problems, class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.traits import traits_of
 
 # scikit-learn's words for a value that its own table of parameters does not allow.
-_REJECTED = re.compile(r"The '(\w+)' parameter of (\w+) must be (.+)\. Got (.+) instead\.")
+_REJECTED = re.compile(r"The '\w+' parameter of \w+ must be (?P<allowed>.+)\. Got .+ instead\.", re.DOTALL)
 
 
 def fitted_separately(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator
@@ -32,7 +34,7 @@ def fitted_separately(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any s
 
 
 def parameter_problems(estimators: Mapping[str, Any]) -> list[Problem]:
-    """Find parameters that cannot work whatever the data are; convert class weights to the form of each library.
+    """Find parameters that cannot work whatever the data are.
 
     Parameters
     ----------
@@ -43,7 +45,10 @@ def parameter_problems(estimators: Mapping[str, Any]) -> list[Problem]:
     problems = []
     for where, estimator in estimators.items():
         known = traits_of(estimator).column_parameters
-        problems += [*set_class_weights(estimator, where), *_useless_parameters(estimator, where)]
+        found = [*class_weight_problems(estimator, where), *_other_objectives(estimator, where)]
+        named = {problem.where for problem in found}
+        found += [problem for problem in _rejected_values(estimator, where) if problem.where not in named]
+        problems += [*found, *_useless_parameters(estimator, where)]
         if not any(estimator is each for each in alone):
             problems += [
                 Problem(f"{where}.{name}", repr(value), "null: the estimator around this one decides what it sees")
@@ -51,23 +56,6 @@ def parameter_problems(estimators: Mapping[str, Any]) -> list[Problem]:
                 if value not in known[name].words
             ]
     return problems
-
-
-def rejected_value(error: EstimatorError, estimators: Mapping[str, Any]) -> Problem | None:
-    """Return the problem of a value that scikit-learn rejects whatever the data are; None for any other error.
-
-    Parameters
-    ----------
-    error : EstimatorError
-    estimators : mapping of str to scikit-learn estimator
-        All estimators of a model, by config key.
-    """
-    found = _REJECTED.search(str(error))
-    if found is None:
-        return None
-    name, kind, allowed, got = found.groups()
-    where = next((place for place, each in estimators.items() if type(each).__name__ == kind), "model")
-    return Problem(f"{where}.{name}", got, allowed)
 
 
 def column_problems(estimator: Any, columns: Columns) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
@@ -82,9 +70,42 @@ def column_problems(estimator: Any, columns: Columns) -> list[Problem]:  # noqa:
     """
     problems = []
     for where, each in fitted_separately(estimator).items():
-        known = traits_of(each).column_parameters
+        known, parameters = traits_of(each).column_parameters, each.get_params(deep=False)
         for name, value in _given(each, known).items():
-            problems += known[name].problems(value, f"{where}.{name}", columns)
+            default = parameters.get(known[name].default_parameter or "")
+            problems += known[name].problems(value, f"{where}.{name}", columns, default)
+    return problems
+
+
+def _rejected_values(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401
+    """Find values that scikit-learn's own table of an estimator's parameters does not allow."""
+    constraints, kind = getattr(estimator, "_parameter_constraints", None), type(estimator).__name__
+    if constraints is None:  # the estimator of another library, or one's own
+        return []
+    columns = traits_of(estimator).column_parameters
+    problems = []
+    passed = estimator.get_params(deep=False) | class_weights_in_library_form(estimator)
+    for name, value in passed.items():
+        if name in columns:
+            continue
+        try:
+            validate_parameter_constraints(constraints, {name: value}, kind)
+        except InvalidParameterError as error:
+            message = _REJECTED.fullmatch(str(error))
+            problems.append(Problem(f"{where}.{name}", repr(value), message["allowed"] if message else str(error)))
+    return problems
+
+
+def _other_objectives(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401
+    """Find objectives that give no probabilities of two classes, such as those of a regression."""
+    problems = []
+    allowed = traits_of(estimator).objectives if is_classifier(estimator) else {}
+    for name, value in _given(estimator, allowed).items():
+        known = allowed[name]
+        works = callable(value) or f"{value}:".startswith(tuple(f"{each}:" for each in known))
+        if not works:
+            expected = f"{' or '.join(known)}, for probabilities of two classes"
+            problems.append(Problem(f"{where}.{name}", repr(value), expected, closest(str(value), known)))
     return problems
 
 

@@ -20,12 +20,13 @@ from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.parameter_checks import fitted_separately
 from mlsys.pipeline.quiet import quiet
-from mlsys.text import joined
+from mlsys.text import joined, shortened
 
 logger = logging.getLogger(__name__)
 
 ROWS_PER_CLASS = 150
 ITERATIONS = 2
+MAX_SHOWN = 200
 
 
 def few_rows(labels: NDArray[np.int8]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
@@ -79,13 +80,15 @@ def check_fit(spec: PipelineSpec, sample: Training, complete: Callable[[], Train
     """
     with quiet(), threadpool_limits(1):  # for so few rows, threads cost more than they save
         for where, estimator in fitted_separately(spec.estimator).items():
-            small = with_iterations(estimator, ITERATIONS)
-            member = replace(spec, estimator=small, callback=None)
-            if (failure := _failure(member, sample)) is None:
+            alone = replace(spec, estimator=estimator, callback=None)
+            if estimator is not spec.estimator:  # the members of a vote do not stop early
+                alone = replace(alone, stop_after=None)
+            small = replace(alone, estimator=with_iterations(estimator, ITERATIONS))
+            if (failure := _failure(small, sample)) is None:
                 continue
-            error = _failure(replace(spec, callback=None), complete())
+            error = _failure(alone, complete())
             if isinstance(error, EstimatorError):
-                raise FitError(f"{error} {_advice(member, sample, where)}") from error
+                raise FitError(f"{error} {_advice(small, sample, where)}") from error
             if error is not None:
                 raise error
             logger.debug("The trial fit of %s failed, but that on all rows did not: %s", where, failure)
@@ -99,18 +102,29 @@ def late_advice(spec: PipelineSpec, error: EstimatorError) -> str:
     spec : PipelineSpec
     error : EstimatorError
     """
-    words = set(re.findall(r"\w+", str(error)))
     named = [
-        f"{where}.{name}={value!r}"
+        f"{where}.{name}={_shown(value)}"
         for where, estimator in fitted_separately(spec.estimator).items()
         for name, value in _given(estimator).items()
-        if name in words
+        if _names(str(error), name)
     ]
     first = f"The message names {joined(named)}. " if named else ""
     return (
         f"{first}A fit on a few rows of the first fold worked, so these rows are the cause, or their number: check "
         "them, change the parameters of the model, or use another model."
     )
+
+
+def _names(message: str, name: str) -> bool:
+    """Return whether a message of a library is about a parameter.
+
+    A name that is also a word, such as ``depth`` or ``C``, must be in quotes, be next to the word "parameter" or have a
+    value.
+    """
+    if "_" in name:
+        return re.search(rf"\b{name}\b", message) is not None
+    marked = rf"""['"`]{name}['"`]|\bparameters? {name}\b|\b{name} parameter\b|\b{name} ?="""
+    return re.search(marked, message) is not None
 
 
 def _failure(spec: PipelineSpec, rows: Training) -> FitError | None:
@@ -137,8 +151,12 @@ def _advice(spec: PipelineSpec, sample: Training, where: str) -> str:
     if not causes:
         advice = f"Check {where} against the documentation of {kind}, or use another model."
         return f"No single parameter is the cause. {advice}"
-    named = joined([f"{where}.{name}={given[name]!r}" for name in causes], "or")
+    named = joined([f"{where}.{name}={_shown(given[name])}" for name in causes], "or")
     return f"Without {named}, the fit works: change it, or leave it out. See the documentation of {kind}."
+
+
+def _shown(value: object) -> str:
+    return shortened(repr(value), MAX_SHOWN)
 
 
 def _given(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator

@@ -12,12 +12,11 @@ import pandas as pd
 from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
-from mlsys.errors import EstimatorError, FitError
+from mlsys.errors import FitError
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.copies import unfitted, with_iterations
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
-from mlsys.pipeline.parameter_checks import rejected_value
 from mlsys.pipeline.quiet import quiet
 from mlsys.pipeline.requirements import requirements_of
 from mlsys.pipeline.traits import check_importances, traits_of
@@ -65,8 +64,6 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
     ------
     RunError
         If the pipeline cannot be saved at all.
-    EstimatorError
-        If scikit-learn rejects the value of a parameter, whatever the data are.
     FitError
         If the importances declared in ``mlsys_traits`` do not have one number per column.
 
@@ -86,8 +83,6 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
         try:
             fitted = _fitted(encoder, _small(estimator), numbers)
         except FitError as error:
-            if isinstance(error, EstimatorError) and rejected_value(error, {}):
-                raise
             logger.debug("The tiny fit failed, so only the unfitted pipeline is checked: %s", error)
             fitted = Pipeline([("model", estimator)])
         else:

@@ -19,6 +19,7 @@ from sklearn.utils import get_tags
 from mlsys.errors import FitError
 from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter
+from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
 from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, LightGBMStopper, XGBoostStopper
 
 T = TypeVar("T")
@@ -99,8 +100,12 @@ class Traits:
         Parameters that refer to columns, by name; see `ColumnParameter`.
     only_with : mapping of str to str
         Parameters that crash or do nothing without another one, each with the name of that one.
-    ignores_unknown_parameters : bool
-        Whether its constructor accepts any keyword, so that a misspelled parameter would go unnoticed.
+    keywords : callable or None
+        Function that returns the keywords that the constructor takes beyond its named arguments, if it accepts any, so
+        that a misspelled one would go unnoticed.
+    objectives : mapping of str to tuple of str
+        Parameters that set what is optimised, each with the values that give probabilities of two classes; a value may
+        have options after a colon.
     importances : callable
         Function of a fitted estimator that returns the importance of each input column, shape (n_columns,), at least 0.
         If it returns None, permutation importance is used.
@@ -136,7 +141,8 @@ class Traits:
     categories_argument: str | None = None
     column_parameters: Mapping[str, ColumnParameter] = field(default_factory=dict)
     only_with: Mapping[str, str] = field(default_factory=dict)
-    ignores_unknown_parameters: bool = False
+    keywords: Callable[[], frozenset[str]] | None = None
+    objectives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     importances: Callable[[Any], NDArray[np.float64] | None] = coefficients_or_importances
     class_weights: Callable[[Any, float, float], tuple[float, float]] = weights_by_parameters
 
@@ -219,7 +225,8 @@ def _xgboost() -> EstimatorTable:
         # Early stopping sets its own metrics. XGBoost would pass a list of metrics on as one text once it is fitted.
         fit_parameters={"enable_categorical": True, "eval_metric": None},
         column_parameters=column_parameters.XGBOOST,
-        ignores_unknown_parameters=True,
+        keywords=xgboost_keywords,
+        objectives={"objective": ("binary:logistic", "reg:logistic")},
         importances=_total_gain,
     )
     return {XGBModel: boosted}
@@ -241,7 +248,9 @@ def _lightgbm() -> EstimatorTable:
         only_with=dict.fromkeys(
             ("monotone_constraints_method", "monotone_constraining_method", "mc_method"), "monotone_constraints"
         ),
-        ignores_unknown_parameters=True,
+        keywords=lightgbm_keywords,
+        # cross_entropy would be the same, but ignores scale_pos_weight.
+        objectives=dict.fromkeys(("objective", "objective_type", "app", "application", "loss"), ("binary",)),
         importances=_gain,
     )
     return {LGBMModel: boosted}
@@ -261,6 +270,7 @@ def _catboost() -> EstimatorTable:
         threads_fixed_by_fit=True,
         categories_argument="cat_features",
         column_parameters=column_parameters.CATBOOST,
+        objectives=dict.fromkeys(("loss_function", "objective"), ("Logloss", "CrossEntropy", "Focal")),
     )
     return {CatBoost: boosted}
 

@@ -218,7 +218,6 @@ def _run_job(
             raise storage_error(error) from error
         log_to_file(sweep.folder / str(trial.number), "the job failed", error)  # unless the run already did
         reason = f"{type(error).__name__}: {error.brief if isinstance(error, ProblemsError) else _first_line(error)}"
-        logger.warning("trial %s failed: %s", trial.number, reason)
         return TrialState.FAIL, None, reason
 
 

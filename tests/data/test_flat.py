@@ -51,6 +51,14 @@ def config(path, **changes):
 ROLES = {"id": "lead", "time": "day", "group": "firm", "value": "worth"}
 
 
+def test_a_name_that_a_model_cannot_have_is_kept_beside_the_one_that_it_sees(load, leads):
+    renamed = leads.rename(columns={"size": "size [x], y", "day": "day <z>"})
+    panel = load(renamed, id="lead", group="firm", value="worth").panel
+    assert panel.raw_names == {
+        "size [x], y": "size _x__ y"
+    }  # a date has several inputs, so its name means none of them
+
+
 def test_columns_with_roles(load, leads):
     loaded = load(leads, **ROLES)
     frame = loaded.panel.frame

@@ -1,5 +1,6 @@
 """Backtests: folds in order, without leaks, identical for any number of threads, and quick to stop."""
 
+import re
 import threading
 from dataclasses import replace
 
@@ -322,10 +323,26 @@ def test_a_wrong_parameter_is_named_before_any_fold_is_fitted(run, panel, fits):
 )
 def test_scores_that_are_no_probabilities_name_fold_and_model(model, panel):
     message = (
-        rf"^fold 0 \(as-of .*\): {type(model).__name__} returns probabilities outside \[0, 1\], such as .*objective"
+        rf"^fold 0 \(as-of .*\): {type(model).__name__} gives .* a score that is no probability .* Without .*objective"
     )
     with pytest.raises(FitError, match=message):
         run_search_folds(plan(model.set_params(n_estimators=60, learning_rate=1.0)), panel, SPLIT.split(panel.frame))
+
+
+@pytest.mark.parametrize(
+    ("horizon_days", "changes", "advice"),
+    [
+        (7, {}, "Increase data.horizon_days"),
+        (0, {}, "Test fewer, later rows"),
+        (0, {"as_of": pd.NaT, "group": "one"}, "The rows of a group (data.group) stay together"),
+        (0, {"as_of": pd.NaT}, "Add rows of the other class, or check data.target"),
+    ],
+)
+def test_rows_of_one_class_get_the_advice_for_their_kind_of_data(horizon_days, changes, advice, panel):
+    frame = panel.frame.assign(label=0, group=np.arange(len(panel.frame))).assign(**changes)
+    made = replace(plan(LogisticRegression()), horizon_days=horizon_days)
+    with pytest.raises(FitError, match=rf"negative, but a model needs both classes\. {re.escape(advice)}"):
+        run_search_folds(made, Panel(frame, panel.features), GroupKFold(2).split(panel.frame))
 
 
 class Weekly(LogisticRegression):

@@ -26,7 +26,7 @@ MONOTONE = {
     "hist_gradient_boosting": "monotonic_cst", "random_forest": "monotonic_cst",
 }  # fmt: skip
 EXAMPLES = {
-    "values": {"direction": {"seats": 1}, "number": {"seats": 2, "gaps": 3}},
+    "values": {"direction": {"seats": 1}, "weight": {"seats": 2, "gaps": 3}, "count": {"seats": 9}},
     "groups": [["plan", "seats"], ["gaps", "country"]],
     "columns": ["country", 3],
     "categories": ["plan"],
@@ -170,7 +170,15 @@ def test_a_missing_value_indicator_has_no_direction_but_the_weight_of_its_column
         ("interaction_constraints", ["plan"], "", "a list of lists of columns, such as \\[\\[plan\\]\\]"),
         ("interaction_constraints", [[4]], ".0", "4.*a column of schema.json"),
         ("categorical_feature", ["seats"], "", "seats, a number column.*a category column: plan, country"),
-        ("feature_contri", {"seats": "much"}, ".seats", "a number"),
+        ("feature_contri", {"seats": "much"}, ".seats", "a finite number of at least 0"),
+        ("feature_contri", {"seats": -1}, ".seats", "a finite number of at least 0"),
+        ("feature_contri", {"seats": float("inf")}, ".seats", "a finite number of at least 0"),
+        ("cegb_penalty_feature_lazy", [float("nan"), 0, 0, 0], ".plan", "a finite number of at least 0"),
+        ("max_bin_by_feature", {"seats": 2.5}, ".seats", "a whole number of at least 2"),
+        ("max_bin_by_feature", {"seats": 1}, ".seats", "a whole number of at least 2"),
+        ("monotone_constraints", {True: 1}, ".True", 'true without quotes.*Put a name in quotes: "true"'),
+        ("monotone_constraints", {7: 1}, ".7", "an unknown column"),
+        ("interaction_constraints", [[2024]], ".0", '2024 without quotes.*Put a name in quotes: "2024"'),
     ],
 )
 def test_what_is_wrong_with_a_value_is_said_with_the_columns_to_choose_from(name, value, where, message, component):
@@ -182,6 +190,69 @@ def test_what_is_wrong_with_a_value_is_said_with_the_columns_to_choose_from(name
 @pytest.mark.parametrize("value", [None, {"plan": 0, "seats": -1}, [0, 0, 0, 0], {}])
 def test_a_category_may_have_the_value_that_constrains_nothing(value, component):
     assert column_problems(component("model", "lightgbm", monotone_constraints=value), COLUMNS) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value", "default"),
+    [
+        ("lightgbm", "max_bin_by_feature", [31, 5, 31, 31], {"max_bin": 31}),
+        ("lightgbm", "max_bin_by_feature", [None, 5, None, None], {"max_bin": 31}),
+        ("catboost", "per_float_feature_quantization", [None, "border_count=5", None, None], {}),
+        ("catboost", "monotone_constraints", [None, 1, None, 0], {}),
+    ],
+)
+def test_a_list_gives_categories_the_value_of_the_model_or_null(model, name, value, default, component, fitted):
+    assert column_problems(component("model", model, **{name: value}, **default), COLUMNS) == []
+    listed, named = fitted(model, **{name: value}, **default), fitted(model, **{name: {"seats": value[1]}}, **default)
+    assert model_bytes(listed.pipeline) == model_bytes(named.pipeline)
+
+
+@pytest.mark.parametrize("model", MONOTONE)
+def test_a_whole_number_may_have_a_decimal_point(model, fitted, component):
+    name = MONOTONE[model]
+    assert column_problems(component("model", model, **{name: {"seats": 1.0}}), COLUMNS) == []
+    made = [fitted(model, **{name: {"seats": one}}) for one in (1, 1.0)]
+    assert model_bytes(made[0].pipeline) == model_bytes(made[1].pipeline)
+
+
+# What YAML reads as a number or a switch, and names that schema.json cannot have
+
+ODD = Columns(["1", "2024", "seats _x_", "plan"], ["plan"], {"seats [x]": "seats _x_"})
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (["2024"], ["2024"]), (["1"], ["1"]), ([0, 3], ["1", "plan"]), ([3.0], ["plan"]),
+        (["seats [x]"], ["seats _x_"]), (["seats _x_"], ["seats _x_"]),
+    ],
+)  # fmt: skip
+def test_a_quoted_number_is_a_name_and_a_bare_one_a_position(written, meant):
+    ignored = ColumnParameter("columns")
+    assert ignored.problems(written, "model.ignored_features", ODD) == []
+    assert ignored.translated(written, ODD, [Output(name, False) for name in meant]) == list(range(len(meant)))
+
+
+def test_a_bare_number_that_is_both_a_name_and_a_position_is_refused():
+    (problem,) = ColumnParameter("columns").problems([1], "model.ignored_features", ODD)
+    assert problem.got == "1 without quotes"
+    assert problem.allowed.endswith('Put a name in quotes: "1"')
+
+
+@pytest.mark.parametrize("key", ["2024", 2024])
+def test_a_number_as_a_key_is_a_name_before_and_after_it_is_saved(key):
+    weights = column_parameters.XGBOOST["feature_weights"]
+    assert weights.problems({key: 2}, "model.feature_weights", ODD) == []
+    assert weights.translated({key: 2}, ODD, [Output("1", False), Output("2024", False)]) == [1.0, 2]
+
+
+def test_a_raw_name_gets_its_value_and_the_closest_name_is_that_of_the_schema():
+    monotone = column_parameters.LIGHTGBM["monotone_constraints"]
+    assert monotone.translated({"seats [x]": 1}, ODD, [Output("plan", True), Output("seats _x_", False)]) == [0, 1]
+    (problem,) = monotone.problems({"seats [y]": 1}, "model.mc", ODD)
+    assert problem.closest == "seats _x_"
+    (problem,) = monotone.problems({"seats [x]": 1, "seats _x_": -1}, "model.mc", ODD)
+    assert problem.got == "two values, under two names"
 
 
 def test_the_types_of_columns_cannot_be_set(component):

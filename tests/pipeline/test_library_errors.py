@@ -24,6 +24,7 @@ from mlsys.pipeline.library_errors import plain_reason
         ("value -1 for max_depth\nmax_depth: Maximum depth", "value -1 for max_depth max_depth: Maximum depth."),
         ("Which one?", "Which one?"),
         ("", "RuntimeError."),
+        ("wrong " * 900, "wrong " * 82 + "wrong …"),
     ],
 )  # fmt: skip
 def test_files_times_and_backtraces_are_left_out(message, reason):

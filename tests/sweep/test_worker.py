@@ -167,6 +167,16 @@ def test_a_trial_with_a_wrong_config_says_what_is_wrong_in_one_line(sweep, runs)
     )
 
 
+def test_a_failed_trial_is_left_to_the_progress_lines(sweep, runs, caplog, capfd):
+    def job(number, x):
+        raise ValueError("too large")
+
+    runs(job)
+    run_worker(sweep(max_failure_rate=1.0, n_trials=1), 0, never)
+    assert caplog.text == ""
+    assert "too large" not in capfd.readouterr().err
+
+
 def test_values_may_be_any_kind_of_number():
     assert as_values(np.float32(0.5), 1) == as_values([np.int64(0) + 0.5], 1) == [0.5]
     assert as_values((np.float64(1), 2), 2) == [1.0, 2.0]
