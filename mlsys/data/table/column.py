@@ -8,6 +8,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from mlsys.data.config import DateOrder
 from mlsys.data.table.date_formats import DateFormat, find_format
 from mlsys.data.table.recipe import ColumnKind, ColumnRecipe
 from mlsys.data.table.values import Levels, as_levels
@@ -60,10 +61,11 @@ class Context:
 
 @dataclass(frozen=True)
 class Column:
-    """One raw column, with cached properties for the rules."""
+    """One raw column, with cached properties for the rules; ``dates`` is the setting ``data.dates``."""
 
     name: str
     series: pd.Series
+    dates: DateOrder | None = None
 
     @cached_property
     def levels(self) -> Levels:
@@ -73,7 +75,9 @@ class Column:
     @cached_property
     def date_format(self) -> DateFormat | None:
         """The format of dates written as text; None if the column does not look like dates."""
-        return None if self.is_number or self.is_datetime else find_format(self.levels)
+        if self.is_number or self.is_datetime or self.is_version_name:
+            return None
+        return find_format(self.levels, self.dates)
 
     @property
     def is_number(self) -> bool:

@@ -31,6 +31,7 @@ from mlsys.data.table.values import (
 )
 from mlsys.text import counted
 
+_UNPADDED = r"\d[-/.]\d{1,2}[-/.]\d|\d{1,2}[-/.]\d[-/.]\d"
 MIN_ENTITIES = 0.05  # an id column with a larger fraction of distinct values identifies entities rather than categories
 FEW = 20  # with fewer rows, "all values are distinct" is no evidence; also the limit for "few distinct whole numbers"
 
@@ -92,8 +93,7 @@ def _number(column: Column, context: Context) -> ColumnRecipe | None:
     ):
         return column.dropped("constant", "the same number in every row", "no information")
     if column.is_time_name and (form := counted_format(column.levels)) and form.pattern in CLOCKS:
-        guess = f"the numbers are read as {CLOCKS[form.pattern].name}; if they are quantities, rename the column"
-        return replace(_dated(column, context, form), guess=guess)
+        return _dated(column, context, form)
     integral = bool((known == np.floor(known)).all())
     if integral and (coded := _coded(column, known, context)):
         return coded
@@ -271,13 +271,19 @@ def _dated(column: Column, context: Context, form: DateFormat) -> ColumnRecipe:
     first = "day" if context.row_times is None else "age_days"
     known = timestamps.dropna()
     cyclic = [part for part in ("month", "weekday", "hour") if len(np.unique(date_part(known, part))) > 1]
-    guess = ""
-    if form.pattern.startswith("%y"):
-        guess = f"{form.example} is read with the year first; if not, write it with four digits"
-    elif form.other_order:
-        others = f"{counted(form.other_order, 'date')} such as {form.other_example}"
-        guess = f"{others} would need the other order of day and month: missing"
-    return replace(column.used("date", reason, (first, *cyclic)), date_format=form.pattern, guess=guess)
+    recipe = column.used("date", reason, (first, *cyclic))
+    return replace(recipe, date_format=form.pattern, guess=form.guess or _version_or_date(column, form))
+
+
+def _version_or_date(column: Column, form: DateFormat) -> str:
+    """Say that 1.9.10 is read as a date, unless the column's name or the zeros in 01.09.10 show that it is one."""
+    if column.is_time_name or "%y" not in form.pattern or not column.levels.values.str.match(_UNPADDED).any():
+        return ""
+    day = parse_dates(pd.Series([form.example], dtype="str"), form.pattern).iloc[0]
+    return (
+        f"{form.example} is read as the date {day:%Y-%m-%d}; if these are versions or sizes, put a letter before them,"
+        f" such as v{form.example}"
+    )
 
 
 def _written(form: DateFormat) -> str:

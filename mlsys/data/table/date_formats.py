@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlsys.data.config import DateOrder
 from mlsys.data.table.moments import CLOCKS, COMPACT, ISO, parse_dates, parse_moments
+from mlsys.data.table.short_years import century_guess, place_century, place_year
 from mlsys.data.table.values import Levels, evenly_spaced
+from mlsys.text import counted
 
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y"),
@@ -48,6 +51,7 @@ _TIMES = (
 MIN_VALID = 0.95  # fraction of the rows of a column that must parse in one format
 _WITH_TIME = re.compile(r"(?P<day>.*?)(?P<separator>, | |T)(?P<time>\d\d?:\d\d.*)")
 _LOOKS_LIKE_CLOCK = re.compile(r"\d\d?:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[ap]m)?", re.IGNORECASE)
+_SHORT_DAY = re.compile(r"%[dm]([-/.])%[dm]\1%y")
 _MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _LOOKS_LIKE_ISO = re.compile(
     r"\d{4}-\d\d(?:-\d\d(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)?(?: ?Z|[-+]\d\d(?::?\d\d)?)?)?)?"
@@ -80,6 +84,8 @@ class DateFormat:
         Number of rows that parse only with day and month swapped.
     example, other_example : str
         A date that parses, if possible not with day and month swapped; one that parses only with these swapped.
+    year_undecided : bool
+        Whether the year may come first or last, and nothing shows which.
     """
 
     pattern: str
@@ -90,6 +96,7 @@ class DateFormat:
     other_order: int = 0
     example: str = ""
     other_example: str = ""
+    year_undecided: bool = False
 
     @property
     def day_first(self) -> bool | None:
@@ -105,13 +112,26 @@ class DateFormat:
         return replace(self, pattern=swapped)
 
     @property
+    def guess(self) -> str:
+        """What was chosen where the values have two readings, and how to choose the other; empty if they have one."""
+        if self.pattern in CLOCKS:
+            return f"the numbers are read as {CLOCKS[self.pattern].name}; if they are quantities, rename the column"
+        guesses = [century_guess(self.pattern, self.example)]
+        if self.pattern.startswith("%y"):
+            guesses.append(f"{self.example} is read with the year first; if not, write it with four digits")
+        if self.other_order:
+            others = f"{counted(self.other_order, 'date')} such as {self.other_example}"
+            guesses.append(f"{others} would need the other order of day and month: missing")
+        return "; ".join(filter(None, guesses))
+
+    @property
     def is_mixed(self) -> bool:
         """Whether the column has dates in both orders, and more than a few in each."""
         both = self.rows + self.other_order
         return both >= MIN_VALID * self.filled > self.rows and self.other_order > 0
 
 
-def find_format(levels: Levels) -> DateFormat | None:
+def find_format(levels: Levels, stated: DateOrder | None = None) -> DateFormat | None:
     """Return the format that parses most of a column; None if the column does not look like dates.
 
     An ambiguous format has the month first; `DateFormat.ordered` changes that.
@@ -120,6 +140,8 @@ def find_format(levels: Levels) -> DateFormat | None:
     ----------
     levels : Levels
         The column's distinct values.
+    stated : {"day_first", "month_first", "year_first"}, optional
+        The setting ``data.dates``, for two-digit years that may come first or last.
 
     Returns
     -------
@@ -139,9 +161,11 @@ def find_format(levels: Levels) -> DateFormat | None:
         return _evaluated(levels, ISO)
     if 2 * sum(bool(_LOOKS_LIKE_DATE.fullmatch(text)) for text in sample) <= len(sample):
         return None
-    best = _best_pattern(sample)
+    best, undecided = _best_pattern(sample, stated)
+    best = place_century(levels.values, best)
     swapped = _swap_day_and_month(best)
-    return _evaluated(levels, best) if swapped is None else _ordered(levels, best, swapped)
+    form = _evaluated(levels, best) if swapped is None else _ordered(levels, best, swapped)
+    return replace(form, year_undecided=undecided)
 
 
 def _ordered(levels: Levels, best: str, swapped: str) -> DateFormat:
@@ -231,26 +255,20 @@ def _swap_day_and_month(pattern: str) -> str | None:
     )
 
 
-def _best_pattern(sample: list[str]) -> str:
+def _best_pattern(sample: list[str], stated: DateOrder | None) -> tuple[str, bool]:
+    """Return the best format, and whether it is undecided if the year comes first or last."""
     parts = [match for text in sample if (match := _WITH_TIME.fullmatch(text))]
     if 2 * len(parts) <= len(sample):
-        return _best_day(sample)
-    day = _best_day([part["day"] for part in parts])
-    return day + parts[0]["separator"] + _best_of(_TIMES, [part["time"] for part in parts])
+        return _best_day(sample, stated)
+    day, undecided = _best_day([part["day"] for part in parts], stated)
+    return day + parts[0]["separator"] + _best_of(_TIMES, [part["time"] for part in parts]), undecided
 
 
-def _best_day(texts: list[str]) -> str:
-    """Return the best format of days; with a short year, it comes first if the dates then span less than half as long.
-
-    31-12-20 and 20-12-31 are dates either way, but years differ less than days do.
-    """
+def _best_day(texts: list[str], stated: DateOrder | None) -> tuple[str, bool]:
     best = _best_of(_DAYS, texts)
-    year_first = f"%y{best[2]}%m{best[2]}%d"
-    if sorted(best) != sorted(year_first):
-        return best
-    values = pd.Series(texts, dtype="str")
-    last, first = (parse_moments(values, pattern).dropna() for pattern in (best, year_first))
-    return year_first if len(first) >= len(last) and 2 * np.ptp(first) < np.ptp(last) else best
+    if not _SHORT_DAY.fullmatch(best):
+        return best, False
+    return place_year(pd.Series(texts, dtype="str"), best, stated)
 
 
 def _best_of(patterns: Sequence[str], texts: list[str]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.data.table.date_formats import counted_format, find_format
+from mlsys.data.config import DateOrder
+from mlsys.data.table.date_formats import DateFormat, counted_format, find_format
 from mlsys.data.table.moments import FIRST_DAY, ISO, LAST_DAY, parse_dates
 from mlsys.data.table.values import as_levels
 from mlsys.errors import DataError
@@ -79,7 +82,7 @@ def date_part(
     return getattr(timestamps.dt, attribute).to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
 
 
-def time_format(series: pd.Series, *, day_first: bool | None = None) -> str:
+def time_format(series: pd.Series, *, day_first: bool | None = None, stated: DateOrder | None = None) -> DateFormat:
     """Detect the format of the time column.
 
     Parameters
@@ -88,11 +91,12 @@ def time_format(series: pd.Series, *, day_first: bool | None = None) -> str:
         Datetimes, dates as text, years, days as 20200131, Unix times or Excel days.
     day_first : bool, optional
         Whether the day comes first if that is ambiguous; by default the month does.
+    stated : {"day_first", "month_first", "year_first"}, optional
+        The setting ``data.dates``.
 
     Returns
     -------
-    str
-        See `parse_moments`.
+    DateFormat
 
     Raises
     ------
@@ -101,17 +105,17 @@ def time_format(series: pd.Series, *, day_first: bool | None = None) -> str:
 
     Examples
     --------
-    >>> time_format(pd.Series([2019, 2020, 2021], name="season"))
+    >>> time_format(pd.Series([2019, 2020, 2021], name="season")).pattern
     '%Y'
     """
-    pattern = ISO
+    form = DateFormat(ISO, len(series), filled=len(series))
     if not pd.api.types.is_datetime64_any_dtype(series.dtype):
         levels = as_levels(series)
-        detected = find_format(levels) or counted_format(levels)
+        detected = find_format(levels, stated) or counted_format(levels)
         years = len(levels.values) > 0 and bool(levels.values.str.fullmatch(r"(?:19|20)\d\d").all())
-        pattern = "%Y" if years else detected.ordered(day_first).pattern if detected else ISO
-    _require_timestamps(series, as_timestamps(series, pattern)[0])
-    return pattern
+        form = replace(form, pattern="%Y") if years else detected.ordered(day_first) if detected else form
+    _require_timestamps(series, as_timestamps(series, form.pattern)[0])
+    return form
 
 
 def _require_timestamps(series: pd.Series, timestamps: pd.Series[pd.Timestamp]) -> None:
@@ -131,7 +135,7 @@ def to_time(series: pd.Series, pattern: str | None = None) -> pd.Series[pd.Times
     Parameters
     ----------
     series : Series, shape (n_rows,)
-        Datetimes, dates as text, years, or days as 20200131.
+        Datetimes, dates as text, years, days as 20200131, Unix times or Excel days.
     pattern : str, optional
         The format; by default it is detected (see `time_format`).
 
@@ -150,7 +154,7 @@ def to_time(series: pd.Series, pattern: str | None = None) -> pd.Series[pd.Times
     >>> to_time(pd.Series(["31.12.2020", "1.1.2021"])).tolist()
     [Timestamp('2020-12-31 00:00:00'), Timestamp('2021-01-01 00:00:00')]
     """
-    timestamps, _ = as_timestamps(series, pattern or time_format(series))
+    timestamps, _ = as_timestamps(series, pattern or time_format(series).pattern)
     _require_timestamps(series, timestamps)
     timestamps.name = series.name
     return timestamps

@@ -56,6 +56,7 @@ ZONES = {
     **{"MSK": "+0300", "JST": "+0900", "KST": "+0900", "EST": "-0500", "EDT": "-0400", "CDT": "-0500"},
     **{"MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700", "AEST": "+1000", "AEDT": "+1100"},
 }
+_CENTURY = re.compile(r" \(to (\d{4})\)$")
 _ZONE = re.compile(r"\b(?:" + "|".join(ZONES) + r")$")
 
 
@@ -66,8 +67,8 @@ def parse_moments(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestam
     ----------
     values : Series of str, shape (n,)
     pattern : str
-        A strptime format, where ``%Z`` is an abbreviation such as CEST; "ISO8601"; or the name of a clock, such as
-        "unix_ms" or "excel".
+        A strptime format, where ``%Z`` is an abbreviation such as CEST, and " (to 2048)" at the end is the last year
+        that two digits can mean (by default 2035); "ISO8601"; or the name of a clock, such as "unix_ms" or "excel".
 
     Returns
     -------
@@ -82,13 +83,38 @@ def parse_moments(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestam
     """
     if pattern in CLOCKS:
         return _counted(values, CLOCKS[pattern])
+    pattern, last_year = century(pattern)
     if pattern.endswith("%Z"):
         values = values.str.replace(_ZONE, lambda match: ZONES[match[0]], regex=True)
         pattern = pattern.removesuffix("%Z") + "%z"
     timestamps = pd.to_datetime(values, format=pattern, errors="coerce", utc=True).dt.tz_localize(None)
     if "%y" in pattern:
-        timestamps = timestamps.mask(timestamps.dt.year > LAST_SHORT_YEAR, timestamps - pd.DateOffset(years=100))
+        timestamps = timestamps.mask(timestamps.dt.year > last_year, timestamps - pd.DateOffset(years=100))
+        timestamps = timestamps.mask(timestamps.dt.year <= last_year - 100, timestamps + pd.DateOffset(years=100))
     return timestamps
+
+
+def with_last_year(pattern: str, year: int) -> str:
+    """Return a format whose two-digit years end with the given year.
+
+    Examples
+    --------
+    >>> with_last_year("%d.%m.%y", 2048)
+    '%d.%m.%y (to 2048)'
+    """
+    return f"{pattern} (to {year})"
+
+
+def century(pattern: str) -> tuple[str, int]:
+    """Return a format as strptime knows it, and the last year that two digits can mean.
+
+    Examples
+    --------
+    >>> century("%d.%m.%y (to 2048)"), century("%d.%m.%y")
+    (('%d.%m.%y', 2048), ('%d.%m.%y', 2035))
+    """
+    found = _CENTURY.search(pattern)
+    return (pattern[: found.start()], int(found[1])) if found else (pattern, LAST_SHORT_YEAR)
 
 
 def parse_dates(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]:

@@ -106,7 +106,9 @@ class ColumnRecipe:
             if same_name
             else f"used as {', '.join(self.outputs)}"
         )
-        return ColumnReport(self.name, self.kind, self.reason, done, "" if self.dropped else self.guess)
+        return ColumnReport(
+            self.name, self.kind, self.reason, done, self.guess if self.outputs or self.kind == "time" else ""
+        )
 
 
 @dataclass(frozen=True)
