@@ -191,8 +191,8 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
     return Loaded(panel, identity, note["findings"], note["facts"], data.horizon_days, names, note["recipe"])
 
 
-def _date_formats(raw: RawTables) -> dict[str, dict[str, str]]:
-    return {"dates": raw.date_formats} if raw.date_formats else {}
+def _date_formats(raw: RawTables) -> dict[str, dict[str, list[str]]]:
+    return {"dates": {key: list(formats) for key, formats in raw.date_formats.items()}} if raw.date_formats else {}
 
 
 def block_identity(block: Block) -> str | None:

@@ -7,6 +7,7 @@ import gzip
 import logging
 import tempfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -28,16 +29,25 @@ _ISO_TYPES = {
     "TIMESTAMP": r"-?infinity|\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?",
     "TIMESTAMPTZ": r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)",
 }
+_ID_TYPES = {"BIGINT": "0|-?[1-9][0-9]*", "DOUBLE": r"(0|-?[1-9][0-9]{0,14})(\.0)?"}
 logger = logging.getLogger(__name__)
 
 
-def load_text(connection: duckdb.DuckDBPyConnection, file: Path, location: str, reader: Reader, table: str) -> None:
+def load_text(
+    connection: duckdb.DuckDBPyConnection,
+    file: Path,
+    location: str,
+    reader: Reader,
+    table: str,
+    ids: Collection[str] = (),
+) -> None:
     """Load a text file as a temporary table.
 
     Types are inferred from the whole file: with a sample, they would depend on the order of rows. Text that holds
     nothing but ISO 8601 dates or times gets their type; other dates stay text. Files that are not UTF-8 are decoded. In
     a file with semicolons, 2.256 is 2,256 if all other numbers of the column are below 1,000 or written like that.
-    Columns of digits that no number has exactly are text.
+    Columns of digits that no number has exactly are text. So are ids, unless all of them are written as whole numbers
+    are: 1E5, 007 and 7 are three ids.
 
     Parameters
     ----------
@@ -50,6 +60,8 @@ def load_text(connection: duckdb.DuckDBPyConnection, file: Path, location: str, 
         DuckDB's function.
     table : str
         Name of the table to create.
+    ids : collection of str
+        Columns of ids; those that the file lacks are ignored.
 
     Raises
     ------
@@ -59,7 +71,7 @@ def load_text(connection: duckdb.DuckDBPyConnection, file: Path, location: str, 
         If the file is not such a table.
     """
     try:
-        doubtful = _load(connection, location, reader, table, is_packed=file.suffix == ".gz")
+        doubtful = _load(connection, location, reader, table, ids, is_packed=file.suffix == ".gz")
     except duckdb.Error:
         text = _decoded(file)
         if text is None:
@@ -67,7 +79,7 @@ def load_text(connection: duckdb.DuckDBPyConnection, file: Path, location: str, 
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder, "utf-8")
             copy.write_text(text, encoding="utf-8", newline="")
-            doubtful = _load(connection, str(copy), reader, table, is_packed=False)
+            doubtful = _load(connection, str(copy), reader, table, ids, is_packed=False)
     _convert_thousands(connection, file, table, doubtful)
     _convert_iso_dates(connection, table)
 
@@ -85,7 +97,13 @@ def _decoded(file: Path) -> str | None:
 
 
 def _load(
-    connection: duckdb.DuckDBPyConnection, location: str, reader: Reader, table: str, *, is_packed: bool
+    connection: duckdb.DuckDBPyConnection,
+    location: str,
+    reader: Reader,
+    table: str,
+    ids: Collection[str],
+    *,
+    is_packed: bool,
 ) -> list[str]:
     """Create the table; return the columns of numbers that are still text, as they have two readings."""
     # DuckDB looks for the extension before the first "?".
@@ -97,13 +115,18 @@ def _load(
     if doubtful and connection.execute("SELECT Delimiter FROM sniff_csv(?)", [location]).fetchall() != [(";",)]:
         doubtful = []
     inexact = _inexact_numbers(connection, table)
-    if doubtful or inexact:
-        kinds = {**dict(_columns(connection, table)), **dict.fromkeys([*doubtful, *inexact], "VARCHAR")}
+    numbered = [name for name, kind in _columns(connection, table) if name in ids and kind != "VARCHAR"]
+    numbered = numbered if reader == "read_csv" else []
+    if doubtful or inexact or numbered:
+        kinds = {**dict(_columns(connection, table)), **dict.fromkeys([*doubtful, *inexact, *numbered], "VARCHAR")}
         columns = ", ".join(f"{_quoted(name)}: '{_escaped(kind)}'" for name, kind in kinds.items())
         connection.execute(f"{create}, {'types' if reader == 'read_csv' else 'columns'} = {{{columns}}})", [location])
+    for name in numbered:
+        _restore_ids(connection, table, name)
     for name in inexact:
-        _restore_numbers(connection, table, name)
-    return doubtful
+        if name not in numbered:
+            _restore_numbers(connection, table, name)
+    return [name for name in doubtful if name not in numbered]
 
 
 def _convert_iso_dates(connection: duckdb.DuckDBPyConnection, table: str) -> None:
@@ -152,6 +175,21 @@ def _restore_numbers(connection: duckdb.DuckDBPyConnection, table: str, name: st
     digits = f"SELECT bool_and(regexp_full_match({column}, '[0-9]+')) FROM {_quoted(table)}"
     if not connection.execute(digits).fetchall()[0][0]:
         connection.execute(f"ALTER TABLE {_quoted(table)} ALTER COLUMN {column} TYPE DOUBLE")
+
+
+def _restore_ids(connection: duckdb.DuckDBPyConnection, table: str, name: str) -> None:
+    """Convert text back to numbers if all ids are written as whole numbers are, or all end in .0 as pandas writes them.
+
+    The decimals of the latter do not distinguish ids, and the same ids are whole numbers in other tables.
+    """
+    column = _quoted(name)
+    for kind, form in _ID_TYPES.items():
+        test = f"regexp_full_match(trim({column}), '{form}') AND try_cast({column} AS {kind}) IS NOT NULL"
+        query = f"SELECT bool_and({test}) FROM {_quoted(table)} WHERE trim({column}) <> ''"
+        if connection.execute(query).fetchall()[0][0]:
+            number = f"CAST(nullif(trim({column}), '') AS {kind})"
+            connection.execute(f"ALTER TABLE {_quoted(table)} ALTER COLUMN {column} TYPE {kind} USING {number}")
+            return
 
 
 def _convert_thousands(connection: duckdb.DuckDBPyConnection, file: Path, table: str, names: list[str]) -> None:

@@ -17,6 +17,7 @@ from mlsys.errors import RunError
 from mlsys.runs import Run
 from mlsys.runs.files import RECIPE_VERSION
 from mlsys.runs.input_column import InputColumn, is_text
+from serve.scoring.date_words import in_words
 from serve.scoring.problems import InputProblem, problem, quoted, shown
 
 if TYPE_CHECKING:
@@ -147,10 +148,10 @@ def date_kind(pattern: str) -> str:
 
     Examples
     --------
-    >>> date_kind("ISO8601"), date_kind("%d/%m/%Y")
-    ('a date such as 2020-02-24', 'a date in the format %d/%m/%Y')
+    >>> date_kind("ISO8601"), date_kind("unix_s")
+    ('a date such as 2020-02-24', 'Unix seconds such as 1582533000')
     """
-    return "a date such as 2020-02-24" if pattern == "ISO8601" else f"a date in the format {pattern}"
+    return in_words(pattern)
 
 
 class TrainingTable:

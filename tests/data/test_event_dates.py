@@ -85,7 +85,7 @@ def test_an_undecided_order_is_an_error(tmp_path):
 def test_a_stated_order_decides(tmp_path, dates, pattern):
     _, raw = read(tables(MONTHS.strftime(pattern)), tmp_path, dates=dates)
     assert sorted(days_of(raw.events["at"])) == [f"{day:%Y-%m-%d}" for day in MONTHS]
-    assert raw.date_formats["events.time"] == pattern
+    assert raw.date_formats["events.time"] == (pattern,)
 
 
 @pytest.mark.parametrize("save", [to_csv, to_jsonl, to_duckdb, to_sqlite])
@@ -94,7 +94,7 @@ def test_another_table_decides(tmp_path, caplog, save):
     _, raw = read(tables(MONTHS.strftime("%m/%d/%Y"), orders), tmp_path, save)
     assert sorted(days_of(raw.events["at"])) == [f"{day:%Y-%m-%d}" for day in MONTHS]
     assert days_of(raw.outcome["at"]) == ["2020-01-30", "2020-02-01"]
-    assert raw.date_formats == {"outcome.time": "%m/%d/%Y", "events.time": "%m/%d/%Y"}
+    assert raw.date_formats == {"outcome.time": ("%m/%d/%Y",), "events.time": ("%m/%d/%Y",)}
     assert "visits.at: read with the month first, as orders.at ('01/30/2020') shows" in caplog.text
 
 
@@ -102,7 +102,7 @@ def test_the_creation_time_decides_too(tmp_path):
     frames = tables(MONTHS.strftime("%d/%m/%Y"), joined=["13/01/2019", "01/02/2019"])
     _, raw = read(frames, tmp_path, columns=("id", "joined"))
     assert days_of(raw.events["at"])[:2] == ["2019-10-01", "2019-11-01"]
-    assert raw.date_formats == {"entities.created": "%d/%m/%Y", "events.time": "%d/%m/%Y"}
+    assert raw.date_formats == {"entities.created": ("%d/%m/%Y",), "events.time": ("%d/%m/%Y",)}
 
 
 def test_both_orders_in_one_column_are_an_error(tmp_path):
@@ -179,7 +179,7 @@ def test_the_panel_records_the_formats_and_rebuilds_with_them(crm, tmp_path):
     pd.testing.assert_frame_equal(
         loaded.panel.frame, load_events(plain, blocks, check_source(plain, blocks, threads=1)).panel.frame
     )
-    assert loaded.recipe["dates"] == {"outcome.time": "%m/%d/%Y", "events.time": "%m/%d/%Y"}
+    assert loaded.recipe["dates"] == {"outcome.time": ["%m/%d/%Y"], "events.time": ["%m/%d/%Y"]}
     rows = loaded.panel.frame[["id", "as_of"]].iloc[::400].reset_index(drop=True)
     rebuild = reader.rebuild(loaded)
     kept, altered = rebuild.pairs(rows)

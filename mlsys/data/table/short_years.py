@@ -18,7 +18,7 @@ _LATEST = 2065
 
 
 def place_year(values: pd.Series[str], year_last: str, stated: DateOrder | None = None) -> tuple[str, bool]:
-    """Return the format of days with the year first or last, and whether both are as likely.
+    r"""Return the format of days with the year first or last, and whether both are as likely.
 
     Days of months show which it is: all are the first or the last of their months, or they are spread over the month.
     Where both readings have such days, the one that spans far less time is likelier.
@@ -42,7 +42,7 @@ def place_year(values: pd.Series[str], year_last: str, stated: DateOrder | None 
     >>> months = pd.Series([f"01.{month:02}.{year}" for year in (18, 19, 20) for month in range(1, 13)])
     >>> place_year(months, "%d.%m.%y")
     ('%d.%m.%y', False)
-    >>> place_year(months.str.replace(r"(..).(..).(..)", r"\\3.\\2.\\1", regex=True), "%d.%m.%y")
+    >>> place_year(months.str.replace(r"(..).(..).(..)", r"\3.\2.\1", regex=True), "%d.%m.%y")
     ('%y.%m.%d', False)
     """
     mark = year_last[2]
