@@ -89,7 +89,8 @@ class RawColumn:
     @property
     def expected(self) -> str:
         """Description of the accepted values."""
-        trained = "".join(f", or {in_words(date_format)} as in training" for date_format in self.date_formats)
+        trained = "".join(f", or {in_words(date_format)}" for date_format in self.date_formats)
+        trained += " as in training" if trained else ""
         return EXPECTED[self.kind] + trained + (" or null" if self.nullable else "")
 
     @property
