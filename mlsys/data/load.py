@@ -168,7 +168,7 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
             "events": source.event_count,
         }
         note = {"features": [asdict(info) for info in panel.features], "findings": findings, "facts": facts}
-        note["recipe"] = raw_types(data, source.entities, source.events) | _date_formats(raw)
+        note["recipe"] = dict[str, Any](raw_types(data, source.entities, source.events)) | _date_formats(raw)
         return pa.Table.from_pandas(panel.frame, preserve_index=False), note
 
     config = data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo"})

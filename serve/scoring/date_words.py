@@ -23,7 +23,7 @@ def is_counted(pattern: str) -> bool:
     >>> is_counted("unix_s"), is_counted("%Y%m%d"), is_counted("%d%m%Y")
     (True, True, False)
     """
-    return pattern in _COUNTED or pattern == "%Y%m%d"
+    return pattern in _COUNTED or pattern in ("%Y%m%d", "%Y%m%d%H%M%S")
 
 
 def in_words(pattern: str) -> str:

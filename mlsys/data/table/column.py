@@ -19,8 +19,11 @@ _NUMBER_WORDS = frozenset(
 )
 _CODE_WORDS = frozenset({"code", "zip", "zipcode", "postcode", "postal", "plz", "sic", "naics"})
 _VERSION_WORDS = frozenset({"ver", "version", "release"})
+_DATE_WORDS = frozenset({"timestamp", "datetime", "date", "datum"})
+_TIME_UNITS = frozenset({"utc", "gmt", "s", "sec", "seconds", "ms", "millis", "us", "ns"})
 _TIME_WORDS = frozenset(
-    {"at", "on", "t", "ts", "dt", "timestamp", "datetime", "date", "epoch", "unix", "datum", "birthday", "signed"}
+    _DATE_WORDS
+    | {"at", "on", "ts", "dt", "epoch", "unix", "birthday", "birthdate", "birth", "signed"}
     | {"created", "updated", "modified", "joined", "opened", "closed", "started", "ended", "born", "hired"}
     | {"registered", "expires", "expired", "cancelled", "canceled"}
 )
@@ -112,8 +115,14 @@ class Column:
 
     @property
     def is_time_name(self) -> bool:
-        """Whether the column's name indicates dates or times."""
-        return not _TIME_WORDS.isdisjoint(self.words)
+        """Whether the column's name indicates dates or times: signed_at and date_of_birth, but not amount_at_close.
+
+        The last word decides, apart from digits and units, or the first if "of" or one more word follows.
+        """
+        words = [word for word in self.words if not word.isdecimal() and word not in _TIME_UNITS]
+        if not words or words == ["t"]:
+            return bool(words)
+        return words[-1] in _TIME_WORDS or (words[0] in _DATE_WORDS and (len(words) == 2 or words[1] == "of"))
 
     @property
     def is_code_name(self) -> bool:

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.data.table.column import Column, Context
-from mlsys.data.table.date_formats import MIN_VALID, DateFormat, counted_format, find_clock
+from mlsys.data.table.date_formats import MIN_VALID, DateFormat, counted_format, find_clock, looks_like_dates
 from mlsys.data.table.dates import as_timestamps, date_part
-from mlsys.data.table.moments import CLOCKS, COMPACT, ISO, parse_dates
+from mlsys.data.table.moments import CLOCKS, COMPACT, COMPACT_TIME, ISO, parse_dates
 from mlsys.data.table.recipe import ColumnRecipe
 from mlsys.data.table.values import (
     FALSE_WORDS,
@@ -29,8 +29,9 @@ from mlsys.data.table.values import (
     thousands,
     to_numbers,
 )
-from mlsys.text import counted
+from mlsys.text import counted, joined
 
+_LONGEST_SPAN = pd.Timedelta(days=36_500)
 _UNPADDED = r"\d[-/.]\d{1,2}[-/.]\d|\d{1,2}[-/.]\d[-/.]\d"
 MIN_ENTITIES = 0.05  # an id column with a larger fraction of distinct values identifies entities rather than categories
 FEW = 20  # with fewer rows, "all values are distinct" is no evidence; also the limit for "few distinct whole numbers"
@@ -51,7 +52,7 @@ def inferred(column: Column, context: Context) -> ColumnRecipe:
     """
     recipe = next(match for rule in _RULES if (match := rule(column, context)))
     if column.name in context.drop:
-        return replace(recipe, parts=(), dropped="set by data.drop")
+        return replace(recipe, parts=(), dropped="set by data.drop", guess="")
     return recipe
 
 
@@ -92,7 +93,7 @@ def _number(column: Column, context: Context) -> ColumnRecipe | None:
         and len(known) in (0, column.rows)
     ):
         return column.dropped("constant", "the same number in every row", "no information")
-    if column.is_time_name and (form := counted_format(column.levels)) and form.pattern in CLOCKS:
+    if column.is_time_name and (form := counted_format(column.levels)) and _are_times(column, form):
         return _dated(column, context, form)
     integral = bool((known == np.floor(known)).all())
     if integral and (coded := _coded(column, known, context)):
@@ -100,6 +101,14 @@ def _number(column: Column, context: Context) -> ColumnRecipe | None:
     reason = _number_reason(known, integral, notation) + _invalid_note(column, invalid)
     recipe = column.used("number", reason)
     return replace(recipe, decimal=notation.decimal, unit=notation.unit, guess=notation.guess or _version_guess(column))
+
+
+def _are_times(column: Column, form: DateFormat) -> bool:
+    """Whether numbers named like times are: Excel days look like other numbers, so they must not span a century."""
+    if form.pattern not in CLOCKS:
+        return False
+    times = parse_dates(column.levels.values, form.pattern)
+    return form.pattern != "excel" or times.max() - times.min() < _LONGEST_SPAN
 
 
 class _Notation(NamedTuple):
@@ -178,10 +187,8 @@ def _coded(column: Column, known: NDArray[np.float64], context: Context) -> Colu
         return column.dropped("id", f"row numbers from {known[0]:.0f}", "identifies single rows")
     if recipe := _identifier(column, distinct, rows):
         return recipe
-    if known.min() >= 18_500_101 and known.max() <= 21_501_231:
-        compact = DateFormat(COMPACT, rows)
-        if _valid_dates(column, compact).all():
-            return _dated(column, context, compact)
+    if (form := counted_format(column.levels)) and form.pattern in (COMPACT, COMPACT_TIME):
+        return _dated(column, context, form)
     if recipe := _entity(column, distinct, rows, context):
         return recipe
     if is_inexact or _is_padded(column) or column.is_id_name or column.is_code_name:
@@ -257,10 +264,6 @@ def is_read(levels: Levels, form: DateFormat) -> bool:
     return mostly_valid(levels, parse_dates(levels.values, form.pattern).notna().to_numpy())
 
 
-def _valid_dates(column: Column, form: DateFormat) -> NDArray[np.bool_]:
-    return parse_dates(column.levels.values, form.pattern).notna().to_numpy()
-
-
 def _dated(column: Column, context: Context, form: DateFormat) -> ColumnRecipe:
     timestamps, invalid = as_timestamps(column.series, form.pattern)
     dates = "dates" if column.is_datetime else _written(form)
@@ -317,7 +320,24 @@ def _text(column: Column, context: Context) -> ColumnRecipe | None:
     if distinct <= MIN_VALID * filled:
         return None
     reason = "unique in every row" if distinct == filled else f"{distinct:,} distinct in {filled:,} rows"
-    return column.dropped("id", reason, "identifies single rows")
+    return replace(column.dropped("id", reason, "identifies single rows"), guess=_not_alike(column))
+
+
+def _not_alike(column: Column) -> str:
+    """Say that a dropped column looks like dates or numbers that no single format reads."""
+    if column.is_version_name:
+        return ""
+    values = column.levels.values
+    if looks_like_dates(column.levels):
+        kind, advice = "dates", "write all dates alike, such as 2020-01-31"
+    else:
+        sample = pd.Series(evenly_spaced(values, 500), dtype="str")
+        parsed = ~np.isnan([parse_numbers(sample, decimal=mark) for mark in ".,"]).all(axis=0)
+        if 2 * parsed.sum() <= len(sample):
+            return ""
+        kind, advice = "numbers", "write all numbers alike, such as 1234.5"
+    examples = joined([_short(text) for text in values.iloc[[0, len(values) // 2, len(values) - 1]]])
+    return f"most values look like {kind}, but no single format reads them ({examples}), so it is dropped; {advice}"
 
 
 def _category(column: Column, context: Context, prefix: str = "") -> ColumnRecipe:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.data.config import DateOrder
-from mlsys.data.table.moments import CLOCKS, COMPACT, ISO, parse_dates, parse_moments
+from mlsys.data.table.moments import CLOCKS, COMPACT, COMPACT_TIME, ISO, parse_dates, parse_moments
 from mlsys.data.table.short_years import century_guess, place_century, place_year
 from mlsys.data.table.values import Levels, evenly_spaced
 from mlsys.text import counted
@@ -27,6 +27,9 @@ _DAYS = (
         "%d %B %Y",
         "%d-%b-%Y",
         "%d-%b-%y",
+        "%d/%b/%Y",
+        "%d. %B %Y",
+        "%d. %b %Y",
         "%d%b%Y",
         "%d %b %y",
     ),
@@ -48,6 +51,7 @@ _TIMES = (
     *("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p"),
     *("%H:%M:%S%z", "%H:%M:%S %z", "%H:%M%z", "%H:%M %z", "%H:%M:%S %Z", "%H:%M %Z", "%H:%M:%S.%f %Z"),
 )
+_STAMPS = ("%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z", COMPACT_TIME)
 MIN_VALID = 0.95  # fraction of the rows of a column that must parse in one format
 _WITH_TIME = re.compile(r"(?P<day>.*?)(?P<separator>, | |T)(?P<time>\d\d?:\d\d.*)")
 _LOOKS_LIKE_CLOCK = re.compile(r"\d\d?:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[ap]m)?", re.IGNORECASE)
@@ -58,8 +62,12 @@ _LOOKS_LIKE_ISO = re.compile(
 )
 _LOOKS_LIKE_DATE = re.compile(
     r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.*|\d\d?/\d{4}|\d{8}"
-    rf"|(?:\w{{3}}, )?\d{{1,2}}[- ]?{_MONTHS}[- ]?\d{{2,4}}\b.*"
+    rf"|(?:\w{{3}}, )?\d{{1,2}}(?:[-/ ]|\. )?{_MONTHS}[-/ ]?\d{{2,4}}\b.*"
     rf"|{_MONTHS}[- ](?:\d{{1,2}},? )?\d{{2,4}}\b.*",
+    re.IGNORECASE,
+)
+_LOOKS_LIKE_STAMP = re.compile(
+    rf"\w{{3}} {_MONTHS} \d\d? \d\d:\d\d:\d\d \d{{4}}|\d\d?/{_MONTHS}/\d{{4}}:.*|\d{{8}}T?\d{{6}}(?:Z|[-+]\d{{4}})?",
     re.IGNORECASE,
 )
 
@@ -159,6 +167,8 @@ def find_format(levels: Levels, stated: DateOrder | None = None) -> DateFormat |
     sample = evenly_spaced(levels.values, 200)
     if 2 * sum(bool(_LOOKS_LIKE_ISO.fullmatch(text)) for text in sample) > len(sample):
         return _evaluated(levels, ISO)
+    if 2 * sum(bool(_LOOKS_LIKE_STAMP.fullmatch(text)) for text in sample) > len(sample):
+        return _evaluated(levels, _best_of(_STAMPS, sample))
     if 2 * sum(bool(_LOOKS_LIKE_DATE.fullmatch(text)) for text in sample) <= len(sample):
         return None
     best, undecided = _best_pattern(sample, stated)
@@ -205,6 +215,20 @@ def _first(levels: Levels, mask: NDArray[np.bool_]) -> str:
     return str(levels.values[mask].iloc[0]) if mask.any() else ""
 
 
+def looks_like_dates(levels: Levels) -> bool:
+    """Return whether most values of a column look like dates, each for itself.
+
+    Examples
+    --------
+    >>> from mlsys.data.table.values import as_levels
+    >>> looks_like_dates(as_levels(pd.Series(["31/12/2020", "2020-12-31", "Dec 31, 2020", "soon"])))
+    True
+    """
+    forms = (_LOOKS_LIKE_ISO, _LOOKS_LIKE_STAMP, _LOOKS_LIKE_DATE)
+    sample = evenly_spaced(levels.values, 200)
+    return 2 * sum(any(form.fullmatch(text) for form in forms) for text in sample) > len(sample)
+
+
 def find_clock(levels: Levels) -> DateFormat | None:
     """Return the format of times of day without a date; None if the column has none.
 
@@ -240,10 +264,16 @@ def counted_format(levels: Levels) -> DateFormat | None:
     if not len(numbers) or numbers.isna().any():
         return None
     if numbers.between(18_500_101, 21_501_231).all():
-        compact = _evaluated(levels, COMPACT)
-        return compact if compact.rows == levels.filled else None
+        return _all_valid(levels, COMPACT)
+    if numbers.between(18_500_101_000_000, 21_501_231_235_959).all():
+        return _all_valid(levels, COMPACT_TIME)
     clocks = [name for name, clock in CLOCKS.items() if clock.covers(numbers)]
     return _evaluated(levels, clocks[0]) if clocks else None
+
+
+def _all_valid(levels: Levels, pattern: str) -> DateFormat | None:
+    form = _evaluated(levels, pattern)
+    return form if form.rows == levels.filled else None
 
 
 def _swap_day_and_month(pattern: str) -> str | None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 ISO = "ISO8601"
 COMPACT = "%Y%m%d"
+COMPACT_TIME = "%Y%m%d%H%M%S"
 # Dates outside this range are placeholders for "never" or "unknown" (1753-01-01, 9999-12-31).
 FIRST_DAY, LAST_DAY = pd.Timestamp("1850-01-01"), pd.Timestamp("2150-12-31")
 LAST_SHORT_YEAR = 2035  # "36" is 1936: two-digit years are more often dates of birth or hire than the far future
@@ -56,6 +57,8 @@ ZONES = {
     **{"MSK": "+0300", "JST": "+0900", "KST": "+0900", "EST": "-0500", "EDT": "-0400", "CDT": "-0500"},
     **{"MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700", "AEST": "+1000", "AEDT": "+1100"},
 }
+_DECIMAL_COMMA = re.compile(r"(?<=:\d\d),(?=\d)")
+_DOTTED_HALF_DAY = re.compile(r"\b([ap])\. ?m\.?(?!\w)", re.IGNORECASE)
 _CENTURY = re.compile(r" \(to (\d{4})\)$")
 _ZONE = re.compile(r"\b(?:" + "|".join(ZONES) + r")$")
 
@@ -84,6 +87,10 @@ def parse_moments(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestam
     if pattern in CLOCKS:
         return _counted(values, CLOCKS[pattern])
     pattern, last_year = century(pattern)
+    if pattern == ISO:
+        values = values.str.replace(_DECIMAL_COMMA, ".", regex=True)
+    if "%p" in pattern:
+        values = values.str.replace(_DOTTED_HALF_DAY, r"\1m", regex=True)
     if pattern.endswith("%Z"):
         values = values.str.replace(_ZONE, lambda match: ZONES[match[0]], regex=True)
         pattern = pattern.removesuffix("%Z") + "%z"

@@ -162,7 +162,7 @@ def _read_json(data: bytes, file: Path) -> pd.DataFrame:
     if invalid or not records:
         reason = f"{invalid[0]!r:.60} is not a record" if invalid else "no records"
         raise DataError(f"{file}: {reason}. Expected one JSON object per line, or a list of objects.")
-    flat = [_flat(record) for record in records]
+    flat = [_flat(record, file, number) for number, record in enumerate(records, start=1)]
     try:
         return _exact(pd.DataFrame(flat), lambda name: [record.get(name) for record in flat])
     except UnicodeEncodeError:  # a lone surrogate, which JSON can represent but UTF-8 cannot
@@ -198,14 +198,21 @@ def _json_lines(text: str, file: Path) -> list[Any]:
     return records
 
 
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
+def _flat(record: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
     """Flatten nested objects to fields such as outer.inner; lists are kept as JSON text."""
     flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, dict):
-            flat.update({f"{name}.{inner}": deep for inner, deep in _flat(value).items()})
+            fields = {f"{name}.{inner}": deep for inner, deep in _flat(value, file, number).items()}
         else:
-            flat[name] = json.dumps(value) if isinstance(value, list) else value
+            fields = {name: json.dumps(value) if isinstance(value, list) else value}
+        if both := flat.keys() & fields.keys():
+            outer, _, inner = min(both).rpartition(".")
+            raise DataError(
+                f"{file}, record {number}: {min(both)!r} is given twice, as a field and as {inner!r} in {outer!r}."
+                " Rename one of them."
+            )
+        flat |= fields
     return flat
 
 

@@ -106,9 +106,7 @@ class ColumnRecipe:
             if same_name
             else f"used as {', '.join(self.outputs)}"
         )
-        return ColumnReport(
-            self.name, self.kind, self.reason, done, self.guess if self.outputs or self.kind == "time" else ""
-        )
+        return ColumnReport(self.name, self.kind, self.reason, done, self.guess)
 
 
 @dataclass(frozen=True)

@@ -266,3 +266,10 @@ def test_all_formats_give_the_same_rows(tmp_path):
             pd.testing.assert_frame_equal(read_table(path), frame)
     finally:
         logging.disable(logging.NOTSET)
+
+
+def test_fields_that_are_given_twice_are_an_error(tmp_path):
+    path = tmp_path / "leads.jsonl"
+    path.write_text('{"a": {"c": 1}}\n{"a": {"b": 1}, "a.b": 2}\n')
+    with pytest.raises(DataError, match=r"record 2: 'a\.b' is given twice, as a field and as 'b' in 'a'\. Rename one"):
+        read_table(path)
