@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from mlsys.runs.input_column import InputColumn, input_columns
+from mlsys.runs.recipe_file import read_recipe
 from serve.identifiers import EARLIEST, MAX_ID_LENGTH
 from serve.model_reference import REGISTRY
 from serve.openapi_raw import with_raw_columns
@@ -20,7 +21,6 @@ from serve.served_models import LoadedModel
 Json = dict[str, Any]
 
 TEMPLATE = Path(__file__).with_name("openapi.yaml")
-RECIPE = "recipe.json"  # column types of the raw tables in training
 ALWAYS_POSSIBLE = {
     status: {"$ref": f"#/components/responses/{name}"}
     for status, name in (
@@ -141,7 +141,7 @@ def _describe(column: InputColumn) -> str:
 def _raw_rows(model: LoadedModel) -> dict[str, Json]:
     """Return the JSON Schema of the rows of each raw table; empty if the run was trained on a flat table."""
     run = model.scorer.run
-    recipe = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
+    recipe = read_recipe(run)
     dates: dict[str, dict[str, list[str]]] = {}
     for key, formats in recipe.get("dates", {}).items():
         table, _, meaning = key.partition(".")

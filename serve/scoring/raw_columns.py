@@ -17,6 +17,7 @@ from mlsys.errors import RunError
 from mlsys.runs import Run
 from mlsys.runs.files import RECIPE_VERSION
 from mlsys.runs.input_column import InputColumn, is_text
+from mlsys.runs.recipe_file import read_recipe
 from serve.scoring.date_words import in_words
 from serve.scoring.problems import InputProblem, problem, quoted, shown
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from mlsys.data.table.recipe import TableRecipe
 
-RECIPE = "recipe.json"
 MAX_PARSED = 1_000  # characters of a number, a date or a word; parsing longer ones would keep the service busy
 MAX_BITS = 1_000  # of a whole number; Python refuses to print longer ones
 
@@ -226,9 +226,9 @@ class TrainingTable:
         Raises
         ------
         RunError
-            If recipe.json is of another version or does not match the inputs.
+            If recipe.json is corrupt, of another version or does not match the inputs.
         """
-        data = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
+        data = read_recipe(run)
         return cls(data, fields) if "columns" in data else None
 
     def name_of(self, column: TrainingColumn, given: Collection[Any]) -> str | None:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from mlsys.data.config import DateOrder
 from mlsys.data.table.date_formats import DateFormat, find_format
-from mlsys.data.table.recipe import ColumnKind, ColumnRecipe
+from mlsys.data.table.recipe import ColumnRecipe
 from mlsys.data.table.values import Levels, as_levels
+from mlsys.runs.recipe_file import ColumnKind
 
 _ID_WORDS = frozenset({"id", "ids", "uuid", "guid", "identifier"})
 _NUMBER_WORDS = frozenset(

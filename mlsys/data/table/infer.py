@@ -17,9 +17,10 @@ from mlsys.data.table.column_kinds import inferred, is_read
 from mlsys.data.table.date_formats import DateFormat
 from mlsys.data.table.date_order import decide_order
 from mlsys.data.table.dates import time_format, to_time
-from mlsys.data.table.recipe import ColumnKind, ColumnRecipe, ColumnReport, TableRecipe, apply
+from mlsys.data.table.recipe import ColumnRecipe, ColumnReport, TableRecipe, apply
 from mlsys.data.table.values import decimal_vote
 from mlsys.errors import DataError, closest
+from mlsys.runs.recipe_file import ColumnKind
 
 _ROLES: dict[str, tuple[ColumnKind, str]] = {
     "target": ("target", "it is the target"),

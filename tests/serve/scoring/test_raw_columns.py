@@ -283,6 +283,27 @@ def test_a_recipe_that_does_not_match_the_inputs_is_refused(scorer):
         TrainingTable({**data, "version": 9}, fields)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "frob"}, r"columns\[0\].kind is 'frob', not one of number, boolean"),
+        ({"surprise": 1}, r"columns\[0\].surprise is unknown; the fields are name, kind"),
+        ({"date_format": "%Q"}, r"columns\[0\].date_format is '%Q', not a date format"),
+        ({"parts": "value"}, r"columns\[0\].parts is 'value', not a list of str"),
+        ({"parts": []}, r"columns\[0\] has 0 parts, but 1 outputs"),
+        ({"name": None}, r"columns\[0\].name is None, not a str"),
+        (None, "it is a list, not an object"),
+    ],
+)
+def test_a_corrupt_recipe_is_refused_when_the_run_is_loaded(scorer, monkeypatch, change, message):
+    recipe = scorer.run.read_json("recipe.json")
+    column = next(each for each in recipe["columns"] if len(each.get("outputs", [])) == 1)
+    changed = [] if change is None else recipe | {"columns": [column | change]}
+    monkeypatch.setattr(type(scorer.run), "read_json", lambda *_: changed)
+    with pytest.raises(RunError, match=message):
+        TrainingTable.of(scorer.run, scorer.inputs.fields)
+
+
 CELLS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.none(), max_size=1),
     st.sampled_from(["NA", "1,5", "2.000", "Gold", "ja", "31.12.2021", "1e999", "\ud800", "9" * 400, 10**400, -0.0]),
