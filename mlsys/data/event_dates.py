@@ -171,7 +171,7 @@ def _date_column(table: ir.Table, uses: list[ColumnUse], stated: DateOrder | Non
         return None
     levels = _levels(text)
     form = find_format(levels, stated) if kind.is_string() else None
-    form = form or (counted_format(levels) if is_time else None)
+    form = form or (counted_format(levels, share=MIN_VALID) if is_time else None)
     if form is None or (not is_time and form.day_first is None):  # such as months, which are good categories
         return None
     if not form.is_mixed and form.rows < (0.5 if is_time else MIN_VALID) * form.filled:

@@ -19,7 +19,7 @@ FIELDS: dict[str, type] = {
 }
 REQUIRED = ("name", "kind", "reason")
 # Date formats that are not strptime's; see mlsys.data.table.moments.
-SPECIAL_FORMATS = frozenset({"ISO8601", "excel", "unix_s", "unix_ms", "unix_us", "unix_ns"})
+SPECIAL_FORMATS = frozenset({"ISO8601", "%Y-Q%q", "%G-W%V", "excel", "unix_s", "unix_ms", "unix_us", "unix_ns"})
 
 
 def read_recipe(run: Run) -> dict[str, Any]:

@@ -43,6 +43,8 @@ def in_words(pattern: str) -> str:
     """
     if pattern in _COUNTED:
         return _COUNTED[pattern]
+    if pattern == "%Y-Q%q":
+        return "a quarter such as 2020-Q1"
     known = "%Y-%m-%d" if pattern == "ISO8601" else pattern.partition(" (to ")[0]
     example = _EXAMPLE.strftime(known.replace("%Z", "UTC").replace("%z", "+0000"))
     return f"a {'time' if known.startswith(('%H', '%I')) else 'date'} such as {example}"

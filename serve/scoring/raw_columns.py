@@ -252,7 +252,8 @@ class TrainingTable:
             names = self.names_of(column, given)
             if column.name in names and len(names) > 1:
                 message = f"{column.name} is given twice, also as {', '.join(names[1:])}; send one of them."
-                problems.append(problem(row, column.name, None, "one of them", None, message))
+                twice = problem(row, column.name, None, "one of them", None, message)
+                problems.append({**twice, "got": f"both {column.name} and {', '.join(names[1:])}"})
             elif not names:
                 message = f"{column.name} is missing; expected {column.expected}, or instead {', '.join(outputs)}."
                 problems.append({**problem(row, column.name, None, column.expected, None, message), "got": "nothing"})

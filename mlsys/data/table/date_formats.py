@@ -52,6 +52,7 @@ _TIMES = (
     *("%H:%M:%S%z", "%H:%M:%S %z", "%H:%M%z", "%H:%M %z", "%H:%M:%S %Z", "%H:%M %Z", "%H:%M:%S.%f %Z"),
 )
 _STAMPS = ("%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z", COMPACT_TIME)
+_EXCEL_COMMA = re.compile(r"(?<=^\d{5}),(?=\d+$)")
 MIN_VALID = 0.95  # fraction of the rows of a column that must parse in one format
 _WITH_TIME = re.compile(r"(?P<day>.*?)(?P<separator>, | |T)(?P<time>\d\d?:\d\d.*)")
 _LOOKS_LIKE_CLOCK = re.compile(r"\d\d?:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[ap]m)?", re.IGNORECASE)
@@ -249,10 +250,17 @@ def _evaluated(levels: Levels, pattern: str) -> DateFormat:
     return DateFormat(pattern, levels.count(valid), filled=levels.filled, example=_first(levels, valid))
 
 
-def counted_format(levels: Levels) -> DateFormat | None:
+def counted_format(levels: Levels, *, share: float = 1.0) -> DateFormat | None:
     """Return how the numbers of a column count time: days as 20200131, Unix times or Excel days; None if they do not.
 
     Whether such numbers *are* times, only their column's name or role can tell.
+
+    Parameters
+    ----------
+    levels : Levels
+        The column's distinct values.
+    share : float
+        Fraction of the rows that must count time.
 
     Examples
     --------
@@ -260,15 +268,18 @@ def counted_format(levels: Levels) -> DateFormat | None:
     >>> counted_format(as_levels(pd.Series([1571522400, 1571562027]))).pattern
     'unix_s'
     """
-    numbers = pd.to_numeric(levels.values, errors="coerce").astype("float64")
+    numbers = pd.to_numeric(levels.values.str.replace(_EXCEL_COMMA, ".", regex=True), errors="coerce").astype("float64")
     if not len(numbers) or numbers.isna().any():
         return None
     if numbers.between(18_500_101, 21_501_231).all():
         return _all_valid(levels, COMPACT)
     if numbers.between(18_500_101_000_000, 21_501_231_235_959).all():
         return _all_valid(levels, COMPACT_TIME)
-    clocks = [name for name, clock in CLOCKS.items() if clock.covers(numbers)]
-    return _evaluated(levels, clocks[0]) if clocks else None
+    for name, clock in CLOCKS.items():
+        covered = clock.covers(numbers).to_numpy()
+        if levels.count(covered) >= share * levels.filled:
+            return DateFormat(name, levels.count(covered), filled=levels.filled, example=_first(levels, covered))
+    return None
 
 
 def _all_valid(levels: Levels, pattern: str) -> DateFormat | None:

@@ -10,6 +10,7 @@ import pandas as pd
 ISO = "ISO8601"
 COMPACT = "%Y%m%d"
 COMPACT_TIME = "%Y%m%d%H%M%S"
+WEEK, QUARTER = "%G-W%V", "%Y-Q%q"  # each is its first day
 # Dates outside this range are placeholders for "never" or "unknown" (1753-01-01, 9999-12-31).
 FIRST_DAY, LAST_DAY = pd.Timestamp("1850-01-01"), pd.Timestamp("2150-12-31")
 LAST_SHORT_YEAR = 2035  # "36" is 1936: two-digit years are more often dates of birth or hire than the far future
@@ -36,10 +37,10 @@ class Clock(NamedTuple):
     first: str
     last: str
 
-    def covers(self, numbers: pd.Series[float]) -> bool:
-        """Return whether all numbers lie in the clock's usual range."""
+    def covers(self, numbers: pd.Series[float]) -> pd.Series[bool]:
+        """Return which numbers lie in the clock's usual range."""
         low, high = ((pd.Timestamp(day) - pd.Timestamp(self.origin)).total_seconds() for day in (self.first, self.last))
-        return bool(numbers.between(low * self.per_second, high * self.per_second).all())
+        return numbers.between(low * self.per_second, high * self.per_second)
 
 
 # Excel counts days from the end of 1899, with a February 29 in 1900 that never was.
@@ -70,8 +71,9 @@ def parse_moments(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestam
     ----------
     values : Series of str, shape (n,)
     pattern : str
-        A strptime format, where ``%Z`` is an abbreviation such as CEST, and " (to 2048)" at the end is the last year
-        that two digits can mean (by default 2035); "ISO8601"; or the name of a clock, such as "unix_ms" or "excel".
+        A strptime format, where ``%Z`` is an abbreviation such as CEST, ``%q`` is a quarter, and " (to 2048)" at the end
+        is the last year that two digits can mean (by default 2035); "ISO8601"; or the name of a clock, such as "unix_ms"
+        or "excel".
 
     Returns
     -------
@@ -89,6 +91,11 @@ def parse_moments(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestam
     pattern, last_year = century(pattern)
     if pattern == ISO:
         values = values.str.replace(_DECIMAL_COMMA, ".", regex=True)
+    if pattern == WEEK:
+        values, pattern = values + "-1", f"{WEEK}-%u"
+    if pattern == QUARTER:
+        values = values.str.replace(r"Q([1-4])$", lambda match: f"{3 * int(match[1]) - 2:02}", regex=True)
+        pattern = "%Y-%m"
     if "%p" in pattern:
         values = values.str.replace(_DOTTED_HALF_DAY, r"\1m", regex=True)
     if pattern.endswith("%Z"):
@@ -137,7 +144,7 @@ def parse_dates(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]
 
 
 def _counted(values: pd.Series[str], clock: Clock) -> pd.Series[pd.Timestamp]:
-    numbers = pd.to_numeric(values, errors="coerce")
+    numbers = pd.to_numeric(values.str.replace(",", "."), errors="coerce")
     seconds = (numbers / clock.per_second).round(6).astype("float64")
     usual = seconds.abs() < 1e11  # beyond, pandas cannot represent the time
     elapsed = pd.to_timedelta((seconds.where(usual) * 1e3).round(), unit="ms")
