@@ -16,6 +16,7 @@ from ibis.common.exceptions import IbisError, TableNotFound
 
 from mlsys.data.config import EventsData, file_of
 from mlsys.data.expression_cache import repair_expression_cache
+from mlsys.data.sql_names import quoted
 from mlsys.data.text_tables import load_text
 from mlsys.errors import DataError, closest
 from mlsys.text import joined
@@ -183,14 +184,13 @@ class SqliteFile:
         return self.connection.table(_view(name))
 
     def _read(self, name: str) -> pa.Table:
-        quoted = '"' + name.replace('"', '""') + '"'
         try:
             with contextlib.closing(sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
                 kinds = "type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
                 names = [row[0] for row in connection.execute(f"SELECT name FROM sqlite_master WHERE {kinds}")]
                 if name not in names:
                     raise _no_table(name, names)
-                cursor = connection.execute(f"SELECT * FROM {quoted}")
+                cursor = connection.execute(f"SELECT * FROM {quoted(name)}")
                 columns = [column[0] for column in cursor.description]
                 rows = cursor.fetchall()
         except sqlite3.Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
 from contextlib import closing
 from datetime import datetime
@@ -227,6 +228,20 @@ def test_each_entity_table_may_write_its_times_in_its_own_format(tmp_path):
 def test_two_readings_of_the_times_of_a_folder_are_warned_about(tmp_path, caplog):
     read(tables(MONTHS.strftime("%y-%m-%d")), tmp_path)
     assert "visits.at: 19-10-01 is read with the year first; if not, write it with four digits" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_comment_lines_before_the_header_are_skipped(tmp_path, caplog, suffix):
+    frames = tables(MONTHS)
+    to_csv(frames, tmp_path)
+    text = (tmp_path / "visits.csv").read_text()
+    (tmp_path / "visits.csv").unlink()
+    data = ("# export, of today\n# by the shop\n" + text).encode()
+    (tmp_path / f"visits{suffix}").write_bytes(gzip.compress(data) if suffix.endswith(".gz") else data)
+    raw = open_tables(shop_data(dir=str(tmp_path)))
+    assert raw.events.columns == tuple(VISITS.columns)
+    assert raw.events.count().to_pyarrow().as_py() == len(VISITS)
+    assert f"visits{suffix}: 2 comment lines before the header skipped" in caplog.text
 
 
 @pytest.mark.parametrize(

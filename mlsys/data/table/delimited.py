@@ -61,7 +61,7 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
     hint, text = _excel_hint(text)
     if not text.strip():
         raise DataError(f"{file} has only blank lines. Export it again.")
-    text = _without_comments(text, hint, file)
+    text = without_comments(text, hint, file)
     delimiter = hint or sniff_delimiter(text)
     names, skip = _header(text, delimiter, file)
     frame = _parse_fast(text, delimiter, len(names), skip)
@@ -178,8 +178,18 @@ def _excel_hint(text: str) -> tuple[str, str]:
     return (first[4], rest) if len(first) == 5 and first.startswith("sep=") else ("", text)
 
 
-def _without_comments(text: str, hint: str, file: Path) -> str:
-    """Blank lines that start with # before the header, so that line numbers stay; a header like "#id" is no comment."""
+def without_comments(text: str, hint: str, file: Path) -> str:
+    """Blank lines that start with # before the header, so that line numbers stay; a header like "#id" is no comment.
+
+    Parameters
+    ----------
+    text : str
+        The content of a file.
+    hint : str
+        The delimiter, or "" to detect it.
+    file : Path
+        The source file, for the warning.
+    """
     lines = itertools.takewhile(lambda line: line.startswith("#") or not line.strip(), io.StringIO(text, newline=""))
     first = "".join(lines)
     if not first.strip() or not text[len(first) :]:

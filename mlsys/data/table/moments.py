@@ -71,9 +71,9 @@ def parse_moments(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestam
     ----------
     values : Series of str, shape (n,)
     pattern : str
-        A strptime format, where ``%Z`` is an abbreviation such as CEST, ``%q`` is a quarter, and " (to 2048)" at the end
-        is the last year that two digits can mean (by default 2035); "ISO8601"; or the name of a clock, such as "unix_ms"
-        or "excel".
+        A strptime format, where ``%Z`` is an abbreviation such as CEST, ``%q`` is a quarter, and " (to 2048)" at the
+        end is the last year that two digits can mean (by default 2035); "ISO8601"; or the name of a clock, such as
+        "unix_ms" or "excel".
 
     Returns
     -------

@@ -295,3 +295,27 @@ def test_letters_stand_where_words_have_them(tmp_path, words, encoding):
     path = tmp_path / "leads.csv"
     path.write_bytes(f"a,b\n{words},\n1,2\n".replace(",\n", "\n" if "," in words else ",\n").encode(encoding))
     assert read_table(path).iloc[0].dropna().tolist() == words.split(",")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "leads.csv",
+            "<html><table><tr><td>a</td></tr></table></html>",
+            r"leads.csv is a web page \(HTML\), not a table",
+        ),
+        (
+            "leads.xls",
+            "<?xml version='1.0'?><Workbook></Workbook>",
+            r"leads.xls is XML, not a table\. Save the table as CSV",
+        ),
+        ("leads.csv", '[{"a": 0, "y": 1}, {"a": 1, "y": 0}]', r"leads.csv is JSON, .* Rename it to leads.json"),
+        ("leads.txt", '\ufeff{"a": 0}\n{"a": 1}\n', r"is JSON, .* or leads.jsonl for lines"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_table(path)
