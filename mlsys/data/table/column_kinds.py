@@ -159,8 +159,11 @@ def _notation(levels: Levels, context: Context) -> _Notation:
 
 def mostly_valid(levels: Levels, valid: NDArray[np.bool_]) -> bool:
     """Whether nearly all rows parse, or most do, with many values, and the rest are up to three words ("unknown")."""
-    rows, others = levels.count(valid), int((~valid).sum())
-    return rows >= MIN_VALID * levels.filled or (2 * rows >= levels.filled and others <= 3 and int(valid.sum()) > FEW)
+    return _is_most(levels.count(valid), levels.filled, int(valid.sum()), int((~valid).sum()))
+
+
+def _is_most(rows: int, filled: int, values: int, others: int) -> bool:
+    return rows >= MIN_VALID * filled or (2 * rows >= filled and others <= 3 and values > FEW)
 
 
 def _number_reason(known: NDArray[np.float64], integral: bool, notation: _Notation) -> str:
@@ -250,18 +253,18 @@ def _date(column: Column, context: Context) -> ColumnRecipe | None:
         return None
     if column.is_datetime:
         return _dated(column, context, DateFormat(ISO, column.filled))
-    if column.date_format and is_read(column.levels, column.date_format):
+    if column.date_format and is_read(column.date_format):
         return _dated(column, context, column.date_format.ordered(context.day_first))
     clock = find_clock(column.levels)
-    if clock and is_read(column.levels, clock):
+    if clock and is_read(clock):
         reason = f"times of day in format {clock.pattern}" + _invalid_note(column, column.filled - clock.rows)
         return replace(column.used("date", reason, ("hours",)), date_format=clock.pattern)
     return None
 
 
-def is_read(levels: Levels, form: DateFormat) -> bool:
+def is_read(form: DateFormat) -> bool:
     """Whether a column is read as dates in the format: nearly all rows parse, or most and the rest are a few words."""
-    return mostly_valid(levels, parse_dates(levels.values, form.pattern).notna().to_numpy())
+    return _is_most(form.rows, form.filled, form.values, form.other_values)
 
 
 def _dated(column: Column, context: Context, form: DateFormat) -> ColumnRecipe:

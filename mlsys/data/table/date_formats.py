@@ -93,6 +93,8 @@ class DateFormat:
         Number of rows that parse only with day and month swapped.
     example, other_example : str
         A date that parses, if possible not with day and month swapped; one that parses only with these swapped.
+    values, other_values : int
+        Number of distinct values that parse, and that do not.
     year_undecided : bool
         Whether the year may come first or last, and nothing shows which.
     """
@@ -105,6 +107,8 @@ class DateFormat:
     other_order: int = 0
     example: str = ""
     other_example: str = ""
+    values: int = 0
+    other_values: int = 0
     year_undecided: bool = False
 
     @property
@@ -204,6 +208,8 @@ def _ordered(levels: Levels, best: str, swapped: str) -> DateFormat:
         other_order=levels.count(other),
         example=_first(levels, only) or _first(levels, differ) or _first(levels, parses[chosen]),
         other_example=_first(levels, other),
+        values=int(parses[chosen].sum()),
+        other_values=int((~parses[chosen]).sum()),
     )
 
 
@@ -247,7 +253,14 @@ def find_clock(levels: Levels) -> DateFormat | None:
 
 def _evaluated(levels: Levels, pattern: str) -> DateFormat:
     valid = parse_dates(levels.values, pattern).notna().to_numpy()
-    return DateFormat(pattern, levels.count(valid), filled=levels.filled, example=_first(levels, valid))
+    return DateFormat(
+        pattern,
+        levels.count(valid),
+        filled=levels.filled,
+        example=_first(levels, valid),
+        values=int(valid.sum()),
+        other_values=int((~valid).sum()),
+    )
 
 
 def counted_format(levels: Levels, *, share: float = 1.0) -> DateFormat | None:

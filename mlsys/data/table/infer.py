@@ -176,9 +176,7 @@ def _near(name: str, names: Sequence[str]) -> str:
 def _day_first(columns: Sequence[Column], stated: DateOrder | None, unused: Collection[str | None]) -> bool | None:
     """Return whether the day comes first in ambiguous dates, for all columns alike."""
     formats = {
-        column.name: form
-        for column in columns
-        if (form := column.date_format) and (form.is_mixed or is_read(column.levels, form))
+        column.name: form for column in columns if (form := column.date_format) and (form.is_mixed or is_read(form))
     }
     return decide_order(formats, stated, unused=frozenset(formats).intersection(unused), instead=_NOT_DATES)
 
