@@ -228,7 +228,7 @@ def test_missing_columns(scorer):
         ({"staff": ["", "x"]}, {(0, "staff", '""'), (1, "staff", '"x"')}),
         ({"staff": [1e300, 2.0]}, {(0, "staff", "1e+300")}),
         ({"staff": pa.array([[1], [2]])}, {(None, "staff", '"list<item: int64>"')}),
-        ({"joined_month": [1, 2]}, {(None, "joined", "null")}),
+        ({"joined_month": [1, 2]}, {(None, "joined", "both joined and joined_month")}),
         ({"joined": pa.array([2**31 - 1] * 2, pa.date32())}, {(None, "joined", '"date32[day]"')}),
         ({"at": pa.array([0, 0], pa.timestamp("s", "Mars/X"))}, {(None, "at", '"timestamp[s, tz=Mars/X]"')}),
         ({"tire": [1, 2]}, {(None, "tire", '"tire"')}),
