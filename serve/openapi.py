@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mlsys.runs.input_column import InputColumn, input_columns
+from mlsys.runs.recipe_file import read_recipe
 from serve.identifiers import EARLIEST, MAX_ID_LENGTH
 from serve.model_reference import REGISTRY
 from serve.openapi_raw import with_raw_columns
+from serve.scoring.date_words import is_counted
 from serve.served_models import LoadedModel
 
 Json = dict[str, Any]
 
 TEMPLATE = Path(__file__).with_name("openapi.yaml")
-RECIPE = "recipe.json"  # column types of the raw tables in training
 ALWAYS_POSSIBLE = {
     status: {"$ref": f"#/components/responses/{name}"}
     for status, name in (
@@ -139,13 +141,17 @@ def _describe(column: InputColumn) -> str:
 def _raw_rows(model: LoadedModel) -> dict[str, Json]:
     """Return the JSON Schema of the rows of each raw table; empty if the run was trained on a flat table."""
     run = model.scorer.run
-    recipe = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
+    recipe = read_recipe(run)
+    dates: dict[str, dict[str, list[str]]] = {}
+    for key, formats in recipe.get("dates", {}).items():
+        table, _, meaning = key.partition(".")
+        dates.setdefault(table, {})[meaning] = formats
     tables = {name: recipe[name] for name in ("entities", "events") if name in recipe}  # absent for a flat table
     return {
         name: {
             "type": "object",
             "properties": {
-                column: _raw_column(kind, (run.config.get("data") or {}).get(name) or {}, column)
+                column: _raw_column(kind, (run.config.get("data") or {}).get(name) or {}, column, dates.get(name, {}))
                 for column, kind in columns.items()
             },
             "required": list(columns),
@@ -155,9 +161,17 @@ def _raw_rows(model: LoadedModel) -> dict[str, Json]:
     }
 
 
-def _raw_column(kind: str, table: Json, column: str) -> Json:
-    """Return the JSON Schema of a raw column; ids and times of events may not be null."""
+def _raw_column(kind: str, table: Json, column: str, dates: Mapping[str, list[str]]) -> Json:
+    """Return the JSON Schema of a raw column; ids and times of events may not be null.
+
+    Times that training read from numbers, by ``dates``, may be numbers.
+    """
     schema = _raw_type(kind)
+    names = {name: table.get(name) for name in ("time", "created")}
+    names |= {f"attributes.{name}": source for name, source in (table.get("attributes") or {}).items()}
+    formats = [pattern for name, source in names.items() if source == column for pattern in dates.get(name, ())]
+    if any(map(is_counted, formats)):
+        return schema | {"type": ["string", "number"] + ["null"] * (column != table.get("time"))}
     if column == table.get("id"):
         return schema | ({"maxLength": MAX_ID_LENGTH, "pattern": r"\S"} if schema["type"] == "string" else {})
     return schema if column == table.get("time") else schema | {"type": [schema["type"], "null"]}

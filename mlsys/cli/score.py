@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mlsys.data.table import TableRecipe
     from mlsys.runs import Run
 
-RECIPE = "recipe.json"
 DEFAULT_TOP = 10  # rows that are shown
 
 
@@ -73,8 +72,9 @@ def _scored(run: Run, raw: pd.DataFrame) -> pd.DataFrame:
 
 def _recipe(run: Run) -> TableRecipe:
     from mlsys.data.table import TableRecipe
+    from mlsys.runs.recipe_file import read_recipe
 
-    data = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
+    data = read_recipe(run)
     if "columns" not in data:
         raise RunError(
             f"{run.path} was not trained on a flat table but on entities and events. Serve it (python -m serve RUN), "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -16,6 +16,7 @@ from ibis.common.exceptions import IbisError, TableNotFound
 
 from mlsys.data.config import EventsData, file_of
 from mlsys.data.expression_cache import repair_expression_cache
+from mlsys.data.sql_names import quoted
 from mlsys.data.text_tables import load_text
 from mlsys.errors import DataError, closest
 from mlsys.text import joined
@@ -49,8 +50,8 @@ class Backend(Protocol):
     connection: BaseBackend
     files: list[Path]
 
-    def table(self, name: str) -> ir.Table:
-        """Return a table; raise DataError if it does not exist or cannot be read."""
+    def table(self, name: str, ids: Collection[str] = ()) -> ir.Table:
+        """Return a table, whose columns ``ids`` hold ids; raise DataError if it does not exist or cannot be read."""
         ...
 
 
@@ -105,7 +106,7 @@ class Folder:
         self.connection = connection
         self.files: list[Path] = []
 
-    def table(self, name: str) -> ir.Table:
+    def table(self, name: str, ids: Collection[str] = ()) -> ir.Table:
         """Return the table in the file ``name``, given with or without its extension."""
         path = self._path(name)
         self.files.append(path)
@@ -117,7 +118,7 @@ class Folder:
             if reader == "read_parquet":
                 return self.connection.read_parquet(_literal(path), table_name=_view(name), hive_partitioning=False)
             # Once, as every query would parse the file again.
-            load_text(self.connection.con, path, _literal(path), reader, _view(name))
+            load_text(self.connection.con, path, _literal(path), reader, _view(name), ids)
             return self.connection.table(_view(name))
         except (duckdb.Error, IbisError, UnicodeDecodeError) as error:
             kind = reader.removeprefix("read_").upper()
@@ -150,7 +151,7 @@ class Database:
         self.connection = connection
         self.files = files
 
-    def table(self, name: str) -> ir.Table:
+    def table(self, name: str, ids: Collection[str] = ()) -> ir.Table:  # noqa: ARG002 - its columns are typed
         """Return the table ``name`` or ``schema.name``."""
         schema, _, table = name.rpartition(".")
         try:
@@ -176,21 +177,20 @@ class SqliteFile:
         self.connection = connection
         self.files = [file]
 
-    def table(self, name: str) -> ir.Table:
+    def table(self, name: str, ids: Collection[str] = ()) -> ir.Table:  # noqa: ARG002 - its columns are typed
         """Return a copy of the table."""
         # Not create_table(obj=memtable): with DuckDB 2, Ibis 12 then tries to drop an unnamed view and fails.
         self.connection.con.register(_view(name), self._read(name))
         return self.connection.table(_view(name))
 
     def _read(self, name: str) -> pa.Table:
-        quoted = '"' + name.replace('"', '""') + '"'
         try:
             with contextlib.closing(sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
                 kinds = "type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
                 names = [row[0] for row in connection.execute(f"SELECT name FROM sqlite_master WHERE {kinds}")]
                 if name not in names:
                     raise _no_table(name, names)
-                cursor = connection.execute(f"SELECT * FROM {quoted}")
+                cursor = connection.execute(f"SELECT * FROM {quoted(name)}")
                 columns = [column[0] for column in cursor.description]
                 rows = cursor.fetchall()
         except sqlite3.Error as error:

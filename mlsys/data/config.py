@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 Action = Literal["error", "drop", "warn"]
-DateOrder = Literal["day_first", "month_first"]
+DateOrder = Literal["day_first", "month_first", "year_first"]
 DecimalMark = Literal["point", "comma"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from ibis.util import gen_name
 
-from mlsys.data.config import EventsData
+from mlsys.data.config import DateOrder, EventsData
 from mlsys.data.parse_columns import MOMENT, ColumnUse, column_uses
 from mlsys.data.sources import RawTables
 from mlsys.data.table.date_formats import MIN_VALID, DateFormat, counted_format, find_format
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 TIMES = ("time", "created")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class _DateColumn:
     keys: tuple[str, ...]
     levels: Levels
     format: DateFormat
+
+    @property
+    def is_time(self) -> bool:
+        return any(key.partition(".")[2] in TIMES for key in self.keys)
 
     @property
     def place(self) -> str:
@@ -83,7 +89,7 @@ def read_dates(data: EventsData, raw: RawTables) -> RawTables:
     ...                "activity": {"measure": "visits"}}})
     >>> raw = read_dates(data, open_tables(data))
     >>> raw.date_formats
-    {'outcome.time': '%m/%d/%Y', 'events.time': '%m/%d/%Y'}
+    {'outcome.time': ('%m/%d/%Y',), 'events.time': ('%m/%d/%Y',)}
     >>> raw.events.day.max().to_pyarrow().as_py()
     datetime.datetime(2020, 2, 1, 0, 0)
     """
@@ -92,6 +98,9 @@ def read_dates(data: EventsData, raw: RawTables) -> RawTables:
         return raw
     day_first = decide_order({column.place: column.format for column in columns}, data.dates)
     columns = [replace(column, format=column.format.ordered(day_first)) for column in columns]
+    for column in columns:
+        if guess := column.format.guess:
+            logger.warning("%s: %s", column.place, guess)
     tables = {
         name: _converted(raw, table, [column for column in columns if column.table == name])
         for name, table in raw.by_name(data).items()
@@ -101,27 +110,57 @@ def read_dates(data: EventsData, raw: RawTables) -> RawTables:
         entities={name: tables[name] for name in raw.entities},
         outcome=tables[data.outcome.table],
         events=tables[data.events.table],
-        date_formats={
-            key: column.format.pattern for column in columns for key in column.keys if column.format.pattern != ISO
-        },
+        date_formats=_formats_by_key(columns),
     )
+
+
+def _formats_by_key(columns: list[_DateColumn]) -> dict[str, tuple[str, ...]]:
+    """Return the formats other than ISO 8601 by their keys in the config; entity tables may differ in them."""
+    formats: dict[str, tuple[str, ...]] = {}
+    for column in columns:
+        for key in column.keys:
+            known = formats.get(key, ())
+            if column.format.pattern not in (ISO, *known):
+                formats[key] = (*known, column.format.pattern)
+    return formats
 
 
 def _date_columns(data: EventsData, raw: RawTables) -> list[_DateColumn]:
     """Return the columns of dates that are not typed as such, in the order of the config.
 
-    Attributes of an embedded database count too: their dates show the order of day and month.
+    Attributes of an embedded database count too: their dates show the order of day and month. An attribute is read as
+    dates in all entity tables or in none: otherwise its values would tell the tables apart, and with them the outcome.
     """
     tables = raw.by_name(data)
     uses: dict[tuple[str, str], list[ColumnUse]] = {}
     for use in column_uses(data):
         if use.key in TIMES or (raw.files and use.key.startswith("attributes.")):
             uses.setdefault((use.table, use.column), []).append(use)
-    found = [_date_column(tables[table], own) for (table, name), own in uses.items() if name in tables[table].columns]
-    return [column for column in found if column is not None]
+    uses = {place: own for place, own in uses.items() if place[1] in tables[place[0]].columns}
+    found = {place: _date_column(tables[place[0]], own, data.dates) for place, own in uses.items()}
+    undated = {
+        name
+        for (table, name), column in found.items()
+        if table in raw.entities and column is None and not _may_be_dates(tables[table][name])
+    }
+    return [
+        column
+        for (table, name), column in found.items()
+        if column is not None and (column.is_time or table not in raw.entities or name not in undated)
+    ]
 
 
-def _date_column(table: ir.Table, uses: list[ColumnUse]) -> _DateColumn | None:
+def _may_be_dates(column: ir.Column) -> bool:
+    """Whether a column is typed as dates, has nothing but dates in ISO 8601, or is empty."""
+    kind = column.type()
+    if kind.is_date() or kind.is_timestamp():
+        return True
+    if not kind.is_string():
+        return not column.notnull().any().to_pyarrow().as_py()
+    return not (~column.strip().nullif("").re_search(MOMENT)).any().to_pyarrow().as_py()
+
+
+def _date_column(table: ir.Table, uses: list[ColumnUse], stated: DateOrder | None) -> _DateColumn | None:
     use, is_time = uses[0], any(use.key in TIMES for use in uses)
     column = table[use.column]
     kind = column.type()
@@ -131,8 +170,8 @@ def _date_column(table: ir.Table, uses: list[ColumnUse]) -> _DateColumn | None:
     if kind.is_string() and not (~text.re_search(MOMENT)).any().to_pyarrow().as_py():
         return None
     levels = _levels(text)
-    form = find_format(levels) if kind.is_string() else None
-    form = form or (counted_format(levels) if is_time else None)
+    form = find_format(levels, stated) if kind.is_string() else None
+    form = form or (counted_format(levels, share=MIN_VALID) if is_time else None)
     if form is None or (not is_time and form.day_first is None):  # such as months, which are good categories
         return None
     if not form.is_mixed and form.rows < (0.5 if is_time else MIN_VALID) * form.filled:

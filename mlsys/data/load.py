@@ -168,7 +168,7 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
             "events": source.event_count,
         }
         note = {"features": [asdict(info) for info in panel.features], "findings": findings, "facts": facts}
-        note["recipe"] = raw_types(data, source.entities, source.events) | _date_formats(raw)
+        note["recipe"] = dict[str, Any](raw_types(data, source.entities, source.events)) | _date_formats(raw)
         return pa.Table.from_pandas(panel.frame, preserve_index=False), note
 
     config = data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo"})
@@ -191,8 +191,8 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
     return Loaded(panel, identity, note["findings"], note["facts"], data.horizon_days, names, note["recipe"])
 
 
-def _date_formats(raw: RawTables) -> dict[str, dict[str, str]]:
-    return {"dates": raw.date_formats} if raw.date_formats else {}
+def _date_formats(raw: RawTables) -> dict[str, dict[str, list[str]]]:
+    return {"dates": {key: list(formats) for key, formats in raw.date_formats.items()}} if raw.date_formats else {}
 
 
 def block_identity(block: Block) -> str | None:

@@ -294,13 +294,17 @@ def typed_table(book: RuleBook, raw: RawTables, name: str, rows: ir.Table) -> ir
 
 
 def _unified_attributes(data: EventsData, raw: RawTables, table: ir.Table, name: str) -> dict[str, ir.Column]:
-    """Cast attributes to one type across entity tables, as a column with few or no values may be typed differently."""
+    """Cast attributes to one type across entity tables, as a column with few or no values may be typed differently.
+
+    Dates of one table and times of another are times.
+    """
     columns = {}
     for column in data.entities.attributes.values() if name in raw.entities else ():
         types = {one[column].type() for one in raw.entities.values() if column in one.columns}
         if column in table.columns and len(types) > 1:
             numbers = all(kind.is_numeric() for kind in types)
-            columns[column] = table[column].cast("float64" if numbers else "string")
+            times = all(kind.is_date() or kind.is_timestamp() for kind in types)
+            columns[column] = table[column].cast("float64" if numbers else "timestamp" if times else "string")
     return columns
 
 

@@ -33,7 +33,7 @@ class RawTables:
         The outcome and event tables; ``outcome`` may also be one of ``entities``.
     files : tuple of Path
         The files that the tables were read from; empty for a database server.
-    date_formats : dict of str to str
+    date_formats : dict of str to tuple of str
         The formats of times that are not written in ISO 8601, by their keys in the config, such as ``events.time``.
     """
 
@@ -42,7 +42,7 @@ class RawTables:
     outcome: ir.Table
     events: ir.Table
     files: tuple[Path, ...] = ()
-    date_formats: dict[str, str] = field(default_factory=dict)
+    date_formats: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def by_name(self, data: EventsData) -> dict[str, ir.Table]:
         """Return each distinct table by its configured name."""
@@ -58,13 +58,17 @@ def open_tables(data: EventsData, *, threads: int | None = None) -> RawTables:
         If a file or table does not exist or cannot be opened.
     """
     backend = open_backend(data, threads=threads)
-    entities = {name: backend.table(name) for name in data.entities.tables}
+    ids: dict[str, set[str]] = {}
+    for use in column_uses(data):
+        if use.key == "id":
+            ids.setdefault(use.table, set()).add(use.column)
+    entities = {name: backend.table(name, ids[name]) for name in data.entities.tables}
     outcome = entities.get(data.outcome.table)
     return RawTables(
         connection=backend.connection,
         entities=entities,
-        outcome=backend.table(data.outcome.table) if outcome is None else outcome,
-        events=backend.table(data.events.table),
+        outcome=backend.table(data.outcome.table, ids[data.outcome.table]) if outcome is None else outcome,
+        events=backend.table(data.events.table, ids[data.events.table]),
         files=tuple(dict.fromkeys(backend.files)),
     )
 

@@ -15,6 +15,7 @@ from mlsys.runs.input_column import NUMBER, TEXT, input_columns
 
 if TYPE_CHECKING:
     from mlsys.runs import Run
+from mlsys.runs.recipe_file import read_recipe
 
 BLOCKS_PACKAGE = "mlsys.features"  # the only package that a config's targets may come from
 
@@ -58,7 +59,7 @@ def read_feature_config(run: Run) -> tuple[EventsData, dict[str, dict[str, str]]
         "outcome": data.outcome.model_copy(update={"table": "outcome"}),
         "events": data.events.model_copy(update={"table": "events"}),
     }
-    return data.model_copy(update=parts), run.read_json("recipe.json")
+    return data.model_copy(update=parts), read_recipe(run)
 
 
 def check_inputs(run: Run, infos: Sequence[FeatureInfo]) -> None:

@@ -21,6 +21,7 @@ from mlsys.data.rules import EARLIEST
 from mlsys.data.table.moments import parse_moments
 from mlsys.errors import RunError, closest, closest_pairs
 from mlsys.runs.input_column import is_text
+from serve.scoring.date_words import in_words, is_counted
 from serve.scoring.problems import InputProblem, problem
 
 Kind = Literal["whole", "number", "text", "flag", "moment"]
@@ -56,15 +57,15 @@ class RawColumn:
         The Ibis type that training read it as.
     nullable : bool
         Whether null is allowed, for an unknown value.
-    date_format : str
-        The format of a time in training, if that was not ISO 8601; it is accepted too.
+    date_formats : tuple of str
+        The formats of a time in training, if they were not ISO 8601; they are accepted too.
     """
 
     name: str
     meaning: str
     dtype: str
     nullable: bool
-    date_format: str = ""
+    date_formats: tuple[str, ...] = ()
 
     @cached_property
     def kind(self) -> Kind:
@@ -88,13 +89,19 @@ class RawColumn:
     @property
     def expected(self) -> str:
         """Description of the accepted values."""
-        trained = f", or in training's format {self.date_format}" if self.date_format else ""
+        trained = "".join(f", or {in_words(date_format)}" for date_format in self.date_formats)
+        trained += " as in training" if trained else ""
         return EXPECTED[self.kind] + trained + (" or null" if self.nullable else "")
 
     @property
     def type(self) -> pa.DataType:
         """Arrow type for the features' query, which parses times from text."""
         return pa.string() if self.is_time else ibis.dtype(self.dtype).to_pyarrow()
+
+    @property
+    def counts(self) -> bool:
+        """Whether training read numbers as times, so that JSON numbers are accepted."""
+        return any(map(is_counted, self.date_formats))
 
     @property
     def is_time(self) -> bool:
@@ -106,6 +113,8 @@ class RawColumn:
         if value is None:
             return self.nullable
         kind = self.kind
+        if kind == "moment" and self.counts and type(value) in (int, float):
+            return abs(value) < MAX_EXACT and _is_moment(self._iso(value))
         if type(value) not in JSON_TYPES[kind] and not (kind == "whole" and type(value) is float):
             return False
         if kind == "whole":
@@ -136,15 +145,16 @@ class RawColumn:
             number = (lambda value: Decimal(repr(value))) if dtype.is_decimal() else float
             return lambda value: None if value is None else number(value)
         if kind == "moment" and not self.is_time:
-            return lambda value: None if value is None else _moment(value, dtype)
+            return lambda value: None if value is None else _moment(self._iso(value), dtype)
         if kind == "moment":
             return lambda value: None if value is None else self._iso(value)
         return lambda value: value
 
-    def _iso(self, text: str) -> str:
-        if not self.date_format or re.search(MOMENT, text.strip()):
+    def _iso(self, value: str | float) -> str:
+        text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+        if not self.date_formats or re.search(MOMENT, text):
             return text
-        return _iso_text(text.strip(), self.date_format)
+        return _iso_text(text, self.date_formats)
 
 
 @dataclass(frozen=True)
@@ -173,8 +183,8 @@ class RawTable:
             if column not in types[name]:
                 raise RunError(f"The run's recipe.json has no type for the column {column}: train again.")
             key = f"{name}.{meaning}"
-            date_format = types.get("dates", {}).get(key, "")
-            columns.append(RawColumn(column, key, types[name][column], meaning not in ("id", "time"), date_format))
+            formats = tuple(types.get("dates", {}).get(key, ()))
+            columns.append(RawColumn(column, key, types[name][column], meaning not in ("id", "time"), formats))
         table = cls(name, tuple(columns))
         for each in table.columns:
             assert each.kind  # raises for types that JSON does not support now, not in the first request
@@ -265,10 +275,11 @@ def _meanings(name: Literal["entities", "events"], data: EventsData) -> dict[str
 
 
 @lru_cache(maxsize=10_000)  # events share their days
-def _iso_text(text: str, date_format: str) -> str:
-    """Return a time of training's format in ISO 8601; the text itself if it is not in that format."""
-    moment = parse_moments(pd.Series([text], dtype="str"), date_format).iloc[0]
-    return text if pd.isna(moment) else moment.isoformat(sep=" ")
+def _iso_text(text: str, date_formats: tuple[str, ...]) -> str:
+    """Return a time of training's formats in ISO 8601; the text itself if they give no time, or several."""
+    values = pd.Series([text], dtype="str")
+    moments = {moment for each in date_formats if not pd.isna(moment := parse_moments(values, each).iloc[0])}
+    return moments.pop().isoformat(sep=" ") if len(moments) == 1 else text
 
 
 def _is_moment(text: str) -> bool:

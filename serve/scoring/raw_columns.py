@@ -17,6 +17,8 @@ from mlsys.errors import RunError
 from mlsys.runs import Run
 from mlsys.runs.files import RECIPE_VERSION
 from mlsys.runs.input_column import InputColumn, is_text
+from mlsys.runs.recipe_file import read_recipe
+from serve.scoring.date_words import in_words
 from serve.scoring.problems import InputProblem, problem, quoted, shown
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from mlsys.data.table.recipe import TableRecipe
 
-RECIPE = "recipe.json"
 MAX_PARSED = 1_000  # characters of a number, a date or a word; parsing longer ones would keep the service busy
 MAX_BITS = 1_000  # of a whole number; Python refuses to print longer ones
 
@@ -147,10 +148,10 @@ def date_kind(pattern: str) -> str:
 
     Examples
     --------
-    >>> date_kind("ISO8601"), date_kind("%d/%m/%Y")
-    ('a date such as 2020-02-24', 'a date in the format %d/%m/%Y')
+    >>> date_kind("ISO8601"), date_kind("unix_s")
+    ('a date such as 2020-02-24', 'Unix seconds such as 1582533000')
     """
-    return "a date such as 2020-02-24" if pattern == "ISO8601" else f"a date in the format {pattern}"
+    return in_words(pattern)
 
 
 class TrainingTable:
@@ -225,9 +226,9 @@ class TrainingTable:
         Raises
         ------
         RunError
-            If recipe.json is of another version or does not match the inputs.
+            If recipe.json is corrupt, of another version or does not match the inputs.
         """
-        data = run.read_json(RECIPE) if RECIPE in run.manifest.files else {}
+        data = read_recipe(run)
         return cls(data, fields) if "columns" in data else None
 
     def name_of(self, column: TrainingColumn, given: Collection[Any]) -> str | None:
@@ -251,7 +252,8 @@ class TrainingTable:
             names = self.names_of(column, given)
             if column.name in names and len(names) > 1:
                 message = f"{column.name} is given twice, also as {', '.join(names[1:])}; send one of them."
-                problems.append(problem(row, column.name, None, "one of them", None, message))
+                twice = problem(row, column.name, None, "one of them", None, message)
+                problems.append({**twice, "got": f"both {column.name} and {', '.join(names[1:])}"})
             elif not names:
                 message = f"{column.name} is missing; expected {column.expected}, or instead {', '.join(outputs)}."
                 problems.append({**problem(row, column.name, None, column.expected, None, message), "got": "nothing"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
 from contextlib import closing
 from datetime import datetime
@@ -16,7 +17,8 @@ from mlsys.data.contracts import check_tables
 from mlsys.data.event_dates import read_dates
 from mlsys.data.load import check_source, load_events
 from mlsys.data.reader import open_data
-from mlsys.data.sources import open_tables
+from mlsys.data.rules import typed_tables
+from mlsys.data.sources import canonical_entities, open_tables
 from mlsys.errors import ConfigError, ContractError, DataError
 from mlsys.features import Windows
 from tests.conftest import shop_data
@@ -85,7 +87,7 @@ def test_an_undecided_order_is_an_error(tmp_path):
 def test_a_stated_order_decides(tmp_path, dates, pattern):
     _, raw = read(tables(MONTHS.strftime(pattern)), tmp_path, dates=dates)
     assert sorted(days_of(raw.events["at"])) == [f"{day:%Y-%m-%d}" for day in MONTHS]
-    assert raw.date_formats["events.time"] == pattern
+    assert raw.date_formats["events.time"] == (pattern,)
 
 
 @pytest.mark.parametrize("save", [to_csv, to_jsonl, to_duckdb, to_sqlite])
@@ -94,7 +96,7 @@ def test_another_table_decides(tmp_path, caplog, save):
     _, raw = read(tables(MONTHS.strftime("%m/%d/%Y"), orders), tmp_path, save)
     assert sorted(days_of(raw.events["at"])) == [f"{day:%Y-%m-%d}" for day in MONTHS]
     assert days_of(raw.outcome["at"]) == ["2020-01-30", "2020-02-01"]
-    assert raw.date_formats == {"outcome.time": "%m/%d/%Y", "events.time": "%m/%d/%Y"}
+    assert raw.date_formats == {"outcome.time": ("%m/%d/%Y",), "events.time": ("%m/%d/%Y",)}
     assert "visits.at: read with the month first, as orders.at ('01/30/2020') shows" in caplog.text
 
 
@@ -102,7 +104,7 @@ def test_the_creation_time_decides_too(tmp_path):
     frames = tables(MONTHS.strftime("%d/%m/%Y"), joined=["13/01/2019", "01/02/2019"])
     _, raw = read(frames, tmp_path, columns=("id", "joined"))
     assert days_of(raw.events["at"])[:2] == ["2019-10-01", "2019-11-01"]
-    assert raw.date_formats == {"entities.created": "%d/%m/%Y", "events.time": "%d/%m/%Y"}
+    assert raw.date_formats == {"entities.created": ("%d/%m/%Y",), "events.time": ("%d/%m/%Y",)}
 
 
 def test_both_orders_in_one_column_are_an_error(tmp_path):
@@ -179,12 +181,93 @@ def test_the_panel_records_the_formats_and_rebuilds_with_them(crm, tmp_path):
     pd.testing.assert_frame_equal(
         loaded.panel.frame, load_events(plain, blocks, check_source(plain, blocks, threads=1)).panel.frame
     )
-    assert loaded.recipe["dates"] == {"outcome.time": "%m/%d/%Y", "events.time": "%m/%d/%Y"}
+    assert loaded.recipe["dates"] == {"outcome.time": ["%m/%d/%Y"], "events.time": ["%m/%d/%Y"]}
     rows = loaded.panel.frame[["id", "as_of"]].iloc[::400].reset_index(drop=True)
     rebuild = reader.rebuild(loaded)
     kept, altered = rebuild.pairs(rows)
     pd.testing.assert_frame_equal(kept, altered)
     assert rebuild.rows_by_day()["outcomes"].sum() == len(frames["customers"])
+
+
+def two_entity_tables(accounts, others):
+    """Return the tables of a shop with a second entity table, and the config that reads both."""
+    entities = {"tables": ["accounts", "others"], "id": "id", "created": "joined", "attributes": {"due": "due"}}
+    return {**tables(MONTHS), "accounts": pd.DataFrame(accounts), "others": pd.DataFrame(others)}, entities
+
+
+AMERICAN = ["03/31/2020", "02/01/2020"]
+
+
+@pytest.mark.parametrize(
+    ("due", "kind"),
+    [
+        ([*AMERICAN, "unknown"], "string"),
+        (["31.03.2020", "01.02.2020", None], "timestamp"),
+        (["2020-03-31", "2020-02-01", "2020-02-01"], "timestamp"),
+    ],
+)
+def test_an_attribute_is_read_alike_in_all_entity_tables(tmp_path, due, kind):
+    """An attribute that is a date in one table and text in another would tell the model which table a row is from."""
+    frames, entities = two_entity_tables({"id": [1, 2], "due": AMERICAN}, {"id": [3, 4, 5], "due": due})
+    data, raw = read(frames, tmp_path, entities=entities)
+    found = canonical_entities(data, typed_tables(data, raw)).order_by("id").to_pyarrow()
+    assert str(found["due"].type).startswith(kind)
+    values = found["due"].cast("string").to_pylist()
+    assert values[2] in (values[0], None)
+
+
+def test_each_entity_table_may_write_its_times_in_its_own_format(tmp_path):
+    frames, entities = two_entity_tables(
+        {"id": [1, 2], "joined": AMERICAN}, {"id": [3, 4], "joined": ["31.03.2020", "01.02.2020"]}
+    )
+    _, raw = read(frames, tmp_path, entities=entities | {"attributes": {}})
+    assert raw.date_formats == {"entities.created": ("%m/%d/%Y", "%d.%m.%Y")}
+    assert days_of(raw.entities["others"]["joined"]) == days_of(raw.entities["accounts"]["joined"])
+
+
+def test_two_readings_of_the_times_of_a_folder_are_warned_about(tmp_path, caplog):
+    read(tables(MONTHS.strftime("%y-%m-%d")), tmp_path)
+    assert "visits.at: 19-10-01 is read with the year first; if not, write it with four digits" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_comment_lines_before_the_header_are_skipped(tmp_path, caplog, suffix):
+    frames = tables(MONTHS)
+    to_csv(frames, tmp_path)
+    text = (tmp_path / "visits.csv").read_text()
+    (tmp_path / "visits.csv").unlink()
+    data = ("# export, of today\n# by the shop\n" + text).encode()
+    (tmp_path / f"visits{suffix}").write_bytes(gzip.compress(data) if suffix.endswith(".gz") else data)
+    raw = open_tables(shop_data(dir=str(tmp_path)))
+    assert raw.events.columns == tuple(VISITS.columns)
+    assert raw.events.count().to_pyarrow().as_py() == len(VISITS)
+    assert f"visits{suffix}: 2 comment lines before the header skipped" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("ids", "kind"),
+    [
+        (["1E5", "10E4", "100000"], "string"),
+        (["007", "7", "0"], "string"),
+        (["2E1", "3E1", "4E1"], "string"),
+        (["true", "false", "true"], "string"),
+        (["1.50", "1.5", "2.25"], "string"),
+        (["1", "-20", "300"], "int64"),
+        (["1.0", "20.0", ""], "int64"),
+        ([" 1", "20 ", "3"], "int64"),
+    ],
+)
+def test_ids_of_text_files_stay_as_they_are_written(tmp_path, ids, kind):
+    frames = {**tables(MONTHS), "accounts": pd.DataFrame({"id": ids, "size": 1})}
+    frames["visits"] = frames["visits"].assign(id=(ids * 4)[:10])
+    frames["orders"] = frames["orders"].assign(id=ids[:2])
+    data, raw = read(frames, tmp_path)
+    typed = typed_tables(data, raw)
+    expected = {int(float(text)) if kind == "int64" else text for text in ids if text}
+    for table in (typed.entities["accounts"], typed.events):
+        assert str(table["id"].type()) == kind
+        assert {one for one in table["id"].to_pyarrow().to_pylist() if one is not None} == expected
+    assert canonical_entities(data, typed).outcome_day.notnull().sum().to_pyarrow().as_py() == 2
 
 
 @pytest.mark.slow

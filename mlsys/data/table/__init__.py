@@ -16,8 +16,9 @@ from mlsys.data.table.dates import to_time
 from mlsys.data.table.infer import infer_recipe, infer_types
 from mlsys.data.table.label import labelled_rows, to_label
 from mlsys.data.table.read import read_table
-from mlsys.data.table.recipe import ColumnKind, ColumnRecipe, ColumnReport, TableRecipe, apply
+from mlsys.data.table.recipe import ColumnRecipe, ColumnReport, TableRecipe, apply
 from mlsys.data.table.values import to_numbers
+from mlsys.runs.recipe_file import ColumnKind
 
 __all__ = [
     "ColumnKind",

@@ -8,9 +8,11 @@ from functools import cached_property
 
 import pandas as pd
 
+from mlsys.data.config import DateOrder
 from mlsys.data.table.date_formats import DateFormat, find_format
-from mlsys.data.table.recipe import ColumnKind, ColumnRecipe
+from mlsys.data.table.recipe import ColumnRecipe
 from mlsys.data.table.values import Levels, as_levels
+from mlsys.runs.recipe_file import ColumnKind
 
 _ID_WORDS = frozenset({"id", "ids", "uuid", "guid", "identifier"})
 _NUMBER_WORDS = frozenset(
@@ -18,8 +20,11 @@ _NUMBER_WORDS = frozenset(
 )
 _CODE_WORDS = frozenset({"code", "zip", "zipcode", "postcode", "postal", "plz", "sic", "naics"})
 _VERSION_WORDS = frozenset({"ver", "version", "release"})
+_DATE_WORDS = frozenset({"timestamp", "datetime", "date", "datum"})
+_TIME_UNITS = frozenset({"utc", "gmt", "s", "sec", "seconds", "ms", "millis", "us", "ns"})
 _TIME_WORDS = frozenset(
-    {"at", "on", "t", "ts", "dt", "timestamp", "datetime", "date", "epoch", "unix", "datum", "birthday", "signed"}
+    _DATE_WORDS
+    | {"at", "on", "ts", "dt", "epoch", "unix", "birthday", "birthdate", "birth", "signed"}
     | {"created", "updated", "modified", "joined", "opened", "closed", "started", "ended", "born", "hired"}
     | {"registered", "expires", "expired", "cancelled", "canceled"}
 )
@@ -60,10 +65,11 @@ class Context:
 
 @dataclass(frozen=True)
 class Column:
-    """One raw column, with cached properties for the rules."""
+    """One raw column, with cached properties for the rules; ``dates`` is the setting ``data.dates``."""
 
     name: str
     series: pd.Series
+    dates: DateOrder | None = None
 
     @cached_property
     def levels(self) -> Levels:
@@ -73,7 +79,9 @@ class Column:
     @cached_property
     def date_format(self) -> DateFormat | None:
         """The format of dates written as text; None if the column does not look like dates."""
-        return None if self.is_number or self.is_datetime else find_format(self.levels)
+        if self.is_number or self.is_datetime or self.is_version_name:
+            return None
+        return find_format(self.levels, self.dates)
 
     @property
     def is_number(self) -> bool:
@@ -108,8 +116,14 @@ class Column:
 
     @property
     def is_time_name(self) -> bool:
-        """Whether the column's name indicates dates or times."""
-        return not _TIME_WORDS.isdisjoint(self.words)
+        """Whether the column's name indicates dates or times: signed_at and date_of_birth, but not amount_at_close.
+
+        The last word decides, apart from digits and units, or the first if "of" or one more word follows.
+        """
+        words = [word for word in self.words if not word.isdecimal() and word not in _TIME_UNITS]
+        if not words or words == ["t"]:
+            return bool(words)
+        return words[-1] in _TIME_WORDS or (words[0] in _DATE_WORDS and (len(words) == 2 or words[1] == "of"))
 
     @property
     def is_code_name(self) -> bool:

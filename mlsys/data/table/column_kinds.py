@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.data.table.column import Column, Context
-from mlsys.data.table.date_formats import MIN_VALID, DateFormat, counted_format, find_clock
+from mlsys.data.table.date_formats import MIN_VALID, DateFormat, counted_format, find_clock, looks_like_dates
 from mlsys.data.table.dates import as_timestamps, date_part
-from mlsys.data.table.moments import CLOCKS, COMPACT, ISO, parse_dates
+from mlsys.data.table.moments import CLOCKS, COMPACT, COMPACT_TIME, ISO, parse_dates
 from mlsys.data.table.recipe import ColumnRecipe
 from mlsys.data.table.values import (
     FALSE_WORDS,
@@ -29,8 +29,10 @@ from mlsys.data.table.values import (
     thousands,
     to_numbers,
 )
-from mlsys.text import counted
+from mlsys.text import counted, joined
 
+_LONGEST_SPAN = pd.Timedelta(days=36_500)
+_UNPADDED = r"\d[-/.]\d{1,2}[-/.]\d|\d{1,2}[-/.]\d[-/.]\d"
 MIN_ENTITIES = 0.05  # an id column with a larger fraction of distinct values identifies entities rather than categories
 FEW = 20  # with fewer rows, "all values are distinct" is no evidence; also the limit for "few distinct whole numbers"
 
@@ -50,7 +52,7 @@ def inferred(column: Column, context: Context) -> ColumnRecipe:
     """
     recipe = next(match for rule in _RULES if (match := rule(column, context)))
     if column.name in context.drop:
-        return replace(recipe, parts=(), dropped="set by data.drop")
+        return replace(recipe, parts=(), dropped="set by data.drop", guess="")
     return recipe
 
 
@@ -91,15 +93,22 @@ def _number(column: Column, context: Context) -> ColumnRecipe | None:
         and len(known) in (0, column.rows)
     ):
         return column.dropped("constant", "the same number in every row", "no information")
-    if column.is_time_name and (form := counted_format(column.levels)) and form.pattern in CLOCKS:
-        guess = f"the numbers are read as {CLOCKS[form.pattern].name}; if they are quantities, rename the column"
-        return replace(_dated(column, context, form), guess=guess)
+    if column.is_time_name and (form := counted_format(column.levels)) and _are_times(column, form):
+        return _dated(column, context, form)
     integral = bool((known == np.floor(known)).all())
     if integral and (coded := _coded(column, known, context)):
         return coded
     reason = _number_reason(known, integral, notation) + _invalid_note(column, invalid)
     recipe = column.used("number", reason)
     return replace(recipe, decimal=notation.decimal, unit=notation.unit, guess=notation.guess or _version_guess(column))
+
+
+def _are_times(column: Column, form: DateFormat) -> bool:
+    """Whether numbers named like times are: Excel days look like other numbers, so they must not span a century."""
+    if form.pattern not in CLOCKS:
+        return False
+    times = parse_dates(column.levels.values, form.pattern)
+    return form.pattern != "excel" or times.max() - times.min() < _LONGEST_SPAN
 
 
 class _Notation(NamedTuple):
@@ -150,8 +159,11 @@ def _notation(levels: Levels, context: Context) -> _Notation:
 
 def mostly_valid(levels: Levels, valid: NDArray[np.bool_]) -> bool:
     """Whether nearly all rows parse, or most do, with many values, and the rest are up to three words ("unknown")."""
-    rows, others = levels.count(valid), int((~valid).sum())
-    return rows >= MIN_VALID * levels.filled or (2 * rows >= levels.filled and others <= 3 and int(valid.sum()) > FEW)
+    return _is_most(levels.count(valid), levels.filled, int(valid.sum()), int((~valid).sum()))
+
+
+def _is_most(rows: int, filled: int, values: int, others: int) -> bool:
+    return rows >= MIN_VALID * filled or (2 * rows >= filled and others <= 3 and values > FEW)
 
 
 def _number_reason(known: NDArray[np.float64], integral: bool, notation: _Notation) -> str:
@@ -178,10 +190,8 @@ def _coded(column: Column, known: NDArray[np.float64], context: Context) -> Colu
         return column.dropped("id", f"row numbers from {known[0]:.0f}", "identifies single rows")
     if recipe := _identifier(column, distinct, rows):
         return recipe
-    if known.min() >= 18_500_101 and known.max() <= 21_501_231:
-        compact = DateFormat(COMPACT, rows)
-        if _valid_dates(column, compact).all():
-            return _dated(column, context, compact)
+    if (form := counted_format(column.levels)) and form.pattern in (COMPACT, COMPACT_TIME):
+        return _dated(column, context, form)
     if recipe := _entity(column, distinct, rows, context):
         return recipe
     if is_inexact or _is_padded(column) or column.is_id_name or column.is_code_name:
@@ -243,22 +253,18 @@ def _date(column: Column, context: Context) -> ColumnRecipe | None:
         return None
     if column.is_datetime:
         return _dated(column, context, DateFormat(ISO, column.filled))
-    if column.date_format and is_read(column.levels, column.date_format):
+    if column.date_format and is_read(column.date_format):
         return _dated(column, context, column.date_format.ordered(context.day_first))
     clock = find_clock(column.levels)
-    if clock and is_read(column.levels, clock):
+    if clock and is_read(clock):
         reason = f"times of day in format {clock.pattern}" + _invalid_note(column, column.filled - clock.rows)
         return replace(column.used("date", reason, ("hours",)), date_format=clock.pattern)
     return None
 
 
-def is_read(levels: Levels, form: DateFormat) -> bool:
+def is_read(form: DateFormat) -> bool:
     """Whether a column is read as dates in the format: nearly all rows parse, or most and the rest are a few words."""
-    return mostly_valid(levels, parse_dates(levels.values, form.pattern).notna().to_numpy())
-
-
-def _valid_dates(column: Column, form: DateFormat) -> NDArray[np.bool_]:
-    return parse_dates(column.levels.values, form.pattern).notna().to_numpy()
+    return _is_most(form.rows, form.filled, form.values, form.other_values)
 
 
 def _dated(column: Column, context: Context, form: DateFormat) -> ColumnRecipe:
@@ -271,13 +277,19 @@ def _dated(column: Column, context: Context, form: DateFormat) -> ColumnRecipe:
     first = "day" if context.row_times is None else "age_days"
     known = timestamps.dropna()
     cyclic = [part for part in ("month", "weekday", "hour") if len(np.unique(date_part(known, part))) > 1]
-    guess = ""
-    if form.pattern.startswith("%y"):
-        guess = f"{form.example} is read with the year first; if not, write it with four digits"
-    elif form.other_order:
-        others = f"{counted(form.other_order, 'date')} such as {form.other_example}"
-        guess = f"{others} would need the other order of day and month: missing"
-    return replace(column.used("date", reason, (first, *cyclic)), date_format=form.pattern, guess=guess)
+    recipe = column.used("date", reason, (first, *cyclic))
+    return replace(recipe, date_format=form.pattern, guess=form.guess or _version_or_date(column, form))
+
+
+def _version_or_date(column: Column, form: DateFormat) -> str:
+    """Say that 1.9.10 is read as a date, unless the column's name or the zeros in 01.09.10 show that it is one."""
+    if column.is_time_name or "%y" not in form.pattern or not column.levels.values.str.match(_UNPADDED).any():
+        return ""
+    day = parse_dates(pd.Series([form.example], dtype="str"), form.pattern).iloc[0]
+    return (
+        f"{form.example} is read as the date {day:%Y-%m-%d}; if these are versions or sizes, put a letter before them,"
+        f" such as v{form.example}"
+    )
 
 
 def _written(form: DateFormat) -> str:
@@ -311,7 +323,24 @@ def _text(column: Column, context: Context) -> ColumnRecipe | None:
     if distinct <= MIN_VALID * filled:
         return None
     reason = "unique in every row" if distinct == filled else f"{distinct:,} distinct in {filled:,} rows"
-    return column.dropped("id", reason, "identifies single rows")
+    return replace(column.dropped("id", reason, "identifies single rows"), guess=_not_alike(column))
+
+
+def _not_alike(column: Column) -> str:
+    """Say that a dropped column looks like dates or numbers that no single format reads."""
+    if column.is_version_name:
+        return ""
+    values = column.levels.values
+    if looks_like_dates(column.levels):
+        kind, advice = "dates", "write all dates alike, such as 2020-01-31"
+    else:
+        sample = pd.Series(evenly_spaced(values, 500), dtype="str")
+        parsed = ~np.isnan([parse_numbers(sample, decimal=mark) for mark in ".,"]).all(axis=0)
+        if 2 * parsed.sum() <= len(sample):
+            return ""
+        kind, advice = "numbers", "write all numbers alike, such as 1234.5"
+    examples = joined([_short(text) for text in values.iloc[[0, len(values) // 2, len(values) - 1]]])
+    return f"most values look like {kind}, but no single format reads them ({examples}), so it is dropped; {advice}"
 
 
 def _category(column: Column, context: Context, prefix: str = "") -> ColumnRecipe:

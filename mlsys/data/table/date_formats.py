@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.data.table.moments import CLOCKS, COMPACT, ISO, parse_dates, parse_moments
+from mlsys.data.config import DateOrder
+from mlsys.data.table.moments import CLOCKS, COMPACT, COMPACT_TIME, ISO, parse_dates, parse_moments
+from mlsys.data.table.short_years import century_guess, place_century, place_year
 from mlsys.data.table.values import Levels, evenly_spaced
+from mlsys.text import counted
 
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y"),
@@ -24,6 +27,9 @@ _DAYS = (
         "%d %B %Y",
         "%d-%b-%Y",
         "%d-%b-%y",
+        "%d/%b/%Y",
+        "%d. %B %Y",
+        "%d. %b %Y",
         "%d%b%Y",
         "%d %b %y",
     ),
@@ -45,17 +51,24 @@ _TIMES = (
     *("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p"),
     *("%H:%M:%S%z", "%H:%M:%S %z", "%H:%M%z", "%H:%M %z", "%H:%M:%S %Z", "%H:%M %Z", "%H:%M:%S.%f %Z"),
 )
+_STAMPS = ("%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z", COMPACT_TIME)
+_EXCEL_COMMA = re.compile(r"(?<=^\d{5}),(?=\d+$)")
 MIN_VALID = 0.95  # fraction of the rows of a column that must parse in one format
 _WITH_TIME = re.compile(r"(?P<day>.*?)(?P<separator>, | |T)(?P<time>\d\d?:\d\d.*)")
 _LOOKS_LIKE_CLOCK = re.compile(r"\d\d?:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[ap]m)?", re.IGNORECASE)
+_SHORT_DAY = re.compile(r"%[dm]([-/.])%[dm]\1%y")
 _MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _LOOKS_LIKE_ISO = re.compile(
     r"\d{4}-\d\d(?:-\d\d(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)?(?: ?Z|[-+]\d\d(?::?\d\d)?)?)?)?"
 )
 _LOOKS_LIKE_DATE = re.compile(
     r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.*|\d\d?/\d{4}|\d{8}"
-    rf"|(?:\w{{3}}, )?\d{{1,2}}[- ]?{_MONTHS}[- ]?\d{{2,4}}\b.*"
+    rf"|(?:\w{{3}}, )?\d{{1,2}}(?:[-/ ]|\. )?{_MONTHS}[-/ ]?\d{{2,4}}\b.*"
     rf"|{_MONTHS}[- ](?:\d{{1,2}},? )?\d{{2,4}}\b.*",
+    re.IGNORECASE,
+)
+_LOOKS_LIKE_STAMP = re.compile(
+    rf"\w{{3}} {_MONTHS} \d\d? \d\d:\d\d:\d\d \d{{4}}|\d\d?/{_MONTHS}/\d{{4}}:.*|\d{{8}}T?\d{{6}}(?:Z|[-+]\d{{4}})?",
     re.IGNORECASE,
 )
 
@@ -80,6 +93,10 @@ class DateFormat:
         Number of rows that parse only with day and month swapped.
     example, other_example : str
         A date that parses, if possible not with day and month swapped; one that parses only with these swapped.
+    values, other_values : int
+        Number of distinct values that parse, and that do not.
+    year_undecided : bool
+        Whether the year may come first or last, and nothing shows which.
     """
 
     pattern: str
@@ -90,6 +107,9 @@ class DateFormat:
     other_order: int = 0
     example: str = ""
     other_example: str = ""
+    values: int = 0
+    other_values: int = 0
+    year_undecided: bool = False
 
     @property
     def day_first(self) -> bool | None:
@@ -105,13 +125,26 @@ class DateFormat:
         return replace(self, pattern=swapped)
 
     @property
+    def guess(self) -> str:
+        """What was chosen where the values have two readings, and how to choose the other; empty if they have one."""
+        if self.pattern in CLOCKS:
+            return f"the numbers are read as {CLOCKS[self.pattern].name}; if they are quantities, rename the column"
+        guesses = [century_guess(self.pattern, self.example)]
+        if self.pattern.startswith("%y"):
+            guesses.append(f"{self.example} is read with the year first; if not, write it with four digits")
+        if self.other_order:
+            others = f"{counted(self.other_order, 'date')} such as {self.other_example}"
+            guesses.append(f"{others} would need the other order of day and month: missing")
+        return "; ".join(filter(None, guesses))
+
+    @property
     def is_mixed(self) -> bool:
         """Whether the column has dates in both orders, and more than a few in each."""
         both = self.rows + self.other_order
         return both >= MIN_VALID * self.filled > self.rows and self.other_order > 0
 
 
-def find_format(levels: Levels) -> DateFormat | None:
+def find_format(levels: Levels, stated: DateOrder | None = None) -> DateFormat | None:
     """Return the format that parses most of a column; None if the column does not look like dates.
 
     An ambiguous format has the month first; `DateFormat.ordered` changes that.
@@ -120,6 +153,8 @@ def find_format(levels: Levels) -> DateFormat | None:
     ----------
     levels : Levels
         The column's distinct values.
+    stated : {"day_first", "month_first", "year_first"}, optional
+        The setting ``data.dates``, for two-digit years that may come first or last.
 
     Returns
     -------
@@ -137,11 +172,15 @@ def find_format(levels: Levels) -> DateFormat | None:
     sample = evenly_spaced(levels.values, 200)
     if 2 * sum(bool(_LOOKS_LIKE_ISO.fullmatch(text)) for text in sample) > len(sample):
         return _evaluated(levels, ISO)
+    if 2 * sum(bool(_LOOKS_LIKE_STAMP.fullmatch(text)) for text in sample) > len(sample):
+        return _evaluated(levels, _best_of(_STAMPS, sample))
     if 2 * sum(bool(_LOOKS_LIKE_DATE.fullmatch(text)) for text in sample) <= len(sample):
         return None
-    best = _best_pattern(sample)
+    best, undecided = _best_pattern(sample, stated)
+    best = place_century(levels.values, best)
     swapped = _swap_day_and_month(best)
-    return _evaluated(levels, best) if swapped is None else _ordered(levels, best, swapped)
+    form = _evaluated(levels, best) if swapped is None else _ordered(levels, best, swapped)
+    return replace(form, year_undecided=undecided)
 
 
 def _ordered(levels: Levels, best: str, swapped: str) -> DateFormat:
@@ -169,6 +208,8 @@ def _ordered(levels: Levels, best: str, swapped: str) -> DateFormat:
         other_order=levels.count(other),
         example=_first(levels, only) or _first(levels, differ) or _first(levels, parses[chosen]),
         other_example=_first(levels, other),
+        values=int(parses[chosen].sum()),
+        other_values=int((~parses[chosen]).sum()),
     )
 
 
@@ -179,6 +220,20 @@ def _only(parses: dict[str, NDArray[np.bool_]], pattern: str) -> NDArray[np.bool
 
 def _first(levels: Levels, mask: NDArray[np.bool_]) -> str:
     return str(levels.values[mask].iloc[0]) if mask.any() else ""
+
+
+def looks_like_dates(levels: Levels) -> bool:
+    """Return whether most values of a column look like dates, each for itself.
+
+    Examples
+    --------
+    >>> from mlsys.data.table.values import as_levels
+    >>> looks_like_dates(as_levels(pd.Series(["31/12/2020", "2020-12-31", "Dec 31, 2020", "soon"])))
+    True
+    """
+    forms = (_LOOKS_LIKE_ISO, _LOOKS_LIKE_STAMP, _LOOKS_LIKE_DATE)
+    sample = evenly_spaced(levels.values, 200)
+    return 2 * sum(any(form.fullmatch(text) for form in forms) for text in sample) > len(sample)
 
 
 def find_clock(levels: Levels) -> DateFormat | None:
@@ -198,13 +253,27 @@ def find_clock(levels: Levels) -> DateFormat | None:
 
 def _evaluated(levels: Levels, pattern: str) -> DateFormat:
     valid = parse_dates(levels.values, pattern).notna().to_numpy()
-    return DateFormat(pattern, levels.count(valid), filled=levels.filled, example=_first(levels, valid))
+    return DateFormat(
+        pattern,
+        levels.count(valid),
+        filled=levels.filled,
+        example=_first(levels, valid),
+        values=int(valid.sum()),
+        other_values=int((~valid).sum()),
+    )
 
 
-def counted_format(levels: Levels) -> DateFormat | None:
+def counted_format(levels: Levels, *, share: float = 1.0) -> DateFormat | None:
     """Return how the numbers of a column count time: days as 20200131, Unix times or Excel days; None if they do not.
 
     Whether such numbers *are* times, only their column's name or role can tell.
+
+    Parameters
+    ----------
+    levels : Levels
+        The column's distinct values.
+    share : float
+        Fraction of the rows that must count time.
 
     Examples
     --------
@@ -212,14 +281,23 @@ def counted_format(levels: Levels) -> DateFormat | None:
     >>> counted_format(as_levels(pd.Series([1571522400, 1571562027]))).pattern
     'unix_s'
     """
-    numbers = pd.to_numeric(levels.values, errors="coerce").astype("float64")
+    numbers = pd.to_numeric(levels.values.str.replace(_EXCEL_COMMA, ".", regex=True), errors="coerce").astype("float64")
     if not len(numbers) or numbers.isna().any():
         return None
     if numbers.between(18_500_101, 21_501_231).all():
-        compact = _evaluated(levels, COMPACT)
-        return compact if compact.rows == levels.filled else None
-    clocks = [name for name, clock in CLOCKS.items() if clock.covers(numbers)]
-    return _evaluated(levels, clocks[0]) if clocks else None
+        return _all_valid(levels, COMPACT)
+    if numbers.between(18_500_101_000_000, 21_501_231_235_959).all():
+        return _all_valid(levels, COMPACT_TIME)
+    for name, clock in CLOCKS.items():
+        covered = clock.covers(numbers).to_numpy()
+        if levels.count(covered) >= share * levels.filled:
+            return DateFormat(name, levels.count(covered), filled=levels.filled, example=_first(levels, covered))
+    return None
+
+
+def _all_valid(levels: Levels, pattern: str) -> DateFormat | None:
+    form = _evaluated(levels, pattern)
+    return form if form.rows == levels.filled else None
 
 
 def _swap_day_and_month(pattern: str) -> str | None:
@@ -231,26 +309,20 @@ def _swap_day_and_month(pattern: str) -> str | None:
     )
 
 
-def _best_pattern(sample: list[str]) -> str:
+def _best_pattern(sample: list[str], stated: DateOrder | None) -> tuple[str, bool]:
+    """Return the best format, and whether it is undecided if the year comes first or last."""
     parts = [match for text in sample if (match := _WITH_TIME.fullmatch(text))]
     if 2 * len(parts) <= len(sample):
-        return _best_day(sample)
-    day = _best_day([part["day"] for part in parts])
-    return day + parts[0]["separator"] + _best_of(_TIMES, [part["time"] for part in parts])
+        return _best_day(sample, stated)
+    day, undecided = _best_day([part["day"] for part in parts], stated)
+    return day + parts[0]["separator"] + _best_of(_TIMES, [part["time"] for part in parts]), undecided
 
 
-def _best_day(texts: list[str]) -> str:
-    """Return the best format of days; with a short year, it comes first if the dates then span less than half as long.
-
-    31-12-20 and 20-12-31 are dates either way, but years differ less than days do.
-    """
+def _best_day(texts: list[str], stated: DateOrder | None) -> tuple[str, bool]:
     best = _best_of(_DAYS, texts)
-    year_first = f"%y{best[2]}%m{best[2]}%d"
-    if sorted(best) != sorted(year_first):
-        return best
-    values = pd.Series(texts, dtype="str")
-    last, first = (parse_moments(values, pattern).dropna() for pattern in (best, year_first))
-    return year_first if len(first) >= len(last) and 2 * np.ptp(first) < np.ptp(last) else best
+    if not _SHORT_DAY.fullmatch(best):
+        return best, False
+    return place_year(pd.Series(texts, dtype="str"), best, stated)
 
 
 def _best_of(patterns: Sequence[str], texts: list[str]) -> str:

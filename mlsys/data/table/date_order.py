@@ -15,7 +15,11 @@ logger = logging.getLogger(__name__)
 
 
 def decide_order(
-    formats: Mapping[str, DateFormat], stated: DateOrder | None = None, *, unused: frozenset[str] = frozenset()
+    formats: Mapping[str, DateFormat],
+    stated: DateOrder | None = None,
+    *,
+    unused: frozenset[str] = frozenset(),
+    instead: str = "",
 ) -> bool | None:
     """Return whether the day comes first in dates that can be read both ways.
 
@@ -25,10 +29,12 @@ def decide_order(
     ----------
     formats : mapping of str to DateFormat
         The formats of all date columns of a source, by the column's name.
-    stated : {"day_first", "month_first"}, optional
+    stated : {"day_first", "month_first", "year_first"}, optional
         The setting ``data.dates``, for columns about which nothing decides.
     unused : frozenset of str
         Columns that may stay undecided, as nothing reads them.
+    instead : str
+        What else an error suggests, for columns that are not dates.
 
     Returns
     -------
@@ -49,15 +55,17 @@ def decide_order(
     False
     """
     used = {name: form for name, form in formats.items() if name not in unused}
+    if undecided := {name: form for name, form in used.items() if form.year_undecided}:
+        raise DataError(_undecided_years(undecided, instead))
     _require_one_order(used)
     proofs = {name: form for name, form in formats.items() if form.proves_order}
     doubtful = {name: form for name, form in used.items() if form.ambiguous}
     orders = {form.day_first for form in proofs.values()}
     decided = next(iter(orders)) if len(orders) == 1 else None
-    if stated is not None:
+    if stated in ("day_first", "month_first"):
         return _as_stated(stated, proofs)
     if doubtful and decided is None:
-        raise DataError(_undecided(doubtful, proofs))
+        raise DataError(_undecided(doubtful, proofs, instead))
     if doubtful:
         logger.warning(
             "%s: read %s, as %s %s; set data.dates if that is wrong",
@@ -94,7 +102,15 @@ def _require_one_order(formats: Mapping[str, DateFormat]) -> None:
             )
 
 
-def _undecided(doubtful: Mapping[str, DateFormat], proofs: Mapping[str, DateFormat]) -> str:
+def _undecided_years(undecided: Mapping[str, DateFormat], instead: str) -> str:
+    return (
+        f"Dates with two readings in {_shown(undecided)}: the year may come first or last, and the dates do not show"
+        " which. Set data.dates=year_first, or data.dates=day_first or data.dates=month_first if the year is last, or"
+        f" write the dates as 2020-01-31{instead}."
+    )
+
+
+def _undecided(doubtful: Mapping[str, DateFormat], proofs: Mapping[str, DateFormat], instead: str) -> str:
     names = joined([f"{name} ({form.example!r})" for name, form in doubtful.items()])
     orders = [
         f"{_shown({name: form for name, form in proofs.items() if form.day_first is order})} {_words(order)}"
@@ -107,7 +123,7 @@ def _undecided(doubtful: Mapping[str, DateFormat], proofs: Mapping[str, DateForm
     )
     return (
         f"Dates with two readings in {names}: the day or the month may come first, and {reason}. Set"
-        " data.dates=day_first or data.dates=month_first, or write the dates as 2020-01-31."
+        f" data.dates=day_first or data.dates=month_first, or write the dates as 2020-01-31{instead}."
     )
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.data.table.date_formats import counted_format, find_format
-from mlsys.data.table.moments import FIRST_DAY, ISO, LAST_DAY, parse_dates
-from mlsys.data.table.values import as_levels
+from mlsys.data.config import DateOrder
+from mlsys.data.table.date_formats import MIN_VALID, DateFormat, counted_format, find_format
+from mlsys.data.table.moments import CLOCKS, FIRST_DAY, ISO, LAST_DAY, QUARTER, WEEK, parse_dates
+from mlsys.data.table.values import Levels, as_levels
 from mlsys.errors import DataError
 from mlsys.text import counted
 
+_PERIODS = {
+    "%Y": r"(?:19|20)\d\d",
+    "%Y%m": r"(?:19|20)\d\d(?:0[1-9]|1[0-2])",
+    QUARTER: r"(?:19|20)\d\d-Q[1-4]",
+    WEEK: r"(?:19|20)\d\d-W(?:0[1-9]|[1-4]\d|5[0-3])",
+}
 _DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
 
 
@@ -79,20 +88,22 @@ def date_part(
     return getattr(timestamps.dt, attribute).to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
 
 
-def time_format(series: pd.Series, *, day_first: bool | None = None) -> str:
+def time_format(series: pd.Series, *, day_first: bool | None = None, stated: DateOrder | None = None) -> DateFormat:
     """Detect the format of the time column.
 
     Parameters
     ----------
     series : Series, shape (n_rows,)
-        Datetimes, dates as text, years, days as 20200131, Unix times or Excel days.
+        Datetimes, dates as text, years, months as 202001, quarters as 2020-Q1, weeks as 2020-W05, days as 20200131,
+        Unix times or Excel days.
     day_first : bool, optional
         Whether the day comes first if that is ambiguous; by default the month does.
+    stated : {"day_first", "month_first", "year_first"}, optional
+        The setting ``data.dates``.
 
     Returns
     -------
-    str
-        See `parse_moments`.
+    DateFormat
 
     Raises
     ------
@@ -101,17 +112,28 @@ def time_format(series: pd.Series, *, day_first: bool | None = None) -> str:
 
     Examples
     --------
-    >>> time_format(pd.Series([2019, 2020, 2021], name="season"))
+    >>> time_format(pd.Series([2019, 2020, 2021], name="season")).pattern
     '%Y'
     """
-    pattern = ISO
+    form = DateFormat(ISO, len(series), filled=len(series))
     if not pd.api.types.is_datetime64_any_dtype(series.dtype):
         levels = as_levels(series)
-        detected = find_format(levels) or counted_format(levels)
-        years = len(levels.values) > 0 and bool(levels.values.str.fullmatch(r"(?:19|20)\d\d").all())
-        pattern = "%Y" if years else detected.ordered(day_first).pattern if detected else ISO
-    _require_timestamps(series, as_timestamps(series, pattern)[0])
-    return pattern
+        period = _period(levels)
+        detected = find_format(levels, stated) or counted_format(levels, share=MIN_VALID)
+        form = replace(form, pattern=period) if period else detected.ordered(day_first) if detected else form
+    timestamps = as_timestamps(series, form.pattern)[0]
+    if form.pattern in CLOCKS:  # a time of 0 is a missing one
+        numbers = pd.to_numeric(series.astype("str").str.replace(",", "."), errors="coerce").astype("float64")
+        timestamps = timestamps.where(CLOCKS[form.pattern].covers(numbers))
+    _require_timestamps(series, timestamps)
+    return form
+
+
+def _period(levels: Levels) -> str:
+    """Return the format of years, months, quarters or weeks, such as 2020, 202001, 2020-Q1 or 2020-W05; "" if none."""
+    if not len(levels.values):
+        return ""
+    return next((form for form, text in _PERIODS.items() if levels.values.str.fullmatch(text).all()), "")
 
 
 def _require_timestamps(series: pd.Series, timestamps: pd.Series[pd.Timestamp]) -> None:
@@ -131,7 +153,7 @@ def to_time(series: pd.Series, pattern: str | None = None) -> pd.Series[pd.Times
     Parameters
     ----------
     series : Series, shape (n_rows,)
-        Datetimes, dates as text, years, or days as 20200131.
+        Datetimes, dates as text, years, days as 20200131, Unix times or Excel days.
     pattern : str, optional
         The format; by default it is detected (see `time_format`).
 
@@ -150,7 +172,7 @@ def to_time(series: pd.Series, pattern: str | None = None) -> pd.Series[pd.Times
     >>> to_time(pd.Series(["31.12.2020", "1.1.2021"])).tolist()
     [Timestamp('2020-12-31 00:00:00'), Timestamp('2021-01-01 00:00:00')]
     """
-    timestamps, _ = as_timestamps(series, pattern or time_format(series))
+    timestamps, _ = as_timestamps(series, pattern or time_format(series).pattern)
     _require_timestamps(series, timestamps)
     timestamps.name = series.name
     return timestamps

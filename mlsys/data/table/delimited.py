@@ -27,6 +27,7 @@ _SAMPLE_CHARS = 1 << 20
 _SAMPLE_ROWS = 200
 _BLOCK = 1 << 24  # bytes; the longest row that the fast parser accepts
 _END = "\x00end"  # appended as the last row: if it is not parsed as one, a quote is unclosed
+_FOREIGN_PER_DAMAGED = 4  # letters beyond ASCII for each damaged place, in a file that was written as UTF-8
 _TEXT_CONTROLS = frozenset(map(ord, "\t\n\r\f\x1a"))
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def read_delimited(data: bytes, file: Path) -> pd.DataFrame:
     hint, text = _excel_hint(text)
     if not text.strip():
         raise DataError(f"{file} has only blank lines. Export it again.")
-    text = _without_comments(text, hint, file)
+    text = without_comments(text, hint, file)
     delimiter = hint or sniff_delimiter(text)
     names, skip = _header(text, delimiter, file)
     frame = _parse_fast(text, delimiter, len(names), skip)
@@ -127,7 +128,31 @@ def _without_mark(data: bytes) -> list[str]:
     return ["utf-16-le" if odd > even else "utf-16-be"]
 
 
+def _decode_damaged(data: bytes, file: Path) -> str | None:
+    """Decode UTF-8 with a few bytes that are not; None if these are more than a few, so that it is no UTF-8."""
+    text = data.decode("utf-8-sig", "replace")
+    kept = data.count("\ufffd".encode())
+    damaged = text.count("\ufffd") - kept
+    foreign = sum(not char.isascii() for char in text) - damaged - kept
+    if foreign < _FOREIGN_PER_DAMAGED * damaged:
+        return None
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        logger.warning(
+            "%s is UTF-8 but for %s, the first in line %s (%r): read as \ufffd. Export the file again.",
+            file,
+            counted(damaged, "place"),
+            f"{line:,}",
+            data[error.start : error.end],
+        )
+    return text
+
+
 def _decode_bytes(data: bytes, file: Path) -> str:
+    if text := _decode_damaged(data, file):
+        return text
     found = detect(data)
     if found is None:
         encoding = "cp1252" if decodes(data, "cp1252") else "latin-1"
@@ -153,8 +178,18 @@ def _excel_hint(text: str) -> tuple[str, str]:
     return (first[4], rest) if len(first) == 5 and first.startswith("sep=") else ("", text)
 
 
-def _without_comments(text: str, hint: str, file: Path) -> str:
-    """Blank lines that start with # before the header, so that line numbers stay; a header like "#id" is no comment."""
+def without_comments(text: str, hint: str, file: Path) -> str:
+    """Blank lines that start with # before the header, so that line numbers stay; a header like "#id" is no comment.
+
+    Parameters
+    ----------
+    text : str
+        The content of a file.
+    hint : str
+        The delimiter, or "" to detect it.
+    file : Path
+        The source file, for the warning.
+    """
     lines = itertools.takewhile(lambda line: line.startswith("#") or not line.strip(), io.StringIO(text, newline=""))
     first = "".join(lines)
     if not first.strip() or not text[len(first) :]:

@@ -16,6 +16,8 @@ _WESTERN = ("äöüß", "éèêëàâçîïôùûœæ", "ñáéíóúü", "ãõ�
 _CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîşţ", "čćđšž")
 # Russian, Ukrainian.
 _CYRILLIC = ("абвгдежзийклмнопрстуфхцчшщъыьэюяё", "абвгґдежзийклмнопрстуфхцчшщьюяєії")
+# Letters that stand only next to some others: Portuguese "limões"; Polish "źródło", "późno" and "Łódź".
+_NEIGHBOURS = {"õ": re.compile("õe"), "ź": re.compile("(?:^|[aeiouyąęódr])ź")}
 _OPENING, _MARKS, _WIDE_MARKS = "“„‘«°", "“„‘«°”’»–—…€®™·", "・、。　"
 _CONTRACTIONS = frozenset({"t", "s", "re", "ve", "ll", "d", "m"})  # don’t, it’s, …
 _ELIDED = 2  # letters before an apostrophe: l’, qu’, O’
@@ -138,10 +140,11 @@ def _plausible(word: str, encoding: CodePage) -> list[str]:
     if encoding.languages in (_WESTERN, _CENTRAL):
         if max((len(run) for run in re.findall(r"[^\x00-\x7f]+", word)), default=0) > _LONGEST_RUN:
             return []
+        misplaced = {char for char, form in _NEIGHBOURS.items() if not form.search(word.lower())}
         return [
             char.lower()
             for before, char in zip(" " + word, word, strict=False)
-            if not char.isascii() and not (before.islower() and char.isupper())
+            if not char.isascii() and not (before.islower() and char.isupper()) and char.lower() not in misplaced
         ]
     if len(foreign) < len(word):  # Cyrillic and Japanese words have no Latin letters
         return []

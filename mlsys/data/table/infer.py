@@ -14,11 +14,13 @@ import pandas as pd
 from mlsys.data.config import DateOrder
 from mlsys.data.table.column import Column, Context
 from mlsys.data.table.column_kinds import inferred, is_read
+from mlsys.data.table.date_formats import DateFormat
 from mlsys.data.table.date_order import decide_order
 from mlsys.data.table.dates import time_format, to_time
-from mlsys.data.table.recipe import ColumnKind, ColumnRecipe, ColumnReport, TableRecipe, apply
+from mlsys.data.table.recipe import ColumnRecipe, ColumnReport, TableRecipe, apply
 from mlsys.data.table.values import decimal_vote
 from mlsys.errors import DataError, closest
+from mlsys.runs.recipe_file import ColumnKind
 
 _ROLES: dict[str, tuple[ColumnKind, str]] = {
     "target": ("target", "it is the target"),
@@ -26,6 +28,7 @@ _ROLES: dict[str, tuple[ColumnKind, str]] = {
     "time": ("time", "it is the time of each row"),
     "group": ("group", "it keeps rows together in splits"),
 }
+_NOT_DATES = "; if these are not dates, leave the column out with data.drop"
 _UNSAFE = str.maketrans(dict.fromkeys('[]<>{}:,"', "_"))  # XGBoost and LightGBM reject these in column names
 
 
@@ -102,8 +105,8 @@ def infer_recipe(
         id of an entity with several rows, which is dropped.
     reserved : sequence of str
         Names that model inputs must not have; a column with such a name becomes name_2.
-    dates : {"day_first", "month_first"}, optional
-        The order of day and month where no column of the table decides.
+    dates : {"day_first", "month_first", "year_first"}, optional
+        The order of day, month and two-digit year where no column of the table decides.
     decimal : {".", ","}, optional
         The decimal mark where a column can be read with either.
     delimiter : str
@@ -129,19 +132,20 @@ def infer_recipe(
     roles = {"target": target, "id": id, "time": time, "group": group}
     _check(frame, roles, drop)
     role_of = {column: role for role, column in reversed(roles.items()) if column is not None}
-    columns = [Column(name, frame[name]) for name in frame.columns]
+    columns = [Column(name, frame[name], dates) for name in frame.columns]
     free = [column for column in columns if column.name not in role_of]
     day_first = _day_first(columns, dates, unused={*drop, *role_of} - {time})
+    time_form = None if time is None else time_format(frame[time], day_first=day_first, stated=dates)
     context = Context(
         decimal or _decimal(free, delimiter),
         decimal is not None,
         day_first,
-        None if time is None else to_time(frame[time], time_format(frame[time], day_first=day_first)),
+        None if time is None or time_form is None else to_time(frame[time], time_form.pattern),
         frozenset(drop),
         max_categories,
     )
     recipes = [
-        _with_role(column, role_of[column.name], context) if column.name in role_of else inferred(column, context)
+        _with_role(column, role_of[column.name], time_form) if column.name in role_of else inferred(column, context)
         for column in columns
     ]
     _require_inputs(recipes)
@@ -172,11 +176,9 @@ def _near(name: str, names: Sequence[str]) -> str:
 def _day_first(columns: Sequence[Column], stated: DateOrder | None, unused: Collection[str | None]) -> bool | None:
     """Return whether the day comes first in ambiguous dates, for all columns alike."""
     formats = {
-        column.name: form
-        for column in columns
-        if (form := column.date_format) and (form.is_mixed or is_read(column.levels, form))
+        column.name: form for column in columns if (form := column.date_format) and (form.is_mixed or is_read(form))
     }
-    return decide_order(formats, stated, unused=frozenset(formats).intersection(unused))
+    return decide_order(formats, stated, unused=frozenset(formats).intersection(unused), instead=_NOT_DATES)
 
 
 def _decimal(columns: Sequence[Column], delimiter: str) -> str | None:
@@ -189,10 +191,12 @@ def _decimal(columns: Sequence[Column], delimiter: str) -> str | None:
     return "," if commas > points else "."
 
 
-def _with_role(column: Column, role: str, context: Context) -> ColumnRecipe:
+def _with_role(column: Column, role: str, time: DateFormat | None) -> ColumnRecipe:
     kind, explanation = _ROLES[role]
-    pattern = time_format(column.series, day_first=context.day_first) if role == "time" else ""
-    return dataclasses.replace(column.dropped(kind, f"set by data.{role}", explanation), date_format=pattern)
+    recipe = column.dropped(kind, f"set by data.{role}", explanation)
+    if role != "time" or time is None:
+        return recipe
+    return dataclasses.replace(recipe, date_format=time.pattern, guess=time.guess)
 
 
 def _require_inputs(recipes: Sequence[ColumnRecipe]) -> None:

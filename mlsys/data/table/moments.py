@@ -9,6 +9,8 @@ import pandas as pd
 
 ISO = "ISO8601"
 COMPACT = "%Y%m%d"
+COMPACT_TIME = "%Y%m%d%H%M%S"
+WEEK, QUARTER = "%G-W%V", "%Y-Q%q"  # each is its first day
 # Dates outside this range are placeholders for "never" or "unknown" (1753-01-01, 9999-12-31).
 FIRST_DAY, LAST_DAY = pd.Timestamp("1850-01-01"), pd.Timestamp("2150-12-31")
 LAST_SHORT_YEAR = 2035  # "36" is 1936: two-digit years are more often dates of birth or hire than the far future
@@ -35,10 +37,10 @@ class Clock(NamedTuple):
     first: str
     last: str
 
-    def covers(self, numbers: pd.Series[float]) -> bool:
-        """Return whether all numbers lie in the clock's usual range."""
+    def covers(self, numbers: pd.Series[float]) -> pd.Series[bool]:
+        """Return which numbers lie in the clock's usual range."""
         low, high = ((pd.Timestamp(day) - pd.Timestamp(self.origin)).total_seconds() for day in (self.first, self.last))
-        return bool(numbers.between(low * self.per_second, high * self.per_second).all())
+        return numbers.between(low * self.per_second, high * self.per_second)
 
 
 # Excel counts days from the end of 1899, with a February 29 in 1900 that never was.
@@ -56,6 +58,9 @@ ZONES = {
     **{"MSK": "+0300", "JST": "+0900", "KST": "+0900", "EST": "-0500", "EDT": "-0400", "CDT": "-0500"},
     **{"MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700", "AEST": "+1000", "AEDT": "+1100"},
 }
+_DECIMAL_COMMA = re.compile(r"(?<=:\d\d),(?=\d)")
+_DOTTED_HALF_DAY = re.compile(r"\b([ap])\. ?m\.?(?!\w)", re.IGNORECASE)
+_CENTURY = re.compile(r" \(to (\d{4})\)$")
 _ZONE = re.compile(r"\b(?:" + "|".join(ZONES) + r")$")
 
 
@@ -66,7 +71,8 @@ def parse_moments(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestam
     ----------
     values : Series of str, shape (n,)
     pattern : str
-        A strptime format, where ``%Z`` is an abbreviation such as CEST; "ISO8601"; or the name of a clock, such as
+        A strptime format, where ``%Z`` is an abbreviation such as CEST, ``%q`` is a quarter, and " (to 2048)" at the
+        end is the last year that two digits can mean (by default 2035); "ISO8601"; or the name of a clock, such as
         "unix_ms" or "excel".
 
     Returns
@@ -82,13 +88,47 @@ def parse_moments(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestam
     """
     if pattern in CLOCKS:
         return _counted(values, CLOCKS[pattern])
+    pattern, last_year = century(pattern)
+    if pattern == ISO:
+        values = values.str.replace(_DECIMAL_COMMA, ".", regex=True)
+    if pattern == WEEK:
+        values, pattern = values + "-1", f"{WEEK}-%u"
+    if pattern == QUARTER:
+        values = values.str.replace(r"Q([1-4])$", lambda match: f"{3 * int(match[1]) - 2:02}", regex=True)
+        pattern = "%Y-%m"
+    if "%p" in pattern:
+        values = values.str.replace(_DOTTED_HALF_DAY, r"\1m", regex=True)
     if pattern.endswith("%Z"):
         values = values.str.replace(_ZONE, lambda match: ZONES[match[0]], regex=True)
         pattern = pattern.removesuffix("%Z") + "%z"
     timestamps = pd.to_datetime(values, format=pattern, errors="coerce", utc=True).dt.tz_localize(None)
     if "%y" in pattern:
-        timestamps = timestamps.mask(timestamps.dt.year > LAST_SHORT_YEAR, timestamps - pd.DateOffset(years=100))
+        timestamps = timestamps.mask(timestamps.dt.year > last_year, timestamps - pd.DateOffset(years=100))
+        timestamps = timestamps.mask(timestamps.dt.year <= last_year - 100, timestamps + pd.DateOffset(years=100))
     return timestamps
+
+
+def with_last_year(pattern: str, year: int) -> str:
+    """Return a format whose two-digit years end with the given year.
+
+    Examples
+    --------
+    >>> with_last_year("%d.%m.%y", 2048)
+    '%d.%m.%y (to 2048)'
+    """
+    return f"{pattern} (to {year})"
+
+
+def century(pattern: str) -> tuple[str, int]:
+    """Return a format as strptime knows it, and the last year that two digits can mean.
+
+    Examples
+    --------
+    >>> century("%d.%m.%y (to 2048)"), century("%d.%m.%y")
+    (('%d.%m.%y', 2048), ('%d.%m.%y', 2035))
+    """
+    found = _CENTURY.search(pattern)
+    return (pattern[: found.start()], int(found[1])) if found else (pattern, LAST_SHORT_YEAR)
 
 
 def parse_dates(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]:
@@ -104,7 +144,7 @@ def parse_dates(values: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]
 
 
 def _counted(values: pd.Series[str], clock: Clock) -> pd.Series[pd.Timestamp]:
-    numbers = pd.to_numeric(values, errors="coerce")
+    numbers = pd.to_numeric(values.str.replace(",", "."), errors="coerce")
     seconds = (numbers / clock.per_second).round(6).astype("float64")
     usual = seconds.abs() < 1e11  # beyond, pandas cannot represent the time
     elapsed = pd.to_timedelta((seconds.where(usual) * 1e3).round(), unit="ms")

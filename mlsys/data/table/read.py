@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import json
 import lzma
@@ -19,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlsys.data.sql_names import quoted
 from mlsys.data.table.delimited import decode, read_delimited, unique_names
 from mlsys.data.table.values import MAX_EXACT, text_series
 from mlsys.errors import DataError, closest
@@ -103,9 +105,21 @@ def _reader(file: Path, magic: bytes, table: str) -> Callable[[], pd.DataFrame]:
     if magic.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise DataError(f"{file} is a spreadsheet or an archive. Save the sheet as CSV, or extract the archive.")
     data = _decompressed(file)
+    _require_no_markup(data, file)
     if _JSON_SUFFIXES.isdisjoint(file.suffixes[-2:]):
         return lambda: read_delimited(data, file)
     return lambda: _read_json(data, file)
+
+
+def _require_no_markup(data: bytes, file: Path) -> None:
+    """Refuse pages and JSON that are named like delimited text."""
+    start = data[:1_000].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if start.startswith((b"<?xml", b"<!doctype", b"<html", b"<table")):
+        kind = "XML" if start.startswith(b"<?xml") else "a web page (HTML)"
+        raise DataError(f"{file} is {kind}, not a table. Save the table as CSV, or open the page and export it.")
+    if start.startswith((b'{"', b'[{"')) and _JSON_SUFFIXES.isdisjoint(file.suffixes[-2:]):
+        name = file.name.partition(".")[0]
+        raise DataError(f"{file} is JSON, but is not named so. Rename it to {name}.json, or {name}.jsonl for lines.")
 
 
 def _decompressed(file: Path) -> bytes:
@@ -162,7 +176,7 @@ def _read_json(data: bytes, file: Path) -> pd.DataFrame:
     if invalid or not records:
         reason = f"{invalid[0]!r:.60} is not a record" if invalid else "no records"
         raise DataError(f"{file}: {reason}. Expected one JSON object per line, or a list of objects.")
-    flat = [_flat(record) for record in records]
+    flat = [_flat(record, file, number) for number, record in enumerate(records, start=1)]
     try:
         return _exact(pd.DataFrame(flat), lambda name: [record.get(name) for record in flat])
     except UnicodeEncodeError:  # a lone surrogate, which JSON can represent but UTF-8 cannot
@@ -198,14 +212,21 @@ def _json_lines(text: str, file: Path) -> list[Any]:
     return records
 
 
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
+def _flat(record: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
     """Flatten nested objects to fields such as outer.inner; lists are kept as JSON text."""
     flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, dict):
-            flat.update({f"{name}.{inner}": deep for inner, deep in _flat(value).items()})
+            fields = {f"{name}.{inner}": deep for inner, deep in _flat(value, file, number).items()}
         else:
-            flat[name] = json.dumps(value) if isinstance(value, list) else value
+            fields = {name: json.dumps(value) if isinstance(value, list) else value}
+        if both := flat.keys() & fields.keys():
+            outer, _, inner = min(both).rpartition(".")
+            raise DataError(
+                f"{file}, record {number}: {min(both)!r} is given twice, as a field and as {inner!r} in {outer!r}."
+                " Rename one of them."
+            )
+        flat |= fields
     return flat
 
 
@@ -220,9 +241,9 @@ def _read_duckdb(file: Path, table: str) -> pd.DataFrame:
                 "SELECT table_schema, table_name FROM information_schema.tables ORDER BY ALL"
             ).fetchall()
             names = {name if schema == "main" else f"{schema}.{name}": (schema, name) for schema, name in rows}
-            source = ".".join(map(_quoted, names[_choose(file, table, list(names))]))
+            source = ".".join(map(quoted, names[_choose(file, table, list(names))]))
             relation = connection.sql(f"SELECT * FROM {source}")
-            return _exact(relation.df(), lambda name: [row[0] for row in relation.select(_quoted(name)).fetchall()])
+            return _exact(relation.df(), lambda name: [row[0] for row in relation.select(quoted(name)).fetchall()])
     except duckdb.Error as error:
         raise DataError(
             f"Cannot read {file} as a DuckDB file: {error}. Close other programs that write to it."
@@ -236,7 +257,7 @@ def _read_sqlite(file: Path, table: str) -> pd.DataFrame:
             names = [
                 name for (name,) in connection.execute(f"SELECT name FROM sqlite_master WHERE {kinds} ORDER BY name")
             ]
-            cursor = connection.execute(f"SELECT * FROM {_quoted(_choose(file, table, names))}")
+            cursor = connection.execute(f"SELECT * FROM {quoted(_choose(file, table, names))}")
             rows, names = cursor.fetchall(), [column[0] for column in cursor.description]
             frame = pd.DataFrame(rows, columns=names)
             return _exact(frame, lambda name: [row[names.index(name)] for row in rows])
@@ -257,7 +278,3 @@ def _choose(file: Path, table: str, names: list[str]) -> str:
     )
     example = f" Choose one, such as {file}::{near or names[0]}." if names else ""
     raise DataError(f"{file} {reason}. Tables: {', '.join(names) or 'none'}.{example}")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,7 @@ from mlsys.data.table.dates import as_timestamps, date_part, to_time
 from mlsys.data.table.values import as_levels, parse_numbers, parse_words
 from mlsys.errors import DataError, closest
 from mlsys.runs.files import RECIPE_VERSION
-
-ColumnKind = Literal["number", "boolean", "category", "date", "text", "id", "constant", "target", "group", "time"]
+from mlsys.runs.recipe_file import ColumnKind, recipe_problem
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +105,7 @@ class ColumnRecipe:
             if same_name
             else f"used as {', '.join(self.outputs)}"
         )
-        return ColumnReport(self.name, self.kind, self.reason, done, "" if self.dropped else self.guess)
+        return ColumnReport(self.name, self.kind, self.reason, done, self.guess)
 
 
 @dataclass(frozen=True)
@@ -165,12 +164,9 @@ class TableRecipe:
                 f"The table recipe has version {data.get('version')!r}, but this version of mlsys reads"
                 f" {RECIPE_VERSION}. Train again, or use the version of mlsys that wrote it."
             )
-        try:
-            return cls(tuple(_column_from_dict(column) for column in data["columns"]))
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"The table recipe is corrupt ({error}). Restore it from an intact run, or train again."
-            ) from error
+        if problem := recipe_problem(data):
+            raise DataError(f"The table recipe is corrupt: {problem}. Restore it from an intact run, or train again.")
+        return cls(tuple(_column_from_dict(column) for column in data["columns"]))
 
 
 def _column_to_dict(column: ColumnRecipe) -> dict[str, Any]:
@@ -180,8 +176,6 @@ def _column_to_dict(column: ColumnRecipe) -> dict[str, Any]:
 
 
 def _column_from_dict(data: Mapping[str, Any]) -> ColumnRecipe:
-    if data["kind"] not in get_args(ColumnKind):
-        raise TypeError(f"unknown kind {data['kind']!r}")
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
     return ColumnRecipe(**values)
 

@@ -222,8 +222,8 @@ def decimal_vote(values: pd.Series[str], *, sample: int = 2_000) -> str | None:
 
     Examples
     --------
-    >>> [decimal_vote(pd.Series(texts)) for texts in (["1.234", "2,5"], ["1,234.0"], ["1,234"])]
-    [',', '.', None]
+    >>> [decimal_vote(pd.Series(texts)) for texts in (["1.234", "2,5"], ["1,234.0"], ["1,234"], ["2.759E+01"])]
+    [',', '.', None, '.']
     """
     votes = [vote for text in evenly_spaced(values, sample) if (vote := _vote(text))]
     commas = votes.count(",")
@@ -237,6 +237,8 @@ def _vote(text: str) -> str | None:
     if not match or not ("," in match["body"] or "." in match["body"]):
         return None
     possible = [mark for mark in ",." if _match_body(match["body"], mark)]
+    if match["exponent"]:  # numbers with an exponent have no thousands
+        possible = [mark for mark in possible if mark in match["body"]]
     return possible[0] if len(possible) == 1 else None
 
 
@@ -276,10 +278,12 @@ def thousands(values: pd.Series[str], *, sample: int = 2_000) -> Thousands | Non
     >>> thousands(pd.Series(["2.256", "9.5"])) is None
     True
     """
-    bodies = [match["body"] for text in evenly_spaced(values, sample) if (match := _NUMBER.fullmatch(text))]
+    numbers = [match for text in evenly_spaced(values, sample) if (match := _NUMBER.fullmatch(text))]
+    bodies = [match["body"] for match in numbers]
     marked = [body for body in bodies if "." in body or "," in body]
     marks = {mark for body in marked for mark in ".," if mark in body}
-    if len(marks) != 1 or not all(_GROUPED.fullmatch(body) for body in marked):
+    has_exponents = any(match["exponent"] for match in numbers)  # such numbers have no thousands
+    if len(marks) != 1 or has_exponents or not all(_GROUPED.fullmatch(body) for body in marked):
         return None
     plain = [body for body in bodies if body.isdecimal()]
     small = bool(plain) and all(len(body) <= 3 for body in plain)
@@ -287,7 +291,7 @@ def thousands(values: pd.Series[str], *, sample: int = 2_000) -> Thousands | Non
 
 
 def evenly_spaced(values: pd.Series[str], size: int) -> list[str]:
-    """Return at most ``size`` evenly evenly_spaced values; deterministic."""
+    """Return at most ``size`` evenly spaced values; deterministic."""
     if len(values) <= size:
         return values.tolist()
     return values.iloc[np.linspace(0, len(values) - 1, size).astype(int)].tolist()

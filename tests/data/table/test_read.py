@@ -98,8 +98,8 @@ def test_encodings_are_detected_by_the_words_and_logged(tmp_path, caplog, encodi
 
 
 def test_an_encoding_that_is_one_of_two_or_none_is_logged(tmp_path, caplog):
-    assert read(tmp_path, "t.csv", "a\nMüller\n".encode("mac_roman")) != {"a": []}
-    assert "though it may also be Mac Roman (Western Europe)" in caplog.text
+    assert read(tmp_path, "t.csv", "a\nPadè\n".encode("cp1252")) == {"a": ["Padè"]}
+    assert "though it may also be Windows-1250 (Central Europe)" in caplog.text
     assert read(tmp_path, "u.csv", b"a,b\n1,x\x81\xa0\n") == {"a": ["1"], "b": ["x\x81\xa0"]}
     assert "its letters match no encoding: read as latin-1" in caplog.text
     assert read(tmp_path, "v.csv", b"a,b\n1,x\xa4\n") == {"a": ["1"], "b": ["x¤"]}
@@ -266,3 +266,56 @@ def test_all_formats_give_the_same_rows(tmp_path):
             pd.testing.assert_frame_equal(read_table(path), frame)
     finally:
         logging.disable(logging.NOTSET)
+
+
+def test_fields_that_are_given_twice_are_an_error(tmp_path):
+    path = tmp_path / "leads.jsonl"
+    path.write_text('{"a": {"c": 1}}\n{"a": {"b": 1}, "a.b": 2}\n')
+    with pytest.raises(DataError, match=r"record 2: 'a\.b' is given twice, as a field and as 'b' in 'a'\. Rename one"):
+        read_table(path)
+
+
+UMLAUTS = "name,city\nMüller,Köln\nGröße,Zürich\n"
+
+
+@pytest.mark.parametrize("data", [UMLAUTS.encode() + b"M\xfcller,x\n", (UMLAUTS + "Jörg,Mä").encode()[:-1]])
+def test_a_damaged_place_does_not_change_the_encoding(tmp_path, caplog, data):
+    path = tmp_path / "leads.csv"
+    path.write_bytes(data)
+    frame = read_table(path)
+    assert frame["city"].tolist()[:2] == ["Köln", "Zürich"]
+    assert "is UTF-8 but for 1 place, the first in line 4" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding"),
+    [("Müller", "mac_roman"), ("Győr,Pécs", "cp1250"), ("Łódź", "cp1250"), ("limões", "cp1252"), ("źródło", "cp1250")],
+)
+def test_letters_stand_where_words_have_them(tmp_path, words, encoding):
+    path = tmp_path / "leads.csv"
+    path.write_bytes(f"a,b\n{words},\n1,2\n".replace(",\n", "\n" if "," in words else ",\n").encode(encoding))
+    assert read_table(path).iloc[0].dropna().tolist() == words.split(",")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "leads.csv",
+            "<html><table><tr><td>a</td></tr></table></html>",
+            r"leads.csv is a web page \(HTML\), not a table",
+        ),
+        (
+            "leads.xls",
+            "<?xml version='1.0'?><Workbook></Workbook>",
+            r"leads.xls is XML, not a table\. Save the table as CSV",
+        ),
+        ("leads.csv", '[{"a": 0, "y": 1}, {"a": 1, "y": 0}]', r"leads.csv is JSON, .* Rename it to leads.json"),
+        ("leads.txt", '\ufeff{"a": 0}\n{"a": 1}\n', r"is JSON, .* or leads.jsonl for lines"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_table(path)

@@ -219,3 +219,61 @@ def test_the_value_column_is_read_like_the_others(tmp_path):
 def test_the_delimiter_is_kept_with_the_frame(tmp_path):
     (tmp_path / "t.csv").write_text("a;b\n1;2\n")
     assert read_table(tmp_path / "t.csv").attrs["delimiter"] == ";"
+
+
+SPREAD = pd.date_range("2020-01-05 09:28:00", periods=ROWS, freq="613h")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda at: at.strftime("%Y-%m-%d %H:%M:%S,123"),
+        lambda at: at.strftime("%Y%m%dT%H%M%S"),
+        lambda at: at.strftime("%Y%m%dT%H%M%SZ"),
+        lambda at: at.strftime("%Y%m%d%H%M%S"),
+        lambda at: at.strftime("%Y%m%d%H%M%S").astype(int),
+        lambda at: at.strftime("%a %b %d %H:%M:%S %Y"),
+        lambda at: at.strftime("%d/%b/%Y:%H:%M:%S +0000"),
+        lambda at: at.strftime("%d. %B %Y %H:%M"),
+        lambda at: at.strftime("%d. %b %Y"),
+        lambda at: at.strftime("%d/%b/%Y"),
+        lambda at: at.strftime("%m/%d/%Y %I:%M %p").str.replace("AM", "a.m.").str.replace("PM", "p.m."),
+    ],
+)
+def test_common_spellings_of_dates_are_read(write):
+    column, features = infer(write(SPREAD), name="x")
+    assert (column.kind, column.guess) == ("date", "")
+    assert features["x_day"].tolist() == ((SPREAD.floor("D") - pd.Timestamp(0)).days).tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([f"1,{n + 100}.25" if n % 2 else f"1.{n + 100},25" for n in range(ROWS)], "numbers"),
+        ([day.strftime("%d.%m.%Y" if n % 2 else "%b %d, %Y") for n, day in enumerate(SPREAD)], "dates"),
+    ],
+)
+def test_columns_that_are_not_written_alike_are_not_dropped_silently(values, kind):
+    column, _ = infer(values)
+    assert column.dropped
+    assert f"most values look like {kind}, but no single format reads them" in column.report.guess
+    assert infer(values, drop=["x"])[0].report.guess == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["amount_at_close", "spend_on_ads", "clicks_date_range", "revenue_T", "conversions_on_site"]
+)
+def test_words_within_a_name_do_not_make_times(name):
+    column, _ = infer(range(25_000, 25_000 + ROWS), name)
+    assert column.kind == "number"
+
+
+def test_numbers_that_span_a_century_are_not_excel_days():
+    assert infer(np.linspace(20_000, 59_000, ROWS).round(), "signed_at")[0].kind == "number"
+    assert infer(np.linspace(33_000, 45_000, ROWS).round(), "date_of_birth")[0].date_format == "excel"
+
+
+def test_exponents_have_one_reading():
+    column, features = infer(["2.759E+01", "1.250E+02"])
+    assert (column.kind, column.guess) == ("number", "")
+    assert features["x"].tolist()[:2] == [27.59, 125.0]

@@ -44,15 +44,42 @@ FIRSTS = pd.date_range("2019-10-01", periods=10, freq="MS")
         pd.date_range("2018-01-01", periods=30, freq="WOM-1MON"),
         pd.date_range("2019-10-01", periods=10, freq="ME"),
         pd.date_range("2019-10-07", periods=40, freq="7D"),
-        pd.date_range("2020-01-01", periods=11, freq="D"),
         pd.date_range("2017-01-01", periods=12, freq="QS"),
-        pd.to_datetime(["2019-01-03", "2019-05-10", "2020-02-12"]),
+        FIRSTS.union(FIRSTS + pd.Timedelta(days=9)),
+        pd.to_datetime([f"{year}-12-{day:02}" for year in range(2014, 2020) for day in (5, 6, 7)]),
+        pd.date_range("2019-01-01", periods=300, freq="D"),
     ],
-    ids=["first days", "first Mondays", "last days", "weeks", "eleven days", "quarters", "few"],
+    ids=["first days", "first Mondays", "last days", "weeks", "quarters", "1st and 10th", "fairs", "days"],
 )
 def test_calendars_pass(events):
     found = check(events)
     assert (found.status, found.value) == ("pass", 0)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [pd.date_range("2020-01-01", periods=11, freq="D"), pd.to_datetime(["2019-01-03", "2019-05-10", "2020-02-12"])],
+    ids=["eleven days", "few"],
+)
+def test_too_few_days_are_not_judged(events):
+    found = check(events)
+    assert found.message.startswith("Does not apply: no table has 8 different days over more than 31 days")
+
+
+def test_years_read_as_days_are_found():
+    firsts = pd.date_range("2018-01-01", periods=60, freq="MS")
+    misread = pd.to_datetime([day.strftime("%d.%m.%y") for day in firsts], format="%y.%m.%d")
+    assert "events: all 60 different dates are from day 18 to 22 of their months" in check(misread).message
+
+
+def test_exchanged_days_of_weekly_data_are_found():
+    weeks = pd.date_range("2019-01-07", periods=80, freq="7D")
+    assert check(weeks).status == "pass"
+    misread = [day.replace(month=day.day, day=day.month) if day.day <= 12 else day for day in weeks]
+    found = check(misread, end=date(2021, 1, 1))
+    assert (
+        "events: dates after the 12th are on Mondays, the others would be if day and month were exch" in found.message
+    )
 
 
 def test_exchanged_first_days_of_months_are_found():

@@ -142,7 +142,7 @@ def test_times_are_read_in_training_format_too(crm, tmp_path):
     built = [builder.build(entities, rows, as_of).records for rows in (events, written)]
     assert built == [as_records(expected[source.panel.names])] * 2
     written[0]["WHEN_TIMESTAMP"] = "13/01/2020"
-    with pytest.raises(InvalidInput, match=r"a date or time .* or in training's format %m/%d/%Y"):
+    with pytest.raises(InvalidInput, match=r"a date or time .* or a date such as 02/24/2020 as in training"):
         builder.build(entities, written, as_of)
     builder.close()
 
