@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,7 +116,7 @@ def diagnose(overrides: Sequence[str], folder: Path, reason: str, config_dir: Pa
     if composed is not None:
         keys = list(_flat_keys(composed))
         unknown = [key for key, _ in values if key not in keys]
-        problems += [_unknown_key(key, keys, groups) for key in unknown]
+        problems += [_not_set_yet(composed, key) or _unknown_key(key, keys, groups) for key in unknown]
         known = _compose(folder, [*path, *usable, *(override for key, override in values if key not in unknown)])
         problems += _further_problems(known) if known is not None else []
     if not problems:
@@ -179,6 +180,28 @@ def _search_path(config_dir: Path | None) -> list[str]:
 
 def _unknown_option(group: str, choice: str, options: Sequence[str]) -> Problem:
     return Problem(group, choice, ", ".join(options), closest(choice, options))
+
+
+def _not_set_yet(config: DictConfig, key: str) -> Problem | None:
+    """Return the problem of a key that is a parameter of its component, but not in the config: Hydra wants a plus."""
+    from hydra.errors import HydraException
+    from hydra.utils import get_class
+    from omegaconf import OmegaConf
+
+    from mlsys.pipeline.traits import traits_of
+
+    parent, _, name = key.rpartition(".")
+    target = OmegaConf.select(config, f"{parent}._target_", default=None) if parent else None
+    if not isinstance(target, str):
+        return None
+    try:
+        component = get_class(target)
+        names = {*signature(component).parameters, *traits_of(component()).column_parameters}
+    except (HydraException, ImportError, TypeError, ValueError):  # the config check reports what is wrong with it
+        return None
+    if name not in names:
+        return None
+    return Problem(key, "a parameter that the config does not set", f"+{key}=VALUE, with a plus, to add it")
 
 
 def _unknown_key(key: str, keys: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Problem:

@@ -29,6 +29,13 @@ def test_misspelled_options_keys_and_metrics_come_together():
     }
 
 
+@pytest.mark.parametrize("model", ["xgboost", "lightgbm", "catboost", "hist_gradient_boosting"])
+def test_a_parameter_that_the_config_does_not_set_needs_a_plus(model):
+    name = "monotonic_cst" if model == "hist_gradient_boosting" else "monotone_constraints"
+    problem = diagnose([f"model={model}", f"model.{name}={{seats: 1}}"], conf_folder(), "").problems[0]
+    assert (problem.where, problem.allowed) == (f"model.{name}", f"+model.{name}=VALUE, with a plus, to add it")
+
+
 def test_wrong_values_come_with_wrong_options():
     found = problems("model=catbost", "metrics.bootstrap_resamples=-1", "encoder.max_categories=many")
     assert set(found) == {"model", "metrics.bootstrap_resamples", "encoder.max_categories"}

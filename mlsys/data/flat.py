@@ -88,14 +88,14 @@ def _make(data: TableData, file: str) -> CacheEntry:
 
 
 def _infer(data: TableData, rows: pd.DataFrame) -> TableRecipe:
-    drop = [*data.drop, *([data.value] if data.value else [])]
     return infer_recipe(
         rows,
         target=data.target,
         id=data.id,
         time=data.time,
         group=data.group,
-        drop=drop,
+        value=data.value,
+        drop=data.drop,
         reserved=KEYS,
         dates=data.dates,
         decimal=data.decimal and MARKS[data.decimal],

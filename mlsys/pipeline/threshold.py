@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,8 @@ import pandas as pd
 
 from mlsys.errors import FitError, closest
 from mlsys.text import counted, is_or_are, joined
+
+logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 METHODS = ("top_k", "f_beta", "cost")
@@ -70,6 +73,14 @@ def operating_threshold(predictions: pd.DataFrame, **arguments: Any) -> Threshol
         The method and its parameters; see :func:`choose_threshold`.
     """
     known = predictions[predictions["label_complete"]]
+    k, smallest = arguments.get("k"), int(known.groupby("fold").size().min()) if len(known) else 0
+    if arguments.get("method") == "top_k" and k is not None and k >= smallest > 0:
+        logger.warning(
+            "threshold.k=%d is not less than the %s of a fold, so nearly all rows are flagged; set threshold.k to the "
+            "number of rows that you can act on",
+            k,
+            counted(smallest, "row"),
+        )
     return choose_threshold(known["label"], known["probability"], known["value"], groups=known["fold"], **arguments)
 
 

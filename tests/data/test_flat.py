@@ -117,6 +117,11 @@ OUTPUTS = [
 ]
 
 
+def test_the_value_is_dropped_by_its_own_setting(load, leads):
+    columns = {column["name"]: column for column in load(leads, target="won", value="worth").recipe["columns"]}
+    assert columns["worth"]["dropped"] == "set by data.value"
+
+
 @pytest.mark.parametrize(
     ("names", "inputs"),
     [

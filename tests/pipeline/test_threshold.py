@@ -1,11 +1,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import fbeta_score
 
 from mlsys.errors import FitError
-from mlsys.pipeline.threshold import choose_threshold
+from mlsys.pipeline.threshold import choose_threshold, operating_threshold
 
 COST = {"false_positive": 2.0, "false_negative": 30.0}
 
@@ -156,3 +157,11 @@ def test_it_can_be_written_as_json():
 def test_invalid_arguments_are_an_error(label, probability, options, message):
     with pytest.raises(FitError, match=message):
         choose_threshold(label, probability, **options)
+
+
+@pytest.mark.parametrize(("k", "warned"), [(39, False), (40, True), (50, True)])
+def test_a_list_as_long_as_a_fold_is_warned_about(caplog, k, warned):
+    label, probability = rows(count=120)
+    folds = pd.DataFrame({"label": label, "label_complete": True, "probability": probability, "value": np.nan})
+    operating_threshold(folds.assign(fold=np.arange(120) % 3), method="top_k", k=k)
+    assert (f"threshold.k={k} is not less than the 40 rows of a fold" in caplog.text) == warned

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
@@ -49,8 +50,8 @@ class Context:
         Whether the day comes first in ambiguous dates, such as "03/04/2020".
     row_times : Series of datetime64, shape (n_rows,), or None
         Time of each row.
-    drop : frozenset of str
-        Columns to drop regardless of their kind.
+    drop : mapping of str to str
+        Columns to drop regardless of their kind, and the settings that say so.
     max_categories : int
         Categories with more levels have high cardinality.
     """
@@ -59,7 +60,7 @@ class Context:
     decimal_is_set: bool = False
     day_first: bool | None = None
     row_times: pd.Series[pd.Timestamp] | None = None
-    drop: frozenset[str] = frozenset()
+    drop: Mapping[str, str] = field(default_factory=dict)
     max_categories: int = 50
 
 

@@ -52,7 +52,7 @@ def inferred(column: Column, context: Context) -> ColumnRecipe:
     """
     recipe = next(match for rule in _RULES if (match := rule(column, context)))
     if column.name in context.drop:
-        return replace(recipe, parts=(), dropped="set by data.drop", guess="")
+        return replace(recipe, parts=(), dropped=f"set by {context.drop[column.name]}", guess="")
     return recipe
 
 

@@ -72,6 +72,7 @@ def infer_recipe(
     id: str | None = None,
     time: str | None = None,
     group: str | None = None,
+    value: str | None = None,
     drop: Sequence[str] = (),
     max_categories: int = 50,
     reserved: Sequence[str] = (),
@@ -98,6 +99,8 @@ def infer_recipe(
         A raw table, as returned by `read_table`.
     target, id, time, group : str
         Columns with a role, which are not model inputs.
+    value : str, optional
+        Column with the value of a positive row, which is not a model input.
     drop : sequence of str
         Columns to exclude.
     max_categories : int
@@ -134,14 +137,14 @@ def infer_recipe(
     role_of = {column: role for role, column in reversed(roles.items()) if column is not None}
     columns = [Column(name, frame[name], dates) for name in frame.columns]
     free = [column for column in columns if column.name not in role_of]
-    day_first = _day_first(columns, dates, unused={*drop, *role_of} - {time})
+    day_first = _day_first(columns, dates, unused={*drop, value, *role_of} - {time, None})
     time_form = None if time is None else time_format(frame[time], day_first=day_first, stated=dates)
     context = Context(
         decimal or _decimal(free, delimiter),
         decimal is not None,
         day_first,
         None if time is None or time_form is None else to_time(frame[time], time_form.pattern),
-        frozenset(drop),
+        dict.fromkeys(drop, "data.drop") | ({} if value is None else {value: "data.value"}),
         max_categories,
     )
     recipes = [

@@ -212,7 +212,7 @@ def apply(recipe: TableRecipe, frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     _require_columns(recipe, frame)
     inputs, invalid = convert(recipe, frame)
-    _warn_invalid(invalid, len(frame))
+    _warn_invalid(recipe, frame, inputs, invalid)
     return inputs
 
 
@@ -310,7 +310,18 @@ def _require_columns(recipe: TableRecipe, frame: pd.DataFrame) -> None:
         logger.warning("dropping columns that are not in the recipe: %s", ", ".join(extra))
 
 
-def _warn_invalid(invalid: Mapping[str, int], rows: int) -> None:
-    shown = [f"{name} ({count:,} of {rows:,})" for name, count in invalid.items() if count]
+def _warn_invalid(recipe: TableRecipe, frame: pd.DataFrame, inputs: pd.DataFrame, invalid: Mapping[str, int]) -> None:
+    shown = [
+        f"{column.name} ({invalid[column.name]:,} of {len(frame):,}, such as {_first_invalid(column, frame, inputs)})"
+        for column in recipe.columns
+        if invalid.get(column.name)
+    ]
     if shown:
         logger.warning("values that do not parse as their column's kind are treated as missing: %s", ", ".join(shown))
+
+
+def _first_invalid(column: ColumnRecipe, frame: pd.DataFrame, inputs: pd.DataFrame) -> str:
+    """Return the first cell that does not parse."""
+    cells = frame[column.name]
+    wrong = inputs[column.outputs[0]].isna().to_numpy() & (as_levels(cells).codes >= 0)
+    return repr(cells.iloc[int(wrong.argmax())])

@@ -184,13 +184,17 @@ def compare(gathered: Gathered, *, bootstrap_resamples: int | None = None) -> Co
     alignment = Alignment(frames) if len(frames) > 1 else None
     checks = [check_comparable(candidates, index, alignment, positions) for index in range(len(candidates))]
     paired = _paired_comparisons(candidates, checks, measure)
+    measured = [
+        _metrics(candidate, measure, paired.get(index) if check.level == "fully" else None)
+        for index, (candidate, check) in enumerate(zip(candidates, checks, strict=True))
+    ]
     runs = [
         ComparedRun(
             KEYS[index],
             candidate,
             check,
-            _metrics(candidate, measure, paired.get(index) if check.level == "fully" else None),
-            paired[index].difference if index in paired else {},
+            measured[index],
+            _in_both(paired[index].difference, measured[0], measured[index]) if index in paired else {},
             paired[index].overall if index in paired else {},
         )
         for index, (candidate, check) in enumerate(zip(candidates, checks, strict=True))
@@ -271,6 +275,15 @@ def _metrics(candidate: Candidate, measure: MetricSettings, measured: ScoreCompa
         return overall
     found = measured or measure(candidate.predictions, ["probability"])["probability"]
     return overall | {name: found.overall[name] for name in missing if name in found.overall}
+
+
+def _in_both(difference: dict[str, Entry], ours: Mapping[str, Entry], theirs: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return the differences of metrics that both runs have: revenue may be unknown to one of them."""
+    return {
+        name: entry
+        for name, entry in difference.items()
+        if point(ours.get(name)) is not None and point(theirs.get(name)) is not None
+    }
 
 
 def _can_be_measured(name: str, overall: Mapping[str, Entry]) -> bool:

@@ -203,13 +203,14 @@ def log_axis(axes: Axes, name: str, low: float, high: float) -> None:
 
 
 def fold_ticks(names: Sequence[str]) -> list[str]:
-    r"""Format fold names as tick labels, with the year of a date below it and only where it changes.
+    r"""Format fold names as tick labels: their first dates, with the year below and only where it changes.
 
     Examples
     --------
-    >>> fold_ticks(["2020-02-24", "2020-03-23", "fold 3"])
+    >>> fold_ticks(["2020-02-24", "2020-03-23 to 2020-03-30", "fold 3"])
     ['02-24\n2020', '03-23', 'fold 3\n']
     """
-    dates = [name.split("-", 1) if name[:4].isdigit() else ["", name] for name in names]
+    firsts = [name.partition(" to ")[0] for name in names]
+    dates = [name.split("-", 1) if name[:4].isdigit() else ["", name] for name in firsts]
     years = ["", *(year for year, _ in dates)]
     return [rest if year == before else f"{rest}\n{year}" for before, (year, rest) in zip(years, dates, strict=False)]

@@ -128,6 +128,7 @@ class Summary:
     caveats: tuple[str, ...]
     commands: tuple[tuple[str, str], ...]
     walk_forward: bool
+    has_horizon: bool
 
 
 def summarise(
@@ -204,8 +205,9 @@ def summarise(
         leads=tuple(_leads(top_leads, folds)),
         leads_as_of=_leads_as_of(top_leads),
         caveats=tuple(_caveats(metrics, audit, facts, entities, positives)),
-        commands=tuple(_commands(run)),
+        commands=tuple(_commands(run, is_table="target" in facts and not facts.get("horizon_days"))),
         walk_forward=choices.get("split", "backtest") == "backtest",
+        has_horizon=bool(facts.get("horizon_days")),
     )
 
 
@@ -349,6 +351,12 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, p
     yield "The model has only seen past data: compare new inputs with reference.json before relying on it."
 
 
-def _commands(run: str) -> Iterable[tuple[str, str]]:
-    yield "Show this card and all metrics", f"mlsys show {shlex.quote(run)} --all"
-    yield "Check that the run is reproducible", f"mlsys replay {shlex.quote(run)}"
+def _commands(run: str, *, is_table: bool) -> Iterable[tuple[str, str]]:
+    name = shlex.quote(run)
+    yield "Show this card and all metrics", f"mlsys show {name} --all"
+    yield "Compare with another run", f"mlsys compare OTHER {name}"
+    if is_table:
+        yield "Score another table", f"mlsys score {name} TABLE --out scored.csv"
+    yield "Serve the model, with a page for lists", f"python -m serve {name}"
+    yield "Register the model as a version", f"mlsys registry add {name} --name NAME"
+    yield "Check that the run is reproducible", f"mlsys replay {name}"

@@ -81,7 +81,10 @@ def test_the_reason_counts_numbers_that_parse(caplog):
     report, features = infer([str(value / 8) for value in range(998)] + ["soon", "n.k."])
     assert report.reason == "numbers from 0 to 124.625; stored as text: 998 of 1,000 parse, the rest become missing"
     assert np.isnan(features["x"][-2:]).all()
-    assert "values that do not parse as their column's kind are treated as missing: x (2 of 1,000)" in caplog.text
+    assert (
+        "values that do not parse as their column's kind are treated as missing: x (2 of 1,000, such as 'soon')"
+        in caplog.text
+    )
 
 
 def test_one_word_among_many_numbers_is_missing():

@@ -208,3 +208,13 @@ def test_runs_in_two_currencies(tmp_path, write, index):
     assert revenue[0][3] == "EUR"
     assert revenue[1][2] == "USD"
     assert "revenue is in different currencies: metrics.currency is USD, not EUR" in text.getvalue()
+
+
+def test_a_metric_that_one_run_lacks_is_not_compared(tmp_path, write, index):
+    write(tmp_path / "a")
+    write(tmp_path / "b", predictions(1.5).assign(value=np.nan))
+    for order in (["a", "b"], ["b", "a"]):
+        found = compare(gather(order, root=tmp_path, index=index))
+        assert "revenue@5" not in found.runs[1].difference
+        assert "roc_auc" in found.runs[1].difference
+        assert not any(text.startswith("Revenue") for text in findings(found))

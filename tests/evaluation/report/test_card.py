@@ -34,6 +34,7 @@ def test_the_card_has_the_main_facts(run):
         r"| customers | mrr | warn | 4 | MRR \<= 0 \| kept |",
         "`data=hubspot sampler=smotenc model=catboost seed=7`",
         "`mlsys replay outputs/2026-11-20/18-05-42`",
+        "`python -m serve outputs/2026-11-20/18-05-42`",
         "`mlsys show outputs/2026-11-20/18-05-42 --all`",
         "**The model ranks better than activity (ROC-AUC +0.131, 95% interval +0.070 to +0.190): look at the audit",
     ):
