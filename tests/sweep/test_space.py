@@ -256,7 +256,7 @@ def test_lists_and_maps_reach_the_model_as_lists_and_maps():
         parts, problems = Components.build(config.to_dict())
         assert problems == []
         parameters = parts.estimator.get_params()
-        seen.add((parameters["class_weights"], tuple(parameters["monotone_constraints"].items())))
+        seen.add((tuple(parameters["class_weights"]), tuple(parameters["monotone_constraints"].items())))
     assert seen == {(pair, (("a", sign),)) for pair in ((1, 1), (1, 10)) for sign in (1, -1)}
 
 
