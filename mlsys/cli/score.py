@@ -10,6 +10,7 @@ import typer
 from mlsys.cli.output import AsJson, print_rows
 from mlsys.cli.runs import RunName
 from mlsys.errors import DataError, RunError
+from mlsys.terminal import Terminal
 from mlsys.text import counted
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ def score(
     highest = scored.sort_values("probability", ascending=False, kind="stable").head(top)
     rows = [dict(zip(highest.columns, row, strict=True)) for row in highest.itertuples(index=False)]
     print_rows(rows, as_json=as_json, empty="The table has no rows.")
+    if not as_json:
+        flagged, threshold = int(scored["decision"].sum()), float(opened.threshold["threshold"])
+        where = f"; written to {out}" if out is not None else ""
+        Terminal().print_line(f"{counted(len(scored), 'row')}: {flagged:,} with {threshold:.1%} or more{where}")
 
 
 def _scored(run: Run, raw: pd.DataFrame) -> pd.DataFrame:

@@ -31,7 +31,9 @@ def test_the_training_file_gets_the_probabilities_of_the_run(mlsys, leads, file,
     assert scored["lead"].tolist() == [f"L{number}" for number in range(ROWS)]
     np.testing.assert_array_equal(scored["probability"], expected)
     assert scored["decision"].tolist() == (expected >= 0.5).tolist()
-    lines = out.splitlines()
+    *lines, last = out.splitlines()
+    flagged = int((expected >= 0.5).sum())
+    assert last == f"{ROWS} rows: {flagged} with 50.0% or more; written to {tmp_path / 'scored.csv'}"
     assert [line.split()[0] for line in lines] == ["lead", *scored.nlargest(2, "probability")["lead"]]
 
 

@@ -51,9 +51,8 @@ def duplicates(subject: AuditSubject, *, limit: float) -> AuditCheck:
 def _memorised(subject: AuditSubject, columns: Sequence[Hashes], limit: float) -> AuditCheck:
     repeated = _repeated(subject, columns)
     fraction = round(float(repeated.mean()), 6)
-    finding = (
-        f"{fraction:.1%} of the test rows, not counting inactive accounts, have the same features as a training row"
-    )
+    which = "test rows, not counting inactive accounts," if subject.horizon_days else "test rows"
+    finding = f"{fraction:.1%} of the {which} have the same features as a training row"
     if fraction <= limit:
         return AuditCheck(NAME, "pass", fraction, limit, f"{finding}.")
     comparison = _clearly_better(subject, repeated)
