@@ -46,6 +46,13 @@ def _field(column: TrainingColumn, cell: str | None) -> Field:
     )
 
 
+def _is_choice(column: TrainingColumn) -> bool:
+    """Whether training had few different cells, all of which are listed."""
+    if not column.is_value:
+        return False
+    return column.kind == "boolean" or not (column.is_number or column.inputs[0].is_open)
+
+
 def _options(column: TrainingColumn) -> tuple[str, ...]:
     if not column.is_value:
         return ()
