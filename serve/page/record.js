@@ -99,7 +99,7 @@ async function explainRow(row, name) {
     control.value = control.dataset.kind === 'number' && !('raw' in page) ? shortNumber(value) : value;
     exact.set(control, { shown: control.value, value, absent: !(control.dataset.field in row) });
   }
-  raw = 'raw' in page ? Object.fromEntries(Object.entries(row).filter(([column]) => !controlOf(column)).map(([column, text]) => [column, text || null])) : {};
+  raw = 'raw' in page ? Object.fromEntries(Object.entries(row).filter(([column]) => !controls.some(each => each.dataset.field === column)).map(([column, text]) => [column, text || null])) : {};
   form.nextElementSibling.scrollTop = 0;
   // On a phone the reasons are below the form, beyond the screen.
   const isPhone = getComputedStyle($('from')).display !== 'none';

@@ -97,7 +97,7 @@ def _text(words: int, length: int) -> str:
     Examples
     --------
     >>> _text(3, 16), _text(1, 12)
-    ('words text words', 'exampleexamp')
+    ('text words words', 'exampleexamp')
     """
     letters = max(words, length - words + 1)
     sizes = [letters * (word + 1) // words - letters * word // words for word in range(words)]

@@ -81,7 +81,7 @@ def test_a_row_of_a_list_keeps_its_cells(open_page):
 
 def test_a_list_may_have_inputs_instead_of_columns_and_columns_of_its_own(open_page):
     page = open_page()
-    cells = INPUTS | {"size": "2.000", "staff": "4,5", "Owner": "Ann"}
+    cells = INPUTS | {"size": "2.000", "staff": "4,5", "size _m_": 2, "Owner": "Ann"}
     content = "\n".join(";".join(map(str, line)) for line in (cells, cells.values()))
     page.locator("#file").set_input_files({"name": "new.csv", "mimeType": "text/csv", "buffer": content.encode()})
     with page.expect_request("**/predict?explain=all") as found:
