@@ -54,7 +54,7 @@ def document(model: LoadedModel, *, keys: bool) -> Json:
     schemas = openapi["components"]["schemas"]
     schemas["Record"] = record_schema(model.schema)
     if scorer.inputs.raw is not None:
-        schemas["Record"] = with_raw_columns(schemas["Record"], scorer.inputs.raw)
+        schemas["Record"] = with_raw_columns(schemas["Record"], scorer.inputs.raw, scorer.run.manifest.created)
     for table, rows in _raw_rows(model).items():
         schemas["Entities"]["properties"][table]["items"] = rows
     for path in openapi["paths"].values():

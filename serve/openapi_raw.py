@@ -6,6 +6,7 @@ from typing import Any
 
 from mlsys.text import joined
 from serve.scoring.raw_columns import TrainingColumn, TrainingTable, date_kind
+from serve.scoring.typical_cells import typical_cells
 
 Json = dict[str, Any]
 
@@ -16,7 +17,7 @@ INTRODUCTION = (
 )
 
 
-def with_raw_columns(record: Json, raw: TrainingTable) -> Json:
+def with_raw_columns(record: Json, raw: TrainingTable, created: str) -> Json:
     """Return the JSON Schema of a record that may have the columns of the training table instead of the inputs.
 
     Parameters
@@ -24,6 +25,8 @@ def with_raw_columns(record: Json, raw: TrainingTable) -> Json:
     record : dict
         JSON Schema of a record of inputs.
     raw : TrainingTable
+    created : str
+        When the run was made, in ISO format, for the example.
     """
     properties, required, choices = dict(record["properties"]), [], []
     for column in raw.columns:
@@ -43,12 +46,26 @@ def with_raw_columns(record: Json, raw: TrainingTable) -> Json:
         properties[raw.time] = {"type": ["string", "integer"], "description": text}
     for name in sorted(raw.unused - properties.keys()):
         properties[name] = {"type": CELL, "description": "Not used by the model; may be sent and is ignored"}
-    schema = record | {"description": INTRODUCTION, "properties": properties, "required": required}
+    example = example_row(raw, created)
+    properties |= {name: properties[name] | {"examples": [cell]} for name, cell in example.items()}
+    schema = record | {
+        "description": INTRODUCTION,
+        "properties": properties,
+        "required": required,
+        "examples": [example],
+    }
     if choices:
         schema["allOf"] = choices
     if raw.aged:
         schema["dependentRequired"] = {column.name: [raw.time] for column in raw.columns if column.needs_time}
     return schema
+
+
+def example_row(raw: TrainingTable, created: str) -> Json:
+    """Return a typical row of the training table as a record: text as in the table, numbers as JSON numbers."""
+    cells: Json = dict(typical_cells(raw, created))
+    numbers = {column.name: column.inputs[0].example for column in raw.columns if column.kind == "number"}
+    return cells | numbers
 
 
 def _value(field: Json, column: TrainingColumn) -> Json:

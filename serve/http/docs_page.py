@@ -43,22 +43,20 @@ POLICY = (
 )
 
 
-def docs_page(document: dict[str, Any], example: dict[str, Any]) -> str:
+def docs_page(document: dict[str, Any]) -> str:
     """Return the documentation page as HTML.
 
     Parameters
     ----------
     document : dict
-        The OpenAPI document.
-    example : dict
-        Record to prefill the form with.
+        The OpenAPI document; the example of its record is in the form.
     """
     title = escape(document["info"]["title"])
     record = document["components"]["schemas"]["Record"]
     parts = [
         f"<h1>{title}</h1><p>{escape(document['info']['description'])} "
         'Machine-readable: <a href="openapi.json">openapi.json</a>.</p>',
-        _try(example, keys="securitySchemes" in document["components"]),
+        _try(record["examples"][0], keys="securitySchemes" in document["components"]),
         "<h2>Fields of a record</h2>",
         _fields(record),
         *(

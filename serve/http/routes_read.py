@@ -16,7 +16,7 @@ from serve.http.docs_page import POLICY, docs_page
 from serve.http.routes_model import describe, list_models
 from serve.http.service import Service
 from serve.metrics import CONTENT_TYPE
-from serve.openapi import document, example_record
+from serve.openapi import document
 from serve.page import POLICY as HOME_POLICY
 from serve.page import home_page
 
@@ -78,7 +78,7 @@ class ReadEndpoints:
 
     async def docs(self, _: Request) -> Response:
         """GET /docs: the OpenAPI document as an HTML page."""
-        page = docs_page(self.document(), example_record(self._service.slot.champion.schema))
+        page = docs_page(self.document())
         return HTMLResponse(page, headers={"content-security-policy": POLICY})
 
     async def home(self, _: Request) -> Response:

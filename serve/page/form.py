@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 from mlsys.runs.input_column import InputColumn, input_columns
 from mlsys.text import counted
+from serve.scoring.typical_cells import digits, with_mark
 
 UNGROUPED = "General"
 
@@ -46,61 +47,105 @@ def groups(inputs: Sequence[InputColumn]) -> list[Group]:
     return first + [Group(_capital(prefix), tuple(fields)) for prefix, fields in by_prefix.items()]
 
 
+@dataclass(frozen=True)
+class Field:
+    """A field of the form.
+
+    Attributes
+    ----------
+    name, label, value, hint : str
+    number, required : bool
+    keyboard : str
+        The keyboard of a phone.
+    options : tuple of str
+        Choices, or suggestions if the field is open.
+    is_open : bool
+        Whether other text than the options may be typed.
+    words : str
+        What the field is found by, besides its name.
+    data : dict of str to str
+        Further attributes for the page's script.
+    """
+
+    name: str
+    label: str
+    value: str
+    hint: str
+    number: bool
+    required: bool
+    keyboard: str = ""
+    options: tuple[str, ...] = ()
+    is_open: bool = True
+    words: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    def html(self, number: int) -> str:
+        """Return the field as HTML; ``number`` makes its ids unique."""
+        search = escape(f"{self.name} {self.words}".lower())
+        return (
+            f'<div class="field" data-search="{search}"><label for="field-{number}">{escape(self.label)}</label>'
+            f'{self._control(number)}<p class="hint" id="hint-{number}">{escape(self.hint)}</p>'
+            f'<p class="field-error" id="error-{number}" hidden></p></div>'
+        )
+
+    def _control(self, number: int) -> str:
+        attributes = (
+            f'id="field-{number}" data-field="{escape(self.name)}" data-kind="{"number" if self.number else "text"}"'
+            f'{" data-required" * self.required} aria-describedby="hint-{number} error-{number}"'
+        ) + "".join(f' data-{key}="{escape(value)}"' for key, value in self.data.items())
+        if not self.is_open:
+            return f"<select {attributes}>{self._choices()}</select>"
+        attributes += f' inputmode="{self.keyboard}"' * bool(self.keyboard)
+        attributes += f' list="known-{number}"' * bool(self.options)
+        attributes += "" if self.required else ' placeholder="unknown"'
+        options = "".join(f'<option value="{escape(each)}"></option>' for each in self.options)
+        suggestions = f'<datalist id="known-{number}">{options}</datalist>' * bool(self.options)
+        return f'<input {attributes} autocomplete="off" value="{escape(self.value)}">{suggestions}'
+
+    def _choices(self) -> str:
+        unknown = "" if self.required else '<option value="">unknown</option>'
+        return unknown + "".join(
+            f'<option value="{escape(each)}"{" selected" * (each == self.value)}>{escape(each) or "(empty)"}</option>'
+            for each in sorted(self.options, key=_natural)
+        )
+
+
 def form_fields(schema: Mapping[str, Any]) -> str:
     """Return the form's fields as HTML, filled with typical values."""
+    named = groups(input_columns(schema))
+    return groups_html([(group.title, [_field(*each) for each in group.fields]) for group in named])
+
+
+def groups_html(named: Sequence[tuple[str, Sequence[Field]]]) -> str:
+    """Return titled groups of fields as HTML; the first one is open."""
     number = 0
     parts = []
-    for position, group in enumerate(groups(input_columns(schema))):
-        fields = []
-        for label, column in group.fields:
-            number += 1
-            fields.append(_field(number, label, column))
-        count = counted(len(fields), "field")
+    for position, (title, fields) in enumerate(named):
+        texts = [each.html(number + offset) for offset, each in enumerate(fields, start=1)]
+        number += len(fields)
         parts.append(
-            f'<details class="group"{" data-mixed" * (group.title == UNGROUPED)}{" open" * (position == 0)}><summary>'
-            f'<span class="title">{escape(group.title)}'
-            f'</span> <span class="muted small">{count}</span></summary>'
-            f'<div class="fields">{"".join(fields)}</div></details>'
+            f'<details class="group"{" data-mixed" * (title == UNGROUPED)}{" open" * (position == 0)}><summary>'
+            f'<span class="title">{escape(title)}'
+            f'</span> <span class="muted small">{counted(len(fields), "field")}</span></summary>'
+            f'<div class="fields">{"".join(texts)}</div></details>'
         )
     return "".join(parts)
 
 
-def _field(number: int, label: str, column: InputColumn) -> str:
-    kind = "number" if column.number else "text"
-    required = "" if column.nullable else " data-required"
-    attributes = (
-        f'id="field-{number}" data-field="{escape(column.name)}" data-kind="{kind}"{required} '
-        f'aria-describedby="hint-{number} error-{number}"'
+def _field(label: str, column: InputColumn) -> Field:
+    negative = column.number and column.low < 0  # a phone's decimal keyboard has no minus
+    return Field(
+        name=column.name,
+        label=label,
+        value=shown(column.example),
+        hint=_hint(label, column),
+        number=column.number,
+        required=not column.nullable,
+        keyboard=("text" if negative else "decimal") if column.number else "",
+        options=column.listed,
+        is_open=column.number or column.is_open,
+        words=column.description,
     )
-    search = escape(f"{column.name} {column.description}".lower())
-    return (
-        f'<div class="field" data-search="{search}"><label for="field-{number}">{escape(label)}</label>'
-        f"{_control(number, attributes, column, shown(column.example))}"
-        f'<p class="hint" id="hint-{number}">{escape(_hint(label, column))}</p>'
-        f'<p class="field-error" id="error-{number}" hidden></p></div>'
-    )
-
-
-def _control(number: int, attributes: str, column: InputColumn, value: str) -> str:
-    if column.number:
-        keyboard = "decimal" if column.low >= 0 else "text"  # a phone's decimal keyboard has no minus
-        return f'<input {attributes} inputmode="{keyboard}" autocomplete="off" value="{value}"{_placeholder(column)}>'
-    if column.is_open:
-        options = "".join(f'<option value="{escape(each)}"></option>' for each in column.listed)
-        return (
-            f'<input {attributes} list="known-{number}" autocomplete="off" value="{value}"{_placeholder(column)}>'
-            f'<datalist id="known-{number}">{options}</datalist>'
-        )
-    unknown = '<option value="">unknown</option>' if column.nullable else ""
-    options = "".join(
-        f'<option value="{escape(each)}"{" selected" * (escape(each) == value)}>{escape(each) or "(empty)"}</option>'
-        for each in sorted(column.listed, key=_natural)
-    )
-    return f"<select {attributes}>{unknown}{options}</select>"
-
-
-def _placeholder(column: InputColumn) -> str:
-    return ' placeholder="unknown"' if column.nullable else ""
 
 
 def _hint(label: str, column: InputColumn) -> str:
@@ -108,10 +153,16 @@ def _hint(label: str, column: InputColumn) -> str:
     parts = [detail] if detail and label == _capital(column.name) else []
     parts += [column.unit] if column.unit else []
     if column.has_range:
-        parts.append(f"{_grouped(column.low)} to {_grouped(column.high)} in training")
+        parts.append(range_text(column))
     if column.nullable:
         parts.append("leave empty if unknown")
     return " · ".join(parts)
+
+
+def range_text(column: InputColumn, decimal: str = ".") -> str:
+    """Return the range of a number in training, with this decimal mark."""
+    low, high = (with_mark(_grouped(end), decimal) for end in (column.low, column.high))
+    return f"{low} to {high} in training"
 
 
 def shown(value: object) -> str:
@@ -124,19 +175,11 @@ def shown(value: object) -> str:
     """
     if value is None:
         return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _digits(float(value))
-    return escape(str(value))
-
-
-def _digits(value: float) -> str:
-    if value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return f"{value:.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+    return digits(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _grouped(value: float) -> str:
-    return f"{float(_digits(float(value))):,.10g}"
+    return f"{float(digits(float(value))):,.10g}"
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:

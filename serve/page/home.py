@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from html import escape
@@ -12,12 +11,14 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from mlsys.runs.input_column import input_columns
 from mlsys.text import joined
 from serve.batch.read import key_columns
 from serve.openapi import title
 from serve.page.card import Card, inline, to_html
 from serve.page.form import form_fields
-from serve.scoring.raw_columns import TrainingTable
+from serve.page.raw_form import raw_form_fields
+from serve.scoring.typical_cells import delimiter
 from serve.served_models import LoadedModel
 
 FOLDER = Path(__file__).parent
@@ -25,6 +26,7 @@ AUDIT = {"pass": ("pass", "Checks passed"), "warn": ("warn", "Checks passed with
 FAILED = ("fail", "A check failed: do not rely on the scores yet")
 PURPOSE = re.compile(r"^This model predicts (which .+?)\.(?: Estimator: |$)", re.MULTILINE)  # in a card's summary
 CAUTIONS = "Before you rely on it"
+EXAMPLE = "28 days"
 THRESHOLD = "The operating threshold"
 
 
@@ -33,7 +35,7 @@ def _read(name: str) -> str:
 
 
 STYLE = _read("page.css")
-PARTS = ("shared", "record", "reasons", "csv", "numbers", "download", "results", "list")
+PARTS = ("shared", "record", "parts", "reasons", "csv", "numbers", "download", "results", "list")
 SCRIPT = "(() => {\n" + "\n".join(_read(f"{name}.js") for name in PARTS) + "})();"
 PAGE = Template(_read("page.html"))
 
@@ -59,7 +61,7 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
     keys : bool
         Whether requests need an API key.
     """
-    card = Card.of(served.scorer.run.card)
+    card, raw = Card.of(served.scorer.run.card), served.scorer.inputs.raw
     id_name, as_of_name = key_columns(served.scorer)
     return PAGE.substitute(
         style=STYLE,
@@ -73,8 +75,10 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
         details=_details(card),
         card=to_html(served.scorer.run.card.partition("\n")[2]),
         key="" if not keys else _read("key.html"),
-        fields=form_fields(served.schema),
-        raw=_raw(served.scorer.inputs.raw),
+        fields=form_fields(served.schema) if raw is None else raw_form_fields(raw, served.scorer.run.manifest.created),
+        raw="" if raw is None else f' data-raw data-separator="{delimiter(raw)}"',
+        needs=_needs(served),
+        find=_find(served),
         id=escape(id_name),
         as_of=escape(as_of_name),
     )
@@ -87,12 +91,24 @@ def _badge(status: object) -> str:
     return f'<a class="badge {style}" href="#about">{text}</a>'
 
 
-def _raw(table: TrainingTable | None) -> str:
-    """Return the attribute of a run whose lists are read as its training table: its inputs with decimal commas."""
-    if table is None:
-        return ""
-    names = [name for column in table.columns if column.decimal == "," for name in column.outputs]
-    return f' data-raw="{escape(json.dumps(names))}"'
+def _needs(served: LoadedModel) -> str:
+    """Return which columns a list needs, as HTML."""
+    schema = served.schema
+    if served.scorer.inputs.raw is not None:
+        target = f"<code>{escape(str(schema['target']))}</code>"
+        return f"The file needs the columns of the training table; the target {target} may be missing."
+    names = [f"<code>{escape(name)}</code>" for name in key_columns(served.scorer)]
+    optional = f"{names[0]} and {names[1]} are" if schema.get("as_of") else f"{names[0]} is"
+    return f"The file needs the columns of the example file; {optional} optional."
+
+
+def _find(served: LoadedModel) -> str:
+    """Return an example of what a field is found by, as HTML."""
+    columns = input_columns(served.schema)
+    raw = served.scorer.inputs.raw
+    if raw is not None:
+        return escape(raw.columns[-1].name)
+    return EXAMPLE if any(EXAMPLE in column.title for column in columns) else escape(columns[-1].name)
 
 
 def _question(card: Card) -> str:

@@ -73,7 +73,7 @@ function showProblems(table, problems, fileName, more) {
     ...(inColumns ? [] : [make('th', { scope: 'row', className: 'number' }, String(problem.line))]),
     make(inColumns ? 'th' : 'td', inColumns ? { scope: 'row' } : {}, problem.field || '–'), make('td', { className: 'wide' }, problem.message));
   const actions = [make('button', { type: 'button', className: 'secondary', onclick: () => download('problems.csv', [['line', 'column', 'what_to_do'], ...problems.map(each => [each.line, each.field, each.message])], table.separator) }, 'Download this list')];
-  if (!inColumns && validRows.length) actions.unshift(make('button', { type: 'button', onclick: () => scoreTable({ ...table, rows: validRows }, fileName) }, 'Score the other ' + count(validRows.length, 'row')));
+  if (!inColumns && validRows.length) actions.unshift(make('button', { type: 'button', onclick: () => scoreTable({ ...table, rows: validRows }, fileName) }, 'Score the other ' + (validRows.length === 1 ? 'row' : count(validRows.length, 'row'))));
   $('problems').replaceChildren(
     make('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'What to fix' }, make('table', {},
       make('caption', {}, (shown.length < problems.length ? 'Only the first ' + MAX_LISTED + ' are shown; the download has all. ' : '') + (inColumns ? 'Columns to fix in the first line of the file.' : 'Line numbers are those of the file; line 1 has the column names.')),
@@ -94,9 +94,10 @@ $('file').addEventListener('change', event => { acceptFiles(event.target.files);
 for (const type of ['dragover', 'dragleave', 'drop'])
   $('drop').addEventListener(type, event => { event.preventDefault(); $('drop').classList.toggle('over', type === 'dragover'); if (type === 'drop') acceptFiles(event.dataTransfer.files); });
 for (const type of ['dragover', 'drop']) window.addEventListener(type, event => event.preventDefault()); // a file dropped next to the box must not replace the page
-// Returns the typical value of a field as lists write it: with a decimal comma where the run's training table had one.
-function typicalCell(control) {
-  const value = control.defaultValue ?? [...control.options].find(option => option.defaultSelected)?.value;
-  return JSON.parse(page.raw || '[]').includes(control.dataset.field) ? value.replace('.', ',') : value;
-}
-$('template').addEventListener('click', () => download('example.csv', [[page.id, ...inputs], ['A-1', ...controls.map(typicalCell)]]));
+// A service that reads lists as its run's training table gets an example in the format of that table.
+const typicalCell = control => control.defaultValue ?? [...control.options].find(option => option.defaultSelected)?.value ?? '';
+$('template').addEventListener('click', () => {
+  const id = inputs.includes(page.id) ? [] : [[page.id, 'A-1']];
+  const cells = [...id, ...controls.map(control => [control.dataset.field, typicalCell(control)])];
+  download('example.csv', [cells.map(([name]) => name), cells.map(([, cell]) => cell)], page.separator);
+});

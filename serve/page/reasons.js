@@ -23,8 +23,9 @@ function topicsOf(contributions) {
   const topics = new Map();
   for (const each of contributions) {
     const group = controlOf(each.field).closest('details');
-    const key = group.hasAttribute('data-mixed') ? each.field : group;
-    if (!topics.has(key)) topics.set(key, { title: group.querySelector('.title').textContent, effect: 0, fields: [] });
+    const key = group.hasAttribute('data-mixed') ? controlOf(each.field) : group;
+    const title = key === group ? group.querySelector('.title').textContent : key.labels[0].textContent;
+    if (!topics.has(key)) topics.set(key, { title, effect: 0, fields: [] });
     topics.get(key).fields.push(each);
     topics.get(key).effect += each.contribution;
   }
@@ -41,14 +42,15 @@ function shownTopics(topics) {
 function topicElement(topic, largest) {
   if (topic.fields.length === 1) return make('li', {}, fieldLink(topic.fields[0].field), fieldEffect(topic.fields[0]), bar(topic.effect, largest));
   const fields = topic.fields.filter(each => !isNegligible(each.contribution)).map(each => make('li', {}, fieldLink(each.field, false), fieldEffect(each)));
+  const noun = parts.has(topic.fields[0].field) ? 'part' : 'field';
   const others = topic.fields.length - fields.length;
-  if (others) fields.push(make('li', { className: 'muted' }, (fields.length ? count(others, 'other field') : count(others, 'field')) + ': almost no effect'));
+  if (others) fields.push(make('li', { className: 'muted' }, count(others, fields.length ? 'other ' + noun : noun) + ': almost no effect'));
   return make('li', {}, make('details', {},
-    make('summary', {}, make('span', { className: 'topic' }, topic.title), ' ', make('span', { className: 'small muted' }, count(topic.fields.length, 'field')), make('span', { className: 'effect small' }, effectText(topic.effect)), bar(topic.effect, largest)),
+    make('summary', {}, make('span', { className: 'topic' }, topic.title), ' ', make('span', { className: 'small muted' }, count(topic.fields.length, noun)), make('span', { className: 'effect small' }, effectText(topic.effect)), bar(topic.effect, largest)),
     make('ul', { className: 'plain small' }, ...fields)));
 }
 
-const fieldEffect = each => make('span', { className: 'effect small' }, (each.value === null ? 'unknown' : short(each.value)) + ': ' + effectText(each.contribution));
+const fieldEffect = each => make('span', { className: 'effect small' }, (each.value === null ? 'unknown' : shownValue(each)) + ': ' + effectText(each.contribution));
 
 function bar(effect, largest) {
   const filled = make('span', { className: effect < 0 ? 'negative' : 'positive' });
@@ -63,5 +65,3 @@ function effectText(effect) {
   const factor = Math.exp(effect);
   return (effect > 0 ? 'raises' : 'lowers') + ' the score, odds × ' + (factor >= 100 ? Math.round(factor).toLocaleString('en') : String(+factor.toPrecision(2)));
 }
-
-const short = value => typeof value === 'number' ? value.toLocaleString('en', { maximumSignificantDigits: 4 }) : value;

@@ -12,14 +12,16 @@ function valueOf(control) {
   const isFromList = exact.get(control)?.shown === control.value;
   const text = (isFromList ? exact.get(control).value : control.value).trim();
   if (!text) return null;
-  if (isFromList && 'raw' in page) return text; // a cell as it is: 2.000 may be two thousand
+  if ('raw' in page) return text; // a cell as the table writes it: 2.000 may be two thousand
   if (control.dataset.kind === 'text') return control.tagName === 'SELECT' ? control.value : text;
   return Number.isFinite(Number(text)) ? Number(text) : text; // text that is not a number is sent as it is, for the service to report
 }
 
 const isInRecord = control => control.value || !exact.get(control)?.absent;
 const currentRecord = () => ({ ...raw, ...Object.fromEntries(controls.filter(isInRecord).map(control => [control.dataset.field, valueOf(control)])) });
-const controlOf = name => controls.find(each => each.dataset.field === name);
+// What the service makes from columns of the training table, by its name: the column's control and which part it is.
+const parts = new Map(controls.flatMap(control => Object.entries(JSON.parse(control.dataset.parts || '{}')).map(([name, part]) => [name, { control, part }])));
+const controlOf = name => controls.find(each => each.dataset.field === name) || parts.get(name)?.control;
 
 function setFieldError(control, text) {
   const note = $(control.id.replace('field', 'error'));
@@ -39,7 +41,7 @@ function focusField(name) {
 
 function fieldLink(name, withGroup = true) {
   const group = controlOf(name).closest('details');
-  const label = controlOf(name).labels[0].textContent;
+  const label = reasonLabel(name);
   const text = withGroup && !group.hasAttribute('data-mixed') ? group.querySelector('.title').textContent + ': ' + label : label;
   return make('button', { type: 'button', className: 'link', onclick: () => focusField(name) }, text);
 }
@@ -86,22 +88,27 @@ function shortNumber(text) {
 }
 
 // Copies a row of a list into the form, to show its reasons.
-function explainRow(row, name) {
-  $('which').replaceChildren('These are the values of ' + name + '. ', make('a', { href: '#results' }, 'Back to the list'));
+async function explainRow(row, name) {
+  for (const id of ['which', 'from']) $(id).replaceChildren('These are the values of ' + name + '. ', make('a', { href: '#results' }, 'Back to the list'));
+  $('from').hidden = false;
   $('find').value = '';
   filterFields();
   for (const control of controls) {
     const value = row[control.dataset.field] ?? '';
     if (control.tagName === 'SELECT' && ![...control.options].some(option => option.value === value)) control.add(new Option(value, value));
-    control.value = control.dataset.kind === 'number' ? shortNumber(value) : value;
+    control.value = control.dataset.kind === 'number' && !('raw' in page) ? shortNumber(value) : value;
     exact.set(control, { shown: control.value, value, absent: !(control.dataset.field in row) });
   }
-  raw = 'raw' in page ? Object.fromEntries(Object.entries(row).filter(([column]) => !controlOf(column)).map(([column, text]) => [column, text || null])) : {};
-  score();
+  raw = 'raw' in page ? Object.fromEntries(Object.entries(row).filter(([column]) => !controls.some(each => each.dataset.field === column)).map(([column, text]) => [column, text || null])) : {};
   form.nextElementSibling.scrollTop = 0;
-  $('one').scrollIntoView();
-  $('one-title').tabIndex = -1;
-  $('one-title').focus({ preventScroll: true });
+  // On a phone the reasons are below the form, beyond the screen.
+  const isPhone = getComputedStyle($('from')).display !== 'none';
+  const [target, focused] = isPhone ? [$('from'), $('reasons')] : [$('one'), $('one-title')];
+  const scored = score();
+  if (isPhone) await scored;
+  target.scrollIntoView();
+  focused.tabIndex = -1;
+  focused.focus({ preventScroll: true });
 }
 
 function filterFields() {
@@ -129,6 +136,6 @@ form.addEventListener('input', event => {
   timer = setTimeout(score, 300);
 });
 form.addEventListener('submit', event => { event.preventDefault(); score(); });
-form.addEventListener('reset', () => setTimeout(() => { exact.clear(); raw = {}; $('which').textContent = TYPICAL; filterFields(); score(); }));
+form.addEventListener('reset', () => setTimeout(() => { exact.clear(); raw = {}; $('from').hidden = true; $('which').textContent = TYPICAL; filterFields(); score(); }));
 $('key')?.addEventListener('change', score);
 score();

@@ -2,7 +2,7 @@ const PAGE_ROWS = 100;
 
 // Shows the ranked table, which can be sorted by a click on a column name, filtered, and downloaded as shown.
 function showResults(table, answer, fileName) {
-  const names = table.names.filter(name => !inputs.includes(name));
+  const names = table.names.filter(name => inputs.includes(name) ? 'free' in controlOf(name).dataset : !parts.has(name));
   const rows = answer.predictions.map((each, i) => ({ ...each, ...table.rows[i] }));
   rows.sort((a, b) => b.probability - a.probability).forEach((row, i) => { row.rank = i + 1; });
   rows.forEach(row => { row.search = [...names.map(name => cellOf(row, name)), ...row.warnings].join(' ').toLowerCase(); });

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 # Counts of time, as in mlsys.data.table.moments.CLOCKS: what people call them, and the example.
 _COUNTED = {
@@ -13,6 +13,9 @@ _COUNTED = {
     "unix_ns": "Unix nanoseconds such as 1582533000000000000",
 }
 _EXAMPLE = datetime(2020, 2, 24, 8, 30)
+_EXCEL_DAY_0 = datetime(1899, 12, 30)
+_UNIX_0 = datetime(1970, 1, 1)
+_PER_SECOND = {"unix_s": 1, "unix_ms": 10**3, "unix_us": 10**6, "unix_ns": 10**9}
 
 
 def is_counted(pattern: str) -> bool:
@@ -45,6 +48,23 @@ def in_words(pattern: str) -> str:
         return _COUNTED[pattern]
     if pattern == "%Y-Q%q":
         return "a quarter such as 2020-Q1"
+    is_time = pattern.startswith(("%H", "%I"))
+    return f"a {'time' if is_time else 'date'} such as {written(_EXAMPLE, pattern)}"
+
+
+def written(moment: datetime, pattern: str) -> str:
+    """Return a moment, in UTC, as a table with this format writes it.
+
+    Examples
+    --------
+    >>> moment = datetime(2020, 2, 24, 12)
+    >>> [written(moment, pattern) for pattern in ("%d.%m.%Y", "%Y-Q%q", "excel", "unix_ms")]
+    ['24.02.2020', '2020-Q1', '43885.5', '1582545600000']
+    """
+    if pattern == "excel":
+        return f"{(moment - _EXCEL_DAY_0) / timedelta(days=1):.10g}"
+    if pattern in _PER_SECOND:
+        return str(int((moment - _UNIX_0).total_seconds()) * _PER_SECOND[pattern])
     known = "%Y-%m-%d" if pattern == "ISO8601" else pattern.partition(" (to ")[0]
-    example = _EXAMPLE.strftime(known.replace("%Z", "UTC").replace("%z", "+0000"))
-    return f"a {'time' if known.startswith(('%H', '%I')) else 'date'} such as {example}"
+    quarter = str((moment.month + 2) // 3)
+    return moment.strftime(known.replace("%q", quarter).replace("%Z", "UTC").replace("%z", "+0000"))

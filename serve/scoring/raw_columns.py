@@ -38,7 +38,7 @@ class TrainingColumn:
 
     Attributes
     ----------
-    name, kind, parts, outputs, decimal, unit, date_format
+    name, kind, parts, outputs, decimal, unit, true, false, date_format
         As in `mlsys.data.table.recipe.ColumnRecipe`, which is not imported here because it needs pandas.
     inputs : tuple of InputColumn
         The inputs made from it, in the order of ``outputs``.
@@ -50,6 +50,8 @@ class TrainingColumn:
     outputs: tuple[str, ...]
     decimal: str
     unit: str
+    true: tuple[str, ...]
+    false: tuple[str, ...]
     date_format: str
     inputs: tuple[InputColumn, ...]
 
@@ -64,6 +66,8 @@ class TrainingColumn:
             outputs=outputs,
             decimal=entry.get("decimal", "."),
             unit=entry.get("unit", ""),
+            true=tuple(entry.get("true", ())),
+            false=tuple(entry.get("false", ())),
             date_format=entry.get("date_format", ""),
             inputs=tuple(inputs[name] for name in outputs),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -76,8 +76,14 @@ def _boolean(column: Column, _: Context) -> ColumnRecipe | None:
     only_digits = values.str.fullmatch(r"[01](?:\.0)?").all()
     if only_digits or np.isnan(words).any() or len(np.unique(words)) < 2:
         return None
-    yes, no = ("/".join(values[words == answer].tolist()) for answer in (1, 0))
-    return replace(column.used("boolean", f"{yes} is 1, {no} is 0"), true=TRUE_WORDS, false=FALSE_WORDS)
+    yes, no = (values[words == answer].tolist() for answer in (1, 0))
+    true, false = (_own_first(own, known) for own, known in ((yes, TRUE_WORDS), (no, FALSE_WORDS)))
+    return replace(column.used("boolean", f"{'/'.join(yes)} is 1, {'/'.join(no)} is 0"), true=true, false=false)
+
+
+def _own_first(own: Collection[str], words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return words for one answer, those of the column first."""
+    return tuple(dict.fromkeys((*(word.casefold() for word in own), *words)))
 
 
 def _number(column: Column, context: Context) -> ColumnRecipe | None:

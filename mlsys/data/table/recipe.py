@@ -71,7 +71,7 @@ class ColumnRecipe:
     decimal, unit : str
         Decimal mark and unit of numbers.
     true, false : tuple of str
-        Case-folded words for the values of a boolean.
+        Case-folded words for the values of a boolean, those of the column first.
     date_format : str
         See `mlsys.data.table.moments.parse_moments`.
     fold_case : bool

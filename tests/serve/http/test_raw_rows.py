@@ -174,3 +174,16 @@ def test_the_document_says_what_a_record_may_have(record, inside):
 def test_the_pages_show_the_columns(inside):
     assert "size [m] as in the training table: a number with a decimal comma" in inside.get("/docs").text
     assert inside.get("/").status_code == 200
+
+
+def test_the_documented_example_is_a_row_of_the_table(inside):
+    record = inside.get("/openapi.json").json()["components"]["schemas"]["Record"]
+    [example] = record["examples"]
+    assert list(example) == ["at", "tier", "size", "staff", "paid", "promo", "joined", "size [m]"]
+    assert (example["size"], example["paid"], example["tier"]) == (1.5, "nein", "gold")
+    days = [pd.to_datetime(example[name], format="%d.%m.%Y") for name in ("at", "joined")]
+    assert (days[0] - days[1]).days == 150
+    answer = inside.post("/predict", example)
+    assert answer.status_code == 200
+    assert not [text for text in answer.json()["warnings"] if "missing" in text]
+    assert example["joined"] in inside.get("/docs").text

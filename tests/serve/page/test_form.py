@@ -47,7 +47,7 @@ def test_each_field_has_a_label_a_hint_and_a_typical_value():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(12097.0, "12097"), (1234.5678, "1235"), (1e-7, "1e-07"), (None, ""), ('a"b', "a&quot;b")]
+    ("value", "text"), [(12097.0, "12097"), (1234.5678, "1235"), (1e-7, "1e-07"), (None, ""), ('a"b', 'a"b')]
 )
 def test_values_are_shown_short(value, text):
     assert shown(value) == text
