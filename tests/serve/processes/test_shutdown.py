@@ -89,7 +89,14 @@ def test_a_port_is_not_shared_with_another_service(start, run, tmp_path, workers
 
 
 def test_the_connections_of_one_client_are_spread_over_workers(start, run, tmp_path):
+    def both_answer(service):
+        with connect(service) as connection:
+            connection.sendall(request(x_request_id="first"))
+            assert answer_of(connection)[0] == 200
+        return len({line["pid"] for line in service.lines() if line.get("request_id") == "first"}) == 2
+
     with start(tmp_path, run.path, *QUICK) as service, contextlib.ExitStack() as stack:
+        service.until(lambda: both_answer(service))  # the service is ready once one worker is
         connections = [stack.enter_context(connect(service)) for _ in range(40)]
         for number, connection in enumerate(connections):
             connection.sendall(request(x_request_id=f"n-{number}"))
