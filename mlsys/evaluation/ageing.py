@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mlsys.data.panel import Panel
 from mlsys.evaluation.backtest import FoldResult
@@ -43,18 +44,19 @@ def performance_by_age(results: Sequence[FoldResult], panel: Panel) -> list[dict
     pairs: dict[int, list[tuple[float, dict[str, float], dict[str, float]]]] = defaultdict(list)
     for number, tested in enumerate(results):
         new = _defined(tested.metrics([1]), names)
+        inputs = panel.frame.iloc[tested.fold.test][panel.names]  # of the test rows only, not a copy of the panel
         for age, trained in enumerate(reversed(results[:number]), start=1):
             if tested.fold.as_of is None or trained.fold.as_of is None:
                 return []
-            old = _defined(_measured(trained, tested, panel), names)
+            old = _defined(_measured(trained, tested, inputs), names)
             days = (tested.fold.as_of - trained.fold.as_of).total_seconds() / 86_400
             pairs[age].append((days, old, new))
     return [_entry(pairs[age]) for age in sorted(pairs)]
 
 
-def _measured(trained: FoldResult, tested: FoldResult, panel: Panel) -> dict[str, float | None]:
+def _measured(trained: FoldResult, tested: FoldResult, inputs: pd.DataFrame) -> dict[str, float | None]:
     rows = tested.predictions
-    scores = trained.fitted.scores(panel.inputs.iloc[tested.fold.test])
+    scores = trained.fitted.scores(inputs)
     return fold_metrics(rows["label"], trained.fitted.calibration.apply(scores), None, top_k=[1])
 
 

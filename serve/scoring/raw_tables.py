@@ -15,7 +15,7 @@ from mlsys.runs.input_column import LARGEST, InputColumn
 from serve.scoring.fields import Inputs, RecordBlock, name_problems
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem
 from serve.scoring.raw_columns import TrainingColumn, TrainingTable, date_kind, invalid_cells
-from serve.scoring.tables import numbers_of, parse_csv
+from serve.scoring.tables import check_intact, numbers_of, parse_csv
 from serve.scoring.text_columns import TextColumn, text_column
 
 if TYPE_CHECKING:
@@ -130,13 +130,7 @@ def check_raw_columns(table: pa.Table, inputs: Inputs, raw: TrainingTable, allow
     InvalidInput
         If columns are missing, unknown, repeated, given twice or of the wrong type; lists all of them.
     """
-    import pyarrow as pa
-
-    try:
-        table.validate(full=True)  # a file may point outside its buffers or contain invalid UTF-8
-    except pa.ArrowInvalid as error:
-        message = f"The table is corrupt: {error}."
-        raise InvalidInput([problem(None, "", "a corrupt table", "a valid table", None, message)]) from error
+    check_intact(table)
     names = table.column_names
     problems, reported = raw.name_problems(names, None)
     missing = [field for field in inputs.fields if field.name not in reported and not _is_given(field, raw, names)]

@@ -85,6 +85,23 @@ def _csv_problems(data: bytes, inputs: Inputs, allowed: Collection[str]) -> list
     return problems
 
 
+def check_intact(table: pa.Table) -> None:
+    """Check the buffers of a table: a file may point outside them, or contain invalid UTF-8.
+
+    Raises
+    ------
+    InvalidInput
+        If the table is corrupt.
+    """
+    import pyarrow as pa
+
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid as error:
+        message = f"The table is corrupt: {error}. Write it again."
+        raise InvalidInput([problem(None, "", "a corrupt table", "a valid table", None, message)]) from error
+
+
 def check_columns(table: pa.Table, inputs: Inputs, allowed: Collection[str]) -> None:
     """Check the names and types of a table's columns.
 
@@ -100,13 +117,7 @@ def check_columns(table: pa.Table, inputs: Inputs, allowed: Collection[str]) -> 
     InvalidInput
         If columns are missing, unknown, repeated or of the wrong type; lists all of them.
     """
-    import pyarrow as pa
-
-    try:
-        table.validate(full=True)  # a file may point outside its buffers or contain invalid UTF-8
-    except pa.ArrowInvalid as error:
-        message = f"The table is corrupt: {error}."
-        raise InvalidInput([problem(None, "", "a corrupt table", "a valid table", None, message)]) from error
+    check_intact(table)
     names = table.column_names
     problems = _column_problems(names, inputs, allowed)
     for field in inputs.fields:

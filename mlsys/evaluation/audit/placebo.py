@@ -20,6 +20,8 @@ from mlsys.evaluation.splits import Fold, Rows
 
 NAME = "label_placebo"
 PERMUTATIONS, QUANTILE = 500, 0.99
+# Labels that are permuted at once, 32 MB in float64: few sorts of the scores, without gigabytes for a large table.
+MAX_LABELS = 2**22
 
 Mask = NDArray[np.bool_]
 
@@ -47,9 +49,12 @@ def label_placebo(subject: AuditSubject) -> AuditCheck:
     except FitError as error:
         return AuditCheck(NAME, "warn", None, None, f"The placebo could not be fitted, so nothing was checked. {error}")
     average_precision = _PlaceboScorer(folds, scores, shuffler.eligible[kept])
-    value = average_precision(placebo.labels[kept])
-    # One set of labels at a time: all sets together would need gigabytes for a large table.
-    by_chance = np.array([average_precision(shuffler.reshuffle(rng, placebo)[kept]) for _ in range(PERMUTATIONS)])
+    value = float(average_precision(placebo.labels[kept][None])[0])
+    at_once, parts = max(1, MAX_LABELS // max(len(kept), 1)), []
+    for start in range(0, PERMUTATIONS, at_once):
+        sets = range(min(at_once, PERMUTATIONS - start))
+        parts.append(average_precision(np.stack([shuffler.reshuffle(rng, placebo)[kept] for _ in sets])))
+    by_chance = np.concatenate(parts)
     if np.isnan(value) or np.isnan(by_chance).all():
         return AuditCheck.not_applicable(
             NAME, "no account that is active in a test row can receive a converter's date."
@@ -205,7 +210,7 @@ class _RowShuffler:
 
 
 class _PlaceboScorer:
-    """Computes the average precision of the same scores for other labels, averaged over the folds."""
+    """Computes the average precision of the same scores for many sets of labels, averaged over the folds."""
 
     def __init__(self, folds: list[Fold], scores: NDArray[np.float64], eligible: Mask) -> None:
         parts = np.split(scores, np.cumsum([len(fold.test) for fold in folds])[:-1])
@@ -213,10 +218,10 @@ class _PlaceboScorer:
             (fold.test[eligible[fold.test]], part[eligible[fold.test]]) for fold, part in zip(folds, parts, strict=True)
         ]
 
-    def __call__(self, labels: Mask) -> float:
-        """Return the average precision, a scalar, for labels of shape (n_rows,)."""
-        values = [tie_groups(scores, labels[rows]).average_precision() for rows, scores in self._folds]
-        return float(mean_over_folds(np.array(values)[:, None])[0])
+    def __call__(self, labels: Mask) -> NDArray[np.float64]:
+        """Return the average precision, shape (n_sets,), for labels of shape (n_sets, n_rows)."""
+        values = [tie_groups(scores, labels[:, rows]).average_precision() for rows, scores in self._folds]
+        return mean_over_folds(np.stack(values))
 
 
 def _with_labels(subject: AuditSubject, placebo: _Placebo, kept: Rows) -> tuple[Panel, list[Fold]]:

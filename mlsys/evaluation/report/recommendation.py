@@ -37,15 +37,15 @@ def recommend(metrics: Numbers, audit: Numbers, positives: str, level: str) -> s
     versus: Mapping[str, object] = metrics.get("versus_activity") or {}
     compared = [metric for metric in _ranking_metrics() if bounds(versus.get(metric.name))]
     if not compared:
-        return _versus_chance(metrics, audit, level)
+        return _versus_chance(metrics, audit, positives, level)
     if all(bounds(versus[metric.name]) == (0, 0) for metric in compared):
         return "This run ranks by activity itself: train a model, such as model=xgboost, and compare it with this run."
     verdicts = {metric.verdict(versus[metric.name]) for metric in compared}
     if verdicts == {"same"}:
-        numbers = joined([f"{metric.in_a_sentence} {_pair(metrics, metric)}" for metric in compared])
+        numbers = joined([f"{metric.in_a_sentence} {_versus(metrics, metric)}" for metric in compared])
         return (
-            f"The model cannot be told apart from ranking by activity ({numbers}{_few(metrics, positives)}): rank by "
-            "activity, or test on more data, before you deploy a model."
+            f"The model cannot be told apart from ranking by activity ({numbers}, {_sample(metrics, positives)}): rank "
+            "by activity, or test on more data, before you deploy a model."
         )
     if {"better", "worse"} <= verdicts:
         return (
@@ -54,7 +54,7 @@ def recommend(metrics: Numbers, audit: Numbers, positives: str, level: str) -> s
         )
     gaps = joined(list(_gaps(compared, versus, level)))
     if "better" in verdicts:
-        return f"The model ranks better than activity ({gaps}): {_if_better(audit, 'the model in use')}."
+        return f"The model ranks better than activity ({gaps}): {_next_step(audit, 'the model in use')}."
     return f"The model ranks worse than activity ({gaps}): rank by activity instead, and look for what went wrong."
 
 
@@ -67,22 +67,24 @@ def _checks(audit: Numbers, status: str) -> list[str]:
     return [str(check["name"]).replace("_", " ") for check in checks if check.get("status") == status]
 
 
-def _if_better(audit: Numbers, other: str) -> str:
+def _next_step(audit: Numbers, other: str) -> str:
     """Return what to do with a model that is better than its baseline."""
     warned = _checks(audit, "warn")
     first = f"look at the audit's {'warning' if len(warned) == 1 else 'warnings'} first ({joined(warned)}), then "
     return f"{first if warned else ''}compare it with {other}{'' if warned else ', then promote it'}"
 
 
-def _versus_chance(metrics: Numbers, audit: Numbers, level: str) -> str:
+def _versus_chance(metrics: Numbers, audit: Numbers, positives: str, level: str) -> str:
     auc = METRICS["roc_auc"]
     entry = (metrics.get("overall") or {}).get(auc.name)
     interval = bounds(entry)
     if interval is None:
-        return "No interval of the ROC-AUC is known, so whether the model is better than chance is unknown."
+        if isinstance(entry, Mapping) and entry.get("too_few"):
+            return f"Too few {positives} to tell whether the model is any good: test on more data before you deploy it."
+        return "Without intervals nobody can tell whether the model is any good: set metrics.bootstrap_resamples=1000."
     numbers = f"{auc.title} {auc.write(point(entry))}, {level} interval {auc.interval(entry)}"
     if interval[0] > 0.5:
-        return f"The model ranks better than chance ({numbers}): {_if_better(audit, 'how you rank today')}."
+        return f"The model ranks better than chance ({numbers}): {_next_step(audit, 'how you rank today')}."
     if interval[1] < 0.5:
         return f"The model ranks worse than chance ({numbers}): do not deploy it; look for what went wrong."
     if interval == (0.5, 0.5):
@@ -90,15 +92,15 @@ def _versus_chance(metrics: Numbers, audit: Numbers, level: str) -> str:
     return f"The model cannot be told apart from chance ({numbers}): do not deploy it; look for better features."
 
 
-def _pair(metrics: Numbers, metric: Metric) -> str:
+def _versus(metrics: Numbers, metric: Metric) -> str:
     activity = (metrics.get("baselines") or {}).get("activity") or {}
     overall = metrics.get("overall") or {}
     return f"{metric.write(point(overall.get(metric.name)))} vs {metric.write(point(activity.get(metric.name)))}"
 
 
-def _few(metrics: Numbers, positives: str) -> str:
+def _sample(metrics: Numbers, positives: str) -> str:
     folds: Sequence[Numbers] = metrics.get("folds") or []
-    return f", {sum(fold.get('positives', 0) for fold in folds):,} {positives} in {counted(len(folds), 'fold')}"
+    return f"{sum(fold.get('positives', 0) for fold in folds):,} {positives} in {counted(len(folds), 'fold')}"
 
 
 def _gaps(compared: Sequence[Metric], versus: Mapping[str, object], level: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mlsys.errors import FitError
+from mlsys.evaluation.audit import placebo
 from mlsys.evaluation.audit.placebo import label_placebo
 from mlsys.evaluation.ranking import tie_groups
 
@@ -48,6 +49,13 @@ def test_a_backtest_without_leaks_falls_to_chance():
     real = linear(subject.panel, subject.folds)
     positive = subject.labels[subject.tested]
     assert tie_groups(real, positive).average_precision() > 1.5 * check.value  # there was something to learn
+
+
+def test_the_number_of_labels_at_once_does_not_matter(monkeypatch):
+    subject = audited(accounts(count=100), refit=linear)
+    whole = label_placebo(subject)
+    monkeypatch.setattr(placebo, "MAX_LABELS", 7 * len(subject.labels))
+    assert label_placebo(subject) == whole
 
 
 @pytest.mark.parametrize("refit", [dropping, encoding_before_the_split])

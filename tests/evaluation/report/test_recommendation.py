@@ -62,7 +62,8 @@ def test_a_model_compared_with_activity(entries, start):
             {"value": 0.6, "low": 0.4, "high": 0.8},
             "The model cannot be told apart from chance (ROC-AUC 0.600, 90% inte",
         ),
-        ({"value": 0.6, "low": None, "high": None}, "No interval of the ROC-AUC is known"),
+        ({"value": 0.6, "low": None, "high": None, "too_few": True}, "Too few converters to tell whether"),
+        ({"value": 0.6, "low": None, "high": None}, "Without intervals nobody can tell"),
     ],
 )
 def test_without_activity_the_model_is_compared_with_chance(entry, start):
