@@ -5,7 +5,7 @@ let timer, pending;
 
 // What the form shows short, by control: a number of a list may have more digits than its field.
 const exact = new Map();
-// Columns of the row that the form shows, if the service makes fields from them.
+// Columns of the row that the form shows without a control of its own: inputs that the service makes from columns.
 let raw = {};
 
 function valueOf(control) {
@@ -22,6 +22,10 @@ const currentRecord = () => ({ ...raw, ...Object.fromEntries(controls.filter(isI
 // What the service makes from columns of the training table, by its name: the column's control and which part it is.
 const parts = new Map(controls.flatMap(control => Object.entries(JSON.parse(control.dataset.parts || '{}')).map(([name, part]) => [name, { control, part }])));
 const controlOf = name => controls.find(each => each.dataset.field === name) || parts.get(name)?.control;
+
+// A part of a column, such as the month of a date, is a number; any other cell is sent as the table writes it.
+const isPart = name => (parts.get(name)?.part ?? 'value') !== 'value';
+const cellOf = (name, text) => !text ? null : isPart(name) && Number.isFinite(Number(text)) ? Number(text) : text;
 
 function setFieldError(control, text) {
   const note = $(control.id.replace('field', 'error'));
@@ -99,7 +103,7 @@ async function explainRow(row, name) {
     control.value = control.dataset.kind === 'number' && !('raw' in page) ? shortNumber(value) : value;
     exact.set(control, { shown: control.value, value, absent: !(control.dataset.field in row) });
   }
-  raw = 'raw' in page ? Object.fromEntries(Object.entries(row).filter(([column]) => !controls.some(each => each.dataset.field === column)).map(([column, text]) => [column, text || null])) : {};
+  raw = 'raw' in page ? Object.fromEntries(Object.entries(row).filter(([column]) => !controls.some(each => each.dataset.field === column)).map(([column, text]) => [column, cellOf(column, text)])) : {};
   form.nextElementSibling.scrollTop = 0;
   // On a phone the reasons are below the form, beyond the screen.
   const isPhone = getComputedStyle($('from')).display !== 'none';
