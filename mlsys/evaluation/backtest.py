@@ -354,7 +354,8 @@ def _training(plan: BacktestPlan, panel: Panel, rows: Rows) -> Training:
         early, validation = split_off_latest(
             panel.frame, rows, fraction=fraction, horizon_days=plan.horizon_days, seed=plan.seed
         )
-    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early)
+    details = panel.frame.iloc[rows][list(plan.spec.details)] if plan.spec.details else None
+    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early, details)
 
 
 def _name(fold: Fold) -> str:

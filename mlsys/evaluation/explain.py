@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from mlsys.pipeline.composites import composite_of
 from mlsys.pipeline.encoders import outputs_of
 from mlsys.pipeline.traits import check_importances, traits_of
 
@@ -43,9 +43,10 @@ def importances(pipeline: Pipeline, inputs: pd.DataFrame, *, seed: int) -> pd.Da
 def _importances(pipeline: Pipeline, inputs: pd.DataFrame, seed: int) -> NDArray[np.float64]:
     """Return the relative importance of each column, in column order."""
     estimator = pipeline[-1]
-    if isinstance(estimator, VotingClassifier):
-        members = [_importances(member.estimator, inputs, seed) for member in estimator.estimators_]
-        return np.asarray(np.average(members, axis=0, weights=estimator.weights))
+    if (composite := composite_of(estimator)) is not None:
+        parts = composite.fitted_members()
+        members = [_importances(part.pipeline, inputs, seed) for part in parts]
+        return np.asarray(np.average(members, axis=0, weights=[part.weight for part in parts]))
     weights = traits_of(estimator).importances(estimator)
     if weights is None:
         return _normalised(_permutation_importances(pipeline, inputs, np.random.default_rng(seed)))

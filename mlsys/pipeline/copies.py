@@ -6,9 +6,6 @@ from collections.abc import Collection
 from typing import Any
 
 from sklearn.base import clone
-from sklearn.ensemble import VotingClassifier
-
-from mlsys.pipeline.traits import traits_of
 
 
 def unfitted(estimator: Any, *, without: Collection[str] = (), **changes: Any) -> Any:  # noqa: ANN401
@@ -48,30 +45,3 @@ def _copied(value: Any) -> Any:  # noqa: ANN401
 def is_estimator(value: object) -> bool:
     """Return whether a parameter is an estimator; CatBoost's have no base class of scikit-learn."""
     return hasattr(value, "get_params") and not isinstance(value, type)
-
-
-def with_iterations(estimator: Any, count: int) -> Any:  # noqa: ANN401 - any scikit-learn estimator
-    """Return an unfitted copy with at most this number of trees or boosting rounds, also in the estimators inside it.
-
-    Parameters
-    ----------
-    estimator : scikit-learn estimator
-    count : int
-
-    Examples
-    --------
-    >>> from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
-    >>> with_iterations(BaggingClassifier(RandomForestClassifier(n_estimators=200)), 1).estimator.n_estimators
-    1
-    """
-    if isinstance(estimator, VotingClassifier):  # of members that are copied one by one
-        members = [(name, with_iterations(member, count)) for name, member in estimator.estimators]
-        return unfitted(estimator, estimators=members)
-    copy = unfitted(estimator)
-    for value in [copy, *copy.get_params(deep=True).values()]:
-        name = traits_of(value).iterations
-        if name is not None and not isinstance(value, type):
-            configured = value.get_params(deep=False).get(name)
-            if configured is None or isinstance(configured, int):  # any other value is wrong, and stays so
-                value.set_params(**{name: min(configured or count, count)})
-    return copy

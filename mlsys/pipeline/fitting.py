@@ -10,14 +10,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import VotingClassifier
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from mlsys.errors import EstimatorError, FitError, MlsysError, OneClassError, RowsError
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
 from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
+from mlsys.pipeline.composites import Composite, MemberRows, composite_of
 from mlsys.pipeline.copies import is_estimator, unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
@@ -31,7 +30,6 @@ from mlsys.text import counted
 logger = logging.getLogger(__name__)
 
 Labels: TypeAlias = NDArray[np.int8]
-Labelled: TypeAlias = tuple[pd.DataFrame, Labels]
 ScoresAndLabels: TypeAlias = tuple[NDArray[np.float64], Labels]
 
 
@@ -75,6 +73,12 @@ class PipelineSpec:
         return self.stop_after is not None and traits_of(self.estimator).early_stopping is not None
 
     @property
+    def details(self) -> tuple[str, ...]:
+        """Columns of the panel beyond the features that a fit needs; see `Training`."""
+        composite = composite_of(self.estimator)
+        return () if composite is None else composite.details
+
+    @property
     def needs_validation(self) -> bool:
         """Whether a first fit holds out some training rows for validation."""
         return self.stops_early or self.calibrator.needs_scores
@@ -94,12 +98,22 @@ class Training:
         Mask of the validation set: the latest rows, which the first fit holds out.
     early : ndarray of bool, shape (n_rows,), or None
         Mask of the rows for the first fit: those whose labels were known when the validation set begins.
+    details : DataFrame of shape (n_rows, n_details), or None
+        The other columns of the panel that `PipelineSpec.details` names; None if there are none.
     """
 
     inputs: pd.DataFrame
     labels: NDArray[np.int8]
     validation: NDArray[np.bool_] | None = None
     early: NDArray[np.bool_] | None = None
+    details: pd.DataFrame | None = None
+
+    def rows(self, mask: NDArray[np.bool_] | None = None) -> MemberRows:
+        """Return the rows that a mask of shape (n_rows,) selects, by default all."""
+        details = pd.DataFrame(index=self.inputs.index) if self.details is None else self.details
+        if mask is None:
+            return MemberRows(self.inputs, self.labels, details)
+        return MemberRows(self.inputs[mask], self.labels[mask], details[mask])
 
 
 @dataclass(frozen=True)
@@ -153,7 +167,7 @@ def fit(spec: PipelineSpec, rows: Training) -> Fitted:
     """
     _check_classes(rows.labels)
     iterations, scored = _fit_for_validation(spec, rows) if spec.needs_validation else (None, (None, None))
-    pipeline, prior = _fit(spec, rows.inputs, rows.labels, iterations=iterations)
+    pipeline, prior = _fit(spec, rows.rows(), iterations=iterations)
     calibration = spec.calibrator.fit(CalibrationData(prior, float(rows.labels.mean()), *scored))
     return Fitted(pipeline, calibration, iterations)
 
@@ -162,7 +176,7 @@ def _fit_for_validation(spec: PipelineSpec, rows: Training) -> tuple[int | None,
     """Fit on the earlier rows; return the best number of iterations, and scores and labels of the validation set."""
     try:
         early, latest = _split_rows(rows)
-        pipeline, _ = _fit(spec, *early, held_out=latest)
+        pipeline, _ = _fit(spec, early, held_out=latest)
     except RowsError as error:
         if spec.calibrator.needs_scores:
             raise RowsError(
@@ -175,37 +189,33 @@ def _fit_for_validation(spec: PipelineSpec, rows: Training) -> tuple[int | None,
     iterations = None if stopper is None else stopper.best_iterations(pipeline[-1])
     if not spec.calibrator.needs_scores:
         return iterations, (None, None)
-    return iterations, (Fitted(pipeline, Calibration.none()).scores(latest[0]), latest[1])
+    return iterations, (Fitted(pipeline, Calibration.none()).scores(latest.inputs), latest.labels)
 
 
-def _split_rows(rows: Training) -> tuple[Labelled, Labelled]:
+def _split_rows(rows: Training) -> tuple[MemberRows, MemberRows]:
     """Return the earlier and the latest training rows."""
     parts = []
     for name, mask in (("earlier", rows.early), ("latest", rows.validation)):
         if mask is None or len(np.unique(rows.labels[mask])) < 2:
             raise RowsError(f"The {name} training rows do not contain both classes.")
-        parts.append((rows.inputs[mask], rows.labels[mask]))
+        parts.append(rows.rows(mask))
     return parts[0], parts[1]
 
 
 def _fit(
-    spec: PipelineSpec,
-    inputs: pd.DataFrame,
-    labels: Labels,
-    *,
-    iterations: int | None = None,
-    held_out: Labelled | None = None,
+    spec: PipelineSpec, rows: MemberRows, *, iterations: int | None = None, held_out: MemberRows | None = None
 ) -> tuple[Pipeline, float]:
     """Return the fitted pipeline and the prior that its estimator learned."""
-    if isinstance(spec.estimator, VotingClassifier):
-        return _fit_vote(spec, inputs, labels)
+    if (composite := composite_of(spec.estimator)) is not None:
+        return _fit_composite(spec, composite, rows)
+    inputs, labels, _ = rows
     estimator = _configured(spec, iterations)
     try:
         if traits_of(estimator).reads_panel:
             if spec.sampler is not None:
                 logger.info("%s does not depend on resampling: the sampler is skipped", type(estimator).__name__)
             return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
-        return _fit_encoded(spec, estimator, (inputs, labels), held_out)
+        return _fit_encoded(spec, estimator, rows, held_out)
     except MlsysError:
         raise
     except Exception as error:
@@ -214,37 +224,33 @@ def _fit(
         ) from error
 
 
-def _fit_vote(spec: PipelineSpec, inputs: pd.DataFrame, labels: Labels) -> tuple[Pipeline, float]:
-    """Fit each member with its own encoding: a shared one would be limited to what every member accepts.
+def _fit_composite(spec: PipelineSpec, composite: Composite, rows: MemberRows) -> tuple[Pipeline, float]:
+    def fit_member(member: Any, inputs: pd.DataFrame, labels: Labels) -> tuple[Pipeline, float]:  # noqa: ANN401
+        return _fit(replace(spec, estimator=member), MemberRows(inputs, labels, rows.details))
 
-    The prior of the vote is the mean of its members' priors, which is exact if all have the same class weights.
-    """
-    vote = spec.estimator
-    fits = [_fit(replace(spec, estimator=member), inputs, labels) for _, member in vote.estimators]
-    members = [
-        (name, FrozenEstimator(pipeline)) for (name, _), (pipeline, _) in zip(vote.estimators, fits, strict=True)
-    ]
-    averaging = VotingClassifier(members, voting="soft", weights=vote.weights).fit(inputs, labels)
-    return Pipeline([("model", averaging)]), float(np.average([prior for _, prior in fits], weights=vote.weights))
+    estimator, prior = composite.fit_members(fit_member, rows)
+    return Pipeline([("model", estimator)]), prior
 
 
 def _fit_encoded(
     spec: PipelineSpec,
     estimator: Any,  # noqa: ANN401
-    rows: Labelled,
-    held_out: Labelled | None,
+    rows: MemberRows,
+    held_out: MemberRows | None,
 ) -> tuple[Pipeline, float]:
     traits = traits_of(estimator)
     encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(estimator, spec.sampler))
-    encoded, labels = _encoded(encoder, spec.encoder, rows), rows[1]
-    estimator.set_params(**_column_arguments(spec, list(rows[0].columns), encoder))
+    encoded, labels = _encoded(encoder, spec.encoder, rows), rows.labels
+    estimator.set_params(**_column_arguments(spec, list(rows.inputs.columns), encoder))
     if spec.sampler is not None:
         encoded, labels = resample(spec.sampler, encoded, labels, outputs_of(encoder))
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
     options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
     if held_out is not None and spec.stop_after is not None and traits.early_stopping is not None:
-        weights = _validation_weights(traits.early_stopping, estimator, held_out[1], before=rows[1], after=labels)
-        validation = ValidationSet(encoder.transform(held_out[0]), held_out[1], weights)
+        weights = _validation_weights(
+            traits.early_stopping, estimator, held_out.labels, before=rows.labels, after=labels
+        )
+        validation = ValidationSet(encoder.transform(held_out.inputs), held_out.labels, weights)
         stopper = traits.early_stopping
         options |= stopper.fit_arguments(estimator, spec.stop_after, validation, categories, spec.callback)
     estimator.fit(encoded, labels, **options)
@@ -265,12 +271,12 @@ def _fit_encoded(
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
 
 
-def _encoded(transformer: Any, encoder: Encoder, rows: Labelled) -> Any:  # noqa: ANN401
+def _encoded(transformer: Any, encoder: Encoder, rows: MemberRows) -> Any:  # noqa: ANN401
     try:
-        return transformer.fit_transform(*rows)
+        return transformer.fit_transform(rows.inputs, rows.labels)
     except Exception as error:
         raise RowsError(
-            f"The encoder {type(encoder).__name__} could not be fitted on {_described(*rows)}: {plain_reason(error)} "
+            f"The encoder {type(encoder).__name__} could not be fitted on {_described(rows.inputs, rows.labels)}: {plain_reason(error)} "
             "Use another encoder (encoder=native always works), or add rows."
         ) from error
 

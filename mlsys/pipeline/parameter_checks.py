@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sklearn.base import is_classifier
-from sklearn.ensemble import VotingClassifier
 from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 
 from mlsys.errors import Problem, closest
 from mlsys.pipeline.class_weights import class_weight_problems, class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
+from mlsys.pipeline.composites import composite_of
 from mlsys.pipeline.traits import traits_of
 
 # scikit-learn's words for a value that its own table of parameters does not allow.
@@ -20,16 +20,17 @@ _REJECTED = re.compile(r"The '\w+' parameter of \w+ must be (?P<allowed>.+)\. Go
 
 
 def fitted_separately(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator
-    """Return the estimators that get encoded columns of their own, by config key: a model, or the members of a vote.
+    """Return the estimators that get encoded columns of their own, by config key: a model, or its members.
 
     Examples
     --------
+    >>> from sklearn.ensemble import VotingClassifier
     >>> from sklearn.naive_bayes import GaussianNB
     >>> fitted_separately(VotingClassifier([("bayes", GaussianNB())]))
     {'model.members.bayes': GaussianNB()}
     """
-    if isinstance(estimator, VotingClassifier):
-        return {f"model.members.{name}": member for name, member in estimator.estimators}
+    if (composite := composite_of(estimator)) is not None:
+        return {f"model.{key}": member for key, member in composite.unfitted_members().items()}
     return {"model": estimator}
 
 

@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from mlsys.errors import EstimatorError, FitError
 from mlsys.pipeline.calibration import Identity
-from mlsys.pipeline.copies import unfitted, with_iterations
+from mlsys.pipeline.composites import with_iterations
+from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.parameter_checks import fitted_separately
@@ -81,7 +82,7 @@ def check_fit(spec: PipelineSpec, sample: Training, complete: Callable[[], Train
     with quiet(), threadpool_limits(1):  # for so few rows, threads cost more than they save
         for where, estimator in fitted_separately(spec.estimator).items():
             alone = replace(spec, estimator=estimator, callback=None)
-            if estimator is not spec.estimator:  # the members of a vote do not stop early
+            if estimator is not spec.estimator:  # members do not stop early
                 alone = replace(alone, stop_after=None)
             small = replace(alone, estimator=with_iterations(estimator, ITERATIONS))
             if (failure := _failure(small, sample)) is None:

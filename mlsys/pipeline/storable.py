@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
 from mlsys.errors import FitError
 from mlsys.pipeline.calibration import Identity
-from mlsys.pipeline.copies import unfitted, with_iterations
+from mlsys.pipeline.composites import composite_of, with_iterations
+from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.pipeline.quiet import quiet
@@ -92,7 +92,7 @@ def untrusted_parts(encoder: Encoder, estimator: Any) -> UntrustedTypes:  # noqa
 
 
 def _check_importances(fitted: Pipeline) -> None:
-    if "encoder" in fitted.named_steps and not isinstance(fitted["model"], VotingClassifier):
+    if "encoder" in fitted.named_steps and composite_of(fitted["model"]) is None:
         importances = traits_of(fitted["model"]).importances(fitted["model"])
         if importances is not None:
             check_importances(fitted["model"], importances, len(outputs_of(fitted["encoder"])))
@@ -125,9 +125,10 @@ def _signature(value: Any) -> Hashable:  # noqa: ANN401 - an estimator or a para
 
 def _small(estimator: Any) -> Any:  # noqa: ANN401
     """Return a copy with one iteration, and with parameters that refer to no column of the data."""
-    members = estimator.estimators if isinstance(estimator, VotingClassifier) else [("", estimator)]
-    copies = {name: _without_columns(with_iterations(member, 1)) for name, member in members}
-    return copies[""] if "" in copies else unfitted(estimator, estimators=list(copies.items()))
+    small = with_iterations(estimator, 1)
+    if (composite := composite_of(small)) is None:
+        return _without_columns(small)
+    return composite.with_members({key: _without_columns(each) for key, each in composite.unfitted_members().items()})
 
 
 def _without_columns(estimator: Any) -> Any:  # noqa: ANN401
@@ -143,4 +144,10 @@ def _fitted(encoder: Encoder, estimator: Any, numbers: list[str]) -> Pipeline:  
     levels = {name: pd.Series(np.where(np.arange(ROWS) % 3, "a", "b"), dtype="str") for name in CATEGORIES}
     spec = PipelineSpec(encoder, None, estimator, Identity(), numbers, CATEGORIES, stop_after=None)
     with quiet():  # for example about the single iteration, which does not converge
-        return fit(spec, Training(pd.DataFrame(values | levels), labels)).pipeline
+        return fit(spec, Training(pd.DataFrame(values | levels), labels, details=_details())).pipeline
+
+
+def _details() -> pd.DataFrame:
+    """Return the columns beyond the features that composites may need."""
+    row = np.arange(ROWS)
+    return pd.DataFrame({"group": row, "as_of": pd.Timestamp("2020-01-01") + pd.to_timedelta(row, unit="D")})

@@ -1,0 +1,171 @@
+"""Models made of others, each fitted with its own encoding.
+
+A shared encoding would be limited to what every member accepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.ensemble import VotingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+from mlsys.pipeline.copies import unfitted
+from mlsys.pipeline.traits import traits_of
+
+
+class MemberRows(NamedTuple):
+    """Rows to fit members on.
+
+    Attributes
+    ----------
+    inputs : DataFrame of shape (n_rows, n_features)
+        Panel columns.
+    labels : ndarray of int8, shape (n_rows,)
+        Labels, 0 or 1.
+    details : DataFrame of shape (n_rows, n_details)
+        The other columns of the panel that `Composite.details` names.
+    """
+
+    inputs: pd.DataFrame
+    labels: NDArray[np.int8]
+    details: pd.DataFrame
+
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MemberRows:
+        """Return the rows at a mask of shape (n_rows,), or at positions."""
+        return MemberRows(*(each[chosen] if isinstance(each, np.ndarray) else each.iloc[chosen] for each in self))
+
+
+class MemberFit(Protocol):
+    """Fits one member: encodes, resamples and fits, without early stopping."""
+
+    def __call__(self, member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
+        """Return the fitted pipeline, and the fraction of positive rows that its estimator learned."""
+        ...
+
+
+class Part(NamedTuple):
+    """A fitted member.
+
+    Attributes
+    ----------
+    pipeline : sklearn Pipeline
+    weight : float
+        Its weight in the feature importances, at least 0.
+    """
+
+    pipeline: Pipeline
+    weight: float
+
+
+@runtime_checkable
+class Composite(Protocol):
+    """A model made of others.
+
+    Attributes
+    ----------
+    details : tuple of str
+        Columns of the panel beyond the features that a fit needs, such as ``as_of``.
+    """
+
+    details: ClassVar[tuple[str, ...]]
+
+    def unfitted_members(self) -> Mapping[str, Any]:
+        """Return the unfitted members by config key below ``model``, such as ``members.xgboost``."""
+        ...
+
+    def with_members(self, members: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the estimator
+        """Return an unfitted copy with other members, given by the same keys."""
+        ...
+
+    def fit_members(self, fit: MemberFit, rows: MemberRows) -> tuple[Any, float]:
+        """Return the fitted estimator, and the fraction of positive rows that it learned."""
+        ...
+
+    def fitted_members(self) -> Sequence[Part]:
+        """Return the fitted members."""
+        ...
+
+
+def composite_of(estimator: Any) -> Composite | None:  # noqa: ANN401 - any scikit-learn estimator
+    """Return an estimator as a `Composite`, None if it is a single model.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> composite_of(VotingClassifier([("bayes", GaussianNB())])).unfitted_members()
+    {'members.bayes': GaussianNB()}
+    """
+    if isinstance(estimator, VotingClassifier):
+        return Vote(estimator)
+    return estimator if isinstance(estimator, Composite) else None
+
+
+def with_iterations(estimator: Any, count: int) -> Any:  # noqa: ANN401 - any scikit-learn estimator
+    """Return an unfitted copy with at most this number of trees or boosting rounds, also in the estimators inside it.
+
+    Parameters
+    ----------
+    estimator : scikit-learn estimator
+    count : int
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+    >>> with_iterations(BaggingClassifier(RandomForestClassifier(n_estimators=200)), 1).estimator.n_estimators
+    1
+    """
+    if (composite := composite_of(estimator)) is not None:
+        members = composite.unfitted_members()
+        return composite.with_members({key: with_iterations(member, count) for key, member in members.items()})
+    copy = unfitted(estimator)
+    for value in [copy, *copy.get_params(deep=True).values()]:
+        name = traits_of(value).iterations
+        if name is not None and not isinstance(value, type):
+            configured = value.get_params(deep=False).get(name)
+            if configured is None or isinstance(configured, int):  # any other value is wrong, and stays so
+                value.set_params(**{name: min(configured or count, count)})
+    return copy
+
+
+@dataclass(frozen=True)
+class Vote:
+    """scikit-learn's VotingClassifier as a `Composite`."""
+
+    estimator: VotingClassifier
+    details: ClassVar[tuple[str, ...]] = ()
+
+    def unfitted_members(self) -> Mapping[str, Any]:
+        """Return the members by config key."""
+        return {f"members.{name}": member for name, member in self.estimator.estimators}
+
+    def with_members(self, members: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """Return an unfitted copy with other members."""
+        named = [(key.removeprefix("members."), member) for key, member in members.items()]
+        return unfitted(self.estimator, estimators=named)
+
+    def fit_members(self, fit: MemberFit, rows: MemberRows) -> tuple[Any, float]:
+        """Return the fitted vote and the mean of its members' priors.
+
+        That mean is exact if all members have the same class weights.
+        """
+        fits = [fit(member, rows) for _, member in self.estimator.estimators]
+        frozen = [
+            (name, FrozenEstimator(pipeline))
+            for (name, _), (pipeline, _) in zip(self.estimator.estimators, fits, strict=True)
+        ]
+        weights = self.estimator.weights
+        voting = VotingClassifier(frozen, voting="soft", weights=weights).fit(rows.inputs, rows.labels)
+        return voting, float(np.average([prior for _, prior in fits], weights=weights))
+
+    def fitted_members(self) -> Sequence[Part]:
+        """Return the fitted members with the weights of their votes."""
+        fitted = self.estimator.estimators_
+        weights = [1.0] * len(fitted) if self.estimator.weights is None else self.estimator.weights
+        return [Part(member.estimator, float(weight)) for member, weight in zip(fitted, weights, strict=True)]
