@@ -39,7 +39,7 @@ class MemberRows(NamedTuple):
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MemberRows:
         """Return the rows at a mask of shape (n_rows,), or at positions."""
-        return MemberRows(*(each[chosen] if isinstance(each, np.ndarray) else each.iloc[chosen] for each in self))
+        return MemberRows(self.inputs.iloc[chosen], self.labels[chosen], self.details.iloc[chosen])
 
 
 class MemberFit(Protocol):

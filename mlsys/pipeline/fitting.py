@@ -111,9 +111,8 @@ class Training:
     def rows(self, mask: NDArray[np.bool_] | None = None) -> MemberRows:
         """Return the rows that a mask of shape (n_rows,) selects, by default all."""
         details = pd.DataFrame(index=self.inputs.index) if self.details is None else self.details
-        if mask is None:
-            return MemberRows(self.inputs, self.labels, details)
-        return MemberRows(self.inputs[mask], self.labels[mask], details[mask])
+        rows = MemberRows(self.inputs, self.labels, details)
+        return rows if mask is None else rows.take(mask)
 
 
 @dataclass(frozen=True)
@@ -225,8 +224,8 @@ def _fit(
 
 
 def _fit_composite(spec: PipelineSpec, composite: Composite, rows: MemberRows) -> tuple[Pipeline, float]:
-    def fit_member(member: Any, inputs: pd.DataFrame, labels: Labels) -> tuple[Pipeline, float]:  # noqa: ANN401
-        return _fit(replace(spec, estimator=member), MemberRows(inputs, labels, rows.details))
+    def fit_member(member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
+        return _fit(replace(spec, estimator=member), rows)
 
     estimator, prior = composite.fit_members(fit_member, rows)
     return Pipeline([("model", estimator)]), prior
@@ -247,11 +246,9 @@ def _fit_encoded(
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
     options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
     if held_out is not None and spec.stop_after is not None and traits.early_stopping is not None:
-        weights = _validation_weights(
-            traits.early_stopping, estimator, held_out.labels, before=rows.labels, after=labels
-        )
-        validation = ValidationSet(encoder.transform(held_out.inputs), held_out.labels, weights)
         stopper = traits.early_stopping
+        weights = _validation_weights(stopper, estimator, held_out.labels, before=rows.labels, after=labels)
+        validation = ValidationSet(encoder.transform(held_out.inputs), held_out.labels, weights)
         options |= stopper.fit_arguments(estimator, spec.stop_after, validation, categories, spec.callback)
     estimator.fit(encoded, labels, **options)
     if not hasattr(estimator, "predict_proba"):
@@ -276,8 +273,8 @@ def _encoded(transformer: Any, encoder: Encoder, rows: MemberRows) -> Any:  # no
         return transformer.fit_transform(rows.inputs, rows.labels)
     except Exception as error:
         raise RowsError(
-            f"The encoder {type(encoder).__name__} could not be fitted on {_described(rows.inputs, rows.labels)}: {plain_reason(error)} "
-            "Use another encoder (encoder=native always works), or add rows."
+            f"The encoder {type(encoder).__name__} could not be fitted on {_described(rows.inputs, rows.labels)}: "
+            f"{plain_reason(error)} Use another encoder (encoder=native always works), or add rows."
         ) from error
 
 
