@@ -197,15 +197,15 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
         return BacktestResult([job.result() for job in scored], final.result(), complete)
 
 
-def score_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> NDArray[np.float64]:
-    """Fit each fold by the same plan on another panel; return the out-of-fold scores, fold after fold.
+def refit_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> pd.DataFrame:
+    """Fit each fold by the same plan on other rows; return the out-of-fold rows, see :func:`out_of_fold`.
 
     Raises
     ------
     FitError
         If a fold cannot be fitted; the message names it.
     """
-    return out_of_fold(_run_in_order(plan, panel, folds))["score"].to_numpy()
+    return out_of_fold(_run_in_order(plan, panel, folds))
 
 
 def run_search_folds(
