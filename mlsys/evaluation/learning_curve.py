@@ -65,12 +65,12 @@ def learning_curve(
         trained = [fold.train for fold in folds]
         if (fewest := min(int(labels[rows].sum()) for rows in trained)) < MIN_POSITIVES:
             logger.info(
-                "Learning curve: %s of the training rows of a fold would be too few at %.0f %% of the entities",
+                "Learning curve: %s of the training rows of a fold would be too few at %.0f%% of the entities",
                 counted(fewest, "positive row"),
                 100 * fraction,
             )
             continue
-        logger.info("Learning curve: every fold again on %.0f %% of the entities", 100 * fraction)
+        logger.info("Learning curve: every fold again on %.0f%% of the entities", 100 * fraction)
         rows = refit_folds(plan, panel, folds)[["id", "fold", "label", "probability"]].rename(
             columns={"probability": "part"}
         )
