@@ -57,7 +57,8 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from mlsys.evaluation.results import RunResults, write_results
     from mlsys.evaluation.splits import reported_folds
     from mlsys.pipeline.threshold import operating_threshold
-    from mlsys.recording import Stopwatch, recorded
+    from mlsys.recording import recorded
+    from mlsys.stages import Stopwatch
     from mlsys.terminal import Terminal
 
     clock = Stopwatch()

@@ -26,6 +26,7 @@ from mlsys.evaluation.splits import Fold, Rows, split_off_latest
 from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
+from mlsys.stages import progress
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
@@ -193,7 +194,11 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
         # The final fit has the most rows, so it starts first, and the others fill the remaining threads.
         final = pool.submit(_fit_rows, shared, panel, complete, "the final model")
         scored = [pool.submit(_run_fold, shared, panel, fold) for fold in folds]
-        _raise_first_error([*scored, final])
+        with progress("fit", len(folds) + 1, "models") as advance:
+            final.add_done_callback(lambda _: advance())
+            for job in scored:
+                job.add_done_callback(lambda _: advance())
+            _raise_first_error([*scored, final])
         return BacktestResult([job.result() for job in scored], final.result(), complete)
 
 
@@ -233,12 +238,13 @@ def _run_in_order(
 ) -> list[FoldResult]:
     shared, remaining = _shared(plan, len(folds)), iter(folds)
     results: list[FoldResult] = []
-    with _workers(plan, shared) as pool:
+    with _workers(plan, shared) as pool, progress("folds", len(folds), "folds") as advance:
         # At most one fold per thread is in flight: with one thread, none has started when ``on_result`` raises.
         jobs = deque(pool.submit(_run_fold, shared, panel, fold) for fold in islice(remaining, plan.threads))
         try:
             while jobs:
                 results.append(jobs.popleft().result())
+                advance()
                 if on_result is not None:
                     on_result(results[-1])
                 jobs.extend(pool.submit(_run_fold, shared, panel, fold) for fold in islice(remaining, 1))
