@@ -5,7 +5,9 @@ A class of your own declares its traits in a class attribute, ``mlsys_traits``; 
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -19,6 +21,7 @@ from sklearn.utils import get_tags
 from mlsys.errors import FitError
 from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter
+from mlsys.pipeline.ebm import EBMStopper, column_importances
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
 from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, LightGBMStopper, XGBoostStopper
 
@@ -276,6 +279,28 @@ def _catboost() -> EstimatorTable:
 
 
 @cache
+def _interpret() -> EstimatorTable:
+    from interpret.glassbox import ExplainableBoostingClassifier
+
+    logging.getLogger("interpret").setLevel(logging.WARNING)  # it logs each step of a fit
+    # Its own plots leave missing values out.
+    warnings.filterwarnings("ignore", "Missing values detected", UserWarning, "interpret")
+    boosted = Traits(
+        takes_missing=True,
+        takes_categories=True,
+        takes_missing_categories=True,
+        needs_scaling=False,
+        iterations="max_rounds",
+        early_stopping=EBMStopper(),
+        threads="n_jobs",
+        column_parameters=column_parameters.EBM,
+        objectives={"objective": ("log_loss",)},
+        importances=column_importances,
+    )
+    return {ExplainableBoostingClassifier: boosted}
+
+
+@cache
 def _imbalanced_learn() -> SamplerTable:
     from imblearn.combine import SMOTEENN, SMOTETomek
     from imblearn.over_sampling import ADASYN, SMOTE, SMOTEN, SVMSMOTE, BorderlineSMOTE, KMeansSMOTE, RandomOverSampler
@@ -292,7 +317,13 @@ def _imbalanced_learn() -> SamplerTable:
 
 
 # Tables of libraries that are not imported are skipped: no object can come from them, and the import would be slow.
-ESTIMATORS = {"sklearn": _scikit_learn, "xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost}
+ESTIMATORS = {
+    "sklearn": _scikit_learn,
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
+    "catboost": _catboost,
+    "interpret": _interpret,
+}
 SAMPLERS = {"imblearn": _imbalanced_learn}
 
 

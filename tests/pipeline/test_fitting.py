@@ -14,7 +14,7 @@ from mlsys.errors import EstimatorError, FitError, RowsError
 from mlsys.pipeline.calibration import CalibrationData
 from mlsys.pipeline.fitting import Fitted, Training, fit
 from mlsys.pipeline.models import vote
-from mlsys.pipeline.stopping import CatBoostStopper, LightGBMStopper, ValidationSet, XGBoostStopper
+from mlsys.pipeline.stopping import CatBoostStopper, EncodedRows, LightGBMStopper, ValidationSet, XGBoostStopper
 from mlsys.pipeline.traits import Traits, traits_of
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_io import model_bytes
@@ -154,9 +154,9 @@ def validation_sets(monkeypatch):
     seen = []
 
     def spied(original):
-        def spy(self, estimator, rounds, validation, categories, callback=None):
+        def spy(self, estimator, rounds, training, validation, categories, callback=None):
             seen.append(validation)
-            return original(self, estimator, rounds, validation, categories, callback)
+            return original(self, estimator, rounds, training, validation, categories, callback)
 
         return spy
 
@@ -204,8 +204,8 @@ def test_whether_a_library_applies_class_weights_to_the_validation_set(model, we
     estimator = component("model", model, scale_pos_weight=6)
     stopper = traits_of(estimator).early_stopping
     assert stopper.applies_class_weights == weighs
-    options = stopper.fit_arguments(estimator, 100, ValidationSet(X[LATEST], y[LATEST], None), [])
-    estimator.fit(X[EARLY], y[EARLY], **options)
+    training, validation = EncodedRows(X[EARLY], y[EARLY]), ValidationSet(X[LATEST], y[LATEST], None)
+    estimator.fit(*training, **stopper.fit_arguments(estimator, 100, training, validation, []))
     best = getattr(estimator, "best_score", None) or estimator.best_score_
     best = best if isinstance(best, float) else next(iter(list(best.values())[-1].values()))
     positive = estimator.predict_proba(X[LATEST])[:, 1]
