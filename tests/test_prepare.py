@@ -59,3 +59,12 @@ def test_every_component_of_another_kind_is_named_before_anything_is_read():
 )
 def test_boosted_models_need_a_tree(overrides, where):
     assert components(*overrides)[where].allowed == "at least 1"
+
+
+def test_a_model_that_does_not_report_after_each_iteration_is_named():
+    config = compose_config(["search=xgboost", "model=ebm", "search.report_per=iteration"], is_sweep=True)
+    with pytest.raises(ConfigError) as error:
+        prepare(OmegaConf.create(config.to_dict()))
+    (problem,) = error.value.problems
+    assert problem.where == "search.report_per"
+    assert problem.allowed == "fold: ExplainableBoostingClassifier does not report after each iteration"

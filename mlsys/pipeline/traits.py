@@ -283,8 +283,8 @@ def _interpret() -> EstimatorTable:
     from interpret.glassbox import ExplainableBoostingClassifier
 
     logging.getLogger("interpret").setLevel(logging.WARNING)  # it logs each step of a fit
-    # Its own plots leave missing values out.
-    warnings.filterwarnings("ignore", "Missing values detected", UserWarning, "interpret")
+    # Its own plots leave out missing values, and terms of three columns.
+    warnings.filterwarnings("ignore", "Missing values detected|Interactions with 3 or more terms", UserWarning)
     boosted = Traits(
         takes_missing=True,
         takes_categories=True,
