@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from joblib import parallel_config
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
@@ -251,7 +252,8 @@ def _fit_encoded(
         validation = ValidationSet(encoder.transform(held_out.inputs), held_out.labels, weights)
         training = EncodedRows(encoded, labels)
         options |= stopper.fit_arguments(estimator, spec.stop_after, training, validation, categories, spec.callback)
-    estimator.fit(**{"X": encoded, "y": labels, **options})
+    with parallel_config("threading"):  # each process would import every library and copy the rows
+        estimator.fit(**{"X": encoded, "y": labels, **options})
     if not hasattr(estimator, "predict_proba"):
         raise FitError(
             f"{type(estimator).__name__} does not predict probabilities as configured (it has no predict_proba). Set "

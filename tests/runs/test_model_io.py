@@ -254,10 +254,14 @@ def test_a_truncated_file_is_refused(pipeline):
 
 def test_the_libraries_of_a_model(table):
     assert libraries(model_bytes(fit("onehot", "logistic", table))) == ("scikit-learn",)
-    assert libraries(model_bytes(fit("onehot", "vote", table))) == ("catboost", "lightgbm", "scikit-learn", "xgboost")
+    assert libraries(model_bytes(fit("onehot", "vote", table))) == (
+        "catboost", "interpret-core", "lightgbm", "scikit-learn", "xgboost",
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("names", [STANDARD_LIBRARY, NUMPY, SCIKIT_LEARN, CATBOOST, LIGHTGBM, XGBOOST, MLSYS])
+@pytest.mark.parametrize(
+    "names", [STANDARD_LIBRARY, NUMPY, SCIKIT_LEARN, CATBOOST, INTERPRET, LIGHTGBM, XGBOOST, MLSYS]
+)
 def test_the_list_is_sorted_and_every_name_exists(names):
     import importlib
 
