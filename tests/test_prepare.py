@@ -64,7 +64,7 @@ def test_boosted_models_need_a_tree(overrides, where):
 def test_a_model_that_does_not_report_after_each_iteration_is_named():
     plain = {"search": {"report_per": "iteration"}, "objective": "log_loss"}
     models = {name: Components.build(compose_config([f"model={name}"]).to_dict())[0] for name in ("xgboost", "ebm")}
-    assert search_problems(plain, models["xgboost"].estimator) == []
-    (problem,) = search_problems(plain, models["ebm"].estimator)
+    assert search_problems(plain, lambda: models["xgboost"].estimator) == []
+    (problem,) = search_problems(plain, lambda: models["ebm"].estimator)
     assert problem.where == "search.report_per"
     assert problem.allowed == "fold: ExplainableBoostingClassifier does not report after each iteration"

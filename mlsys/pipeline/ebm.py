@@ -77,3 +77,47 @@ def column_importances(estimator: Any) -> NDArray[np.float64]:  # noqa: ANN401 -
     for columns, importance in zip(estimator.term_features_, estimator.term_importances(), strict=True):
         importances[list(columns)] += importance / len(columns)
     return importances
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one input column adds to a model's log odds, apart from its terms with other columns.
+
+    Attributes
+    ----------
+    column : int
+        Position among the input columns.
+    bins : ndarray of float64, or tuple of str
+        Of a number: where each bin begins, from the second on. Of a category: its levels.
+    adds, deviation : ndarray of float64, shape (n_bins,)
+        What the values of each bin add, and its standard deviation over the bags.
+    rows : ndarray of float64, shape (n_bins,)
+        Weight of the training rows in each bin.
+    missing : float or None
+        What a missing value adds; None if training had none.
+    importance : float
+        Mean absolute contribution over the training rows.
+    """
+
+    column: int
+    bins: NDArray[np.float64] | tuple[str, ...]
+    adds: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    rows: NDArray[np.float64]
+    missing: float | None
+    importance: float
+
+
+def curves(estimator: Any) -> list[Curve]:  # noqa: ANN401 - a fitted ExplainableBoostingClassifier
+    """Return the curve of each input column that has one, in the order of the columns."""
+    made, importances = [], estimator.term_importances()
+    for term, columns in enumerate(estimator.term_features_):
+        if len(columns) == 1:
+            tables = (estimator.term_scores_[term], estimator.standard_deviations_[term], estimator.bin_weights_[term])
+            known = estimator.bins_[columns[0]][0]
+            bins = tuple(known) if isinstance(known, dict) else known
+            # The first bin is that of missing values, the last that of unknown categories.
+            adds, deviation, rows = (table[1:-1] for table in tables)
+            missing = float(tables[0][0]) if tables[2][0] > 0 else None
+            made.append(Curve(columns[0], bins, adds, deviation, rows, missing, float(importances[term])))
+    return made

@@ -21,7 +21,7 @@ from sklearn.utils import get_tags
 from mlsys.errors import FitError
 from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter
-from mlsys.pipeline.ebm import EBMStopper, column_importances
+from mlsys.pipeline.ebm import Curve, EBMStopper, column_importances, curves
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
 from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, LightGBMStopper, XGBoostStopper
 
@@ -115,6 +115,9 @@ class Traits:
     class_weights : callable
         Function of an unfitted estimator and the numbers of positive and negative rows that returns the weights of a
         positive and a negative row; the calibration of probabilities relies on it.
+    curves : callable or None
+        Function of a fitted estimator that returns the curves of its input columns, for the report, if it is a sum of
+        curves.
 
     Raises
     ------
@@ -148,6 +151,7 @@ class Traits:
     objectives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     importances: Callable[[Any], NDArray[np.float64] | None] = coefficients_or_importances
     class_weights: Callable[[Any, float, float], tuple[float, float]] = weights_by_parameters
+    curves: Callable[[Any], list[Curve]] | None = None
 
     def __post_init__(self) -> None:
         if self.early_stopping is not None and self.iterations is None:
@@ -296,6 +300,7 @@ def _interpret() -> EstimatorTable:
         column_parameters=column_parameters.EBM,
         objectives={"objective": ("log_loss",)},
         importances=column_importances,
+        curves=curves,
     )
     return {ExplainableBoostingClassifier: boosted}
 
