@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,10 +73,9 @@ class ColumnParameter:
     ----------
     form : {"values", "groups", "terms", "columns", "categories", "types"}
         ``values``: one value per column, as a map from names or a list in the order of schema.json. ``groups``: a list
-        of lists of columns. ``terms``: a list of lists of columns that act together; a number or a text is the
-        library's own way to choose them. ``columns``: a list of columns. ``categories``: a list of category columns,
-        which is checked but not passed on, because the encoder passes every category column already. ``types``: types
-        or names of columns, which follow from the data and cannot be set.
+        of lists of columns. ``terms``: a list of lists of columns that act together. ``columns``: a list of columns.
+        ``categories``: a list of category columns, which is checked but not passed on, because the encoder passes every
+        category column already. ``types``: types or names of columns, which follow from the data and cannot be set.
     kind : {"number", "category"} or None
         The only kind of column that may have a value; None for any.
     value : {"direction", "number", "weight", "count", "text"}
@@ -86,6 +86,9 @@ class ColumnParameter:
         Parameter of the estimator whose value, if set, replaces `default`.
     words : tuple of str
         Texts that are accepted instead, and passed on unchanged.
+    counts : bool
+        Whether a number of terms, a fraction of the columns or a text such as ``3x`` is accepted instead, and passed on
+        unchanged.
     write : callable
         Converts a list (one value per encoded column, or positions of encoded columns) to the library's form.
     """
@@ -96,6 +99,7 @@ class ColumnParameter:
     default: Any = None
     default_parameter: str | None = None
     words: tuple[str, ...] = ()
+    counts: bool = False
     write: Callable[[list[Any]], Any] = list
 
     def problems(self, value: Any, where: str, columns: Columns, default: Any = None) -> list[Problem]:  # noqa: ANN401
@@ -216,7 +220,7 @@ class ColumnParameter:
 
     def _is_own_word(self, value: Any) -> bool:  # noqa: ANN401
         """Return whether a value is passed on unchanged."""
-        return value is None or value in self.words or (self.form == "terms" and not _is_list(value))
+        return value is None or value in self.words or (self.counts and _is_count(value))
 
     @property
     def _wanted_kind(self) -> Kind | None:
@@ -238,7 +242,7 @@ class ColumnParameter:
         return int(value) if self.value in ("direction", "count") else value
 
     def _expected(self, columns: Columns) -> str:
-        words = f", or {' or '.join(self.words)}" if self.words else ""
+        words = f", or {' or '.join(self.words)}" if self.words else ", or a number or a text such as 3x" * self.counts
         if self.form == "values":
             example = {"direction": "1", "count": "15", "text": "TEXT"}.get(self.value, "0.5")
             name = _example(columns.of(self.kind))
@@ -260,6 +264,15 @@ _VALUES = {
 
 def _is_list(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value says how many terms there may be: 5, 0.5 per column, or 0.5x, which means the same."""
+    if isinstance(value, str):
+        return re.fullmatch(r"\d+(\.\d+)?x", value.strip().lower()) is not None
+    if (whole := _whole(value)) is not None:
+        return whole >= 0
+    return isinstance(value, float) and 0 < value < 1
 
 
 def _whole(value: object) -> int | None:
@@ -357,8 +370,8 @@ CATBOOST = {
 }
 EBM = {
     "monotone_constraints": _monotone(),
-    "interactions": ColumnParameter("terms"),
-    "exclude": ColumnParameter("terms"),
+    "interactions": ColumnParameter("terms", counts=True),
+    "exclude": ColumnParameter("terms", words=("mains",)),
     **_aliases(ColumnParameter("types"), "feature_types", "feature_names"),
 }
 HIST_GRADIENT_BOOSTING = {

@@ -272,11 +272,21 @@ def test_the_types_of_columns_cannot_be_set(component):
         ([["seats", "plans"]], "'plans'", "a column of schema.json: plan, seats, country, gaps", "plan"),
         ([["seats", 1]], "[seats, 1]", "each column once, at least one", None),
         ([[]], "[]", "each column once, at least one", None),
-        (["seats"], "['seats']", "a list of lists of columns, such as [[plan]]", None),
+        (
+            ["seats"],
+            "['seats']",
+            "a list of lists of columns, such as [[plan]], or a number or a text such as 3x",
+            None,
+        ),
+        *(
+            (wrong, repr(wrong), "a list of lists of columns, such as [[plan]], or a number or a text such as 3x", None)
+            for wrong in (-1, 1.5, "3", "x", True)
+        ),
     ],
 )
 def test_terms_that_cannot_be_are_named(interactions, got, allowed, closest, component):
     (problem,) = column_problems(component("model", "ebm", interactions=interactions), COLUMNS)
+    assert column_problems(component("model", "ebm", exclude="mians"), COLUMNS)[0].allowed.endswith(", or mains")
     assert (problem.got, problem.allowed, problem.closest) == (got, allowed, closest)
 
 
