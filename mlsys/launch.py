@@ -22,6 +22,7 @@ EXECUTION_WHITELIST = [
     "lightgbm.sklearn.LGBMClassifier",
     "catboost.CatBoostClassifier",
     "catboost.core.CatBoostClassifier",
+    "interpret.glassbox.ExplainableBoostingClassifier",
     "sklearn.dummy.*",
     "sklearn.ensemble.*",
     "sklearn.linear_model.*",

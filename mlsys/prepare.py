@@ -17,6 +17,7 @@ from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import objective_names
 from mlsys.pipeline.stopping import ITERATION_METRICS
+from mlsys.pipeline.traits import traits_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -53,7 +54,7 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
     """
     plain, problems, config = inspect(composed)
     parts, more = Components.build(plain)
-    problems += [*metric_problems(plain), *search_problems(plain), *more]
+    problems += [*metric_problems(plain), *search_problems(plain, lambda: parts.estimator), *more]
     data = _opened(plain, parts, problems, keep)
     if problems or config is None or data is None:
         raise ConfigError("The config", problems, ADVICE)
@@ -71,13 +72,17 @@ def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config b
     return [Problem("objective", name, ", ".join(names), closest(name, names)) for name in unknown]
 
 
-def search_problems(plain: Mapping[str, Any]) -> list[Problem]:
-    """Find settings that a search cannot use."""
+def search_problems(plain: Mapping[str, Any], estimator: Callable[[], object]) -> list[Problem]:
+    """Find settings that a search cannot use; the model is built only where it matters."""
     search, objective = section(plain, "search"), plain.get("objective")
     if search.get("report_per") != "iteration":
         return []
     first = objective[0] if isinstance(objective, list) else objective
     problems = []
+    stopper = traits_of(model := estimator()).early_stopping
+    if stopper is not None and not stopper.metrics:
+        name = type(model).__name__
+        return [Problem("search.report_per", "iteration", f"fold: {name} does not report after each iteration")]
     if first not in ITERATION_METRICS:
         allowed = "one of these, with search.report_per=iteration: " + ", ".join(ITERATION_METRICS)
         problems.append(Problem("objective", str(first), allowed, closest(str(first), ITERATION_METRICS)))

@@ -173,6 +173,7 @@ LISTS_AND_MAPS = {
         "+model.monotone_constraints={users:1}",
         "+model.max_bin_by_feature=[9,9]",
     ],
+    "ebm": ["+model.monotone_constraints={users:1}", "model.interactions=[[users,plan]]", "+model.exclude=[[plan]]"],
     "hist_gradient_boosting": ["model.class_weight={1:10}", "+model.monotonic_cst={users:-1}"],
     "vote": ["+model.members.xgboost.monotone_constraints={users:1}", "+model.members.logistic.class_weight=[1,10]"],
 }
@@ -247,6 +248,7 @@ def test_wrong_class_weights_are_a_problem_of_their_estimator():
         (["model=xgboost", "+model.monotonic_cst={a:1}"], "model.monotonic_cst", "monotone_constraints"),
         (["model=vote", "+model.members.xgboost.max_dept=3"], "model.members.xgboost.max_dept", "max_depth"),
         (["model=catboost", "+model.dept=3"], "model.dept", "depth"),
+        (["model=ebm", "+model.interaction=3"], "model.interaction", "interactions"),
         (["model=vote", "+model.wieghts=[1]"], "model.wieghts", "weights"),
         (["sampler=smotenc", "+sampler.k_neighbours=3"], "sampler.k_neighbours", "k_neighbors"),
     ],
@@ -287,6 +289,7 @@ def test_the_second_trial_of_a_sweep_is_checked_too():
         ("xgboost", "+model.objective=binary:logitraw", "binary:logistic or reg:logistic"),
         ("lightgbm", "+model.objective=regression", "binary"),
         ("lightgbm", "+model.app=cross_entropy_lambda", "binary"),
+        ("ebm", "+model.objective=rmse", "log_loss"),
         ("catboost", "+model.loss_function=MultiClass", "Logloss or CrossEntropy or Focal"),
         ("catboost", "+model.objective=RMSE", "Logloss or CrossEntropy or Focal"),
         ("vote", "+model.members.lightgbm.objective=poisson", "binary"),

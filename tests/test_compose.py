@@ -29,7 +29,7 @@ def test_misspelled_options_keys_and_metrics_come_together():
     }
 
 
-@pytest.mark.parametrize("model", ["xgboost", "lightgbm", "catboost", "hist_gradient_boosting"])
+@pytest.mark.parametrize("model", ["xgboost", "lightgbm", "catboost", "hist_gradient_boosting", "ebm"])
 def test_a_parameter_that_the_config_does_not_set_needs_a_plus(model):
     name = "monotonic_cst" if model == "hist_gradient_boosting" else "monotone_constraints"
     problem = diagnose([f"model={model}", f"model.{name}={{seats: 1}}"], conf_folder(), "").problems[0]

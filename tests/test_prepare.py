@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from mlsys.components import Components
 from mlsys.compose import compose_config
 from mlsys.errors import ConfigError
-from mlsys.prepare import prepare
+from mlsys.prepare import prepare, search_problems
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,12 @@ def test_every_component_of_another_kind_is_named_before_anything_is_read():
 )
 def test_boosted_models_need_a_tree(overrides, where):
     assert components(*overrides)[where].allowed == "at least 1"
+
+
+def test_a_model_that_does_not_report_after_each_iteration_is_named():
+    plain = {"search": {"report_per": "iteration"}, "objective": "log_loss"}
+    models = {name: Components.build(compose_config([f"model={name}"]).to_dict())[0] for name in ("xgboost", "ebm")}
+    assert search_problems(plain, lambda: models["xgboost"].estimator) == []
+    (problem,) = search_problems(plain, lambda: models["ebm"].estimator)
+    assert problem.where == "search.report_per"
+    assert problem.allowed == "fold: ExplainableBoostingClassifier does not report after each iteration"

@@ -14,6 +14,7 @@ import pandas as pd
 from mlsys import __version__
 from mlsys.data.load import Loaded
 from mlsys.evaluation.backtest import BacktestResult
+from mlsys.evaluation.effects import effects
 from mlsys.evaluation.explain import importances
 from mlsys.evaluation.report.card import render_card
 from mlsys.evaluation.report.html import render_report
@@ -126,6 +127,7 @@ def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFra
         threshold=results.threshold.threshold,
         entities=summary.entities,
         positives=summary.positives,
+        effects=effects(results.backtest.final.pipeline),
     )
     writer.write_text("card.md", render_card(summary))
     writer.write_text("report.html", render_report(summary, plots))

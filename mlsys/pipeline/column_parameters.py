@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Literal, TypeAlias
 
 from mlsys.errors import Problem, closest
@@ -69,11 +71,11 @@ class ColumnParameter:
 
     Attributes
     ----------
-    form : {"values", "groups", "columns", "categories", "types"}
+    form : {"values", "groups", "terms", "columns", "categories", "types"}
         ``values``: one value per column, as a map from names or a list in the order of schema.json. ``groups``: a list
-        of lists of columns. ``columns``: a list of columns. ``categories``: a list of category columns, which is
-        checked but not passed on, because the encoder passes every category column already. ``types``: the types of
-        columns, which follow from the data and cannot be set.
+        of lists of columns. ``terms``: a list of lists of columns that act together. ``columns``: a list of columns.
+        ``categories``: a list of category columns, which is checked but not passed on, because the encoder passes every
+        category column already. ``types``: types or names of columns, which follow from the data and cannot be set.
     kind : {"number", "category"} or None
         The only kind of column that may have a value; None for any.
     value : {"direction", "number", "weight", "count", "text"}
@@ -84,16 +86,20 @@ class ColumnParameter:
         Parameter of the estimator whose value, if set, replaces `default`.
     words : tuple of str
         Texts that are accepted instead, and passed on unchanged.
+    counts : bool
+        Whether a number of terms, a fraction of the columns or a text such as ``3x`` is accepted instead, and passed on
+        unchanged.
     write : callable
         Converts a list (one value per encoded column, or positions of encoded columns) to the library's form.
     """
 
-    form: Literal["values", "groups", "columns", "categories", "types"]
+    form: Literal["values", "groups", "terms", "columns", "categories", "types"]
     kind: Kind | None = None
     value: Literal["direction", "number", "weight", "count", "text"] = "number"
     default: Any = None
     default_parameter: str | None = None
     words: tuple[str, ...] = ()
+    counts: bool = False
     write: Callable[[list[Any]], Any] = list
 
     def problems(self, value: Any, where: str, columns: Columns, default: Any = None) -> list[Problem]:  # noqa: ANN401
@@ -121,21 +127,25 @@ class ColumnParameter:
               allowed: a column of schema.json: plan, seats
               closest: seats
         """
-        if value is None or value in self.words:
+        if self._is_own_word(value):
             return []
         if self.form == "types":
-            return [Problem(where, repr(value), "null: the types of the columns follow from the data")]
+            return [Problem(where, repr(value), "null: types and names of the columns follow from the data")]
         if self.form == "values":
             return self._value_problems(value, where, columns, default)
-        groups = value if self.form == "groups" else [value]
+        nested = self.form in ("groups", "terms")
+        groups = value if nested else [value]
         if not isinstance(groups, Sequence) or not all(_is_list(group) for group in [groups, *groups]):
             return [Problem(where, repr(value), self._expected(columns))]
-        named = [
-            (f"{where}.{i}" if self.form == "groups" else where, each)
-            for i, group in enumerate(groups)
-            for each in group
-        ]
-        return [problem for place, each in named for problem in self._name_problems(each, place, columns)]
+        named = [(f"{where}.{i}" if nested else where, each) for i, group in enumerate(groups) for each in group]
+        problems = [problem for place, each in named for problem in self._name_problems(each, place, columns)]
+        if self.form == "terms" and not problems:
+            return [
+                Problem(f"{where}.{i}", _in_yaml(group), "each column once, at least one")
+                for i, group in enumerate(groups)
+                if not group or len({columns.find(each) for each in group}) < len(group)
+            ]
+        return problems
 
     def translated(self, value: Any, columns: Columns, outputs: Sequence[Output], default: Any = None) -> Any:  # noqa: ANN401
         """Return the value in the library's form, for the columns that an encoder returns; None to leave it out.
@@ -157,8 +167,10 @@ class ColumnParameter:
         >>> monotone.translated({"seats": 1}, Columns(["plan", "seats"], ["plan"]), encoded)
         (1, 0, 0)
         """
-        if value is None or value in self.words:
+        if self._is_own_word(value):
             return value
+        if self.form == "terms":
+            return self.write([term for group in value for term in _terms(group, columns, outputs)])
         if self.form == "values":
             rest = self.default if default is None else default
             given = {columns.find(name): self._converted(each, rest) for name, each in _by_name(value, columns.names)}
@@ -206,6 +218,10 @@ class ColumnParameter:
         got = f"a {kind} column" if key else f"{name}, a {kind} column"
         return [Problem(where, got, f"a {wanted} column: {_listed(columns.of(wanted)) or 'the data have none'}")]
 
+    def _is_own_word(self, value: Any) -> bool:  # noqa: ANN401
+        """Return whether a value is passed on unchanged."""
+        return value is None or value in self.words or (self.counts and _is_count(value))
+
     @property
     def _wanted_kind(self) -> Kind | None:
         return "category" if self.form == "categories" else self.kind
@@ -226,15 +242,14 @@ class ColumnParameter:
         return int(value) if self.value in ("direction", "count") else value
 
     def _expected(self, columns: Columns) -> str:
-        words = f", or {' or '.join(self.words)}" if self.words else ""
+        words = f", or {' or '.join(self.words)}" if self.words else ", or a number or a text such as 3x" * self.counts
         if self.form == "values":
             example = {"direction": "1", "count": "15", "text": "TEXT"}.get(self.value, "0.5")
             name = _example(columns.of(self.kind))
             return f"a map such as {{{name}: {example}}}, or a list in the order of schema.json{words}"
         name = _example(columns.of(self._wanted_kind))
-        kind = (
-            f"a list of lists of columns, such as [[{name}]]" if self.form == "groups" else f"a list such as [{name}]"
-        )
+        nested = self.form in ("groups", "terms")
+        kind = f"a list of lists of columns, such as [[{name}]]" if nested else f"a list such as [{name}]"
         return kind + words
 
 
@@ -249,6 +264,15 @@ _VALUES = {
 
 def _is_list(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value says how many terms there may be: 5, 0.5 per column, or 0.5x, which means the same."""
+    if isinstance(value, str):
+        return re.fullmatch(r"\d+(\.\d+)?x", value.strip().lower()) is not None
+    if (whole := _whole(value)) is not None:
+        return whole >= 0
+    return isinstance(value, float) and 0 < value < 1
 
 
 def _whole(value: object) -> int | None:
@@ -269,6 +293,15 @@ def _positions(group: Iterable[str | int], columns: Columns, outputs: Sequence[O
     """Return the positions of the encoded columns that come from a group of columns."""
     sources = {columns.find(each) for each in group}
     return [position for position, output in enumerate(outputs) if output.source in sources]
+
+
+def _terms(group: Iterable[str | int], columns: Columns, outputs: Sequence[Output]) -> Iterator[tuple[int, ...]]:
+    """Yield the positions of one encoded column of each column in a group, in every combination."""
+    return product(*(_positions([each], columns, outputs) for each in group))
+
+
+def _in_yaml(group: Sequence[str | int]) -> str:
+    return f"[{', '.join(map(str, group))}]"
 
 
 def _example(names: Sequence[str]) -> str:
@@ -335,6 +368,12 @@ CATBOOST = {
     "ignored_features": ColumnParameter("columns", write=tuple),
     "cat_features": ColumnParameter("categories"),
 }
+EBM = {
+    "monotone_constraints": _monotone(),
+    "interactions": ColumnParameter("terms", counts=True),
+    "exclude": ColumnParameter("terms", words=("mains",)),
+    **_aliases(ColumnParameter("types"), "feature_types", "feature_names"),
+}
 HIST_GRADIENT_BOOSTING = {
     "monotonic_cst": _monotone(),
     "interaction_cst": ColumnParameter("groups", words=("pairwise", "no_interactions")),
@@ -342,4 +381,4 @@ HIST_GRADIENT_BOOSTING = {
 }
 SCIKIT_LEARN_TREES = {"monotonic_cst": _monotone()}
 # The names in all libraries: one that a library does not know is another library's name of a parameter.
-EVERY_NAME = frozenset().union(XGBOOST, LIGHTGBM, CATBOOST, HIST_GRADIENT_BOOSTING, SCIKIT_LEARN_TREES)
+EVERY_NAME = frozenset().union(XGBOOST, LIGHTGBM, CATBOOST, EBM, HIST_GRADIENT_BOOSTING, SCIKIT_LEARN_TREES)

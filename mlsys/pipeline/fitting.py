@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from joblib import parallel_config
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
@@ -22,7 +23,7 @@ from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
-from mlsys.pipeline.stopping import EarlyStopper, IterationCallback, ValidationSet, validation_weights
+from mlsys.pipeline.stopping import EarlyStopper, EncodedRows, IterationCallback, ValidationSet, validation_weights
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.calibration import Calibration
 from mlsys.text import counted
@@ -249,8 +250,10 @@ def _fit_encoded(
         stopper = traits.early_stopping
         weights = _validation_weights(stopper, estimator, held_out.labels, before=rows.labels, after=labels)
         validation = ValidationSet(encoder.transform(held_out.inputs), held_out.labels, weights)
-        options |= stopper.fit_arguments(estimator, spec.stop_after, validation, categories, spec.callback)
-    estimator.fit(encoded, labels, **options)
+        training = EncodedRows(encoded, labels)
+        options |= stopper.fit_arguments(estimator, spec.stop_after, training, validation, categories, spec.callback)
+    with parallel_config("threading"):  # each process would import every library and copy the rows
+        estimator.fit(**{"X": encoded, "y": labels, **options})
     if not hasattr(estimator, "predict_proba"):
         raise FitError(
             f"{type(estimator).__name__} does not predict probabilities as configured (it has no predict_proba). Set "

@@ -36,6 +36,21 @@ class IterationCallback(Protocol):
         ...
 
 
+class EncodedRows(NamedTuple):
+    """Training rows as the estimator gets them.
+
+    Attributes
+    ----------
+    inputs : DataFrame or ndarray of shape (n_rows, n_columns)
+        Encoded rows.
+    labels : ndarray of int8, shape (n_rows,)
+        Labels, 0 or 1.
+    """
+
+    inputs: Any
+    labels: NDArray[np.int8]
+
+
 class ValidationSet(NamedTuple):
     """Held-out training rows that determine the number of iterations.
 
@@ -60,7 +75,7 @@ class EarlyStopper(Protocol):
     Attributes
     ----------
     metrics : mapping of str to str
-        The library's names of the `ITERATION_METRICS`.
+        The library's names of those `ITERATION_METRICS` that it can report after each iteration.
     applies_class_weights : bool
         Whether the library applies the model's class weights to the validation set itself.
     """
@@ -75,6 +90,7 @@ class EarlyStopper(Protocol):
         self,
         estimator: Any,  # noqa: ANN401 - an unfitted estimator of the library
         rounds: int,
+        training: EncodedRows,
         validation: ValidationSet,
         categories: list[str],
         callback: IterationCallback | None = None,
@@ -87,6 +103,8 @@ class EarlyStopper(Protocol):
             Unfitted clone, which may be modified.
         rounds : int
             Number of iterations without a better log loss after which to stop.
+        training : EncodedRows
+            The rows that are fitted; the arguments may replace them.
         validation : ValidationSet
             Held-out training rows.
         categories : list of str
@@ -143,6 +161,7 @@ class XGBoostStopper:
         self,
         estimator: Any,  # noqa: ANN401
         rounds: int,
+        training: EncodedRows,  # noqa: ARG002 - arguments of fit already
         validation: ValidationSet,
         categories: list[str],  # noqa: ARG002 - it reads them from the dtypes
         callback: IterationCallback | None = None,
@@ -178,6 +197,7 @@ class LightGBMStopper:
         self,
         estimator: Any,  # noqa: ANN401, ARG002 - everything is an argument of fit
         rounds: int,
+        training: EncodedRows,  # noqa: ARG002 - arguments of fit already
         validation: ValidationSet,
         categories: list[str],  # noqa: ARG002 - it reads them from the dtypes
         callback: IterationCallback | None = None,
@@ -210,6 +230,7 @@ class CatBoostStopper:
         self,
         estimator: Any,  # noqa: ANN401
         rounds: int,
+        training: EncodedRows,  # noqa: ARG002 - arguments of fit already
         validation: ValidationSet,
         categories: list[str],
         callback: IterationCallback | None = None,

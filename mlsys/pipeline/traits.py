@@ -5,7 +5,9 @@ A class of your own declares its traits in a class attribute, ``mlsys_traits``; 
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -19,6 +21,7 @@ from sklearn.utils import get_tags
 from mlsys.errors import FitError
 from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter
+from mlsys.pipeline.ebm import Curve, EBMStopper, column_importances, curves
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
 from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, LightGBMStopper, XGBoostStopper
 
@@ -112,6 +115,9 @@ class Traits:
     class_weights : callable
         Function of an unfitted estimator and the numbers of positive and negative rows that returns the weights of a
         positive and a negative row; the calibration of probabilities relies on it.
+    curves : callable or None
+        Function of a fitted estimator that returns the curves of its input columns, for the report, if it is a sum of
+        curves.
 
     Raises
     ------
@@ -145,6 +151,7 @@ class Traits:
     objectives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     importances: Callable[[Any], NDArray[np.float64] | None] = coefficients_or_importances
     class_weights: Callable[[Any, float, float], tuple[float, float]] = weights_by_parameters
+    curves: Callable[[Any], list[Curve]] | None = None
 
     def __post_init__(self) -> None:
         if self.early_stopping is not None and self.iterations is None:
@@ -276,6 +283,29 @@ def _catboost() -> EstimatorTable:
 
 
 @cache
+def _interpret() -> EstimatorTable:
+    from interpret.glassbox import ExplainableBoostingClassifier
+
+    logging.getLogger("interpret").setLevel(logging.WARNING)  # it logs each step of a fit
+    # Its own plots leave out missing values, and terms of three columns.
+    warnings.filterwarnings("ignore", "Missing values detected|Interactions with 3 or more terms", UserWarning)
+    boosted = Traits(
+        takes_missing=True,
+        takes_categories=True,
+        takes_missing_categories=True,
+        needs_scaling=False,
+        iterations="max_rounds",
+        early_stopping=EBMStopper(),
+        threads="n_jobs",
+        column_parameters=column_parameters.EBM,
+        objectives={"objective": ("log_loss",)},
+        importances=column_importances,
+        curves=curves,
+    )
+    return {ExplainableBoostingClassifier: boosted}
+
+
+@cache
 def _imbalanced_learn() -> SamplerTable:
     from imblearn.combine import SMOTEENN, SMOTETomek
     from imblearn.over_sampling import ADASYN, SMOTE, SMOTEN, SVMSMOTE, BorderlineSMOTE, KMeansSMOTE, RandomOverSampler
@@ -292,7 +322,13 @@ def _imbalanced_learn() -> SamplerTable:
 
 
 # Tables of libraries that are not imported are skipped: no object can come from them, and the import would be slow.
-ESTIMATORS = {"sklearn": _scikit_learn, "xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost}
+ESTIMATORS = {
+    "sklearn": _scikit_learn,
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
+    "catboost": _catboost,
+    "interpret": _interpret,
+}
 SAMPLERS = {"imblearn": _imbalanced_learn}
 
 

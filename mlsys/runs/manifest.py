@@ -30,6 +30,7 @@ PACKAGES = (
     "hydra-core",
     "ibis-framework",
     "imbalanced-learn",
+    "interpret-core",
     "lightgbm",
     "mlsys",
     "numpy",

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model/pipeline.skops"
 # Modules whose version a saved model depends on, and the package of each.
-LIBRARIES = {"catboost": "catboost", "lightgbm": "lightgbm", "sklearn": "scikit-learn", "xgboost": "xgboost"}
+LIBRARIES = {
+    "catboost": "catboost",
+    "interpret": "interpret-core",
+    "lightgbm": "lightgbm",
+    "sklearn": "scikit-learn",
+    "xgboost": "xgboost",
+}
 
 
 class Classifier(Protocol):
@@ -129,7 +135,8 @@ def model_from_bytes(data: bytes, where: str) -> Classifier:
     import skops.io  # imports all of scikit-learn, which takes a second
     from skops.io.exceptions import UntrustedTypesFoundException
 
-    from mlsys.runs.tree_guard import check_trees  # needs NumPy
+    from mlsys.runs.ebm_terms import check_ebms  # these two need NumPy
+    from mlsys.runs.tree_guard import check_trees
 
     try:
         model: Classifier = skops.io.loads(data, trusted=TRUSTED_TYPES)
@@ -145,6 +152,7 @@ def model_from_bytes(data: bytes, where: str) -> Classifier:
             f"{where} cannot be loaded: {error}. It is damaged or was saved with other versions: train again."
         ) from error
     check_trees(model)
+    check_ebms(model)
     return model
 
 

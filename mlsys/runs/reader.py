@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -176,8 +177,13 @@ class Run:
 
         return model_io.model_from_bytes(self.model_bytes(), str(self.path / model_io.MODEL_FILE))
 
-    def model_bytes(self) -> bytes:
+    def model_bytes(self, *, without: Collection[str] = ()) -> bytes:
         """Return the content of model/pipeline.skops after checking the versions of its libraries.
+
+        Parameters
+        ----------
+        without : collection of str
+            Packages that the caller does not need in order to predict.
 
         Raises
         ------
@@ -193,7 +199,7 @@ class Run:
                 "(SWEEP/best), or train with this run's config."
             )
         data = self.read_bytes(model_io.MODEL_FILE)
-        _check_versions(self, model_io.libraries(data))
+        _check_versions(self, tuple(name for name in model_io.libraries(data) if name not in without))
         return data
 
 

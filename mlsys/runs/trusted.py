@@ -22,6 +22,7 @@ SCIKIT_LEARN = (
     "sklearn.utils.validation.check_array",
 )
 CATBOOST = ("catboost.core.CatBoostClassifier",)
+INTERPRET = ("interpret.glassbox._ebm._ebm.ExplainableBoostingClassifier",)
 LIGHTGBM = ("lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
 XGBOOST = ("xgboost.callback.EarlyStopping", "xgboost.core.Booster", "xgboost.sklearn.XGBClassifier")
 MLSYS = (
@@ -32,4 +33,4 @@ MLSYS = (
     "mlsys.pipeline.transformers.SignedLog",
 )
 
-TRUSTED_TYPES = (*STANDARD_LIBRARY, *NUMPY, *SCIKIT_LEARN, *CATBOOST, *LIGHTGBM, *XGBOOST, *MLSYS)
+TRUSTED_TYPES = (*STANDARD_LIBRARY, *NUMPY, *SCIKIT_LEARN, *CATBOOST, *INTERPRET, *LIGHTGBM, *XGBOOST, *MLSYS)

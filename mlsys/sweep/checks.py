@@ -86,13 +86,18 @@ def trial_problems(sweep: Sweep) -> list[Problem]:
 def _config_problems(composed: DictConfig) -> list[Problem]:
     from omegaconf import open_dict
 
+    from mlsys.components import Components
     from mlsys.config import inspect
     from mlsys.prepare import metric_problems, search_problems
 
     with open_dict(composed):
         del composed["hydra"]
     config, problems, _ = inspect(composed)
-    return [*problems, *metric_problems(config), *search_problems(config)]
+    return [
+        *problems,
+        *metric_problems(config),
+        *search_problems(config, lambda: Components.build(config)[0].estimator),
+    ]
 
 
 def check_study(study: optuna.Study, sweep: Sweep) -> None:

@@ -15,6 +15,7 @@ from serve.scoring.models import lightgbm, xgboost
 from serve.scoring.models.baselines import ConstantPath, RankingPath
 from serve.scoring.models.boosted import LightgbmPath, XgboostPath
 from serve.scoring.models.catboost import CatboostPath, labels_of
+from serve.scoring.models.ebm import EbmPath
 from serve.scoring.models.forest import ForestPath, trees_of_forest
 from serve.scoring.models.histogram import HistogramPath, trees_of
 from serve.scoring.models.lightgbm_trees import lightgbm_traversal
@@ -71,6 +72,9 @@ def _path(pipeline: Node, inputs: Inputs, reference: Mapping[str, Any]) -> Scori
         means = encoded_means(reference, inputs, encoding)
         path = LinearPath(encoding, model["coef_"].ravel(), float(model["intercept_"][0]), means)
         return ScoringPath(path, "linear", "The score is a linear model of the encoded columns.", FLOAT64)
+    if model.kind == "interpret.ExplainableBoostingClassifier":
+        reason = "The score is a sum of look-ups in the tables of its terms, exactly as in interpret."
+        return ScoringPath(EbmPath(model, steps["encoder"], encoding), "terms", reason, FLOAT64)
     if model.kind == "sklearn.HistGradientBoostingClassifier":
         return _histogram(model, steps["encoder"], encoding, inputs, reference)
     make = _MODELS.get(model.kind)

@@ -36,8 +36,8 @@ class ScoringPath:
     ----------
     predictor : Predictor
     name : str
-        What scores a single record: ``trees``, ``xgboost``, ``lightgbm``, ``linear``, ``catboost``, ``vote``,
-        ``baseline`` or ``pipeline``.
+        What scores a single record: ``trees``, ``xgboost``, ``lightgbm``, ``linear``, ``terms``, ``catboost``,
+        ``vote``, ``baseline`` or ``pipeline``.
     reason : str
         Why this path was selected, as one sentence.
     tolerance : float

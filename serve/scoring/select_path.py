@@ -27,6 +27,8 @@ from serve.scoring.typical import typical_record
 if TYPE_CHECKING:
     import pyarrow as pa
 
+READ_AS_DATA = ("interpret-core",)  # libraries whose models are scored without them
+
 logger = logging.getLogger(__name__)
 
 
@@ -38,7 +40,7 @@ def select_path(run: Run) -> tuple[Inputs, ScoringPath]:
     RunError
         If the model cannot be loaded or does not reproduce its golden rows.
     """
-    pipeline = read_skops(run.model_bytes(), str(run.path / MODEL_FILE))
+    pipeline = read_skops(run.model_bytes(without=READ_AS_DATA), str(run.path / MODEL_FILE))
     inputs = Inputs(input_columns(run.schema, _known_levels(pipeline)))
     reference = run.reference if "reference.json" in run.manifest.files else {}
     if pipeline is None:

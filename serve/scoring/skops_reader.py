@@ -58,6 +58,7 @@ EXPECTED = frozenset(
         "collections.OrderedDict",
         "collections.defaultdict",
         "functools.partial",
+        "interpret.glassbox._ebm._ebm.ExplainableBoostingClassifier",
         "lightgbm.basic.Booster",
         "lightgbm.sklearn.LGBMClassifier",
         "mlsys.pipeline.transformers.AsText",

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from catboost import CatBoostClassifier
+from interpret.glassbox import ExplainableBoostingClassifier
 from lightgbm import LGBMClassifier
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -28,6 +29,7 @@ MODELS = {
     **BOOSTED,
     "random_forest": RandomForestClassifier(10, min_samples_leaf=5, random_state=0),
     "hist_gradient_boosting": HistGradientBoostingClassifier(max_iter=10, random_state=0),
+    "ebm": ExplainableBoostingClassifier(max_rounds=30, outer_bags=1, interactions=1, n_jobs=1, random_state=0),
     "logistic": LogisticRegression(),
     "naive_bayes": GaussianNB(),
     "vote": vote({"xgboost": BOOSTED["xgboost"], "hist": HistGradientBoostingClassifier(max_iter=5, random_state=0)}),

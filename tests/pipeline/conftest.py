@@ -111,6 +111,7 @@ def _make_small(node: dict[str, Any]) -> None:
     """Reduce the number of trees and the leaf size, and increase the step size, also in the members of a vote."""
     logistic = "Logistic" in node.get("_target_", "")
     small = {"n_estimators": TREES, "iterations": TREES, "max_iter": 1000 if logistic else TREES}
+    small |= {"max_rounds": TREES, "outer_bags": 2, "min_hessian": 0.1}
     small |= {"min_child_samples": 5, "min_samples_leaf": 5, "min_child_weight": 1, "learning_rate": 0.3}
     small |= {"reg_lambda": 1, "l2_leaf_reg": 1, "l2_regularization": 1, "C": 1.0}
     node.update({key: value for key, value in small.items() if key in node})

@@ -23,11 +23,12 @@ from mlsys.runs.model_io import model_bytes, model_from_bytes
 COLUMNS = Columns(["plan", "seats", "country", "gaps"], ["plan", "country"])
 MONOTONE = {
     "xgboost": "monotone_constraints", "lightgbm": "monotone_constraints", "catboost": "monotone_constraints",
-    "hist_gradient_boosting": "monotonic_cst", "random_forest": "monotonic_cst",
+    "hist_gradient_boosting": "monotonic_cst", "random_forest": "monotonic_cst", "ebm": "monotone_constraints",
 }  # fmt: skip
 EXAMPLES = {
     "values": {"direction": {"seats": 1}, "weight": {"seats": 2, "gaps": 3}, "count": {"seats": 9}},
     "groups": [["plan", "seats"], ["gaps", "country"]],
+    "terms": [["plan", "seats"], ["gaps", 2]],
     "columns": ["country", 3],
     "categories": ["plan"],
 }
@@ -99,7 +100,7 @@ def cases():
     tables = {
         "xgboost": column_parameters.XGBOOST, "lightgbm": column_parameters.LIGHTGBM,
         "catboost": column_parameters.CATBOOST, "random_forest": column_parameters.SCIKIT_LEARN_TREES,
-        "hist_gradient_boosting": column_parameters.HIST_GRADIENT_BOOSTING,
+        "hist_gradient_boosting": column_parameters.HIST_GRADIENT_BOOSTING, "ebm": column_parameters.EBM,
     }  # fmt: skip
     texts = {"per_float_feature_quantization": {"seats": "border_count=9"}}
     texts |= {"per_feature_ctr": {"plan": "Borders:Prior=0.5/1"}}
@@ -134,6 +135,11 @@ def test_each_parameter_of_each_library_is_fitted_saved_loaded_and_cloned(model,
         ("catboost", "monotone_constraints", [0, 1, 0, 0], "native", "(1,0,0,0)"),
         ("hist_gradient_boosting", "interaction_cst", "no_interactions", "native", "no_interactions"),
         ("random_forest", "monotonic_cst", {"gaps": 1}, "ordinal", [0, 1, 0, 0]),
+        ("ebm", "monotone_constraints", {"seats": 1}, "native", [1, 0, 0, 0]),
+        ("ebm", "exclude", [["country"], ["seats", 0]], "native", [(3,), (0, 2)]),
+        ("ebm", "exclude", "mains", "native", "mains"),
+        ("ebm", "interactions", [["seats", "country"]], "onehot", [(0, 5), (0, 6)]),
+        ("ebm", "interactions", "0.5x", "native", "0.5x"),
     ],
 )  # fmt: skip
 def test_columns_are_those_that_the_encoder_returns(model, name, value, encoder, passed, fitted):
@@ -257,7 +263,31 @@ def test_a_raw_name_gets_its_value_and_the_closest_name_is_that_of_the_schema():
 
 def test_the_types_of_columns_cannot_be_set(component):
     (problem,) = column_problems(component("model", "xgboost", feature_types=["q"]), COLUMNS)
-    assert problem.allowed == "null: the types of the columns follow from the data"
+    assert problem.allowed == "null: types and names of the columns follow from the data"
+
+
+@pytest.mark.parametrize(
+    ("interactions", "got", "allowed", "closest"),
+    [
+        ([["seats", "plans"]], "'plans'", "a column of schema.json: plan, seats, country, gaps", "plan"),
+        ([["seats", 1]], "[seats, 1]", "each column once, at least one", None),
+        ([[]], "[]", "each column once, at least one", None),
+        (
+            ["seats"],
+            "['seats']",
+            "a list of lists of columns, such as [[plan]], or a number or a text such as 3x",
+            None,
+        ),
+        *(
+            (wrong, repr(wrong), "a list of lists of columns, such as [[plan]], or a number or a text such as 3x", None)
+            for wrong in (-1, 1.5, "3", "x", True)
+        ),
+    ],
+)
+def test_terms_that_cannot_be_are_named(interactions, got, allowed, closest, component):
+    (problem,) = column_problems(component("model", "ebm", interactions=interactions), COLUMNS)
+    assert column_problems(component("model", "ebm", exclude="mians"), COLUMNS)[0].allowed.endswith(", or mains")
+    assert (problem.got, problem.allowed, problem.closest) == (got, allowed, closest)
 
 
 def test_problems_in_a_vote_name_the_member(component):

@@ -96,7 +96,7 @@ def test_a_row_gets_the_same_score_alone_and_in_a_batch(any_encoder, any_model, 
 # Scores of unseen, missing and rare levels
 
 
-@pytest.mark.parametrize("model", ["xgboost", "lightgbm", "hist_gradient_boosting"])
+@pytest.mark.parametrize("model", ["xgboost", "lightgbm", "hist_gradient_boosting", "ebm"])
 def test_boosted_trees_score_an_unseen_level_as_a_missing_one(model, fitted, later):
     both = fitted("native", model)
     missing = both.scores(with_level(later.inputs, None))

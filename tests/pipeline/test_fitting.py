@@ -12,9 +12,10 @@ from sklearn.metrics import log_loss
 
 from mlsys.errors import EstimatorError, FitError, RowsError
 from mlsys.pipeline.calibration import CalibrationData
+from mlsys.pipeline.ebm import EBMStopper
 from mlsys.pipeline.fitting import Fitted, Training, fit
 from mlsys.pipeline.models import vote
-from mlsys.pipeline.stopping import CatBoostStopper, LightGBMStopper, ValidationSet, XGBoostStopper
+from mlsys.pipeline.stopping import CatBoostStopper, EncodedRows, LightGBMStopper, ValidationSet, XGBoostStopper
 from mlsys.pipeline.traits import Traits, traits_of
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_io import model_bytes
@@ -154,9 +155,9 @@ def validation_sets(monkeypatch):
     seen = []
 
     def spied(original):
-        def spy(self, estimator, rounds, validation, categories, callback=None):
+        def spy(self, estimator, rounds, training, validation, categories, callback=None):
             seen.append(validation)
-            return original(self, estimator, rounds, validation, categories, callback)
+            return original(self, estimator, rounds, training, validation, categories, callback)
 
         return spy
 
@@ -204,8 +205,8 @@ def test_whether_a_library_applies_class_weights_to_the_validation_set(model, we
     estimator = component("model", model, scale_pos_weight=6)
     stopper = traits_of(estimator).early_stopping
     assert stopper.applies_class_weights == weighs
-    options = stopper.fit_arguments(estimator, 100, ValidationSet(X[LATEST], y[LATEST], None), [])
-    estimator.fit(X[EARLY], y[EARLY], **options)
+    training, validation = EncodedRows(X[EARLY], y[EARLY]), ValidationSet(X[LATEST], y[LATEST], None)
+    estimator.fit(*training, **stopper.fit_arguments(estimator, 100, training, validation, []))
     best = getattr(estimator, "best_score", None) or estimator.best_score_
     best = best if isinstance(best, float) else next(iter(list(best.values())[-1].values()))
     positive = estimator.predict_proba(X[LATEST])[:, 1]
@@ -215,7 +216,7 @@ def test_whether_a_library_applies_class_weights_to_the_validation_set(model, we
 
 
 def test_models_without_early_stopping_need_no_validation_rows(any_model, spec, table, caplog):
-    if any_model in STOPPING:
+    if any_model in (*STOPPING, "ebm"):
         return
     both = fit(spec(any_model, stop_after=5), Training(table.inputs, table.labels))
     assert both.iterations is None
@@ -347,3 +348,57 @@ def test_a_model_without_probabilities_is_an_error(spec, table):
     made = replace(spec(), estimator=SGDClassifier(loss="hinge"), stop_after=None)
     with pytest.raises(FitError, match="SGDClassifier does not predict probabilities as configured"):
         fit(made, training(table))
+
+
+# Explainable boosting machines, which hold out random rows of their own
+
+
+@pytest.fixture
+def ebm(component, spec):
+    """Return a spec whose machine would go on for long."""
+    return spec(component("model", "ebm", max_rounds=400, smoothing_rounds=0, outer_bags=3), stop_after=5)
+
+
+def test_the_latest_rows_set_the_most_rounds_of_an_ebm(ebm, table):
+    both, labels = fit(ebm, training(table)), table.labels.copy()
+    assert 1 < both.iterations < 400
+    assert both.pipeline[-1].max_rounds == both.iterations
+    assert both.pipeline[-1].outer_bags == 3
+    assert both.pipeline[-1].bag_weights_.tolist() == pytest.approx([0.85 * len(labels)] * 3, abs=1)
+    labels[LATEST] = NOISE(labels[LATEST])
+    assert fit(ebm, training(table, labels)).iterations < both.iterations
+
+
+def test_an_ebm_that_meets_its_cap_keeps_it(component, spec, table):
+    capped = fit(spec(component("model", "ebm", max_rounds=3, smoothing_rounds=0), stop_after=5), training(table))
+    assert capped.iterations == 3
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"exclude": "mains", "interactions": [["users_max_28d", "late"]]},
+        {"exclude": "mains", "interactions": 0},
+        {"interactions": [["users_max_28d", "late"]]},
+    ],
+)
+def test_rounds_of_an_ebm_are_counted_whatever_its_terms(terms, component, spec, table):
+    made = spec(component("model", "ebm", max_rounds=30, **terms), stop_after=5)
+    assert 1 <= fit(made, training(table)).iterations <= 30
+
+
+def test_the_validation_rows_of_an_ebm_are_weighted_as_those_of_other_models(ebm, component, table, monkeypatch):
+    seen = []
+    original = EBMStopper.fit_arguments
+    monkeypatch.setattr(EBMStopper, "fit_arguments", lambda *all_: seen.append(original(*all_)) or seen[-1])
+    fit(replace(ebm, sampler=component("sampler", "smotenc")), training(table))
+    (options,) = seen
+    held_out, early = options["bags"][:, 0] == -1, table.labels[EARLY].mean()
+    assert np.array_equal(options["y"][held_out], table.labels[LATEST])
+    assert set(options["sample_weight"][~held_out]) == {1.0}
+    assert options["sample_weight"][held_out][table.labels[LATEST] == 1] == pytest.approx((1 - early) / early)
+
+
+def test_threads_do_not_change_an_ebm(ebm, table):
+    one, two = (fit(replace(ebm, threads=threads), training(table)) for threads in (1, 2))
+    assert model_bytes(one.pipeline) == model_bytes(two.pipeline)

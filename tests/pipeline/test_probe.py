@@ -54,6 +54,8 @@ def test_every_model_passes(any_model, stop_after, spec, training):
             "model.class_weights=(1, 2) or model.auto_class_weights='Balanced'",
         ),
         ("hist_gradient_boosting", {"learning_rate": "fast"}, "model.learning_rate='fast'"),
+        ("ebm", {"missing": "sideways"}, "model.missing='sideways'"),
+        ("ebm", {"outer_bags": 0}, "model.outer_bags=0"),
         ("random_forest", {"max_features": "x"}, "model.max_features='x'"),
         ("logistic", {"solver": "x"}, "model.solver='x'"),
     ],

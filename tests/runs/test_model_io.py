@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import skops.io
 from catboost import CatBoostClassifier
+from interpret.glassbox import ExplainableBoostingClassifier
 from lightgbm import LGBMClassifier
 from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -31,7 +32,7 @@ from xgboost import XGBClassifier
 from mlsys.errors import RunError
 from mlsys.runs.canonical import canonical
 from mlsys.runs.model_io import libraries, load_model, model_bytes, model_from_bytes, save_model
-from mlsys.runs.trusted import CATBOOST, LIGHTGBM, MLSYS, NUMPY, SCIKIT_LEARN, STANDARD_LIBRARY, XGBOOST
+from mlsys.runs.trusted import CATBOOST, INTERPRET, LIGHTGBM, MLSYS, NUMPY, SCIKIT_LEARN, STANDARD_LIBRARY, XGBOOST
 
 NUMBERS, CATEGORIES = ["users", "actions"], ["industry"]
 
@@ -67,6 +68,7 @@ ENCODERS = {
     ),
 }
 CATBOOST_MODEL = CatBoostClassifier(n_estimators=5, verbose=0, allow_writing_files=False, random_seed=0, thread_count=1)
+EBM_MODEL = ExplainableBoostingClassifier(max_rounds=5, outer_bags=2, interactions=1, n_jobs=1, random_state=0)
 MODELS = {
     "catboost": CATBOOST_MODEL,
     "xgboost": XGBClassifier(n_estimators=5, n_jobs=1),
@@ -74,6 +76,7 @@ MODELS = {
     "logistic": LogisticRegression(),
     "random_forest": RandomForestClassifier(5, random_state=0),
     "hist_gradient_boosting": HistGradientBoostingClassifier(max_iter=5, random_state=0),
+    "ebm": EBM_MODEL,
     "gradient_boosting": GradientBoostingClassifier(n_estimators=5, random_state=0),
     "vote": VotingClassifier(
         [
@@ -81,6 +84,7 @@ MODELS = {
             ("xgboost", XGBClassifier(n_estimators=5, n_jobs=1)),
             ("lightgbm", LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1)),
             ("hist", HistGradientBoostingClassifier(max_iter=5, random_state=0)),
+            ("ebm", EBM_MODEL),
         ],
         voting="soft",
     ),
@@ -130,6 +134,7 @@ NATIVE = {
     "hist_gradient_boosting": HistGradientBoostingClassifier(
         max_iter=5, categorical_features="from_dtype", random_state=0
     ),
+    "ebm": EBM_MODEL,
     "catboost": clone(CATBOOST_MODEL).set_params(cat_features=("industry",)),
 }
 
@@ -249,10 +254,14 @@ def test_a_truncated_file_is_refused(pipeline):
 
 def test_the_libraries_of_a_model(table):
     assert libraries(model_bytes(fit("onehot", "logistic", table))) == ("scikit-learn",)
-    assert libraries(model_bytes(fit("onehot", "vote", table))) == ("catboost", "lightgbm", "scikit-learn", "xgboost")
+    assert libraries(model_bytes(fit("onehot", "vote", table))) == (
+        "catboost", "interpret-core", "lightgbm", "scikit-learn", "xgboost",
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("names", [STANDARD_LIBRARY, NUMPY, SCIKIT_LEARN, CATBOOST, LIGHTGBM, XGBOOST, MLSYS])
+@pytest.mark.parametrize(
+    "names", [STANDARD_LIBRARY, NUMPY, SCIKIT_LEARN, CATBOOST, INTERPRET, LIGHTGBM, XGBOOST, MLSYS]
+)
 def test_the_list_is_sorted_and_every_name_exists(names):
     import importlib
 

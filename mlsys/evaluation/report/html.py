@@ -19,6 +19,9 @@ CAPTIONS: Mapping[str, str] = {
     "the groups overlap, the better the ranking.",
     "folds": "Each fold is a separate test. A hollow marker is a fold whose outcomes are not all known yet.",
     "importances": "How much the saved model relies on each feature. Importance does not imply causation.",
+    "effects": "What each value adds to the log odds, compared with the average: +0.7 doubles the odds. The bins of a "
+    "number are equally wide and begin at the values shown. The band is one standard deviation between models of parts "
+    "of the training rows, an orange dot a missing value. Pairs of columns add to it.",
 }
 
 

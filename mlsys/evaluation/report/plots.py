@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 
 from mlsys.errors import DataError
 from mlsys.evaluation.curves import Floats, Ranking
+from mlsys.evaluation.effects import Effect
 from mlsys.evaluation.fold_names import fold_name, fold_times
 from mlsys.evaluation.report import drawing
 from mlsys.evaluation.report.canvas import Words, house_style, render_png
 from mlsys.evaluation.report.drawing import PlotData, PlotFold
+from mlsys.evaluation.report.effect_plot import draw_effects
 
 COLUMNS = ("as_of", "fold", "label", "label_complete", "score", "probability")
 PLOTS: Mapping[str, Callable[[Figure, PlotData], Words]] = {
@@ -38,6 +40,7 @@ def write_plots(
     threshold: float | None = None,
     entities: str,
     positives: str,
+    effects: Sequence[Effect] = (),
 ) -> dict[str, Path]:
     """Write a run's plots.
 
@@ -56,6 +59,8 @@ def write_plots(
         The operating threshold, marked in the score distribution.
     entities, positives : str
         Plural nouns for the rows and for the positive rows.
+    effects : sequence of Effect
+        What single columns add to the log odds; without any, that plot is left out.
 
     Returns
     -------
@@ -101,6 +106,9 @@ def write_plots(
     with house_style():
         for name, draw in PLOTS.items():
             files[name].write_bytes(render_png(_bind(draw, data)))
+        if effects:
+            files["effects"] = folder / "effects.png"
+            files["effects"].write_bytes(render_png(lambda figure: draw_effects(figure, effects)))
     return files
 
 

@@ -27,6 +27,7 @@ SMALL = {
     "lightgbm": {"n_estimators": 12, "learning_rate": 0.3, "min_child_samples": 5},
     "catboost": {"iterations": 12, "learning_rate": 0.3, "one_hot_max_size": 3},
     "random_forest": {"n_estimators": 12, "min_samples_leaf": 3},
+    "ebm": {"max_rounds": 30, "outer_bags": 2, "min_hessian": 0.1},
     "hist_gradient_boosting": {"max_iter": 12, "learning_rate": 0.3, "min_samples_leaf": 5},
     "activity": {"feature": "users"},
 }

@@ -20,7 +20,7 @@ from serve.scoring.trees.compiled import is_compiled
 CONF = Path(__file__).parents[3] / "conf"
 PATHS = {
     "xgboost": "trees", "lightgbm": "lightgbm", "catboost": "catboost", "logistic": "linear", "random_forest": "trees",
-    "hist_gradient_boosting": "trees", "vote": "vote", "activity": "baseline", "dummy": "baseline",
+    "hist_gradient_boosting": "trees", "ebm": "terms", "vote": "vote", "activity": "baseline", "dummy": "baseline",
 }  # fmt: skip
 ENCODERS = ("native", "onehot", "ordinal", "target")
 FLOAT32 = ("xgboost", "vote")
@@ -104,6 +104,7 @@ def test_inputs_of_one_kind(model, encoder, columns, run_of, rows, records):
         ("xgboost", "native", "random_over"),
         ("vote", "native", "smote"),
         ("hist_gradient_boosting", "native", "smotenc"),
+        ("ebm", "native", "smotenc"),
         ("xgboost", "target", "smote"),
         ("random_forest", "ordinal", "smote"),
     ],
@@ -127,6 +128,7 @@ COLUMN_PARAMETERS = {
     },
     "catboost": {"monotone_constraints": {"users": 1}, "class_weights": (1, 4), "ignored_features": ["industry"]},
     "hist_gradient_boosting": {"monotonic_cst": {"users": 1}, "interaction_cst": [["users", "plan"]]},
+    "ebm": {"monotone_constraints": {"users": 1}, "interactions": [["mrr", "plan"], ["mrr", "trend", "plan"]]},
     "random_forest": {"monotonic_cst": {"users": 1}, "class_weight": {0: 1, 1: 4}},
     "logistic": {"class_weight": {0: 1, 1: 4}},
 }
