@@ -49,6 +49,8 @@ class RunResults:
         Operating threshold.
     audit : dict
         Content of audit.json.
+    selection : dict or None
+        Content of selection.json; None if the config names a single model.
     """
 
     config: Mapping[str, Any]
@@ -57,6 +59,7 @@ class RunResults:
     metrics: dict[str, Any]
     threshold: Threshold
     audit: dict[str, Any]
+    selection: Mapping[str, Any] | None = None
 
 
 def write_results(writer: RunWriter, results: RunResults, *, seconds: float) -> Summary:
