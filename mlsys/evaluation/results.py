@@ -120,6 +120,7 @@ def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFra
         threshold=results.threshold.to_dict(),
         facts=_facts(writer, results, predictions, seconds),
         top_leads=_top_leads(predictions),
+        selection=results.selection,
     )
     plots = write_plots(
         writer.path("plots/any.png").parent,
