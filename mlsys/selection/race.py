@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -174,13 +174,17 @@ def race(test: TestFolds, names: Sequence[str], folds: Sequence[Fold], judge: Ju
                 break
             running = _promoted(running, judge, budget, _rows(order[done:end]))
         running = _tested(running, test, order[done:end], judge, budget)
-        _check_any(running, entrants, judge)
+        if not running:  # those that were ahead failed
+            running, unscreened = _revived(entrants), 0
+            done = len(running[0].tests)
+            break
+        _check_defined(running, judge)
         if any(entrant.status == "no time" and len(entrant.tests) == done for entrant in entrants):
             unscreened = done
         done = end
     finishers = [entrant for entrant in entrants if entrant in running]
     for entrant in finishers if done < len(order) else []:
-        entrant.reason = f"no time for {len(order) - done} more of {counted(len(order), 'fold')}"
+        entrant.reason = entrant.reason or f"no time for {len(order) - done} more of {counted(len(order), 'fold')}"
     return Finish(entrants, finishers, order[:done], unscreened)
 
 
@@ -224,7 +228,9 @@ def _ranked(entrants: Sequence[Entrant], judge: Judge) -> list[Entrant]:
 def _promoted(ranked: Sequence[Entrant], judge: Judge, budget: Budget, rows: int) -> list[Entrant]:
     """Return the candidates to test further, the best first; drop the others."""
     leader, done = ranked[0], len(ranked[0].tests)
-    found = differences(ranked, leader, done, judge)
+    # The leader is partly lucky, as the best of several, so the intervals are wider (Bonferroni).
+    strict = replace(judge, confidence=1 - (1 - judge.confidence) / len(ranked))
+    found = differences(ranked, leader, done, strict)
     left, kept = budget.left_for_race(leader), []
     for rank, entrant in enumerate(ranked):
         if rank >= len(ranked) / 2 and judge.metric.verdict(found[entrant.name]) == "worse":
@@ -264,13 +270,23 @@ def _tested(
     return tested
 
 
-def _check_any(running: Sequence[Entrant], entrants: Sequence[Entrant], judge: Judge) -> None:
-    if not running:
-        reasons = [f"  {entrant.name}: {entrant.reason}" for entrant in entrants]
+def _revived(entrants: Sequence[Entrant]) -> list[Entrant]:
+    """Return the candidates that were dropped last and did not fail."""
+    dropped = [entrant for entrant in entrants if entrant.status != "failed"]
+    if not dropped:
+        reasons = "\n".join(f"  {entrant.name}: {entrant.reason}" for entrant in entrants)
         raise FitError(
-            "model=auto has no candidate left that can be fitted:\n" + "\n".join(reasons) + "\nFix the cause, or add "
-            "candidates (model.candidates)."
+            f"None of the candidates of model=auto can be fitted:\n{reasons}\nFix the cause, or add a candidate that can "
+            "(model.candidates)."
         )
+    most = max(len(entrant.tests) for entrant in dropped)
+    revived = [entrant for entrant in dropped if len(entrant.tests) == most]
+    for entrant in revived:
+        entrant.leave("finished", f"those tested on more than {counted(most, 'fold')} failed")
+    return revived
+
+
+def _check_defined(running: Sequence[Entrant], judge: Judge) -> None:
     if all(math.isnan(entrant.mean) for entrant in running) and len(running[0].tests) > 1:
         raise FitError(
             f"model=auto cannot choose by {judge.objective}, which is undefined on the first "
