@@ -276,8 +276,8 @@ def _revived(entrants: Sequence[Entrant]) -> list[Entrant]:
     if not dropped:
         reasons = "\n".join(f"  {entrant.name}: {entrant.reason}" for entrant in entrants)
         raise FitError(
-            f"None of the candidates of model=auto can be fitted:\n{reasons}\nFix the cause, or add a candidate that can "
-            "(model.candidates)."
+            f"None of the candidates of model=auto can be fitted:\n{reasons}\nFix the cause, or add a candidate "
+            "that can (model.candidates)."
         )
     most = max(len(entrant.tests) for entrant in dropped)
     revived = [entrant for entrant in dropped if len(entrant.tests) == most]

@@ -18,6 +18,7 @@ import sqlalchemy
 
 from mlsys.config import build
 from mlsys.errors import ConfigError
+from mlsys.model_config import Component
 from mlsys.runs import Run
 from mlsys.runs.golden import golden_inputs
 from mlsys.runs.writer import RunWriter
