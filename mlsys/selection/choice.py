@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ from mlsys.selection.judge import FloatArray, Judge, defined_mean
 from mlsys.selection.race import Entrant, Finish, stacked
 
 ROUNDS = 10  # weights of a blend are multiples of at least a tenth
+ONE_ERROR = 0.6827  # confidence at which an interval is one standard error to each side
 MAX_MEMBERS = 3  # members of a blend: each must be trained, served and explained
 
 Counts = tuple[int, ...]  # how often each finisher is in a blend
@@ -49,10 +50,13 @@ class Blend:
         Weights, which sum to 1.
     difference : {"value", "low", "high"}
         The objective of blends minus that of single candidates, both chosen without the fold that they are tested on.
+    is_better : bool
+        Whether it is better by more than one standard error.
     """
 
     members: dict[str, float]
     difference: Entry
+    is_better: bool
 
 
 @dataclass(frozen=True)
@@ -148,10 +152,11 @@ def best_blend(mixtures: Mixtures, allowed: Collection[int], folds: npt.NDArray[
 
 
 def choose(finish: Finish, judge: Judge, may_blend: Callable[[Sequence[Entrant]], bool]) -> Choice:
-    """Choose the best single candidate, or a blend if it is clearly better.
+    """Choose the best single candidate, or a blend if it is better by more than one standard error.
 
     Both are compared on folds that neither was chosen on: for each fold, the best candidate and the best blend of the
-    other folds. The blend must be better by more than noise: the interval of the difference excludes 0.
+    other folds. This comparison does not favour blends, so one standard error is enough (Breiman, Friedman, Olshen and
+    Stone 1984); it favours the simpler model where there is no difference.
 
     Parameters
     ----------
@@ -176,8 +181,8 @@ def choose(finish: Finish, judge: Judge, may_blend: Callable[[Sequence[Entrant]]
     members = _weights(mixtures, mixed(every))
     if len(members) < 2 or not may_blend([entrant for entrant in finish.finishers if entrant.name in members]):
         return alone
-    blend = Blend(members, _left_out_difference(mixtures, finish, mixed, single, tested))
-    if judge.metric.verdict(blend.difference) == "better":
+    blend = _compared(mixtures, finish, mixed, single, tested)
+    if blend.is_better:
         return Choice(members, best, blend, optimism(mixtures, mixed, tested))
     return Choice({best: 1.0}, best, blend, alone.optimism)
 
@@ -199,17 +204,19 @@ def optimism(mixtures: Mixtures, rule: Rule, tested: npt.NDArray[np.intp]) -> Op
     return Optimism(len(tested), chosen, defined_mean(nested))
 
 
-def _left_out_difference(
-    mixtures: Mixtures, finish: Finish, mixed: Rule, single: Rule, tested: npt.NDArray[np.intp]
-) -> Entry:
-    """Return the objective of blends minus that of single candidates, each chosen without the fold that it is for."""
-    every = np.arange(mixtures.folds)
+def _compared(mixtures: Mixtures, finish: Finish, mixed: Rule, single: Rule, tested: npt.NDArray[np.intp]) -> Blend:
+    """Return the best blend, compared with single candidates; each is chosen without the fold that it is for."""
+    judge, every = mixtures.judge, np.arange(mixtures.folds)
     scores = {
         name: np.concatenate([mixtures.probability(rule(np.delete(every, fold)), fold) for fold in tested])
         for name, rule in (("single", single), ("blend", mixed))
     }
     rows, _ = stacked([finish.finishers[0].tests[fold] for fold in tested])
-    return mixtures.judge.differences(rows, scores)["blend"]
+    wide, narrow = (
+        replace(judge, confidence=confidence).differences(rows, scores)["blend"]
+        for confidence in (judge.confidence, ONE_ERROR)
+    )
+    return Blend(_weights(mixtures, mixed(every)), wide, judge.metric.verdict(narrow) == "better")
 
 
 def _weights(mixtures: Mixtures, counts: Counts) -> dict[str, float]:

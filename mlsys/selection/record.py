@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from mlsys.evaluation.metrics import Entry
-from mlsys.selection.choice import Choice
+from mlsys.selection.choice import Blend, Choice, Optimism
 from mlsys.selection.judge import Judge
 from mlsys.selection.race import Entrant, Finish, differences
 
@@ -33,12 +33,11 @@ def selection_record(
         by candidate; ``best``: the best single candidate; ``candidates``: for each ``name``, ``status`` (finished,
         worse, no time or failed), ``reason``, ``folds``, ``value``, ``difference`` from the best single candidate on
         the folds that both were tested on, and ``seconds``; ``blend``: ``members``, ``difference`` from single
-        candidates by leave-one-fold-out choice; ``optimism``: ``folds``, ``value`` and ``nested`` value. None marks
-        what is undefined.
+        candidates by leave-one-fold-out choice, and whether it was ``chosen``; ``optimism``: ``folds``, ``value`` and
+        ``nested`` value. None marks what is undefined.
     """
     best = next(entrant for entrant in finish.finishers if entrant.name == choice.best)
     found = _differences(finish, best, judge)
-    blend, flattered = choice.blend, choice.optimism
     return {
         "objective": judge.objective,
         "minutes": minutes,
@@ -47,10 +46,8 @@ def selection_record(
         "chosen": choice.members,
         "best": choice.best,
         "candidates": [_candidate(entrant, found.get(entrant.name)) for entrant in finish.entrants],
-        "blend": None if blend is None else {"members": blend.members, "difference": blend.difference},
-        "optimism": None
-        if flattered is None
-        else {"folds": flattered.folds, "value": _json(flattered.value), "nested": _json(flattered.nested)},
+        "blend": _blend(choice.blend),
+        "optimism": _optimism(choice.optimism),
     }
 
 
@@ -79,6 +76,18 @@ def _candidate(entrant: Entrant, difference: Entry | None) -> dict[str, Any]:
         "difference": difference,
         "seconds": round(entrant.seconds, 3),
     }
+
+
+def _blend(blend: Blend | None) -> dict[str, Any] | None:
+    if blend is None:
+        return None
+    return {"members": blend.members, "difference": blend.difference, "chosen": blend.is_better}
+
+
+def _optimism(optimism: Optimism | None) -> dict[str, Any] | None:
+    if optimism is None:
+        return None
+    return {"folds": optimism.folds, "value": _json(optimism.value), "nested": _json(optimism.nested)}
 
 
 def _json(value: float) -> float | None:

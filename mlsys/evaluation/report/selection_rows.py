@@ -137,9 +137,12 @@ def _blend(record: Numbers, metric: Metric, level: str) -> str:
     between = f", {level} interval {metric.difference_interval(entry)}" if bounds(entry) else ""
     gap = f"difference in {metric.in_a_sentence} {metric.difference(point(entry))}{between}"
     measured = f"on folds that neither was chosen on ({gap})"
-    if metric.verdict(entry) == "better":
-        return f"Blends were clearly better than single candidates {measured}."
-    return f"The best blend, of {_members(blend['members'])}, is left out: not clearly better {measured}."
+    if blend["chosen"]:
+        return f"Blends were better than single candidates by more than a standard error {measured}."
+    return (
+        f"The best blend, of {_members(blend['members'])}, is left out: not better by more than a standard error "
+        f"{measured}."
+    )
 
 
 def _optimism(record: Numbers, metric: Metric) -> str:

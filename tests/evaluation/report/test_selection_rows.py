@@ -60,13 +60,14 @@ def test_optimism_is_said_in_the_direction_of_the_objective(record):
     assert text(record | {"optimism": None}).optimism.startswith("One fold is too few")
 
 
-def test_blends_that_are_clearly_better_are_told_from_those_that_are_left_out(record):
-    blend = {"members": {"xgboost": 0.7, "logistic": 0.3}, "difference": {"value": -0.01, "low": -0.02, "high": -0.005}}
+def test_blends_that_are_better_are_told_from_those_that_are_left_out(record):
+    members, entry = {"xgboost": 0.7, "logistic": 0.3}, {"value": -0.01, "low": -0.02, "high": 0.001}
+    blend = {"members": members, "difference": entry, "chosen": True}
     chosen = text(record | {"blend": blend, "chosen": blend["members"]})
     assert "chose a blend of xgboost (70%) and logistic (30%) among 4 candidates, by log loss" in chosen.chosen
-    assert chosen.blend.startswith("Blends were clearly better than single candidates")
-    left_out = text(record | {"blend": blend | {"difference": {"value": -0.01, "low": -0.02, "high": 0.001}}})
-    assert "is left out: not clearly better" in left_out.blend
+    assert chosen.blend.startswith("Blends were better than single candidates by more than a standard error")
+    left_out = text(record | {"blend": blend | {"chosen": False}})
+    assert "is left out: not better by more than a standard error" in left_out.blend
     assert "difference in log loss −0.0100, 95% interval −0.0200 to +0.0010" in left_out.blend
 
 
