@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 from pydantic import ValidationError
 
-from mlsys.config import Component, EarlyStopping, build, section
+from mlsys.config import EarlyStopping, build, section
 from mlsys.data.panel import Panel
 from mlsys.errors import ConfigError, FitError, Problem, RunError, closest
 from mlsys.evaluation.splits import Split
 from mlsys.features.base import Block
+from mlsys.model_config import Component, has_candidates
 from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.column_parameters import EVERY_NAME, Columns
 from mlsys.pipeline.encoders import Encoder
@@ -46,7 +47,10 @@ class HasParams(Protocol):
 
 @dataclass(frozen=True)
 class Components:
-    """The components of a run, one for each config group; see the Protocol of each group."""
+    """The components of a run, one for each config group; see the Protocol of each group.
+
+    ``estimator`` is None until it is chosen among ``candidates``, if there are any.
+    """
 
     blocks: Sequence[Block]
     encoder: Encoder
@@ -57,6 +61,7 @@ class Components:
     tracker: Tracker | MultiTracker
     stop_after: int | None
     validation_fraction: float
+    candidates: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def build(cls, plain: Mapping[str, Any]) -> tuple[Self, list[Problem]]:
@@ -72,6 +77,8 @@ class Components:
         problems: list[Problem] = []
 
         def build_group(node: Any, where: str) -> Any:  # noqa: ANN401 - whatever the target is
+            if has_candidates(node):
+                return None  # each of them is built instead
             try:
                 component = Component.model_validate(node)
                 built = None if component.target is None else build(component, where)
@@ -84,12 +91,19 @@ class Components:
             problems.extend(wrong)
             return None if wrong else built
 
+        model = section(plain, "model")
         groups = (build_group(plain.get(group), group) for group in METHODS)
         encoder, sampler, estimator, calibrator, split, tracker = groups
+        nodes = {name: node for name, node in section(model, "candidates").items() if node is not None}
+        candidates = {name: build_group(node, f"model.candidates.{name}") for name, node in nodes.items()}
         blocks = section(plain, "features", "blocks")
         built = [build_group(node, f"features.blocks.{name}") for name, node in blocks.items() if node is not None]
         stopping = EarlyStopping.model_construct(**section(plain, "fit", "early_stopping"))
-        problems += _model_problems(section(plain, "model"), estimator, encoder)
+        problems += _model_problems(model, estimator, encoder)
+        for name, node in nodes.items():
+            if isinstance(node, Mapping):
+                found = _model_problems(node, candidates[name], encoder)
+                problems += [of_candidate(problem, name) for problem in found]
         parts = cls(
             blocks=[block for block in built if block is not None],
             encoder=encoder,
@@ -100,8 +114,13 @@ class Components:
             tracker=tracker or NoTracker(),
             stop_after=stopping.rounds if stopping.enabled else None,
             validation_fraction=stopping.validation_fraction,
+            candidates=candidates,
         )
         return parts, problems
+
+    def with_estimator(self, estimator: Any) -> Self:  # noqa: ANN401 - any scikit-learn estimator
+        """Return the components of a run of this estimator."""
+        return replace(self, estimator=estimator, candidates={})
 
     def pipeline_spec(self, panel: Panel) -> PipelineSpec:
         """Return how to fit a pipeline on a panel.
@@ -152,10 +171,22 @@ def _wrong_kind(component: Any, where: str) -> list[Problem]:  # noqa: ANN401 - 
         expected, missing = "a feature block", [] if isinstance(component, Block) else ["features"]
     else:
         # Look at the class: scikit-learn's meta-estimators have some methods only once they are fitted.
-        missing = [name for name in METHODS[where] if not hasattr(kind, name)]
-        expected = f"a class with {' and '.join(METHODS[where])}"
+        methods = METHODS[where.partition(".")[0]]
+        missing = [name for name in methods if not hasattr(kind, name)]
+        expected = f"a class with {' and '.join(methods)}"
     got = f"{_full_name(kind)}, which has no {' and no '.join(missing)}"
     return [Problem(f"{where}._target_", got, expected)] if missing else []
+
+
+def of_candidate(problem: Problem, name: str) -> Problem:
+    """Return a problem of ``model`` as that of a candidate.
+
+    Examples
+    --------
+    >>> of_candidate(Problem("model.C", "-1", "above 0"), "logistic").where
+    'model.candidates.logistic.C'
+    """
+    return replace(problem, where=problem.where.replace("model", f"model.candidates.{name}", 1))
 
 
 def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder | None) -> list[Problem]:  # noqa: ANN401

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -24,19 +23,12 @@ from pydantic import (
 from mlsys.data.config import DataConfig, Section, absolute_url
 from mlsys.errors import ConfigError, Problem, closest, requirement
 from mlsys.launch import EXECUTION_WHITELIST
+from mlsys.model_config import CandidatesConfig, Component, ModelConfig, SelectionConfig
 from mlsys.redaction import without_password
 from mlsys.text import is_or_are, joined
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-
-class Component(BaseModel):
-    """A node that Hydra instantiates: ``_target_`` and its arguments. A null target switches it off."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    target: Annotated[str | None, Field(alias="_target_")]
 
 
 class FeaturesConfig(Section):
@@ -58,8 +50,12 @@ class EarlyStopping(Section):
 
 
 class FitConfig(Section):
-    """How models are fitted."""
+    """How models are fitted.
 
+    ``minutes`` limits a run that chooses among candidates; None: the choice takes as long as it needs.
+    """
+
+    minutes: PositiveFloat | None = 10.0
     early_stopping: EarlyStopping = EarlyStopping()
 
 
@@ -162,13 +158,14 @@ class TrainConfig(Section):
     features: FeaturesConfig
     encoder: Component
     sampler: Component
-    model: Component
+    model: ModelConfig
     calibration: Component
     split: Component
     tracking: Component
     threshold: ThresholdConfig
     audit: AuditConfig
     search: SearchConfig | None = None
+    selection: SelectionConfig | None = None
     fit: FitConfig = FitConfig()
     metrics: MetricsConfig = MetricsConfig()
     objective: str | Annotated[list[str], Field(min_length=1)] = "log_loss"
@@ -186,6 +183,11 @@ class TrainConfig(Section):
     def search_folds(self) -> tuple[int, int] | None:
         """Numbers of search folds and of held-out folds; None if the config was not chosen by a search."""
         return None if self.search is None else (self.search.folds, self.search.holdout_folds)
+
+    @property
+    def selection_folds(self) -> int | None:
+        """Number of folds that the model was chosen on among candidates; None if it was not chosen so."""
+        return None if self.selection is None else self.selection.folds
 
     @property
     def objectives(self) -> list[str]:
@@ -212,8 +214,8 @@ class TrainConfig(Section):
 
     @field_validator("encoder", "model", "calibration", "split")
     @classmethod
-    def _switched_on(cls, component: Component) -> Component:
-        if component.target is None:
+    def _switched_on(cls, component: Component | CandidatesConfig) -> Component | CandidatesConfig:
+        if isinstance(component, Component) and component.target is None:
             raise ValueError("_target_ must name a class; only sampler and tracking can be switched off")
         return component
 
@@ -349,6 +351,8 @@ def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainCon
 def _problem(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own shape
     # Tagged unions add the chosen tag to the path, which the user never wrote.
     path = [str(part) for part in details["loc"] if part not in ("events", "table") or details["loc"][0] != "data"]
+    if path[0] == "model":
+        del path[1:2]
     if details["loc"][:2] == ("data", "events") and len(details["loc"]) > 2 and details["loc"][2] == "events":
         path.insert(1, "events")
     where = ".".join(path)
@@ -370,6 +374,9 @@ def _allowed_keys(location: tuple[Any, ...]) -> list[str]:
     for part in location[:-1]:
         if part in ("events", "table") and "oneOf" in node:
             node = definitions[node["discriminator"]["mapping"][part].rsplit("/", 1)[-1]]
+            continue
+        if part == "candidates" and "oneOf" in node:
+            node = definitions[CandidatesConfig.__name__]
             continue
         node = node.get("properties", {}).get(part, {})
         reference = node.get("$ref") or next(

@@ -15,7 +15,8 @@ from mlsys.config import TrainConfig, inspect, section
 from mlsys.data.config import DataConfig
 from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
-from mlsys.evaluation.metric_table import objective_names
+from mlsys.evaluation.metric_table import PREDICT_MS, objective_names
+from mlsys.model_config import has_candidates
 from mlsys.pipeline.stopping import ITERATION_METRICS
 from mlsys.pipeline.traits import traits_of
 
@@ -54,7 +55,8 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
     """
     plain, problems, config = inspect(composed)
     parts, more = Components.build(plain)
-    problems += [*metric_problems(plain), *search_problems(plain, lambda: parts.estimator), *more]
+    problems += [*metric_problems(plain), *search_problems(plain, lambda: parts.estimator), *candidate_problems(plain)]
+    problems += more
     data = _opened(plain, parts, problems, keep)
     if problems or config is None or data is None:
         raise ConfigError("The config", problems, ADVICE)
@@ -88,6 +90,19 @@ def search_problems(plain: Mapping[str, Any], estimator: Callable[[], object]) -
         problems.append(Problem("objective", str(first), allowed, closest(str(first), ITERATION_METRICS)))
     if not section(plain, "fit", "early_stopping").get("enabled", True):
         problems.append(Problem("fit.early_stopping.enabled", "false", "true with search.report_per=iteration"))
+    return problems
+
+
+def candidate_problems(plain: Mapping[str, Any]) -> list[Problem]:
+    """Find settings that a choice among candidates cannot use."""
+    if not has_candidates(plain.get("model")):
+        return []
+    problems, objective = [], plain.get("objective")
+    if section(plain, "search"):
+        allowed = "a single model with search=…: model=auto chooses by itself. Leave out search, or name a model"
+        problems.append(Problem("model", "auto", allowed))
+    if (objective[0] if isinstance(objective, list) and objective else objective) == PREDICT_MS:
+        problems.append(Problem("objective", PREDICT_MS, "a metric of predictions first: model=auto chooses by it"))
     return problems
 
 

@@ -2,8 +2,7 @@
 
 Examples
 --------
-python -m mlsys.train model=catboost sampler=smotenc
-python -m mlsys.train data=hubspot data.dir=PATH model=xgboost
+python -m mlsys.train data=hubspot data.dir=PATH model=auto fit.minutes=10
 python -m mlsys.train -m model=catboost,xgboost sampler=none,smotenc
 
 Libraries are imported where they are first needed, so that ``--help`` and config errors appear immediately.
@@ -58,18 +57,21 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from mlsys.evaluation.splits import reported_folds
     from mlsys.pipeline.threshold import operating_threshold
     from mlsys.recording import recorded
+    from mlsys.selection.select import select
     from mlsys.stages import Stopwatch
     from mlsys.terminal import Terminal
 
-    clock = Stopwatch()
-    config, parts, data = prepared.config, prepared.parts, prepared.data
-    with recorded(folder, config, overrides, clock, parts.tracker) as record:
+    clock, data = Stopwatch(), prepared.data
+    with recorded(folder, prepared.config, overrides, clock, prepared.parts.tracker) as record:
         with clock("panel"):
             loaded = data.load()
-            spec = parts.pipeline_spec(loaded.panel)
-            folds = reported_folds(parts.split, loaded.panel.frame, config.search_folds)
+        prepared, selection = select(prepared, loaded, record.writer, clock)  # unchanged, except with model=auto
+        config, parts = prepared.config, prepared.parts
         with clock("fit"):
-            plan = BacktestPlan(spec, loaded.horizon_days, config.seed, config.thread_count)
+            folds = reported_folds(parts.split, loaded.panel.frame, config.search_folds, config.selection_folds)
+            plan = BacktestPlan(
+                parts.pipeline_spec(loaded.panel), loaded.horizon_days, config.seed, config.thread_count
+            )
             result = run_folds(plan, loaded.panel, folds)
         with clock("measure"):
             predictions = result.predictions
@@ -89,7 +91,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             )
             audit = run_audit(subject, config.audit)
         with clock("report"):
-            results = RunResults(config.to_dict(), loaded, result, metrics, threshold, audit)
+            results = RunResults(config.to_dict(), loaded, result, metrics, threshold, audit, selection)
             summary = write_results(record.writer, results, seconds=clock.seconds["fit"])
         record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(result.folds)
     show(Terminal(), summary, audit, threshold.to_dict(), folder)

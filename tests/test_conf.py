@@ -29,7 +29,7 @@ def test_option_composes_and_builds(file):
     config = compose_config([override.replace("+", ""), *extra])
     parts, problems = Components.build(config.to_dict())
     assert problems == []
-    assert parts.estimator is not None
+    assert parts.estimator is not None or parts.candidates
     assert config.choices[file.parent.name] == file.stem
 
 
@@ -57,7 +57,7 @@ def test_every_group_of_the_contract_has_its_options():
     }  # fmt: skip
     assert options["model"] >= {
         "catboost", "xgboost", "lightgbm", "logistic", "random_forest", "hist_gradient_boosting", "ebm", "vote",
-        "activity", "dummy",
+        "activity", "dummy", "auto",
     }  # fmt: skip
     assert options["calibration"] >= {"auto", "none", "prior", "sigmoid", "isotonic"}
     assert options["split"] >= {"backtest", "holdout", "group_kfold"}
@@ -90,3 +90,31 @@ def test_a_list_length_may_not_be_repeated():
         ConfigError, match=r"metrics\.top_k\s+got:     \[10, 50, 10\]\s+allowed: each list length once; 10 is"
     ):
         compose_config(["metrics.top_k=[10,50,10]"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where"),
+    [
+        (["model.folds=1"], "model.folds"),
+        (["+model.fold=3"], "model.fold"),
+        (["fit.minutes=0"], "fit.minutes"),
+        (["+model.candidates.mine=5"], "model.candidates.mine"),
+        (["+model.candidates.mine={depth: 5}"], "model.candidates.mine._target_"),
+    ],
+)
+def test_settings_of_a_choice_are_checked(overrides, where):
+    with pytest.raises(ConfigError) as error:
+        compose_config(["model=auto", *overrides])
+    assert [problem.where for problem in error.value.problems] == [where]
+
+
+def test_a_choice_needs_a_candidate():
+    names = compose_config(["model=auto"]).model.candidates
+    with pytest.raises(ConfigError, match=r"model\.candidates\n.*\n.*at least one candidate that is not null"):
+        compose_config(["model=auto", *(f"model.candidates.{name}=null" for name in names)])
+
+
+def test_each_candidate_has_the_settings_of_its_option():
+    candidates = compose_config(["model=auto"]).model.candidates
+    for name in ("xgboost", "lightgbm", "catboost", "hist_gradient_boosting", "random_forest", "logistic"):
+        assert candidates[name] == compose_config([f"model={name}"]).model

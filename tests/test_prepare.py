@@ -68,3 +68,36 @@ def test_a_model_that_does_not_report_after_each_iteration_is_named():
     (problem,) = search_problems(plain, lambda: models["ebm"].estimator)
     assert problem.where == "search.report_per"
     assert problem.allowed == "fold: ExplainableBoostingClassifier does not report after each iteration"
+
+
+def problems(*overrides):
+    config = OmegaConf.create(compose_config(list(overrides)).model_dump(by_alias=True))
+    with pytest.raises(ConfigError) as error:
+        prepare(config)
+    return {problem.where: problem for problem in error.value.problems}
+
+
+def test_every_candidate_is_checked_like_a_model():
+    found = problems(
+        "model=auto",
+        "model.candidates.catboost.iterations=0",
+        "+model.candidates.xgboost.max_dept=3",
+        "model.candidates.logistic.C=-1",
+        "+model.candidates.mine._target_=sklearn.linear_model.LinearRegression",
+        "model.candidates.lightgbm._target_=os.system",
+        "+model@model.candidates.vote=vote",
+        "model.candidates.vote.members.xgboost.n_estimators=0",
+    )
+    assert found.keys() >= {
+        f"model.candidates.{where}"
+        for where in (
+            "catboost.iterations", "xgboost.max_dept", "logistic.C", "lightgbm", "vote.members.xgboost.n_estimators",
+        )
+    }  # fmt: skip
+    assert "LinearRegression, which has no predict_proba" in found["model.candidates.mine._target_"].got
+    assert found["model.candidates.xgboost.max_dept"].closest == "max_depth"
+
+
+def test_a_choice_takes_no_search_and_no_timing():
+    assert "chooses by itself" in problems("model=auto", "search=xgboost")["model"].allowed
+    assert problems("model=auto", "objective=[predict_ms,log_loss]")["objective"].got == "predict_ms"

@@ -146,7 +146,8 @@ def _configured(option: str | None) -> Sequence[Tracker]:
 
 
 def _build(node: Any) -> Sequence[Tracker]:  # noqa: ANN401 - a config node
-    from mlsys.config import Component, build
+    from mlsys.config import build
+    from mlsys.model_config import Component
     from mlsys.tracking.base import members
 
     return members(build(Component.model_validate(node), "tracking"))

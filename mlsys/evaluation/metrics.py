@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Entry = dict[str, float | int | None]
 
 
-def measure(fold: ScoredFold, weights: FloatArray) -> dict[str, FloatArray]:
+def measure(fold: ScoredFold, weights: FloatArray, only: str | None = None) -> dict[str, FloatArray]:
     """Compute every metric that is defined for the fold's scores, under each set of weights.
 
     Parameters
@@ -34,6 +34,8 @@ def measure(fold: ScoredFold, weights: FloatArray) -> dict[str, FloatArray]:
         Labels and scores.
     weights : ndarray of float64, shape (resamples, rows)
         Weights of the rows, in the order of ``fold.order``.
+    only : str, optional
+        Name of a single metric to compute.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def measure(fold: ScoredFold, weights: FloatArray) -> dict[str, FloatArray]:
     """
     sample, numbers = fold.sample(weights), {}
     for name, metric, k in expanded(fold.top_k):
-        if metric.needs == "probability" and not fold.is_probability:
+        if (metric.needs == "probability" and not fold.is_probability) or only not in (None, name):
             continue
         if metric.needs == "value" and not fold.has_values:
             numbers[name] = np.full(len(weights), np.nan)
@@ -200,6 +202,7 @@ def compare_scores(
     bootstrap_resamples: int,
     seed: int,
     confidence: float = 0.95,
+    only: str | None = None,
 ) -> dict[str, ScoreComparison]:
     """Evaluate several probabilities of the same rows on the same resamples, and compare each with the first.
 
@@ -214,6 +217,8 @@ def compare_scores(
         Names of the probability columns; the first is the reference.
     top_k, bootstrap_resamples, seed, confidence
         As for `evaluate`.
+    only : str, optional
+        Name of a single metric to compare.
 
     Returns
     -------
@@ -234,7 +239,7 @@ def compare_scores(
     """
     folds = _split(_checked(predictions, ["id", "fold", "label", *scores]), list(scores))
     measured = _measure(
-        folds, dict.fromkeys(scores, True), top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed
+        folds, dict.fromkeys(scores, True), top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed, only=only
     )
     first = measured[scores[0]]
     return {
@@ -353,6 +358,7 @@ def _measure(
     top_k: Sequence[int],
     bootstrap_resamples: int,
     seed: int,
+    only: str | None = None,
 ) -> dict[str, _Measured]:
     """Evaluate scores in every fold, on the original rows and in every resample; all scores use the same resamples."""
     scored = [
@@ -361,9 +367,9 @@ def _measure(
         for fold in folds
     ]
     entities = [folds[number % len(folds)].entity[rows.order] for number, rows in enumerate(scored)]
-    values = [measure(rows, np.ones((1, len(rows.order)))) for rows in scored]
+    values = [measure(rows, np.ones((1, len(rows.order))), only) for rows in scored]
     empty = [dict.fromkeys(value, np.empty(0)) for value in values]
-    statistics = [partial(measure, rows) for rows in scored]
+    statistics = [partial(measure, rows, only=only) for rows in scored]
     samples = (
         bootstrap(statistics, entities, resamples=bootstrap_resamples, seed=seed) if bootstrap_resamples else empty
     )

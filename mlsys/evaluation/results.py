@@ -50,6 +50,8 @@ class RunResults:
         Operating threshold.
     audit : dict
         Content of audit.json.
+    selection : dict or None
+        Content of selection.json; None if the config names a single model.
     """
 
     config: Mapping[str, Any]
@@ -58,6 +60,7 @@ class RunResults:
     metrics: dict[str, Any]
     threshold: Threshold
     audit: dict[str, Any]
+    selection: Mapping[str, Any] | None = None
 
 
 def write_results(writer: RunWriter, results: RunResults, *, seconds: float) -> Summary:
@@ -118,6 +121,7 @@ def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFra
         threshold=results.threshold.to_dict(),
         facts=_facts(writer, results, predictions, seconds),
         top_leads=_top_leads(predictions),
+        selection=results.selection,
     )
     plots = write_plots(
         writer.path("plots/any.png").parent,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from datetime import date  # needed at run time by pydantic
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
@@ -172,8 +173,10 @@ class GroupKFold:
         ]
 
 
-def reported_folds(split: Split, frame: pd.DataFrame, search: tuple[int, int] | None) -> list[Fold]:
-    """Return the folds that a run reports: all folds, or, for the winner of a search, the holdout folds.
+def reported_folds(
+    split: Split, frame: pd.DataFrame, search: tuple[int, int] | None, selection: int | None = None
+) -> list[Fold]:
+    """Return the folds that a run reports: all folds, or, if its model was chosen, those that the choice did not use.
 
     Parameters
     ----------
@@ -183,7 +186,11 @@ def reported_folds(split: Split, frame: pd.DataFrame, search: tuple[int, int] | 
         Rows of a panel.
     search : (int, int) or None
         Numbers of search folds and holdout folds; without holdout folds, the search folds are reported.
+    selection : int or None
+        Number of folds that a model was chosen on among candidates; see `selection_and_reported_folds`.
     """
+    if selection is not None:
+        return selection_and_reported_folds(split, frame, selection)[1]
     if search is None:
         return split.split(frame)
     searched, held_out = search_and_holdout_folds(split, frame, searched=search[0], held_out=search[1])
@@ -228,6 +235,62 @@ def search_and_holdout_folds(
         ) from error
     holdout = [dataclasses.replace(fold, number=number) for number, fold in enumerate(folds[searched:])]
     return folds[:searched], holdout
+
+
+def selection_and_reported_folds(split: Split, frame: pd.DataFrame, count: int) -> tuple[list[Fold], list[Fold]]:
+    """Split the rows of a panel into folds to choose a model on, and folds to report.
+
+    The choice uses only rows that are training rows of every reported fold: in a split by time, what was known at the
+    first reported test; otherwise, the rows that no reported fold tests.
+
+    Parameters
+    ----------
+    split : Backtest, Holdout or GroupKFold
+        Configured split. As-ofs and single test sets are reported as without a choice. Otherwise, the rows are cut into
+        ``count`` more parts, and the last ones are reported.
+    frame : DataFrame
+        Rows of a panel.
+    count : int
+        Number of folds to choose on.
+
+    Returns
+    -------
+    selection, reported : list of Fold
+        Both numbered from 0.
+
+    Raises
+    ------
+    ConfigError
+        If the split is another class.
+    DataError
+        If there are too few rows for that many folds.
+    """
+    inner: Backtest | GroupKFold
+    try:
+        match split:
+            case Backtest() if split.horizon_days:
+                reported, inner = split.split(frame), dataclasses.replace(split, folds=count, until=None)
+            case Backtest() | GroupKFold():
+                parts = dataclasses.replace(split, folds=count + split.folds).split(frame)
+                latest = parts[-split.folds :]
+                reported = [dataclasses.replace(fold, number=number) for number, fold in enumerate(latest)]
+                inner = dataclasses.replace(split, folds=count)
+            case Holdout(order="time"):
+                reported, inner = split.split(frame), Backtest(count, horizon_days=split.horizon_days)
+            case Holdout():
+                reported, inner = split.split(frame), GroupKFold(count, split.seed)
+            case _:
+                problem = Problem("split", type(split).__name__, "backtest, holdout or group_kfold, with model=auto")
+                raise ConfigError("The config", [problem], "Nothing was trained.")
+        rows = functools.reduce(np.intersect1d, [fold.train for fold in reported])
+        nested = inner.split(frame.iloc[rows])
+    except DataError as error:
+        raise DataError(
+            f"model=auto chooses on model.folds={count} folds of rows that are not reported. {error} Or set fewer "
+            "model.folds to choose on, at least 2."
+        ) from error
+    selection = [dataclasses.replace(fold, train=rows[fold.train], test=rows[fold.test]) for fold in nested]
+    return selection, reported
 
 
 def split_off_latest(

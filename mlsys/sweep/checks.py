@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mlsys.errors import ConfigError, Problem
 from mlsys.redaction import without_password
@@ -76,11 +76,29 @@ def trial_problems(sweep: Sweep) -> list[Problem]:
             config = sweep.hydra_context.config_loader.load_sweep_config(sweep.config, overrides)
         except (HydraException, OmegaConfBaseException) as error:
             message = " ".join(str(error).split())
-            problems.append(Problem("a trial with " + " ".join(overrides), message, "keys and options of the config"))
-            continue
-        if "search" in sweep.config:
-            problems += [problem for problem in _config_problems(config) if problem not in problems]
+            found = [Problem("a trial with " + " ".join(overrides), message, "keys and options of the config")]
+            found = _reasons(sweep, overrides) or found
+        else:
+            found = _config_problems(config) if "search" in sweep.config else []
+        problems += [problem for problem in found if problem not in problems]
     return problems
+
+
+def _reasons(sweep: Sweep, overrides: Sequence[str]) -> list[Problem]:
+    """Return why parameters of the model cannot be set, as far as it is known: the model is a choice among several."""
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from mlsys.prepare import candidate_problems
+
+    others = [override for override in overrides if not override.startswith("model.")]
+    try:
+        composed = sweep.hydra_context.config_loader.load_sweep_config(sweep.config, others)
+    except (HydraException, OmegaConfBaseException):
+        return []  # the caller reports Hydra's own message
+    groups = OmegaConf.masked_copy(composed, [key for key in ("model", "search") if key in composed])
+    return candidate_problems(cast("dict[str, Any]", OmegaConf.to_container(groups)))
 
 
 def _config_problems(composed: DictConfig) -> list[Problem]:
@@ -88,7 +106,7 @@ def _config_problems(composed: DictConfig) -> list[Problem]:
 
     from mlsys.components import Components
     from mlsys.config import inspect
-    from mlsys.prepare import metric_problems, search_problems
+    from mlsys.prepare import candidate_problems, metric_problems, search_problems
 
     with open_dict(composed):
         del composed["hydra"]
@@ -97,6 +115,7 @@ def _config_problems(composed: DictConfig) -> list[Problem]:
         *problems,
         *metric_problems(config),
         *search_problems(config, lambda: Components.build(config)[0].estimator),
+        *candidate_problems(config),
     ]
 
 

@@ -99,6 +99,8 @@ def labels(run: Run) -> dict[str, str]:
     }
     if "audit.json" in manifest.files:
         values["audit"] = run.audit.get("status")
+    if selection := run.config.get("selection"):
+        values["chosen"] = " + ".join(selection["chosen"])
     return {name: str(value) for name, value in values.items() if value}
 
 

@@ -14,8 +14,11 @@ MAX_FEATURES = 50
 
 
 def tables(run: Run) -> dict[str, pd.DataFrame]:
-    """Return the feature importances and the top leads of the latest fold."""
+    """Return the feature importances, the top leads of the latest fold, and the candidates of a choice of the model."""
     frames = {}
+    if "selection.json" in run.manifest.files:
+        columns = ["name", "status", "folds", "value", "seconds", "reason"]
+        frames["selection"] = pd.DataFrame(run.read_json("selection.json")["candidates"])[columns]
     if "importances.json" in run.manifest.files:
         frames["importances"] = pd.DataFrame(run.read_json("importances.json")).head(MAX_FEATURES)
     if "predictions.parquet" in run.manifest.files:

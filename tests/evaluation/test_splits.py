@@ -9,8 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mlsys.errors import DataError
-from mlsys.evaluation.splits import Backtest, GroupKFold, Holdout, split_off_latest
+from mlsys.errors import ConfigError, DataError
+from mlsys.evaluation.splits import (
+    Backtest,
+    GroupKFold,
+    Holdout,
+    reported_folds,
+    selection_and_reported_folds,
+    split_off_latest,
+)
 
 START = pd.Timestamp("2020-01-06")
 
@@ -290,3 +297,58 @@ def test_a_single_group_leaves_no_validation_set():
     )
     assert early.all()
     assert not validation.any()
+
+
+# Folds to choose a model on
+
+
+@pytest.mark.parametrize(
+    ("split", "frame"),
+    [
+        (Backtest(folds=3, horizon_days=30), snapshots(12)),
+        (Backtest(folds=3, horizon_days=30), snapshots(40, every=7)),
+        (Backtest(folds=3, horizon_days=30, until=date(2020, 9, 1)), snapshots(14)),
+        (Backtest(folds=3), panel(range(120))),
+        (Holdout(0.3, horizon_days=30), snapshots(12)),
+        (Holdout(0.3), panel(range(120))),
+        (Holdout(0.3, "random"), panel([None] * 90, np.arange(90) // 3)),
+        (GroupKFold(folds=3), panel([None] * 90, np.arange(90) // 3)),
+    ],
+    ids=str,
+)
+def test_a_choice_uses_nothing_of_the_reported_folds(split, frame):
+    selection, reported = selection_and_reported_folds(split, frame, 3)
+    assert [fold.number for fold in selection] == [0, 1, 2]
+    assert [fold.number for fold in reported] == list(range(len(reported)))
+    used = np.unique(np.concatenate([rows for fold in selection for rows in (fold.train, fold.test)]))
+    for fold in reported:
+        assert not set(used) & set(fold.test)
+        assert not set(frame["group"].iloc[used]) & set(frame["group"].iloc[fold.test]) or fold.as_of is not None
+        if fold.as_of is not None:
+            horizon = pd.Timedelta(days=split.horizon_days)
+            known = frame["as_of"].iloc[used] + horizon
+            assert (known <= fold.as_of).all() if split.horizon_days else (known < fold.as_of).all()
+    again = reported_folds(split, frame, None, 3)
+    assert [fold.test.tolist() for fold in again] == [fold.test.tolist() for fold in reported]
+
+
+def test_as_ofs_are_reported_as_without_a_choice():
+    split, frame = Backtest(folds=3, horizon_days=30), snapshots(12)
+    _, reported = selection_and_reported_folds(split, frame, 3)
+    assert [fold.test.tolist() for fold in reported] == [fold.test.tolist() for fold in split.split(frame)]
+
+
+def test_too_few_rows_to_choose_on_say_what_to_do():
+    with pytest.raises(DataError, match=r"model\.folds=6 folds.*has no training rows.*fewer model\.folds"):
+        selection_and_reported_folds(Backtest(folds=6, horizon_days=30), snapshots(10), 6)
+    with pytest.raises(DataError, match=r"model\.folds=6 folds.*at least 9 groups.*fewer model\.folds"):
+        selection_and_reported_folds(GroupKFold(folds=3), panel([None] * 8), 6)
+
+
+def test_a_choice_needs_a_split_that_can_be_nested():
+    class Ours:
+        def split(self, frame):
+            return []
+
+    with pytest.raises(ConfigError, match="backtest, holdout or group_kfold, with model=auto"):
+        selection_and_reported_folds(Ours(), snapshots(4), 2)

@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from mlsys.errors import ConfigError
-from mlsys.sweep.checks import check_study, directions_of, objectives_of
+from mlsys.sweep.checks import check_study, directions_of, objectives_of, trial_problems
 from mlsys.sweep.space import parse_space
 from tests.sweep.conftest import replace_settings
 
@@ -59,3 +60,16 @@ def test_directions_follow_the_metrics(settings):
     with pytest.raises(ConfigError, match=r"hydra\.sweeper\.direction"):
         directions_of(config, replace_settings(settings, direction=["maximize", "maximize", "minimize"]))
     assert objectives_of(OmegaConf.create({})) == ["value"]
+
+
+@pytest.mark.parametrize("overridden", [True, False], ids=["parameters of the model", "options of the model"])
+def test_a_search_over_models_that_choose_by_themselves_is_refused(overridden):
+    def load(config, overrides):
+        if overridden and any(override.startswith("model.") for override in overrides):
+            raise ConfigCompositionException("Could not override 'model.max_depth'.")
+        return OmegaConf.create({"model": {"candidates": {"a": {}}}, "search": {"folds": 3}, "hydra": {}})
+
+    sweep = search(search={}, hydra={})
+    sweep.hydra_context = SimpleNamespace(config_loader=SimpleNamespace(load_sweep_config=load))
+    found = [problem for problem in trial_problems(sweep) if problem.where == "model"]
+    assert "model=auto chooses by itself" in found[0].allowed

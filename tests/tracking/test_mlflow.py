@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from mlsys.config import Component, build
+from mlsys.config import build
 from mlsys.errors import ConfigError
+from mlsys.model_config import Component
 from mlsys.runs import Run
 from mlsys.runs.golden import golden_inputs
 from mlsys.runs.writer import RunWriter

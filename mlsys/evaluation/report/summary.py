@@ -18,6 +18,7 @@ from mlsys.evaluation.metric_table import configured_objectives, find_metric
 from mlsys.evaluation.report.metric_rows import MetricRow, headline_rows, metric_rows
 from mlsys.evaluation.report.other_models import OtherModels, older_models, smaller_models
 from mlsys.evaluation.report.recommendation import recommend
+from mlsys.evaluation.report.selection_rows import SelectionText, chosen_model, selection_text
 from mlsys.evaluation.report.threshold_text import threshold_rows, threshold_text
 from mlsys.evaluation.report.verdict import calibration_text, verdict
 from mlsys.text import counted, joined
@@ -128,6 +129,7 @@ class Summary:
     commands: tuple[tuple[str, str], ...]
     walk_forward: bool
     has_horizon: bool
+    selection: SelectionText | None
 
 
 def summarise(
@@ -138,6 +140,7 @@ def summarise(
     threshold: Numbers | None,
     facts: RunFacts,
     top_leads: pd.DataFrame | None = None,
+    selection: Numbers | None = None,
 ) -> Summary:
     """Return the content of the card and the report.
 
@@ -153,6 +156,8 @@ def summarise(
         Other information about the run.
     top_leads : DataFrame, optional
         The top-ranked rows of the latest fold, with columns id, as_of, probability and label.
+    selection : mapping, optional
+        Content of ``selection.json``.
 
     Returns
     -------
@@ -173,9 +178,9 @@ def summarise(
     checks = tuple(_check(check) for check in audit.get("checks") or [])
     run = facts.get("run", "RUN")
     return Summary(
-        title=_title(choices, facts),
+        title=_title(config, facts),
         subtitle=_subtitle(facts),
-        purpose=_purpose(facts, choices, entities, positives),
+        purpose=_purpose(facts, config, entities, positives),
         recommendation=recommend(metrics, audit, positives, level),
         verdict=tuple(verdict(config, metrics, entities, positives, level)),
         calibration=calibration_text(metrics),
@@ -206,12 +211,13 @@ def summarise(
         commands=tuple(_commands(run, is_table="target" in facts and not facts.get("horizon_days"))),
         walk_forward=choices.get("split", "backtest") == "backtest",
         has_horizon=bool(facts.get("horizon_days")),
+        selection=selection_text(selection, level),
     )
 
 
-def _title(choices: Mapping[str, str], facts: RunFacts) -> str:
-    data = facts.get("data") or choices.get("data")
-    model = choices.get("model", "model")
+def _title(config: Numbers, facts: RunFacts) -> str:
+    data = facts.get("data") or _choices(config).get("data")
+    model = chosen_model(config)
     return f"{model} on {data}" if data else model
 
 
@@ -230,14 +236,15 @@ def _seed(config: Numbers) -> list[str]:
     return [] if config.get("seed") is None else [f"seed={config['seed']}"]
 
 
-def _purpose(facts: RunFacts, choices: Mapping[str, str], entities: str, positives: str) -> str:
+def _purpose(facts: RunFacts, config: Numbers, entities: str, positives: str) -> str:
+    choices = _choices(config)
     horizon = facts.get("horizon_days")
     default = f"have the outcome within {counted(horizon, 'day')}" if horizon else f"are {positives}"
     target = facts.get("target") or default
     purpose = f"This model predicts which {entities} {target.rstrip('.')}."
     sampler = choices.get("sampler", "none")
     resampled = f", trained on rows resampled with {sampler}" if sampler != "none" else ""
-    return f"{purpose} Estimator: {choices['model']}{resampled}." if "model" in choices else purpose
+    return f"{purpose} Estimator: {chosen_model(config)}{resampled}." if "model" in choices else purpose
 
 
 def _all_complete(folds: Sequence[Numbers]) -> bool:

@@ -12,10 +12,12 @@ from rich.text import Text
 
 from mlsys.evaluation.formats import MISSING
 from mlsys.evaluation.report.metric_rows import MetricRow
+from mlsys.evaluation.report.selection_rows import SelectionText
 from mlsys.evaluation.report.summary import Summary
 from mlsys.terminal import Terminal
 from mlsys.text import counted
 
+MAX_CANDIDATES = 5
 AUDIT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -34,6 +36,10 @@ def show(
     folder : Path
         The run directory, printed on the last line.
     """
+    if summary.selection is not None:
+        console.print(candidate_table(summary.selection))
+        console.print(summary.selection.in_short)
+        console.print()
     console.print(metric_table(summary.headline, folds=len(summary.folds), level=summary.level))
     console.print()
     if summary.calibration:
@@ -77,4 +83,20 @@ def metric_table(rows: Sequence[MetricRow], *, folds: int, level: str) -> Table:
     for row in rows:
         cells = [row.value, row.interval, *([row.activity] if has_activity else []), row.chance]
         table.add_row(row.name, *("" if cell == MISSING else cell for cell in cells))
+    return table
+
+
+def candidate_table(selection: SelectionText) -> Table:
+    """Return a table of the candidates of model=auto that got furthest."""
+    hidden = len(selection.rows) - MAX_CANDIDATES
+    caption = f"{counted(hidden, 'more candidate')} in report.html" if hidden > 0 else None
+    table = Table(title="Candidates", caption=caption, title_justify="left", caption_justify="left", box=None)
+    table.title_style, table.caption_style, table.pad_edge = "", "", False
+    names = ("candidate", selection.metric, f"minus {selection.best}", "folds", "weight")
+    for number, name in enumerate(names):
+        table.add_column(name, justify="right" if number else "left")
+    for row in selection.rows[:MAX_CANDIDATES]:
+        interval = f" ({row.interval})" if row.interval else ""
+        difference = "" if row.difference == MISSING else f"{row.difference}{interval}"
+        table.add_row(row.name, row.value, difference, row.folds, row.weight, style="bold" if row.weight else None)
     return table

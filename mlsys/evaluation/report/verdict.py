@@ -67,7 +67,11 @@ def calibration_text(metrics: Numbers) -> str:
 
 
 def _selection(config: Numbers) -> Iterable[str]:
-    """Describe the search that selected this configuration: the best of many is better than it will do."""
+    """Describe how this configuration was selected: the best of many looks better than it will do."""
+    if selection := config.get("selection"):
+        among = sum(candidate is not None for candidate in selection["candidates"].values())
+        yield f"The model was chosen by model=auto among {counted(among, 'candidate')}."
+        yield "The metrics here are from folds that the choice did not use."
     search = config.get("search") or {}
     selected_from = search.get("selected_from")
     if not selected_from:
