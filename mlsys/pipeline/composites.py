@@ -71,7 +71,8 @@ class Composite(Protocol):
     Attributes
     ----------
     details : tuple of str
-        Columns of the panel beyond the features that a fit needs, such as ``as_of``.
+        Columns of the panel beyond the features that a fit needs, such as ``as_of``, or ``known_at``: the time from
+        which the row's label is known (missing if rows have no time).
     """
 
     details: ClassVar[tuple[str, ...]]
@@ -105,6 +106,21 @@ def composite_of(estimator: Any) -> Composite | None:  # noqa: ANN401 - any scik
     if isinstance(estimator, VotingClassifier):
         return Vote(estimator)
     return estimator if isinstance(estimator, Composite) else None
+
+
+def details_of(estimator: Any) -> tuple[str, ...]:  # noqa: ANN401 - any scikit-learn estimator
+    """Return the columns beyond the features that a fit of an estimator or of the members in it needs.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> details_of(GaussianNB())
+    ()
+    """
+    if (composite := composite_of(estimator)) is None:
+        return ()
+    inner = [name for member in composite.unfitted_members().values() for name in details_of(member)]
+    return tuple(dict.fromkeys([*composite.details, *inner]))
 
 
 def with_iterations(estimator: Any, count: int) -> Any:  # noqa: ANN401 - any scikit-learn estimator

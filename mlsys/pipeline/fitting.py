@@ -16,12 +16,13 @@ from mlsys.errors import EstimatorError, FitError, MlsysError, OneClassError, Ro
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
 from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
-from mlsys.pipeline.composites import Composite, MemberRows, composite_of
+from mlsys.pipeline.composites import Composite, MemberRows, composite_of, details_of
 from mlsys.pipeline.copies import is_estimator, unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
+from mlsys.pipeline.scores import scores_of
 from mlsys.pipeline.stopping import EarlyStopper, IterationCallback, ValidationSet, validation_weights
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.calibration import Calibration
@@ -75,8 +76,7 @@ class PipelineSpec:
     @property
     def details(self) -> tuple[str, ...]:
         """Columns of the panel beyond the features that a fit needs; see `Training`."""
-        composite = composite_of(self.estimator)
-        return () if composite is None else composite.details
+        return details_of(self.estimator)
 
     @property
     def needs_validation(self) -> bool:
@@ -146,14 +146,7 @@ class Fitted:
         EstimatorError
             If they are no probabilities, as those of a model with an infinite learning rate.
         """
-        scores = np.asarray(self.pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
-        wrong = scores[~((scores >= 0) & (scores <= 1))]
-        if len(wrong):
-            raise EstimatorError(
-                f"{type(self.pipeline[-1]).__name__} gives {len(wrong):,} of {counted(len(scores), 'row')} a score "
-                f"that is no probability from 0 to 1, such as {wrong[0]:g}."
-            )
-        return scores
+        return scores_of(self.pipeline, inputs)
 
 
 def fit(spec: PipelineSpec, rows: Training) -> Fitted:
