@@ -56,8 +56,8 @@ def test_every_group_of_the_contract_has_its_options():
         "none", "smotenc", "smote", "borderline_smote", "adasyn", "random_over", "random_under", "smoteenn",
     }  # fmt: skip
     assert options["model"] >= {
-        "catboost", "xgboost", "lightgbm", "logistic", "random_forest", "hist_gradient_boosting", "vote", "activity",
-        "dummy",
+        "catboost", "xgboost", "lightgbm", "logistic", "random_forest", "hist_gradient_boosting", "vote", "stack",
+        "activity", "dummy",
     }  # fmt: skip
     assert options["calibration"] >= {"auto", "none", "prior", "sigmoid", "isotonic"}
     assert options["split"] >= {"backtest", "holdout", "group_kfold"}

@@ -37,6 +37,13 @@ class MemberRows(NamedTuple):
     labels: NDArray[np.int8]
     details: pd.DataFrame
 
+    @classmethod
+    def without_times(cls, inputs: pd.DataFrame, labels: NDArray[np.int8]) -> MemberRows:
+        """Return rows that have no times, and are each a group of its own."""
+        never = np.full(len(labels), np.datetime64("NaT"), dtype="datetime64[us]")
+        details = {"as_of": never, "known_at": never, "group": np.arange(len(labels))}
+        return cls(inputs, labels, pd.DataFrame(details, index=inputs.index))
+
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MemberRows:
         """Return the rows at a mask of shape (n_rows,), or at positions."""
         return MemberRows(self.inputs.iloc[chosen], self.labels[chosen], self.details.iloc[chosen])

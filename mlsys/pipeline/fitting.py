@@ -99,7 +99,8 @@ class Training:
     early : ndarray of bool, shape (n_rows,), or None
         Mask of the rows for the first fit: those whose labels were known when the validation set begins.
     details : DataFrame of shape (n_rows, n_details), or None
-        The other columns of the panel that `PipelineSpec.details` names; None if there are none.
+        The other columns of the panel that `PipelineSpec.details` names; None if the rows have no times, and are each a
+        group of its own.
     """
 
     inputs: pd.DataFrame
@@ -110,8 +111,10 @@ class Training:
 
     def rows(self, mask: NDArray[np.bool_] | None = None) -> MemberRows:
         """Return the rows that a mask of shape (n_rows,) selects, by default all."""
-        details = pd.DataFrame(index=self.inputs.index) if self.details is None else self.details
-        rows = MemberRows(self.inputs, self.labels, details)
+        if self.details is None:
+            rows = MemberRows.without_times(self.inputs, self.labels)
+        else:
+            rows = MemberRows(self.inputs, self.labels, self.details)
         return rows if mask is None else rows.take(mask)
 
 

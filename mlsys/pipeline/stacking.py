@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, NonNegativeFloat, PositiveInt, validate_call
+from pydantic import Field, NonNegativeFloat, validate_call
 from sklearn.base import ClassifierMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -154,14 +154,12 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         inputs, labels = frame_of(self, X, reset=True), np.asarray(y)
         if unique_labels(labels).tolist() != [0, 1]:
             raise ValueError("A stack needs both classes, with the labels 0 and 1.")
-        never = np.full(len(labels), np.datetime64("NaT"), dtype="datetime64[us]")
-        details = pd.DataFrame({"as_of": never, "known_at": never, "group": np.arange(len(labels))})
 
         def fit_member(member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
             fitted = unfitted(member).fit(rows.inputs, rows.labels)
             return Pipeline([("model", fitted)]), learned_prior(member, rows.labels)
 
-        fitted, _ = self.fit_members(fit_member, MemberRows(inputs, labels.astype(np.int8), details))
+        fitted, _ = self.fit_members(fit_member, MemberRows.without_times(inputs, labels.astype(np.int8)))
         for name in ("estimators_", "coef_", "intercept_", "classes_"):
             setattr(self, name, getattr(fitted, name))
         return self
@@ -227,13 +225,13 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         return log_odds
 
 
-Count = Annotated[int, Field(ge=2)]
+Count = Annotated[int, Field(ge=1)]
 
 
-@validate_call(config={"arbitrary_types_allowed": True})
+@validate_call
 def stack(
     members: Mapping[str, Any],
-    folds: PositiveInt = 5,
+    folds: Count = 5,
     shrinkage: NonNegativeFloat = 10.0,
     min_converters: Count = 20,
     random_state: int = 0,

@@ -29,6 +29,7 @@ SMALL = {
     "random_forest": {"n_estimators": 12, "min_samples_leaf": 3},
     "hist_gradient_boosting": {"max_iter": 12, "learning_rate": 0.3, "min_samples_leaf": 5},
     "activity": {"feature": "users"},
+    "stack": {"folds": 2},
 }
 CALIBRATIONS = (
     Calibration.none(),

@@ -20,10 +20,10 @@ from serve.scoring.trees.compiled import is_compiled
 CONF = Path(__file__).parents[3] / "conf"
 PATHS = {
     "xgboost": "trees", "lightgbm": "lightgbm", "catboost": "catboost", "logistic": "linear", "random_forest": "trees",
-    "hist_gradient_boosting": "trees", "vote": "vote", "activity": "baseline", "dummy": "baseline",
+    "hist_gradient_boosting": "trees", "vote": "vote", "stack": "stack", "activity": "baseline", "dummy": "baseline",
 }  # fmt: skip
 ENCODERS = ("native", "onehot", "ordinal", "target")
-FLOAT32 = ("xgboost", "vote")
+FLOAT32 = ("xgboost", "vote", "stack")
 
 
 def options(group):
@@ -103,6 +103,7 @@ def test_inputs_of_one_kind(model, encoder, columns, run_of, rows, records):
         ("xgboost", "native", "smotenc"),
         ("xgboost", "native", "random_over"),
         ("vote", "native", "smote"),
+        ("stack", "native", "smote"),
         ("hist_gradient_boosting", "native", "smotenc"),
         ("xgboost", "target", "smote"),
         ("random_forest", "ordinal", "smote"),
