@@ -104,6 +104,32 @@ class Tenure(EventBlock):
 
 
 @dataclass(frozen=True)
+class Presence(EventBlock):
+    """Event rows of any kind, also those whose counts are all zero: since when and how often an entity appears.
+
+    Parameters
+    ----------
+    windows : sequence of int
+        Window lengths in days; rows are also counted over all time before the as-of.
+    """
+
+    windows: Sequence[PositiveInt] = (28,)
+
+    def features(self, history: History) -> list[Feature]:
+        """Return the number of rows in each window and ever, and the days since the latest and the first row."""
+        counts = [
+            Feature(f"rows_{days}d", history.rows(days), f"event rows, last {days} days", "rows")
+            for days in self.windows
+        ]
+        return [
+            *counts,
+            Feature("rows_all", history.rows(), "event rows, all time before the as-of", "rows"),
+            Feature("rows_recency", history.days_since_last_row(), "days since the latest event row", "days"),
+            Feature("rows_tenure", history.days_since_first_row(), "days since the first event row", "days"),
+        ]
+
+
+@dataclass(frozen=True)
 class Trend(EventBlock):
     """Log growth of measures: log1p of the recent total minus log1p of the earlier total.
 
