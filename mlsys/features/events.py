@@ -141,11 +141,14 @@ class Trend(EventBlock):
         The measures to compare.
     recent, before : int
         Window lengths in days: the last ``recent`` days are compared with the rest of the last ``before`` days.
+    name : str
+        End of the columns' names, so that a feature set can have several trends.
     """
 
     measures: Names
     recent: PositiveInt = 28
     before: PositiveInt = 84
+    name: Annotated[str, Field(min_length=1)] = "trend"
 
     def __post_init__(self) -> None:
         if self.recent >= self.before:
@@ -170,7 +173,7 @@ class Trend(EventBlock):
             recent, both = history.sum(name, self.recent), history.sum(name, self.before)
             growth = _log1p(recent) - _log1p((both - recent) * scale)
             description = f"{name}: log growth, last {self.recent} days vs. the {self.before - self.recent} days before"
-            columns.append(Feature(f"{name}_trend", growth, description))
+            columns.append(Feature(f"{name}_{self.name}", growth, description))
         return columns
 
 

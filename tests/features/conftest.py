@@ -15,6 +15,7 @@ def event_blocks():
         Tenure(measure="actions"),
         Presence(windows=[7, 28]),
         Trend(measures=["actions", "users_y"], recent=14, before=42),
+        Trend(measures=["actions"], recent=7, before=28, name="week_trend"),
         Mix(kind="actions", products=["x", "y"], days=56),
         PerUser(measure="actions", users="users", days=28),
     ]

@@ -76,6 +76,8 @@ def row_of(events, entity, as_of, after_days):
     for name in ("actions", "users_y"):
         recent, both = total(rows, name, as_of, 14), total(rows, name, as_of, 42)
         expected[f"{name}_trend"] = growth(recent, (both - recent) / 2)
+    recent, both = total(rows, "actions", as_of, 7), total(rows, "actions", as_of, 28)
+    expected["actions_week_trend"] = growth(recent, (both - recent) / 3)
     everything = total(rows, "actions", as_of, 56)
     parts = {name: total(rows, f"actions_{name}", as_of, 56) for name in "xy"}
     for name, part in parts.items():
