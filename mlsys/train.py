@@ -50,10 +50,9 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     """
     from mlsys.evaluation.audit import AuditSubject, run_audit
     from mlsys.evaluation.backtest import BacktestPlan, objective_values, refit_folds, run_folds, scoring_ms
-    from mlsys.evaluation.diagnostics import diagnose
-    from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.report.terminal import show
     from mlsys.evaluation.results import RunResults, write_results
+    from mlsys.evaluation.run_metrics import run_metrics
     from mlsys.evaluation.splits import reported_folds
     from mlsys.pipeline.threshold import operating_threshold
     from mlsys.recording import recorded
@@ -75,8 +74,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             result = run_folds(plan, loaded.panel, folds)
         with clock("measure"):
             predictions = result.predictions
-            metrics = evaluate(predictions, **config.metrics.arguments(), seed=config.seed)
-            metrics |= diagnose(plan, loaded.panel, result, config.metrics)
+            metrics = run_metrics(plan, loaded.panel, result, config.metrics)
             threshold = operating_threshold(predictions, **config.threshold.arguments())
         with clock("audit"):
             subject = AuditSubject(

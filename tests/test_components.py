@@ -176,6 +176,7 @@ LISTS_AND_MAPS = {
     "ebm": ["+model.monotone_constraints={users:1}", "model.interactions=[[users,plan]]", "+model.exclude=[[plan]]"],
     "hist_gradient_boosting": ["model.class_weight={1:10}", "+model.monotonic_cst={users:-1}"],
     "vote": ["+model.members.xgboost.monotone_constraints={users:1}", "+model.members.logistic.class_weight=[1,10]"],
+    "stack": ["+model.members.xgboost.monotone_constraints={users:1}", "+model.members.logistic.class_weight=[1,10]"],
 }
 
 
@@ -250,6 +251,8 @@ def test_wrong_class_weights_are_a_problem_of_their_estimator():
         (["model=catboost", "+model.dept=3"], "model.dept", "depth"),
         (["model=ebm", "+model.interaction=3"], "model.interaction", "interactions"),
         (["model=vote", "+model.wieghts=[1]"], "model.wieghts", "weights"),
+        (["model=stack", "+model.members.xgboost.max_dept=3"], "model.members.xgboost.max_dept", "max_depth"),
+        (["model=stack", "+model.fold=3"], "model.fold", "folds"),
         (["sampler=smotenc", "+sampler.k_neighbours=3"], "sampler.k_neighbours", "k_neighbors"),
     ],
 )  # fmt: skip

@@ -50,14 +50,14 @@ def test_every_group_of_the_contract_has_its_options():
         group: {file.stem for file in FILES if file.parent.name == group} for group in {f.parent.name for f in FILES}
     }
     assert options["data"] >= {"demo", "hubspot", "table", "sql"}
-    assert options["features"] >= {"usage", "minimal", "none"}
+    assert options["features"] >= {"usage", "detailed", "minimal", "none"}
     assert options["encoder"] >= {"native", "onehot", "ordinal", "target"}
     assert options["sampler"] >= {
         "none", "smotenc", "smote", "borderline_smote", "adasyn", "random_over", "random_under", "smoteenn",
     }  # fmt: skip
     assert options["model"] >= {
         "catboost", "xgboost", "lightgbm", "logistic", "random_forest", "hist_gradient_boosting", "ebm", "vote",
-        "activity", "dummy", "auto",
+        "stack",         "activity", "dummy", "auto",
     }  # fmt: skip
     assert options["calibration"] >= {"auto", "none", "prior", "sigmoid", "isotonic"}
     assert options["split"] >= {"backtest", "holdout", "group_kfold"}

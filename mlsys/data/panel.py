@@ -23,6 +23,7 @@ from mlsys.features.base import (
     History,
     TableBlock,
     partial_aggregates,
+    row_aggregates,
 )
 from mlsys.text import counted
 
@@ -225,7 +226,7 @@ def _visible_cells(spine: ir.Table, events: ir.Table, times: Times, measures: Se
     # Events known before the first edge fall into one cell, which only all-time aggregates use.
     calendar = times.calendar
     dated = events.inner_join(calendar, ibis.greatest(events.known_day, times.first_edge) == calendar.day)
-    partials: dict[str, ir.NumericValue] = {}
+    partials = row_aggregates(dated)
     for measure in measures:
         partials |= partial_aggregates(dated, measure)
     cells = dated.group_by("id", "until_day").aggregate(**partials)

@@ -22,7 +22,7 @@ from mlsys.data.panel import Panel
 from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
-from mlsys.evaluation.splits import Fold, Rows, split_off_latest
+from mlsys.evaluation.splits import Fold, Rows, label_known_at, split_off_latest
 from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
@@ -342,7 +342,8 @@ def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -
     rows = folds[0].train
     positions, validation = few_rows(_labels(panel, rows))
     few = rows[positions]
-    sample = Training(panel.frame.iloc[few][panel.names], _labels(panel, few), validation, ~validation)
+    inputs, details = panel.frame.iloc[few][panel.names], _details(plan, panel, few)
+    sample = Training(inputs, _labels(panel, few), validation, ~validation, details)
     try:
         check_fit(plan.spec, sample, lambda: _training(plan, panel, rows))
     except FitError as error:
@@ -360,8 +361,15 @@ def _training(plan: BacktestPlan, panel: Panel, rows: Rows) -> Training:
         early, validation = split_off_latest(
             panel.frame, rows, fraction=fraction, horizon_days=plan.horizon_days, seed=plan.seed
         )
-    details = panel.frame.iloc[rows][list(plan.spec.details)] if plan.spec.details else None
-    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early, details)
+    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early, _details(plan, panel, rows))
+
+
+def _details(plan: BacktestPlan, panel: Panel, rows: Rows) -> pd.DataFrame | None:
+    """Return the columns beyond the features that the fit needs."""
+    if not plan.spec.details:
+        return None
+    frame = panel.frame.iloc[rows]
+    return frame.assign(known_at=label_known_at(frame["as_of"], plan.horizon_days))[list(plan.spec.details)]
 
 
 def _name(fold: Fold) -> str:

@@ -19,8 +19,8 @@ def importances(pipeline: Pipeline, inputs: pd.DataFrame, *, seed: int) -> pd.Da
     """Return the relative importance of each panel column.
 
     For boosted trees and forests it is the total gain of all splits, for linear models the absolute coefficients of
-    standardised columns, for a vote the mean over its members, and for any other model the mean absolute change of the
-    score when the column is shuffled.
+    standardised columns, for a vote or a stack the weighted mean over its members, and for any other model the mean
+    absolute change of the score when the column is shuffled.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def _importances(pipeline: Pipeline, inputs: pd.DataFrame, seed: int) -> NDArray
     if (composite := composite_of(estimator)) is not None:
         parts = composite.fitted_members()
         members = [_importances(part.pipeline, inputs, seed) for part in parts]
-        return np.asarray(np.average(members, axis=0, weights=[part.weight for part in parts]))
+        return _normalised(np.array([part.weight for part in parts]) @ np.array(members))
     weights = traits_of(estimator).importances(estimator)
     if weights is None:
         return _normalised(_permutation_importances(pipeline, inputs, np.random.default_rng(seed)))

@@ -12,7 +12,8 @@ import numpy as np
 from mlsys.data.panel import Panel
 from mlsys.evaluation.backtest import BacktestPlan, FoldResult, refit_folds
 from mlsys.evaluation.paired import PairedBootstrap
-from mlsys.evaluation.splits import Mask, Rows, shuffled_groups
+from mlsys.evaluation.splits import Mask, Rows
+from mlsys.pipeline.inner_folds import shuffled_groups
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
@@ -89,5 +90,6 @@ def _point(trained: Sequence[Rows], labels: Any, fraction: float) -> dict[str, A
 
 def _chosen(panel: Panel, train: Rows, fraction: float, seed: int) -> Mask:
     """Return which training rows belong to a fraction of the entities."""
-    ranks, codes = shuffled_groups(panel.frame[["group", "label"]].iloc[train], seed)
+    group, label = (panel.frame[name].to_numpy()[train] for name in ("group", "label"))
+    ranks, codes = shuffled_groups(group, label, seed)
     return np.asarray((ranks * STEP % 1 < fraction)[codes], dtype=np.bool_)

@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from mlsys.errors import ConfigError, DataError, Problem
+from mlsys.pipeline.inner_folds import shuffled_groups
 from mlsys.text import counted, is_or_are
 
 Rows: TypeAlias = NDArray[np.int64]
@@ -130,7 +131,7 @@ class Holdout:
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return the single fold."""
         if self.order == "random":
-            ranks, codes = shuffled_groups(frame, self.seed)
+            ranks, codes = _shuffled_groups(frame, self.seed)
             _check_groups(len(ranks), 2, MORE_GROUPS)
             held_out = _held_out(ranks, self.test_fraction)[codes]
             return [Fold(0, _complete(frame, np.flatnonzero(~held_out)), np.flatnonzero(held_out))]
@@ -163,7 +164,7 @@ class GroupKFold:
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return the folds."""
-        ranks, codes = shuffled_groups(frame, self.seed)
+        ranks, codes = _shuffled_groups(frame, self.seed)
         fewer = f"Use split.folds={len(ranks)} or less" if len(ranks) > 1 else MORE_GROUPS
         _check_groups(len(ranks), self.folds, fewer)
         parts = (ranks % self.folds)[codes]
@@ -235,6 +236,24 @@ def search_and_holdout_folds(
         ) from error
     holdout = [dataclasses.replace(fold, number=number) for number, fold in enumerate(folds[searched:])]
     return folds[:searched], holdout
+
+
+def label_known_at(times: pd.Series[Any], horizon_days: int) -> pd.Series[Any]:
+    """Return the time from which each row's label is known: when its window ends, or, without windows, just after.
+
+    Parameters
+    ----------
+    times : Series of datetime64
+        Missing where rows have no time.
+    horizon_days : int
+        Length of the label window.
+
+    Examples
+    --------
+    >>> label_known_at(pd.Series([pd.Timestamp("2020-01-01")]), 30)[0]
+    Timestamp('2020-01-31 00:00:00')
+    """
+    return times + (pd.Timedelta(days=horizon_days) if horizon_days else pd.Timedelta(microseconds=1))
 
 
 def selection_and_reported_folds(split: Split, frame: pd.DataFrame, count: int) -> tuple[list[Fold], list[Fold]]:
@@ -320,7 +339,7 @@ def split_off_latest(
     rows = frame.iloc[train]
     times = rows["as_of"]
     if times.isna().any():
-        ranks, codes = shuffled_groups(rows, seed)
+        ranks, codes = _shuffled_groups(rows, seed)
         validation = _held_out(ranks, fraction)[codes]
         return ~validation, validation
     start = times.quantile(1 - fraction, interpolation="lower")
@@ -328,28 +347,12 @@ def split_off_latest(
 
 
 def _known(times: pd.Series[Any], start: Any, horizon_days: int) -> Mask:  # noqa: ANN401 - a Timestamp, as pandas' stubs say
-    """Return which labels are known at ``start``: those whose window has ended, or, without windows, earlier rows."""
-    known = times + pd.Timedelta(days=horizon_days) <= start if horizon_days else times < start
-    return np.asarray(known, dtype=np.bool_)
+    """Return which labels are known at ``start``."""
+    return np.asarray(label_known_at(times, horizon_days) <= start, dtype=np.bool_)
 
 
-def shuffled_groups(frame: pd.DataFrame, seed: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """Shuffle the groups, positive ones first, so that taking them in turn stratifies the folds.
-
-    Returns
-    -------
-    ranks : ndarray of int64, shape (n_groups,)
-        Position of each group in the shuffled order.
-    codes : ndarray of int, shape (n_rows,)
-        Group of each row.
-    """
-    groups, codes = np.unique(frame["group"].to_numpy(), return_inverse=True)
-    positive = np.bincount(codes, weights=frame["label"].to_numpy(), minlength=len(groups)) > 0
-    order = np.random.default_rng(seed).permutation(len(groups))
-    order = np.concatenate([order[positive[order]], order[~positive[order]]])
-    ranks = np.empty(len(groups), dtype=np.int64)
-    ranks[order] = np.arange(len(groups))
-    return ranks, codes
+def _shuffled_groups(frame: pd.DataFrame, seed: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    return shuffled_groups(frame["group"].to_numpy(), frame["label"].to_numpy(), seed)
 
 
 def _held_out(ranks: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:

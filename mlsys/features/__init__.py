@@ -10,7 +10,7 @@ from mlsys.features.base import (
     TableBlock,
     block_problems,
 )
-from mlsys.features.events import Mix, PerUser, Recency, Tenure, Trend, Windows
+from mlsys.features.events import Mix, PerUser, Presence, Recency, Tenure, Trend, Windows
 from mlsys.features.firmographics import EmployeeRange, Industry, WebRank
 from mlsys.features.naive import WholeHistory
 
@@ -25,6 +25,7 @@ __all__ = [
     "Industry",
     "Mix",
     "PerUser",
+    "Presence",
     "Recency",
     "TableBlock",
     "Tenure",

@@ -99,6 +99,18 @@ class History:
         """Return the days since the first row where the measure is above zero became known; null without one."""
         return self._cells.as_of_day.max() - self._column(measure, "first").min()
 
+    def rows(self, days: int | None = None) -> ir.NumericValue:
+        """Return the number of event rows in the last ``days`` days, whatever is in them; 0 without events."""
+        return self._cells["rows"].sum(where=self._within(days)).fill_null(0)
+
+    def days_since_last_row(self) -> ir.NumericValue:
+        """Return the days since the last event row became known; null without one."""
+        return self._cells.as_of_day.max() - self._cells["last_row"].max()
+
+    def days_since_first_row(self) -> ir.NumericValue:
+        """Return the days since the first event row became known; null without one."""
+        return self._cells.as_of_day.max() - self._cells["first_row"].min()
+
     def _within(self, days: int | None) -> ir.BooleanValue | None:
         if days is None:
             return None
@@ -121,6 +133,12 @@ def partial_aggregates(events: ir.Table, measure: str) -> dict[str, ir.NumericVa
         f"{measure}__last": day.max(where=value > 0),
         f"{measure}__first": day.min(where=value > 0),
     }
+
+
+def row_aggregates(events: ir.Table) -> dict[str, ir.NumericValue]:
+    """Return the aggregates of the event rows themselves that each cell holds."""
+    day = events.known_day
+    return {"rows": events.count().cast("float64"), "last_row": day.max(), "first_row": day.min()}
 
 
 class EventBlock(ABC):

@@ -104,6 +104,32 @@ class Tenure(EventBlock):
 
 
 @dataclass(frozen=True)
+class Presence(EventBlock):
+    """Event rows of any kind, also those whose counts are all zero: since when and how often an entity appears.
+
+    Parameters
+    ----------
+    windows : sequence of int
+        Window lengths in days; rows are also counted over all time before the as-of.
+    """
+
+    windows: Sequence[PositiveInt] = (28,)
+
+    def features(self, history: History) -> list[Feature]:
+        """Return the number of rows in each window and ever, and the days since the latest and the first row."""
+        counts = [
+            Feature(f"rows_{days}d", history.rows(days), f"event rows, last {days} days", "rows")
+            for days in self.windows
+        ]
+        return [
+            *counts,
+            Feature("rows_all", history.rows(), "event rows, all time before the as-of", "rows"),
+            Feature("rows_recency", history.days_since_last_row(), "days since the latest event row", "days"),
+            Feature("rows_tenure", history.days_since_first_row(), "days since the first event row", "days"),
+        ]
+
+
+@dataclass(frozen=True)
 class Trend(EventBlock):
     """Log growth of measures: log1p of the recent total minus log1p of the earlier total.
 
@@ -115,11 +141,14 @@ class Trend(EventBlock):
         The measures to compare.
     recent, before : int
         Window lengths in days: the last ``recent`` days are compared with the rest of the last ``before`` days.
+    name : str
+        End of the columns' names, so that a feature set can have several trends.
     """
 
     measures: Names
     recent: PositiveInt = 28
     before: PositiveInt = 84
+    name: Annotated[str, Field(min_length=1)] = "trend"
 
     def __post_init__(self) -> None:
         if self.recent >= self.before:
@@ -144,7 +173,7 @@ class Trend(EventBlock):
             recent, both = history.sum(name, self.recent), history.sum(name, self.before)
             growth = _log1p(recent) - _log1p((both - recent) * scale)
             description = f"{name}: log growth, last {self.recent} days vs. the {self.before - self.recent} days before"
-            columns.append(Feature(f"{name}_trend", growth, description))
+            columns.append(Feature(f"{name}_{self.name}", growth, description))
         return columns
 
 

@@ -37,6 +37,13 @@ class MemberRows(NamedTuple):
     labels: NDArray[np.int8]
     details: pd.DataFrame
 
+    @classmethod
+    def without_times(cls, inputs: pd.DataFrame, labels: NDArray[np.int8]) -> MemberRows:
+        """Return rows that have no times, and are each a group of its own."""
+        never = np.full(len(labels), np.datetime64("NaT"), dtype="datetime64[us]")
+        details = {"as_of": never, "known_at": never, "group": np.arange(len(labels))}
+        return cls(inputs, labels, pd.DataFrame(details, index=inputs.index))
+
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MemberRows:
         """Return the rows at a mask of shape (n_rows,), or at positions."""
         return MemberRows(self.inputs.iloc[chosen], self.labels[chosen], self.details.iloc[chosen])
@@ -71,7 +78,8 @@ class Composite(Protocol):
     Attributes
     ----------
     details : tuple of str
-        Columns of the panel beyond the features that a fit needs, such as ``as_of``.
+        Columns of the panel beyond the features that a fit needs, such as ``as_of``, or ``known_at``: the time from
+        which the row's label is known (missing if rows have no time).
     """
 
     details: ClassVar[tuple[str, ...]]
@@ -105,6 +113,21 @@ def composite_of(estimator: Any) -> Composite | None:  # noqa: ANN401 - any scik
     if isinstance(estimator, VotingClassifier):
         return Vote(estimator)
     return estimator if isinstance(estimator, Composite) else None
+
+
+def details_of(estimator: Any) -> tuple[str, ...]:  # noqa: ANN401 - any scikit-learn estimator
+    """Return the columns beyond the features that a fit of an estimator or of the members in it needs.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> details_of(GaussianNB())
+    ()
+    """
+    if (composite := composite_of(estimator)) is None:
+        return ()
+    inner = [name for member in composite.unfitted_members().values() for name in details_of(member)]
+    return tuple(dict.fromkeys([*composite.details, *inner]))
 
 
 def with_iterations(estimator: Any, count: int) -> Any:  # noqa: ANN401 - any scikit-learn estimator

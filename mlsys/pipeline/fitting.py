@@ -17,12 +17,13 @@ from mlsys.errors import EstimatorError, FitError, MlsysError, OneClassError, Ro
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
 from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
-from mlsys.pipeline.composites import Composite, MemberRows, composite_of
+from mlsys.pipeline.composites import Composite, MemberRows, composite_of, details_of
 from mlsys.pipeline.copies import is_estimator, unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
+from mlsys.pipeline.scores import scores_of
 from mlsys.pipeline.stopping import EarlyStopper, EncodedRows, IterationCallback, ValidationSet, validation_weights
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.calibration import Calibration
@@ -76,8 +77,7 @@ class PipelineSpec:
     @property
     def details(self) -> tuple[str, ...]:
         """Columns of the panel beyond the features that a fit needs; see `Training`."""
-        composite = composite_of(self.estimator)
-        return () if composite is None else composite.details
+        return details_of(self.estimator)
 
     @property
     def needs_validation(self) -> bool:
@@ -100,7 +100,8 @@ class Training:
     early : ndarray of bool, shape (n_rows,), or None
         Mask of the rows for the first fit: those whose labels were known when the validation set begins.
     details : DataFrame of shape (n_rows, n_details), or None
-        The other columns of the panel that `PipelineSpec.details` names; None if there are none.
+        The other columns of the panel that `PipelineSpec.details` names; None if the rows have no times, and are each a
+        group of its own.
     """
 
     inputs: pd.DataFrame
@@ -111,8 +112,10 @@ class Training:
 
     def rows(self, mask: NDArray[np.bool_] | None = None) -> MemberRows:
         """Return the rows that a mask of shape (n_rows,) selects, by default all."""
-        details = pd.DataFrame(index=self.inputs.index) if self.details is None else self.details
-        rows = MemberRows(self.inputs, self.labels, details)
+        if self.details is None:
+            rows = MemberRows.without_times(self.inputs, self.labels)
+        else:
+            rows = MemberRows(self.inputs, self.labels, self.details)
         return rows if mask is None else rows.take(mask)
 
 
@@ -147,14 +150,7 @@ class Fitted:
         EstimatorError
             If they are no probabilities, as those of a model with an infinite learning rate.
         """
-        scores = np.asarray(self.pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
-        wrong = scores[~((scores >= 0) & (scores <= 1))]
-        if len(wrong):
-            raise EstimatorError(
-                f"{type(self.pipeline[-1]).__name__} gives {len(wrong):,} of {counted(len(scores), 'row')} a score "
-                f"that is no probability from 0 to 1, such as {wrong[0]:g}."
-            )
-        return scores
+        return scores_of(self.pipeline, inputs)
 
 
 def fit(spec: PipelineSpec, rows: Training) -> Fitted:

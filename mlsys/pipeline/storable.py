@@ -150,4 +150,5 @@ def _fitted(encoder: Encoder, estimator: Any, numbers: list[str]) -> Pipeline:  
 def _details() -> pd.DataFrame:
     """Return the columns beyond the features that composites may need."""
     row = np.arange(ROWS)
-    return pd.DataFrame({"group": row, "as_of": pd.Timestamp("2020-01-01") + pd.to_timedelta(row, unit="D")})
+    as_of = pd.Timestamp("2020-01-01") + pd.to_timedelta(row, unit="D")
+    return pd.DataFrame({"group": row, "as_of": as_of, "known_at": as_of + pd.Timedelta(days=1)})

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 Float = TypeVar("Float", np.float32, np.float64)
 
 SMALLEST = 2.0**-53  # distance from 1 to the next smaller float; keeps probabilities away from 0 and 1
+COMBINED_MARGIN = 1e-6  # clips scores of which log odds are combined: none may outvote all others by being 0 or 1
 LOWEST = -700.0  # below, exp(-log_odds) overflows soon; 1 + exp(-log_odds) already rounds to exp(-log_odds)
 
 
@@ -66,26 +67,26 @@ def scalar_sigmoid(log_odds: float) -> float:
     return 1 / (1 + math.exp(-log_odds)) if log_odds > LOWEST else math.exp(log_odds)
 
 
-def scalar_logit(probability: float) -> float:
+def scalar_logit(probability: float, margin: float = SMALLEST) -> float:
     """Return the log odds for a scalar probability; much faster than a one-element array.
 
-    The probability is clipped to [2**-53, 1 - 2**-53] so that the result is finite.
+    The probability is clipped to [margin, 1 - margin] so that the result is finite.
 
     Examples
     --------
     >>> scalar_logit(0.5), round(scalar_logit(1.0), 2)
     (0.0, 36.74)
     """
-    inside = clip_probability(probability)
+    inside = clip_probability(probability, margin)
     return math.log(inside / (1 - inside))
 
 
-def clip_probability(probability: float) -> float:
-    """Clip a probability to [2**-53, 1 - 2**-53].
+def clip_probability(probability: float, margin: float = SMALLEST) -> float:
+    """Clip a probability to [margin, 1 - margin], by default as little as makes its log odds finite.
 
     Examples
     --------
     >>> clip_probability(0.3), clip_probability(1.0) < 1
     (0.3, True)
     """
-    return min(max(probability, SMALLEST), 1 - SMALLEST)
+    return min(max(probability, margin), 1 - margin)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from serve.scoring.models.forest import ForestPath, trees_of_forest
 from serve.scoring.models.histogram import HistogramPath, trees_of
 from serve.scoring.models.lightgbm_trees import lightgbm_traversal
 from serve.scoring.models.linear import LinearPath
+from serve.scoring.models.stack import StackPath
 from serve.scoring.models.vote import VotePath
 from serve.scoring.predictor import ScoringPath
 from serve.scoring.skops_reader import Node
@@ -58,6 +59,8 @@ def _path(pipeline: Node, inputs: Inputs, reference: Mapping[str, Any]) -> Scori
         return f"there is no fast path for a {model.kind} with the classes {list(model['classes_'])}"
     if model.kind == "sklearn.VotingClassifier":
         return _vote(model, inputs, reference)
+    if model.kind == "mlsys.Stack":
+        return _stack(model, inputs, reference)
     if model.kind == "mlsys.ActivityRanking":
         return ScoringPath(RankingPath(model, inputs), "baseline", "The score is a function of one column.", FLOAT64)
     encoding = encoding_of(steps["encoder"], inputs) if "encoder" in steps else None
@@ -135,21 +138,38 @@ def _constant(model: Node, encoding: Encoding) -> ScoringPath | str:  # noqa: AR
 def _vote(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringPath | str:
     if model["voting"] != "soft":
         return "only soft votes have a fast path"
+    members = _members(model, "vote", inputs, reference)
+    if isinstance(members, str):
+        return members
+    path = VotePath([member.predictor for member in members], model.get("weights"))
+    return ScoringPath(path, "vote", f"The score is the mean of {_listed(members)}.", _tolerance(members))
+
+
+def _stack(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringPath | str:
+    members = _members(model, "stack", inputs, reference)
+    if isinstance(members, str):
+        return members
+    path = StackPath([member.predictor for member in members], model["coef_"], float(model["intercept_"][0]))
+    return ScoringPath(path, "stack", f"The score combines the log odds of {_listed(members)}.", _tolerance(members))
+
+
+def _members(model: Node, name: str, inputs: Inputs, reference: Mapping[str, Any]) -> list[ScoringPath] | str:
+    """Return the paths of the members of a vote or a stack, or the reason why one has none."""
     members: list[ScoringPath] = []
     for frozen in model["estimators_"]:
         member = fast_path(frozen["estimator"], inputs, reference)
         if isinstance(member, str):
-            return f"a member of the vote has no fast path: {member}"
+            return f"a member of the {name} has no fast path: {member}"
         members.append(member)
-    weights = model.get("weights")
-    path = VotePath([member.predictor for member in members], weights)
-    names = ", ".join(member.name for member in members)
-    return ScoringPath(
-        path,
-        "vote",
-        f"The score is the mean of {counted(len(members), 'fast path')}: {names}.",
-        max(m.tolerance for m in members),
-    )
+    return members
+
+
+def _listed(members: Sequence[ScoringPath]) -> str:
+    return f"{counted(len(members), 'fast path')}: {', '.join(member.name for member in members)}"
+
+
+def _tolerance(members: Sequence[ScoringPath]) -> float:
+    return max(member.tolerance for member in members)
 
 
 _MODELS: dict[str, Any] = {

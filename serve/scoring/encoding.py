@@ -170,7 +170,7 @@ def encoding_of(encoder: Node, inputs: Inputs) -> Encoding | None:
 def known_levels(pipeline: Node) -> dict[str, frozenset[str]]:
     """Return all values of each category column that a saved pipeline's encoder was fitted on.
 
-    For a vote, the values of its first member that has an encoder, as all members saw the same rows.
+    For a vote or a stack, the values of its first member that has an encoder, as all members saw the same rows.
     """
     steps = dict(pipeline["steps"])
     for member in steps["model"].get("estimators_", ()) if "encoder" not in steps else ():

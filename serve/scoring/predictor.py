@@ -37,7 +37,7 @@ class ScoringPath:
     predictor : Predictor
     name : str
         What scores a single record: ``trees``, ``xgboost``, ``lightgbm``, ``linear``, ``terms``, ``catboost``,
-        ``vote``, ``baseline`` or ``pipeline``.
+        ``vote``, ``stack``, ``baseline`` or ``pipeline``.
     reason : str
         Why this path was selected, as one sentence.
     tolerance : float

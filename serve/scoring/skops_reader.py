@@ -66,6 +66,7 @@ EXPECTED = frozenset(
         "mlsys.pipeline.transformers.NativeColumns",
         "mlsys.pipeline.transformers.SignedLog",
         "mlsys.pipeline.models.ActivityRanking",
+        "mlsys.pipeline.stacking.Stack",
         "numpy.dtype",
         "numpy.ndarray",
         "numpy.random._generator.Generator",

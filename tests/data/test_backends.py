@@ -21,6 +21,7 @@ from mlsys.data.backends import open_backend
 from mlsys.data.load import check_source, load_events
 from mlsys.data.parse_columns import common_id_type, parse_id
 from mlsys.errors import DataError
+from mlsys.features import Presence
 
 # Ibis 12 uses a pandas option that pandas 3 has deprecated.
 OLD_PANDAS_OPTION = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option is deprecated")
@@ -61,10 +62,12 @@ def config(crm):
 def panel(usage_blocks):
     """Return a function that loads the panel of a data config."""
 
+    blocks = [*usage_blocks, Presence()]
+
     def load(data, threads=1):
-        raw = check_source(data, usage_blocks, threads=threads)
+        raw = check_source(data, blocks, threads=threads)
         try:
-            return load_events(data, usage_blocks, raw).panel.frame
+            return load_events(data, blocks, raw).panel.frame
         finally:
             raw.connection.disconnect()
 

@@ -22,6 +22,7 @@ from mlsys.features.base import FeatureInfo
 from mlsys.pipeline.calibration import Auto
 from mlsys.pipeline.encoders import Native
 from mlsys.pipeline.fitting import Fitted, PipelineSpec
+from mlsys.pipeline.stacking import stack
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_io import model_bytes
 from tests.waiting import HANG
@@ -364,3 +365,27 @@ def test_an_error_in_a_later_fold_names_fold_model_parameter_and_next_step(panel
     assert "Weekly could not be fitted on 200 rows" in message
     assert "C=0.5 is too small for so many rows. The message names model.C=0.5. A fit on a few rows of" in message
     assert "check them, change the parameters of the model, or use another model." in message
+
+
+def test_a_stack_gets_the_times_at_which_labels_were_known(panel, monkeypatch):
+    seen = []
+
+    def remember(spec, rows):
+        seen.append(rows.details)
+        return Fitted(Constant(), Calibration.none())
+
+    monkeypatch.setattr(backtest, "fit", remember)
+    made = plan(stack({"a": LogisticRegression(), "b": LogisticRegression(C=0.1)}))
+    run_search_folds(made, panel, SPLIT.split(panel.frame))
+    assert len(seen) == 3
+    for details in seen:
+        assert list(details) == ["as_of", "known_at", "group"]
+        assert (details["known_at"] - details["as_of"] == pd.Timedelta(days=HORIZON)).all()
+
+
+def test_a_stack_is_fitted_and_scored_on_every_fold(panel):
+    made = plan(stack({"a": LogisticRegression(), "b": LogisticRegression(C=0.1)}, min_converters=4, folds=2))
+    results = run_search_folds(made, panel, SPLIT.split(panel.frame))
+    weights = [result.fitted.pipeline[-1].coef_ for result in results]
+    assert not np.allclose(weights[-1], 0.5)
+    assert all(result.predictions["probability"].between(0, 1).all() for result in results)

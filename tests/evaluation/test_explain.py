@@ -18,6 +18,7 @@ from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.encoders import Native, OneHot, Ordinal, TargetRate
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.pipeline.models import ActivityRanking, vote
+from mlsys.pipeline.stacking import stack
 
 NUMBERS, CATEGORIES = ["strong", "missingindicator_strong", "strong=a"], ["plan=tier", "1_0"]
 BOOSTED = {
@@ -33,6 +34,7 @@ MODELS = {
     "logistic": LogisticRegression(),
     "naive_bayes": GaussianNB(),
     "vote": vote({"xgboost": BOOSTED["xgboost"], "hist": HistGradientBoostingClassifier(max_iter=5, random_state=0)}),
+    "stack": stack({"xgboost": BOOSTED["xgboost"], "logistic": LogisticRegression()}, folds=2),
 }
 
 
@@ -113,6 +115,16 @@ def test_a_vote_is_the_weighted_mean_of_its_members(rows):
     ]
     for name in rows[0].columns:
         assert both[name] == pytest.approx(0.75 * alone[0][name] + 0.25 * alone[1][name])
+
+
+def test_a_stack_is_the_mean_of_its_members_by_the_weights_that_it_learned(rows):
+    pipeline = pipeline_of(MODELS["stack"], rows)
+    first, second = pipeline[-1].fitted_members()
+    alone = [importances(part.pipeline, rows[0], seed=0).set_index("feature")["importance"] for part in (first, second)]
+    both = importances(pipeline, rows[0], seed=0).set_index("feature")["importance"]
+    share = first.weight / (first.weight + second.weight)
+    for name in rows[0].columns:
+        assert both[name] == pytest.approx(share * alone[0][name] + (1 - share) * alone[1][name])
 
 
 def test_a_model_that_uses_no_column_has_no_importances(rows):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlsys.features import Mix, PerUser, Recency, Tenure, Trend, Windows
+from mlsys.features import Mix, PerUser, Presence, Recency, Tenure, Trend, Windows
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +13,9 @@ def event_blocks():
         Windows(measures=["actions", "users", "actions_x"], windows=[7, 28], aggregates=["sum", "max", "active"]),
         Recency(measures=["users", "actions_y"]),
         Tenure(measure="actions"),
+        Presence(windows=[7, 28]),
         Trend(measures=["actions", "users_y"], recent=14, before=42),
+        Trend(measures=["actions"], recent=7, before=28, name="week_trend"),
         Mix(kind="actions", products=["x", "y"], days=56),
         PerUser(measure="actions", users="users", days=28),
     ]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from mlsys.features import Mix, PerUser, Recency, Tenure, Trend, Windows
+from mlsys.features import Mix, PerUser, Presence, Recency, Tenure, Trend, Windows
 
 AS_OFS = ["2020-02-02", "2020-02-03", "2020-03-01"]  # two adjacent dates, whose windows overlap almost completely
 MEASURES = {"actions_x": "a_x", "actions_y": "a_y", "users_x": "u_x", "users_y": "u_y"}
@@ -67,9 +67,17 @@ def row_of(events, entity, as_of, after_days):
         expected[f"{name}_recency"] = (as_of - max(known)).days if known else math.nan
     first = [midnight(moment) for moment, row in rows if row["actions"] > 0]
     expected["tenure"] = (as_of - min(first)).days if first else math.nan
+    every = [midnight(moment) for moment, _ in rows]
+    for days, suffix in ((7, "7d"), (28, "28d"), (None, "all")):
+        since = as_of - timedelta(days=days) if days else datetime.min
+        expected[f"rows_{suffix}"] = float(sum(moment > since for moment, _ in rows))
+    expected["rows_recency"] = (as_of - max(every)).days if every else math.nan
+    expected["rows_tenure"] = (as_of - min(every)).days if every else math.nan
     for name in ("actions", "users_y"):
         recent, both = total(rows, name, as_of, 14), total(rows, name, as_of, 42)
         expected[f"{name}_trend"] = growth(recent, (both - recent) / 2)
+    recent, both = total(rows, "actions", as_of, 7), total(rows, "actions", as_of, 28)
+    expected["actions_week_trend"] = growth(recent, (both - recent) / 3)
     everything = total(rows, "actions", as_of, 56)
     parts = {name: total(rows, f"actions_{name}", as_of, 56) for name in "xy"}
     for name, part in parts.items():
@@ -159,6 +167,14 @@ def test_missing_counts_differ_from_zero_where_it_matters(panel_of, event):
     assert frame["actions_x_recency"].isna().all()
     assert frame["actions_x_share"].isna().all()
     assert frame["products_used"].tolist() == [0, 0, 0]
+
+
+def test_a_row_whose_counts_are_all_zero_or_missing_is_a_row(panel_of, event):
+    nothing = event("2020-01-20", a_x=0.0, u_x=0.0), event("2020-01-06", a_x=np.nan, u_x=np.nan)
+    frame = panel_of([Presence()], ["2020-02-01"], pd.concat(nothing), pd.DataFrame({"id": [1, 2]})).inputs
+    assert frame.loc[0].to_dict() == {"rows_28d": 2, "rows_all": 2, "rows_recency": 5, "rows_tenure": 19}
+    assert frame.loc[1, ["rows_28d", "rows_all"]].tolist() == [0, 0]
+    assert frame.loc[1, ["rows_recency", "rows_tenure"]].isna().all()
 
 
 def test_negative_counts_are_handled(panel_of, event):

@@ -15,6 +15,7 @@ from mlsys.pipeline import probe
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.models import vote
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
+from mlsys.pipeline.stacking import stack
 from mlsys.pipeline.stopping import XGBoostStopper
 from mlsys.pipeline.traits import Traits
 
@@ -84,6 +85,12 @@ def test_a_member_of_a_vote_is_named(component, spec, training):
     members = {"good": component("model", "logistic"), "bad": component("model", "xgboost", learning_rate="fast")}
     with pytest.raises(FitError, match=r"Without model\.members\.bad\.learning_rate='fast', the fit works"):
         check(spec(vote(members)), training)
+
+
+def test_a_member_of_a_stack_is_named(component, spec, training):
+    members = {"good": component("model", "logistic"), "bad": component("model", "xgboost", learning_rate="fast")}
+    with pytest.raises(FitError, match=r"Without model\.members\.bad\.learning_rate='fast', the fit works"):
+        check(spec(stack(members)), training)
 
 
 class Broken(GaussianNB):

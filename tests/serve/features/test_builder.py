@@ -59,7 +59,14 @@ class Source:
 
 @pytest.fixture(scope="module")
 def run(crm, tmp_path_factory):
-    quick = ["model=logistic", "metrics.bootstrap_resamples=0", "split.folds=2", "audit.sample=5", "threads=2"]
+    quick = [
+        "model=logistic",
+        "features=detailed",
+        "metrics.bootstrap_resamples=0",
+        "split.folds=2",
+        "audit.sample=5",
+        "threads=2",
+    ]
     config = compose_config([*crm.overrides, *quick])
     folder = tmp_path_factory.mktemp("features") / "run"
     train(prepare(OmegaConf.create(config.to_dict())), folder, [])

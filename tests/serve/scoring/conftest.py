@@ -30,6 +30,7 @@ SMALL = {
     "ebm": {"max_rounds": 30, "outer_bags": 2, "min_hessian": 0.1},
     "hist_gradient_boosting": {"max_iter": 12, "learning_rate": 0.3, "min_samples_leaf": 5},
     "activity": {"feature": "users"},
+    "stack": {"folds": 2},
 }
 CALIBRATIONS = (
     Calibration.none(),

@@ -20,10 +20,11 @@ from serve.scoring.trees.compiled import is_compiled
 CONF = Path(__file__).parents[3] / "conf"
 PATHS = {
     "xgboost": "trees", "lightgbm": "lightgbm", "catboost": "catboost", "logistic": "linear", "random_forest": "trees",
-    "hist_gradient_boosting": "trees", "ebm": "terms", "vote": "vote", "activity": "baseline", "dummy": "baseline",
+    "hist_gradient_boosting": "trees", "ebm": "terms", "vote": "vote", "stack": "stack", "activity": "baseline",
+    "dummy": "baseline",
 }  # fmt: skip
 ENCODERS = ("native", "onehot", "ordinal", "target")
-FLOAT32 = ("xgboost", "vote")
+FLOAT32 = ("xgboost", "vote", "stack")
 
 
 def options(group):
@@ -103,6 +104,7 @@ def test_inputs_of_one_kind(model, encoder, columns, run_of, rows, records):
         ("xgboost", "native", "smotenc"),
         ("xgboost", "native", "random_over"),
         ("vote", "native", "smote"),
+        ("stack", "native", "smote"),
         ("hist_gradient_boosting", "native", "smotenc"),
         ("ebm", "native", "smotenc"),
         ("xgboost", "target", "smote"),

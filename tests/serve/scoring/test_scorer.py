@@ -10,7 +10,7 @@ import pytest
 from serve.scoring import InvalidInput, Scorer
 
 
-@pytest.mark.parametrize("model", ["xgboost", "lightgbm", "logistic", "catboost", "random_forest", "vote"])
+@pytest.mark.parametrize("model", ["xgboost", "lightgbm", "logistic", "catboost", "random_forest", "vote", "stack"])
 def test_a_batch_does_not_disturb_single_records(model, run_of, records):
     scorer = Scorer.load(run_of(model))
     expected = [scorer.score(record).probability for record in records]
@@ -48,7 +48,7 @@ def test_reasons_name_fields_and_not_encoded_columns(run_of, records):
 
 
 @pytest.mark.parametrize(
-    "model", ["xgboost", "lightgbm", "catboost", "random_forest", "vote", "hist_gradient_boosting", "ebm"]
+    "model", ["xgboost", "lightgbm", "catboost", "random_forest", "vote", "stack", "hist_gradient_boosting", "ebm"]
 )
 def test_a_value_that_makes_the_outcome_more_likely_contributes_more_than_zero(model, run_of, records):
     scorer = Scorer.load(run_of(model))

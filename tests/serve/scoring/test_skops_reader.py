@@ -36,7 +36,7 @@ def test_the_fast_path_imports_nothing_that_trains(run_of):
         "scorer = Scorer.load(Path(sys.argv[1])); scorer.score_many([]); "
         "print(scorer.path, *sorted({'pandas', 'sklearn', 'xgboost', 'lightgbm', 'scipy', 'skops'} & set(sys.modules)))"
     )
-    for model, path in {"xgboost": "trees", "lightgbm": "lightgbm", "vote": "vote"}.items():
+    for model, path in {"xgboost": "trees", "lightgbm": "lightgbm", "vote": "vote", "stack": "stack"}.items():
         command = [sys.executable, "-c", code, str(run_of(model))]
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == [path]
 
@@ -159,7 +159,7 @@ def test_levels_that_the_schema_omits_are_known_from_the_encoder(run_of, tmp_pat
     schema = json.loads((run_of("lightgbm") / "schema.json").read_text())
     (plan,) = (each for each in schema["inputs"] if each["name"] == "plan")
     plan["categories"] = [f"level {i}" for i in range(199)] + ["pro"]  # as many as a schema lists
-    for model, encoder in ("lightgbm", "native"), ("lightgbm", "onehot"), ("vote", "target"):
+    for model, encoder in ("lightgbm", "native"), ("lightgbm", "onehot"), ("vote", "target"), ("stack", "target"):
         folder = tmp_path / f"{model}-{encoder}"
         scorer = Scorer.load(rewritten(run_of(model, encoder), folder, schema_json=json.dumps(schema).encode()))
         assert scorer.score(records[0] | {"plan": "free"}).warnings == ()

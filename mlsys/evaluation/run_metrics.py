@@ -1,4 +1,4 @@
-"""What else a backtest tells of a model: how it ages, and whether more data would help."""
+"""All metrics of a run: of the model itself, as it ages, and with less data."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from mlsys.data.panel import Panel
 from mlsys.evaluation.ageing import performance_by_age
 from mlsys.evaluation.backtest import BacktestPlan, BacktestResult
 from mlsys.evaluation.learning_curve import learning_curve
+from mlsys.evaluation.metrics import evaluate
 from mlsys.evaluation.paired import PairedBootstrap
 
 
-def diagnose(plan: BacktestPlan, panel: Panel, result: BacktestResult, settings: MetricsConfig) -> dict[str, Any]:
-    """Return the entries ``calibration``, ``by_age`` and ``learning_curve`` of metrics.json.
+def run_metrics(plan: BacktestPlan, panel: Panel, result: BacktestResult, settings: MetricsConfig) -> dict[str, Any]:
+    """Return the content of metrics.json.
 
     Parameters
     ----------
@@ -21,9 +22,15 @@ def diagnose(plan: BacktestPlan, panel: Panel, result: BacktestResult, settings:
     panel : Panel
     result : BacktestResult
     settings : MetricsConfig
+
+    Raises
+    ------
+    FitError
+        If a fold cannot be fitted again for the learning curve.
     """
     bootstrap = PairedBootstrap(settings.bootstrap_resamples, plan.seed, settings.confidence)
     return {
+        **evaluate(result.predictions, **settings.arguments(), seed=plan.seed),
         "calibration": result.calibration_errors(),
         "by_age": performance_by_age(result.folds, panel, bootstrap),
         "learning_curve": learning_curve(plan, panel, result.folds, settings.learning_curve, bootstrap),
