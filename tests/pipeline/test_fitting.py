@@ -86,7 +86,7 @@ def test_without_both_classes_in_a_part_all_iterations_are_fitted_with_a_warning
     assert iterations_in(both) == 200
     name = "earlier" if part is EARLY else "latest"
     assert (
-        f"No early stopping; fitting all configured iterations: The {name} training rows do not contain both classes"
+        f"No early stopping; fitting 200 iterations: The {name} training rows do not contain both classes"
         in caplog.text
     )
 
