@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 # With 75 converters, C=0.01 and leaves of 50 rows were best; see docs/choosing-defaults.md.
 INVERSE_PENALTY = AutoParameter("C", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), rule=lambda C: 5000 * C)
-LEAF_SIZE = AutoParameter("min_samples_leaf", (100, 50, 20, 10, 5, 2), rule=lambda rows: 5000 / rows)
+LEAF_SIZE = AutoParameter("min_samples_leaf", (100, 50, 20, 10, 5, 2), rule=lambda rows: 3750 / rows)
 
 
 def coefficients_or_importances(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a fitted estimator
