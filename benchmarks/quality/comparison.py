@@ -64,7 +64,7 @@ def plain(table: Folds, model: str) -> Scores:
     """Fit and score each fold with the tuned plain script."""
     panel, pairs = table.loaded.panel, []
     categories = [feature.name for feature in panel.features if feature.kind == "category"]
-    X = panel.frame[panel.names].astype({name: "category" for name in categories})
+    X = panel.frame[panel.names].astype(dict.fromkeys(categories, "category"))
     y = panel.frame["label"].to_numpy().astype(int)
     start = time.perf_counter()
     for fold in table.folds:

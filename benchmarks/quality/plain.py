@@ -42,7 +42,7 @@ def best_of(candidates: list[Any], X, y, validation) -> Any:
     return candidates[int(np.argmin(losses))]
 
 
-def linear(X, y, validation, test, threads: int):
+def linear(X, y, validation, test, threads: int):  # noqa: ARG001 - it uses one
     best = best_of([LogisticRegression(C=C, max_iter=2000) for C in (0.001, 0.01, 0.1, 0.3, 1, 10)], X, y, validation)
     train, rows = encoded(X, [test])
     return best.fit(train, y).predict_proba(rows)[:, 1]

@@ -21,7 +21,7 @@ from mlsys.pipeline.composites import Composite, MemberRows, composite_of
 from mlsys.pipeline.copies import is_estimator, unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
-from mlsys.pipeline.regularisation import AutoParameter, choose, converters, log_losses
+from mlsys.pipeline.regularisation import AutoParameter, choose, converters, log_losses, tolerance
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.stopping import (
@@ -86,15 +86,14 @@ class PipelineSpec:
         return self.stop_after is not None and traits_of(self.estimator).early_stopping is not None
 
     @property
-    def auto(self) -> AutoParameter | None:
-        """The parameter for regularisation, if it is ``auto``."""
-        parameter = traits_of(self.estimator).regularisation
-        return parameter if parameter is not None and parameter.is_auto(self.estimator) else None
+    def auto(self) -> list[AutoParameter]:
+        """The parameters for regularisation that are ``auto``."""
+        return [each for each in traits_of(self.estimator).regularisation if each.is_auto(self.estimator)]
 
     @property
     def chooses(self) -> bool:
         """Whether the validation rows determine a parameter of the model or of a member."""
-        return self.stops_early or self.auto is not None or any(each.chooses for each in self.members().values())
+        return self.stops_early or bool(self.auto) or any(each.chooses for each in self.members().values())
 
     @property
     def details(self) -> tuple[str, ...]:
@@ -214,22 +213,25 @@ def _choice(spec: PipelineSpec, rows: Training) -> Choice:
     members = {key: _choice(member, rows) for key, member in spec.members().items()}
     if members or not spec.chooses:
         return Choice(members=members)
-    parameter = spec.auto
-    start = 0 if parameter is None else parameter.start(converters(rows.labels, rows.rows().groups()))
-    by_rule = Choice() if parameter is None else Choice(values={parameter.name: parameter.values[start]})
+    count = converters(rows.labels, rows.rows().groups())
+    choice = Choice(values={each.name: each.values[each.start(count)] for each in spec.auto})
+    compared = next((each for each in spec.auto if each.compared), None)
+    if compared is None and not spec.stops_early:
+        return choice
     try:
         early, latest = _split_rows(rows)
-        choice = by_rule if parameter is None else _regularisation(spec, parameter, start, early, latest)
+        if compared is not None:
+            choice = _regularisation(spec, choice, compared, early, latest)
         return _with_iterations(spec, choice, early, latest) if spec.stops_early else choice
     except RowsError as error:
-        return _without_validation(spec, by_rule, error)
+        return _without_validation(spec, choice, error)
 
 
 def _regularisation(
-    spec: PipelineSpec, parameter: AutoParameter, start: int, early: MemberRows, latest: MemberRows
+    spec: PipelineSpec, by_rule: Choice, parameter: AutoParameter, early: MemberRows, latest: MemberRows
 ) -> Choice:
     """Choose how strongly to regularise: fit several values on the earlier rows, and compare them on the latest."""
-    values = [Choice(values={parameter.name: value}) for value in parameter.values]
+    values = [Choice(values={**by_rule.values, parameter.name: value}) for value in parameter.values]
     encoded = _encode(spec, spec.estimator, early)
 
     def losses(position: int) -> NDArray[np.float64]:
@@ -238,7 +240,10 @@ def _regularisation(
         corrected = Calibration.prior(learned, float(early.labels.mean()))
         return log_losses(corrected.apply(Fitted(pipeline, corrected).scores(latest.inputs)), latest.labels)
 
-    return values[choose(start, len(values), losses, latest.groups())]
+    groups = latest.groups()
+    errors = tolerance(converters(latest.labels, groups))
+    start = parameter.values.index(by_rule.values[parameter.name])
+    return values[choose(start, len(values), losses, groups, errors)]
 
 
 def _with_iterations(spec: PipelineSpec, choice: Choice, early: MemberRows, latest: MemberRows) -> Choice:

@@ -84,10 +84,10 @@ def _rejected_values(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN4
     if constraints is None:  # the estimator of another library, or one's own
         return []
     traits, problems = traits_of(estimator), []
-    columns, strength = traits.column_parameters, traits.regularisation
+    columns, auto = traits.column_parameters, [each.name for each in traits.regularisation if each.is_auto(estimator)]
     passed = estimator.get_params(deep=False) | class_weights_in_library_form(estimator)
     for name, value in passed.items():
-        if name in columns or (strength is not None and name == strength.name and strength.is_auto(estimator)):
+        if name in columns or name in auto:
             continue
         try:
             validate_parameter_constraints(constraints, {name: value}, kind)

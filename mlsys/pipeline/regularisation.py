@@ -2,20 +2,22 @@
 
 A rule gives the start: the more converters, the weaker. The validation rows then move it, by the one-standard-error
 rule (Breiman et al. 1984, section 3.4.3; Hastie et al. 2009, section 7.10): among the values whose log loss is within
-one standard error of the best one's, the one nearest to the rule's is taken. With eight converters among the validation
-rows, nearly all values are, so the rule decides; with thousands, the validation rows do.
+one standard error of the best one's, the one nearest to the rule's is taken. With few converters among the validation
+rows, the standard error is uncertain too, so more of them are required: with eight converters the rule decides, with
+thousands the validation rows do. In boosted models, whose trees the validation rows already count, the rule decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 AUTO = "auto"
+UNCERTAIN = 20  # converters among the validation rows with which twice the standard error is required
 
 Losses = NDArray[np.float64]
 
@@ -32,6 +34,8 @@ class AutoParameter:
         The values that ``auto`` chooses from, from the strongest regularisation to the weakest.
     rule : callable
         Function of a value that returns the number of converters from which on it is weak enough to start with.
+    compared : bool
+        Whether the validation rows may move it; else the rule decides.
 
     Examples
     --------
@@ -43,6 +47,11 @@ class AutoParameter:
     name: str
     values: Sequence[float]
     rule: Callable[[float], float]
+    compared: bool = False
+
+    def called(self, name: str) -> AutoParameter:
+        """Return the same parameter under the name that another library gives it."""
+        return replace(self, name=name)
 
     def is_auto(self, estimator: Any) -> bool:  # noqa: ANN401 - any scikit-learn estimator
         """Return whether an estimator leaves the parameter to be chosen."""
@@ -73,7 +82,18 @@ def converters(labels: NDArray[np.int8], groups: NDArray[Any] | None = None) -> 
     return min(len(np.unique(entities[labels == label])) for label in (0, 1))
 
 
-def choose(start: int, count: int, losses: Callable[[int], Losses], groups: NDArray[Any]) -> int:
+def tolerance(validation_converters: int) -> float:
+    """Return how many standard errors the loss may exceed the best one: 1 with many converters, more with few.
+
+    Examples
+    --------
+    >>> [tolerance(count) for count in (8, 20, 2000)]
+    [3.5, 2.0, 1.01]
+    """
+    return 1.0 + UNCERTAIN / validation_converters
+
+
+def choose(start: int, count: int, losses: Callable[[int], Losses], groups: NDArray[Any], errors: float = 1.0) -> int:
     """Choose a position on a path of values by the one-standard-error rule.
 
     From the start, it goes towards weaker regularisation as long as the loss falls, else towards stronger, so that few
@@ -89,13 +109,15 @@ def choose(start: int, count: int, losses: Callable[[int], Losses], groups: NDAr
         Function of a position that returns the loss of each validation row, shape (n_rows,); called once per position.
     groups : ndarray of shape (n_rows,)
         Entity of each validation row: the standard error is that of independent entities, not of rows.
+    errors : float
+        How many standard errors the loss may exceed the best one; see `tolerance`.
 
     Examples
     --------
     >>> falling = lambda position: np.full(100, 10.0 - position)
     >>> choose(1, 4, falling, np.arange(100))
     3
-    >>> noisy = lambda position: np.where(np.arange(100) == 0, 10.0 - position, 1.0)
+    >>> noisy = lambda position: np.where(np.arange(100) % 2, -1.0, 0.99) * position
     >>> choose(1, 4, noisy, np.arange(100))
     1
     """
@@ -115,7 +137,7 @@ def choose(start: int, count: int, losses: Callable[[int], Losses], groups: NDAr
     def is_as_good(position: int) -> bool:
         differences = np.bincount(entities, weights=tried[position] - tried[best])
         error = np.sqrt(len(differences)) * differences.std()
-        return bool(differences.sum() <= error)
+        return bool(differences.sum() <= errors * error)
 
     return min((each for each in tried if is_as_good(each)), key=lambda each: (abs(each - start), each))
 

@@ -25,9 +25,13 @@ from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, HistStopper, 
 
 T = TypeVar("T")
 
-# With 75 converters, C=0.01 and leaves of 50 rows were best; see docs/choosing-defaults.md.
-INVERSE_PENALTY = AutoParameter("C", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), rule=lambda C: 5000 * C)
-LEAF_SIZE = AutoParameter("min_samples_leaf", (100, 50, 20, 10, 5, 2), rule=lambda rows: 3750 / rows)
+# The numbers of converters are from comparisons on tables of different shapes; see docs/choosing-defaults.md.
+INVERSE_PENALTY = AutoParameter(
+    "C", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), rule=lambda C: 4000 * C, compared=True
+)
+LEAF_SIZE = AutoParameter("min_samples_leaf", (100, 50, 20, 10, 5, 2), rule=lambda rows: 3750 / rows, compared=True)
+PENALTY = AutoParameter("reg_lambda", (10, 3, 1), rule=lambda penalty: 300 / penalty)
+LEAVES = AutoParameter("num_leaves", (7, 15), rule=lambda leaves: 20 * leaves)
 
 
 def coefficients_or_importances(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a fitted estimator
@@ -93,8 +97,8 @@ class Traits:
         Name of the parameter for the number of trees or boosting rounds; a config must set it to at least 1.
     early_stopping : EarlyStopper or None
         Adapter for early stopping, if it is supported; requires `iterations`.
-    regularisation : AutoParameter or None
-        The parameter that may be ``auto``: mlsys then chooses it on the validation rows.
+    regularisation : tuple of AutoParameter
+        Parameters that may be ``auto``, of which at most one is ``compared``.
     threads : str or None
         Name of the parameter for the number of threads; mlsys sets it for the fit, and to 1 for scoring.
     threads_fixed_by_fit : bool
@@ -142,7 +146,7 @@ class Traits:
     column: str | None = None
     iterations: str | None = None
     early_stopping: EarlyStopper | None = None
-    regularisation: AutoParameter | None = None
+    regularisation: tuple[AutoParameter, ...] = ()
     threads: str | None = None
     threads_fixed_by_fit: bool = False
     fit_parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -206,7 +210,7 @@ def _scikit_learn() -> EstimatorTable:
     forest = Traits(
         needs_scaling=False,
         iterations="n_estimators",
-        regularisation=LEAF_SIZE,
+        regularisation=(LEAF_SIZE,),
         threads="n_jobs",
         column_parameters=constrained,
     )
@@ -220,9 +224,10 @@ def _scikit_learn() -> EstimatorTable:
             needs_scaling=False,
             iterations="max_iter",
             early_stopping=HistStopper(),
+            regularisation=(LEAVES.called("max_leaf_nodes"), PENALTY.called("l2_regularization")),
             column_parameters=column_parameters.HIST_GRADIENT_BOOSTING,
         ),
-        LogisticRegression: Traits(regularisation=INVERSE_PENALTY),
+        LogisticRegression: Traits(regularisation=(INVERSE_PENALTY,)),
         RandomForestClassifier: forest,
     }
 
@@ -260,6 +265,7 @@ def _lightgbm() -> EstimatorTable:
         needs_scaling=False,
         iterations="n_estimators",
         early_stopping=LightGBMStopper(),
+        regularisation=(LEAVES, PENALTY),
         threads="n_jobs",
         column_parameters=column_parameters.LIGHTGBM,
         only_with=dict.fromkeys(

@@ -31,7 +31,9 @@ def test_there_is_none_where_early_stopping_found_the_number():
 
 
 def test_a_members_limit_is_named_by_its_own_key():
-    assert "Set model.members.trees.n_estimators=200, or a higher model.members.trees.learning_rate." in cap_warning([VOTE])
+    assert "Set model.members.trees.n_estimators=200, or a higher model.members.trees.learning_rate." in cap_warning(
+        [VOTE]
+    )
 
 
 @pytest.mark.parametrize("warning", ["", cap_warning([MET])])

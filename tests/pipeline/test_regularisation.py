@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.models import vote
 from mlsys.pipeline.regularisation import choose, converters
-from mlsys.pipeline.traits import INVERSE_PENALTY, LEAF_SIZE
+from mlsys.pipeline.traits import INVERSE_PENALTY, LEAF_SIZE, LEAVES, PENALTY
 
 AUTO = [("logistic", INVERSE_PENALTY), ("random_forest", LEAF_SIZE)]
 
@@ -39,12 +39,12 @@ def halves(rows):
     return late, ~late
 
 
-@pytest.mark.parametrize("parameter", [INVERSE_PENALTY, LEAF_SIZE], ids=lambda each: each.name)
+@pytest.mark.parametrize("parameter", [INVERSE_PENALTY, LEAF_SIZE, LEAVES, PENALTY], ids=lambda each: each.name)
 def test_the_rule_weakens_with_the_number_of_converters_from_end_to_end(parameter):
     starts = [parameter.start(count) for count in np.geomspace(1, 1e6, 200).astype(int)]
     assert starts == sorted(starts)
     assert starts[0] == 0
-    assert parameter.values[parameter.start(75)] in (0.01, 50)
+    assert parameter.values[parameter.start(75)] in (0.01, 50, 10, 7)
 
 
 def test_a_converter_in_rows_of_several_as_ofs_counts_once():
@@ -64,7 +64,7 @@ def test_rows_of_the_same_entities_are_no_more_evidence():
 
 def test_the_choice_moves_in_either_direction_and_stays_among_the_values():
     for best in (0, 5):
-        assert choose(2, 6, lambda position: np.full(9, 1.0 + abs(position - best)), np.arange(9)) == best
+        assert choose(2, 6, lambda position, best=best: np.full(9, 1.0 + abs(position - best)), np.arange(9)) == best
 
 
 @pytest.mark.parametrize(("model", "parameter"), AUTO, ids=["logistic", "random_forest"])
@@ -114,6 +114,6 @@ def test_each_member_of_a_vote_chooses_for_itself(spec, component, table):
     both = fit(spec(vote(members), stop_after=3), Training(table.inputs, table.labels, late, ~late))
     trees, linear = (member.estimator[-1] for member in both.pipeline[-1].estimators_)
     chosen = both.choice.members
-    assert linear.C == chosen["members.linear"].values["C"]
+    assert chosen["members.linear"].values["C"] == linear.C
     assert trees.get_booster().num_boosted_rounds() == chosen["members.trees"].iterations
     assert both.iterations is None
