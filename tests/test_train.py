@@ -51,6 +51,14 @@ def run(workplace):
     return Run.open(workplace[1].stdout.strip().splitlines()[-1])
 
 
+def test_a_run_whose_boosting_ends_at_its_limit_says_so_in_log_summary_and_card(workplace, run):
+    warning = "Boosting ended at model.n_estimators=20 in 2 of 2 folds"
+    log, card = (run.path / "train.log").read_text(), (run.path / "card.md").read_text()
+    assert warning in log
+    assert warning in " ".join(workplace[1].stdout.split())
+    assert warning in card.replace("\\", "")
+
+
 def test_the_last_line_is_the_run_directory(workplace):
     folder, done = workplace
     last = Path(done.stdout.strip().splitlines()[-1])

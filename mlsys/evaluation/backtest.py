@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from mlsys.data.panel import Panel
 from mlsys.errors import EstimatorError, FitError, OneClassError
+from mlsys.evaluation.caps import cap_warning
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, label_known_at, split_off_latest
@@ -27,7 +28,6 @@ from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
 from mlsys.stages import progress
-from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,11 @@ class BacktestResult:
         """Out-of-fold rows of all folds; see :func:`out_of_fold`."""
         return out_of_fold(self.folds)
 
+    @property
+    def cap_warning(self) -> str:
+        """Warning that boosting ended at its limit of iterations; empty if it did not."""
+        return cap_warning([result.fitted.choice for result in self.folds], self.final.choice)
+
     def calibration_errors(self) -> dict[str, dict[str, float | None]]:
         """Return the expected calibration error before and after calibration, each averaged over the folds."""
         errors = {}
@@ -199,7 +204,10 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
             for job in scored:
                 job.add_done_callback(lambda _: advance())
             _raise_first_error([*scored, final])
-        return BacktestResult([job.result() for job in scored], final.result(), complete)
+        result = BacktestResult([job.result() for job in scored], final.result(), complete)
+    if result.cap_warning:
+        logger.warning("%s", result.cap_warning)
+    return result
 
 
 def refit_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> pd.DataFrame:
@@ -230,7 +238,10 @@ def run_search_folds(
         If a fold cannot be fitted; the message names it.
     """
     _check_first_fold(plan, panel, folds)
-    return _run_in_order(plan, panel, folds, on_result)
+    results = _run_in_order(plan, panel, folds, on_result)
+    if warning := cap_warning([result.fitted.choice for result in results]):
+        logger.warning("%s", warning)
+    return results
 
 
 def _run_in_order(
@@ -300,7 +311,7 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
         prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
     )
     logger.info(
-        "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _iterations(fitted)
+        "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _chosen(fitted)
     )
     return FoldResult(fold, fitted, predictions, seconds)
 
@@ -376,5 +387,6 @@ def _name(fold: Fold) -> str:
     return f"fold {fold.number}" + (f" (as-of {fold.as_of:%Y-%m-%d})" if fold.as_of is not None else "")
 
 
-def _iterations(fitted: Fitted) -> str:
-    return "" if fitted.iterations is None else f", {counted(fitted.iterations, 'iteration')}"
+def _chosen(fitted: Fitted) -> str:
+    chosen = str(fitted.choice)
+    return f", {chosen}" if chosen else ""

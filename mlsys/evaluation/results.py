@@ -160,6 +160,8 @@ def _facts(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, se
         "version": __version__,
         "created": f"{datetime.now(UTC):%Y-%m-%d}",
         "contract": loaded.findings,
+        "chosen": str(results.backtest.final.choice),
+        "cap_warning": results.backtest.cap_warning,
     }
     if loaded.horizon_days:
         facts["horizon_days"] = loaded.horizon_days

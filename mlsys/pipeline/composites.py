@@ -48,6 +48,10 @@ class MemberRows(NamedTuple):
         """Return the rows at a mask of shape (n_rows,), or at positions."""
         return MemberRows(self.inputs.iloc[chosen], self.labels[chosen], self.details.iloc[chosen])
 
+    def groups(self) -> NDArray[Any]:
+        """Return the entity of each row, shape (n_rows,): each row is its own where the details have no ``group``."""
+        return self.details["group"].to_numpy() if "group" in self.details else np.arange(len(self.labels))
+
 
 class MemberFit(Protocol):
     """Fits one member: encodes, resamples and fits, without early stopping."""

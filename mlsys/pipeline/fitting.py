@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,21 +15,35 @@ from sklearn.pipeline import Pipeline
 
 from mlsys.errors import EstimatorError, FitError, MlsysError, OneClassError, RowsError
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
+from mlsys.pipeline.choosing import Cap, Choice, with_choice
 from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.composites import Composite, MemberRows, composite_of, details_of
 from mlsys.pipeline.copies import is_estimator, unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
+from mlsys.pipeline.regularisation import AutoParameter, choose, converters, log_losses, tolerance
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.scores import scores_of
-from mlsys.pipeline.stopping import EarlyStopper, EncodedRows, IterationCallback, ValidationSet, validation_weights
+from mlsys.pipeline.stopping import (
+    ITERATIONS_WITHOUT_VALIDATION,
+    EarlyStopper,
+    EncodedRows,
+    IterationCallback,
+    ValidationSet,
+    validation_weights,
+)
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.calibration import Calibration
-from mlsys.text import counted
+from mlsys.text import counted, joined
 
 logger = logging.getLogger(__name__)
+
+NEEDS_SCORES = (
+    "This calibration is fitted on the latest training rows, scored by a model of the earlier ones. Use "
+    "calibration=auto or prior, which need no such scores."
+)
 
 Labels: TypeAlias = NDArray[np.int8]
 ScoresAndLabels: TypeAlias = tuple[NDArray[np.float64], Labels]
@@ -75,14 +89,31 @@ class PipelineSpec:
         return self.stop_after is not None and traits_of(self.estimator).early_stopping is not None
 
     @property
+    def auto(self) -> list[AutoParameter]:
+        """The parameters for regularisation that are ``auto``."""
+        return [each for each in traits_of(self.estimator).regularisation if each.is_auto(self.estimator)]
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the validation rows determine a parameter of the model or of a member."""
+        return self.stops_early or bool(self.auto) or any(each.chooses for each in self.members().values())
+
+    @property
     def details(self) -> tuple[str, ...]:
         """Columns of the panel beyond the features that a fit needs; see `Training`."""
-        return details_of(self.estimator)
+        own = details_of(self.estimator)
+        return (*own, "group") if self.chooses and "group" not in own else own
 
     @property
     def needs_validation(self) -> bool:
-        """Whether a first fit holds out some training rows for validation."""
-        return self.stops_early or self.calibrator.needs_scores
+        """Whether some training rows are held out for validation first."""
+        return self.chooses or self.calibrator.needs_scores
+
+    def members(self) -> dict[str, PipelineSpec]:
+        """Return how to fit each member of a composite, by config key below ``model``; empty for a single model."""
+        composite = composite_of(self.estimator)
+        members = {} if composite is None else composite.unfitted_members()
+        return {key: replace(self, estimator=member, callback=None) for key, member in members.items()}
 
 
 @dataclass(frozen=True)
@@ -129,13 +160,18 @@ class Fitted:
         Encoder and estimator, without the sampler.
     calibration : Calibration
         Map from scores to probabilities.
-    iterations : int or None
-        Number of iterations that early stopping chose; None without early stopping.
+    choice : Choice
+        Parameters that the validation rows decided.
     """
 
     pipeline: Pipeline
     calibration: Calibration
-    iterations: int | None = None
+    choice: Choice = field(default_factory=Choice)
+
+    @property
+    def iterations(self) -> int | None:
+        """Number of iterations that early stopping chose; None without early stopping."""
+        return self.choice.iterations
 
     def scores(self, inputs: pd.DataFrame) -> NDArray[np.float64]:
         """Return the raw scores of rows, shape (n_rows,).
@@ -162,30 +198,93 @@ def fit(spec: PipelineSpec, rows: Training) -> Fitted:
         If there are fewer than two classes, or the sampler or the estimator cannot be fitted on these rows.
     """
     _check_classes(rows.labels)
-    iterations, scored = _fit_for_validation(spec, rows) if spec.needs_validation else (None, (None, None))
-    pipeline, prior = _fit(spec, rows.rows(), iterations=iterations)
+    choice = _choice(spec, rows)
+    chosen = replace(spec, estimator=with_choice(spec.estimator, choice))
+    scored = _validation_scores(chosen, rows) if spec.calibrator.needs_scores else (None, None)
+    pipeline, prior = _fit(chosen, rows.rows())
     calibration = spec.calibrator.fit(CalibrationData(prior, float(rows.labels.mean()), *scored))
-    return Fitted(pipeline, calibration, iterations)
+    return Fitted(pipeline, calibration, choice)
 
 
-def _fit_for_validation(spec: PipelineSpec, rows: Training) -> tuple[int | None, ScoresAndLabels | tuple[None, None]]:
-    """Fit on the earlier rows; return the best number of iterations, and scores and labels of the validation set."""
+def _choice(spec: PipelineSpec, rows: Training) -> Choice:
+    """Choose on the validation rows; for the members of a composite separately."""
+    members = {key: _choice(member, rows) for key, member in spec.members().items()}
+    if members or not spec.chooses:
+        return Choice(members=members)
+    count = converters(rows.labels, rows.rows().groups())
+    choice = Choice(values={each.name: each.values[each.start(count)] for each in spec.auto})
+    compared = next((each for each in spec.auto if each.compared), None)
+    if compared is None and not spec.stops_early:
+        return choice
     try:
         early, latest = _split_rows(rows)
-        pipeline, _ = _fit(spec, early, held_out=latest)
+        if compared is not None:
+            choice = _regularisation(spec, choice, compared, early, latest)
+        return _with_iterations(spec, choice, early, latest) if spec.stops_early else choice
     except RowsError as error:
-        if spec.calibrator.needs_scores:
-            raise RowsError(
-                f"{error} This calibration is fitted on the latest training rows, scored by a model of the earlier "
-                "ones. Use calibration=auto or prior, which need no such scores."
-            ) from error
-        logger.warning("No early stopping; fitting all configured iterations: %s", error)
-        return None, (None, None)
-    stopper = traits_of(spec.estimator).early_stopping if spec.stops_early else None
-    iterations = None if stopper is None else stopper.best_iterations(pipeline[-1])
-    if not spec.calibrator.needs_scores:
-        return iterations, (None, None)
-    return iterations, (Fitted(pipeline, Calibration.none()).scores(latest.inputs), latest.labels)
+        return _without_validation(spec, choice, error)
+
+
+def _regularisation(
+    spec: PipelineSpec, by_rule: Choice, parameter: AutoParameter, early: MemberRows, latest: MemberRows
+) -> Choice:
+    """Choose how strongly to regularise: fit several values on the earlier rows, and compare them on the latest."""
+    values = [Choice(values={**by_rule.values, parameter.name: value}) for value in parameter.values]
+    encoded = _encode(spec, spec.estimator, early)
+
+    def losses(position: int) -> NDArray[np.float64]:
+        estimator = with_choice(spec.estimator, values[position])
+        pipeline, learned = _fit(replace(spec, estimator=estimator), early, encoded=encoded)
+        corrected = Calibration.prior(learned, float(early.labels.mean()))
+        return log_losses(corrected.apply(Fitted(pipeline, corrected).scores(latest.inputs)), latest.labels)
+
+    groups = latest.groups()
+    errors = tolerance(converters(latest.labels, groups))
+    start = parameter.values.index(by_rule.values[parameter.name])
+    return values[choose(start, len(values), losses, groups, errors)]
+
+
+def _with_iterations(spec: PipelineSpec, choice: Choice, early: MemberRows, latest: MemberRows) -> Choice:
+    """Add the best number of iterations, by early stopping on the latest rows."""
+    traits, rounds = traits_of(spec.estimator), spec.stop_after
+    assert traits.early_stopping is not None
+    assert traits.iterations is not None
+    assert rounds is not None
+    pipeline, _ = _fit(replace(spec, estimator=with_choice(spec.estimator, choice)), early, held_out=latest)
+    best, limit = traits.early_stopping.best_iterations(pipeline[-1]), _configured_iterations(spec.estimator)
+    cap = Cap(traits.iterations, limit) if limit is not None and best > limit - rounds else None
+    return replace(choice, iterations=best, values={**choice.values, traits.iterations: best}, cap=cap)
+
+
+def _configured_iterations(estimator: Any) -> int | None:  # noqa: ANN401 - one whose library stops early
+    count: int | None = estimator.get_params(deep=False).get(traits_of(estimator).iterations)
+    return count
+
+
+def _without_validation(spec: PipelineSpec, choice: Choice, error: RowsError) -> Choice:
+    """Return what to use where the validation rows cannot choose, with a warning."""
+    if spec.calibrator.needs_scores:
+        raise RowsError(f"{error} {NEEDS_SCORES}") from error
+    used = [f"{name}={value:g}" for name, value in choice.values.items()]
+    traits = traits_of(spec.estimator)
+    if spec.stops_early and traits.iterations is not None:
+        limit = _configured_iterations(spec.estimator) or ITERATIONS_WITHOUT_VALIDATION
+        count = min(limit, ITERATIONS_WITHOUT_VALIDATION)
+        choice = replace(choice, values={**choice.values, traits.iterations: count})
+        logger.warning("No early stopping; fitting %s: %s", joined([counted(count, "iteration"), *used]), error)
+    else:
+        logger.warning("Nothing to choose %s by; using %s: %s", joined(list(choice.values)), joined(used), error)
+    return choice
+
+
+def _validation_scores(spec: PipelineSpec, rows: Training) -> ScoresAndLabels:
+    """Return the scores of the latest rows by a model of the earlier ones, and their labels."""
+    try:
+        early, latest = _split_rows(rows)
+        pipeline, _ = _fit(spec, early)
+    except RowsError as error:
+        raise RowsError(f"{error} {NEEDS_SCORES}") from error
+    return Fitted(pipeline, Calibration.none()).scores(latest.inputs), latest.labels
 
 
 def _split_rows(rows: Training) -> tuple[MemberRows, MemberRows]:
@@ -199,19 +298,19 @@ def _split_rows(rows: Training) -> tuple[MemberRows, MemberRows]:
 
 
 def _fit(
-    spec: PipelineSpec, rows: MemberRows, *, iterations: int | None = None, held_out: MemberRows | None = None
+    spec: PipelineSpec, rows: MemberRows, *, held_out: MemberRows | None = None, encoded: Encoded | None = None
 ) -> tuple[Pipeline, float]:
     """Return the fitted pipeline and the prior that its estimator learned."""
     if (composite := composite_of(spec.estimator)) is not None:
         return _fit_composite(spec, composite, rows)
     inputs, labels, _ = rows
-    estimator = _configured(spec, iterations)
+    estimator = _configured(spec)
     try:
         if traits_of(estimator).reads_panel:
             if spec.sampler is not None:
                 logger.info("%s does not depend on resampling: the sampler is skipped", type(estimator).__name__)
             return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
-        return _fit_encoded(spec, estimator, rows, held_out)
+        return _fit_encoded(spec, estimator, rows, held_out, encoded or _encode(spec, estimator, rows))
     except MlsysError:
         raise
     except Exception as error:
@@ -228,28 +327,42 @@ def _fit_composite(spec: PipelineSpec, composite: Composite, rows: MemberRows) -
     return Pipeline([("model", estimator)]), prior
 
 
+class Encoded(NamedTuple):
+    """Rows as an estimator gets them: the fitted encoder, and encoded and resampled rows with their labels."""
+
+    encoder: Any
+    X: Any
+    labels: Labels
+
+
+def _encode(spec: PipelineSpec, estimator: Any, rows: MemberRows) -> Encoded:  # noqa: ANN401
+    encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(estimator, spec.sampler))
+    X, labels = _encoded(encoder, spec.encoder, rows), rows.labels
+    if spec.sampler is not None:
+        X, labels = resample(spec.sampler, X, labels, outputs_of(encoder))
+    return Encoded(encoder, X, labels)
+
+
 def _fit_encoded(
     spec: PipelineSpec,
     estimator: Any,  # noqa: ANN401
     rows: MemberRows,
     held_out: MemberRows | None,
+    encoded: Encoded,
 ) -> tuple[Pipeline, float]:
-    traits = traits_of(estimator)
-    encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(estimator, spec.sampler))
-    encoded, labels = _encoded(encoder, spec.encoder, rows), rows.labels
+    traits, (encoder, X, labels) = traits_of(estimator), encoded
     estimator.set_params(**_column_arguments(spec, list(rows.inputs.columns), encoder))
-    if spec.sampler is not None:
-        encoded, labels = resample(spec.sampler, encoded, labels, outputs_of(encoder))
-    categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
+    categories = list(X.columns[X.dtypes == "category"]) if isinstance(X, pd.DataFrame) else []
     options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
     if held_out is not None and spec.stop_after is not None and traits.early_stopping is not None:
-        stopper = traits.early_stopping
-        weights = _validation_weights(stopper, estimator, held_out.labels, before=rows.labels, after=labels)
+        weights = _validation_weights(
+            traits.early_stopping, estimator, held_out.labels, before=rows.labels, after=labels
+        )
         validation = ValidationSet(encoder.transform(held_out.inputs), held_out.labels, weights)
-        training = EncodedRows(encoded, labels)
+        stopper, training = traits.early_stopping, EncodedRows(X, labels)
         options |= stopper.fit_arguments(estimator, spec.stop_after, training, validation, categories, spec.callback)
     with parallel_config("threading"):  # each process would import every library and copy the rows
-        estimator.fit(**{"X": encoded, "y": labels, **options})
+        estimator.fit(**{"X": X, "y": labels, **options})
     if not hasattr(estimator, "predict_proba"):
         raise FitError(
             f"{type(estimator).__name__} does not predict probabilities as configured (it has no predict_proba). Set "
@@ -295,8 +408,8 @@ def _validation_weights(
     return validation_weights(labels, prior=float(before.mean()), learned_prior=learned)
 
 
-def _configured(spec: PipelineSpec, iterations: int | None) -> Any:  # noqa: ANN401
-    """Return an unfitted copy of the estimator with its class weights, threads and number of iterations set.
+def _configured(spec: PipelineSpec) -> Any:  # noqa: ANN401
+    """Return an unfitted copy of the estimator with its class weights and threads set.
 
     Parameters that refer to columns are left out until the encoded columns are known.
     """
@@ -307,8 +420,6 @@ def _configured(spec: PipelineSpec, iterations: int | None) -> Any:  # noqa: ANN
             each.set_params(**class_weights_in_library_form(each))
     if traits.threads is not None:
         parameters[traits.threads] = spec.threads
-    if traits.iterations is not None and iterations is not None:
-        parameters[traits.iterations] = iterations
     return estimator.set_params(**parameters)
 
 

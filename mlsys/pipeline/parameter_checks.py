@@ -83,11 +83,11 @@ def _rejected_values(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN4
     constraints, kind = getattr(estimator, "_parameter_constraints", None), type(estimator).__name__
     if constraints is None:  # the estimator of another library, or one's own
         return []
-    columns = traits_of(estimator).column_parameters
-    problems = []
+    traits, problems = traits_of(estimator), []
+    columns, auto = traits.column_parameters, [each.name for each in traits.regularisation if each.is_auto(estimator)]
     passed = estimator.get_params(deep=False) | class_weights_in_library_form(estimator)
     for name, value in passed.items():
-        if name in columns:
+        if name in columns or name in auto:
             continue
         try:
             validate_parameter_constraints(constraints, {name: value}, kind)

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 ITERATION_METRICS = ("log_loss", "roc_auc", "average_precision")
 
 
+# Trees of a boosted model where early stopping cannot choose: with few converters, 200 are about as good as any number.
+ITERATIONS_WITHOUT_VALIDATION = 200
+
+
 class IterationCallback(Protocol):
     """Called after each iteration of a boosted model, with a metric on the validation set.
 
@@ -250,6 +254,32 @@ class CatBoostStopper:
     def best_iterations(self, estimator: Any) -> int:  # noqa: ANN401
         """Return the best number of iterations, which is the size of the truncated model."""
         return max(int(estimator.tree_count_), 1)
+
+
+@dataclass(frozen=True)
+class HistStopper:
+    """Early stopping of scikit-learn's histogram-based gradient boosting, which has no callbacks."""
+
+    metrics: ClassVar[Mapping[str, str]] = {}
+    applies_class_weights: ClassVar[bool] = False
+
+    def fit_arguments(
+        self,
+        estimator: Any,  # noqa: ANN401
+        rounds: int,
+        training: EncodedRows,  # noqa: ARG002
+        validation: ValidationSet,
+        categories: list[str],  # noqa: ARG002 - it reads them from the dtypes
+        callback: IterationCallback | None = None,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Return the validation set; set rounds as a parameter."""
+        inputs, labels, weights = validation
+        estimator.set_params(early_stopping=True, n_iter_no_change=rounds, scoring="loss", tol=0.0)
+        return {"X_val": inputs, "y_val": labels, "sample_weight_val": weights}
+
+    def best_iterations(self, estimator: Any) -> int:  # noqa: ANN401
+        """Return the best number of iterations; the first score is that of none."""
+        return max(int(np.argmax(estimator.validation_score_)), 1)
 
 
 def _xgboost_callback(callback: IterationCallback, metric: str) -> Any:  # noqa: ANN401 - a class that needs XGBoost

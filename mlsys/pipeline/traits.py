@@ -23,9 +23,18 @@ from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter
 from mlsys.pipeline.ebm import Curve, EBMStopper, column_importances, curves
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
-from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, LightGBMStopper, XGBoostStopper
+from mlsys.pipeline.regularisation import AutoParameter
+from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, HistStopper, LightGBMStopper, XGBoostStopper
 
 T = TypeVar("T")
+
+# The numbers of converters are from comparisons on tables of different shapes; see docs/choosing-defaults.md.
+INVERSE_PENALTY = AutoParameter(
+    "C", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), rule=lambda C: 4000 * C, compared=True
+)
+LEAF_SIZE = AutoParameter("min_samples_leaf", (100, 50, 20, 10, 5, 2), rule=lambda rows: 3750 / rows, compared=True)
+PENALTY = AutoParameter("reg_lambda", (10, 3, 1), rule=lambda penalty: 300 / penalty)
+LEAVES = AutoParameter("num_leaves", (7, 15), rule=lambda leaves: 20 * leaves)
 
 
 def coefficients_or_importances(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a fitted estimator
@@ -91,6 +100,8 @@ class Traits:
         Name of the parameter for the number of trees or boosting rounds; a config must set it to at least 1.
     early_stopping : EarlyStopper or None
         Adapter for early stopping, if it is supported; requires `iterations`.
+    regularisation : tuple of AutoParameter
+        Parameters that may be ``auto``, of which at most one is ``compared``.
     threads : str or None
         Name of the parameter for the number of threads; mlsys sets it for the fit, and to 1 for scoring.
     threads_fixed_by_fit : bool
@@ -141,6 +152,7 @@ class Traits:
     column: str | None = None
     iterations: str | None = None
     early_stopping: EarlyStopper | None = None
+    regularisation: tuple[AutoParameter, ...] = ()
     threads: str | None = None
     threads_fixed_by_fit: bool = False
     fit_parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -198,10 +210,17 @@ SamplerTable: TypeAlias = Mapping[type, SamplerTraits]
 def _scikit_learn() -> EstimatorTable:
     from sklearn.dummy import DummyClassifier
     from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
     from sklearn.tree import DecisionTreeClassifier
 
     constrained = column_parameters.SCIKIT_LEARN_TREES
-    forest = Traits(needs_scaling=False, iterations="n_estimators", threads="n_jobs", column_parameters=constrained)
+    forest = Traits(
+        needs_scaling=False,
+        iterations="n_estimators",
+        regularisation=(LEAF_SIZE,),
+        threads="n_jobs",
+        column_parameters=constrained,
+    )
     return {
         DecisionTreeClassifier: Traits(needs_scaling=False, column_parameters=constrained),
         DummyClassifier: Traits(needs_scaling=False, takes_missing=True),  # it ignores all columns
@@ -211,8 +230,11 @@ def _scikit_learn() -> EstimatorTable:
             takes_missing_categories=True,
             needs_scaling=False,
             iterations="max_iter",
+            early_stopping=HistStopper(),
+            regularisation=(LEAVES.called("max_leaf_nodes"), PENALTY.called("l2_regularization")),
             column_parameters=column_parameters.HIST_GRADIENT_BOOSTING,
         ),
+        LogisticRegression: Traits(regularisation=(INVERSE_PENALTY,)),
         RandomForestClassifier: forest,
     }
 
@@ -250,6 +272,7 @@ def _lightgbm() -> EstimatorTable:
         needs_scaling=False,
         iterations="n_estimators",
         early_stopping=LightGBMStopper(),
+        regularisation=(LEAVES, PENALTY),
         threads="n_jobs",
         column_parameters=column_parameters.LIGHTGBM,
         only_with=dict.fromkeys(

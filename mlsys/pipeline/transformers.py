@@ -248,10 +248,15 @@ def _zero_where_empty(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Signed logarithm, sign(x) log(1 + |x|), for counts that span orders of magnitude.
+    """Signed logarithm, sign(x) log(1 + |x|), for counts and amounts that span orders of magnitude.
+
+    A column keeps its values where the logarithm would make it more than twice as skewed, as it does with minutes
+    around 200 or hours of work.
 
     Attributes
     ----------
+    logged_ : ndarray of bool, shape (n_features,)
+        Whether the logarithm of each column is taken.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -259,19 +264,23 @@ class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type:
 
     Examples
     --------
-    >>> SignedLog().fit_transform([[-1.0, 0.0, 999.0]]).round(2)
-    array([[-0.69,  0.  ,  6.91]])
+    >>> rows = [[-1.0, 0.0], [0.0, 38.0], [0.0, 40.0], [9.0, 60.0], [999.0, 40.0]]
+    >>> SignedLog().fit_transform(rows)[:, 0].round(2)
+    array([-0.69,  0.  ,  0.  ,  2.3 ,  6.91])
+    >>> SignedLog().fit(rows).logged_
+    array([ True, False])
     """
 
     def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - the scikit-learn signature
-        """Record the columns; nothing is learned.
+        """Decide which columns keep their values.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_rows, n_features)
         y : ignored
         """
-        _numbers(self, X, reset=True)
+        values = _numbers(self, X, reset=True)
+        self.logged_ = ~(_skewness(_signed_log(values)) > 2 * _skewness(values))
         return self
 
     def transform(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:
@@ -281,13 +290,29 @@ class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type:
         ----------
         X : DataFrame or array-like of shape (n_rows, n_features)
         """
+        check_is_fitted(self)
         values = _numbers(self, X, reset=False)
-        return np.sign(values) * np.log1p(np.abs(values))
+        return np.where(self.logged_, _signed_log(values), values)
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
-        tags = _takes_missing(super().__sklearn_tags__())
-        tags.requires_fit = False
-        return tags
+        return _takes_missing(super().__sklearn_tags__())
+
+
+def _signed_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sign(values) * np.log1p(np.abs(values))
+
+
+def _skewness(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the absolute skewness of each column without its missing values; 0 for a constant column."""
+    present = ~np.isnan(values)
+    rows = np.maximum(present.sum(axis=0), 1)
+    filled = np.where(present, values, 0.0)
+    with np.errstate(invalid="ignore"):  # infinite numbers have no skewness
+        scaled = filled / np.maximum(np.abs(filled).max(axis=0, initial=0.0), 1e-300)  # cubes of it stay finite
+        centred = np.where(present, scaled - scaled.sum(axis=0) / rows, 0.0)
+        spread = (centred**2).sum(axis=0) / rows
+        skewness = np.abs((centred**3).sum(axis=0)) / rows / np.maximum(spread, 1e-24) ** 1.5
+    return np.where(spread > 1e-24, skewness, 0.0)
 
 
 class AsText(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]

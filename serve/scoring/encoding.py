@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,14 @@ from serve.scoring.text_columns import TextColumn
 
 Cell: TypeAlias = tuple[int, float]  # output column and value
 Floats: TypeAlias = NDArray[np.float64]
+
+
+class Scale(NamedTuple):
+    """Scaling of numbers and flags: whether the signed logarithm of each is taken, then its mean and deviation."""
+
+    logged: NDArray[np.bool_]
+    mean: Floats
+    deviation: Floats
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,8 @@ class Encoding:
         Value imputed for a missing number; NaN to keep it missing.
     flags : sequence of int
         Columns, as indices into ``positions``, that have a missing-value indicator.
-    scale : tuple of two ndarrays, or None
-        Mean and standard deviation of the signed logarithms of numbers and flags; None to leave them unscaled.
+    scale : Scale or None
+        Scaling of numbers and flags; None to leave them as they are.
     lookups : sequence of Lookup
     sources : sequence of str
         Name of the input that each output column was made from.
@@ -66,7 +74,7 @@ class Encoding:
         positions: Sequence[int],
         fill: Floats,
         flags: Sequence[int],
-        scale: tuple[Floats, Floats] | None,
+        scale: Scale | None,
         lookups: Sequence[Lookup],
         sources: Sequence[str],
     ) -> None:
@@ -125,8 +133,9 @@ class Encoding:
 
     def _scaled(self, values: Floats) -> Floats:
         assert self._scale is not None
-        mean, deviation = self._scale
-        return np.asarray((np.sign(values) * np.log1p(np.abs(values)) - mean) / deviation)
+        logged, mean, deviation = self._scale
+        values = np.where(logged, np.sign(values) * np.log1p(np.abs(values)), values)
+        return np.asarray((values - mean) / deviation)
 
 
 class _Table:
@@ -212,10 +221,10 @@ def positions_of(names: Sequence[str], inputs: Inputs, *, numbers: bool) -> list
     return [present.index(name) for name in names]
 
 
-def scale_of(steps: Mapping[str, Node]) -> tuple[Floats, Floats] | None:
-    """Return the mean and standard deviation of the StandardScaler that follows a SignedLog, if there is one."""
+def scale_of(steps: Mapping[str, Node]) -> Scale | None:
+    """Return the fitted SignedLog and the StandardScaler that follows it, if there are any."""
     scaler = steps.get("scale")
-    return None if scaler is None else (scaler["mean_"], scaler["scale_"])
+    return None if scaler is None else Scale(steps["log"]["logged_"], scaler["mean_"], scaler["scale_"])
 
 
 def _native(encoder: Node, inputs: Inputs) -> Encoding:

@@ -15,12 +15,20 @@ from mlsys.pipeline.calibration import CalibrationData
 from mlsys.pipeline.ebm import EBMStopper
 from mlsys.pipeline.fitting import Fitted, Training, fit
 from mlsys.pipeline.models import vote
-from mlsys.pipeline.stopping import CatBoostStopper, EncodedRows, LightGBMStopper, ValidationSet, XGBoostStopper
+from mlsys.pipeline.stopping import (
+    CatBoostStopper,
+    EncodedRows,
+    HistStopper,
+    LightGBMStopper,
+    ValidationSet,
+    XGBoostStopper,
+)
 from mlsys.pipeline.traits import Traits, traits_of
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_io import model_bytes
 
-STOPPING = ["xgboost", "lightgbm", "catboost"]
+STOPPING = ["xgboost", "lightgbm", "catboost", "hist_gradient_boosting"]
+LIMITS = {"catboost": "iterations", "hist_gradient_boosting": "max_iter"}
 EARLY = np.arange(300) < 180
 LATEST = np.arange(300) >= 200  # the 20 rows in between are embargoed
 NOISE = np.random.default_rng(5).permutation
@@ -30,6 +38,8 @@ def iterations_in(fitted):
     model = fitted.pipeline[-1]
     if hasattr(model, "get_booster"):
         return model.get_booster().num_boosted_rounds()
+    if hasattr(model, "n_iter_"):
+        return model.n_iter_
     return model.booster_.num_trees() if hasattr(model, "booster_") else model.tree_count_
 
 
@@ -42,7 +52,7 @@ def training(table, labels=None, inputs=None):
 @pytest.fixture(params=STOPPING)
 def stopping(request, component, spec):
     """Return a spec with early stopping and far more iterations than needed."""
-    maximum = {"iterations": 200} if request.param == "catboost" else {"n_estimators": 200}
+    maximum = {LIMITS.get(request.param, "n_estimators"): 200}
     return spec(component("model", request.param, **maximum), stop_after=5)
 
 
@@ -50,7 +60,7 @@ def test_the_best_number_of_iterations_is_fitted_on_all_rows(stopping, table):
     both = fit(stopping, training(table))
     assert 1 < both.iterations < 200
     assert iterations_in(both) == both.iterations
-    name = "iterations" if "iterations" in stopping.estimator.get_params() else "n_estimators"
+    name = traits_of(stopping.estimator).iterations
     exact = clone(stopping.estimator).set_params(**{name: both.iterations})
     plain = fit(replace(stopping, stop_after=None, estimator=exact), Training(table.inputs, table.labels))
     assert np.array_equal(plain.scores(table.inputs), both.scores(table.inputs))
@@ -60,6 +70,13 @@ def test_the_latest_rows_determine_the_iterations(stopping, table):
     labels = table.labels.copy()
     labels[LATEST] = NOISE(labels[LATEST])
     assert fit(stopping, training(table, labels)).iterations < fit(stopping, training(table)).iterations
+
+
+def test_boosting_that_ends_at_its_limit_says_so_and_other_fits_do_not(stopping, component, table):
+    assert fit(stopping, training(table)).choice.caps() == []
+    name = traits_of(stopping.estimator).iterations
+    short = fit(replace(stopping, estimator=clone(stopping.estimator).set_params(**{name: 7})), training(table))
+    assert short.choice.caps() == [(name, 7)]
 
 
 def test_embargoed_rows_do_not_affect_the_iterations(stopping, table):
@@ -87,7 +104,7 @@ def test_without_both_classes_in_a_part_all_iterations_are_fitted_with_a_warning
     assert iterations_in(both) == 200
     name = "earlier" if part is EARLY else "latest"
     assert (
-        f"No early stopping; fitting all configured iterations: The {name} training rows do not contain both classes"
+        f"No early stopping; fitting 200 iterations: The {name} training rows do not contain both classes"
         in caplog.text
     )
 
@@ -161,7 +178,7 @@ def validation_sets(monkeypatch):
 
         return spy
 
-    for stopper in (CatBoostStopper, LightGBMStopper, XGBoostStopper):
+    for stopper in (CatBoostStopper, HistStopper, LightGBMStopper, XGBoostStopper):
         monkeypatch.setattr(stopper, "fit_arguments", spied(stopper.fit_arguments))
     return seen
 
@@ -215,10 +232,11 @@ def test_whether_a_library_applies_class_weights_to_the_validation_set(model, we
     )
 
 
-def test_models_without_early_stopping_need_no_validation_rows(any_model, spec, table, caplog):
-    if any_model in (*STOPPING, "ebm"):
+def test_models_that_choose_nothing_need_no_validation_rows(any_model, spec, table, caplog):
+    made = spec(any_model, stop_after=5)
+    if made.chooses:
         return
-    both = fit(spec(any_model, stop_after=5), Training(table.inputs, table.labels))
+    both = fit(made, Training(table.inputs, table.labels))
     assert both.iterations is None
     assert caplog.text == ""
 

@@ -51,6 +51,10 @@ class RunFacts(TypedDict, total=False):
         mlsys version and date of the run.
     contract : sequence of mapping
         Violations of the data contract: table, rule, action, count, message.
+    chosen : str
+        What the validation rows decided for the saved model, such as ``C=0.03``.
+    cap_warning : str
+        Warning that boosting ended at its limit of iterations; empty if it did not.
     """
 
     run: str
@@ -71,6 +75,8 @@ class RunFacts(TypedDict, total=False):
     version: str
     created: str
     contract: Sequence[Numbers]
+    chosen: str
+    cap_warning: str
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,7 @@ class Summary:
     settings: str
     leads: tuple[LeadRow, ...]
     leads_as_of: str
+    cap_warning: str
     caveats: tuple[str, ...]
     commands: tuple[tuple[str, str], ...]
     walk_forward: bool
@@ -207,6 +214,7 @@ def summarise(
         settings=" ".join([*(f"{group}={option}" for group, option in choices.items()), *_seed(config)]),
         leads=tuple(_leads(top_leads, folds)),
         leads_as_of=_leads_as_of(top_leads),
+        cap_warning=facts.get("cap_warning", ""),
         caveats=tuple(_caveats(metrics, audit, facts, entities, positives)),
         commands=tuple(_commands(run, is_table="target" in facts and not facts.get("horizon_days"))),
         walk_forward=choices.get("split", "backtest") == "backtest",
@@ -299,6 +307,8 @@ def _data_rows(facts: RunFacts, entities: str, positives: str) -> Iterable[tuple
     ):
         if key in facts:
             yield name, count(facts.get(key))
+    if facts.get("chosen"):
+        yield "Chosen on the validation rows", facts["chosen"]
     if facts.get("as_ofs"):
         yield "Test dates", ", ".join(facts["as_ofs"])
     if horizon := facts.get("horizon_days"):
@@ -336,6 +346,8 @@ def _leads_as_of(top_leads: pd.DataFrame | None) -> str:
 
 def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, positives: str) -> Iterable[str]:
     folds = list(metrics.get("folds") or [])
+    if facts.get("cap_warning"):
+        yield facts["cap_warning"]
     for check in audit.get("checks") or []:
         if check.get("status") in ("fail", "warn"):
             name = str(check.get("name", "")).replace("_", " ")

@@ -54,6 +54,8 @@ def show(
             findings.add_row(status, Text(f"{check['name']}: {check['message']}"))
     if findings.row_count:
         console.print(findings)
+    if summary.cap_warning:
+        console.print(summary.cap_warning, style="yellow")
     console.print()
     console.print(summary.recommendation, style="bold")
     if hidden := len(summary.metrics) - len(summary.headline):
