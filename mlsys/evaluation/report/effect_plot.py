@@ -14,7 +14,7 @@ from mlsys.evaluation.effects import Effect
 from mlsys.evaluation.report.canvas import ACTIVITY, CHANCE, MODEL, WIDTH, Words, shorten
 from mlsys.text import counted, joined
 
-PER_ROW, MAX_LEVELS, LEVEL, SMALL = 2, 4, 7, 7.0  # LEVEL: characters of a level
+PER_ROW, MAX_LEVELS, LEVEL, SMALL = 2, 4, 6, 7.0  # LEVEL: characters of a level
 ROW_HEIGHT, TITLE = 1.2, 0.3  # inches
 
 
