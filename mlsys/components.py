@@ -94,7 +94,8 @@ class Components:
         model = section(plain, "model")
         groups = (build_group(plain.get(group), group) for group in METHODS)
         encoder, sampler, estimator, calibrator, split, tracker = groups
-        nodes = {name: node for name, node in section(model, "candidates").items() if node is not None}
+        named = section(model, "candidates") if has_candidates(model) else {}
+        nodes = {name: node for name, node in named.items() if node is not None}
         candidates = {name: build_group(node, f"model.candidates.{name}") for name, node in nodes.items()}
         blocks = section(plain, "features", "blocks")
         built = [build_group(node, f"features.blocks.{name}") for name, node in blocks.items() if node is not None]

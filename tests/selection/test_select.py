@@ -108,10 +108,11 @@ def test_composites_are_chosen_alone_but_not_blended(table, tmp_path, monkeypatc
 
     asked, choose = {}, module.choose
     monkeypatch.setattr(module, "choose", spy)
-    vote = ["+model@model.candidates.vote=vote", "model.candidates.vote.members.lightgbm=null",
-            "model.candidates.vote.members.xgboost.n_estimators=10"]  # fmt: skip
-    selected(tmp_path, *table, *SMALL, *only("logistic"), *vote)
-    assert asked == {"logistic": True, "vote": False}
+    members = "model.candidates.vote.members"
+    vote = ["+model@model.candidates.vote=vote", f"{members}.xgboost=null", f"{members}.lightgbm=null",
+            f"{members}.logistic.C=1"]  # fmt: skip
+    selected(tmp_path, *table, *SMALL, *only("logistic_weak"), *vote)
+    assert asked == {"logistic_weak": True, "vote": False}
 
 
 def test_a_candidate_that_fails_is_in_the_record(table, tmp_path):

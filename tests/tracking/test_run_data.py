@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from mlsys.runs import Run
+from mlsys.runs.writer import RunWriter
 from mlsys.tracking.receipts import TRACKING_FILE, new_id, run_id
 from mlsys.tracking.run_data import config_of, folds, labels, overall, run_data, sweep_of
+from mlsys.tracking.tables import tables
 
 
 def test_a_single_run(make_run):
@@ -53,6 +56,17 @@ def test_a_failed_run_has_a_status_and_no_metrics(make_run):
     assert labels(run)["status"] == "failed"
     assert folds(run) == []
     assert set(overall(run)) == {"seconds", "seconds/fit"}
+
+
+def test_what_a_run_chose_is_a_label_and_what_it_tried_a_table(tmp_path):
+    writer = RunWriter(tmp_path / "run")
+    writer.write_text("config.yaml", "choices: {model: auto}\nselection: {chosen: [xgboost, logistic]}\n")
+    tried = {"name": "xgboost", "status": "finished", "folds": 6, "value": 0.3, "seconds": 1.5, "reason": ""}
+    writer.write_json("selection.json", {"candidates": [tried | {"difference": None}]})
+    writer.finish(seed=1, threads=1)
+    run = Run.open(tmp_path / "run")
+    assert labels(run)["chosen"] == "xgboost + logistic"
+    assert tables(run)["selection"].to_dict("records") == [tried]
 
 
 def test_the_id_of_a_run_does_not_change(make_run, tmp_path):
