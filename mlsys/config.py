@@ -292,26 +292,26 @@ def build(component: Component, where: str) -> Any:  # noqa: ANN401 - whatever t
 def _argument_problems(error: Exception, where: str, target: str) -> list[Problem]:
     cause = error if isinstance(error, ValidationError) else error.__cause__
     if isinstance(cause, ValidationError):
-        return [
-            Problem(".".join([where, *map(str, details["loc"])]), repr(details["input"]), requirement(details["msg"]))
-            for details in cause.errors()
-        ]
+        return [_argument_problem(details, where, target) for details in cause.errors()]
     reason = " ".join(str(cause or error).split())
-    if problem := _unknown_argument(reason, where, target):
-        return [problem]
+    found = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", reason)
+    if found is not None and found[1] == target.rpartition(".")[2]:  # not of a component nested in it
+        return [_unknown_argument(found[2], where, target)]
     allowed = "a target on the whitelist in mlsys/launch.py, with arguments that it accepts"
     return [Problem(where, f"{target}: {reason}", allowed)]
 
 
-def _unknown_argument(reason: str, where: str, target: str) -> Problem | None:
-    """Return the problem of an argument that the target itself, not one nested in it, does not have."""
+def _argument_problem(details: Any, where: str, target: str) -> Problem:  # noqa: ANN401 - pydantic's own shape
+    if details["type"] == "unexpected_keyword_argument":
+        return _unknown_argument(str(details["loc"][0]), where, target)
+    return Problem(".".join([where, *map(str, details["loc"])]), repr(details["input"]), requirement(details["msg"]))
+
+
+def _unknown_argument(name: str, where: str, target: str) -> Problem:
     from hydra.utils import get_object
 
-    found = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", reason)
-    if found is None or found[1] != target.rpartition(".")[2]:
-        return None
     known = list(signature(get_object(target)).parameters)
-    return Problem(f"{where}.{found[2]}", "an unknown key", ", ".join(known), closest(found[2], known))
+    return Problem(f"{where}.{name}", "an unknown key", ", ".join(known), closest(name, known))
 
 
 def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainConfig | None]:
