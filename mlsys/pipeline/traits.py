@@ -30,9 +30,10 @@ T = TypeVar("T")
 
 # The numbers of converters are from comparisons on tables of different shapes; see docs/choosing-defaults.md.
 INVERSE_PENALTY = AutoParameter(
-    "C", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), rule=lambda C: 4000 * C, compared=True
+    "C", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), rule=lambda C: 1000 * C ** (2 / 3), compared=True
 )
-LEAF_SIZE = AutoParameter("min_samples_leaf", (100, 50, 20, 10, 5, 2), rule=lambda rows: 3750 / rows, compared=True)
+LEAF_SIZE = AutoParameter("min_samples_leaf", (100, 50, 20, 10, 5, 2), rule=lambda rows: 3750 / rows)
+DEPTH = AutoParameter("max_depth", (6, 12, 24), rule=lambda depth: 12.5 * depth)
 PENALTY = AutoParameter("reg_lambda", (10, 3, 1), rule=lambda penalty: 300 / penalty)
 LEAVES = AutoParameter("num_leaves", (7, 15), rule=lambda leaves: 20 * leaves)
 
@@ -217,7 +218,7 @@ def _scikit_learn() -> EstimatorTable:
     forest = Traits(
         needs_scaling=False,
         iterations="n_estimators",
-        regularisation=(LEAF_SIZE,),
+        regularisation=(DEPTH, LEAF_SIZE),
         threads="n_jobs",
         column_parameters=constrained,
     )

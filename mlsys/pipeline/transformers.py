@@ -264,7 +264,7 @@ class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type:
 
     Examples
     --------
-    >>> rows = [[-1.0, 0.0], [0.0, 38.0], [0.0, 40.0], [9.0, 60.0], [999.0, 40.0]]
+    >>> rows = [[-1.0, 10.0], [0.0, 38.0], [0.0, 50.0], [9.0, 68.0], [999.0, 90.0]]
     >>> SignedLog().fit_transform(rows)[:, 0].round(2)
     array([-0.69,  0.  ,  0.  ,  2.3 ,  6.91])
     >>> SignedLog().fit(rows).logged_

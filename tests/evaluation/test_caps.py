@@ -42,4 +42,4 @@ def test_the_card_shows_the_warning_and_what_was_chosen(warning):
     summary = summarise(config={"choices": {"model": "logistic"}}, metrics={}, audit={}, threshold=None, facts=facts)
     card = render_card(summary)
     assert ("Boosting ended at" in card) == bool(warning)
-    assert "| Chosen on the validation rows | C=0.03 |" in card
+    assert "| Chosen for the saved model | C=0.03 |" in card

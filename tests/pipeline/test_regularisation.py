@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.models import vote
 from mlsys.pipeline.regularisation import choose, converters
-from mlsys.pipeline.traits import INVERSE_PENALTY, LEAF_SIZE, LEAVES, PENALTY
+from mlsys.pipeline.traits import DEPTH, INVERSE_PENALTY, LEAF_SIZE, LEAVES, PENALTY
 
 AUTO = [("logistic", INVERSE_PENALTY), ("random_forest", LEAF_SIZE)]
 
@@ -39,12 +39,12 @@ def halves(rows):
     return late, ~late
 
 
-@pytest.mark.parametrize("parameter", [INVERSE_PENALTY, LEAF_SIZE, LEAVES, PENALTY], ids=lambda each: each.name)
+@pytest.mark.parametrize("parameter", [INVERSE_PENALTY, LEAF_SIZE, DEPTH, LEAVES, PENALTY], ids=lambda each: each.name)
 def test_the_rule_weakens_with_the_number_of_converters_from_end_to_end(parameter):
     starts = [parameter.start(count) for count in np.geomspace(1, 1e6, 200).astype(int)]
     assert starts == sorted(starts)
     assert starts[0] == 0
-    assert parameter.values[parameter.start(75)] in (0.01, 50, 10, 7)
+    assert parameter.values[parameter.start(75)] in (0.01, 50, 6, 10, 7)
 
 
 def test_a_converter_in_rows_of_several_as_ofs_counts_once():
@@ -73,11 +73,12 @@ def test_the_fitted_estimator_has_the_chosen_number_and_equals_one_configured_wi
 ):
     late = np.arange(len(table.labels)) >= 200
     rows = Training(table.inputs, table.labels, late, ~late)
-    automatic = fit(spec(component("model", model, **{parameter.name: "auto"})), rows)
+    others = {"max_depth": 6} if model == "random_forest" else {}
+    automatic = fit(spec(component("model", model, **others, **{parameter.name: "auto"})), rows)
     chosen = automatic.pipeline[-1].get_params()[parameter.name]
     assert chosen in parameter.values
     assert str(automatic.choice) == f"{parameter.name}={chosen:g}"
-    explicit = fit(spec(component("model", model, **{parameter.name: chosen})), rows)
+    explicit = fit(spec(component("model", model, **others, **{parameter.name: chosen})), rows)
     assert str(explicit.choice) == ""
     assert np.array_equal(automatic.scores(table.inputs), explicit.scores(table.inputs))
 

@@ -141,3 +141,12 @@ def test_the_most_frequent_levels_are_kept_with_ties_in_sort_order():
         encoder = NativeColumns([], ["x"], max_categories=2, min_rows=1).fit(pd.DataFrame({"x": rows}))
         assert encoder.levels_ == {"x": ["a", "c"]}
         assert encoder.rare_ == {"x": ["b", "d"]}
+
+
+def test_the_logarithm_is_taken_of_skewed_columns_only():
+    rng = np.random.default_rng(0)
+    minutes, amounts = rng.normal(200, 50, 500).clip(0), rng.lognormal(3, 2, 500)
+    rows = np.column_stack([minutes, amounts, np.where(np.arange(500) % 3, np.nan, amounts), np.full(500, 7.0)])
+    encoder = SignedLog().fit(rows)
+    assert encoder.logged_.tolist() == [False, True, True, True]
+    assert np.array_equal(encoder.transform(rows)[:, 0], minutes)

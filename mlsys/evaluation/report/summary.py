@@ -52,7 +52,7 @@ class RunFacts(TypedDict, total=False):
     contract : sequence of mapping
         Violations of the data contract: table, rule, action, count, message.
     chosen : str
-        What the validation rows decided for the saved model, such as ``C=0.03``.
+        What the fit of the saved model chose, such as ``C=0.03``.
     cap_warning : str
         Warning that boosting ended at its limit of iterations; empty if it did not.
     """
@@ -308,7 +308,7 @@ def _data_rows(facts: RunFacts, entities: str, positives: str) -> Iterable[tuple
         if key in facts:
             yield name, count(facts.get(key))
     if facts.get("chosen"):
-        yield "Chosen on the validation rows", facts["chosen"]
+        yield "Chosen for the saved model", facts["chosen"]
     if facts.get("as_ofs"):
         yield "Test dates", ", ".join(facts["as_ofs"])
     if horizon := facts.get("horizon_days"):
