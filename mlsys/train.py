@@ -56,6 +56,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from mlsys.evaluation.report.terminal import show
     from mlsys.evaluation.results import RunResults, write_results
     from mlsys.evaluation.splits import reported_folds
+    from mlsys.evaluation.timing import outcomes_by_day
     from mlsys.pipeline.threshold import operating_threshold
     from mlsys.recording import Stopwatch, recorded
     from mlsys.terminal import Terminal
@@ -75,6 +76,8 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             metrics = evaluate(predictions, **config.metrics.model_dump(exclude={"currency"}), seed=config.seed)
             metrics |= {"calibration": result.calibration_errors()}
             metrics |= {"by_age": performance_by_age(result.folds, loaded.panel)}
+            if by_day := outcomes_by_day(predictions):
+                metrics |= {"by_day": by_day}
             threshold = operating_threshold(predictions, **config.threshold.arguments())
         with clock("audit"):
             subject = AuditSubject(

@@ -136,6 +136,8 @@ def _frame(
             "value": _value(data, raw, label, recipe),
             "activity": np.nan,
             "group": _identifiers(raw[data.group]) if data.group else ids,
+            "days_to_outcome": np.nan,
+            "days_known": np.nan,
         }
     )
     return pd.concat([keys, inputs.set_axis(rows)], axis="columns")

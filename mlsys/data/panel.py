@@ -24,13 +24,15 @@ from mlsys.features.base import (
     TableBlock,
     partial_aggregates,
 )
+from mlsys.runs.hazards import INTERVAL_INPUTS
 from mlsys.text import counted
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-KEYS = ("id", "as_of", "label", "label_complete", "value", "activity", "group")
-RESERVED = frozenset({*KEYS, "as_of_day"})
+KEYS = ("id", "as_of", "label", "label_complete", "value", "activity", "group", "days_to_outcome", "days_known")
+FROM_SPINE = ("id", "as_of_day", "label", "label_complete", "value", "days_to_outcome", "days_known")
+RESERVED = frozenset({*KEYS, *FROM_SPINE, *INTERVAL_INPUTS})
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Panel:
     frame : DataFrame
         ``id``; ``as_of`` (datetime64, midnight UTC; NaT for a table without a time column); ``label`` (int8);
         ``label_complete`` (bool); ``value`` (float64, currency per month, NaN unless the label is 1); ``activity``
-        (float64, the baseline's score); ``group`` (splits keep rows of one group together); then the features: float64
-        or string.
+        (float64, the baseline's score); ``group`` (splits keep rows of one group together); ``days_to_outcome`` and
+        ``days_known`` (float64, see :func:`mlsys.data.spine.build_spine`; NaN for a flat table); then the features:
+        float64 or string.
     features : tuple of FeatureInfo
         The feature columns, in order.
     """
@@ -262,13 +265,13 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _fetch(table: ir.Table, infos: Sequence[FeatureInfo]) -> pd.DataFrame:
-    keys = {name: table[name] for name in ("id", "as_of_day", "label", "label_complete", "value")}
+    keys = {name: table[name] for name in FROM_SPINE}
     rows = table.select(**keys, activity=_number(table.activity), **input_columns(table, infos)).to_pyarrow()
     # Sorted here because databases sort text differently.
     frame: pd.DataFrame = rows.sort_by([("as_of_day", "ascending"), ("id", "ascending")]).to_pandas()
     frame.insert(1, "as_of", pd.to_datetime(frame.pop("as_of_day"), unit="D").astype("datetime64[us]"))
-    frame.insert(KEYS.index("group"), "group", frame["id"])
-    return frame
+    frame.insert(0, "group", frame["id"])
+    return frame[[*KEYS, *(info.name for info in infos)]]
 
 
 def _number(column: ir.Column) -> ir.FloatingColumn:

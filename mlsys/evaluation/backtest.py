@@ -23,13 +23,16 @@ from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, split_off_latest
-from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
+from mlsys.evaluation.timing import by_day_columns
+from mlsys.pipeline.composites import PartialRows
+from mlsys.pipeline.fitting import DAYS_KNOWN, Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
 
+DAY = 86_400  # seconds
 Objective = float | None | tuple[float | None, ...]
 
 
@@ -140,7 +143,8 @@ def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence.
+        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence; for models
+        of when the outcome comes, also those of `by_day_columns`.
     """
     return pd.concat([result.predictions for result in results], ignore_index=True)
 
@@ -187,14 +191,15 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
         If a fold cannot be fitted; the message names it.
     """
     _check_first_fold(plan, panel, folds)
-    complete = np.flatnonzero(panel.frame["label_complete"].to_numpy())
+    known = panel.frame["label_complete"].to_numpy()
+    final_rows = Fold(0, np.flatnonzero(known), np.empty(0, dtype=np.int64), partial=np.flatnonzero(~known))
     shared = _shared(plan, len(folds) + 1)
     with _workers(plan, shared) as pool:
         # The final fit has the most rows, so it starts first, and the others fill the remaining threads.
-        final = pool.submit(_fit_rows, shared, panel, complete, "the final model")
+        final = pool.submit(_fit_fold, shared, panel, final_rows, "the final model")
         scored = [pool.submit(_run_fold, shared, panel, fold) for fold in folds]
         _raise_first_error([*scored, final])
-        return BacktestResult([job.result() for job in scored], final.result(), complete)
+        return BacktestResult([job.result() for job in scored], final.result(), final_rows.train)
 
 
 def score_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> NDArray[np.float64]:
@@ -277,7 +282,7 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     name = _name(fold)
     if plan.make_callback is not None:
         plan = replace(plan, spec=replace(plan.spec, callback=plan.make_callback(fold.number)))
-    fitted = _fit_rows(plan, panel, fold.train, name)
+    fitted = _fit_fold(plan, panel, fold, name)
     rows = panel.frame.iloc[fold.test]
     inputs = rows[panel.names]
     start = time.perf_counter()
@@ -293,15 +298,18 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
         probability=fitted.calibration.apply(scores),
         prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
     )
+    if (by_day := fitted.by_day(inputs)) is not None:
+        timing = by_day_columns(fitted.days, by_day, rows["days_to_outcome"].to_numpy())
+        predictions = predictions.assign(**timing)
     logger.info(
         "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _iterations(fitted)
     )
     return FoldResult(fold, fitted, predictions, seconds)
 
 
-def _fit_rows(plan: BacktestPlan, panel: Panel, rows: Rows, name: str) -> Fitted:
+def _fit_fold(plan: BacktestPlan, panel: Panel, fold: Fold, name: str) -> Fitted:
     try:
-        return fit(plan.spec, _training(plan, panel, rows))
+        return fit(plan.spec, _training(plan, panel, fold))
     except EstimatorError as error:
         raise FitError(f"{name}: {error} {late_advice(plan.spec, error)}") from error
     except FitError as error:
@@ -338,7 +346,7 @@ def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -
     few = rows[positions]
     sample = Training(panel.frame.iloc[few][panel.names], _labels(panel, few), validation, ~validation)
     try:
-        check_fit(plan.spec, sample, lambda: _training(plan, panel, rows))
+        check_fit(plan.spec, sample, lambda: _training(plan, panel, folds[0]))
     except FitError as error:
         raise FitError(f"{_name(folds[0])}: {_with_advice(error, plan, panel)} Nothing was trained.") from error
 
@@ -347,15 +355,31 @@ def _labels(panel: Panel, rows: Rows) -> NDArray[np.int8]:
     return panel.frame["label"].to_numpy()[rows].astype(np.int8)
 
 
-def _training(plan: BacktestPlan, panel: Panel, rows: Rows) -> Training:
-    early = validation = None
+def _training(plan: BacktestPlan, panel: Panel, fold: Fold) -> Training:
+    rows = fold.train
+    early = validation = partial = None
     if plan.spec.needs_validation:
         fraction = plan.spec.validation_fraction
         early, validation = split_off_latest(
             panel.frame, rows, fraction=fraction, horizon_days=plan.horizon_days, seed=plan.seed
         )
-    details = panel.frame.iloc[rows][list(plan.spec.details)] if plan.spec.details else None
-    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early, details)
+    if plan.spec.uses_partial_rows:
+        partial = PartialRows(panel.inputs.iloc[fold.partial], _details(plan.spec, panel, fold, fold.partial))
+    details = _details(plan.spec, panel, fold, rows) if plan.spec.details else None
+    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early, details, partial)
+
+
+def _details(spec: PipelineSpec, panel: Panel, fold: Fold, rows: Rows) -> pd.DataFrame:
+    """Return the details of rows as the fold's test as-of knows them: an outcome after it is not known yet."""
+    frame = panel.frame.iloc[rows]
+    details = frame[list(spec.details)].copy()
+    if not spec.uses_partial_rows:
+        return details
+    if fold.as_of is not None:
+        age = (fold.as_of - frame["as_of"]).dt.total_seconds() / DAY
+        details[DAYS_KNOWN] = np.minimum(details[DAYS_KNOWN], age)
+    details["days_to_outcome"] = details["days_to_outcome"].where(details["days_to_outcome"] <= details[DAYS_KNOWN])
+    return details
 
 
 def _name(fold: Fold) -> str:

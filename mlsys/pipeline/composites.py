@@ -20,6 +20,21 @@ from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.traits import traits_of
 
 
+class PartialRows(NamedTuple):
+    """Training rows younger than the horizon: whether their outcome comes in time is not known yet.
+
+    Attributes
+    ----------
+    inputs : DataFrame of shape (n_rows, n_features)
+        Panel columns.
+    details : DataFrame of shape (n_rows, n_details)
+        As in `MemberRows`.
+    """
+
+    inputs: pd.DataFrame
+    details: pd.DataFrame
+
+
 class MemberRows(NamedTuple):
     """Rows to fit members on.
 
@@ -31,19 +46,25 @@ class MemberRows(NamedTuple):
         Labels, 0 or 1.
     details : DataFrame of shape (n_rows, n_details)
         The other columns of the panel that `Composite.details` names.
+    partial : PartialRows or None
+        Further rows, for composites that need ``days_known``.
     """
 
     inputs: pd.DataFrame
     labels: NDArray[np.int8]
     details: pd.DataFrame
+    partial: PartialRows | None = None
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MemberRows:
-        """Return the rows at a mask of shape (n_rows,), or at positions."""
+        """Return the rows at a mask of shape (n_rows,), or at positions, without partly known ones."""
         return MemberRows(self.inputs.iloc[chosen], self.labels[chosen], self.details.iloc[chosen])
 
 
 class MemberFit(Protocol):
-    """Fits one member: encodes, resamples and fits, without early stopping."""
+    """Fits one member: encodes, resamples and fits, without early stopping.
+
+    Columns of the rows that the panel does not have are encoded as numbers.
+    """
 
     def __call__(self, member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
         """Return the fitted pipeline, and the fraction of positive rows that its estimator learned."""
@@ -58,10 +79,13 @@ class Part(NamedTuple):
     pipeline : sklearn Pipeline
     weight : float
         Its weight in the feature importances, at least 0.
+    takes_panel : bool
+        Whether it scores panel columns as they are; otherwise the composite adds columns.
     """
 
     pipeline: Pipeline
     weight: float
+    takes_panel: bool = True
 
 
 @runtime_checkable
@@ -71,7 +95,8 @@ class Composite(Protocol):
     Attributes
     ----------
     details : tuple of str
-        Columns of the panel beyond the features that a fit needs, such as ``as_of``.
+        Columns of the panel beyond the features that a fit needs, such as ``as_of``. With ``days_known``, it also gets
+        rows younger than the horizon, see `MemberRows.partial`.
     """
 
     details: ClassVar[tuple[str, ...]]

@@ -16,20 +16,23 @@ from mlsys.errors import EstimatorError, FitError, MlsysError, OneClassError, Ro
 from mlsys.pipeline.calibration import CalibrationData, Calibrator
 from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
-from mlsys.pipeline.composites import Composite, MemberRows, composite_of
+from mlsys.pipeline.composites import Composite, MemberRows, PartialRows, composite_of
 from mlsys.pipeline.copies import is_estimator, unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.stopping import EarlyStopper, IterationCallback, ValidationSet, validation_weights
+from mlsys.pipeline.survival import DiscreteTimeHazard
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.calibration import Calibration
+from mlsys.runs.hazards import calibrated_by_day
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
 
 Labels: TypeAlias = NDArray[np.int8]
+DAYS_KNOWN = "days_known"  # the detail of composites that use rows younger than the horizon
 ScoresAndLabels: TypeAlias = tuple[NDArray[np.float64], Labels]
 
 
@@ -53,6 +56,8 @@ class PipelineSpec:
         Number of threads per fit.
     callback : IterationCallback or None
         Called after each iteration of the fit that determines the number of iterations.
+    added : sequence of str
+        Number columns that a composite adds to those of the panel; no parameter can refer to them.
     """
 
     encoder: Encoder
@@ -66,6 +71,7 @@ class PipelineSpec:
     validation_fraction: float = 0.2
     threads: int = 1
     callback: IterationCallback | None = None
+    added: Sequence[str] = ()
 
     @property
     def stops_early(self) -> bool:
@@ -77,6 +83,11 @@ class PipelineSpec:
         """Columns of the panel beyond the features that a fit needs; see `Training`."""
         composite = composite_of(self.estimator)
         return () if composite is None else composite.details
+
+    @property
+    def uses_partial_rows(self) -> bool:
+        """Whether a fit also uses rows younger than the horizon; see `Training.partial`."""
+        return DAYS_KNOWN in self.details
 
     @property
     def needs_validation(self) -> bool:
@@ -100,6 +111,8 @@ class Training:
         Mask of the rows for the first fit: those whose labels were known when the validation set begins.
     details : DataFrame of shape (n_rows, n_details), or None
         The other columns of the panel that `PipelineSpec.details` names; None if there are none.
+    partial : PartialRows or None
+        Rows younger than the horizon, which only the fit on all rows uses.
     """
 
     inputs: pd.DataFrame
@@ -107,11 +120,12 @@ class Training:
     validation: NDArray[np.bool_] | None = None
     early: NDArray[np.bool_] | None = None
     details: pd.DataFrame | None = None
+    partial: PartialRows | None = None
 
     def rows(self, mask: NDArray[np.bool_] | None = None) -> MemberRows:
         """Return the rows that a mask of shape (n_rows,) selects, by default all."""
         details = pd.DataFrame(index=self.inputs.index) if self.details is None else self.details
-        rows = MemberRows(self.inputs, self.labels, details)
+        rows = MemberRows(self.inputs, self.labels, details, self.partial)
         return rows if mask is None else rows.take(mask)
 
 
@@ -154,6 +168,27 @@ class Fitted:
                 f"that is no probability from 0 to 1, such as {wrong[0]:g}."
             )
         return scores
+
+
+    @property
+    def days(self) -> Sequence[int]:
+        """Days by which the model predicts the outcome; none unless it predicts when the outcome comes."""
+        model = self.pipeline[-1]
+        return model.intervals if isinstance(model, DiscreteTimeHazard) else ()
+
+    def by_day(self, inputs: pd.DataFrame) -> NDArray[np.float64] | None:
+        """Return the calibrated probabilities by each day, shape (n_rows, n_days); None unless the model predicts them.
+
+        Parameters
+        ----------
+        inputs : DataFrame of shape (n_rows, n_features)
+            Panel columns.
+        """
+        model = self.pipeline[-1]
+        if not isinstance(model, DiscreteTimeHazard):
+            return None
+        by_day = model.predict_by_day(inputs)
+        return calibrated_by_day(by_day, self.calibration.apply(by_day[:, -1]))
 
 
 def fit(spec: PipelineSpec, rows: Training) -> Fitted:
@@ -207,7 +242,7 @@ def _fit(
     """Return the fitted pipeline and the prior that its estimator learned."""
     if (composite := composite_of(spec.estimator)) is not None:
         return _fit_composite(spec, composite, rows)
-    inputs, labels, _ = rows
+    inputs, labels = rows.inputs, rows.labels
     estimator = _configured(spec, iterations)
     try:
         if traits_of(estimator).reads_panel:
@@ -225,7 +260,9 @@ def _fit(
 
 def _fit_composite(spec: PipelineSpec, composite: Composite, rows: MemberRows) -> tuple[Pipeline, float]:
     def fit_member(member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
-        return _fit(replace(spec, estimator=member), rows)
+        panel = {*spec.numbers, *spec.categories}
+        added = [name for name in rows.inputs.columns if name not in panel]
+        return _fit(replace(spec, estimator=member, added=added), rows)
 
     estimator, prior = composite.fit_members(fit_member, rows)
     return Pipeline([("model", estimator)]), prior
@@ -238,9 +275,10 @@ def _fit_encoded(
     held_out: MemberRows | None,
 ) -> tuple[Pipeline, float]:
     traits = traits_of(estimator)
-    encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(estimator, spec.sampler))
+    encoder = spec.encoder.build([*spec.numbers, *spec.added], spec.categories, requirements_of(estimator, spec.sampler))
     encoded, labels = _encoded(encoder, spec.encoder, rows), rows.labels
-    estimator.set_params(**_column_arguments(spec, list(rows.inputs.columns), encoder))
+    names = [name for name in rows.inputs.columns if name not in spec.added]
+    estimator.set_params(**_column_arguments(spec, names, encoder))
     if spec.sampler is not None:
         encoded, labels = resample(spec.sampler, encoded, labels, outputs_of(encoder))
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []

@@ -150,4 +150,11 @@ def _fitted(encoder: Encoder, estimator: Any, numbers: list[str]) -> Pipeline:  
 def _details() -> pd.DataFrame:
     """Return the columns beyond the features that composites may need."""
     row = np.arange(ROWS)
-    return pd.DataFrame({"group": row, "as_of": pd.Timestamp("2020-01-01") + pd.to_timedelta(row, unit="D")})
+    return pd.DataFrame(
+        {
+            "group": row,
+            "as_of": pd.Timestamp("2020-01-01") + pd.to_timedelta(row, unit="D"),
+            "days_to_outcome": np.where(row % 2, 1.0, np.nan),
+            "days_known": 10_000.0,
+        }
+    )

@@ -26,6 +26,7 @@ LIGHTGBM = ("lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
 XGBOOST = ("xgboost.callback.EarlyStopping", "xgboost.core.Booster", "xgboost.sklearn.XGBClassifier")
 MLSYS = (
     "mlsys.pipeline.models.ActivityRanking",
+    "mlsys.pipeline.survival.DiscreteTimeHazard",
     "mlsys.pipeline.transformers.AsText",
     "mlsys.pipeline.transformers.FillEmpty",
     "mlsys.pipeline.transformers.NativeColumns",
