@@ -16,6 +16,7 @@ from mlsys.data.config import DataConfig
 from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import objective_names
+from mlsys.pipeline.parameter_checks import horizon_problems
 from mlsys.pipeline.stopping import ITERATION_METRICS
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
     plain, problems, config = inspect(composed)
     parts, more = Components.build(plain)
     problems += [*metric_problems(plain), *search_problems(plain), *more]
+    problems += horizon_problems(parts.estimator, section(plain, "data"))
     data = _opened(plain, parts, problems, keep)
     if problems or config is None or data is None:
         raise ConfigError("The config", problems, ADVICE)

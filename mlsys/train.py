@@ -89,6 +89,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
                 refit=lambda panel, folds: score_folds(plan, panel, folds),
                 forbidden=data.forbidden(),
                 seed=config.seed,
+                uses_partial=spec.uses_partial_rows,
             )
             audit = run_audit(subject, config.audit)
         with clock("report"):

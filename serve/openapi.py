@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mlsys.runs.hazards import by_day_name
 from mlsys.runs.input_column import InputColumn, input_columns
 from mlsys.runs.recipe_file import read_recipe
 from serve.identifiers import EARLIEST, MAX_ID_LENGTH
@@ -57,6 +58,11 @@ def document(model: LoadedModel, *, keys: bool) -> Json:
         schemas["Record"] = with_raw_columns(schemas["Record"], scorer.inputs.raw, scorer.run.manifest.created)
     for table, rows in _raw_rows(model).items():
         schemas["Entities"]["properties"][table]["items"] = rows
+    if scorer.days:
+        by_days = by_days_schema(scorer.days)
+        for prediction in (schemas["Prediction"], schemas["Predictions"]["properties"]["predictions"]["items"]):
+            prediction["properties"]["by_days"] = by_days
+            prediction["required"] = [*prediction["required"], "by_days"]
     for path in openapi["paths"].values():
         for operation in path.values():
             operation["responses"] = dict(sorted({**operation["responses"], **ALWAYS_POSSIBLE}.items()))
@@ -110,6 +116,24 @@ def record_schema(schema: Json) -> Json:
 def example_record(schema: Json) -> Json:
     """Return a record with the example value of each field."""
     return {column.name: column.example for column in input_columns(schema)}
+
+
+def by_days_schema(days: Sequence[str]) -> Json:
+    """Return the JSON Schema of the probabilities by each day.
+
+    Examples
+    --------
+    >>> by_days_schema(["7", "30"])["required"]
+    ['7', '30']
+    """
+    return {
+        "type": "object",
+        "description": f"Probability by each day after the as-of. That by day {days[-1]} is the probability. Tables "
+        f"have these as the columns {', '.join(by_day_name(day) for day in days)}.",
+        "properties": {day: {"type": "number", "minimum": 0, "maximum": 1} for day in days},
+        "required": list(days),
+        "additionalProperties": False,
+    }
 
 
 def _field(column: InputColumn) -> Json:

@@ -169,7 +169,6 @@ class Fitted:
             )
         return scores
 
-
     @property
     def days(self) -> Sequence[int]:
         """Days by which the model predicts the outcome; none unless it predicts when the outcome comes."""
@@ -275,7 +274,9 @@ def _fit_encoded(
     held_out: MemberRows | None,
 ) -> tuple[Pipeline, float]:
     traits = traits_of(estimator)
-    encoder = spec.encoder.build([*spec.numbers, *spec.added], spec.categories, requirements_of(estimator, spec.sampler))
+    encoder = spec.encoder.build(
+        [*spec.numbers, *spec.added], spec.categories, requirements_of(estimator, spec.sampler)
+    )
     encoded, labels = _encoded(encoder, spec.encoder, rows), rows.labels
     names = [name for name in rows.inputs.columns if name not in spec.added]
     estimator.set_params(**_column_arguments(spec, names, encoder))

@@ -95,7 +95,9 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the fitted model of the hazards."""
         return [Part(self.hazard_, 1.0, takes_panel=False)]
 
-    def fit(self, X: pd.DataFrame | ArrayLike, y: ArrayLike, *, days_to_outcome: ArrayLike, days_known: ArrayLike) -> Self:
+    def fit(
+        self, X: pd.DataFrame | ArrayLike, y: ArrayLike, *, days_to_outcome: ArrayLike, days_known: ArrayLike
+    ) -> Self:
         """Fit on rows whose columns the model of the hazards accepts as they are.
 
         Parameters

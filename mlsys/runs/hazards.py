@@ -30,7 +30,7 @@ def intervals_of(ends: Sequence[int]) -> list[tuple[float, float]]:
     return [(float(start), float(end - start)) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def by_day_name(day: int) -> str:
+def by_day_name(day: int | str) -> str:
     """Return the name of the column of probabilities by a day.
 
     Examples

@@ -150,7 +150,8 @@ def _response_json(model: LoadedModel, prediction: Prediction, reasons: bytes, r
     warnings = json.dumps(prediction.warnings, ensure_ascii=False).encode() if prediction.warnings else b"[]"
     decision = model.positive_json if prediction.decision else model.negative_json
     head = b'{"probability":%b' % repr(prediction.probability).encode()
-    return b"".join((head, decision, warnings, reasons, model.tail_json, request_id.encode(), b'"}'))
+    by_days = b',"by_days":' + msgspec.json.encode(prediction.by_days) if prediction.by_days else b""
+    return b"".join((head, decision, warnings, by_days, reasons, model.tail_json, request_id.encode(), b'"}'))
 
 
 async def _reasons_json(model: LoadedModel, prediction: Prediction, explain: str) -> bytes:

@@ -19,6 +19,7 @@ from serve.scoring.models.forest import ForestPath, trees_of_forest
 from serve.scoring.models.histogram import HistogramPath, trees_of
 from serve.scoring.models.lightgbm_trees import lightgbm_traversal
 from serve.scoring.models.linear import LinearPath
+from serve.scoring.models.survival import SurvivalPath, with_interval_inputs
 from serve.scoring.models.vote import VotePath
 from serve.scoring.predictor import ScoringPath
 from serve.scoring.skops_reader import Node
@@ -57,6 +58,8 @@ def _path(pipeline: Node, inputs: Inputs, reference: Mapping[str, Any]) -> Scori
         return f"there is no fast path for a {model.kind} with the classes {list(model['classes_'])}"
     if model.kind == "sklearn.VotingClassifier":
         return _vote(model, inputs, reference)
+    if model.kind == "mlsys.DiscreteTimeHazard":
+        return _survival(model, inputs, reference)
     if model.kind == "mlsys.ActivityRanking":
         return ScoringPath(RankingPath(model, inputs), "baseline", "The score is a function of one column.", FLOAT64)
     encoding = encoding_of(steps["encoder"], inputs) if "encoder" in steps else None
@@ -146,6 +149,16 @@ def _vote(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringP
         f"The score is the mean of {counted(len(members), 'fast path')}: {names}.",
         max(m.tolerance for m in members),
     )
+
+
+def _survival(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringPath | str:
+    hazard = fast_path(model["hazard_"], with_interval_inputs(inputs), reference)
+    if isinstance(hazard, str):
+        return f"the model of the hazards has no fast path: {hazard}"
+    days = [int(day) for day in model["intervals"]]
+    path = SurvivalPath(hazard.predictor, days, float(model["learned_prior_"]), float(model["prior_"]))
+    reason = f"The score combines the hazards of {counted(len(days), 'interval')}. {hazard.reason}"
+    return ScoringPath(path, "survival", reason, len(days) * hazard.tolerance)
 
 
 _MODELS: dict[str, Any] = {

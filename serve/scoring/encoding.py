@@ -173,6 +173,8 @@ def known_levels(pipeline: Node) -> dict[str, frozenset[str]]:
     For a vote, the values of its first member that has an encoder, as all members saw the same rows.
     """
     steps = dict(pipeline["steps"])
+    if steps["model"].kind == "mlsys.DiscreteTimeHazard":
+        return known_levels(steps["model"]["hazard_"])
     for member in steps["model"].get("estimators_", ()) if "encoder" not in steps else ():
         if isinstance(member, Node) and member.kind == "sklearn.FrozenEstimator":
             return known_levels(member["estimator"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,24 @@ class Predictor(Protocol):
         ...
 
 
+@runtime_checkable
+class ByDayPredictor(Predictor, Protocol):
+    """Also predicts when the outcome comes: the score by each of some days, of which the last is the horizon."""
+
+    @property
+    def days(self) -> tuple[int, ...]:
+        """Days after the as-of, rising."""
+        ...
+
+    def one_by_day(self, numbers: Numbers, categories: Categories) -> list[float]:
+        """Return one record's score by each day."""
+        ...
+
+    def many_by_day(self, block: RecordBlock) -> NDArray[np.float64]:
+        """Return the score of each row by each day, shape (n_rows, n_days)."""
+        ...
+
+
 @dataclass(frozen=True)
 class ScoringPath:
     """A predictor for a run, and the reason it was selected.
@@ -37,7 +55,7 @@ class ScoringPath:
     predictor : Predictor
     name : str
         What scores a single record: ``trees``, ``xgboost``, ``lightgbm``, ``linear``, ``catboost``, ``vote``,
-        ``baseline`` or ``pipeline``.
+        ``survival``, ``baseline`` or ``pipeline``.
     reason : str
         Why this path was selected, as one sentence.
     tolerance : float

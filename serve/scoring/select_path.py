@@ -18,6 +18,7 @@ from serve.scoring.build_path import FLOAT32, fast_path
 from serve.scoring.encoding import known_levels
 from serve.scoring.fields import Inputs
 from serve.scoring.models.sklearn_pipeline import PipelinePath
+from serve.scoring.models.survival import SurvivalPipelinePath
 from serve.scoring.predictor import ScoringPath
 from serve.scoring.problems import InvalidInput
 from serve.scoring.skops_reader import Node, read_skops
@@ -68,7 +69,9 @@ def _known_levels(pipeline: Node | None) -> dict[str, frozenset[str]]:
 
 def _pipeline_path(run: Run, inputs: Inputs, reason: str) -> ScoringPath:
     typical = typical_record(run.reference if "reference.json" in run.manifest.files else {}, inputs)
-    predictor = PipelinePath(run.model, inputs.fields, typical)
+    model = run.model
+    kind = SurvivalPipelinePath if hasattr(model[-1], "predict_by_day") else PipelinePath  # type: ignore[index]
+    predictor = kind(model, inputs.fields, typical)
     path = ScoringPath(predictor, "pipeline", f"Scored with the saved scikit-learn Pipeline: {reason}.", FLOAT32)
     if (difference := golden_difference(run, inputs, path)) > path.tolerance:
         raise RunError(

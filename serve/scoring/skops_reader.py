@@ -65,6 +65,7 @@ EXPECTED = frozenset(
         "mlsys.pipeline.transformers.NativeColumns",
         "mlsys.pipeline.transformers.SignedLog",
         "mlsys.pipeline.models.ActivityRanking",
+        "mlsys.pipeline.survival.DiscreteTimeHazard",
         "numpy.dtype",
         "numpy.ndarray",
         "numpy.random._generator.Generator",

@@ -236,7 +236,10 @@ def _with_labels(subject: AuditSubject, placebo: _Placebo, kept: Rows) -> tuple[
     labels = placebo.labels[kept].astype(np.int8)
     frame = subject.panel.frame.assign(days_to_outcome=_days_to_outcome(subject, placebo))
     frame = frame.iloc[kept].reset_index(drop=True).assign(label=labels, value=np.nan)
-    folds = [replace(fold, train=remaining(fold.train), test=remaining(fold.test), partial=remaining(fold.partial)) for fold in subject.folds]
+    folds = [
+        replace(fold, train=remaining(fold.train), test=remaining(fold.test), partial=remaining(fold.partial))
+        for fold in subject.folds
+    ]
     return Panel(frame, subject.panel.features), folds
 
 

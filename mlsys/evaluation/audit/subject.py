@@ -42,6 +42,8 @@ class AuditSubject:
         Names of raw columns that must not be features, with the reason.
     seed : int
         Seed of all random samples.
+    uses_partial : bool
+        Whether the model also learns from the folds' partly known rows.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class AuditSubject:
     refit: Refit | None
     forbidden: Mapping[str, str]
     seed: int
+    uses_partial: bool = False
 
     def __post_init__(self) -> None:
         if len(self.tested) != len(self.predictions):
