@@ -70,6 +70,7 @@ class MetricsConfig(Section):
     bootstrap_resamples: NonNegativeInt = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     currency: str | None = None
+    learning_curve: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.25, 0.5])
 
     @field_validator("currency")
     @classmethod
@@ -84,6 +85,10 @@ class MetricsConfig(Section):
         if repeated := [str(k) for k in dict.fromkeys(lengths) if lengths.count(k) > 1]:
             raise ValueError(f"each list length once; {joined(repeated)} {is_or_are(len(repeated))} repeated")
         return lengths
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `mlsys.evaluation.metrics.evaluate`, except for the rows and the seed."""
+        return self.model_dump(include={"top_k", "bootstrap_resamples", "confidence"})
 
 
 class CostMatrix(Section):

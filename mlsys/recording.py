@@ -1,12 +1,12 @@
-"""Records a run in its directory: opens it, times the stages, and writes the manifest however the run ends."""
+"""Records a run in its directory: opens it, shows its progress, and writes the manifest however the run ends."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import time
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,40 +20,9 @@ from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.launch import source_of
 from mlsys.redaction import without_password
 from mlsys.runs.writer import RunWriter
+from mlsys.stages import Display, Progress, Stopwatch
 from mlsys.tracking import MultiTracker, Tracker
 from mlsys.tracking.client import tracked
-
-
-class Stopwatch:
-    """Measures how long named stages take.
-
-    Examples
-    --------
-    >>> clock = Stopwatch()
-    >>> with clock("fit"):
-    ...     pass
-    >>> list(clock.seconds)
-    ['fit', 'total']
-    """
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._stages: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Measure a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._stages[stage] = time.perf_counter() - start
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Seconds per stage, and in total since the stopwatch was created."""
-        rounded = {stage: round(seconds, 3) for stage, seconds in self._stages.items()}
-        return {**rounded, "total": round(time.perf_counter() - self._start, 3)}
 
 
 @dataclass
@@ -94,7 +63,9 @@ def recorded(
         handler.handleError = lambda record: None  # type: ignore[method-assign]  # noqa: ARG005
     record.writer.write_text("config.yaml", config_text(config.to_dict()))
     record.writer.write_text("overrides.yaml", config_text(overrides))
-    with tracked(tracker, record.writer.folder):
+    # A sweep shows its own progress.
+    shown = nullcontext() if config.is_trial else Progress(_progress_bar()).running()
+    with tracked(tracker, record.writer.folder), shown:
         try:
             yield record
         except PrunedError as pruned:
@@ -106,6 +77,14 @@ def recorded(
             _finish(record, config, clock, "failed")
             raise
         _finish(record, config, clock, "trial" if config.is_trial else "complete")
+
+
+def _progress_bar() -> Display | None:
+    if not sys.stderr.isatty():
+        return None
+    from mlsys.terminal import ProgressBar
+
+    return ProgressBar()
 
 
 def config_text(plain: Mapping[str, Any] | Sequence[Any]) -> str:
@@ -154,6 +133,7 @@ def _finish(record: Record, config: TrainConfig, clock: Stopwatch, status: str) 
         status=status,  # type: ignore[arg-type]
         data_fingerprint=record.fingerprint,
         timing={**clock.seconds, **cost},
+        peak_mb=clock.peak_mb,
     )
 
 

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -81,3 +82,30 @@ class Terminal(Console):
         needed = Measurement.get(self, self.options.update(max_width=WIDEST), table).maximum
         self.width = max(self.width, needed)
         self.print(table, soft_wrap=True)
+
+
+class ProgressBar:
+    """How far a stage is, in the last line of standard error; implements `mlsys.stages.Display`."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._name = ""
+
+    def show(self, name: str, unit: str, done: int, total: int | None) -> None:
+        """Show the stage; its total is None if it is unknown."""
+        if self._name != name:
+            self.hide()
+            columns = [TextColumn("{task.description}"), BarColumn()]
+            columns += [] if total is None else [MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()]
+            self._progress = Progress(*columns, TimeElapsedColumn(), console=Terminal(stderr=True), transient=True)
+            self._progress.add_task(name, total=total)
+            self._progress.start()
+            self._name = name
+        assert self._progress is not None
+        self._progress.update(self._progress.task_ids[0], completed=done)
+
+    def hide(self) -> None:
+        """Remove the bar."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress, self._name = None, ""

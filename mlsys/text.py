@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 # Control characters would move the cursor or change the terminal's settings, others the direction of the text; lone
 # surrogates cannot be printed at all.
@@ -81,3 +83,15 @@ class LogFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, or lines, of a record."""
         return visible(super().format(record))
+
+
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes log lines to whatever standard error is when they are logged, so that a progress bar can make room."""
+
+    def __init__(self, stream: None = None) -> None:  # noqa: ARG002 - Hydra's logging config has it
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """The current standard error."""
+        return sys.stderr

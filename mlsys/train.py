@@ -49,16 +49,17 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     MlsysError
         If the run fails; the manifest then says ``failed``.
     """
-    from mlsys.evaluation.ageing import performance_by_age
     from mlsys.evaluation.audit import AuditSubject, run_audit
-    from mlsys.evaluation.backtest import BacktestPlan, objective_values, run_folds, score_folds, scoring_ms
+    from mlsys.evaluation.backtest import BacktestPlan, objective_values, refit_folds, run_folds, scoring_ms
+    from mlsys.evaluation.diagnostics import diagnose
     from mlsys.evaluation.metrics import evaluate
     from mlsys.evaluation.report.terminal import show
     from mlsys.evaluation.results import RunResults, write_results
     from mlsys.evaluation.splits import reported_folds
     from mlsys.evaluation.timing import outcomes_by_day
     from mlsys.pipeline.threshold import operating_threshold
-    from mlsys.recording import Stopwatch, recorded
+    from mlsys.recording import recorded
+    from mlsys.stages import Stopwatch
     from mlsys.terminal import Terminal
 
     clock = Stopwatch()
@@ -73,9 +74,8 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             result = run_folds(plan, loaded.panel, folds)
         with clock("measure"):
             predictions = result.predictions
-            metrics = evaluate(predictions, **config.metrics.model_dump(exclude={"currency"}), seed=config.seed)
-            metrics |= {"calibration": result.calibration_errors()}
-            metrics |= {"by_age": performance_by_age(result.folds, loaded.panel)}
+            metrics = evaluate(predictions, **config.metrics.arguments(), seed=config.seed)
+            metrics |= diagnose(plan, loaded.panel, result, config.metrics)
             if by_day := outcomes_by_day(predictions):
                 metrics |= {"by_day": by_day}
             threshold = operating_threshold(predictions, **config.threshold.arguments())
@@ -86,7 +86,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
                 predictions=predictions,
                 horizon_days=loaded.horizon_days,
                 rebuild=data.rebuild(loaded),
-                refit=lambda panel, folds: score_folds(plan, panel, folds),
+                refit=lambda panel, folds: refit_folds(plan, panel, folds)["score"].to_numpy(),
                 forbidden=data.forbidden(),
                 seed=config.seed,
                 uses_partial=spec.uses_partial_rows,

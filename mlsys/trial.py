@@ -57,7 +57,8 @@ def run_trial(
     from mlsys.evaluation.report.trial_card import trial_card
     from mlsys.evaluation.scores import write_scores
     from mlsys.evaluation.splits import search_and_holdout_folds
-    from mlsys.recording import Stopwatch, recorded
+    from mlsys.recording import recorded
+    from mlsys.stages import Stopwatch
 
     clock, config, parts = Stopwatch(), prepared.config, prepared.parts
     search, top_k = config.search, config.metrics.top_k

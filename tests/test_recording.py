@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 
 from mlsys.compose import compose_config
 from mlsys.errors import RunError
-from mlsys.recording import Stopwatch, config_text, recorded
+from mlsys.recording import config_text, recorded
+from mlsys.stages import Stopwatch
 from mlsys.tracking import NoTracker
 
 

@@ -28,6 +28,7 @@ from mlsys.pipeline.composites import PartialRows
 from mlsys.pipeline.fitting import DAYS_KNOWN, Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
+from mlsys.stages import progress
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
@@ -198,19 +199,23 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
         # The final fit has the most rows, so it starts first, and the others fill the remaining threads.
         final = pool.submit(_fit_fold, shared, panel, final_rows, "the final model")
         scored = [pool.submit(_run_fold, shared, panel, fold) for fold in folds]
-        _raise_first_error([*scored, final])
+        with progress("fit", len(folds) + 1, "models") as advance:
+            final.add_done_callback(lambda _: advance())
+            for job in scored:
+                job.add_done_callback(lambda _: advance())
+            _raise_first_error([*scored, final])
         return BacktestResult([job.result() for job in scored], final.result(), final_rows.train)
 
 
-def score_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> NDArray[np.float64]:
-    """Fit each fold by the same plan on another panel; return the out-of-fold scores, fold after fold.
+def refit_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> pd.DataFrame:
+    """Fit each fold by the same plan on other rows; return the out-of-fold rows, see :func:`out_of_fold`.
 
     Raises
     ------
     FitError
         If a fold cannot be fitted; the message names it.
     """
-    return out_of_fold(_run_in_order(plan, panel, folds))["score"].to_numpy()
+    return out_of_fold(_run_in_order(plan, panel, folds))
 
 
 def run_search_folds(
@@ -238,12 +243,13 @@ def _run_in_order(
 ) -> list[FoldResult]:
     shared, remaining = _shared(plan, len(folds)), iter(folds)
     results: list[FoldResult] = []
-    with _workers(plan, shared) as pool:
+    with _workers(plan, shared) as pool, progress("folds", len(folds), "folds") as advance:
         # At most one fold per thread is in flight: with one thread, none has started when ``on_result`` raises.
         jobs = deque(pool.submit(_run_fold, shared, panel, fold) for fold in islice(remaining, plan.threads))
         try:
             while jobs:
                 results.append(jobs.popleft().result())
+                advance()
                 if on_result is not None:
                     on_result(results[-1])
                 jobs.extend(pool.submit(_run_fold, shared, panel, fold) for fold in islice(remaining, 1))

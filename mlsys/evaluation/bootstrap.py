@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mlsys.stages import progress
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
@@ -60,10 +62,13 @@ def bootstrap(
     chunk = max(1, CHUNK // max(population, *map(len, entities)))
     generator = np.random.default_rng(seed)
     parts: list[list[Mapping[str, FloatArray]]] = [[] for _ in statistics]
-    for start in range(0, resamples, chunk):
-        counts = _resample(generator, population, min(chunk, resamples - start))
-        for part, statistic, codes in zip(parts, statistics, entities, strict=True):
-            part.append(statistic(np.take(counts, codes, axis=1)))
+    starts = range(0, resamples, chunk)
+    with progress("bootstrap", len(starts), "batches") as advance:
+        for start in starts:
+            counts = _resample(generator, population, min(chunk, resamples - start))
+            for part, statistic, codes in zip(parts, statistics, entities, strict=True):
+                part.append(statistic(np.take(counts, codes, axis=1)))
+            advance()
     return [{name: np.concatenate([numbers[name] for numbers in part]) for name in part[0]} for part in parts]
 
 

@@ -133,7 +133,7 @@ class Holdout:
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return the single fold."""
         if self.order == "random":
-            ranks, codes = _shuffled_groups(frame, self.seed)
+            ranks, codes = shuffled_groups(frame, self.seed)
             _check_groups(len(ranks), 2, MORE_GROUPS)
             held_out = _held_out(ranks, self.test_fraction)[codes]
             return [_fold_without_time(frame, 0, held_out)]
@@ -165,7 +165,7 @@ class GroupKFold:
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return the folds."""
-        ranks, codes = _shuffled_groups(frame, self.seed)
+        ranks, codes = shuffled_groups(frame, self.seed)
         fewer = f"Use split.folds={len(ranks)} or less" if len(ranks) > 1 else MORE_GROUPS
         _check_groups(len(ranks), self.folds, fewer)
         parts = (ranks % self.folds)[codes]
@@ -257,7 +257,7 @@ def split_off_latest(
     rows = frame.iloc[train]
     times = rows["as_of"]
     if times.isna().any():
-        ranks, codes = _shuffled_groups(rows, seed)
+        ranks, codes = shuffled_groups(rows, seed)
         validation = _held_out(ranks, fraction)[codes]
         return ~validation, validation
     start = times.quantile(1 - fraction, interpolation="lower")
@@ -270,7 +270,7 @@ def _known(times: pd.Series[Any], start: Any, horizon_days: int) -> Mask:  # noq
     return np.asarray(known, dtype=np.bool_)
 
 
-def _shuffled_groups(frame: pd.DataFrame, seed: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+def shuffled_groups(frame: pd.DataFrame, seed: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
     """Shuffle the groups, positive ones first, so that taking them in turn stratifies the folds.
 
     Returns

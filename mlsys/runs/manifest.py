@@ -85,6 +85,8 @@ class Manifest:
         Digest of the raw tables; None if the run failed before reading them.
     timing : mapping of str to float
         Seconds per stage, and ``predict_ms``: milliseconds to score 1,000 rows.
+    peak_mb : mapping of str to int
+        Peak memory of the process per stage, in MB; empty where it was not measured.
     files : mapping of str to FileEntry
         All other files of the run directory, by relative path.
     """
@@ -101,6 +103,7 @@ class Manifest:
     threads: int
     data_fingerprint: str | None
     timing: Mapping[str, float]
+    peak_mb: Mapping[str, int]
     files: Mapping[str, FileEntry]
 
     @property
@@ -150,6 +153,7 @@ def new_manifest(
     data_fingerprint: str | None,
     timing: Mapping[str, float],
     files: Mapping[str, FileEntry],
+    peak_mb: Mapping[str, int] | None = None,
 ) -> Manifest:
     """Return a manifest with the current time and environment; see `Manifest` for the parameters."""
     if status not in get_args(Status):
@@ -167,6 +171,7 @@ def new_manifest(
         threads=threads,
         data_fingerprint=data_fingerprint,
         timing=dict(timing),
+        peak_mb=dict(peak_mb or {}),
         files=dict(files),
     )
 
@@ -224,6 +229,7 @@ def _check_format(data: dict[str, Any], where: str) -> None:
 
 def _from_dict(data: dict[str, Any], where: str) -> Manifest:
     try:
+        data = {"peak_mb": {}} | data  # older runs did not measure it
         fields = {name: data[name] for name in Manifest.__dataclass_fields__}
         fields["git"] = Git(**data["git"])
         fields["files"] = {name: FileEntry(**entry) for name, entry in data["files"].items()}
@@ -234,7 +240,14 @@ def _from_dict(data: dict[str, Any], where: str) -> Manifest:
 
 
 def _check_types(fields: Mapping[str, Any]) -> None:
-    for name, kind in {"created": str, "seed": int, "threads": int, "packages": dict, "timing": dict}.items():
+    for name, kind in {
+        "created": str,
+        "seed": int,
+        "threads": int,
+        "packages": dict,
+        "timing": dict,
+        "peak_mb": dict,
+    }.items():
         if not isinstance(fields[name], kind):
             raise TypeError(f"{name} is {fields[name]!r}")
     if fields["status"] not in get_args(Status):

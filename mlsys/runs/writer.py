@@ -153,6 +153,7 @@ class RunWriter:
         status: Status = "complete",
         data_fingerprint: str | None = None,
         timing: Mapping[str, float] | None = None,
+        peak_mb: Mapping[str, int] | None = None,
     ) -> Manifest:
         """Write manifest.json with the digest of every file; the directory must not change afterwards.
 
@@ -166,6 +167,8 @@ class RunWriter:
             Digest of the raw tables.
         timing : mapping of str to float, optional
             Seconds per stage.
+        peak_mb : mapping of str to int, optional
+            Peak memory per stage, in MB.
 
         Returns
         -------
@@ -188,6 +191,7 @@ class RunWriter:
             threads=threads,
             data_fingerprint=data_fingerprint,
             timing=timing or {},
+            peak_mb=peak_mb,
             files=self._digests(),
         )
         with self._writing(MANIFEST):

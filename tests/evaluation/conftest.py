@@ -118,3 +118,12 @@ def numbers():
             {"id": [31, 7], "as_of": pd.Timestamp(AS_OFS[-1]), "probability": [0.098, 0.061], "label": [0, 1]}
         ),
     }
+
+
+def worse(low, high):
+    """Return an entry of by_age or learning_curve in metrics.json."""
+    return {
+        "value": 0.85,
+        "reference": 0.9,
+        "difference": {"value": -0.05, "low": None if high is None else low, "high": high},
+    }

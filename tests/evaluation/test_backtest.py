@@ -15,7 +15,7 @@ from xgboost import XGBClassifier
 from mlsys.data.panel import Panel
 from mlsys.errors import FitError
 from mlsys.evaluation import backtest
-from mlsys.evaluation.backtest import BacktestPlan, objective_values, run_folds, run_search_folds, score_folds
+from mlsys.evaluation.backtest import BacktestPlan, objective_values, refit_folds, run_folds, run_search_folds
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Backtest, GroupKFold
 from mlsys.features.base import FeatureInfo
@@ -114,7 +114,7 @@ def test_out_of_fold_rows_have_the_columns_that_metrics_need(panel):
 
 def test_scores_of_another_panel_come_in_the_order_of_the_folds(panel):
     folds = SPLIT.split(panel.frame)
-    scores = score_folds(plan(), panel, folds)
+    scores = refit_folds(plan(), panel, folds)["score"].to_numpy()
     assert np.array_equal(scores, run_folds(plan(), panel, folds).predictions["score"])
 
 

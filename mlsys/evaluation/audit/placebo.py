@@ -17,6 +17,7 @@ from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.bootstrap import mean_over_folds
 from mlsys.evaluation.ranking import tie_groups
 from mlsys.evaluation.splits import Fold, Rows
+from mlsys.stages import progress
 
 NAME = "label_placebo"
 PERMUTATIONS, QUANTILE = 500, 0.99
@@ -51,9 +52,12 @@ def label_placebo(subject: AuditSubject) -> AuditCheck:
     average_precision = _PlaceboScorer(folds, scores, shuffler.eligible[kept])
     value = float(average_precision(placebo.labels[kept][None])[0])
     at_once, parts = max(1, MAX_LABELS // max(len(kept), 1)), []
-    for start in range(0, PERMUTATIONS, at_once):
-        sets = range(min(at_once, PERMUTATIONS - start))
-        parts.append(average_precision(np.stack([shuffler.reshuffle(rng, placebo)[kept] for _ in sets])))
+    starts = range(0, PERMUTATIONS, at_once)
+    with progress("label placebo", len(starts), "batches") as advance:
+        for start in starts:
+            sets = range(min(at_once, PERMUTATIONS - start))
+            parts.append(average_precision(np.stack([shuffler.reshuffle(rng, placebo)[kept] for _ in sets])))
+            advance()
     by_chance = np.concatenate(parts)
     if np.isnan(value) or np.isnan(by_chance).all():
         return AuditCheck.not_applicable(

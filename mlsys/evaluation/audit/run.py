@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mlsys.evaluation.audit.check import AuditCheck, worst
@@ -16,6 +17,7 @@ from mlsys.evaluation.audit.single_feature import single_feature
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.audit.time_travel import time_travel
 from mlsys.evaluation.audit.too_good import too_good
+from mlsys.stages import progress
 
 if TYPE_CHECKING:
     from mlsys.config import AuditConfig
@@ -37,17 +39,22 @@ def run_audit(subject: AuditSubject, config: AuditConfig) -> dict[str, Any]:
         Content of audit.json: ``checks``, and as ``status`` the most severe status of a check.
     """
     thresholds = config.thresholds
-    checks: list[AuditCheck] = [
-        time_travel(subject, sample=config.sample),
-        dates(subject),
-        embargo(subject),
-        groups(subject),
-        single_feature(subject, limit=thresholds.single_feature_auc),
-        forbidden_columns(subject),
-        duplicates(subject, limit=thresholds.duplicate_fraction),
-        missingness(subject, limit=thresholds.missingness_gap),
-        too_good(subject, auc=thresholds.too_good_auc, odds=thresholds.too_good_odds),
+    run: list[Callable[[], AuditCheck]] = [
+        lambda: time_travel(subject, sample=config.sample),
+        lambda: dates(subject),
+        lambda: embargo(subject),
+        lambda: groups(subject),
+        lambda: single_feature(subject, limit=thresholds.single_feature_auc),
+        lambda: forbidden_columns(subject),
+        lambda: duplicates(subject, limit=thresholds.duplicate_fraction),
+        lambda: missingness(subject, limit=thresholds.missingness_gap),
+        lambda: too_good(subject, auc=thresholds.too_good_auc, odds=thresholds.too_good_odds),
     ]
     if config.mode == "full":
-        checks.append(label_placebo(subject))
+        run.append(lambda: label_placebo(subject))
+    checks: list[AuditCheck] = []
+    with progress("audit", len(run), "checks") as advance:
+        for check in run:
+            checks.append(check())
+            advance()
     return {"status": worst(check.status for check in checks), "checks": [check.to_dict() for check in checks]}

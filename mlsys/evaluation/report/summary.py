@@ -15,9 +15,9 @@ import pandas as pd
 from mlsys.evaluation.fold_names import fold_name
 from mlsys.evaluation.formats import MISSING, Numbers, as_float, confidence_level, count, currency, percent, point
 from mlsys.evaluation.metric_table import configured_objectives, find_metric
-from mlsys.evaluation.report.age_rows import AgeRow, age_metrics, age_rows, age_text
 from mlsys.evaluation.report.by_day_rows import ByDayRow, by_day_rows
 from mlsys.evaluation.report.metric_rows import MetricRow, headline_rows, metric_rows
+from mlsys.evaluation.report.other_models import OtherModels, older_models, smaller_models
 from mlsys.evaluation.report.recommendation import recommend
 from mlsys.evaluation.report.threshold_text import threshold_rows, threshold_text
 from mlsys.evaluation.report.verdict import calibration_text, verdict
@@ -113,10 +113,9 @@ class Summary:
     has_activity: bool
     fold_metrics: tuple[str, ...]
     folds: tuple[FoldRow, ...]
-    age_metrics: tuple[str, ...]
-    ages: tuple[AgeRow, ...]
-    age_text: str
     by_day: tuple[ByDayRow, ...]
+    older: OtherModels
+    smaller: OtherModels
     threshold: str
     threshold_rows: tuple[tuple[str, str], ...]
     audit_status: str
@@ -191,10 +190,9 @@ def summarise(
         has_activity=any(row.activity != MISSING for row in rows),
         fold_metrics=tuple(find_metric(name, positives).title for name in fold_metrics),
         folds=tuple(_fold_row(fold, fold_metrics, money) for fold in folds),
-        age_metrics=tuple(age_metrics(metrics)),
-        ages=tuple(age_rows(metrics)),
-        age_text=age_text(metrics),
         by_day=tuple(by_day_rows(metrics)),
+        older=older_models(metrics),
+        smaller=smaller_models(metrics),
         threshold=threshold_text(
             threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"
         ),

@@ -9,6 +9,7 @@ from mlsys.evaluation.report.card import render_card
 from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.pages import code_span, escape_markdown
 from mlsys.evaluation.report.summary import summarise
+from tests.evaluation.conftest import worse
 
 
 def test_the_card_has_the_main_facts(run):
@@ -51,7 +52,7 @@ def test_the_confidence_level_is_the_configured_one(run):
 
 def test_the_card_says_how_models_age(run):
     assert "older" not in render_card(summarise(**run))
-    run["metrics"]["by_age"] = [{"days": 56.0, "folds": 4, "metrics": {"roc_auc": {"old": 0.85, "new": 0.9}}}]
+    run["metrics"]["by_age"] = [{"days": 56.0, "folds": 4, "metrics": {"roc_auc": worse(-0.08, -0.02)}}]
     assert "Models that were 56 days older had a ROC-AUC of 0.850 instead of 0.900" in render_card(summarise(**run))
 
 
@@ -69,6 +70,20 @@ def test_outcomes_by_day_are_in_the_card_and_the_report_of_a_model_of_when(run):
     for page in (card, report):
         assert "refitted on all complete rows, and on younger ones as far as their outcomes are known." in page
         assert "Incomplete rows are used for training only as far as their outcomes are known." in page
+
+
+@pytest.mark.parametrize(
+    ("high", "said"), [(-0.02, "more data would probably help."), (0.02, "which may be chance."), (None, "of 0.900.")]
+)
+def test_the_card_says_whether_more_data_would_help(run, high, said):
+    assert "half of the data" not in render_card(summarise(**run))
+    run["metrics"]["learning_curve"] = [
+        {"fraction": 0.5, "rows": 500.0, "positives": 20.0, "metrics": {"roc_auc": worse(-0.08, high)}},
+        {"fraction": 1.0, "rows": 1000.0, "positives": 40.0},
+    ]
+    card = render_card(summarise(**run))
+    assert "With half of the data, models had a ROC-AUC of 0.850 instead of 0.900" in card
+    assert said in card
 
 
 def test_every_table_is_well_formed(run):

@@ -5,7 +5,7 @@ import pandas as pd
 from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.plots import write_plots
 from mlsys.evaluation.report.summary import summarise
-from tests.evaluation.conftest import NOUNS
+from tests.evaluation.conftest import NOUNS, worse
 from tests.pages import Page, check_accessible
 
 
@@ -69,13 +69,24 @@ def test_the_page_says_what_to_do_first(run):
 
 
 def test_the_page_shows_how_models_age(run):
-    age = {"days": 28.0, "folds": 3, "metrics": {"roc_auc": {"old": 0.85, "new": 0.9}}}
+    age = {"days": 28.0, "folds": 3, "metrics": {"roc_auc": worse(-0.08, -0.02)}}
     run["metrics"]["by_age"] = [age, age | {"days": 1.0, "folds": 2}]
     page = Page(render_report(summarise(**run), {}))
     check_accessible(page)
-    assert "Models that were 28 days older had a ROC-AUC of 0.850 instead of 0.900 on the same 3 folds." in page.words
-    assert "28 days 3 0.850 (0.900) 1 day 2 0.850 (0.900)" in page.words
+    assert "Models that were 28 days older had a ROC-AUC of 0.850 instead of 0.900 on the same 3 folds (" in page.words
+    assert "28 days 3 0.850 (−0.080 to −0.020) 1 day 2 0.850 (−0.080 to −0.020)" in page.words
     assert "How often to retrain" not in Page(render_report(summarise(**run | {"metrics": {}}), {})).words
+
+
+def test_the_page_shows_the_learning_curve(run):
+    assert "Would more data help?" not in Page(render_report(summarise(**run), {})).words
+    run["metrics"]["learning_curve"] = [
+        {"fraction": 0.5, "rows": 500.0, "positives": 20.0, "metrics": {"roc_auc": worse(-0.08, -0.02)}},
+        {"fraction": 1.0, "rows": 1000.0, "positives": 40.0},
+    ]
+    page = Page(render_report(summarise(**run), {}))
+    check_accessible(page)
+    assert "50% 500 20 0.850 (−0.080 to −0.020) 100% 1,000 40 0.900" in page.words
 
 
 def test_the_page_is_reproducible(plots, run):

@@ -1,0 +1,93 @@
+"""Learning curve: performance with fewer entities to learn from, for the question whether more data would help."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mlsys.data.panel import Panel
+from mlsys.evaluation.backtest import BacktestPlan, FoldResult, refit_folds
+from mlsys.evaluation.paired import PairedBootstrap
+from mlsys.evaluation.splits import Mask, Rows, shuffled_groups
+from mlsys.text import counted
+
+logger = logging.getLogger(__name__)
+
+MIN_POSITIVES = 10  # positive training rows in every fold; with fewer, a point says nothing about the curve
+STEP = 0.6180339887498949  # fractional part of the golden ratio: its multiples fill [0, 1) evenly at any length
+
+
+def learning_curve(
+    plan: BacktestPlan,
+    panel: Panel,
+    results: Sequence[FoldResult],
+    fractions: Sequence[float],
+    bootstrap: PairedBootstrap,
+) -> list[dict[str, Any]]:
+    """Fit every fold again on fractions of its entities, and test it on the same rows.
+
+    A smaller fraction of the entities is part of each larger one. Entities with an outcome are as frequent in each.
+
+    Parameters
+    ----------
+    plan : BacktestPlan
+    panel : Panel
+    results : sequence of FoldResult
+        Results on all training rows.
+    fractions : sequence of float
+        In (0, 1).
+    bootstrap : PairedBootstrap
+
+    Returns
+    -------
+    list of dict
+        For each fraction, in ascending order: ``fraction``, mean number of training ``rows`` and ``positives`` per
+        fold, and ``metrics``, compared with those of all training rows; see `PairedBootstrap.compare`. The last entry
+        has all rows and no ``metrics``. Fractions with fewer than 10 positive rows in a fold are left out; without any
+        other, the list is empty.
+
+    Raises
+    ------
+    FitError
+        If a fold cannot be fitted; the message names it.
+    """
+    labels = panel.frame["label"].to_numpy()
+    points = []
+    for fraction in sorted(fractions):
+        folds = [
+            replace(result.fold, train=result.fold.train[_chosen(panel, result.fold.train, fraction, plan.seed)])
+            for result in results
+        ]
+        trained = [fold.train for fold in folds]
+        if (fewest := min(int(labels[rows].sum()) for rows in trained)) < MIN_POSITIVES:
+            logger.info(
+                "Learning curve: %s of the training rows of a fold would be too few at %.0f%% of the entities",
+                counted(fewest, "positive row"),
+                100 * fraction,
+            )
+            continue
+        logger.info("Learning curve: every fold again on %.0f%% of the entities", 100 * fraction)
+        rows = refit_folds(plan, panel, folds)[["id", "fold", "label", "probability"]].rename(
+            columns={"probability": "part"}
+        )
+        rows["probability"] = np.concatenate([result.predictions["probability"] for result in results])
+        points.append(_point(trained, labels, fraction) | {"metrics": bootstrap.compare(rows, "part")})
+    return [*points, _point([result.fold.train for result in results], labels, 1.0)] if points else []
+
+
+def _point(trained: Sequence[Rows], labels: Any, fraction: float) -> dict[str, Any]:  # noqa: ANN401 - an ndarray of labels
+    return {
+        "fraction": fraction,
+        "rows": float(np.mean([len(rows) for rows in trained])),
+        "positives": float(np.mean([labels[rows].sum() for rows in trained])),
+    }
+
+
+def _chosen(panel: Panel, train: Rows, fraction: float, seed: int) -> Mask:
+    """Return which training rows belong to a fraction of the entities."""
+    ranks, codes = shuffled_groups(panel.frame[["group", "label"]].iloc[train], seed)
+    return np.asarray((ranks * STEP % 1 < fraction)[codes], dtype=np.bool_)
