@@ -56,7 +56,6 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from mlsys.evaluation.report.terminal import show
     from mlsys.evaluation.results import RunResults, write_results
     from mlsys.evaluation.splits import reported_folds
-    from mlsys.evaluation.timing import outcomes_by_day
     from mlsys.pipeline.threshold import operating_threshold
     from mlsys.recording import recorded
     from mlsys.stages import Stopwatch
@@ -76,8 +75,6 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             predictions = result.predictions
             metrics = evaluate(predictions, **config.metrics.arguments(), seed=config.seed)
             metrics |= diagnose(plan, loaded.panel, result, config.metrics)
-            if by_day := outcomes_by_day(predictions):
-                metrics |= {"by_day": by_day}
             threshold = operating_threshold(predictions, **config.threshold.arguments())
         with clock("audit"):
             subject = AuditSubject(

@@ -119,7 +119,7 @@ class TableCache:
             return None
         with contextlib.suppress(OSError):  # a read-only folder can still be read
             os.utime(path)
-        logger.info("panel loaded from the cache: %s", path)
+        logger.debug("read from the cache: %s", path)
         return table, metadata
 
     def _write(self, key: str, table: pa.Table, metadata: dict[str, Any]) -> None:

@@ -71,6 +71,14 @@ def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: i
     return dates
 
 
+def eligible_rows(entities: ir.Table, as_ofs: ir.Table) -> ir.Table:
+    """Return the entities that exist and have not converted at each as-of, in the column ``as_of_day``."""
+    rows = entities.cross_join(as_ofs)
+    exists = rows.created_day.isnull() | (rows.created_day <= rows.as_of_day)
+    unconverted = rows.outcome_day.isnull() | (rows.outcome_day > rows.as_of_day)
+    return rows.filter(exists & unconverted)
+
+
 def build_spine(entities: ir.Table, as_ofs: Sequence[date] | ir.Table, *, horizon_days: int, end: date) -> ir.Table:
     """Return one row per eligible entity and as-of, with its label and when its outcome falls.
 
@@ -87,10 +95,7 @@ def build_spine(entities: ir.Table, as_ofs: Sequence[date] | ir.Table, *, horizo
     """
     if isinstance(as_ofs, Sequence):
         as_ofs = ibis.memtable({"as_of_day": [to_day(day) for day in as_ofs]}, schema={"as_of_day": "int64"})
-    rows = entities.cross_join(as_ofs)
-    exists = rows.created_day.isnull() | (rows.created_day <= rows.as_of_day)
-    unconverted = rows.outcome_day.isnull() | (rows.outcome_day > rows.as_of_day)
-    rows = rows.filter(exists & unconverted)
+    rows = eligible_rows(entities, as_ofs)
     last_day = to_day(end)
     converts = (rows.outcome_day <= rows.as_of_day + horizon_days).fill_null(False)
     return rows.select(
