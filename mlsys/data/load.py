@@ -232,7 +232,7 @@ class _Loading:
         identities = [block_identity(block) for block in self.blocks]
         if None in identities:
             return make()  # code without a file: changes cannot be detected
-        return get_or_make(self.data, {**parts, "blocks": identities}, make)
+        return get_or_make(self.data, {**parts, "blocks": identities}, make, level=logging.DEBUG)
 
     @cached_property
     def _config(self) -> dict[str, Any]:

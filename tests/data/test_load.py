@@ -107,7 +107,7 @@ def test_a_cached_panel_equals_a_fresh_one(crm, tmp_path, builds, caplog):
 
 def test_the_cache_key_covers_exactly_what_determines_the_panel(crm, copy, monkeypatch):
     keys = []
-    monkeypatch.setattr(load, "get_or_make", lambda data, parts, make: keys.append(cache_key(**parts)) or make())
+    monkeypatch.setattr(load, "get_or_make", lambda data, parts, make, **_: keys.append(cache_key(**parts)) or make())
 
     def key(blocks=BLOCKS, **changes):
         keys.clear()
