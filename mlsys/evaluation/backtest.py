@@ -298,8 +298,8 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
         probability=fitted.calibration.apply(scores),
         prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
     )
-    if (by_day := fitted.by_day(inputs)) is not None:
-        timing = by_day_columns(fitted.days, by_day, rows["days_to_outcome"].to_numpy())
+    if plan.spec.days:
+        timing = by_day_columns(plan.spec.days, fitted.by_day(inputs), rows["days_to_outcome"].to_numpy())
         predictions = predictions.assign(**timing)
     logger.info(
         "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _iterations(fitted)

@@ -85,6 +85,11 @@ class PipelineSpec:
         return () if composite is None else composite.details
 
     @property
+    def days(self) -> Sequence[int]:
+        """Days by which the model predicts the outcome; none unless it predicts when the outcome comes."""
+        return self.estimator.intervals if isinstance(self.estimator, DiscreteTimeHazard) else ()
+
+    @property
     def uses_partial_rows(self) -> bool:
         """Whether a fit also uses rows younger than the horizon; see `Training.partial`."""
         return DAYS_KNOWN in self.details
@@ -169,24 +174,15 @@ class Fitted:
             )
         return scores
 
-    @property
-    def days(self) -> Sequence[int]:
-        """Days by which the model predicts the outcome; none unless it predicts when the outcome comes."""
-        model = self.pipeline[-1]
-        return model.intervals if isinstance(model, DiscreteTimeHazard) else ()
-
-    def by_day(self, inputs: pd.DataFrame) -> NDArray[np.float64] | None:
-        """Return the calibrated probabilities by each day, shape (n_rows, n_days); None unless the model predicts them.
+    def by_day(self, inputs: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the calibrated probabilities by each of `PipelineSpec.days`, shape (n_rows, n_days).
 
         Parameters
         ----------
         inputs : DataFrame of shape (n_rows, n_features)
             Panel columns.
         """
-        model = self.pipeline[-1]
-        if not isinstance(model, DiscreteTimeHazard):
-            return None
-        by_day = model.predict_by_day(inputs)
+        by_day = self.pipeline[-1].predict_by_day(inputs)
         return calibrated_by_day(by_day, self.calibration.apply(by_day[:, -1]))
 
 

@@ -177,8 +177,8 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def person_periods(rows: MemberRows, ends: Sequence[int]) -> MemberRows:
     """Return one row per row and interval that is over and in which it is at risk, with the `INTERVAL_INPUTS`.
 
-    A row is at risk in an interval unless its outcome came before. An interval that is not over yet does not count, even
-    if the outcome has come in it: else the outcomes of young rows would be learned sooner than their absence.
+    A row is at risk in an interval unless its outcome came before. An interval that is not over yet does not count,
+    even if the outcome has come in it: else the outcomes of young rows would be learned sooner than their absence.
 
     Parameters
     ----------
