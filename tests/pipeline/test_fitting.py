@@ -217,7 +217,7 @@ def test_whether_a_library_applies_class_weights_to_the_validation_set(model, we
 def test_models_without_early_stopping_need_no_validation_rows(any_model, spec, table, caplog):
     if any_model in STOPPING:
         return
-    both = fit(spec(any_model, stop_after=5), Training(table.inputs, table.labels))
+    both = fit(spec(any_model, stop_after=5), table.training())
     assert both.iterations is None
     assert caplog.text == ""
 

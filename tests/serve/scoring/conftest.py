@@ -75,8 +75,10 @@ def schema_of(frame: pd.DataFrame) -> dict[str, Any]:
 
 def component(group: str, option: str) -> Any:
     """Return the object that a config file describes, with few trees."""
-    text = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8").replace("${seed}", "0")
-    return built(yaml.safe_load(text) | SMALL.get(option, {}) if group == "model" else yaml.safe_load(text))
+    node = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8").replace("${seed}", "0"))
+    if option == "survival":
+        node["hazard"] |= SMALL["xgboost"]
+    return built(node | SMALL.get(option, {}) if group == "model" else node)
 
 
 def built(node: Any) -> Any:
@@ -97,6 +99,12 @@ class Columns:
         self.features = [type("Column", (), {"name": name, "kind": kind}) for name, kind in kinds.items()]
 
 
+def details_of(label: np.ndarray) -> pd.DataFrame:
+    """Return when the outcome comes, for models that predict it."""
+    days = np.where(label == 1, np.arange(ROWS) % 30 + 1.0, np.nan)
+    return pd.DataFrame({"days_to_outcome": days, "days_known": 1_000.0})
+
+
 def make_run(
     folder: Path,
     estimator: Any,
@@ -111,7 +119,7 @@ def make_run(
     numbers = [name for name in frame if frame[name].dtype == "float64"]
     categories = [name for name in frame if name not in numbers]
     recipe = PipelineSpec(encoder, sampler, estimator, Identity(), numbers, categories, stop_after=None)
-    pipeline = fit(recipe, Training(frame, label)).pipeline
+    pipeline = fit(recipe, Training(frame, label, details=details_of(label))).pipeline
     writer = RunWriter(folder)
     save_model(pipeline, writer.folder)
     writer.write_json("model/calibration.json", calibration.to_dict())

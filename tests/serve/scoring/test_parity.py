@@ -21,9 +21,10 @@ CONF = Path(__file__).parents[3] / "conf"
 PATHS = {
     "xgboost": "trees", "lightgbm": "lightgbm", "catboost": "catboost", "logistic": "linear", "random_forest": "trees",
     "hist_gradient_boosting": "trees", "vote": "vote", "activity": "baseline", "dummy": "baseline",
+    "survival": "survival",
 }  # fmt: skip
 ENCODERS = ("native", "onehot", "ordinal", "target")
-FLOAT32 = ("xgboost", "vote")
+FLOAT32 = ("xgboost", "survival", "vote")
 
 
 def options(group):
