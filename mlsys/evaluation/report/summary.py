@@ -16,6 +16,7 @@ from mlsys.evaluation.fold_names import fold_name
 from mlsys.evaluation.formats import MISSING, Numbers, as_float, confidence_level, count, currency, percent, point
 from mlsys.evaluation.metric_table import configured_objectives, find_metric
 from mlsys.evaluation.report.age_rows import AgeRow, age_metrics, age_rows, age_text
+from mlsys.evaluation.report.by_day_rows import ByDayRow, by_day_rows
 from mlsys.evaluation.report.metric_rows import MetricRow, headline_rows, metric_rows
 from mlsys.evaluation.report.recommendation import recommend
 from mlsys.evaluation.report.threshold_text import threshold_rows, threshold_text
@@ -115,6 +116,7 @@ class Summary:
     age_metrics: tuple[str, ...]
     ages: tuple[AgeRow, ...]
     age_text: str
+    by_day: tuple[ByDayRow, ...]
     threshold: str
     threshold_rows: tuple[tuple[str, str], ...]
     audit_status: str
@@ -192,6 +194,7 @@ def summarise(
         age_metrics=tuple(age_metrics(metrics)),
         ages=tuple(age_rows(metrics)),
         age_text=age_text(metrics),
+        by_day=tuple(by_day_rows(metrics)),
         threshold=threshold_text(
             threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"
         ),
@@ -337,9 +340,14 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, p
             yield f"Audit check “{name}” ({check['status']}): {check.get('message') or 'no message'}"
     partial = [fold_name(fold) for fold in folds if not fold.get("label_complete", True)]
     if partial:
+        used = (
+            "used for training only as far as their outcomes are known"
+            if metrics.get("by_day")
+            else ("never used for training")
+        )
         yield (
             f"Outcomes are incomplete in {joined(partial)}: the horizon extends past the end of the data, so not all "
-            f"{positives} are known yet. Incomplete rows are never used for training."
+            f"{positives} are known yet. Incomplete rows are {used}."
         )
     total = facts.get("positives", sum(int(fold.get("positives") or 0) for fold in folds))
     if folds and total < 100:

@@ -128,6 +128,7 @@ def make_run(
     writer.write_json("reference.json", reference(Columns(frame), frame, pd.Series([0.1, 0.2])))
     writer.write_json("threshold.json", {"threshold": 0.3})
     writer.write_text("config.yaml", "seed: 0\n")
+    writer.write_text("card.md", "# Model card: a small run\n")
     writer.finish(seed=0, threads=1)
     return folder
 
