@@ -128,8 +128,10 @@ def by_days_schema(days: Sequence[str]) -> Json:
     """
     return {
         "type": "object",
-        "description": f"Probability by each day after the as-of. That by day {days[-1]} is the probability. Tables "
-        f"have these as the columns {', '.join(by_day_name(day) for day in days)}.",
+        "description": (
+            f"Probability of the outcome within so many days after the as-of; within {days[-1]} it is the probability. "
+            f"Tables have the columns {', '.join(by_day_name(day) for day in days)}."
+        ),
         "properties": {day: {"type": "number", "minimum": 0, "maximum": 1} for day in days},
         "required": list(days),
         "additionalProperties": False,

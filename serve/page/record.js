@@ -68,7 +68,7 @@ function showScore(answer) {
     make('span', { className: 'value' }, percent(answer.probability)), ' ',
     make('span', { className: 'badge ' + (answer.decision ? 'pass' : '') }, answer.decision ? 'Decision: yes' : 'Decision: no'), ' ',
     make('span', { className: 'small muted threshold' }, 'The threshold for a yes is ' + percent(answer.threshold) + '.'),
-    ...(answer.by_days ? [make('span', { className: 'small by-days' }, 'By day ' + Object.entries(answer.by_days).sort((a, b) => a[0] - b[0]).map(([day, probability]) => day + ': ' + percent(probability)).join(' · '))] : []));
+    ...(answer.by_days ? [make('span', { className: 'small muted by-days' }, 'Within ' + Object.entries(answer.by_days).map(([day, probability]) => count(Number(day), 'day') + ' ' + percent(probability)).join(', ') + '.')] : []));
   const warnings = answer.warnings.map(text => make('li', {}, text));
   $('reasons').replaceChildren(
     ...(warnings.length ? [make('h3', {}, 'Warnings'), make('ul', { className: 'plain warnings' }, ...warnings)] : []),
