@@ -8,6 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from mlsys.data.panel import Panel
+from mlsys.evaluation import backtest
 from mlsys.evaluation.audit.embargo import embargo
 from mlsys.evaluation.audit.forbidden import forbidden_columns
 from mlsys.evaluation.audit.placebo import label_placebo
@@ -15,6 +16,7 @@ from mlsys.evaluation.backtest import run_folds, score_folds
 from mlsys.evaluation.explain import importances
 from mlsys.evaluation.splits import Backtest, GroupKFold, Holdout
 from mlsys.evaluation.timing import outcomes_by_day
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.survival import DiscreteTimeHazard
 from mlsys.runs.model_io import model_bytes
 from tests.evaluation.audit import subjects
@@ -54,6 +56,23 @@ def test_nothing_after_the_test_as_of_is_known(panel):
         frame.loc[later & ~np.isin(np.arange(len(frame)), fold.train), "label"] = 1
         after = run_folds(plan(MODEL), Panel(frame, panel.features), folds).folds[number].fitted
         assert model_bytes(after.pipeline) == model_bytes(before.folds[number].fitted.pipeline)
+
+
+def test_a_fit_gets_no_outcome_after_the_test_as_of(panel, monkeypatch):
+    seen = []
+    monkeypatch.setattr(backtest, "fit", lambda spec, rows: seen.append(rows) or fit(spec, rows))
+    fold = SPLIT.split(panel.frame)[-1]
+    frame = panel.frame.copy()
+    frame.loc[fold.partial, "days_to_outcome"] = np.arange(len(fold.partial)) % HORIZON + 1.0  # the last two are later
+    run_folds(plan(MODEL), Panel(frame, panel.features), [fold])
+    last = panel.frame["as_of"].max() + pd.Timedelta(days=10)
+    for rows in seen:  # of the fold, and of the final model
+        until = fold.as_of if len(rows.labels) == len(fold.train) else last
+        for inputs, details in [(rows.inputs, rows.details), (rows.partial.inputs, rows.partial.details)]:
+            age = (until - panel.frame["as_of"].loc[inputs.index]).dt.days
+            assert (details["days_known"] == age).all()
+            assert not (details["days_to_outcome"] > age).any()
+    assert len(seen) == 2
 
 
 def test_what_young_rows_show_by_the_test_as_of_is_learned(panel):
