@@ -56,7 +56,6 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     from mlsys.evaluation.report.terminal import show
     from mlsys.evaluation.results import RunResults, write_results
     from mlsys.evaluation.splits import reported_folds
-    from mlsys.evaluation.timing import outcomes_by_day
     from mlsys.pipeline.threshold import operating_threshold
     from mlsys.recording import Stopwatch, recorded
     from mlsys.terminal import Terminal
@@ -76,8 +75,6 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
             metrics = evaluate(predictions, **config.metrics.model_dump(exclude={"currency"}), seed=config.seed)
             metrics |= {"calibration": result.calibration_errors()}
             metrics |= {"by_age": performance_by_age(result.folds, loaded.panel)}
-            if by_day := outcomes_by_day(predictions):
-                metrics |= {"by_day": by_day}
             threshold = operating_threshold(predictions, **config.threshold.arguments())
         with clock("audit"):
             subject = AuditSubject(
@@ -89,7 +86,6 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
                 refit=lambda panel, folds: score_folds(plan, panel, folds),
                 forbidden=data.forbidden(),
                 seed=config.seed,
-                uses_partial=spec.uses_partial_rows,
             )
             audit = run_audit(subject, config.audit)
         with clock("report"):
