@@ -86,7 +86,6 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
                 refit=lambda panel, folds: refit_folds(plan, panel, folds)["score"].to_numpy(),
                 forbidden=data.forbidden(),
                 seed=config.seed,
-                uses_partial=spec.uses_partial_rows,
             )
             audit = run_audit(subject, config.audit)
         with clock("report"):

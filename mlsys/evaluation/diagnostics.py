@@ -10,11 +10,10 @@ from mlsys.evaluation.ageing import performance_by_age
 from mlsys.evaluation.backtest import BacktestPlan, BacktestResult
 from mlsys.evaluation.learning_curve import learning_curve
 from mlsys.evaluation.paired import PairedBootstrap
-from mlsys.evaluation.timing import outcomes_by_day
 
 
 def diagnose(plan: BacktestPlan, panel: Panel, result: BacktestResult, settings: MetricsConfig) -> dict[str, Any]:
-    """Return entries of metrics.json: calibration, by_age, learning_curve and, for survival models, by_day.
+    """Return the entries ``calibration``, ``by_age`` and ``learning_curve`` of metrics.json.
 
     Parameters
     ----------
@@ -24,9 +23,8 @@ def diagnose(plan: BacktestPlan, panel: Panel, result: BacktestResult, settings:
     settings : MetricsConfig
     """
     bootstrap = PairedBootstrap(settings.bootstrap_resamples, plan.seed, settings.confidence)
-    by_day = outcomes_by_day(result.predictions)
     return {
         "calibration": result.calibration_errors(),
         "by_age": performance_by_age(result.folds, panel, bootstrap),
         "learning_curve": learning_curve(plan, panel, result.folds, settings.learning_curve, bootstrap),
-    } | ({"by_day": by_day} if by_day else {})
+    }

@@ -16,6 +16,7 @@ from mlsys.evaluation.bootstrap import bootstrap, mean_over_folds
 from mlsys.evaluation.fold_names import fold_times
 from mlsys.evaluation.metric_table import expanded, metric_names, split_name
 from mlsys.evaluation.ranking import FloatArray
+from mlsys.evaluation.timing import outcomes_by_day
 from mlsys.evaluation.weighted_metrics import IntArray, ScoredFold
 from mlsys.text import counted, joined
 
@@ -137,7 +138,7 @@ def evaluate(
         metric is undefined in some; ``folds``: one dict per fold, in order; ``baselines``: ``chance`` (a constant
         prediction) and ``activity`` (ranking metrics only, because its scores are not probabilities; empty without
         such scores), both like ``overall``; ``versus_activity``: overall minus activity, like ``overall``, paired by
-        resample. None marks undefined values. The same input gives the same bytes.
+        resample; and what `outcomes_by_day` returns. None marks undefined values. The same input gives the same bytes.
 
     Raises
     ------
@@ -173,7 +174,7 @@ def evaluate(
             "activity": activity.summary(confidence) if activity else {},
         },
         "versus_activity": overall.minus(activity).summary(confidence) if activity else {},
-    }
+    } | outcomes_by_day(predictions)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from mlsys.errors import Problem, closest
 from mlsys.pipeline.class_weights import class_weight_problems, class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.composites import composite_of
+from mlsys.pipeline.copies import is_estimator
 from mlsys.pipeline.survival import DiscreteTimeHazard
 from mlsys.pipeline.traits import traits_of
 
@@ -121,6 +122,8 @@ def _interval_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: AN
         return []
     if where != "model":
         return [Problem(f"{where}._target_", "DiscreteTimeHazard inside another model", "only the model itself")]
+    if not is_estimator(estimator.hazard):
+        return [Problem(f"{where}.hazard", repr(estimator.hazard), "a classifier, by its _target_")]
     ends = estimator.intervals
     days = isinstance(ends, list | tuple) and len(ends) > 0 and all(type(end) is int for end in ends)
     if days and ends[0] > 0 and all(start < end for start, end in pairwise(ends)):

@@ -8,13 +8,16 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from mlsys.data.panel import Panel
+from mlsys.evaluation import backtest
 from mlsys.evaluation.audit.embargo import embargo
 from mlsys.evaluation.audit.forbidden import forbidden_columns
 from mlsys.evaluation.audit.placebo import label_placebo
 from mlsys.evaluation.backtest import run_folds, score_folds
 from mlsys.evaluation.explain import importances
+from mlsys.evaluation.metrics import evaluate
 from mlsys.evaluation.splits import Backtest, GroupKFold, Holdout
 from mlsys.evaluation.timing import outcomes_by_day
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.survival import DiscreteTimeHazard
 from mlsys.runs.model_io import model_bytes
 from tests.evaluation.audit import subjects
@@ -56,6 +59,23 @@ def test_nothing_after_the_test_as_of_is_known(panel):
         assert model_bytes(after.pipeline) == model_bytes(before.folds[number].fitted.pipeline)
 
 
+def test_a_fit_gets_no_outcome_after_the_test_as_of(panel, monkeypatch):
+    seen = []
+    monkeypatch.setattr(backtest, "fit", lambda spec, rows: seen.append(rows) or fit(spec, rows))
+    fold = SPLIT.split(panel.frame)[-1]
+    frame = panel.frame.copy()
+    frame.loc[fold.partial, "days_to_outcome"] = np.arange(len(fold.partial)) % HORIZON + 1.0  # the last two are later
+    run_folds(plan(MODEL), Panel(frame, panel.features), [fold])
+    last = panel.frame["as_of"].max() + pd.Timedelta(days=10)
+    for rows in seen:  # of the fold, and of the final model
+        until = fold.as_of if len(rows.labels) == len(fold.train) else last
+        for inputs, details in [(rows.inputs, rows.details), (rows.partial.inputs, rows.partial.details)]:
+            age = (until - panel.frame["as_of"].loc[inputs.index]).dt.days
+            assert (details["days_known"] == age).all()
+            assert not (details["days_to_outcome"] > age).any()
+    assert len(seen) == 2
+
+
 def test_what_young_rows_show_by_the_test_as_of_is_learned(panel):
     fold = SPLIT.split(panel.frame)[-1]
     assert len(fold.partial) == 40  # one as-of is younger than the horizon
@@ -94,15 +114,19 @@ def test_other_models_do_not_see_them(panel):
 # Audit
 
 
+def of_a_model_of_when(subject):
+    return replace(subject, predictions=subject.predictions.assign(by_30d=0.5))
+
+
 def test_the_embargo_covers_partly_known_rows():
     frame = subjects.accounts()
     folds = Backtest(folds=3, horizon_days=subjects.HORIZON).split(frame)
-    check = embargo(subjects.audited(frame, folds=folds, uses_partial=True))
+    check = embargo(of_a_model_of_when(subjects.audited(frame, folds=folds)))
     assert check.status == "pass"
     assert "The model also learns from 1" in check.message
     assert check.message.endswith("from the intervals alone that end by that as-of.")
     late = [replace(fold, partial=fold.test[:2]) for fold in folds]
-    check = embargo(subjects.audited(frame, folds=late, uses_partial=True))
+    check = embargo(of_a_model_of_when(subjects.audited(frame, folds=late)))
     assert (check.status, check.value) == ("fail", 6)
     assert embargo(subjects.audited(frame, folds=late)).status == "pass"  # no model reads them
 
@@ -141,11 +165,11 @@ def test_predictions_by_day(panel):
     rows = result.predictions
     assert rows.columns[-5:].tolist() == ["by_7d", "by_14d", "by_21d", "by_30d", "days_to_outcome"]
     assert rows["by_30d"].equals(rows["probability"].rename("by_30d"))
-    by_day = outcomes_by_day(rows)
+    by_day = evaluate(rows, top_k=[1], bootstrap_resamples=0, seed=0)["by_day"]
     known = rows[rows["label_complete"]]
     assert [each["days"] for each in by_day] == [7, 14, 21, 30]
     assert by_day[-1] == {"days": 30, "expected": known["probability"].sum(), "observed": known["label"].sum()}
-    assert outcomes_by_day(rows.drop(columns=["by_7d", "by_14d", "by_21d", "by_30d"])) == []
+    assert outcomes_by_day(rows.drop(columns=["by_7d", "by_14d", "by_21d", "by_30d"])) == {}
     weights = importances(result.final.pipeline, panel.inputs, seed=0)
     assert set(weights["feature"]) == {"users", "industry"}
     assert weights["importance"].sum() == pytest.approx(1)

@@ -179,6 +179,11 @@ def test_intervals_that_are_not_rising_days_are_refused(ends):
     assert horizon_problems(model, {"kind": "events", "horizon_days": 30}) == []  # one error is enough
 
 
+def test_a_missing_model_of_the_hazards_is_refused():
+    (problem,) = parameter_problems({"model": DiscreteTimeHazard(None, ENDS)})
+    assert (problem.where, problem.got) == ("model.hazard", "None")
+
+
 @pytest.mark.parametrize(("horizon", "advice"), [(60, "[15,30,45,60]"), (2, "[1,2]"), (14, "[4,7,10,14]")])
 def test_intervals_that_do_not_end_with_the_horizon_are_refused(horizon, advice):
     model = DiscreteTimeHazard(LogisticRegression(), ENDS)

@@ -84,3 +84,13 @@ def test_the_documentation_has_them_only_where_the_model_does(run_of, inside_of,
     assert "by_days" not in str(document(other.service.slot.champion, keys=False))
     assert "by_days" not in other.post("/predict", records[0]).json()
     assert "by_days" not in other.post("/predict/batch", {"records": records[:1]}).json()["predictions"][0]
+
+
+def test_class_weights_are_corrected_as_in_training(run_of, rows, records):
+    scorer = Scorer.load(run_of("survival", calibration=0, hazard=XGBClassifier(n_estimators=5, scale_pos_weight=20)))
+    assert scorer.path == "survival", scorer.reason
+    truth = expected(Run.open(scorer.run.path), rows)
+    assert list(scorer.score(records[0]).by_days.values()) == pytest.approx(truth[0], abs=1e-5)
+    np.testing.assert_allclose(scorer.score_many(records).probabilities, truth[:, -1], rtol=0, atol=1e-9)
+    reasons = scorer.reasons(scorer.score(records[0]).values, top=None)
+    assert abs(reasons["other"]) < 1e-4

@@ -107,6 +107,8 @@ def test_inputs_of_one_kind(model, encoder, columns, run_of, rows, records):
         ("hist_gradient_boosting", "native", "smotenc"),
         ("xgboost", "target", "smote"),
         ("random_forest", "ordinal", "smote"),
+        ("survival", "native", "smotenc"),
+        ("survival", "onehot", "random_over"),
     ],
 )
 def test_encoders_that_impute_and_scale_for_a_sampler_give_the_same(model, encoder, sampler, run_of, rows, records):
