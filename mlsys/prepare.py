@@ -17,6 +17,7 @@ from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import objective_names
 from mlsys.pipeline.stopping import ITERATION_METRICS
+from mlsys.pipeline.uplift import UpliftModel
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -53,7 +54,7 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
     """
     plain, problems, config = inspect(composed)
     parts, more = Components.build(plain)
-    problems += [*metric_problems(plain), *search_problems(plain), *more]
+    problems += [*metric_problems(plain), *search_problems(plain), *treatment_problems(plain, parts), *more]
     data = _opened(plain, parts, problems, keep)
     if problems or config is None or data is None:
         raise ConfigError("The config", problems, ADVICE)
@@ -84,6 +85,17 @@ def search_problems(plain: Mapping[str, Any]) -> list[Problem]:
     if not section(plain, "fit", "early_stopping").get("enabled", True):
         problems.append(Problem("fit.early_stopping.enabled", "false", "true with search.report_per=iteration"))
     return problems
+
+
+def treatment_problems(plain: Mapping[str, Any], parts: Components) -> list[Problem]:
+    """Find an uplift model without a treatment, and a value of a treatment that is not named."""
+    data = section(plain, "data")
+    if data.get("treated") is not None and data.get("treatment") is None:
+        return [Problem("data.treatment", "null", f"the column in which data.treated={data['treated']} is a value")]
+    if not isinstance(parts.estimator, UpliftModel) or data.get("treatment") is not None:
+        return []
+    expected = "the column that says which rows were treated; model=uplift compares them with the others"
+    return [Problem("data.treatment", "null", expected if "path" in data else f"{expected}, and needs data=table")]
 
 
 def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem], keep: Keep | None) -> Reader | None:

@@ -202,7 +202,12 @@ def _split_rows(rows: Training) -> tuple[MemberRows, MemberRows]:
 
 
 def _fit(
-    spec: PipelineSpec, rows: MemberRows, *, iterations: int | None = None, held_out: MemberRows | None = None
+    spec: PipelineSpec,
+    rows: MemberRows,
+    *,
+    iterations: int | None = None,
+    held_out: MemberRows | None = None,
+    target: NDArray[np.float64] | None = None,
 ) -> tuple[Pipeline, float]:
     """Return the fitted pipeline and the prior that its estimator learned."""
     if (composite := composite_of(spec.estimator)) is not None:
@@ -214,6 +219,8 @@ def _fit(
             if spec.sampler is not None:
                 logger.info("%s does not depend on resampling: the sampler is skipped", type(estimator).__name__)
             return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
+        if target is not None:
+            return _fit_regression(spec, estimator, rows, target), float(labels.mean())
         return _fit_encoded(spec, estimator, rows, held_out)
     except MlsysError:
         raise
@@ -224,8 +231,14 @@ def _fit(
 
 
 def _fit_composite(spec: PipelineSpec, composite: Composite, rows: MemberRows) -> tuple[Pipeline, float]:
-    def fit_member(member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
-        return _fit(replace(spec, estimator=member), rows)
+    def fit_member(
+        member: Any,  # noqa: ANN401
+        rows: MemberRows,
+        target: NDArray[np.float64] | None = None,
+    ) -> tuple[Pipeline, float]:
+        present = set(rows.inputs.columns)
+        numbers, categories = ([name for name in names if name in present] for names in (spec.numbers, spec.categories))
+        return _fit(replace(spec, estimator=member, numbers=numbers, categories=categories), rows, target=target)
 
     estimator, prior = composite.fit_members(fit_member, rows)
     return Pipeline([("model", estimator)]), prior
@@ -266,6 +279,22 @@ def _fit_encoded(
         spec.callback.raise_if_stopped()
     _score_with_one_thread(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
+
+
+def _fit_regression(
+    spec: PipelineSpec,
+    estimator: Any,  # noqa: ANN401
+    rows: MemberRows,
+    target: NDArray[np.float64],
+) -> Pipeline:
+    """Return a fitted regression of a target on the rows, without resampling; the labels only fit the encoder."""
+    traits = traits_of(estimator)
+    encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(estimator, None))
+    encoded = _encoded(encoder, spec.encoder, rows)
+    categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
+    estimator.fit(encoded, target, **({traits.categories_argument: categories} if traits.categories_argument else {}))
+    _score_with_one_thread(estimator)
+    return Pipeline([("encoder", encoder), ("model", estimator)])
 
 
 def _encoded(transformer: Any, encoder: Encoder, rows: MemberRows) -> Any:  # noqa: ANN401

@@ -236,4 +236,4 @@ def _with_labels(subject: AuditSubject, placebo: _Placebo, kept: Rows) -> tuple[
     labels = placebo.labels[kept].astype(np.int8)
     frame = subject.panel.frame.iloc[kept].reset_index(drop=True).assign(label=labels, value=np.nan)
     folds = [replace(fold, train=remaining(fold.train), test=remaining(fold.test)) for fold in subject.folds]
-    return Panel(frame, subject.panel.features), folds
+    return replace(subject.panel, frame=frame), folds
