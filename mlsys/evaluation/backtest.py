@@ -23,9 +23,11 @@ from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, split_off_latest
+from mlsys.evaluation.uplift import fold_uplift_metrics
 from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
+from mlsys.runs.model_outputs import more_outputs
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
@@ -89,7 +91,8 @@ class FoldResult:
         """
         if (key := tuple(top_k)) not in self._metrics:
             rows = self.predictions
-            self._metrics[key] = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
+            numbers = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
+            self._metrics[key] = numbers | fold_uplift_metrics(rows)
         return self._metrics[key]
 
     @property
@@ -292,11 +295,20 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
         score=scores,
         probability=fitted.calibration.apply(scores),
         prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
+        **_outputs(fitted, panel, inputs),
     )
     logger.info(
         "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _iterations(fitted)
     )
     return FoldResult(fold, fitted, predictions, seconds)
+
+
+def _outputs(fitted: Fitted, panel: Panel, inputs: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """Return what the model gives beside its probability, and whether rows were treated if it is about that."""
+    more: dict[str, NDArray[Any]] = {**more_outputs(fitted.pipeline, fitted.calibration, inputs)}
+    if "uplift" not in more or panel.treatment is None:
+        return more
+    return {"treated": panel.treatment.arms(inputs).to_numpy(dtype=np.int8)} | more
 
 
 def _fit_rows(plan: BacktestPlan, panel: Panel, rows: Rows, name: str) -> Fitted:

@@ -75,8 +75,8 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     References
     ----------
-    S. R. Künzel, J. S. Sekhon, P. J. Bickel and B. Yu, Metalearners for estimating heterogeneous treatment effects using
-    machine learning, PNAS 116 (2019).
+    S. R. Künzel, J. S. Sekhon, P. J. Bickel and B. Yu, Metalearners for estimating heterogeneous treatment effects
+    using machine learning, PNAS 116 (2019).
 
     Examples
     --------
@@ -321,7 +321,7 @@ def _check_arm(labels: NDArray[np.int8], arm: str, value: object) -> None:
     if fewest < MIN_PER_CLASS:
         kind = "positive" if positives <= len(labels) - positives else "negative"
         raise RowsError(
-            f"The {arm} arm ({value}) has {counted(fewest, f'{kind} row')} among its {len(labels):,} training rows, but "
-            f"an uplift model needs at least {MIN_PER_CLASS} of each class in each arm. Add rows of this arm, use fewer "
-            "folds, check data.treatment and data.treated, or use another model."
+            f"The {arm} arm ({value}) has {counted(fewest, f'{kind} row')} among its {len(labels):,} training rows, "
+            f"but an uplift model needs at least {MIN_PER_CLASS} of each class in each arm. Add rows of this arm, "
+            "check data.treatment and data.treated, or use another model."
         )

@@ -102,7 +102,7 @@ def free_names(names: Iterable[str], taken: Iterable[str]) -> tuple[str, ...]:
     free = []
     for name in names:
         while name in used:
-            name += "_"  # noqa: PLW2901
+            name += "_"
         free.append(name)
         used.add(name)
     return tuple(free)
