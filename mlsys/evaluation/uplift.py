@@ -232,7 +232,7 @@ def evaluate_uplift(
         overall={name: entries[name] for name in names},
         chance={name: none if name == "qini" else average for name in names},
         folds=[{name: _json(fold[name][0]) for name in names} for fold in values],
-        curve=[{"fraction": float(fraction)} | entries[_gain(fraction)] for fraction in FRACTIONS],
+        curve=[_at(float(fraction), entries[_gain(fraction)]) for fraction in FRACTIONS],
     )
 
 
@@ -275,6 +275,10 @@ def _entry(value: FloatArray, sample: FloatArray, freedom: float, confidence: fl
     if known.defined.size > 1 and np.isnan(low):
         entry["too_few"] = True
     return entry if used.all() else entry | {"folds_used": int(used.sum())}
+
+
+def _at(fraction: float, entry: Entry) -> Entry:
+    return Entry(fraction=fraction) | entry
 
 
 def _gain(fraction: float) -> str:

@@ -65,7 +65,7 @@ def golden_frame(model: Classifier, calibration: Calibration, inputs: pd.DataFra
         The inputs, then ``score``, ``probability`` and what else the model gives (see `mlsys.runs.model_outputs`), with
         an underscore appended if an input has that name.
     """
-    return inputs.reset_index(drop=True).assign(**dict(all_outputs(model, calibration, inputs).items()))
+    return inputs.reset_index(drop=True).join(all_outputs(model, calibration, inputs))
 
 
 def all_outputs(model: Classifier, calibration: Calibration, inputs: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from serve.scoring.models.forest import ForestPath, trees_of_forest
 from serve.scoring.models.histogram import HistogramPath, trees_of
 from serve.scoring.models.lightgbm_trees import lightgbm_traversal
 from serve.scoring.models.linear import LinearPath
+from serve.scoring.models.uplift import ArmField, CorrectedPath, Effect, LinearEffect, UpliftPath
 from serve.scoring.models.vote import VotePath
 from serve.scoring.predictor import ScoringPath
 from serve.scoring.skops_reader import Node
@@ -57,6 +58,8 @@ def _path(pipeline: Node, inputs: Inputs, reference: Mapping[str, Any]) -> Scori
         return f"there is no fast path for a {model.kind} with the classes {list(model['classes_'])}"
     if model.kind == "sklearn.VotingClassifier":
         return _vote(model, inputs, reference)
+    if model.kind == "mlsys.UpliftModel":
+        return _uplift(model, inputs, reference)
     if model.kind == "mlsys.ActivityRanking":
         return ScoringPath(RankingPath(model, inputs), "baseline", "The score is a function of one column.", FLOAT64)
     encoding = encoding_of(steps["encoder"], inputs) if "encoder" in steps else None
@@ -146,6 +149,45 @@ def _vote(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringP
         f"The score is the mean of {counted(len(members), 'fast path')}: {names}.",
         max(m.tolerance for m in members),
     )
+
+
+def _uplift(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringPath | str:
+    share, *fitted = model["propensity_"]
+    priors = [*model["priors_"], *([[fitted[1], share]] if fitted else [])]
+    paths: list[ScoringPath] = []
+    for pipeline in [*model["arms_"], *fitted[:1]]:
+        path = fast_path(pipeline, inputs, reference)
+        if isinstance(path, str):
+            return f"a classifier of the uplift model has no fast path: {path}"
+        paths.append(path)
+    effects: list[Effect] = []
+    for pipeline in model["effects_"]:
+        effect = _effect(dict(pipeline["steps"]), inputs)
+        if isinstance(effect, str):
+            return effect
+        effects.append(effect)
+    field = inputs.by_name[model["treatment"]]
+    position = (inputs.numbers if field.number else inputs.categories).index(field)
+    arm = ArmField(field.name, position, field.number, model["treated"], model["control"])
+    corrected = [CorrectedPath(path.predictor, *prior) for path, prior in zip(paths, priors, strict=True)]
+    names = ", ".join(path.name for path in paths)
+    return ScoringPath(
+        UpliftPath(arm, corrected[:2], corrected[2] if fitted else float(share), effects),
+        "uplift",
+        f"The score is that of the record's own arm: {names}.",
+        FLOAT32 if any(isinstance(effect, XgboostPath) for effect in effects) else max(p.tolerance for p in paths),
+    )
+
+
+def _effect(steps: Mapping[str, Node], inputs: Inputs) -> Effect | str:
+    model, encoding = steps["model"], encoding_of(steps["encoder"], inputs)
+    if encoding is None:
+        return f"there is no fast path for the encoder of {model.kind}"
+    if model.kind == "sklearn.Ridge":
+        return LinearEffect(encoding, model["coef_"].ravel(), float(model["intercept_"]))
+    if model.kind == "xgboost.XGBRegressor" and np.isnan(model["missing"]):
+        return XgboostPath(encoding, xgboost.XgboostBooster(model["_Booster"]["handle"]), None)
+    return f"there is no fast path for the effect of {model.kind}"
 
 
 _MODELS: dict[str, Any] = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.runs.calibration import Calibration
 from serve.scoring.fields import Categories, Numbers, RecordBlock
 from serve.scoring.reasons import Explained
 
@@ -28,6 +30,21 @@ class Predictor(Protocol):
         ...
 
 
+@runtime_checkable
+class MoreOutputs(Protocol):
+    """A predictor that gives more numbers than a score; their names are in schema.json."""
+
+    def more_outputs(self, block: RecordBlock, calibration: Calibration) -> NDArray[np.float64]:
+        """Return the numbers of each row, shape (n_rows, n_outputs); may run in another thread than `more_of_one`."""
+        ...
+
+    def more_of_one(
+        self, numbers: Numbers, categories: Categories, to_probability: Callable[[float], float]
+    ) -> tuple[float, ...]:
+        """Return the numbers of one record; ``to_probability`` is the run's calibration."""
+        ...
+
+
 @dataclass(frozen=True)
 class ScoringPath:
     """A predictor for a run, and the reason it was selected.
@@ -37,7 +54,7 @@ class ScoringPath:
     predictor : Predictor
     name : str
         What scores a single record: ``trees``, ``xgboost``, ``lightgbm``, ``linear``, ``catboost``, ``vote``,
-        ``baseline`` or ``pipeline``.
+        ``uplift``, ``baseline`` or ``pipeline``.
     reason : str
         Why this path was selected, as one sentence.
     tolerance : float

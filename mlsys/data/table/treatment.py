@@ -72,7 +72,7 @@ def find_treatment(
             "such as 0 and 1, or yes and no. Set data.treatment to another column."
         )
     feature = inputs[column.outputs[0]]
-    names = _names(levels.values, feature.groupby(levels.codes).first(), levels.counts)
+    names = _names(levels.values, feature.groupby(levels.codes).first(), levels.counts.tolist())
     if len(names) != 2 or feature.isna().any():
         shown = ", ".join(map(repr, levels.values.head(10)))
         raise DataError(

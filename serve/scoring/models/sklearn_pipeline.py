@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.runs.calibration import Calibration
 from mlsys.runs.input_column import InputColumn
+from mlsys.runs.model_outputs import more_outputs
 from serve.scoring.fields import Categories, Numbers, RecordBlock
 from serve.scoring.reasons import Explained
 from serve.scoring.shapley import sampled_shapley
@@ -26,10 +28,19 @@ class PipelinePath:
     fields : sequence of InputColumn
     typical : tuple of numbers and categories
         The record that contributions are relative to.
+    calibration : Calibration
+        That of the run, for what the model gives beside the score.
     """
 
-    def __init__(self, model: Classifier, fields: Sequence[InputColumn], typical: tuple[Numbers, Categories]) -> None:
+    def __init__(
+        self,
+        model: Classifier,
+        fields: Sequence[InputColumn],
+        typical: tuple[Numbers, Categories],
+        calibration: Calibration,
+    ) -> None:
         self._model = model
+        self._calibration = calibration
         self._fields = tuple(fields)
         self._typical = typical
 
@@ -45,6 +56,20 @@ class PipelinePath:
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return sampled Shapley values."""
         return sampled_shapley(self.many, self._fields, self._typical, (numbers, categories))
+
+    def more_outputs(self, block: RecordBlock, calibration: Calibration) -> NDArray[np.float64]:
+        """Return what the model gives beside the score, shape (n_rows, n_outputs)."""
+        columns = more_outputs(self._model, calibration, self._frame(block)).values()
+        return np.column_stack([*columns]) if columns else np.empty((len(block), 0))
+
+    def more_of_one(
+        self,
+        numbers: Numbers,
+        categories: Categories,
+        to_probability: Callable[[float], float],  # noqa: ARG002 - the protocol
+    ) -> tuple[float, ...]:
+        """Return the same for one record."""
+        return tuple(self.more_outputs(RecordBlock.of([(numbers, categories)]), self._calibration)[0].tolist())
 
     def _frame(self, block: RecordBlock) -> Any:  # noqa: ANN401 - a DataFrame
         """Return a block as the DataFrame that `mlsys.runs.inputs.to_inputs` would return."""
