@@ -17,13 +17,14 @@ from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import objective_names
 from mlsys.pipeline.stopping import ITERATION_METRICS
-from mlsys.pipeline.uplift import UpliftModel
+from mlsys.pipeline.uplift import UpliftModel, uplift
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 Keep = Callable[[str, Callable[[], Reader]], Reader]
 
+UPLIFT = f"{uplift.__module__}.{uplift.__qualname__}"  # the only model with uplift metrics
 ADVICE = "Nothing was run. See `python -m mlsys.train --help` for groups and keys, `mlsys config schema` for values."
 
 
@@ -67,7 +68,7 @@ def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config b
     objectives = objective if isinstance(objective, list) else [objective]
     if not isinstance(top_k, list) or not all(isinstance(name, str) for name in objectives):
         return []  # the type check reports it
-    names = objective_names(top_k)
+    names = objective_names(top_k, uplift=section(plain, "model").get("_target_") == UPLIFT)
     unknown = [name for name in objectives if name not in names]
     return [Problem("objective", name, ", ".join(names), closest(name, names)) for name in unknown]
 

@@ -35,9 +35,9 @@ class Metric:
         Key in ``metrics.json``; for a top-k metric the part before ``@k``.
     compute : callable or None
         Takes a `mlsys.evaluation.weighted_metrics.Sample` (a top-k metric also k; an uplift metric a
-        `mlsys.evaluation.uplift.UpliftSample`) and returns an ndarray of float64 of shape (resamples,), NaN where
-        undefined. None for a metric that is timed rather than computed from predictions:
-        it can be an objective, but is not in ``metrics.json``, whose bytes must be reproducible.
+        `mlsys.evaluation.uplift_sample.UpliftSample`) and returns an ndarray of float64 of shape (resamples,), NaN
+        where undefined. None for a metric that is timed rather than computed from predictions: it can be an objective,
+        but is not in ``metrics.json``, whose bytes must be reproducible.
     group : {"ranking", "probabilities", "top_k", "uplift", "cost"}
         What the metric measures. A "top_k" row defines one metric for each list length k.
     title : str

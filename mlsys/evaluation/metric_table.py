@@ -16,7 +16,7 @@ from mlsys.evaluation.metric import Metric
 
 if TYPE_CHECKING:
     from mlsys.evaluation.ranking import FloatArray
-    from mlsys.evaluation.uplift import UpliftSample
+    from mlsys.evaluation.uplift_sample import UpliftSample
     from mlsys.evaluation.weighted_metrics import Sample
 
 PREDICT_MS = "predict_ms"
@@ -302,9 +302,18 @@ def metric_names(top_k: Sequence[int]) -> tuple[str, ...]:
     return tuple(name for name, _, _ in expanded(top_k))
 
 
-def objective_names(top_k: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of everything that a search can optimise: all metrics, and the prediction time."""
-    return (*metric_names(top_k), *(metric.name for metric in METRICS.values() if metric.compute is None))
+def objective_names(top_k: Sequence[int], *, uplift: bool = False) -> tuple[str, ...]:
+    """Return the names of everything that a search can optimise: all metrics, and the prediction time.
+
+    Parameters
+    ----------
+    top_k : sequence of int
+        List lengths k of the top-k metrics.
+    uplift : bool
+        Whether the model has uplift metrics.
+    """
+    more = [metric.name for metric in uplift_metrics()] if uplift else []
+    return (*metric_names(top_k), *more, *(metric.name for metric in METRICS.values() if metric.compute is None))
 
 
 def configured_objectives(config: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -284,15 +284,14 @@ def uplift(
     """
     if method not in METHODS:
         raise FitError(f"model.method is {method!r}; expected {' or '.join(METHODS)}.")
-    for name, member in (("outcome", outcome), ("propensity", propensity)):
-        if member is not None and not is_classifier(member):
-            raise FitError(f"model.{name} is a {type(member).__name__}; expected a classifier with predict_proba.")
-    if outcome is None:
-        raise FitError("model.outcome is null; expected a classifier, such as sklearn.linear_model.LogisticRegression.")
-    if method == "x_learner" and not is_regressor(effect):
+    if not _is(is_classifier, outcome):
+        raise FitError(f"model.outcome is {_kind(outcome)}; expected a classifier, such as LogisticRegression.")
+    if propensity is not None and not _is(is_classifier, propensity):
+        raise FitError(f"model.propensity is {_kind(propensity)}; expected a classifier, or null.")
+    if method == "x_learner" and not _is(is_regressor, effect):
         raise FitError(
-            f"model.effect is {'null' if effect is None else f'a {type(effect).__name__}'}; the X-learner needs a "
-            "regressor, such as sklearn.linear_model.Ridge. Set one, or method=t_learner."
+            f"model.effect is {_kind(effect)}; the X-learner needs a regressor, such as sklearn.linear_model.Ridge. "
+            "Set one, or model.method=t_learner."
         )
     return UpliftModel(outcome, effect, propensity, method)
 
@@ -308,6 +307,14 @@ def with_treatment(estimator: Any, treatment: Treatment | None) -> Any:  # noqa:
     if not isinstance(estimator, UpliftModel) or treatment is None:
         return estimator
     return unfitted(estimator, treatment=treatment.column, treated=treatment.treated, control=treatment.control)
+
+
+def _is(kind: Callable[[Any], bool], member: object) -> bool:
+    return hasattr(member, "__sklearn_tags__") and kind(member)
+
+
+def _kind(member: object) -> str:
+    return "null" if member is None else f"a {type(member).__name__}"
 
 
 def _corrected(scores: Floats, learned: float, actual: float) -> Floats:

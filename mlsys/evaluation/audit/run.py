@@ -16,6 +16,7 @@ from mlsys.evaluation.audit.single_feature import single_feature
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.audit.time_travel import time_travel
 from mlsys.evaluation.audit.too_good import too_good
+from mlsys.evaluation.audit.treatment import treatment
 
 if TYPE_CHECKING:
     from mlsys.config import AuditConfig
@@ -48,6 +49,8 @@ def run_audit(subject: AuditSubject, config: AuditConfig) -> dict[str, Any]:
         missingness(subject, limit=thresholds.missingness_gap),
         too_good(subject, auc=thresholds.too_good_auc, odds=thresholds.too_good_odds),
     ]
+    if subject.panel.treatment is not None:
+        checks.append(treatment(subject, subject.panel.treatment))
     if config.mode == "full":
         checks.append(label_placebo(subject))
     return {"status": worst(check.status for check in checks), "checks": [check.to_dict() for check in checks]}
