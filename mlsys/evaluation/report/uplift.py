@@ -85,15 +85,18 @@ def uplift_sentence(metrics: Numbers, audit: Numbers, entities: str, positives: 
         return (
             f"The model ranks the wrong {entities} first ({numbers}): do not contact by it; look for what went wrong."
         )
-    gain, everyone = _at(metrics, CONTACTED), _at(metrics, 1.0)
-    more = (point(gain) or 0.0) - CONTACTED * (point(everyone) or 0.0)
+    gain, everyone = _at(metrics, CONTACTED), point(_at(metrics, 1.0)) or 0.0
     ends = bounds(gain)
     between = f" ({level} interval {1000 * ends[0]:.1f} to {1000 * ends[1]:.1f})" if ends else ""
     return (
-        f"Of 1,000 {entities}, contacting the {1000 * CONTACTED:.0f} with the highest uplift gains "
-        f"{_per_thousand(gain)} {positives}{between}, {1000 * more:.1f} more than contacting as many at random "
-        f"({numbers}){_bias(audit)}."
+        f"Of 1,000 {entities}, contacting the {1000 * CONTACTED:.0f} with the highest uplift "
+        f"{_gains(point(gain) or 0.0)} {positives}{between}; contacting as many at random "
+        f"{_gains(CONTACTED * everyone)} ({numbers}){_bias(audit)}."
     )
+
+
+def _gains(change: float) -> str:
+    return f"{'loses' if change < 0 else 'gains'} {1000 * abs(change):.1f}"
 
 
 def _bias(audit: Numbers) -> str:
