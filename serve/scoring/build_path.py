@@ -13,7 +13,7 @@ from serve.scoring.encoding import Encoding, encoding_of
 from serve.scoring.fields import Inputs
 from serve.scoring.models import lightgbm, xgboost
 from serve.scoring.models.baselines import ConstantPath, RankingPath
-from serve.scoring.models.boosted import LightgbmPath, XgboostPath
+from serve.scoring.models.boosted import LightgbmPath, XgboostEffect, XgboostPath
 from serve.scoring.models.catboost import CatboostPath, labels_of
 from serve.scoring.models.forest import ForestPath, trees_of_forest
 from serve.scoring.models.histogram import HistogramPath, trees_of
@@ -175,7 +175,7 @@ def _uplift(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> Scorin
         UpliftPath(arm, corrected[:2], corrected[2] if fitted else float(share), effects),
         "uplift",
         f"The score is that of the record's own arm: {names}.",
-        FLOAT32 if any(isinstance(effect, XgboostPath) for effect in effects) else max(p.tolerance for p in paths),
+        FLOAT32 if any(isinstance(effect, XgboostEffect) for effect in effects) else max(p.tolerance for p in paths),
     )
 
 
@@ -186,7 +186,9 @@ def _effect(steps: Mapping[str, Node], inputs: Inputs) -> Effect | str:
     if model.kind == "sklearn.Ridge":
         return LinearEffect(encoding, model["coef_"].ravel(), float(model["intercept_"]))
     if model.kind == "xgboost.XGBRegressor" and np.isnan(model["missing"]):
-        return XgboostPath(encoding, xgboost.XgboostBooster(model["_Booster"]["handle"]), None)
+        booster = xgboost.XgboostBooster(model["_Booster"]["handle"])
+        traversal = xgboost.xgboost_traversal(booster, encoding.width)
+        return XgboostEffect(encoding, booster, None if isinstance(traversal, str) else traversal)
     return f"there is no fast path for the effect of {model.kind}"
 
 
