@@ -138,3 +138,9 @@ def test_new_leads_are_ranked_by_uplift(trained, campaign_file, mlsys, tmp_path)
     rows = json.loads(out)
     assert [row["uplift"] for row in rows] == sorted((row["uplift"] for row in rows), reverse=True)
     assert set(rows[0]) == {"lead", "probability", "decision", *OUTPUTS}
+
+
+def test_the_page_ranks_by_uplift_and_says_so(inside):
+    page = inside.get("/").text
+    assert "with the rows that the treatment helps most first" in page
+    assert "In tests, the treatment raised the rate of this outcome by" in page

@@ -18,7 +18,7 @@ from mlsys.pipeline.requirements import requirements_of
 
 NAME = "treatment"
 CONFIDENCE = 0.98  # of the interval of the AUC, so that a treatment at random raises an alarm in 1 % of tables
-MAX_ROWS, FOLDS, RESAMPLES = 20_000, 5, 500
+MAX_ROWS, FOLDS, RESAMPLES = 20_000, 5, 200
 CHANCE = 0.5
 
 
