@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mlsys.runs.hazards import by_day_name
 from mlsys.runs.input_column import InputColumn, input_columns
 from mlsys.runs.recipe_file import read_recipe
 from serve.identifiers import EARLIEST, MAX_ID_LENGTH
@@ -56,19 +55,28 @@ def document(model: LoadedModel, *, keys: bool) -> Json:
     schemas["Record"] = record_schema(model.schema)
     if scorer.inputs.raw is not None:
         schemas["Record"] = with_raw_columns(schemas["Record"], scorer.inputs.raw, scorer.run.manifest.created)
+    for answer in (schemas["Prediction"], schemas["Predictions"]["properties"]["predictions"]["items"]):
+        _add_outputs(answer, scorer.schema)
     for table, rows in _raw_rows(model).items():
         schemas["Entities"]["properties"][table]["items"] = rows
-    if scorer.days:
-        by_days = by_days_schema(scorer.days)
-        for prediction in (schemas["Prediction"], schemas["Predictions"]["properties"]["predictions"]["items"]):
-            prediction["properties"]["by_days"] = by_days
-            prediction["required"] = [*prediction["required"], "by_days"]
     for path in openapi["paths"].values():
         for operation in path.values():
             operation["responses"] = dict(sorted({**operation["responses"], **ALWAYS_POSSIBLE}.items()))
     if not keys:
         del openapi["components"]["securitySchemes"], openapi["security"]
     return openapi
+
+
+def _add_outputs(answer: Json, schema: Json) -> None:
+    """Add what the model gives beside the probability to the JSON Schema of an answer."""
+    for output in schema.get("outputs", ()):
+        answer["properties"][output["name"]] = {
+            "type": "number",
+            "minimum": output["minimum"],
+            "maximum": output["maximum"],
+            "description": output["description"],
+        }
+        answer["required"].append(output["name"])
 
 
 def _template() -> Json:
@@ -116,26 +124,6 @@ def record_schema(schema: Json) -> Json:
 def example_record(schema: Json) -> Json:
     """Return a record with the example value of each field."""
     return {column.name: column.example for column in input_columns(schema)}
-
-
-def by_days_schema(days: Sequence[str]) -> Json:
-    """Return the JSON Schema of the probabilities by each day.
-
-    Examples
-    --------
-    >>> by_days_schema(["7", "30"])["required"]
-    ['7', '30']
-    """
-    return {
-        "type": "object",
-        "description": (
-            f"Probability of the outcome within so many days after the as-of; within {days[-1]} it is the probability. "
-            f"Tables have the columns {', '.join(by_day_name(day) for day in days)}."
-        ),
-        "properties": {day: {"type": "number", "minimum": 0, "maximum": 1} for day in days},
-        "required": list(days),
-        "additionalProperties": False,
-    }
 
 
 def _field(column: InputColumn) -> Json:

@@ -37,6 +37,30 @@ RESERVED = frozenset({*KEYS, *FROM_SPINE, *INTERVAL_INPUTS})
 
 
 @dataclass(frozen=True)
+class Treatment:
+    """The feature column that says which rows were treated.
+
+    Attributes
+    ----------
+    column : str
+        Name of the feature.
+    treated, control : float or str
+        The two values of that feature, as the panel has them.
+    names : tuple of two str
+        The same two values as the raw table has them.
+    """
+
+    column: str
+    treated: float | str
+    control: float | str
+    names: tuple[str, str]
+
+    def arms(self, inputs: pd.DataFrame) -> pd.Series[bool]:
+        """Return whether each row was treated."""
+        return inputs[self.column] == self.treated
+
+
+@dataclass(frozen=True)
 class Panel:
     """Rows for training and evaluation.
 
@@ -50,10 +74,13 @@ class Panel:
         float64 or string.
     features : tuple of FeatureInfo
         The feature columns, in order.
+    treatment : Treatment or None
+        The feature that says which rows were treated, if the config names one.
     """
 
     frame: pd.DataFrame
     features: tuple[FeatureInfo, ...]
+    treatment: Treatment | None = None
 
     @property
     def names(self) -> list[str]:

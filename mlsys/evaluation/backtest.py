@@ -23,11 +23,13 @@ from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, split_off_latest
-from mlsys.evaluation.timing import by_day_columns
+from mlsys.evaluation.timing import observed_days
+from mlsys.evaluation.uplift import fold_uplift_metrics
 from mlsys.pipeline.composites import PartialRows
 from mlsys.pipeline.fitting import DAYS_KNOWN, Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
+from mlsys.runs.model_outputs import more_outputs
 from mlsys.stages import progress
 from mlsys.text import counted
 
@@ -93,7 +95,8 @@ class FoldResult:
         """
         if (key := tuple(top_k)) not in self._metrics:
             rows = self.predictions
-            self._metrics[key] = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
+            numbers = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
+            self._metrics[key] = numbers | fold_uplift_metrics(rows)
         return self._metrics[key]
 
     @property
@@ -303,14 +306,21 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
         score=scores,
         probability=fitted.calibration.apply(scores),
         prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
+        **_outputs(fitted, panel, rows),
     )
-    if plan.spec.days:
-        timing = by_day_columns(plan.spec.days, fitted.by_day(inputs), rows["days_to_outcome"].to_numpy())
-        predictions = predictions.assign(**timing)
     logger.info(
         "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _iterations(fitted)
     )
     return FoldResult(fold, fitted, predictions, seconds)
+
+
+def _outputs(fitted: Fitted, panel: Panel, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """Return what the model gives beside its probability, and what it is compared with: the treatment, or the day."""
+    inputs = rows[panel.names]
+    more: dict[str, NDArray[Any]] = {**more_outputs(fitted.pipeline, fitted.calibration, inputs)}
+    if "uplift" in more and panel.treatment is not None:
+        return {"treated": panel.treatment.arms(inputs).to_numpy(dtype=np.int8)} | more
+    return more | observed_days(more, rows)
 
 
 def _fit_fold(plan: BacktestPlan, panel: Panel, fold: Fold, name: str) -> Fitted:

@@ -16,6 +16,7 @@ from mlsys.evaluation.metric import Metric
 
 if TYPE_CHECKING:
     from mlsys.evaluation.ranking import FloatArray
+    from mlsys.evaluation.uplift_sample import UpliftSample
     from mlsys.evaluation.weighted_metrics import Sample
 
 PREDICT_MS = "predict_ms"
@@ -65,6 +66,21 @@ def lift(sample: Sample, k: int) -> FloatArray:
 def revenue(sample: Sample, k: int) -> FloatArray:
     """Compute the sum of the values of the positives among the k top-ranked rows, in currency per month."""
     return sample.revenue(k)
+
+
+def qini(sample: UpliftSample) -> FloatArray:
+    """Compute the area between the Qini curve and that of random targeting; see `UpliftSample.qini`."""
+    return sample.qini()
+
+
+def uplift_top_10(sample: UpliftSample) -> FloatArray:
+    """Compute the difference of the conversion rates of both arms among the tenth with the highest uplift."""
+    return sample.uplift(0.1)
+
+
+def uplift_top_30(sample: UpliftSample) -> FloatArray:
+    """Compute the difference of the conversion rates of both arms among the 30 % with the highest uplift."""
+    return sample.uplift(0.3)
 
 
 def of_the_list(rows: FloatArray, positives: FloatArray, k: int) -> tuple[float, float]:  # noqa: ARG001 - a precision
@@ -192,6 +208,42 @@ ROWS: Sequence[Metric] = (
         difference_method="percentile",
     ),
     Metric(
+        name="qini",
+        compute=qini,
+        group="uplift",
+        title="Qini coefficient",
+        meaning="additional {positives} per row from contacting the highest uplift first instead of at random, mean "
+        "over all list lengths",
+        needs="uplift",
+        higher_is_better=True,
+        headline=True,
+        kind="rate",
+        interval_method="t",
+    ),
+    Metric(
+        name="uplift_top_10",
+        compute=uplift_top_10,
+        group="uplift",
+        title="Uplift of the top 10%",
+        meaning="how much the treatment raises the fraction of {positives} among the 10% with the highest uplift",
+        needs="uplift",
+        higher_is_better=True,
+        kind="rate",
+        interval_method="t",
+    ),
+    Metric(
+        name="uplift_top_30",
+        compute=uplift_top_30,
+        group="uplift",
+        title="Uplift of the top 30%",
+        meaning="how much the treatment raises the fraction of {positives} among the 30% with the highest uplift",
+        needs="uplift",
+        higher_is_better=True,
+        headline=True,
+        kind="rate",
+        interval_method="t",
+    ),
+    Metric(
         name=PREDICT_MS,
         compute=None,
         group="cost",
@@ -216,21 +268,26 @@ METRICS = _by_name(ROWS)
 
 
 def expanded(top_k: Sequence[int]) -> Iterator[tuple[str, Metric, int | None]]:
-    """Yield the metrics of ``metrics.json`` in order: full name, row, and k of a top-k metric.
+    """Yield the metrics of every model in ``metrics.json``, in order: full name, row, and k of a top-k metric.
 
     Parameters
     ----------
     top_k : sequence of int
         List lengths k of the top-k metrics.
     """
-    computed = [metric for metric in METRICS.values() if metric.compute is not None]
+    computed = [metric for metric in METRICS.values() if metric.compute is not None and metric.needs != "uplift"]
     yield from ((metric.name, metric, None) for metric in computed if metric.group != "top_k")
     families = [metric for metric in computed if metric.group == "top_k"]
     yield from ((f"{metric.name}@{k}", metric, k) for k in top_k for metric in families)
 
 
+def uplift_metrics() -> list[Metric]:
+    """Return the metrics that models with an uplift have in addition, in order."""
+    return [metric for metric in METRICS.values() if metric.needs == "uplift"]
+
+
 def metric_names(top_k: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of all metrics in ``metrics.json``, in its order.
+    """Return the names of the metrics of every model in ``metrics.json``, in its order.
 
     Parameters
     ----------
@@ -245,9 +302,18 @@ def metric_names(top_k: Sequence[int]) -> tuple[str, ...]:
     return tuple(name for name, _, _ in expanded(top_k))
 
 
-def objective_names(top_k: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of everything that a search can optimise: all metrics, and the prediction time."""
-    return (*metric_names(top_k), *(metric.name for metric in METRICS.values() if metric.compute is None))
+def objective_names(top_k: Sequence[int], *, uplift: bool = False) -> tuple[str, ...]:
+    """Return the names of everything that a search can optimise: all metrics, and the prediction time.
+
+    Parameters
+    ----------
+    top_k : sequence of int
+        List lengths k of the top-k metrics.
+    uplift : bool
+        Whether the model has uplift metrics.
+    """
+    more = [metric.name for metric in uplift_metrics()] if uplift else []
+    return (*metric_names(top_k), *more, *(metric.name for metric in METRICS.values() if metric.compute is None))
 
 
 def configured_objectives(config: Mapping[str, Any]) -> list[str]:
@@ -268,14 +334,14 @@ def headline_metrics() -> list[Metric]:
 
 
 def headline_columns() -> tuple[str, ...]:
-    """Return the names of the headline metrics that do not depend on a list length k, so that every run has them.
+    """Return the names of the headline metrics that every run has: they depend on no list length k and no treatment.
 
     Examples
     --------
     >>> headline_columns()
     ('roc_auc', 'average_precision', 'log_loss')
     """
-    return tuple(metric.name for metric in headline_metrics() if metric.group != "top_k")
+    return tuple(metric.name for metric in headline_metrics() if metric.group not in ("top_k", "uplift"))
 
 
 def split_name(name: str) -> tuple[Metric, int | None]:

@@ -7,8 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from mlsys.evaluation.timing import DAYS_TO_OUTCOME
-from mlsys.runs.hazards import by_day_name, days_of
 from mlsys.runs.writer import RunWriter
 
 PREDICTION_COLUMNS = ["id", "as_of", "fold", "label", "label_complete", "score", "probability", "value", "activity"]
@@ -16,8 +14,7 @@ PREDICTION_COLUMNS = ["id", "as_of", "fold", "label", "label_complete", "score",
 
 def write_scores(writer: RunWriter, metrics: Mapping[str, Any], predictions: pd.DataFrame) -> None:
     """Write metrics.json, folds.parquet and predictions.parquet."""
-    timing = [by_day_name(day) for day in days_of(predictions.columns)]
-    columns = [*PREDICTION_COLUMNS, *timing, *([DAYS_TO_OUTCOME] if timing else [])]
     writer.write_json("metrics.json", metrics)
     writer.write_parquet("folds.parquet", pd.DataFrame(metrics["folds"]))
-    writer.write_parquet("predictions.parquet", predictions[columns])
+    more = [name for name in predictions if name not in (*PREDICTION_COLUMNS, "prevalence")]
+    writer.write_parquet("predictions.parquet", predictions[[*PREDICTION_COLUMNS, *more]])

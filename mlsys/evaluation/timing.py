@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,27 +14,17 @@ from mlsys.runs.hazards import by_day_name, days_of
 DAYS_TO_OUTCOME = "days_to_outcome"
 
 
-def by_day_columns(
-    days: Sequence[int], by_day: NDArray[np.float64], days_to_outcome: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    """Return the columns that out-of-fold rows have in addition.
+def observed_days(columns: Iterable[str], rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Return the observed days to the outcome, NaN without one, if there are predictions to compare them with.
 
     Parameters
     ----------
-    days : sequence of int
-        Days after the as-of, rising.
-    by_day : ndarray of float64, shape (n_rows, n_days)
-        Calibrated probability of the outcome by each of them.
-    days_to_outcome : ndarray of float64, shape (n_rows,)
-        Observed days to the outcome, NaN without one.
-
-    Returns
-    -------
-    dict
-        ``by_7d`` and so on, and ``days_to_outcome``.
+    columns : iterable of str
+        Names of what the model predicts, such as ``by_7d``.
+    rows : DataFrame
+        Rows of the panel.
     """
-    columns = {by_day_name(day): column for day, column in zip(days, by_day.T, strict=True)}
-    return {**columns, DAYS_TO_OUTCOME: days_to_outcome}
+    return {DAYS_TO_OUTCOME: rows[DAYS_TO_OUTCOME].to_numpy(dtype=np.float64)} if days_of(columns) else {}
 
 
 def outcomes_by_day(predictions: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:

@@ -66,8 +66,22 @@ class MemberFit(Protocol):
     Columns of the rows that the panel does not have are encoded as numbers.
     """
 
-    def __call__(self, member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
-        """Return the fitted pipeline, and the fraction of positive rows that its estimator learned."""
+    def __call__(
+        self,
+        member: Any,  # noqa: ANN401
+        rows: MemberRows,
+        target: NDArray[np.float64] | None = None,
+    ) -> tuple[Pipeline, float]:
+        """Return the fitted pipeline, and the fraction of positive rows that its estimator learned.
+
+        Parameters
+        ----------
+        member : scikit-learn estimator
+        rows : MemberRows
+            They may lack columns of the panel.
+        target : ndarray of float64, shape (n_rows,), or None
+            What a regressor learns instead of the labels; its rows are not resampled.
+        """
         ...
 
 

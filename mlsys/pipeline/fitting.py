@@ -23,10 +23,8 @@ from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.stopping import EarlyStopper, IterationCallback, ValidationSet, validation_weights
-from mlsys.pipeline.survival import DiscreteTimeHazard
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.calibration import Calibration
-from mlsys.runs.hazards import calibrated_by_day
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
@@ -83,11 +81,6 @@ class PipelineSpec:
         """Columns of the panel beyond the features that a fit needs; see `Training`."""
         composite = composite_of(self.estimator)
         return () if composite is None else composite.details
-
-    @property
-    def days(self) -> Sequence[int]:
-        """Days by which the model predicts the outcome; none unless it predicts when the outcome comes."""
-        return self.estimator.intervals if isinstance(self.estimator, DiscreteTimeHazard) else ()
 
     @property
     def uses_partial_rows(self) -> bool:
@@ -174,17 +167,6 @@ class Fitted:
             )
         return scores
 
-    def by_day(self, inputs: pd.DataFrame) -> NDArray[np.float64]:
-        """Return the calibrated probabilities by each of `PipelineSpec.days`, shape (n_rows, n_days).
-
-        Parameters
-        ----------
-        inputs : DataFrame of shape (n_rows, n_features)
-            Panel columns.
-        """
-        by_day = self.pipeline[-1].predict_by_day(inputs)
-        return calibrated_by_day(by_day, self.calibration.apply(by_day[:, -1]))
-
 
 def fit(spec: PipelineSpec, rows: Training) -> Fitted:
     """Fit a pipeline on training rows.
@@ -232,7 +214,12 @@ def _split_rows(rows: Training) -> tuple[MemberRows, MemberRows]:
 
 
 def _fit(
-    spec: PipelineSpec, rows: MemberRows, *, iterations: int | None = None, held_out: MemberRows | None = None
+    spec: PipelineSpec,
+    rows: MemberRows,
+    *,
+    iterations: int | None = None,
+    held_out: MemberRows | None = None,
+    target: NDArray[np.float64] | None = None,
 ) -> tuple[Pipeline, float]:
     """Return the fitted pipeline and the prior that its estimator learned."""
     if (composite := composite_of(spec.estimator)) is not None:
@@ -244,6 +231,8 @@ def _fit(
             if spec.sampler is not None:
                 logger.info("%s does not depend on resampling: the sampler is skipped", type(estimator).__name__)
             return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
+        if target is not None:
+            return _fit_regression(spec, estimator, rows, target), float(labels.mean())
         return _fit_encoded(spec, estimator, rows, held_out)
     except MlsysError:
         raise
@@ -254,10 +243,17 @@ def _fit(
 
 
 def _fit_composite(spec: PipelineSpec, composite: Composite, rows: MemberRows) -> tuple[Pipeline, float]:
-    def fit_member(member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
+    def fit_member(
+        member: Any,  # noqa: ANN401
+        rows: MemberRows,
+        target: NDArray[np.float64] | None = None,
+    ) -> tuple[Pipeline, float]:
+        present = set(rows.inputs.columns)
+        numbers, categories = ([name for name in names if name in present] for names in (spec.numbers, spec.categories))
         panel = {*spec.numbers, *spec.categories}
         added = [name for name in rows.inputs.columns if name not in panel]
-        return _fit(replace(spec, estimator=member, added=added), rows)
+        part = replace(spec, estimator=member, numbers=numbers, categories=categories, added=added)
+        return _fit(part, rows, target=target)
 
     estimator, prior = composite.fit_members(fit_member, rows)
     return Pipeline([("model", estimator)]), prior
@@ -301,6 +297,22 @@ def _fit_encoded(
         spec.callback.raise_if_stopped()
     _score_with_one_thread(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
+
+
+def _fit_regression(
+    spec: PipelineSpec,
+    estimator: Any,  # noqa: ANN401
+    rows: MemberRows,
+    target: NDArray[np.float64],
+) -> Pipeline:
+    """Return a fitted regression of a target on the rows, without resampling; the labels only fit the encoder."""
+    traits = traits_of(estimator)
+    encoder = spec.encoder.build([*spec.numbers, *spec.added], spec.categories, requirements_of(estimator, None))
+    encoded = _encoded(encoder, spec.encoder, rows)
+    categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
+    estimator.fit(encoded, target, **({traits.categories_argument: categories} if traits.categories_argument else {}))
+    _score_with_one_thread(estimator)
+    return Pipeline([("encoder", encoder), ("model", estimator)])
 
 
 def _encoded(transformer: Any, encoder: Encoder, rows: MemberRows) -> Any:  # noqa: ANN401

@@ -17,7 +17,16 @@ from mlsys.pipeline.composites import MemberFit, MemberRows, Part
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.frames import frame_of
 from mlsys.pipeline.traits import Traits
-from mlsys.runs.hazards import INTERVAL_INPUTS, cumulative_hazard, intervals_of, probability_by
+from mlsys.runs.calibration import Calibration
+from mlsys.runs.hazards import (
+    INTERVAL_INPUTS,
+    by_day_name,
+    calibrated_by_day,
+    cumulative_hazard,
+    intervals_of,
+    probability_by,
+)
+from mlsys.runs.model_outputs import ModelOutput
 from mlsys.runs.prior_correction import correct_prior
 from mlsys.text import counted
 
@@ -111,7 +120,11 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Days after the as-of of which outcomes are known.
         """
 
-        def fit_member(member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
+        def fit_member(
+            member: Any,  # noqa: ANN401
+            rows: MemberRows,
+            target: Floats | None = None,  # noqa: ARG001 - the protocol
+        ) -> tuple[Pipeline, float]:
             pipeline = Pipeline([("model", unfitted(member))]).fit(rows.inputs, rows.labels)
             return pipeline, float(rows.labels.mean())
 
@@ -137,6 +150,26 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ]
         corrected = correct_prior(np.column_stack(hazards).astype(np.float64), self.learned_prior_, self.prior_)
         return probability_by(cumulative_hazard(corrected))
+
+    @property
+    def outputs(self) -> tuple[ModelOutput, ...]:
+        """The probability by the end of each interval."""
+        return tuple(
+            ModelOutput(by_day_name(day), f"Probability of the outcome within {counted(int(day), 'day')}.", 0.0, 1.0)
+            for day in self.intervals
+        )
+
+    def more_outputs(self, inputs: pd.DataFrame, calibration: Calibration) -> Floats:
+        """Return the calibrated probability by the end of each interval, shape (n_rows, n_intervals).
+
+        Parameters
+        ----------
+        inputs : DataFrame of shape (n_rows, n_features)
+        calibration : Calibration
+            Map from scores by the horizon to probabilities; the last output is the probability.
+        """
+        by_day = self.predict_by_day(inputs)
+        return calibrated_by_day(by_day, calibration.apply(by_day[:, -1]))
 
     def predict_proba(self, X: pd.DataFrame | ArrayLike) -> Floats:
         """Return the class probabilities by the horizon.

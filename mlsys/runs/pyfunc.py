@@ -23,11 +23,13 @@ CODE = (
     "text.py",
     "runs",
     "pipeline/__init__.py",
+    "pipeline/copies.py",
     "pipeline/frames.py",
     "pipeline/models.py",
     "pipeline/stopping.py",
     "pipeline/traits.py",
     "pipeline/transformers.py",
+    "pipeline/uplift.py",
     "text.py",
 )
 PACKAGES = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "scipy", "skops")

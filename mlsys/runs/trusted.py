@@ -23,7 +23,12 @@ SCIKIT_LEARN = (
 )
 CATBOOST = ("catboost.core.CatBoostClassifier",)
 LIGHTGBM = ("lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
-XGBOOST = ("xgboost.callback.EarlyStopping", "xgboost.core.Booster", "xgboost.sklearn.XGBClassifier")
+XGBOOST = (
+    "xgboost.callback.EarlyStopping",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",  # the same __setstate__ as XGBClassifier
+)
 MLSYS = (
     "mlsys.pipeline.models.ActivityRanking",
     "mlsys.pipeline.survival.DiscreteTimeHazard",
@@ -31,6 +36,7 @@ MLSYS = (
     "mlsys.pipeline.transformers.FillEmpty",
     "mlsys.pipeline.transformers.NativeColumns",
     "mlsys.pipeline.transformers.SignedLog",
+    "mlsys.pipeline.uplift.UpliftModel",
 )
 
 TRUSTED_TYPES = (*STANDARD_LIBRARY, *NUMPY, *SCIKIT_LEARN, *CATBOOST, *LIGHTGBM, *XGBOOST, *MLSYS)

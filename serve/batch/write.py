@@ -6,7 +6,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from mlsys.runs.hazards import by_day_name
 from serve import media_types
 from serve.batch.read import Rows
 
@@ -62,10 +61,9 @@ def _json(rows: Rows, scores: BatchResult, model: LoadedModel, request_id: str) 
             zip(scores.probabilities.tolist(), scores.decisions.tolist(), strict=True)
         )
     ]
-    if scores.by_days:
-        columns = zip(*(column.tolist() for column in scores.by_days.values()), strict=True)
-        for prediction, row in zip(predictions, columns, strict=True):
-            prediction["by_days"] = dict(zip(scores.by_days, row, strict=True))
+    for output, values in scores.outputs.items():
+        for prediction, value in zip(predictions, values.tolist(), strict=True):
+            prediction[output] = value
     for key, name in (("as_of", rows.as_of_name), ("id", rows.id_name)):
         if name in rows.names:
             predictions = [{key: value, **each} for value, each in zip(rows.column(name), predictions, strict=True)]
@@ -89,9 +87,9 @@ def _table(rows: Rows, scores: BatchResult, model: LoadedModel, request_id: str,
     columns |= {
         "probability": pa.array(scores.probabilities),
         "decision": pa.array(scores.decisions),
+        **{name: pa.array(values) for name, values in scores.outputs.items()},
         "warnings": warnings,
     }
-    columns |= {by_day_name(day): pa.array(column) for day, column in scores.by_days.items()}
     metadata = {**model.info, "threshold": repr(model.scorer.threshold), "request_id": request_id}
     return pa.table(columns).replace_schema_metadata(metadata)
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from mlsys.runs import Run
-from mlsys.runs.hazards import calibrated_by_day
+from mlsys.runs.model_outputs import more_names
 from serve.scoring.calibrate import probability_function
 from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock, with_notes
-from serve.scoring.predictor import ByDayPredictor, ScoringPath
+from serve.scoring.predictor import OutputsPredictor, ScoringPath
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput
 from serve.scoring.raw_columns import TrainingTable
 from serve.scoring.raw_tables import check_raw_columns, raw_block_of
@@ -48,16 +48,15 @@ class Prediction:
         Values outside the range or the categories seen in training.
     values : tuple
         The checked numbers and categories, for `Scorer.reasons`.
-    by_days : dict of str to float
-        Probability by each day, of which the last is the horizon; empty unless the model predicts when the outcome
-        comes.
+    outputs : tuple of float
+        The numbers of `Scorer.outputs`.
     """
 
     probability: float
     decision: bool
     warnings: tuple[str, ...]
     values: tuple[Numbers, Categories]
-    by_days: dict[str, float] = field(default_factory=dict)
+    outputs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,15 +71,15 @@ class BatchResult:
         The warnings of each row that has any, by row number from 0.
     block : RecordBlock
         The checked values.
-    by_days : dict of str to ndarray of float64, shape (n_rows,)
-        Probability by each day, as in `Prediction`.
+    outputs : dict of str to ndarray of float64, shape (n_rows,)
+        The numbers of `Scorer.outputs`, by name.
     """
 
     probabilities: NDArray[np.float64]
     decisions: NDArray[np.bool_]
     warnings: dict[int, tuple[str, ...]]
     block: RecordBlock
-    by_days: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    outputs: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def values(self, row: int) -> tuple[Numbers, Categories]:
         """Return one row's values, for `Scorer.reasons`."""
@@ -104,9 +103,8 @@ class Scorer:
         The model's input fields.
     path, reason : str
         Name of the selected scoring path, and why it was selected.
-    days : tuple of str
-        Days by which the outcome is predicted, the last one is the horizon; empty unless the model predicts when it
-        comes.
+    outputs : tuple of str
+        Names of what the model gives beside the probability; mostly none.
     """
 
     def __init__(self, run: Run, inputs: Inputs, selected: ScoringPath) -> None:
@@ -115,9 +113,11 @@ class Scorer:
         self.threshold = _threshold(run)
         self.inputs = inputs
         self.path, self.reason = selected.name, selected.reason
+        self.outputs = tuple(more_names(self.schema))
         self._predictor = selected.predictor
-        self._by_day = selected.predictor if isinstance(selected.predictor, ByDayPredictor) else None
-        self.days = () if self._by_day is None else tuple(str(day) for day in self._by_day.days)
+        self._with_outputs = (
+            selected.predictor if self.outputs and isinstance(selected.predictor, OutputsPredictor) else None
+        )
         self._calibration = run.calibration
         self._to_probability = probability_function(run.calibration)
         self._ids = {str(self.schema[key]) for key in ("id", "as_of") if self.schema.get(key) is not None}
@@ -159,19 +159,13 @@ class Scorer:
             If `load_conversion` has to be called first.
         """
         numbers, categories, warnings = self.inputs.check(record, may_load=may_load)
-        if self._by_day is not None:
-            return self._score_by_day(self._by_day, (numbers, categories), warnings)
-        score = self._predictor.one(numbers, categories)
+        outputs: tuple[float, ...] = ()
+        if self._with_outputs is None:
+            score = self._predictor.one(numbers, categories)
+        else:
+            score, outputs = self._with_outputs.one_with_outputs(numbers, categories, self._to_probability)
         probability = self._to_probability(score)
-        return Prediction(probability, probability >= self.threshold, warnings, (numbers, categories))
-
-    def _score_by_day(
-        self, predictor: ByDayPredictor, values: tuple[Numbers, Categories], warnings: tuple[str, ...]
-    ) -> Prediction:
-        scores = predictor.one_by_day(*values)
-        probability = self._to_probability(scores[-1])
-        by_days = {day: score / scores[-1] * probability for day, score in zip(self.days, scores, strict=True)}
-        return Prediction(probability, probability >= self.threshold, warnings, values, by_days)
+        return Prediction(probability, probability >= self.threshold, warnings, (numbers, categories), outputs)
 
     def load_conversion(self) -> None:
         """Import what converts the columns of the training table; takes half a second, in any thread."""
@@ -264,18 +258,18 @@ class Scorer:
 
     def _result(self, blocks: list[RecordBlock], warnings: dict[int, tuple[str, ...]]) -> BatchResult:
         block = self.inputs.joined(blocks)
-        scores = np.empty((len(block), len(self.days) or 1))
+        scores, outputs = np.empty(len(block)), np.empty((len(block), len(self.outputs)))
         chunk = _chunk_size(SCORE_CHUNK)
         for start in range(0, len(block), chunk):
-            scores[start : start + chunk] = self._scores(block.part(start, chunk))
+            part, rows = block.part(start, chunk), slice(start, start + chunk)
+            if self._with_outputs is None:
+                scores[rows] = self._predictor.many(part)
+            else:
+                scores[rows], outputs[rows] = self._with_outputs.many_with_outputs(part, self._calibration)
             _let_others_run()
-        probabilities = self._calibration.apply(scores[:, -1])
-        by_days = dict(zip(self.days, calibrated_by_day(scores, probabilities).T, strict=True)) if self.days else {}
-        return BatchResult(probabilities, probabilities >= self.threshold, warnings, block, by_days)
-
-    def _scores(self, block: RecordBlock) -> NDArray[np.float64]:
-        """Return the scores of rows, shape (n_rows, n_days), with one column for a model that predicts no days."""
-        return self._predictor.many(block)[:, None] if self._by_day is None else self._by_day.many_by_day(block)
+        probabilities = self._calibration.apply(scores)
+        columns = dict(zip(self.outputs, outputs.T, strict=True))
+        return BatchResult(probabilities, probabilities >= self.threshold, warnings, block, columns)
 
 
 def _chunk_size(rows: int) -> int:

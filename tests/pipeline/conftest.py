@@ -20,6 +20,7 @@ from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = ("encoder", "sampler", "model", "calibration")
+NEEDS_TREATMENT = {"uplift"}  # tested in test_uplift.py: the table here has no treatment
 TREES = 12
 NUMBERS = ["users_max_28d", "sum[28d] <all>, {x}", "all missing", "constant", "late"]
 CATEGORIES = ["Größe, €", 'a="b"', "nothing at all", "one level"]
@@ -28,7 +29,7 @@ CATEGORIES = ["Größe, €", 'a="b"', "nothing at all", "one level"]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for group in GROUPS:
         if f"any_{group}" in metafunc.fixturenames:
-            options = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+            options = sorted(path.stem for path in (CONF / group).glob("*.yaml") if path.stem not in NEEDS_TREATMENT)
             metafunc.parametrize(f"any_{group}", options, scope="session")
 
 

@@ -244,7 +244,7 @@ def _with_labels(subject: AuditSubject, placebo: _Placebo, kept: Rows) -> tuple[
         replace(fold, train=remaining(fold.train), test=remaining(fold.test), partial=remaining(fold.partial))
         for fold in subject.folds
     ]
-    return Panel(frame, subject.panel.features), folds
+    return replace(subject.panel, frame=frame), folds
 
 
 def _days_to_outcome(subject: AuditSubject, placebo: _Placebo) -> NDArray[np.float64]:

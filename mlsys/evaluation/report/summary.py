@@ -178,7 +178,7 @@ def summarise(
         title=_title(choices, facts),
         subtitle=_subtitle(facts),
         purpose=_purpose(facts, choices, entities, positives),
-        recommendation=recommend(metrics, audit, positives, level),
+        recommendation=recommend(metrics, audit, positives, level, entities),
         verdict=tuple(verdict(config, metrics, entities, positives, level)),
         calibration=calibration_text(metrics),
         entities=entities,
@@ -350,10 +350,16 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, p
     total = facts.get("positives", sum(int(fold.get("positives") or 0) for fold in folds))
     if folds and total < 100:
         yield f"Few {positives} in the test rows ({count(total)}): rely on the intervals, not on small differences."
-    yield (
-        f"The model predicts which {entities} are likely {positives}, not which ones a call would persuade; finding "
-        "that out takes an experiment with a control group."
-    )
+    if metrics.get("uplift_curve"):
+        yield (
+            "The uplift compares treated with untreated rows, so it is only an effect of the treatment if who was "
+            "treated was decided at random, or by nothing that also moves the outcome."
+        )
+    else:
+        yield (
+            f"The model predicts which {entities} are likely {positives}, not which ones a call would persuade; "
+            "finding that out takes an experiment with a control group, and model=uplift."
+        )
     yield "The model has only seen past data: compare new inputs with reference.json before relying on it."
 
 

@@ -8,14 +8,23 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsys.runs.hazards import INTERVAL_INPUTS, MARGIN, cumulative_hazard, intervals_of, probability_by
+from mlsys.runs.calibration import Calibration
+from mlsys.runs.hazards import (
+    INTERVAL_INPUTS,
+    MARGIN,
+    calibrated_by_day,
+    cumulative_hazard,
+    intervals_of,
+    probability_by,
+)
 from mlsys.runs.input_column import InputColumn
 from mlsys.runs.logistic import scalar_sigmoid
 from mlsys.runs.prior_correction import correct_prior, scalar_prior_correction
 from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock
-from serve.scoring.models.sklearn_pipeline import PipelinePath
 from serve.scoring.predictor import Predictor
 from serve.scoring.reasons import Explained
+
+Floats = NDArray[np.float64]
 
 
 class SurvivalPath:
@@ -32,32 +41,33 @@ class SurvivalPath:
     """
 
     def __init__(self, hazard: Predictor, days: Sequence[int], learned_prior: float, prior: float) -> None:
-        self.days = tuple(days)
         self._hazard = hazard
-        self._intervals = intervals_of(self.days)
+        self._intervals = intervals_of(days)
         self._priors = learned_prior, prior
         self._correct = scalar_prior_correction(learned_prior, prior)
 
-    def one_by_day(self, numbers: Numbers, categories: Categories) -> list[float]:
-        """Return one record's probability by each day."""
-        cumulative, by_day = 0.0, []
-        for interval in self._intervals:
-            cumulative += self._cumulative_hazard(self._hazard.one((*numbers, *interval), categories))
-            by_day.append(-math.expm1(-cumulative))
-        return by_day
-
-    def many_by_day(self, block: RecordBlock) -> NDArray[np.float64]:
-        """Return the probability of each row by each day, shape (n_rows, n_days)."""
-        hazards = [self._hazard.many(_with_interval(block, interval)) for interval in self._intervals]
-        return probability_by(cumulative_hazard(correct_prior(np.column_stack(hazards), *self._priors)))
-
     def one(self, numbers: Numbers, categories: Categories) -> float:
         """Return the score of one record."""
-        return self.one_by_day(numbers, categories)[-1]
+        return self._one_by_day(numbers, categories)[-1]
 
-    def many(self, block: RecordBlock) -> NDArray[np.float64]:
+    def many(self, block: RecordBlock) -> Floats:
         """Return the score of each row."""
-        return np.ascontiguousarray(self.many_by_day(block)[:, -1])
+        return np.ascontiguousarray(self._many_by_day(block)[:, -1])
+
+    def one_with_outputs(
+        self, numbers: Numbers, categories: Categories, to_probability: Callable[[float], float]
+    ) -> tuple[float, tuple[float, ...]]:
+        """Return the score of one record, and its probability by each day."""
+        by_day = self._one_by_day(numbers, categories)
+        score = by_day[-1]
+        probability = to_probability(score)
+        return score, tuple(each / score * probability for each in by_day)
+
+    def many_with_outputs(self, block: RecordBlock, calibration: Calibration) -> tuple[Floats, Floats]:
+        """Return the score of each row, and its probability by each day."""
+        by_day = self._many_by_day(block)
+        scores = np.ascontiguousarray(by_day[:, -1])
+        return scores, calibrated_by_day(by_day, calibration.apply(scores))
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return what each field adds to the probability.
@@ -77,27 +87,22 @@ class SurvivalPath:
                     parts[name] = parts.get(name, 0.0) + part
         return Explained(base, parts, log_odds=False).on_scale(_to_probability, log_odds=False)
 
+    def _one_by_day(self, numbers: Numbers, categories: Categories) -> list[float]:
+        """Return one record's score by each day."""
+        cumulative, by_day = 0.0, []
+        for interval in self._intervals:
+            cumulative += self._cumulative_hazard(self._hazard.one((*numbers, *interval), categories))
+            by_day.append(-math.expm1(-cumulative))
+        return by_day
+
+    def _many_by_day(self, block: RecordBlock) -> Floats:
+        """Return the score of each row by each day, shape (n_rows, n_days)."""
+        hazards = [self._hazard.many(_with_interval(block, interval)) for interval in self._intervals]
+        return probability_by(cumulative_hazard(correct_prior(np.column_stack(hazards), *self._priors)))
+
     def _cumulative_hazard(self, learned: float) -> float:
         """Return what an interval adds to the cumulative hazard, from the probability that the model returns for it."""
         return -math.log1p(-min(max(self._correct(learned), MARGIN), 1 - MARGIN))
-
-
-class SurvivalPipelinePath(PipelinePath):
-    """The same, with the fitted Pipeline."""
-
-    @property
-    def days(self) -> tuple[int, ...]:
-        """Days at which intervals end."""
-        return tuple(self._model[-1].intervals)  # type: ignore[index]
-
-    def one_by_day(self, numbers: Numbers, categories: Categories) -> list[float]:
-        """Return one record's probability by each day."""
-        by_day: list[float] = self.many_by_day(RecordBlock.of([(numbers, categories)]))[0].tolist()
-        return by_day
-
-    def many_by_day(self, block: RecordBlock) -> NDArray[np.float64]:
-        """Return the probability of each row by each day, shape (n_rows, n_days)."""
-        return np.asarray(self._model[-1].predict_by_day(self._frame(block)))  # type: ignore[index]
 
 
 def with_interval_inputs(inputs: Inputs) -> Inputs:

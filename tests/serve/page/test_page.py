@@ -327,7 +327,7 @@ def test_a_model_of_when_shows_the_probability_by_each_day_in_one_line(open_page
 
     def with_days(route):
         answer = route.fetch()
-        route.fulfill(response=answer, json=answer.json() | {"by_days": {"7": 0.001, "30": 0.0234}})
+        route.fulfill(response=answer, json=answer.json() | {"by_7d": 0.001, "by_30d": 0.0234})
 
     page.route("**/predict?explain=all", with_days)
     page.get_by_label("Actions").fill("2.5")

@@ -12,14 +12,17 @@ import pandas as pd
 import pytest
 import yaml
 
+from mlsys.data.panel import Treatment
 from mlsys.evaluation.schema import reference
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.uplift import with_treatment
 from mlsys.runs import RunWriter
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.golden import golden_frame
 from mlsys.runs.model_io import save_model
+from mlsys.runs.model_outputs import outputs_of
 
 CONF = Path(__file__).parents[3] / "conf"
 SMALL = {
@@ -37,6 +40,7 @@ CALIBRATIONS = (
     Calibration.isotonic([0.1, 0.4, 0.9], [0.01, 0.3, 0.8]),
 )
 ROWS, GOLDEN = 400, 12
+PLAN = Treatment("plan", "pro", "free", ("pro", "free"))  # for the uplift model; most rows have another plan
 
 
 def panel() -> tuple[pd.DataFrame, np.ndarray]:
@@ -118,13 +122,15 @@ def make_run(
     frame = frame if columns is None else frame[list(columns)]
     numbers = [name for name in frame if frame[name].dtype == "float64"]
     categories = [name for name in frame if name not in numbers]
+    estimator = with_treatment(estimator, PLAN)
     recipe = PipelineSpec(encoder, sampler, estimator, Identity(), numbers, categories, stop_after=None)
     pipeline = fit(recipe, Training(frame, label, details=details_of(label))).pipeline
     writer = RunWriter(folder)
     save_model(pipeline, writer.folder)
     writer.write_json("model/calibration.json", calibration.to_dict())
     writer.write_parquet("golden.parquet", golden_frame(pipeline, calibration, frame.head(GOLDEN)))
-    writer.write_json("schema.json", schema_of(frame))
+    outputs = [output._asdict() for output in outputs_of(pipeline)]
+    writer.write_json("schema.json", schema_of(frame) | ({"outputs": outputs} if outputs else {}))
     writer.write_json("reference.json", reference(Columns(frame), frame, pd.Series([0.1, 0.2])))
     writer.write_json("threshold.json", {"threshold": 0.3})
     writer.write_text("config.yaml", "seed: 0\n")
