@@ -11,6 +11,7 @@ from xgboost import XGBClassifier
 from mlsys.runs import Run
 from mlsys.runs.inputs import to_inputs
 from mlsys.runs.model_outputs import more_outputs
+from mlsys.runs.pyfunc import RunModel
 from serve.openapi import document
 from serve.scoring import Scorer
 
@@ -102,3 +103,10 @@ def test_class_weights_are_corrected_as_in_training(run_of, rows, records):
     np.testing.assert_allclose(scorer.score_many(records).probabilities, truth[:, -1], rtol=0, atol=1e-9)
     reasons = scorer.reasons(scorer.score(records[0]).values, top=None)
     assert abs(reasons["other"]) < 1e-4
+
+
+def test_a_model_logged_for_mlflow_returns_them_too(run_of, rows):
+    run = Run.open(run_of("survival"))
+    found = RunModel(run).predict(rows)
+    assert list(found) == ["score", "probability", *NAMES]
+    np.testing.assert_array_equal(found[NAMES].to_numpy(), expected(run, rows))
