@@ -23,7 +23,7 @@ from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, split_off_latest
-from mlsys.evaluation.timing import by_day_columns
+from mlsys.evaluation.timing import DAYS_TO_OUTCOME, by_day_columns
 from mlsys.pipeline.composites import PartialRows
 from mlsys.pipeline.fitting import DAYS_KNOWN, Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
@@ -299,7 +299,7 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
         prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
     )
     if plan.spec.days:
-        timing = by_day_columns(plan.spec.days, fitted.by_day(inputs), rows["days_to_outcome"].to_numpy())
+        timing = by_day_columns(plan.spec.days, fitted.by_day(inputs), rows[DAYS_TO_OUTCOME].to_numpy())
         predictions = predictions.assign(**timing)
     logger.info(
         "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _iterations(fitted)
@@ -378,7 +378,7 @@ def _details(spec: PipelineSpec, panel: Panel, fold: Fold, rows: Rows) -> pd.Dat
     if fold.as_of is not None:
         age = (fold.as_of - frame["as_of"]).dt.total_seconds() / DAY
         details[DAYS_KNOWN] = np.minimum(details[DAYS_KNOWN], age)
-    details["days_to_outcome"] = details["days_to_outcome"].where(details["days_to_outcome"] <= details[DAYS_KNOWN])
+    details[DAYS_TO_OUTCOME] = details[DAYS_TO_OUTCOME].where(details[DAYS_TO_OUTCOME] <= details[DAYS_KNOWN])
     return details
 
 
