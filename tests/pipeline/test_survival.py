@@ -162,9 +162,7 @@ class Doubtful(LogisticRegression):
 
 def test_hazards_that_are_no_probabilities_are_an_error(spec, table):
     fitted = fit(spec(DiscreteTimeHazard(Doubtful(max_iter=1000), ENDS)), table.training())
-    with pytest.raises(
-        EstimatorError, match="^DiscreteTimeHazard gives 300 of 300 rows a score that is no probability"
-    ):
+    with pytest.raises(EstimatorError, match=r"^DiscreteTimeHazard gives 300 of 300 rows a score that is no prob"):
         fitted.scores(table.inputs)
 
 
