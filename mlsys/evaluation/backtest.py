@@ -23,7 +23,7 @@ from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.splits import Fold, Rows, split_off_latest
-from mlsys.evaluation.timing import observed_days
+from mlsys.evaluation.timing import DAYS_TO_OUTCOME, observed_days
 from mlsys.evaluation.uplift import fold_uplift_metrics
 from mlsys.pipeline.composites import PartialRows
 from mlsys.pipeline.fitting import DAYS_KNOWN, Fitted, PipelineSpec, Training, fit
@@ -394,7 +394,7 @@ def _details(spec: PipelineSpec, panel: Panel, fold: Fold, rows: Rows) -> pd.Dat
     if fold.as_of is not None:
         age = (fold.as_of - frame["as_of"]).dt.total_seconds() / DAY
         details[DAYS_KNOWN] = np.minimum(details[DAYS_KNOWN], age)
-    details["days_to_outcome"] = details["days_to_outcome"].where(details["days_to_outcome"] <= details[DAYS_KNOWN])
+    details[DAYS_TO_OUTCOME] = details[DAYS_TO_OUTCOME].where(details[DAYS_TO_OUTCOME] <= details[DAYS_KNOWN])
     return details
 
 

@@ -16,6 +16,7 @@ from mlsys.errors import OneClassError
 from mlsys.pipeline.composites import MemberFit, MemberRows, Part
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.frames import frame_of
+from mlsys.pipeline.requirements import learned_prior
 from mlsys.pipeline.traits import Traits
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.hazards import (
@@ -126,7 +127,7 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             target: Floats | None = None,  # noqa: ARG001 - the protocol
         ) -> tuple[Pipeline, float]:
             pipeline = Pipeline([("model", unfitted(member))]).fit(rows.inputs, rows.labels)
-            return pipeline, float(rows.labels.mean())
+            return pipeline, learned_prior(member, rows.labels)
 
         details = pd.DataFrame({"days_to_outcome": days_to_outcome, "days_known": days_known}, dtype=np.float64)
         return self._fitted(fit_member, MemberRows(frame_of(self, X, reset=True), np.asarray(y, np.int8), details))
@@ -144,11 +145,13 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         frame = frame_of(self, X, reset=False)
-        hazards = [
+        columns = [
             self.hazard_.predict_proba(_with_interval(frame, start, days))[:, 1]
             for start, days in intervals_of(self.intervals)
         ]
-        corrected = correct_prior(np.column_stack(hazards).astype(np.float64), self.learned_prior_, self.prior_)
+        hazards = np.column_stack(columns).astype(np.float64)
+        hazards[~((hazards >= 0) & (hazards <= 1))] = np.nan  # no probabilities, so the score is none either
+        corrected = correct_prior(hazards, self.learned_prior_, self.prior_)
         return probability_by(cumulative_hazard(corrected))
 
     @property

@@ -156,6 +156,19 @@ def test_an_error_of_the_hazards_names_that_model(spec, table):
         fit(spec(made), table.training())
 
 
+class Doubtful(LogisticRegression):
+    """Returns numbers that are no probabilities."""
+
+    def predict_proba(self, X):
+        return super().predict_proba(X) + 1
+
+
+def test_hazards_that_are_no_probabilities_are_an_error(spec, table):
+    fitted = fit(spec(DiscreteTimeHazard(Doubtful(max_iter=1000), ENDS)), table.training())
+    with pytest.raises(EstimatorError, match=r"^DiscreteTimeHazard gives 300 of 300 rows a score that is no prob"):
+        fitted.scores(table.inputs)
+
+
 # Calibration
 
 
