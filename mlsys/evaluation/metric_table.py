@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.evaluation.metric import Metric
+from mlsys.evaluation.uplift_metrics import UPLIFT_METRICS
 
 if TYPE_CHECKING:
     from mlsys.evaluation.ranking import FloatArray
-    from mlsys.evaluation.uplift_sample import UpliftSample
     from mlsys.evaluation.weighted_metrics import Sample
 
 PREDICT_MS = "predict_ms"
@@ -66,21 +66,6 @@ def lift(sample: Sample, k: int) -> FloatArray:
 def revenue(sample: Sample, k: int) -> FloatArray:
     """Compute the sum of the values of the positives among the k top-ranked rows, in currency per month."""
     return sample.revenue(k)
-
-
-def qini(sample: UpliftSample) -> FloatArray:
-    """Compute the area between the Qini curve and that of random targeting; see `UpliftSample.qini`."""
-    return sample.qini()
-
-
-def uplift_top_10(sample: UpliftSample) -> FloatArray:
-    """Compute the difference of the conversion rates of both arms among the tenth with the highest uplift."""
-    return sample.uplift(0.1)
-
-
-def uplift_top_30(sample: UpliftSample) -> FloatArray:
-    """Compute the difference of the conversion rates of both arms among the 30 % with the highest uplift."""
-    return sample.uplift(0.3)
 
 
 def of_the_list(rows: FloatArray, positives: FloatArray, k: int) -> tuple[float, float]:  # noqa: ARG001 - a precision
@@ -207,42 +192,7 @@ ROWS: Sequence[Metric] = (
         interval_method="log",
         difference_method="percentile",
     ),
-    Metric(
-        name="qini",
-        compute=qini,
-        group="uplift",
-        title="Qini coefficient",
-        meaning="additional {positives} per row from contacting the highest uplift first instead of at random, mean "
-        "over all list lengths",
-        needs="uplift",
-        higher_is_better=True,
-        headline=True,
-        kind="rate",
-        interval_method="t",
-    ),
-    Metric(
-        name="uplift_top_10",
-        compute=uplift_top_10,
-        group="uplift",
-        title="Uplift of the top 10%",
-        meaning="how much the treatment raises the fraction of {positives} among the 10% with the highest uplift",
-        needs="uplift",
-        higher_is_better=True,
-        kind="rate",
-        interval_method="t",
-    ),
-    Metric(
-        name="uplift_top_30",
-        compute=uplift_top_30,
-        group="uplift",
-        title="Uplift of the top 30%",
-        meaning="how much the treatment raises the fraction of {positives} among the 30% with the highest uplift",
-        needs="uplift",
-        higher_is_better=True,
-        headline=True,
-        kind="rate",
-        interval_method="t",
-    ),
+    *UPLIFT_METRICS,
     Metric(
         name=PREDICT_MS,
         compute=None,

@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 from mlsys.runs.input_column import input_columns
+from mlsys.runs.model_outputs import more_names
 from mlsys.text import joined
 from serve.batch.read import key_columns
 from serve.openapi import title
@@ -68,7 +69,9 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
         script=SCRIPT,
         title=escape(title(served)),
         question=_question(card) or escape(title(served)),
-        first="the rows that the treatment helps most" if "uplift" in served.scorer.outputs else "the most likely rows",
+        first="the rows that the treatment helps most"
+        if "uplift" in more_names(served.schema)
+        else "the most likely rows",
         evidence=_evidence(served.scorer.run.metrics),
         version=escape(served.resolved.version),
         badge=_badge(served.scorer.run.audit.get("status")),
