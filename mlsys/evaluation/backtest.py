@@ -22,14 +22,14 @@ from mlsys.data.panel import Panel
 from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
+from mlsys.evaluation.output_columns import output_columns
 from mlsys.evaluation.splits import Fold, Rows, split_off_latest
-from mlsys.evaluation.timing import DAYS_TO_OUTCOME, observed_days
+from mlsys.evaluation.timing import DAYS_TO_OUTCOME
 from mlsys.evaluation.uplift import fold_uplift_metrics
 from mlsys.pipeline.composites import PartialRows
 from mlsys.pipeline.fitting import DAYS_KNOWN, Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
-from mlsys.runs.model_outputs import more_outputs
 from mlsys.stages import progress
 from mlsys.text import counted
 
@@ -147,8 +147,8 @@ def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence; for models
-        of when the outcome comes, also those of `by_day_columns`.
+        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence; then
+        those of `output_columns`.
     """
     return pd.concat([result.predictions for result in results], ignore_index=True)
 
@@ -306,21 +306,12 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
         score=scores,
         probability=fitted.calibration.apply(scores),
         prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
-        **_outputs(fitted, panel, rows),
+        **output_columns(fitted, panel, rows),
     )
     logger.info(
         "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _iterations(fitted)
     )
     return FoldResult(fold, fitted, predictions, seconds)
-
-
-def _outputs(fitted: Fitted, panel: Panel, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
-    """Return what the model gives beside its probability, and what it is compared with: the treatment, or the day."""
-    inputs = rows[panel.names]
-    more: dict[str, NDArray[Any]] = {**more_outputs(fitted.pipeline, fitted.calibration, inputs)}
-    if "uplift" in more and panel.treatment is not None:
-        return {"treated": panel.treatment.arms(inputs).to_numpy(dtype=np.int8)} | more
-    return more | observed_days(more, rows)
 
 
 def _fit_fold(plan: BacktestPlan, panel: Panel, fold: Fold, name: str) -> Fitted:

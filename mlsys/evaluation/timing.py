@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mlsys.runs.hazards import by_day_name, days_of
 
 DAYS_TO_OUTCOME = "days_to_outcome"
-
-
-def observed_days(columns: Iterable[str], rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """Return the observed days to the outcome, NaN without one, if there are predictions to compare them with.
-
-    Parameters
-    ----------
-    columns : iterable of str
-        Names of what the model predicts, such as ``by_7d``.
-    rows : DataFrame
-        Rows of the panel.
-    """
-    return {DAYS_TO_OUTCOME: rows[DAYS_TO_OUTCOME].to_numpy(dtype=np.float64)} if days_of(columns) else {}
 
 
 def outcomes_by_day(predictions: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -44,7 +28,7 @@ def outcomes_by_day(predictions: pd.DataFrame) -> dict[str, list[dict[str, Any]]
     Examples
     --------
     >>> rows = pd.DataFrame({"label_complete": True, "by_7d": [0.1, 0.5], "by_30d": [0.2, 0.9],
-    ...                      "days_to_outcome": [np.nan, 9.0]})
+    ...                      "days_to_outcome": [None, 9.0]})
     >>> outcomes_by_day(rows)["by_day"][1]
     {'days': 30, 'expected': 1.1, 'observed': 1}
     """
