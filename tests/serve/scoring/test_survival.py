@@ -8,7 +8,9 @@ import pyarrow.csv
 import pytest
 from xgboost import XGBClassifier
 
+from mlsys.errors import RunError
 from mlsys.runs import Run
+from mlsys.runs.golden import check_golden
 from mlsys.runs.inputs import to_inputs
 from mlsys.runs.model_outputs import more_outputs
 from mlsys.runs.pyfunc import RunModel
@@ -110,3 +112,11 @@ def test_a_model_logged_for_mlflow_returns_them_too(run_of, rows):
     found = RunModel(run).predict(rows)
     assert list(found) == ["score", "probability", *NAMES]
     np.testing.assert_array_equal(found[NAMES].to_numpy(), expected(run, rows))
+
+
+def test_the_golden_rows_have_them(run_of):
+    run = Run.open(run_of("survival"))
+    check_golden(run)
+    run.golden.loc[3, "by_7d"] += 1e-5
+    with pytest.raises(RunError, match=r"1 of 12 differs in by_7d, by up to 1e-05"):
+        check_golden(run)
