@@ -338,11 +338,8 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, p
             yield f"Audit check “{name}” ({check['status']}): {check.get('message') or 'no message'}"
     partial = [fold_name(fold) for fold in folds if not fold.get("label_complete", True)]
     if partial:
-        used = (
-            "used for training only as far as their outcomes are known"
-            if metrics.get("by_day")
-            else ("never used for training")
-        )
+        young = "used for training only as far as their outcomes are known"
+        used = young if metrics.get("by_day") else "never used for training"
         yield (
             f"Outcomes are incomplete in {joined(partial)}: the horizon extends past the end of the data, so not all "
             f"{positives} are known yet. Incomplete rows are {used}."
