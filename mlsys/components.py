@@ -22,6 +22,7 @@ from mlsys.pipeline.fitting import PipelineSpec
 from mlsys.pipeline.parameter_checks import column_problems, parameter_problems
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import has_own_traits, traits_of
+from mlsys.pipeline.uplift import with_treatment
 from mlsys.tracking import MultiTracker, NoTracker, Tracker
 
 # The methods that each group needs: the whitelist also allows components of other groups, which would not work.
@@ -154,7 +155,7 @@ class Components:
         return PipelineSpec(
             encoder=self.encoder,
             sampler=self.sampler,
-            estimator=self.estimator,
+            estimator=with_treatment(self.estimator, panel.treatment),
             calibrator=self.calibrator,
             numbers=[feature.name for feature in panel.features if feature.kind == "number"],
             categories=categories,

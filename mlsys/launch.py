@@ -17,7 +17,9 @@ NO_TRACKING = "MLSYS_NO_TRACKING"  # set to any value: runs are not tracked, wha
 EXECUTION_WHITELIST = [
     "mlsys.*",
     "xgboost.XGBClassifier",
+    "xgboost.XGBRegressor",  # of an effect, in an uplift model
     "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",
     "lightgbm.LGBMClassifier",
     "lightgbm.sklearn.LGBMClassifier",
     "catboost.CatBoostClassifier",

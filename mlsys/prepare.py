@@ -17,14 +17,17 @@ from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import PREDICT_MS, objective_names
 from mlsys.model_config import has_candidates
+from mlsys.pipeline.parameter_checks import horizon_problems
 from mlsys.pipeline.stopping import ITERATION_METRICS
 from mlsys.pipeline.traits import traits_of
+from mlsys.pipeline.uplift import UpliftModel, uplift
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 Keep = Callable[[str, Callable[[], Reader]], Reader]
 
+UPLIFT = f"{uplift.__module__}.{uplift.__qualname__}"  # the only model with uplift metrics
 ADVICE = "Nothing was run. See `python -m mlsys.train --help` for groups and keys, `mlsys config schema` for values."
 
 
@@ -56,7 +59,8 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
     plain, problems, config = inspect(composed)
     parts, more = Components.build(plain)
     problems += [*metric_problems(plain), *search_problems(plain, lambda: parts.estimator), *candidate_problems(plain)]
-    problems += more
+    problems += [*treatment_problems(plain, parts), *more]
+    problems += horizon_problems(parts.estimator, section(plain, "data"))
     data = _opened(plain, parts, problems, keep)
     if problems or config is None or data is None:
         raise ConfigError("The config", problems, ADVICE)
@@ -69,7 +73,7 @@ def metric_problems(plain: Any) -> list[Problem]:  # noqa: ANN401 - the config b
     objectives = objective if isinstance(objective, list) else [objective]
     if not isinstance(top_k, list) or not all(isinstance(name, str) for name in objectives):
         return []  # the type check reports it
-    names = objective_names(top_k)
+    names = objective_names(top_k, uplift=section(plain, "model").get("_target_") == UPLIFT)
     unknown = [name for name in objectives if name not in names]
     return [Problem("objective", name, ", ".join(names), closest(name, names)) for name in unknown]
 
@@ -104,6 +108,17 @@ def candidate_problems(plain: Mapping[str, Any]) -> list[Problem]:
     if (objective[0] if isinstance(objective, list) and objective else objective) == PREDICT_MS:
         problems.append(Problem("objective", PREDICT_MS, "a metric of predictions first: model=auto chooses by it"))
     return problems
+
+
+def treatment_problems(plain: Mapping[str, Any], parts: Components) -> list[Problem]:
+    """Find an uplift model without a treatment, and a value of a treatment that is not named."""
+    data = section(plain, "data")
+    if data.get("treated") is not None and data.get("treatment") is None:
+        return [Problem("data.treatment", "null", f"the column in which data.treated={data['treated']} is a value")]
+    if not isinstance(parts.estimator, UpliftModel) or data.get("treatment") is not None:
+        return []
+    expected = "the column that says which rows were treated; model=uplift compares them with the others"
+    return [Problem("data.treatment", "null", expected if "path" in data else f"{expected}, and needs data=table")]
 
 
 def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem], keep: Keep | None) -> Reader | None:

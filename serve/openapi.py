@@ -55,6 +55,8 @@ def document(model: LoadedModel, *, keys: bool) -> Json:
     schemas["Record"] = record_schema(model.schema)
     if scorer.inputs.raw is not None:
         schemas["Record"] = with_raw_columns(schemas["Record"], scorer.inputs.raw, scorer.run.manifest.created)
+    for answer in (schemas["Prediction"], schemas["Predictions"]["properties"]["predictions"]["items"]):
+        _add_outputs(answer, scorer.schema)
     for table, rows in _raw_rows(model).items():
         schemas["Entities"]["properties"][table]["items"] = rows
     for path in openapi["paths"].values():
@@ -63,6 +65,18 @@ def document(model: LoadedModel, *, keys: bool) -> Json:
     if not keys:
         del openapi["components"]["securitySchemes"], openapi["security"]
     return openapi
+
+
+def _add_outputs(answer: Json, schema: Json) -> None:
+    """Add what the model gives beside the probability to the JSON Schema of an answer."""
+    for output in schema.get("outputs", ()):
+        answer["properties"][output["name"]] = {
+            "type": "number",
+            "minimum": output["minimum"],
+            "maximum": output["maximum"],
+            "description": output["description"],
+        }
+        answer["required"].append(output["name"])
 
 
 def _template() -> Json:

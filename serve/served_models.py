@@ -44,6 +44,7 @@ class LoadedModel:
         threshold = json.dumps(scorer.threshold).encode()
         self.negative_json = b',"decision":false,"threshold":' + threshold + b',"warnings":'
         self.positive_json = b',"decision":true,"threshold":' + threshold + b',"warnings":'
+        self.outputs_json = [b",%b:" % json.dumps(name).encode() for name in scorer.outputs]
         self.tail_json = b',"model":' + model_json + b',"request_id":"'
 
     @classmethod

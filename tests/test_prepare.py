@@ -70,13 +70,6 @@ def test_a_model_that_does_not_report_after_each_iteration_is_named():
     assert problem.allowed == "fold: ExplainableBoostingClassifier does not report after each iteration"
 
 
-def problems(*overrides):
-    config = OmegaConf.create(compose_config(list(overrides)).model_dump(by_alias=True))
-    with pytest.raises(ConfigError) as error:
-        prepare(config)
-    return {problem.where: problem for problem in error.value.problems}
-
-
 def test_every_candidate_is_checked_like_a_model():
     found = problems(
         "model=auto",
@@ -101,3 +94,44 @@ def test_every_candidate_is_checked_like_a_model():
 def test_a_choice_takes_no_search_and_no_timing():
     assert "chooses by itself" in problems("model=auto", "search=xgboost")["model"].allowed
     assert problems("model=auto", "objective=[predict_ms,log_loss]")["objective"].got == "predict_ms"
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    """Overrides for a table whose rows were treated or not."""
+    lines = [f"{row},{row % 2},{row % 3 // 2}" for row in range(30)]
+    (tmp_path / "campaign.csv").write_text("\n".join(["size,mailed,won", *lines]))
+    return ["data=table", f"data.path={tmp_path / 'campaign.csv'}", "data.target=won", "data.cache=false"]
+
+
+def problems(*overrides):
+    with pytest.raises(ConfigError) as error:
+        prepare(OmegaConf.create(compose_config(overrides).to_dict()))
+    return {problem.where: problem for problem in error.value.problems}
+
+
+def test_an_uplift_model_needs_a_treatment(campaign):
+    found = problems(*campaign, "model=uplift")
+    assert list(found) == ["data.treatment"]
+    assert found["data.treatment"].allowed.startswith("the column that says which rows were treated")
+    assert problems("model=uplift")["data.treatment"].allowed.endswith("needs data=table")
+
+
+@pytest.mark.parametrize(
+    ("override", "where"),
+    [
+        ("data.treatment=mail", "data.treatment"),
+        ("data.treatment=won", "data.treatment"),
+        ("data.treated=1", "data.treatment"),
+    ],
+)
+def test_a_treatment_is_a_column_that_the_model_may_read(override, where, campaign):
+    with pytest.raises(ConfigError) as error:
+        prepare(OmegaConf.create(compose_config([*campaign, "model=logistic", override]).to_dict())).data.load()
+    assert [problem.where for problem in error.value.problems] == [where]
+
+
+def test_only_an_uplift_model_can_be_optimised_for_its_metrics(campaign):
+    treated = [*campaign, "data.treatment=mailed", "objective=qini"]
+    assert prepare(OmegaConf.create(compose_config([*treated, "model=uplift"]).to_dict())).config.objectives == ["qini"]
+    assert list(problems(*treated, "model=logistic")) == ["objective"]

@@ -32,7 +32,11 @@ def score(
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option(min=1, help="Number of rows to show, those with the highest probability first.")
+        int,
+        typer.Option(
+            min=1,
+            help="Number of rows to show, those with the highest probability (or uplift, if the model has one) first.",
+        ),
     ] = DEFAULT_TOP,
     as_json: AsJson = False,
 ) -> None:
@@ -44,13 +48,15 @@ def score(
     """
     from mlsys.data.table import read_table
     from mlsys.runs import Run, find_run
+    from mlsys.runs.model_outputs import more_names
     from mlsys.spreadsheets import write_csv
 
     opened = Run.open(find_run(run))
     scored = _scored(opened, read_table(data))
     if out is not None:
         write_csv(scored, out)
-    highest = scored.sort_values("probability", ascending=False, kind="stable").head(top)
+    by = "uplift" if "uplift" in more_names(opened.schema) else "probability"
+    highest = scored.sort_values(by, ascending=False, kind="stable").head(top)
     rows = [dict(zip(highest.columns, row, strict=True)) for row in highest.itertuples(index=False)]
     print_rows(rows, as_json=as_json, empty="The table has no rows.")
     if not as_json:
@@ -60,19 +66,22 @@ def score(
 
 
 def _scored(run: Run, raw: pd.DataFrame) -> pd.DataFrame:
-    """Return the id and time of each row, or else its number, with its probability and decision."""
+    """Return the id and time of each row, or else its number, with its probability, decision and other outputs."""
     from mlsys.data.table import apply
     from mlsys.runs.golden import predict
+    from mlsys.runs.model_outputs import more_outputs
 
     recipe = _recipe(run)
     inputs = apply(recipe, raw)
     _require_filled(run, inputs)
     _, probabilities = predict(run.model, run.calibration, inputs)
+    more = more_outputs(run.model, run.calibration, inputs)
     names = [str(run.schema[key]) for key in ("id", "as_of") if run.schema.get(key)]
     keys = raw[[name for name in names if name in raw.columns]]
     if keys.empty:
         keys = keys.assign(row=range(1, len(raw) + 1))
-    return keys.assign(probability=probabilities, decision=probabilities >= float(run.threshold["threshold"]))
+    decisions = probabilities >= float(run.threshold["threshold"])
+    return keys.assign(probability=probabilities, decision=decisions, **more)
 
 
 def _recipe(run: Run) -> TableRecipe:

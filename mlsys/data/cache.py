@@ -8,6 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlsys"
 
 
+@cache
 def code_version() -> str:
     """Hash the code that determines a panel's values: the packages ``data`` and ``features``, and their libraries."""
     from importlib.metadata import version
@@ -77,11 +79,14 @@ class TableCache:
         Where the files are stored.
     max_bytes : int
         Size limit; the least recently used files are removed first.
+    level : int
+        Level of the log message for an entry that is read.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, level: int = logging.INFO) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
+        self._level = level
 
     def get_or_make(self, key: str, make: Callable[[], CacheEntry]) -> CacheEntry:
         """Return the entry for ``key``; make and store it if there is none.
@@ -119,7 +124,7 @@ class TableCache:
             return None
         with contextlib.suppress(OSError):  # a read-only folder can still be read
             os.utime(path)
-        logger.info("panel loaded from the cache: %s", path)
+        logger.log(self._level, "panel loaded from the cache: %s", path)
         return table, metadata
 
     def _write(self, key: str, table: pa.Table, metadata: dict[str, Any]) -> None:
@@ -155,7 +160,9 @@ class TableCache:
         return self.folder / f"{key}.parquet"
 
 
-def get_or_make(data: CachedData, parts: Mapping[str, object], make: Callable[[], CacheEntry]) -> CacheEntry:
+def get_or_make(
+    data: CachedData, parts: Mapping[str, object], make: Callable[[], CacheEntry], *, level: int = logging.INFO
+) -> CacheEntry:
     """Return a table and its metadata from the configured cache; make and store them if absent.
 
     Parameters
@@ -166,6 +173,8 @@ def get_or_make(data: CachedData, parts: Mapping[str, object], make: Callable[[]
         Everything that determines the table, besides the code.
     make : callable
         Returns the table and JSON-serializable metadata.
+    level : int
+        Level of the log message for an entry that is read.
 
     Raises
     ------
@@ -178,4 +187,4 @@ def get_or_make(data: CachedData, parts: Mapping[str, object], make: Callable[[]
     if root.is_file():
         raise DataError(f"data.cache_dir={root} is a file; set it to a folder, or set data.cache=false.")
     key = cache_key(**parts, code=code_version())
-    return TableCache(root / "panels", int(data.cache_gb * 1e9)).get_or_make(key, make)
+    return TableCache(root / "panels", int(data.cache_gb * 1e9), level).get_or_make(key, make)

@@ -230,6 +230,8 @@ class TableData(CachedData):
     time: str | None = None
     group: str | None = None
     value: str | None = None
+    treatment: str | None = None
+    treated: str | int | float | bool | None = None
     drop: list[str] = []
     dates: DateOrder | None = None
     decimal: DecimalMark | None = None

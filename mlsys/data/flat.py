@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from mlsys.data.cache import CacheEntry, get_or_make, hash_files
 from mlsys.data.config import CachedData, DecimalMark, TableData
 from mlsys.data.load import Loaded
-from mlsys.data.panel import KEYS, Panel
+from mlsys.data.panel import KEYS, Panel, Treatment
 from mlsys.data.table import apply, infer_recipe, labelled_rows, read_table, to_label, to_numbers, to_time
 from mlsys.data.table.delimited import DELIMITER
-from mlsys.data.table.recipe import ColumnReport, TableRecipe
+from mlsys.data.table.recipe import ColumnRecipe, ColumnReport, TableRecipe
+from mlsys.data.table.treatment import find_treatment
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.features.base import FeatureInfo
 from mlsys.text import counted
@@ -41,7 +42,7 @@ def load_table(data: TableData) -> Loaded:
     ConfigError
         If the table lacks configured columns; all of them are listed.
     DataError
-        If the table cannot be read or has only one class.
+        If the table cannot be read, has only one class, or the treatment column does not have two values.
     """
     name, _, table_name = data.path.partition("::")
     file = Path(name)
@@ -56,7 +57,8 @@ def load_table(data: TableData) -> Loaded:
     for report in recipe.report():
         if report.guess:
             logger.warning("%s: %s", report.name, report.guess)
-    panel = Panel(table.to_pandas(), tuple(FeatureInfo(**info) for info in note["features"]))
+    treatment = None if note["treatment"] is None else Treatment(**note["treatment"])
+    panel = Panel(table.to_pandas(), tuple(FeatureInfo(**info) for info in note["features"]), treatment)
     names = {"id": data.id, "as_of": data.time, "target": data.target, "positive": note["positive"]}
     return Loaded(panel, identity, note["findings"], note["facts"], names=names, recipe=note["recipe"])
 
@@ -75,10 +77,14 @@ def _make(data: TableData, file: str) -> CacheEntry:
     label, positive = to_label(labelled[data.target], positive=data.positive)
     recipe = _infer(data, labelled)
     inputs = apply(recipe, labelled)
+    treatment = None
+    if data.treatment is not None:
+        treatment = find_treatment(labelled[data.treatment], recipe, inputs, treated=data.treated)
     frame = _frame(data, labelled, recipe, label, inputs)
     configured = [*data.roles.values(), *data.drop]
     note = {
-        "features": [asdict(info) for info in _feature_infos(recipe, inputs)],
+        "features": [asdict(info) for info in _feature_infos(recipe, inputs, treatment)],
+        "treatment": None if treatment is None else asdict(treatment),
         "findings": _findings(file, recipe, configured, rows=len(labelled), unlabelled=len(raw) - len(labelled)),
         "facts": {"as_ofs": [], "entities": int(frame["group"].nunique()), "columns": len(raw.columns)},
         "positive": positive,
@@ -136,6 +142,8 @@ def _frame(
             "value": _value(data, raw, label, recipe),
             "activity": np.nan,
             "group": _identifiers(raw[data.group]) if data.group else ids,
+            "days_to_outcome": np.nan,
+            "days_known": np.nan,
         }
     )
     return pd.concat([keys, inputs.set_axis(rows)], axis="columns")
@@ -158,7 +166,7 @@ def _value(data: TableData, raw: pd.DataFrame, label: NDArray[np.int8], recipe: 
     return np.where(label == 1, to_numbers(raw[data.value], decimal=decimal), np.nan)
 
 
-def _feature_infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInfo]:
+def _feature_infos(recipe: TableRecipe, inputs: pd.DataFrame, treatment: Treatment | None) -> list[FeatureInfo]:
     sources = {output: column for column in recipe.columns for output in column.outputs}
     infos = []
     for name in inputs.columns:
@@ -168,7 +176,7 @@ def _feature_infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInf
             FeatureInfo(
                 str(name),
                 "number" if is_number else "category",
-                f"{column.name}: {column.reason}",
+                _description(column, treatment if treatment is not None and treatment.column == name else None),
                 column.unit or None,
                 column.name if column.parts == ("value",) and column.name != name else None,
             )
@@ -176,13 +184,26 @@ def _feature_infos(recipe: TableRecipe, inputs: pd.DataFrame) -> list[FeatureInf
     return infos
 
 
+def _description(column: ColumnRecipe, treatment: Treatment | None) -> str:
+    if treatment is None:
+        return f"{column.name}: {column.reason}"
+    return f"{column.name}: treatment, {treatment.names[0]} (treated) or {treatment.names[1]} (control)"
+
+
 def _check_columns(data: TableData, columns: list[str]) -> None:
     configured = [(f"data.{role}", name) for role, name in data.roles.items()]
+    configured += [("data.treatment", data.treatment)] if data.treatment is not None else []
     configured += [("data.drop", name) for name in data.drop]
     problems = [
         Problem(key, name, "a column of the table: " + ", ".join(columns[:40]), closest(name, columns))
         for key, name in configured
         if name not in columns
+    ]
+    taken = data.roles | dict.fromkeys(["drop"] if data.treatment in data.drop else [], data.treatment)
+    problems += [
+        Problem("data.treatment", str(column), f"a column other than data.{role}: the model needs it as an input")
+        for role, column in taken.items()
+        if column == data.treatment
     ]
     if problems:
         raise ConfigError("The data config", problems, "Nothing was run.")

@@ -7,9 +7,10 @@ import hashlib
 import inspect
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ from ibis.util import gen_name
 from mlsys.data.cache import CacheEntry, default_folder, get_or_make, hash_files
 from mlsys.data.config import CachedData, EventsData
 from mlsys.data.event_dates import read_dates
-from mlsys.data.panel import Panel, PanelRequest, build_panel
+from mlsys.data.panel import Panel, PanelRequest, Times, build_labels, build_panel, panel_frame, panel_query
+from mlsys.data.partitions import FeatureBuilder, known_digests
 from mlsys.data.rules import last_possible_day
 from mlsys.data.sources import (
     RawTables,
@@ -36,6 +38,7 @@ from mlsys.data.sources import (
 from mlsys.data.spine import EPOCH, as_of_dates, to_day
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.features.base import Block, FeatureInfo, block_problems
+from mlsys.stages import progress
 from mlsys.text import counted, is_or_are
 
 if TYPE_CHECKING:
@@ -156,39 +159,110 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
         As opened by :func:`check_source`.
     """
     files_hash = fingerprint(raw)
-
-    def make() -> CacheEntry:
-        source, findings = open_source(data, raw)
-        request = panel_request(data, blocks, source)
-        panel = build_panel(source.entities, source.events, request)
-        facts = {
-            "end": str(source.end),
-            "as_ofs": [str(day) for day in request.as_ofs],
-            "entities": source.entity_count,
-            "events": source.event_count,
-        }
-        note = {"features": [asdict(info) for info in panel.features], "findings": findings, "facts": facts}
-        note["recipe"] = dict[str, Any](raw_types(data, source.entities, source.events)) | _date_formats(raw)
-        return pa.Table.from_pandas(panel.frame, preserve_index=False), note
-
-    config = data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo"})
-    identities = [block_identity(block) for block in blocks]
-    if None in (files_hash, *identities):
-        table, note = make()  # a database server, or code without a file: changes cannot be detected
-    else:
-        table, note = get_or_make(data, {"data": config, "blocks": identities, "files": files_hash}, make)
+    with progress("panel"):
+        panel, note = _Loading(data, blocks, raw, files_hash).load()
     for finding in note["findings"]:
         logger.warning("%s", finding["message"])
-    frame = table.to_pandas()
-    panel = Panel(frame, tuple(FeatureInfo(**info) for info in note["features"]))
     names: dict[str, str | None] = {
         "id": data.entities.id,
         "as_of": "as_of",
         "target": f"{data.outcome.time} within {data.horizon_days} days after the as-of",
         "positive": "converts",
     }
-    identity = files_hash or frame_fingerprint(frame)
+    identity = files_hash or frame_fingerprint(panel.frame)
     return Loaded(panel, identity, note["findings"], note["facts"], data.horizon_days, names, note["recipe"])
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """Loads a panel in parts, each from the cache if possible: the labels, and the features of each as-of."""
+
+    data: EventsData
+    blocks: Sequence[Block]
+    raw: RawTables
+    files_hash: str | None
+
+    def load(self) -> tuple[Panel, dict[str, Any]]:
+        """Return the panel and the metadata that is stored with its labels."""
+        if self.files_hash is None:
+            return self._in_one_query()
+        labels, note = self._cached({"data": self._config, "files": self.files_hash}, self._labels)
+        as_ofs = [date.fromisoformat(day) for day in note["facts"]["as_ofs"]]
+        parts, built = [], 0
+
+        def make(as_of: date) -> CacheEntry:
+            nonlocal built
+            built += 1
+            return self._builder.build(as_of), {}
+
+        config = {name: value for name, value in self._config.items() if name not in ("spine", "horizon_days", "end")}
+        with progress("panel", len(as_ofs), "as-ofs") as advance:
+            for as_of in as_ofs:
+                key = {"data": config, "as_of": str(as_of), "known": note["known"][str(as_of)]}
+                parts.append(self._cached(key, partial(make, as_of))[0])
+                advance()
+        logger.info("panel: %s, %d of them from the cache", counted(len(as_ofs), "as-of"), len(as_ofs) - built)
+        return _joined(labels, pa.concat_tables(parts), note), note
+
+    def _in_one_query(self) -> tuple[Panel, dict[str, Any]]:
+        """Return the panel of a database server, whose changes cannot be detected."""
+        panel = build_panel(self._source.entities, self._source.events, self._request)
+        return panel, self._note(panel.features)
+
+    def _labels(self) -> CacheEntry:
+        source, request = self._source, self._request
+        infos = panel_query(source.entities, source.events, request, Times.at(request.as_ofs, request.windows))[1]
+        known = known_digests(source.entities, source.events, request)
+        digests = {str(day): known[day] if known else f"{self.files_hash} {request}" for day in request.as_ofs}
+        return build_labels(source.entities, request), self._note(infos) | {"known": digests}
+
+    def _note(self, infos: Sequence[FeatureInfo]) -> dict[str, Any]:
+        source = self._source
+        facts = {
+            "end": str(source.end),
+            "as_ofs": [str(day) for day in self._request.as_ofs],
+            "entities": source.entity_count,
+            "events": source.event_count,
+        }
+        note = {"features": [asdict(info) for info in infos], "findings": self._opened[1], "facts": facts}
+        note["recipe"] = dict[str, Any](raw_types(self.data, source.entities, source.events)) | _date_formats(self.raw)
+        return note
+
+    def _cached(self, parts: Mapping[str, object], make: Callable[[], CacheEntry]) -> CacheEntry:
+        identities = [block_identity(block) for block in self.blocks]
+        if None in identities:
+            return make()  # code without a file: changes cannot be detected
+        return get_or_make(self.data, {**parts, "blocks": identities}, make, level=logging.DEBUG)
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return self.data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo"})
+
+    @cached_property
+    def _opened(self) -> tuple[Source, list[dict[str, Any]]]:
+        return open_source(self.data, self.raw)
+
+    @property
+    def _source(self) -> Source:
+        return self._opened[0]
+
+    @cached_property
+    def _request(self) -> PanelRequest:
+        return panel_request(self.data, self.blocks, self._source)
+
+    @cached_property
+    def _builder(self) -> FeatureBuilder:
+        return FeatureBuilder(self.raw.connection, self._source.entities, self._source.events, self._request)
+
+
+def _joined(labels: pa.Table, features: pa.Table, note: Mapping[str, Any]) -> Panel:
+    """Return the panel of labels and features, which have the same rows in the same order."""
+    if any(not labels[key].equals(features[key].cast(labels[key].type)) for key in ("id", "as_of_day")):
+        raise DataError("The cached features are those of other rows than the labels: delete data.cache_dir.")
+    for name in features.column_names:
+        if name not in labels.column_names:
+            labels = labels.append_column(name, features[name])
+    return Panel(panel_frame(labels, note["facts"]["as_ofs"]), tuple(FeatureInfo(**info) for info in note["features"]))
 
 
 def _date_formats(raw: RawTables) -> dict[str, dict[str, list[str]]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import ibis
 import pandas as pd
+import pyarrow as pa
 
 from mlsys.data.config import ActivityConfig, measure_names
 from mlsys.data.spine import build_spine, to_day
@@ -25,13 +26,39 @@ from mlsys.features.base import (
     partial_aggregates,
     row_aggregates,
 )
+from mlsys.runs.hazards import INTERVAL_INPUTS
 from mlsys.text import counted
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-KEYS = ("id", "as_of", "label", "label_complete", "value", "activity", "group")
-RESERVED = frozenset({*KEYS, "as_of_day"})
+KEYS = ("id", "as_of", "label", "label_complete", "value", "activity", "group", "days_to_outcome", "days_known")
+FROM_SPINE = ("id", "as_of_day", "label", "label_complete", "value", "days_to_outcome", "days_known")
+RESERVED = frozenset({*KEYS, *FROM_SPINE, *INTERVAL_INPUTS})
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """The feature column that says which rows were treated.
+
+    Attributes
+    ----------
+    column : str
+        Name of the feature.
+    treated, control : float or str
+        The two values of that feature, as the panel has them.
+    names : tuple of two str
+        The same two values as the raw table has them.
+    """
+
+    column: str
+    treated: float | str
+    control: float | str
+    names: tuple[str, str]
+
+    def arms(self, inputs: pd.DataFrame) -> pd.Series[bool]:
+        """Return whether each row was treated."""
+        return inputs[self.column] == self.treated
 
 
 @dataclass(frozen=True)
@@ -43,14 +70,18 @@ class Panel:
     frame : DataFrame
         ``id``; ``as_of`` (datetime64, midnight UTC; NaT for a table without a time column); ``label`` (int8);
         ``label_complete`` (bool); ``value`` (float64, currency per month, NaN unless the label is 1); ``activity``
-        (float64, the baseline's score); ``group`` (splits keep rows of one group together); then the features: float64
-        or string.
+        (float64, the baseline's score); ``group`` (splits keep rows of one group together); ``days_to_outcome`` and
+        ``days_known`` (float64, see :func:`mlsys.data.spine.build_spine`; NaN for a flat table); then the features:
+        float64 or string.
     features : tuple of FeatureInfo
         The feature columns, in order.
+    treatment : Treatment or None
+        The feature that says which rows were treated, if the config names one.
     """
 
     frame: pd.DataFrame
     features: tuple[FeatureInfo, ...]
+    treatment: Treatment | None = None
 
     @property
     def names(self) -> list[str]:
@@ -150,20 +181,41 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
         If two blocks give the same column.
     """
     table, infos = panel_query(entities, events, request, Times.at(request.as_ofs, request.windows))
-    frame = _fetch(table, infos)
-    if frame.duplicated(["id", "as_of"]).any():
-        raise DataError("The panel has duplicate rows: a block's table must have at most one row per id and as_of_day.")
-    if frame.empty:
+    keys = {name: table[name] for name in FROM_SPINE}
+    rows = _sorted(table.select(**keys, **_feature_columns(table, infos)))
+    return Panel(panel_frame(rows, request.as_ofs), tuple(infos))
+
+
+def panel_frame(rows: pa.Table, as_ofs: Sequence[date | str]) -> pd.DataFrame:
+    """Return the rows of a panel, sorted by as-of and id, as the frame of a `Panel`.
+
+    Parameters
+    ----------
+    rows : Table
+        With the columns of the spine and the features.
+    as_ofs : sequence of date or str
+        Named in the error.
+
+    Raises
+    ------
+    DataError
+        If there are no rows.
+    """
+    if not rows.num_rows:
         raise DataError(
-            f"The panel is empty: no entity exists and is unconverted at any as-of from {request.as_ofs[0]} to "
-            f"{request.as_ofs[-1]} ({counted(len(request.as_ofs), 'as-of')}). Check data.entities, data.outcome.time "
+            f"The panel is empty: no entity exists and is unconverted at any as-of from {as_ofs[0]} to "
+            f"{as_ofs[-1]} ({counted(len(as_ofs), 'as-of')}). Check data.entities, data.outcome.time "
             "and data.spine."
         )
-    return Panel(frame, tuple(infos))
+    features = [name for name in rows.column_names if name not in RESERVED]
+    frame: pd.DataFrame = rows.to_pandas()
+    frame.insert(1, "as_of", pd.to_datetime(frame.pop("as_of_day"), unit="D").astype("datetime64[us]"))
+    frame.insert(0, "group", frame["id"])
+    return frame[[*KEYS, *features]]
 
 
 def panel_query(
-    entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times
+    entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times, cells: ir.Table | None = None
 ) -> tuple[ir.Table, list[FeatureInfo]]:
     """Return the panel as an expression, and the metadata of its feature columns; runs no query.
 
@@ -173,10 +225,14 @@ def panel_query(
         See :func:`build_panel`.
     times : Times
         The as-ofs that the query uses; those of the request are ignored.
+    cells : ibis table, optional
+        The `event_cells` of all events, where they have been computed already.
     """
     spine = build_spine(entities, times.cutoffs, horizon_days=request.horizon_days, end=request.end)
+    if cells is None:
+        cells = event_cells(events, request, times)
     events = with_totals(events, request.products)
-    table, infos = _event_columns(spine, events, request, times)
+    table, infos = _event_columns(spine, cells, request)
     attributes, entity_infos = _entity_columns(entities, request.blocks)
     table, infos = table.left_join(attributes, "id").drop("id_right"), infos + entity_infos
     for block in request.blocks:
@@ -204,13 +260,52 @@ def with_totals(events: ir.Table, products: dict[str, tuple[str, ...]]) -> ir.Ta
     return events.mutate(**totals)
 
 
-def _event_columns(
-    spine: ir.Table, events: ir.Table, request: PanelRequest, times: Times
-) -> tuple[ir.Table, list[FeatureInfo]]:
+def event_cells(events: ir.Table, request: PanelRequest, times: Times) -> ir.Table:
+    """Aggregate events into cells, one per entity and days between two edges; linear in events."""
+    # Events known before the first edge fall into one cell, which only all-time aggregates use.
+    events, calendar = with_totals(events, request.products), times.calendar
+    dated = events.inner_join(calendar, ibis.greatest(events.known_day, times.first_edge) == calendar.day)
+    partials = row_aggregates(dated)
+    for measure in measure_names(request.products):
+        partials |= partial_aggregates(dated, measure)
+    return dated.group_by("id", "until_day").aggregate(**partials)
+
+
+def build_features(
+    entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times, cells: ir.Table
+) -> pa.Table:
+    """Compute the features of the as-ofs of `times`, sorted by as-of and id: the columns that no label can change.
+
+    Parameters
+    ----------
+    entities, events, request, times, cells
+        See :func:`panel_query`.
+
+    Returns
+    -------
+    Table
+        Columns id, as_of_day, activity and the features.
+
+    Raises
+    ------
+    DataError
+        If a block repeats rows.
+    """
+    table, infos = panel_query(entities, events, request, times, cells)
+    return _sorted(table.select("id", "as_of_day", **_feature_columns(table, infos)))
+
+
+def build_labels(entities: ir.Table, request: PanelRequest) -> pa.Table:
+    """Compute the spine of all as-ofs, sorted by as-of and id."""
+    return _sorted(build_spine(entities, request.as_ofs, horizon_days=request.horizon_days, end=request.end))
+
+
+def _event_columns(spine: ir.Table, cells: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[FeatureInfo]]:
     """Return the spine with the columns of the event blocks."""
     blocks = [block for block in request.blocks if isinstance(block, EventBlock)]
     measures = measure_names(request.products)
-    visible = _visible_cells(spine, events, times, measures)
+    # Each spine row with the cells that end by its as-of.
+    visible = spine.left_join(cells, [spine.id == cells.id, cells.until_day <= spine.as_of_day]).drop("id_right")
     history = History(visible, measures, request.windows)
     features = [feature for block in blocks for feature in block.features(history)]
     baseline = Feature(
@@ -219,18 +314,6 @@ def _event_columns(
     _check_names([feature.name for feature in features])
     columns = {feature.name: feature.expression for feature in (*features, baseline)}
     return visible.group_by(spine.columns).aggregate(**columns), [_info(feature) for feature in features]
-
-
-def _visible_cells(spine: ir.Table, events: ir.Table, times: Times, measures: Sequence[str]) -> ir.Table:
-    """Aggregate events into cells (linear in events), then join each spine row with the cells that end by its as-of."""
-    # Events known before the first edge fall into one cell, which only all-time aggregates use.
-    calendar = times.calendar
-    dated = events.inner_join(calendar, ibis.greatest(events.known_day, times.first_edge) == calendar.day)
-    partials = row_aggregates(dated)
-    for measure in measures:
-        partials |= partial_aggregates(dated, measure)
-    cells = dated.group_by("id", "until_day").aggregate(**partials)
-    return spine.left_join(cells, [spine.id == cells.id, cells.until_day <= spine.as_of_day]).drop("id_right")
 
 
 def _entity_columns(entities: ir.Table, blocks: Sequence[Block]) -> tuple[ir.Table, list[FeatureInfo]]:
@@ -262,14 +345,17 @@ def _check_names(names: Sequence[str]) -> None:
         )
 
 
-def _fetch(table: ir.Table, infos: Sequence[FeatureInfo]) -> pd.DataFrame:
-    keys = {name: table[name] for name in ("id", "as_of_day", "label", "label_complete", "value")}
-    rows = table.select(**keys, activity=_number(table.activity), **input_columns(table, infos)).to_pyarrow()
+def _feature_columns(table: ir.Table, infos: Sequence[FeatureInfo]) -> dict[str, ir.Column]:
+    return {"activity": _number(table.activity), **input_columns(table, infos)}
+
+
+def _sorted(table: ir.Table) -> pa.Table:
+    """Run a query; return its rows sorted by as-of and id."""
     # Sorted here because databases sort text differently.
-    frame: pd.DataFrame = rows.sort_by([("as_of_day", "ascending"), ("id", "ascending")]).to_pandas()
-    frame.insert(1, "as_of", pd.to_datetime(frame.pop("as_of_day"), unit="D").astype("datetime64[us]"))
-    frame.insert(KEYS.index("group"), "group", frame["id"])
-    return frame
+    rows = table.to_pyarrow().sort_by([("as_of_day", "ascending"), ("id", "ascending")])
+    if rows.num_rows and rows.group_by(["as_of_day", "id"]).aggregate([]).num_rows < rows.num_rows:
+        raise DataError("The panel has duplicate rows: a block's table must have at most one row per id and as_of_day.")
+    return rows
 
 
 def _number(column: ir.Column) -> ir.FloatingColumn:

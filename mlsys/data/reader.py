@@ -56,6 +56,8 @@ class EventsReader:
             data.outcome.id: "the entity's id",
             data.outcome.time: "the outcome's time",
             data.events.time: "the event's time",
+            "days_to_outcome": "the days to the outcome",
+            "days_known": "the days of which outcomes are known",
         }
         return columns | ({data.outcome.value: "the outcome's value"} if data.outcome.value else {})
 

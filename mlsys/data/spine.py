@@ -71,25 +71,41 @@ def as_of_dates(config: SpineConfig, *, first: date, last: date, horizon_days: i
     return dates
 
 
+def eligible_rows(entities: ir.Table, as_ofs: ir.Table) -> ir.Table:
+    """Return the entities that exist and have not converted at each as-of, in the column ``as_of_day``."""
+    rows = entities.cross_join(as_ofs)
+    exists = rows.created_day.isnull() | (rows.created_day <= rows.as_of_day)
+    unconverted = rows.outcome_day.isnull() | (rows.outcome_day > rows.as_of_day)
+    return rows.filter(exists & unconverted)
+
+
 def build_spine(entities: ir.Table, as_ofs: Sequence[date] | ir.Table, *, horizon_days: int, end: date) -> ir.Table:
-    """Return id, as_of_day, label, label_complete and value, one row per eligible entity and as-of.
+    """Return one row per eligible entity and as-of, with its label and when its outcome falls.
 
     The as-ofs may also be a table with the column ``as_of_day``.
 
     An entity is eligible if it exists and has not converted by the as-of. The label is 1 if the outcome falls in
     (as_of, as_of + horizon]; it is complete if that window ends by ``end``.
+
+    Returns
+    -------
+    ibis table
+        ``id``, ``as_of_day``, ``label``, ``label_complete``, ``value``; ``days_known``, the number of days after the
+        as-of of which outcomes are known; and ``days_to_outcome``, null without an outcome in those days.
     """
     if isinstance(as_ofs, Sequence):
         as_ofs = ibis.memtable({"as_of_day": [to_day(day) for day in as_ofs]}, schema={"as_of_day": "int64"})
-    rows = entities.cross_join(as_ofs)
-    exists = rows.created_day.isnull() | (rows.created_day <= rows.as_of_day)
-    unconverted = rows.outcome_day.isnull() | (rows.outcome_day > rows.as_of_day)
-    rows = rows.filter(exists & unconverted)
+    rows = eligible_rows(entities, as_ofs)
+    last_day = to_day(end)
     converts = (rows.outcome_day <= rows.as_of_day + horizon_days).fill_null(False)
     return rows.select(
         "id",
         "as_of_day",
         label=converts.ifelse(1, 0).cast("int8"),
-        label_complete=rows.as_of_day + horizon_days <= to_day(end),
+        label_complete=rows.as_of_day + horizon_days <= last_day,
         value=converts.ifelse(rows.value, ibis.null("float64")),
+        days_to_outcome=(rows.outcome_day <= last_day)
+        .fill_null(False)
+        .ifelse((rows.outcome_day - rows.as_of_day).cast("float64"), ibis.null("float64")),
+        days_known=(last_day - rows.as_of_day).cast("float64"),
     )

@@ -23,14 +23,19 @@ from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.caps import cap_warning
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
+from mlsys.evaluation.output_columns import output_columns
 from mlsys.evaluation.splits import Fold, Rows, label_known_at, split_off_latest
-from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
+from mlsys.evaluation.timing import DAYS_TO_OUTCOME
+from mlsys.evaluation.uplift import fold_uplift_metrics
+from mlsys.pipeline.composites import PartialRows
+from mlsys.pipeline.fitting import DAYS_KNOWN, Fitted, PipelineSpec, Training, fit
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
 from mlsys.stages import progress
 
 logger = logging.getLogger(__name__)
 
+DAY = 86_400  # seconds
 Objective = float | None | tuple[float | None, ...]
 
 
@@ -90,7 +95,8 @@ class FoldResult:
         """
         if (key := tuple(top_k)) not in self._metrics:
             rows = self.predictions
-            self._metrics[key] = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
+            numbers = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
+            self._metrics[key] = numbers | fold_uplift_metrics(rows)
         return self._metrics[key]
 
     @property
@@ -146,7 +152,8 @@ def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence.
+        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence; then
+        those of `output_columns`.
     """
     return pd.concat([result.predictions for result in results], ignore_index=True)
 
@@ -193,18 +200,19 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
         If a fold cannot be fitted; the message names it.
     """
     _check_first_fold(plan, panel, folds)
-    complete = np.flatnonzero(panel.frame["label_complete"].to_numpy())
+    known = panel.frame["label_complete"].to_numpy()
+    final_rows = Fold(0, np.flatnonzero(known), np.empty(0, dtype=np.int64), partial=np.flatnonzero(~known))
     shared = _shared(plan, len(folds) + 1)
     with _workers(plan, shared) as pool:
         # The final fit has the most rows, so it starts first, and the others fill the remaining threads.
-        final = pool.submit(_fit_rows, shared, panel, complete, "the final model")
+        final = pool.submit(_fit_fold, shared, panel, final_rows, "the final model")
         scored = [pool.submit(_run_fold, shared, panel, fold) for fold in folds]
         with progress("fit", len(folds) + 1, "models") as advance:
             final.add_done_callback(lambda _: advance())
             for job in scored:
                 job.add_done_callback(lambda _: advance())
             _raise_first_error([*scored, final])
-        result = BacktestResult([job.result() for job in scored], final.result(), complete)
+        result = BacktestResult([job.result() for job in scored], final.result(), final_rows.train)
     if result.cap_warning:
         logger.warning("%s", result.cap_warning)
     return result
@@ -294,7 +302,7 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     name = _name(fold)
     if plan.make_callback is not None:
         plan = replace(plan, spec=replace(plan.spec, callback=plan.make_callback(fold.number)))
-    fitted = _fit_rows(plan, panel, fold.train, name)
+    fitted = _fit_fold(plan, panel, fold, name)
     rows = panel.frame.iloc[fold.test]
     inputs = rows[panel.names]
     start = time.perf_counter()
@@ -309,6 +317,7 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
         score=scores,
         probability=fitted.calibration.apply(scores),
         prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
+        **output_columns(fitted, panel, rows),
     )
     logger.info(
         "%s: %s training rows, %s test rows%s", name, f"{len(fold.train):,}", f"{len(fold.test):,}", _chosen(fitted)
@@ -316,9 +325,9 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     return FoldResult(fold, fitted, predictions, seconds)
 
 
-def _fit_rows(plan: BacktestPlan, panel: Panel, rows: Rows, name: str) -> Fitted:
+def _fit_fold(plan: BacktestPlan, panel: Panel, fold: Fold, name: str) -> Fitted:
     try:
-        return fit(plan.spec, _training(plan, panel, rows))
+        return fit(plan.spec, _training(plan, panel, fold))
     except EstimatorError as error:
         raise FitError(f"{name}: {error} {late_advice(plan.spec, error)}") from error
     except FitError as error:
@@ -353,10 +362,10 @@ def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -
     rows = folds[0].train
     positions, validation = few_rows(_labels(panel, rows))
     few = rows[positions]
-    inputs, details = panel.frame.iloc[few][panel.names], _details(plan, panel, few)
+    inputs, details = panel.frame.iloc[few][panel.names], _details(plan, panel, folds[0], few)
     sample = Training(inputs, _labels(panel, few), validation, ~validation, details)
     try:
-        check_fit(plan.spec, sample, lambda: _training(plan, panel, rows))
+        check_fit(plan.spec, sample, lambda: _training(plan, panel, folds[0]))
     except FitError as error:
         raise FitError(f"{_name(folds[0])}: {_with_advice(error, plan, panel)} Nothing was trained.") from error
 
@@ -365,22 +374,32 @@ def _labels(panel: Panel, rows: Rows) -> NDArray[np.int8]:
     return panel.frame["label"].to_numpy()[rows].astype(np.int8)
 
 
-def _training(plan: BacktestPlan, panel: Panel, rows: Rows) -> Training:
-    early = validation = None
+def _training(plan: BacktestPlan, panel: Panel, fold: Fold) -> Training:
+    rows = fold.train
+    early = validation = partial = None
     if plan.spec.needs_validation:
         fraction = plan.spec.validation_fraction
         early, validation = split_off_latest(
             panel.frame, rows, fraction=fraction, horizon_days=plan.horizon_days, seed=plan.seed
         )
-    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early, _details(plan, panel, rows))
+    if plan.spec.uses_partial_rows:
+        partial = PartialRows(panel.inputs.iloc[fold.partial], _details(plan, panel, fold, fold.partial))
+    details = _details(plan, panel, fold, rows) if plan.spec.details else None
+    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early, details, partial)
 
 
-def _details(plan: BacktestPlan, panel: Panel, rows: Rows) -> pd.DataFrame | None:
-    """Return the columns beyond the features that the fit needs."""
-    if not plan.spec.details:
-        return None
-    frame = panel.frame.iloc[rows]
-    return frame.assign(known_at=label_known_at(frame["as_of"], plan.horizon_days))[list(plan.spec.details)]
+def _details(plan: BacktestPlan, panel: Panel, fold: Fold, rows: Rows) -> pd.DataFrame:
+    """Return the details of rows as the fold's test as-of knows them: an outcome after it is not known yet."""
+    spec = plan.spec
+    frame = panel.frame[[name for name in panel.frame.columns if name in (*spec.details, "as_of")]].iloc[rows]
+    details = frame.assign(known_at=label_known_at(frame["as_of"], plan.horizon_days))[list(spec.details)]
+    if not spec.uses_partial_rows:
+        return details
+    if fold.as_of is not None:
+        age = (fold.as_of - frame["as_of"]).dt.total_seconds() / DAY
+        details[DAYS_KNOWN] = np.minimum(details[DAYS_KNOWN], age)
+    details[DAYS_TO_OUTCOME] = details[DAYS_TO_OUTCOME].where(details[DAYS_TO_OUTCOME] <= details[DAYS_KNOWN])
+    return details
 
 
 def _name(fold: Fold) -> str:

@@ -40,21 +40,27 @@ def importances(pipeline: Pipeline, inputs: pd.DataFrame, *, seed: int) -> pd.Da
     return frame.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
-def _importances(pipeline: Pipeline, inputs: pd.DataFrame, seed: int) -> NDArray[np.float64]:
-    """Return the relative importance of each column, in column order."""
+def _importances(
+    pipeline: Pipeline, inputs: pd.DataFrame, seed: int, around: Pipeline | None = None
+) -> NDArray[np.float64]:
+    """Return the relative importance of each column, in column order.
+
+    ``around`` is the pipeline that adds columns for this one; those are left out.
+    """
     estimator = pipeline[-1]
     if (composite := composite_of(estimator)) is not None:
         parts = composite.fitted_members()
-        members = [_importances(part.pipeline, inputs, seed) for part in parts]
+        members = [_importances(part.pipeline, inputs, seed, None if part.takes_panel else pipeline) for part in parts]
         return _normalised(np.array([part.weight for part in parts]) @ np.array(members))
     weights = traits_of(estimator).importances(estimator)
     if weights is None:
-        return _normalised(_permutation_importances(pipeline, inputs, np.random.default_rng(seed)))
+        return _normalised(_permutation_importances(around or pipeline, inputs, np.random.default_rng(seed)))
     outputs = outputs_of(pipeline[0])
     check_importances(estimator, weights, len(outputs))
     totals = dict.fromkeys(inputs.columns, 0.0)
     for output, weight in zip(outputs, weights, strict=True):
-        totals[output.source] += float(weight)  # sums over levels and missing-value indicators
+        if output.source in totals:
+            totals[output.source] += float(weight)  # sums over levels and missing-value indicators
     return _normalised(np.array(list(totals.values())))
 
 

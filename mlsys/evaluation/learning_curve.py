@@ -12,7 +12,7 @@ import numpy as np
 from mlsys.data.panel import Panel
 from mlsys.evaluation.backtest import BacktestPlan, FoldResult, refit_folds
 from mlsys.evaluation.paired import PairedBootstrap
-from mlsys.evaluation.splits import Mask, Rows
+from mlsys.evaluation.splits import Fold, Rows
 from mlsys.pipeline.inner_folds import shuffled_groups
 from mlsys.text import counted
 
@@ -59,10 +59,7 @@ def learning_curve(
     labels = panel.frame["label"].to_numpy()
     points = []
     for fraction in sorted(fractions):
-        folds = [
-            replace(result.fold, train=result.fold.train[_chosen(panel, result.fold.train, fraction, plan.seed)])
-            for result in results
-        ]
+        folds = [_part(panel, result.fold, fraction, plan.seed) for result in results]
         trained = [fold.train for fold in folds]
         if (fewest := min(int(labels[rows].sum()) for rows in trained)) < MIN_POSITIVES:
             logger.info(
@@ -88,8 +85,11 @@ def _point(trained: Sequence[Rows], labels: Any, fraction: float) -> dict[str, A
     }
 
 
-def _chosen(panel: Panel, train: Rows, fraction: float, seed: int) -> Mask:
-    """Return which training rows belong to a fraction of the entities."""
-    group, label = (panel.frame[name].to_numpy()[train] for name in ("group", "label"))
+def _part(panel: Panel, fold: Fold, fraction: float, seed: int) -> Fold:
+    """Return a fold with the training rows of a fraction of its entities."""
+    group, label = (panel.frame[name].to_numpy()[fold.train] for name in ("group", "label"))
     ranks, codes = shuffled_groups(group, label, seed)
-    return np.asarray((ranks * STEP % 1 < fraction)[codes], dtype=np.bool_)
+    chosen = ranks * STEP % 1 < fraction
+    left_out = np.unique(group)[~chosen]
+    partial = fold.partial[~np.isin(panel.frame["group"].to_numpy()[fold.partial], left_out)]
+    return replace(fold, train=fold.train[chosen[codes]], partial=partial)

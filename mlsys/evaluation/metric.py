@@ -15,10 +15,10 @@ from mlsys.evaluation.formats import MISSING, POINTS, bounds, percent, plain_num
 if TYPE_CHECKING:
     from mlsys.evaluation.ranking import FloatArray
 
-Group = Literal["ranking", "probabilities", "top_k", "cost"]
-Input = Literal["score", "probability", "value", "timing"]
+Group = Literal["ranking", "probabilities", "top_k", "uplift", "cost"]
+Input = Literal["score", "probability", "value", "uplift", "timing"]
 Kind = Literal["score", "rate", "times", "money", "milliseconds"]
-IntervalMethod = Literal["logit", "log", "proportion", "shifted"]
+IntervalMethod = Literal["logit", "log", "proportion", "shifted", "t"]
 DifferenceMethod = Literal["t", "percentile"]
 Verdict = Literal["better", "worse", "same", ""]  # "same": no clear difference; "": not compared
 
@@ -34,18 +34,20 @@ class Metric:
     name : str
         Key in ``metrics.json``; for a top-k metric the part before ``@k``.
     compute : callable or None
-        Takes a `mlsys.evaluation.weighted_metrics.Sample` (a top-k metric also k) and returns an ndarray of float64 of
-        shape (resamples,), NaN where undefined. None for a metric that is timed rather than computed from predictions:
-        it can be an objective, but is not in ``metrics.json``, whose bytes must be reproducible.
-    group : {"ranking", "probabilities", "top_k", "cost"}
+        Takes a `mlsys.evaluation.weighted_metrics.Sample` (a top-k metric also k; an uplift metric a
+        `mlsys.evaluation.uplift_sample.UpliftSample`) and returns an ndarray of float64 of shape (resamples,), NaN
+        where undefined. None for a metric that is timed rather than computed from predictions: it can be an objective,
+        but is not in ``metrics.json``, whose bytes must be reproducible.
+    group : {"ranking", "probabilities", "top_k", "uplift", "cost"}
         What the metric measures. A "top_k" row defines one metric for each list length k.
     title : str
         Name in tables; may contain ``{k}``.
     meaning : str
         One-line explanation without jargon; may contain ``{positives}`` and ``{k}``. The direction is appended.
-    needs : {"score", "probability", "value", "timing"}
+    needs : {"score", "probability", "value", "uplift", "timing"}
         Input of the metric. Metrics that need probabilities are left out for scores that are not probabilities (the
-        activity baseline); metrics that need values are undefined where no revenue is known.
+        activity baseline), and those that need an uplift for models without one; metrics that need values are undefined
+        where no revenue is known.
     higher_is_better : bool
         Whether higher values are better; False for losses, errors and costs.
     headline : bool
@@ -58,9 +60,9 @@ class Metric:
         Plural noun for the positive rows. `find_metric` sets it.
     currency : str
         ISO 4217 code of amounts; empty if it is not configured. `find_metric` sets it.
-    interval_method : {"logit", "log", "proportion", "shifted"}
+    interval_method : {"logit", "log", "proportion", "shifted", "t"}
         Method of its intervals, in `mlsys.evaluation.intervals`: "logit" for a metric between 0 and 1, "log" for a
-        positive one, "proportion" for a count out of a known number, "shifted" for any other.
+        positive one, "proportion" for a count out of a known number, "t" for a difference, "shifted" for any other.
     proportion : callable or None
         For "proportion": takes the rows and positives of each fold, ndarrays of shape (folds,), and k; returns the
         number of trials and the value of a proportion of 1.

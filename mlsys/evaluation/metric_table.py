@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.evaluation.metric import Metric
+from mlsys.evaluation.uplift_metrics import UPLIFT_METRICS
 
 if TYPE_CHECKING:
     from mlsys.evaluation.ranking import FloatArray
@@ -191,6 +192,7 @@ ROWS: Sequence[Metric] = (
         interval_method="log",
         difference_method="percentile",
     ),
+    *UPLIFT_METRICS,
     Metric(
         name=PREDICT_MS,
         compute=None,
@@ -216,21 +218,26 @@ METRICS = _by_name(ROWS)
 
 
 def expanded(top_k: Sequence[int]) -> Iterator[tuple[str, Metric, int | None]]:
-    """Yield the metrics of ``metrics.json`` in order: full name, row, and k of a top-k metric.
+    """Yield the metrics of every model in ``metrics.json``, in order: full name, row, and k of a top-k metric.
 
     Parameters
     ----------
     top_k : sequence of int
         List lengths k of the top-k metrics.
     """
-    computed = [metric for metric in METRICS.values() if metric.compute is not None]
+    computed = [metric for metric in METRICS.values() if metric.compute is not None and metric.needs != "uplift"]
     yield from ((metric.name, metric, None) for metric in computed if metric.group != "top_k")
     families = [metric for metric in computed if metric.group == "top_k"]
     yield from ((f"{metric.name}@{k}", metric, k) for k in top_k for metric in families)
 
 
+def uplift_metrics() -> list[Metric]:
+    """Return the metrics that models with an uplift have in addition, in order."""
+    return [metric for metric in METRICS.values() if metric.needs == "uplift"]
+
+
 def metric_names(top_k: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of all metrics in ``metrics.json``, in its order.
+    """Return the names of the metrics of every model in ``metrics.json``, in its order.
 
     Parameters
     ----------
@@ -245,9 +252,18 @@ def metric_names(top_k: Sequence[int]) -> tuple[str, ...]:
     return tuple(name for name, _, _ in expanded(top_k))
 
 
-def objective_names(top_k: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of everything that a search can optimise: all metrics, and the prediction time."""
-    return (*metric_names(top_k), *(metric.name for metric in METRICS.values() if metric.compute is None))
+def objective_names(top_k: Sequence[int], *, uplift: bool = False) -> tuple[str, ...]:
+    """Return the names of everything that a search can optimise: all metrics, and the prediction time.
+
+    Parameters
+    ----------
+    top_k : sequence of int
+        List lengths k of the top-k metrics.
+    uplift : bool
+        Whether the model has uplift metrics.
+    """
+    more = [metric.name for metric in uplift_metrics()] if uplift else []
+    return (*metric_names(top_k), *more, *(metric.name for metric in METRICS.values() if metric.compute is None))
 
 
 def configured_objectives(config: Mapping[str, Any]) -> list[str]:
@@ -268,14 +284,14 @@ def headline_metrics() -> list[Metric]:
 
 
 def headline_columns() -> tuple[str, ...]:
-    """Return the names of the headline metrics that do not depend on a list length k, so that every run has them.
+    """Return the names of the headline metrics that every run has: they depend on no list length k and no treatment.
 
     Examples
     --------
     >>> headline_columns()
     ('roc_auc', 'average_precision', 'log_loss')
     """
-    return tuple(metric.name for metric in headline_metrics() if metric.group != "top_k")
+    return tuple(metric.name for metric in headline_metrics() if metric.group not in ("top_k", "uplift"))
 
 
 def split_name(name: str) -> tuple[Metric, int | None]:

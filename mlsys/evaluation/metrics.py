@@ -16,6 +16,8 @@ from mlsys.evaluation.bootstrap import bootstrap, mean_over_folds
 from mlsys.evaluation.fold_names import fold_times
 from mlsys.evaluation.metric_table import expanded, metric_names, split_name
 from mlsys.evaluation.ranking import FloatArray
+from mlsys.evaluation.timing import outcomes_by_day
+from mlsys.evaluation.uplift import with_uplift
 from mlsys.evaluation.weighted_metrics import IntArray, ScoredFold
 from mlsys.text import counted, joined
 
@@ -122,7 +124,8 @@ def evaluate(
         - ``activity`` (float64, optional): score of the `activity` baseline; NaN ranks last, and without any value
           there is no such baseline;
         - ``prevalence`` (float64, optional, constant per fold): prediction of the `chance` baseline, which is the
-          fraction of positives in the training rows; by default that of the fold itself.
+          fraction of positives in the training rows; by default that of the fold itself;
+        - ``treated`` (0 or 1) and ``uplift`` (float64), optional: for the uplift metrics.
     top_k : sequence of int
         List lengths k of the top-k metrics.
     bootstrap_resamples : int
@@ -139,7 +142,8 @@ def evaluate(
         metric is undefined in some; ``folds``: one dict per fold, in order; ``baselines``: ``chance`` (a constant
         prediction) and ``activity`` (ranking metrics only, because its scores are not probabilities; empty without
         such scores), both like ``overall``; ``versus_activity``: overall minus activity, like ``overall``, paired by
-        resample. None marks undefined values. The same input gives the same bytes.
+        resample; what `outcomes_by_day` returns; for an uplift model ``uplift_curve``: the gain at each tenth of the
+        rows. None marks undefined values. The same input gives the same bytes.
 
     Raises
     ------
@@ -167,7 +171,7 @@ def evaluate(
     is_probability = {"probability": True, "prevalence": True} | ({"activity": False} if "activity" in frame else {})
     measured = _measure(folds, is_probability, top_k=top_k, bootstrap_resamples=bootstrap_resamples, seed=seed)
     overall, activity = measured["probability"], measured.get("activity")
-    return {
+    numbers = {
         "overall": overall.summary(confidence),
         "folds": [fold.summary() | overall.of_fold(number) for number, fold in enumerate(folds)],
         "baselines": {
@@ -175,7 +179,9 @@ def evaluate(
             "activity": activity.summary(confidence) if activity else {},
         },
         "versus_activity": overall.minus(activity).summary(confidence) if activity else {},
-    }
+    } | outcomes_by_day(predictions)
+    settings = {"bootstrap_resamples": bootstrap_resamples, "seed": seed, "confidence": confidence}
+    return with_uplift(numbers, frame, **settings)
 
 
 @dataclass(frozen=True)
@@ -327,6 +333,8 @@ class _Measured:
                 return intervals.proportion_interval(value, known, trials=trials, scale=scale)
             case "shifted":
                 return intervals.shifted_interval(value, known)
+            case "t":
+                return intervals.t_interval(value, known)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from mlsys.evaluation.scores import write_scores
 from mlsys.pipeline.threshold import Threshold
 from mlsys.runs.golden import golden_frame
 from mlsys.runs.model_io import save_model
+from mlsys.runs.model_outputs import outputs_of
 from mlsys.runs.writer import RunWriter
 from mlsys.text import counted
 
@@ -95,7 +96,8 @@ def _write_model(writer: RunWriter, results: RunResults) -> None:
     save_model(final.pipeline, writer.folder)
     writer.write_json("model/calibration.json", final.calibration.to_dict())
     writer.write_parquet("golden.parquet", golden_frame(final.pipeline, final.calibration, _golden_inputs(results)))
-    writer.write_json("schema.json", input_schema(panel, rows, names=results.loaded.names))
+    outputs = outputs_of(final.pipeline)
+    writer.write_json("schema.json", input_schema(panel, rows, names=results.loaded.names, outputs=outputs))
     writer.write_json("reference.json", reference(panel, rows, results.backtest.predictions["probability"]))
     if results.loaded.recipe is not None:
         writer.write_json("recipe.json", results.loaded.recipe)

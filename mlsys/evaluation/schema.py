@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,19 @@ import pandas as pd
 
 from mlsys.data.panel import Panel
 from mlsys.runs.input_column import MAX_LISTED, NUMBER, TEXT
+from mlsys.runs.model_outputs import ModelOutput
 
 QUANTILES = np.linspace(0, 1, 11)
 
 
-def input_schema(panel: Panel, rows: pd.DataFrame, *, names: dict[str, str | None]) -> dict[str, Any]:
-    """Describe the model's inputs, based on its training rows.
+def input_schema(
+    panel: Panel,
+    rows: pd.DataFrame,
+    *,
+    names: dict[str, str | None],
+    outputs: Sequence[ModelOutput] = (),
+) -> dict[str, Any]:
+    """Describe the model's inputs, based on its training rows, and its outputs.
 
     Parameters
     ----------
@@ -24,6 +32,8 @@ def input_schema(panel: Panel, rows: pd.DataFrame, *, names: dict[str, str | Non
         Training rows of the final model.
     names : dict
         Names of ``id``, ``as_of``, ``target`` and ``positive`` in the raw data.
+    outputs : sequence of ModelOutput
+        What the model gives beside its probability.
 
     Returns
     -------
@@ -37,8 +47,9 @@ def input_schema(panel: Panel, rows: pd.DataFrame, *, names: dict[str, str | Non
         entry: dict[str, Any] = {
             "name": feature.name,
             "dtype": TEXT if feature.kind == "category" else NUMBER,
-            # A column without missing values in training is not nullable: the model never learned to handle them.
-            "nullable": bool(column.isna().any()),
+            # A column without missing values in training is not nullable: the model never learned to handle them. The
+            # treatment may be missing where the model gives the effect of it: that of a new lead is not known yet.
+            "nullable": bool(column.isna().any()) or bool(outputs and _is_treatment(panel, feature.name)),
         }
         if feature.kind == "category":
             entry["categories"] = sorted(str(level) for level in present.value_counts().index[:MAX_LISTED])
@@ -55,7 +66,12 @@ def input_schema(panel: Panel, rows: pd.DataFrame, *, names: dict[str, str | Non
             entry["unit"] = feature.unit
         entry["description"] = feature.description
         inputs.append(entry)
-    return {"inputs": inputs, **names}
+    described = [output._asdict() for output in outputs]
+    return {"inputs": inputs, **names} | ({"outputs": described} if described else {})
+
+
+def _is_treatment(panel: Panel, name: str) -> bool:
+    return panel.treatment is not None and panel.treatment.column == name
 
 
 def reference(panel: Panel, rows: pd.DataFrame, probability: pd.Series[Any]) -> dict[str, Any]:

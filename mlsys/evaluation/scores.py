@@ -16,4 +16,5 @@ def write_scores(writer: RunWriter, metrics: Mapping[str, Any], predictions: pd.
     """Write metrics.json, folds.parquet and predictions.parquet."""
     writer.write_json("metrics.json", metrics)
     writer.write_parquet("folds.parquet", pd.DataFrame(metrics["folds"]))
-    writer.write_parquet("predictions.parquet", predictions[PREDICTION_COLUMNS])
+    more = [name for name in predictions if name not in (*PREDICTION_COLUMNS, "prevalence")]
+    writer.write_parquet("predictions.parquet", predictions[[*PREDICTION_COLUMNS, *more]])

@@ -35,12 +35,16 @@ class Fold:
         Positions of the rows in the panel.
     as_of : Timestamp or None
         Test as-of, or the earliest time of the test rows; None for splits that ignore time.
+    partial : ndarray of int64
+        Positions of the other rows that are earlier than the test rows, or, in splits that ignore time, on the side of
+        the training rows: their outcomes are known in part only. Models of when the outcome comes use what is known.
     """
 
     number: int
     train: Rows
     test: Rows
     as_of: pd.Timestamp | None = None
+    partial: Rows = dataclasses.field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 class Split(Protocol):
@@ -78,7 +82,7 @@ class Backtest:
         edges = self._edges(times)
         folds = []
         for number, (start, end) in enumerate(edges):
-            train = _complete(frame, np.flatnonzero(_known(times, start, self.horizon_days)))
+            train, partial = _by_knowledge(frame, times, start, self.horizon_days)
             test = np.flatnonzero(((times >= start) & (times < end)).to_numpy())
             if len(train) == 0:
                 raise DataError(
@@ -86,7 +90,7 @@ class Backtest:
                     f"{counted(self.horizon_days, 'day')} of an earlier as-of ends by then. Use fewer split.folds, or "
                     "an earlier data.spine.start."
                 )
-            folds.append(Fold(number, train, test, start))
+            folds.append(Fold(number, train, test, start, partial))
         return folds
 
     def _edges(self, times: pd.Series[Any]) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
@@ -134,17 +138,16 @@ class Holdout:
             ranks, codes = _shuffled_groups(frame, self.seed)
             _check_groups(len(ranks), 2, MORE_GROUPS)
             held_out = _held_out(ranks, self.test_fraction)[codes]
-            return [Fold(0, _complete(frame, np.flatnonzero(~held_out)), np.flatnonzero(held_out))]
+            return [_fold_without_time(frame, 0, held_out)]
         times = _times(frame, "holdout split.order=time", "split.order=random")
         start: Any = times.quantile(1 - self.test_fraction, interpolation="higher")
-        known = _known(times, start, self.horizon_days)
-        train = _complete(frame, np.flatnonzero(known))
+        train, partial = _by_knowledge(frame, times, start, self.horizon_days)
         if len(train) == 0:
             raise DataError(
                 f"split=holdout has no training rows: no label window ends by {start:%Y-%m-%d}. Use a smaller "
                 "split.test_fraction, or split.order=random."
             )
-        return [Fold(0, train, np.flatnonzero((times >= start).to_numpy()), start)]
+        return [Fold(0, train, np.flatnonzero((times >= start).to_numpy()), start, partial)]
 
 
 @dataclass(frozen=True)
@@ -168,10 +171,7 @@ class GroupKFold:
         fewer = f"Use split.folds={len(ranks)} or less" if len(ranks) > 1 else MORE_GROUPS
         _check_groups(len(ranks), self.folds, fewer)
         parts = (ranks % self.folds)[codes]
-        return [
-            Fold(number, _complete(frame, np.flatnonzero(parts != number)), np.flatnonzero(parts == number))
-            for number in range(self.folds)
-        ]
+        return [_fold_without_time(frame, number, parts == number) for number in range(self.folds)]
 
 
 def reported_folds(
@@ -308,7 +308,10 @@ def selection_and_reported_folds(split: Split, frame: pd.DataFrame, count: int) 
             f"model=auto chooses on model.folds={count} folds of rows that are not reported. {error} Or set fewer "
             "model.folds to choose on, at least 2."
         ) from error
-    selection = [dataclasses.replace(fold, train=rows[fold.train], test=rows[fold.test]) for fold in nested]
+    selection = [
+        dataclasses.replace(fold, train=rows[fold.train], test=rows[fold.test], partial=rows[fold.partial])
+        for fold in nested
+    ]
     return selection, reported
 
 
@@ -377,7 +380,15 @@ def _times(frame: pd.DataFrame, split: str, alternative: str = "split=group_kfol
     return times
 
 
-def _complete(frame: pd.DataFrame, rows: Rows) -> Rows:
-    """Return those of the rows whose labels are complete."""
-    complete: Rows = rows[frame["label_complete"].to_numpy()[rows]]
-    return complete
+def _by_knowledge(frame: pd.DataFrame, times: pd.Series[Any], start: Any, horizon_days: int) -> tuple[Rows, Rows]:  # noqa: ANN401
+    """Return the earlier rows whose labels are known at ``start``, and, of rows with label windows, the others."""
+    known = _known(times, start, horizon_days) & frame["label_complete"].to_numpy(dtype=np.bool_)
+    earlier = (times < start).to_numpy() if horizon_days else known
+    return np.flatnonzero(known), np.flatnonzero(earlier & ~known)
+
+
+def _fold_without_time(frame: pd.DataFrame, number: int, tested: Mask) -> Fold:
+    """Return a fold that tests these rows; of the others, it trains on those with complete labels."""
+    complete = frame["label_complete"].to_numpy(dtype=np.bool_)
+    train, partial = np.flatnonzero(~tested & complete), np.flatnonzero(~tested & ~complete)
+    return Fold(number, train, np.flatnonzero(tested), None, partial)

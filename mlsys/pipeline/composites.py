@@ -20,6 +20,21 @@ from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.traits import traits_of
 
 
+class PartialRows(NamedTuple):
+    """Training rows younger than the horizon: whether their outcome comes in time is not known yet.
+
+    Attributes
+    ----------
+    inputs : DataFrame of shape (n_rows, n_features)
+        Panel columns.
+    details : DataFrame of shape (n_rows, n_details)
+        As in `MemberRows`.
+    """
+
+    inputs: pd.DataFrame
+    details: pd.DataFrame
+
+
 class MemberRows(NamedTuple):
     """Rows to fit members on.
 
@@ -31,11 +46,14 @@ class MemberRows(NamedTuple):
         Labels, 0 or 1.
     details : DataFrame of shape (n_rows, n_details)
         The other columns of the panel that `Composite.details` names.
+    partial : PartialRows or None
+        Further rows, for composites that need ``days_known``.
     """
 
     inputs: pd.DataFrame
     labels: NDArray[np.int8]
     details: pd.DataFrame
+    partial: PartialRows | None = None
 
     @classmethod
     def without_times(cls, inputs: pd.DataFrame, labels: NDArray[np.int8]) -> MemberRows:
@@ -45,7 +63,7 @@ class MemberRows(NamedTuple):
         return cls(inputs, labels, pd.DataFrame(details, index=inputs.index))
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MemberRows:
-        """Return the rows at a mask of shape (n_rows,), or at positions."""
+        """Return the rows at a mask of shape (n_rows,), or at positions, without partly known ones."""
         return MemberRows(self.inputs.iloc[chosen], self.labels[chosen], self.details.iloc[chosen])
 
     def groups(self) -> NDArray[Any]:
@@ -54,10 +72,27 @@ class MemberRows(NamedTuple):
 
 
 class MemberFit(Protocol):
-    """Fits one member: encodes, resamples and fits, without early stopping."""
+    """Fits one member: encodes, resamples and fits, without early stopping.
 
-    def __call__(self, member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
-        """Return the fitted pipeline, and the fraction of positive rows that its estimator learned."""
+    Columns of the rows that the panel does not have are encoded as numbers.
+    """
+
+    def __call__(
+        self,
+        member: Any,  # noqa: ANN401
+        rows: MemberRows,
+        target: NDArray[np.float64] | None = None,
+    ) -> tuple[Pipeline, float]:
+        """Return the fitted pipeline, and the fraction of positive rows that its estimator learned.
+
+        Parameters
+        ----------
+        member : scikit-learn estimator
+        rows : MemberRows
+            They may lack columns of the panel.
+        target : ndarray of float64, shape (n_rows,), or None
+            What a regressor learns instead of the labels; its rows are not resampled.
+        """
         ...
 
 
@@ -69,10 +104,13 @@ class Part(NamedTuple):
     pipeline : sklearn Pipeline
     weight : float
         Its weight in the feature importances, at least 0.
+    takes_panel : bool
+        Whether it scores panel columns as they are; otherwise the composite adds columns.
     """
 
     pipeline: Pipeline
     weight: float
+    takes_panel: bool = True
 
 
 @runtime_checkable
@@ -83,10 +121,15 @@ class Composite(Protocol):
     ----------
     details : tuple of str
         Columns of the panel beyond the features that a fit needs, such as ``as_of``, or ``known_at``: the time from
-        which the row's label is known (missing if rows have no time).
+        which the row's label is known (missing if rows have no time). With ``days_known``, it also gets rows younger
+        than the horizon, see `MemberRows.partial`.
+    learns_labels : bool
+        Whether its members learn the labels of all rows, so that the validation rows can choose their number of trees
+        and their regularisation. Otherwise the number of trees is as configured, and regularisation goes by the rule.
     """
 
     details: ClassVar[tuple[str, ...]]
+    learns_labels: ClassVar[bool]
 
     def unfitted_members(self) -> Mapping[str, Any]:
         """Return the unfitted members by config key below ``model``, such as ``members.xgboost``."""
@@ -167,6 +210,7 @@ class Vote:
 
     estimator: VotingClassifier
     details: ClassVar[tuple[str, ...]] = ()
+    learns_labels: ClassVar[bool] = True
 
     def unfitted_members(self) -> Mapping[str, Any]:
         """Return the members by config key."""

@@ -18,7 +18,7 @@ from mlsys.pipeline.calibration import CalibrationData, Calibrator
 from mlsys.pipeline.choosing import Cap, Choice, with_choice
 from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
-from mlsys.pipeline.composites import Composite, MemberRows, composite_of, details_of
+from mlsys.pipeline.composites import Composite, MemberRows, PartialRows, composite_of, details_of
 from mlsys.pipeline.copies import is_estimator, unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
@@ -46,6 +46,7 @@ NEEDS_SCORES = (
 )
 
 Labels: TypeAlias = NDArray[np.int8]
+DAYS_KNOWN = "days_known"  # the detail of composites that use rows younger than the horizon
 ScoresAndLabels: TypeAlias = tuple[NDArray[np.float64], Labels]
 
 
@@ -69,6 +70,8 @@ class PipelineSpec:
         Number of threads per fit.
     callback : IterationCallback or None
         Called after each iteration of the fit that determines the number of iterations.
+    added : sequence of str
+        Number columns that a composite adds to those of the panel; no parameter can refer to them.
     """
 
     encoder: Encoder
@@ -82,6 +85,7 @@ class PipelineSpec:
     validation_fraction: float = 0.2
     threads: int = 1
     callback: IterationCallback | None = None
+    added: Sequence[str] = ()
 
     @property
     def stops_early(self) -> bool:
@@ -96,13 +100,25 @@ class PipelineSpec:
     @property
     def chooses(self) -> bool:
         """Whether the validation rows determine a parameter of the model or of a member."""
-        return self.stops_early or bool(self.auto) or any(each.chooses for each in self.members().values())
+        members = self.members() if self.members_choose else {}
+        return self.stops_early or bool(self.auto) or any(each.chooses for each in members.values())
+
+    @property
+    def members_choose(self) -> bool:
+        """Whether the validation rows can choose for the members of a composite; see `Composite.learns_labels`."""
+        composite = composite_of(self.estimator)
+        return composite is not None and composite.learns_labels
 
     @property
     def details(self) -> tuple[str, ...]:
         """Columns of the panel beyond the features that a fit needs; see `Training`."""
         own = details_of(self.estimator)
         return (*own, "group") if self.chooses and "group" not in own else own
+
+    @property
+    def uses_partial_rows(self) -> bool:
+        """Whether a fit also uses rows younger than the horizon; see `Training.partial`."""
+        return DAYS_KNOWN in self.details
 
     @property
     def needs_validation(self) -> bool:
@@ -133,6 +149,8 @@ class Training:
     details : DataFrame of shape (n_rows, n_details), or None
         The other columns of the panel that `PipelineSpec.details` names; None if the rows have no times, and are each a
         group of its own.
+    partial : PartialRows or None
+        Rows younger than the horizon, which only the fit on all rows uses.
     """
 
     inputs: pd.DataFrame
@@ -140,13 +158,14 @@ class Training:
     validation: NDArray[np.bool_] | None = None
     early: NDArray[np.bool_] | None = None
     details: pd.DataFrame | None = None
+    partial: PartialRows | None = None
 
     def rows(self, mask: NDArray[np.bool_] | None = None) -> MemberRows:
         """Return the rows that a mask of shape (n_rows,) selects, by default all."""
         if self.details is None:
-            rows = MemberRows.without_times(self.inputs, self.labels)
+            rows = MemberRows.without_times(self.inputs, self.labels)._replace(partial=self.partial)
         else:
-            rows = MemberRows(self.inputs, self.labels, self.details)
+            rows = MemberRows(self.inputs, self.labels, self.details, self.partial)
         return rows if mask is None else rows.take(mask)
 
 
@@ -208,11 +227,12 @@ def fit(spec: PipelineSpec, rows: Training) -> Fitted:
 
 def _choice(spec: PipelineSpec, rows: Training) -> Choice:
     """Choose on the validation rows; for the members of a composite separately."""
+    if spec.members() and not spec.members_choose:
+        return _by_rule(spec, rows)
     members = {key: _choice(member, rows) for key, member in spec.members().items()}
     if members or not spec.chooses:
         return Choice(members=members)
-    count = converters(rows.labels, rows.rows().groups())
-    choice = Choice(values={each.name: each.values[each.start(count)] for each in spec.auto})
+    choice = _by_rule(spec, rows)
     compared = next((each for each in spec.auto if each.compared), None)
     if compared is None and not spec.stops_early:
         return choice
@@ -223,6 +243,13 @@ def _choice(spec: PipelineSpec, rows: Training) -> Choice:
         return _with_iterations(spec, choice, early, latest) if spec.stops_early else choice
     except RowsError as error:
         return _without_validation(spec, choice, error)
+
+
+def _by_rule(spec: PipelineSpec, rows: Training) -> Choice:
+    """Return the regularisation that the number of converters alone decides."""
+    count = converters(rows.labels, rows.rows().groups())
+    values = {each.name: each.values[each.start(count)] for each in spec.auto}
+    return Choice(values=values, members={key: _by_rule(member, rows) for key, member in spec.members().items()})
 
 
 def _regularisation(
@@ -298,18 +325,25 @@ def _split_rows(rows: Training) -> tuple[MemberRows, MemberRows]:
 
 
 def _fit(
-    spec: PipelineSpec, rows: MemberRows, *, held_out: MemberRows | None = None, encoded: Encoded | None = None
+    spec: PipelineSpec,
+    rows: MemberRows,
+    *,
+    held_out: MemberRows | None = None,
+    encoded: Encoded | None = None,
+    target: NDArray[np.float64] | None = None,
 ) -> tuple[Pipeline, float]:
     """Return the fitted pipeline and the prior that its estimator learned."""
     if (composite := composite_of(spec.estimator)) is not None:
         return _fit_composite(spec, composite, rows)
-    inputs, labels, _ = rows
+    inputs, labels = rows.inputs, rows.labels
     estimator = _configured(spec)
     try:
         if traits_of(estimator).reads_panel:
             if spec.sampler is not None:
                 logger.info("%s does not depend on resampling: the sampler is skipped", type(estimator).__name__)
             return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
+        if target is not None:
+            return _fit_regression(spec, estimator, rows, target), float(labels.mean())
         return _fit_encoded(spec, estimator, rows, held_out, encoded or _encode(spec, estimator, rows))
     except MlsysError:
         raise
@@ -320,8 +354,17 @@ def _fit(
 
 
 def _fit_composite(spec: PipelineSpec, composite: Composite, rows: MemberRows) -> tuple[Pipeline, float]:
-    def fit_member(member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
-        return _fit(replace(spec, estimator=member), rows)
+    def fit_member(
+        member: Any,  # noqa: ANN401
+        rows: MemberRows,
+        target: NDArray[np.float64] | None = None,
+    ) -> tuple[Pipeline, float]:
+        present = set(rows.inputs.columns)
+        numbers, categories = ([name for name in names if name in present] for names in (spec.numbers, spec.categories))
+        panel = {*spec.numbers, *spec.categories}
+        added = [name for name in rows.inputs.columns if name not in panel]
+        part = replace(spec, estimator=member, numbers=numbers, categories=categories, added=added)
+        return _fit(part, rows, target=target)
 
     estimator, prior = composite.fit_members(fit_member, rows)
     return Pipeline([("model", estimator)]), prior
@@ -336,7 +379,8 @@ class Encoded(NamedTuple):
 
 
 def _encode(spec: PipelineSpec, estimator: Any, rows: MemberRows) -> Encoded:  # noqa: ANN401
-    encoder = spec.encoder.build(spec.numbers, spec.categories, requirements_of(estimator, spec.sampler))
+    numbers = [*spec.numbers, *spec.added]
+    encoder = spec.encoder.build(numbers, spec.categories, requirements_of(estimator, spec.sampler))
     X, labels = _encoded(encoder, spec.encoder, rows), rows.labels
     if spec.sampler is not None:
         X, labels = resample(spec.sampler, X, labels, outputs_of(encoder))
@@ -351,7 +395,8 @@ def _fit_encoded(
     encoded: Encoded,
 ) -> tuple[Pipeline, float]:
     traits, (encoder, X, labels) = traits_of(estimator), encoded
-    estimator.set_params(**_column_arguments(spec, list(rows.inputs.columns), encoder))
+    names = [name for name in rows.inputs.columns if name not in spec.added]
+    estimator.set_params(**_column_arguments(spec, names, encoder))
     categories = list(X.columns[X.dtypes == "category"]) if isinstance(X, pd.DataFrame) else []
     options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
     if held_out is not None and spec.stop_after is not None and traits.early_stopping is not None:
@@ -378,6 +423,22 @@ def _fit_encoded(
         spec.callback.raise_if_stopped()
     _score_with_one_thread(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
+
+
+def _fit_regression(
+    spec: PipelineSpec,
+    estimator: Any,  # noqa: ANN401
+    rows: MemberRows,
+    target: NDArray[np.float64],
+) -> Pipeline:
+    """Return a fitted regression of a target on the rows, without resampling; the labels only fit the encoder."""
+    traits = traits_of(estimator)
+    encoder = spec.encoder.build([*spec.numbers, *spec.added], spec.categories, requirements_of(estimator, None))
+    encoded = _encoded(encoder, spec.encoder, rows)
+    categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
+    estimator.fit(encoded, target, **({traits.categories_argument: categories} if traits.categories_argument else {}))
+    _score_with_one_thread(estimator)
+    return Pipeline([("encoder", encoder), ("model", estimator)])
 
 
 def _encoded(transformer: Any, encoder: Encoder, rows: MemberRows) -> Any:  # noqa: ANN401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from sklearn.base import is_classifier
@@ -13,6 +14,8 @@ from mlsys.errors import Problem, closest
 from mlsys.pipeline.class_weights import class_weight_problems, class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.composites import composite_of
+from mlsys.pipeline.copies import is_estimator
+from mlsys.pipeline.survival import DiscreteTimeHazard
 from mlsys.pipeline.traits import traits_of
 
 # scikit-learn's words for a value that its own table of parameters does not allow.
@@ -49,7 +52,7 @@ def parameter_problems(estimators: Mapping[str, Any]) -> list[Problem]:
         found = [*class_weight_problems(estimator, where), *_other_objectives(estimator, where)]
         named = {problem.where for problem in found}
         found += [problem for problem in _rejected_values(estimator, where) if problem.where not in named]
-        problems += [*found, *_useless_parameters(estimator, where)]
+        problems += [*found, *_useless_parameters(estimator, where), *_interval_problems(estimator, where)]
         if not any(estimator is each for each in alone):
             problems += [
                 Problem(f"{where}.{name}", repr(value), "null: the estimator around this one decides what it sees")
@@ -76,6 +79,56 @@ def column_problems(estimator: Any, columns: Columns) -> list[Problem]:  # noqa:
             default = parameters.get(known[name].default_parameter or "")
             problems += known[name].problems(value, f"{where}.{name}", columns, default)
     return problems
+
+
+def horizon_problems(estimator: Any, data: Mapping[str, Any]) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
+    """Find data whose outcomes a model of when they come cannot use.
+
+    Parameters
+    ----------
+    estimator : scikit-learn estimator
+        The model.
+    data : mapping
+        The data config.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> model = DiscreteTimeHazard(LogisticRegression(), [7, 30])
+    >>> print(horizon_problems(model, {"kind": "events", "horizon_days": 60})[0])
+      model.intervals
+          got:     [7, 30]
+          allowed: days that end with data.horizon_days=60, such as [15,30,45,60]
+    """
+    if not isinstance(estimator, DiscreteTimeHazard):
+        return []
+    if data.get("kind") == "table":
+        allowed = (
+            "event tables, whose data.outcome.time is the day of each outcome: a flat table only says whether it came. "
+            "With data=table, use another model"
+        )
+        return [Problem("data.kind", "table with model=survival", allowed)]
+    horizon = data.get("horizon_days")
+    if not isinstance(horizon, int) or _interval_problems(estimator, "model") or estimator.intervals[-1] == horizon:
+        return []
+    quarters = dict.fromkeys(max(1, round(horizon * part / 4)) for part in (1, 2, 3, 4))
+    allowed = f"days that end with data.horizon_days={horizon}, such as [{','.join(map(str, quarters))}]"
+    return [Problem("model.intervals", str(list(estimator.intervals)), allowed)]
+
+
+def _interval_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401
+    """Find what is wrong with the intervals of a model of when the outcome comes, or with its place."""
+    if not isinstance(estimator, DiscreteTimeHazard):
+        return []
+    if where != "model":
+        return [Problem(f"{where}._target_", "DiscreteTimeHazard inside another model", "only the model itself")]
+    if not is_estimator(estimator.hazard):
+        return [Problem(f"{where}.hazard", repr(estimator.hazard), "a classifier, by its _target_")]
+    ends = estimator.intervals
+    days = isinstance(ends, list | tuple) and len(ends) > 0 and all(type(end) is int for end in ends)
+    if days and ends[0] > 0 and all(start < end for start, end in pairwise(ends)):
+        return []
+    return [Problem(f"{where}.intervals", repr(ends), "a list of whole days, from 1 and rising, such as [7,14,21,30]")]
 
 
 def _rejected_values(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401

@@ -79,6 +79,7 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     """
 
     details: ClassVar[tuple[str, ...]] = ("as_of", "known_at", "group")
+    learns_labels: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -155,8 +156,12 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         if unique_labels(labels).tolist() != [0, 1]:
             raise ValueError("A stack needs both classes, with the labels 0 and 1.")
 
-        def fit_member(member: Any, rows: MemberRows) -> tuple[Pipeline, float]:  # noqa: ANN401
-            fitted = unfitted(member).fit(rows.inputs, rows.labels)
+        def fit_member(
+            member: Any,  # noqa: ANN401
+            rows: MemberRows,
+            target: Floats | None = None,
+        ) -> tuple[Pipeline, float]:
+            fitted = unfitted(member).fit(rows.inputs, rows.labels if target is None else target)
             return Pipeline([("model", fitted)]), learned_prior(member, rows.labels)
 
         fitted, _ = self.fit_members(fit_member, MemberRows.without_times(inputs, labels.astype(np.int8)))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from mlsys.data.panel import Treatment
 from mlsys.errors import FitError
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.composites import composite_of, with_iterations
@@ -20,6 +21,7 @@ from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.pipeline.quiet import quiet
 from mlsys.pipeline.requirements import requirements_of
 from mlsys.pipeline.traits import check_importances, traits_of
+from mlsys.pipeline.uplift import with_treatment
 from mlsys.runs.model_io import untrusted_types
 
 logger = logging.getLogger(__name__)
@@ -142,6 +144,7 @@ def _fitted(encoder: Encoder, estimator: Any, numbers: list[str]) -> Pipeline:  
     labels = (np.arange(ROWS) % 2).astype(np.int8)
     values = {name: np.arange(ROWS, dtype=np.float64) * 7 % 11 for name in numbers}
     levels = {name: pd.Series(np.where(np.arange(ROWS) % 3, "a", "b"), dtype="str") for name in CATEGORIES}
+    estimator = with_treatment(estimator, Treatment(CATEGORIES[0], "a", "b", ("a", "b")))
     spec = PipelineSpec(encoder, None, estimator, Identity(), numbers, CATEGORIES, stop_after=None)
     with quiet():  # for example about the single iteration, which does not converge
         return fit(spec, Training(pd.DataFrame(values | levels), labels, details=_details())).pipeline
@@ -151,4 +154,12 @@ def _details() -> pd.DataFrame:
     """Return the columns beyond the features that composites may need."""
     row = np.arange(ROWS)
     as_of = pd.Timestamp("2020-01-01") + pd.to_timedelta(row, unit="D")
-    return pd.DataFrame({"group": row, "as_of": as_of, "known_at": as_of + pd.Timedelta(days=1)})
+    return pd.DataFrame(
+        {
+            "group": row,
+            "as_of": as_of,
+            "known_at": as_of + pd.Timedelta(days=1),
+            "days_to_outcome": np.where(row % 2, 1.0, np.nan),
+            "days_known": 10_000.0,
+        }
+    )

@@ -161,14 +161,11 @@ def _prediction_differences(first: Run, second: Run) -> list[Difference]:
     """Compare the two models' predictions for the first run's golden rows."""
     if not all(name in run.manifest.files for run in (first, second) for name in (MODEL_FILE, GOLDEN_FILE)):
         return []  # a missing file is listed already; a failed run has neither
-    import pandas as pd  # imported late, as above
-
-    from mlsys.runs.golden import golden_inputs, output_names, predict
+    from mlsys.runs.golden import all_outputs, golden_inputs
 
     inputs = golden_inputs(first)
-    names = output_names(inputs.columns)
     tables = [
-        pd.DataFrame(dict(zip(names, predict(run.model, run.calibration, inputs), strict=True)))
+        all_outputs(run.model, run.calibration, inputs)
         for run in (
             replace(first, any_version=True),
             replace(second, any_version=True),

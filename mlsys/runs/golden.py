@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mlsys.errors import RunError
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_io import Classifier
+from mlsys.runs.model_outputs import free_names, more_names, more_outputs
 from mlsys.runs.reader import Run
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def predict(model: Classifier, calibration: Calibration, inputs: pd.DataFrame) -
 
 
 def golden_frame(model: Classifier, calibration: Calibration, inputs: pd.DataFrame) -> pd.DataFrame:
-    """Return the content of golden.parquet: input rows with the model's score and probability.
+    """Return the content of golden.parquet: input rows with the model's score, probability and other outputs.
 
     Parameters
     ----------
@@ -61,27 +62,38 @@ def golden_frame(model: Classifier, calibration: Calibration, inputs: pd.DataFra
     Returns
     -------
     DataFrame
-        The inputs, then ``score`` and ``probability`` (with an underscore appended if an input has that name).
+        The inputs, then ``score``, ``probability`` and what else the model gives (see `mlsys.runs.model_outputs`), with
+        an underscore appended if an input has that name.
     """
-    names = output_names(inputs.columns)
-    return inputs.reset_index(drop=True).assign(**dict(zip(names, predict(model, calibration, inputs), strict=True)))
+    return inputs.reset_index(drop=True).join(all_outputs(model, calibration, inputs))
 
 
-def output_names(inputs: Iterable[str]) -> tuple[str, str]:
-    """Return the column names of score and probability in golden.parquet, which differ from those of the inputs.
+def all_outputs(model: Classifier, calibration: Calibration, inputs: pd.DataFrame) -> pd.DataFrame:
+    """Return the score, the probability and the other outputs of each row, with the names of golden.parquet.
+
+    Parameters
+    ----------
+    model, calibration, inputs
+        See `predict`.
+    """
+    import pandas as pd
+
+    more = more_outputs(model, calibration, inputs)
+    columns = [*predict(model, calibration, inputs), *more.values()]
+    return pd.DataFrame(dict(zip(output_names(inputs.columns, more), columns, strict=True)))
+
+
+def output_names(inputs: Iterable[str], more: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the column names of score, probability and further outputs in golden.parquet.
+
+    They differ from the names of the inputs.
 
     Examples
     --------
-    >>> output_names(["users", "score"])
-    ('score_', 'probability')
+    >>> output_names(["users", "score"], ["uplift"])
+    ('score_', 'probability', 'uplift')
     """
-    taken = set(inputs)
-    score, probability = "score", "probability"
-    while score in taken:
-        score += "_"
-    while probability in taken:
-        probability += "_"
-    return score, probability
+    return free_names(["score", "probability", *more], inputs)
 
 
 def golden_inputs(run: Run) -> pd.DataFrame:
@@ -89,7 +101,7 @@ def golden_inputs(run: Run) -> pd.DataFrame:
     from mlsys.runs.inputs import to_inputs  # it needs pandas, which serving does not
 
     golden = run.golden
-    outputs = output_names(column["name"] for column in run.schema["inputs"])
+    outputs = output_names([column["name"] for column in run.schema["inputs"]], more_names(run.schema))
     return to_inputs(golden.drop(columns=list(outputs)), run.schema)
 
 
@@ -107,13 +119,11 @@ def check_golden(run: Run, *, tolerance: float = 0.0) -> None:
     Raises
     ------
     RunError
-        If scores or probabilities differ by more; gives the number of rows and the largest difference.
+        If scores, probabilities or other outputs differ by more; gives the number of rows and the largest difference.
     """
     inputs = golden_inputs(run)
-    expected = [run.golden[name].to_numpy() for name in output_names(inputs.columns)]
-    for name, actual, golden in zip(
-        ("score", "probability"), predict(run.model, run.calibration, inputs), expected, strict=True
-    ):
+    for name, column in all_outputs(run.model, run.calibration, inputs).items():
+        actual, golden = column.to_numpy(), run.golden[name].to_numpy()
         differs = ~(np.abs(actual - golden) <= tolerance)
         if differs.any():
             largest = np.nan_to_num(np.abs(actual - golden), nan=np.inf).max()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlsys.runs.golden import check_golden, predict
 from mlsys.runs.inputs import to_inputs
+from mlsys.runs.model_outputs import more_outputs
 from mlsys.runs.reader import Run
 
 if TYPE_CHECKING:
@@ -24,15 +25,18 @@ CODE = (
     "runs",
     "pipeline/__init__.py",
     "pipeline/column_parameters.py",
+    "pipeline/composites.py",
+    "pipeline/copies.py",
     "pipeline/ebm.py",
     "pipeline/frames.py",
     "pipeline/library_keywords.py",
     "pipeline/models.py",
     "pipeline/outputs.py",
     "pipeline/stopping.py",
+    "pipeline/survival.py",
     "pipeline/traits.py",
     "pipeline/transformers.py",
-    "text.py",
+    "pipeline/uplift.py",
 )
 PACKAGES = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "scipy", "skops")
 
@@ -51,7 +55,7 @@ class RunModel:
         self.run = run
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
-        """Return the score and the probability of each row.
+        """Return the score and the probability of each row, and what else the model gives.
 
         Parameters
         ----------
@@ -62,14 +66,16 @@ class RunModel:
 
         Returns
         -------
-        DataFrame of shape (n, 2)
-            ``score`` and ``probability``.
+        DataFrame
+            ``score``, ``probability``, and the outputs of schema.json.
         """
         import pandas as pd
 
         inputs = to_inputs(model_input, self.run.schema)
-        score, probability = predict(self.run.model, self.run.calibration, inputs)
-        return pd.DataFrame({"score": score, "probability": probability}, index=model_input.index)
+        model, calibration = self.run.model, self.run.calibration
+        score, probability = predict(model, calibration, inputs)
+        columns = {"score": score, "probability": probability, **more_outputs(model, calibration, inputs)}
+        return pd.DataFrame(columns, index=model_input.index)
 
 
 def _load_pyfunc(path: str) -> RunModel:

@@ -24,14 +24,21 @@ SCIKIT_LEARN = (
 CATBOOST = ("catboost.core.CatBoostClassifier",)
 INTERPRET = ("interpret.glassbox._ebm._ebm.ExplainableBoostingClassifier",)
 LIGHTGBM = ("lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
-XGBOOST = ("xgboost.callback.EarlyStopping", "xgboost.core.Booster", "xgboost.sklearn.XGBClassifier")
+XGBOOST = (
+    "xgboost.callback.EarlyStopping",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",  # the same __setstate__ as XGBClassifier
+)
 MLSYS = (
     "mlsys.pipeline.models.ActivityRanking",
     "mlsys.pipeline.stacking.Stack",
+    "mlsys.pipeline.survival.DiscreteTimeHazard",
     "mlsys.pipeline.transformers.AsText",
     "mlsys.pipeline.transformers.FillEmpty",
     "mlsys.pipeline.transformers.NativeColumns",
     "mlsys.pipeline.transformers.SignedLog",
+    "mlsys.pipeline.uplift.UpliftModel",
 )
 
 TRUSTED_TYPES = (*STANDARD_LIBRARY, *NUMPY, *SCIKIT_LEARN, *CATBOOST, *INTERPRET, *LIGHTGBM, *XGBOOST, *MLSYS)

@@ -11,6 +11,7 @@ import mlsys
 from mlsys.runs import Run, pyfunc
 from mlsys.runs.manifest import package_versions
 from mlsys.runs.model_io import MODEL_FILE, libraries
+from mlsys.runs.model_outputs import more_names
 
 NAME = "model"
 TYPES = {"float64": "double", "string": "string"}
@@ -37,14 +38,15 @@ def log_model(run_id: str, folder: Path, registered: str | None) -> None:
 
 
 def signature(run: Run) -> Any:  # noqa: ANN401 - MLflow's ModelSignature
-    """Return the signature: all inputs of schema.json are required, and score and probability are returned."""
+    """Return the signature: all inputs of schema.json are required, and what `RunModel.predict` returns."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
     inputs: list[Any] = [
         ColSpec(TYPES[column["dtype"]], column["name"], required=True) for column in run.schema["inputs"]
     ]
-    return ModelSignature(Schema(inputs), Schema([ColSpec("double", "score"), ColSpec("double", "probability")]))
+    outputs: list[Any] = [ColSpec("double", name) for name in ("score", "probability", *more_names(run.schema))]
+    return ModelSignature(Schema(inputs), Schema(outputs))
 
 
 def requirements(run: Run) -> list[str]:

@@ -61,6 +61,9 @@ def _json(rows: Rows, scores: BatchResult, model: LoadedModel, request_id: str) 
             zip(scores.probabilities.tolist(), scores.decisions.tolist(), strict=True)
         )
     ]
+    for output, values in scores.outputs.items():
+        for prediction, value in zip(predictions, values.tolist(), strict=True):
+            prediction[output] = value
     for key, name in (("as_of", rows.as_of_name), ("id", rows.id_name)):
         if name in rows.names:
             predictions = [{key: value, **each} for value, each in zip(rows.column(name), predictions, strict=True)]
@@ -84,6 +87,7 @@ def _table(rows: Rows, scores: BatchResult, model: LoadedModel, request_id: str,
     columns |= {
         "probability": pa.array(scores.probabilities),
         "decision": pa.array(scores.decisions),
+        **{name: pa.array(values) for name, values in scores.outputs.items()},
         "warnings": warnings,
     }
     metadata = {**model.info, "threshold": repr(model.scorer.threshold), "request_id": request_id}

@@ -150,7 +150,12 @@ def _response_json(model: LoadedModel, prediction: Prediction, reasons: bytes, r
     warnings = json.dumps(prediction.warnings, ensure_ascii=False).encode() if prediction.warnings else b"[]"
     decision = model.positive_json if prediction.decision else model.negative_json
     head = b'{"probability":%b' % repr(prediction.probability).encode()
-    return b"".join((head, decision, warnings, reasons, model.tail_json, request_id.encode(), b'"}'))
+    outputs = b"".join(map(_output_json, model.outputs_json, prediction.outputs)) if prediction.outputs else b""
+    return b"".join((head, decision, warnings, outputs, reasons, model.tail_json, request_id.encode(), b'"}'))
+
+
+def _output_json(key: bytes, value: float) -> bytes:
+    return key + repr(value).encode()
 
 
 async def _reasons_json(model: LoadedModel, prediction: Prediction, explain: str) -> bytes:

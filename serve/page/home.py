@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 from mlsys.runs.input_column import input_columns
+from mlsys.runs.model_outputs import more_names
 from mlsys.text import joined
 from serve.batch.read import key_columns
 from serve.openapi import title
@@ -68,6 +69,9 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
         script=SCRIPT,
         title=escape(title(served)),
         question=_question(card) or escape(title(served)),
+        first="the rows that the treatment helps most"
+        if "uplift" in more_names(served.schema)
+        else "the most likely rows",
         evidence=_evidence(served.scorer.run.metrics),
         version=escape(served.resolved.version),
         badge=_badge(served.scorer.run.audit.get("status")),
@@ -118,8 +122,18 @@ def _question(card: Card) -> str:
 
 
 def _evidence(metrics: Mapping[str, Any]) -> str:
-    """Return how often the highest-ranked rows had the outcome in the tests, next to chance and activity, as HTML."""
+    """Return how often the highest-ranked rows had the outcome in the tests, next to chance and activity, as HTML.
+
+    For an uplift model, it is what the treatment changed.
+    """
     measured = metrics.get("overall", {})
+    if (found := measured.get("uplift_top_30", {}).get("value")) is not None:
+        average = (metrics["baselines"]["chance"].get("uplift_top_30") or {}).get("value") or 0.0
+        return (
+            "<p><strong>How good is it?</strong> In tests, the treatment raised the rate of this outcome by "
+            f"{100 * found:.1f} points among the 30% ranked highest, compared with {100 * average:.1f} points among "
+            "all rows.</p>"
+        )
     sizes = sorted(int(name.partition("@")[2]) for name in measured if name.startswith("precision@"))
     if not sizes:
         return ""

@@ -64,10 +64,13 @@ async function score() {
 }
 
 function showScore(answer) {
+  const days = Object.keys(answer).filter(name => /^by_\d+d$/.test(name)); // of a model of when the outcome comes
   $('score').replaceChildren(
     make('span', { className: 'value' }, percent(answer.probability)), ' ',
     make('span', { className: 'badge ' + (answer.decision ? 'pass' : '') }, answer.decision ? 'Decision: yes' : 'Decision: no'), ' ',
-    make('span', { className: 'small muted threshold' }, 'The threshold for a yes is ' + percent(answer.threshold) + '.'));
+    ...('uplift' in answer ? [make('span', { className: 'uplift' }, 'Uplift: ' + points(answer.uplift) + ' (' + percent(answer.probability_if_not) + ' without treatment, ' + percent(answer.probability_if_treated) + ' with it).')] : []),
+    make('span', { className: 'small muted threshold' }, 'The threshold for a yes is ' + percent(answer.threshold) + '.'),
+    ...(days.length ? [make('span', { className: 'small muted by-days' }, 'Within ' + days.map(name => count(Number(name.slice(3, -1)), 'day') + ' ' + percent(answer[name])).join(', ') + '.')] : []));
   const warnings = answer.warnings.map(text => make('li', {}, text));
   $('reasons').replaceChildren(
     ...(warnings.length ? [make('h3', {}, 'Warnings'), make('ul', { className: 'plain warnings' }, ...warnings)] : []),

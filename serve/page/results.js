@@ -4,10 +4,13 @@ const PAGE_ROWS = 100;
 function showResults(table, answer, fileName) {
   const names = table.names.filter(name => inputs.includes(name) ? 'free' in controlOf(name).dataset : !parts.has(name));
   const rows = answer.predictions.map((each, i) => ({ ...each, ...table.rows[i] }));
-  rows.sort((a, b) => b.probability - a.probability).forEach((row, i) => { row.rank = i + 1; });
+  const hasUplift = rows.some(row => 'uplift' in row); // whom to contact, not who converts anyway
+  const score = row => hasUplift ? row.uplift : row.probability;
+  rows.sort((a, b) => score(b) - score(a)).forEach((row, i) => { row.rank = i + 1; });
   rows.forEach(row => { row.search = [...names.map(name => cellOf(row, name)), ...row.warnings].join(' ').toLowerCase(); });
   const columns = [
     { title: 'Rank', value: row => row.rank, kind: 'number rank' },
+    ...(hasUplift ? [{ title: 'Uplift', value: row => row.uplift, show: row => [points(row.uplift)], kind: 'number' }] : []),
     { title: 'Probability', value: row => row.probability, show: probabilityParts, kind: 'number probability' },
     ...(names.length ? names.slice(0, 4).map(name => ({ title: name, value: row => cellOf(row, name) })) : [{ title: 'Line', value: row => row.line }]),
     ...(rows.some(row => row.warnings.length) ? [{ title: 'Warnings', value: row => row.warnings.join(' ') }] : [])];
@@ -46,14 +49,14 @@ function showResults(table, answer, fileName) {
     status.textContent = 'Showing ' + Math.min(view.limit, selected.length).toLocaleString('en') + ' of ' + count(selected.length, 'row') + (selected.length < rows.length ? ' (' + rows.length.toLocaleString('en') + ' in total).' : '.');
   }
   function downloadRows() {
-    const header = ['rank', 'probability', 'decision', 'warnings', ...table.names];
-    const probability = row => table.decimal === ',' ? String(row.probability).replace('.', ',') : row.probability; // as the file writes numbers
-    download(fileName.replace(/\.\w+$/, '') + '-ranked.csv', [header, ...selectedRows().map(row => [row.rank, probability(row), row.decision ? 'yes' : 'no', row.warnings.join(' '), ...row.cells])], table.separator);
+    const header = ['rank', ...(hasUplift ? ['uplift'] : []), 'probability', 'decision', 'warnings', ...table.names];
+    const written = number => table.decimal === ',' ? String(number).replace('.', ',') : number; // as the file writes numbers
+    download(fileName.replace(/\.\w+$/, '') + '-ranked.csv', [header, ...selectedRows().map(row => [row.rank, ...(hasUplift ? [written(row.uplift)] : []), written(row.probability), row.decision ? 'yes' : 'no', row.warnings.join(' '), ...row.cells])], table.separator);
   }
 
   const yes = rows.filter(row => row.decision).length;
   $('results').replaceChildren(
-    make('h3', {}, count(rows.length, 'row') + ', ranked'),
+    make('h3', {}, count(rows.length, 'row') + (hasUplift ? ', ranked by uplift' : ', ranked')),
     make('p', {}, make('strong', {}, yes.toLocaleString('en') + ' yes, ' + (rows.length - yes).toLocaleString('en') + ' no. '), 'Yes means a probability of ' + percent(answer.threshold) + ' or more.'),
     ...table.notes.map(text => make('p', { className: 'note' }, text)),
     ...answer.warnings.map(text => make('p', { className: 'alert' }, text)),

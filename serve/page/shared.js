@@ -18,6 +18,9 @@ function percent(probability) {
   return (value >= 9.95 ? value.toFixed(1) : value >= 0.0995 ? value.toFixed(2) : String(+value.toPrecision(2))) + '%';
 }
 
+// Returns a change of a probability in percentage points, with its sign.
+const points = change => (change < 0 ? '−' : '+') + Math.abs(100 * change).toFixed(1) + ' points';
+
 const count = (number, singular, plural = singular + 's') => number.toLocaleString('en') + ' ' + (number === 1 ? singular : plural);
 
 class RequestError extends Error {

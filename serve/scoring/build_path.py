@@ -13,7 +13,7 @@ from serve.scoring.encoding import Encoding, encoding_of
 from serve.scoring.fields import Inputs
 from serve.scoring.models import lightgbm, xgboost
 from serve.scoring.models.baselines import ConstantPath, RankingPath
-from serve.scoring.models.boosted import LightgbmPath, XgboostPath
+from serve.scoring.models.boosted import LightgbmPath, XgboostEffect, XgboostPath
 from serve.scoring.models.catboost import CatboostPath, labels_of
 from serve.scoring.models.ebm import EbmPath
 from serve.scoring.models.forest import ForestPath, trees_of_forest
@@ -21,6 +21,8 @@ from serve.scoring.models.histogram import HistogramPath, trees_of
 from serve.scoring.models.lightgbm_trees import lightgbm_traversal
 from serve.scoring.models.linear import LinearPath
 from serve.scoring.models.stack import StackPath
+from serve.scoring.models.survival import SurvivalPath, with_interval_inputs
+from serve.scoring.models.uplift import ArmField, CorrectedPath, Effect, LinearEffect, UpliftPath
 from serve.scoring.models.vote import VotePath
 from serve.scoring.predictor import ScoringPath
 from serve.scoring.skops_reader import Node
@@ -61,6 +63,10 @@ def _path(pipeline: Node, inputs: Inputs, reference: Mapping[str, Any]) -> Scori
         return _vote(model, inputs, reference)
     if model.kind == "mlsys.Stack":
         return _stack(model, inputs, reference)
+    if model.kind == "mlsys.DiscreteTimeHazard":
+        return _survival(model, inputs, reference)
+    if model.kind == "mlsys.UpliftModel":
+        return _uplift(model, inputs, reference)
     if model.kind == "mlsys.ActivityRanking":
         return ScoringPath(RankingPath(model, inputs), "baseline", "The score is a function of one column.", FLOAT64)
     encoding = encoding_of(steps["encoder"], inputs) if "encoder" in steps else None
@@ -170,6 +176,57 @@ def _listed(members: Sequence[ScoringPath]) -> str:
 
 def _tolerance(members: Sequence[ScoringPath]) -> float:
     return max(member.tolerance for member in members)
+
+
+def _survival(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringPath | str:
+    hazard = fast_path(model["hazard_"], with_interval_inputs(inputs), reference)
+    if isinstance(hazard, str):
+        return f"the model of the hazards has no fast path: {hazard}"
+    days = [int(day) for day in model["intervals"]]
+    path = SurvivalPath(hazard.predictor, days, float(model["learned_prior_"]), float(model["prior_"]))
+    reason = f"The score combines the hazards of {counted(len(days), 'interval')}. {hazard.reason}"
+    return ScoringPath(path, "survival", reason, len(days) * hazard.tolerance)
+
+
+def _uplift(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> ScoringPath | str:
+    share, *fitted = model["propensity_"]
+    priors = [*model["priors_"], *([[fitted[1], share]] if fitted else [])]
+    paths: list[ScoringPath] = []
+    for pipeline in [*model["arms_"], *fitted[:1]]:
+        path = fast_path(pipeline, inputs, reference)
+        if isinstance(path, str):
+            return f"a classifier of the uplift model has no fast path: {path}"
+        paths.append(path)
+    effects: list[Effect] = []
+    for pipeline in model["effects_"]:
+        effect = _effect(dict(pipeline["steps"]), inputs)
+        if isinstance(effect, str):
+            return effect
+        effects.append(effect)
+    field = inputs.by_name[model["treatment"]]
+    position = (inputs.numbers if field.number else inputs.categories).index(field)
+    arm = ArmField(field.name, position, field.number, model["treated"], model["control"])
+    corrected = [CorrectedPath(path.predictor, *prior) for path, prior in zip(paths, priors, strict=True)]
+    names = ", ".join(path.name for path in paths)
+    return ScoringPath(
+        UpliftPath(arm, corrected[:2], corrected[2] if fitted else float(share), effects),
+        "uplift",
+        f"The score is that of the record's own arm: {names}.",
+        FLOAT32 if any(isinstance(effect, XgboostEffect) for effect in effects) else max(p.tolerance for p in paths),
+    )
+
+
+def _effect(steps: Mapping[str, Node], inputs: Inputs) -> Effect | str:
+    model, encoding = steps["model"], encoding_of(steps["encoder"], inputs)
+    if encoding is None:
+        return f"there is no fast path for the encoder of {model.kind}"
+    if model.kind == "sklearn.Ridge":
+        return LinearEffect(encoding, model["coef_"].ravel(), float(model["intercept_"]))
+    if model.kind == "xgboost.XGBRegressor" and np.isnan(model["missing"]):
+        booster = xgboost.XgboostBooster(model["_Booster"]["handle"])
+        traversal = xgboost.xgboost_traversal(booster, encoding.width)
+        return XgboostEffect(encoding, booster, None if isinstance(traversal, str) else traversal)
+    return f"there is no fast path for the effect of {model.kind}"
 
 
 _MODELS: dict[str, Any] = {

@@ -67,6 +67,8 @@ class Encoding:
     lookups : sequence of Lookup
     sources : sequence of str
         Name of the input that each output column was made from.
+    available : int
+        Number of the checked numbers, of which the encoder may read only some.
     """
 
     def __init__(
@@ -77,11 +79,12 @@ class Encoding:
         scale: Scale | None,
         lookups: Sequence[Lookup],
         sources: Sequence[str],
+        available: int,
     ) -> None:
         self.sources = tuple(sources)
         self.width = len(sources)
         self._order = list(positions)
-        self._in_order = list(positions) == list(range(len(positions)))
+        self._in_order = list(positions) == list(range(available))
         self._fill = fill
         self._filled = [(i, float(fill[i])) for i in np.flatnonzero(~np.isnan(fill)).tolist()]
         self._flags = list(flags)
@@ -105,6 +108,10 @@ class Encoding:
             column, value = cells.get(categories[position], unknown)
             values[column] = value
         return values
+
+    def reads(self, position: int) -> bool:
+        """Return whether the encoder reads the category at ``position``."""
+        return any(own == position for own, _, _ in self._lookups)
 
     def cell(self, position: int, text: str | None) -> Cell:
         """Return the output column and value for a value of the category at ``position``."""
@@ -179,9 +186,15 @@ def encoding_of(encoder: Node, inputs: Inputs) -> Encoding | None:
 def known_levels(pipeline: Node) -> dict[str, frozenset[str]]:
     """Return all values of each category column that a saved pipeline's encoder was fitted on.
 
-    For a vote or a stack, the values of its first member that has an encoder, as all members saw the same rows.
+    For a vote or a stack, the values of its first member that has an encoder, as all members saw the same rows. For an
+    uplift model, those of both arms, each of which saw some of the rows.
     """
     steps = dict(pipeline["steps"])
+    if steps["model"].kind == "mlsys.DiscreteTimeHazard":
+        return known_levels(steps["model"]["hazard_"])
+    if steps["model"].kind == "mlsys.UpliftModel":
+        arms = [known_levels(arm) for arm in steps["model"]["arms_"]]
+        return {name: arms[0][name] | arms[1][name] for name in arms[0]}
     for member in steps["model"].get("estimators_", ()) if "encoder" not in steps else ():
         if isinstance(member, Node) and member.kind == "sklearn.FrozenEstimator":
             return known_levels(member["estimator"])
@@ -241,7 +254,7 @@ def _native(encoder: Node, inputs: Inputs) -> Encoding:
     scaler = encoder.get("scale_")
     scale = None if scaler is None else scale_of(dict(scaler["steps"]))
     positions = positions_of(numbers, inputs, numbers=True)
-    return Encoding(positions, encoder["fill_"], [], scale, lookups, [*numbers, *categories])
+    return Encoding(positions, encoder["fill_"], [], scale, lookups, [*numbers, *categories], len(inputs.numbers))
 
 
 def _columns(encoder: Node, inputs: Inputs) -> Encoding:
@@ -263,7 +276,8 @@ def _columns(encoder: Node, inputs: Inputs) -> Encoding:
                 cells[None] = cells[MISSING]
             lookups.append(Lookup(position, cells, unknown))
             sources += [categories[index]] * width
-    return Encoding(positions_of(numbers, inputs, numbers=True), fill, flags, scale, lookups, sources)
+    positions = positions_of(numbers, inputs, numbers=True)
+    return Encoding(positions, fill, flags, scale, lookups, sources, len(inputs.numbers))
 
 
 Levels: TypeAlias = tuple[dict[str | None, Cell], Cell, int]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.runs.calibration import Calibration
 from serve.scoring.fields import Categories, Numbers, RecordBlock
 from serve.scoring.reasons import Explained
 
@@ -28,6 +30,26 @@ class Predictor(Protocol):
         ...
 
 
+@runtime_checkable
+class OutputsPredictor(Predictor, Protocol):
+    """Also gives what schema.json lists as ``outputs``, such as the uplift, in that order."""
+
+    def one_with_outputs(
+        self, numbers: Numbers, categories: Categories, to_probability: Callable[[float], float]
+    ) -> tuple[float, tuple[float, ...]]:
+        """Return the score and the outputs of one record; ``to_probability`` is the run's calibration."""
+        ...
+
+    def many_with_outputs(
+        self, block: RecordBlock, calibration: Calibration
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the score of each row, shape (n_rows,), and the outputs, shape (n_rows, n_outputs).
+
+        This may run in another thread than the methods for one record.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class ScoringPath:
     """A predictor for a run, and the reason it was selected.
@@ -37,7 +59,7 @@ class ScoringPath:
     predictor : Predictor
     name : str
         What scores a single record: ``trees``, ``xgboost``, ``lightgbm``, ``linear``, ``terms``, ``catboost``,
-        ``vote``, ``stack``, ``baseline`` or ``pipeline``.
+        ``vote``, ``stack``, ``survival``, ``uplift``, ``baseline`` or ``pipeline``.
     reason : str
         Why this path was selected, as one sentence.
     tolerance : float

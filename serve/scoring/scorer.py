@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from mlsys.errors import RunError
 from mlsys.runs import Run
+from mlsys.runs.model_outputs import more_names
 from serve.scoring.calibrate import probability_function
 from serve.scoring.fields import Categories, Inputs, Numbers, RecordBlock, with_notes
-from serve.scoring.predictor import ScoringPath
+from serve.scoring.predictor import OutputsPredictor, ScoringPath
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput
 from serve.scoring.raw_columns import TrainingTable
 from serve.scoring.raw_tables import check_raw_columns, raw_block_of
@@ -47,12 +48,15 @@ class Prediction:
         Values outside the range or the categories seen in training.
     values : tuple
         The checked numbers and categories, for `Scorer.reasons`.
+    outputs : tuple of float
+        The numbers of `Scorer.outputs`.
     """
 
     probability: float
     decision: bool
     warnings: tuple[str, ...]
     values: tuple[Numbers, Categories]
+    outputs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,15 @@ class BatchResult:
         The warnings of each row that has any, by row number from 0.
     block : RecordBlock
         The checked values.
+    outputs : dict of str to ndarray of float64, shape (n_rows,)
+        The numbers of `Scorer.outputs`, by name.
     """
 
     probabilities: NDArray[np.float64]
     decisions: NDArray[np.bool_]
     warnings: dict[int, tuple[str, ...]]
     block: RecordBlock
+    outputs: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def values(self, row: int) -> tuple[Numbers, Categories]:
         """Return one row's values, for `Scorer.reasons`."""
@@ -96,6 +103,8 @@ class Scorer:
         The model's input fields.
     path, reason : str
         Name of the selected scoring path, and why it was selected.
+    outputs : tuple of str
+        Names of what the model gives beside the probability; mostly none.
     """
 
     def __init__(self, run: Run, inputs: Inputs, selected: ScoringPath) -> None:
@@ -104,7 +113,11 @@ class Scorer:
         self.threshold = _threshold(run)
         self.inputs = inputs
         self.path, self.reason = selected.name, selected.reason
+        self.outputs = tuple(more_names(self.schema))
         self._predictor = selected.predictor
+        self._with_outputs = (
+            selected.predictor if self.outputs and isinstance(selected.predictor, OutputsPredictor) else None
+        )
         self._calibration = run.calibration
         self._to_probability = probability_function(run.calibration)
         self._ids = {str(self.schema[key]) for key in ("id", "as_of") if self.schema.get(key) is not None}
@@ -146,9 +159,13 @@ class Scorer:
             If `load_conversion` has to be called first.
         """
         numbers, categories, warnings = self.inputs.check(record, may_load=may_load)
-        score = self._predictor.one(numbers, categories)
+        outputs: tuple[float, ...] = ()
+        if self._with_outputs is None:
+            score = self._predictor.one(numbers, categories)
+        else:
+            score, outputs = self._with_outputs.one_with_outputs(numbers, categories, self._to_probability)
         probability = self._to_probability(score)
-        return Prediction(probability, probability >= self.threshold, warnings, (numbers, categories))
+        return Prediction(probability, probability >= self.threshold, warnings, (numbers, categories), outputs)
 
     def load_conversion(self) -> None:
         """Import what converts the columns of the training table; takes half a second, in any thread."""
@@ -241,13 +258,18 @@ class Scorer:
 
     def _result(self, blocks: list[RecordBlock], warnings: dict[int, tuple[str, ...]]) -> BatchResult:
         block = self.inputs.joined(blocks)
-        scores = np.empty(len(block))
+        scores, outputs = np.empty(len(block)), np.empty((len(block), len(self.outputs)))
         chunk = _chunk_size(SCORE_CHUNK)
         for start in range(0, len(block), chunk):
-            scores[start : start + chunk] = self._predictor.many(block.part(start, chunk))
+            part, rows = block.part(start, chunk), slice(start, start + chunk)
+            if self._with_outputs is None:
+                scores[rows] = self._predictor.many(part)
+            else:
+                scores[rows], outputs[rows] = self._with_outputs.many_with_outputs(part, self._calibration)
             _let_others_run()
         probabilities = self._calibration.apply(scores)
-        return BatchResult(probabilities, probabilities >= self.threshold, warnings, block)
+        columns = dict(zip(self.outputs, outputs.T, strict=True))
+        return BatchResult(probabilities, probabilities >= self.threshold, warnings, block, columns)
 
 
 def _chunk_size(rows: int) -> int:

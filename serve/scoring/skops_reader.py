@@ -67,6 +67,8 @@ EXPECTED = frozenset(
         "mlsys.pipeline.transformers.SignedLog",
         "mlsys.pipeline.models.ActivityRanking",
         "mlsys.pipeline.stacking.Stack",
+        "mlsys.pipeline.survival.DiscreteTimeHazard",
+        "mlsys.pipeline.uplift.UpliftModel",
         "numpy.dtype",
         "numpy.ndarray",
         "numpy.random._generator.Generator",
@@ -85,6 +87,7 @@ EXPECTED = frozenset(
         "sklearn.impute._base.MissingIndicator",
         "sklearn.impute._base.SimpleImputer",
         "sklearn.linear_model._logistic.LogisticRegression",
+        "sklearn.linear_model._ridge.Ridge",
         "sklearn.model_selection._split.StratifiedKFold",
         "sklearn.pipeline.Pipeline",
         "sklearn.preprocessing._data.StandardScaler",
@@ -100,6 +103,7 @@ EXPECTED = frozenset(
         "sklearn.utils.validation.check_array",
         "xgboost.core.Booster",
         "xgboost.sklearn.XGBClassifier",
+        "xgboost.sklearn.XGBRegressor",
     }
     | {f"numpy.{kind}" for kind in ("bool", "float32", "float64", "int8", "int32", "int64", "uint8", "uint64")}
     | {f"builtins.{kind}" for kind in ("bytearray", "bytes", "dict", "int", "list", "set", "slice", "str", "tuple")}

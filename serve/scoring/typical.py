@@ -44,6 +44,8 @@ def encoded_means(reference: Mapping[str, Any], inputs: Inputs, encoding: Encodi
     means = np.zeros(encoding.width)
     features = reference.get("features", {})
     for position, field in enumerate(inputs.categories):
+        if not encoding.reads(position):
+            continue
         feature = features.get(field.name, {})
         missing = float(feature.get("missing", 0.0))
         fractions: dict[str | None, float] = {

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
-import pyarrow as pa
 import pytest
 from filelock import FileLock
 
@@ -108,12 +107,12 @@ def test_a_cached_panel_equals_a_fresh_one(crm, tmp_path, builds, caplog):
 
 def test_the_cache_key_covers_exactly_what_determines_the_panel(crm, copy, monkeypatch):
     keys = []
-    entry = (pa.table({"id": [1]}), {"features": [], "findings": [], "facts": {}, "recipe": {}})
-    monkeypatch.setattr(load, "get_or_make", lambda data, parts, make: keys.append(cache_key(**parts)) or entry)
+    monkeypatch.setattr(load, "get_or_make", lambda data, parts, make, **_: keys.append(cache_key(**parts)) or make())
 
     def key(blocks=BLOCKS, **changes):
+        keys.clear()
         loaded(crm.data(**changes), blocks)
-        return keys[-1]
+        return keys[0]
 
     here = key()
     assert key(dir=str(copy), name="other", cache_gb=1.0, cache_dir="elsewhere") == here  # the same bytes elsewhere

@@ -35,7 +35,17 @@ def test_columns_and_types(panel_of):
     assert list(panel.frame.columns[len(KEYS) :]) == panel.names == [info.name for info in panel.features]
     assert list(panel.inputs.columns) == panel.names
     types = panel.frame.dtypes.astype(str).to_dict()
-    assert [types[name] for name in KEYS] == ["int64", "datetime64[us]", "int8", "bool", "float64", "float64", "int64"]
+    assert [types[name] for name in KEYS] == [
+        "int64",
+        "datetime64[us]",
+        "int8",
+        "bool",
+        "float64",
+        "float64",
+        "int64",
+        "float64",
+        "float64",
+    ]
     assert {types[name] for name in panel.names} == {"float64", "str"}
     assert panel.frame["group"].tolist() == panel.frame["id"].tolist()
     assert panel.frame.index.tolist() == [0, 1, 2, 3]

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
@@ -74,6 +75,17 @@ def test_labels_are_complete_if_the_window_ends_within_the_data(spine_of):
         "02-01": {"all": False, "any": False},
     }
     assert labels(frame) == {1: 0, 2: 1}  # labels of open windows are kept and flagged
+
+
+def test_when_the_outcome_comes_is_known_up_to_the_end_of_the_data(spine_of):
+    outcomes = ["2020-02-02", "2020-03-02", "2020-03-20", "2020-03-21", None]
+    frame = spine_of(["2020-02-01", "2020-03-10"], outcomes, horizon_days=30, end="2020-03-20")
+    days = frame.set_index(["as_of", "id"])["days_to_outcome"].unstack("as_of").to_numpy()
+    np.testing.assert_array_equal(
+        days, [[1, np.nan], [30, np.nan], [48, 10], [np.nan, np.nan], [np.nan, np.nan]]
+    )  # the fourth comes after the end, and the first two are customers by the second as-of
+    assert frame.groupby("as_of")["days_known"].unique().str[0].tolist() == [48, 10]
+    assert frame["days_to_outcome"].dtype == frame["days_known"].dtype == "float64"
 
 
 def test_positive_rows_have_a_value(spine_of):

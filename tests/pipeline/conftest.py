@@ -60,6 +60,12 @@ class Table:
         """Return a table with only these columns."""
         return Table(self.inputs[[*numbers, *categories]], self.labels, numbers, categories)
 
+    def training(self) -> Training:
+        """Return the rows with what any model needs in a fit: also when the outcome comes, if it does."""
+        days = np.where(self.labels == 1, np.arange(len(self.labels)) % 30 + 1.0, np.nan)
+        details = pd.DataFrame({"days_to_outcome": days, "days_known": 1_000.0})
+        return Training(self.inputs, self.labels, details=details)
+
 
 def make_table(rows: int = 300, seed: int = 0) -> Table:
     rng = np.random.default_rng(seed)
@@ -145,7 +151,7 @@ def fitted(spec: Callable[..., PipelineSpec], table: Table) -> Callable[[str, st
 
     def make(encoder: str, model: str) -> Fitted:
         if (encoder, model) not in known:
-            known[encoder, model] = fit(spec(model, encoder), Training(table.inputs, table.labels))
+            known[encoder, model] = fit(spec(model, encoder), table.training())
         return known[encoder, model]
 
     return make

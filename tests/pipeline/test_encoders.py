@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mlsys.pipeline.encoders import Native, OneHot, Ordinal, TargetRate, outputs_of
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.outputs import Output
 from mlsys.pipeline.requirements import InputRequirements
 from mlsys.runs.levels import MISSING, RARE, UNKNOWN
@@ -44,7 +44,7 @@ def test_a_loaded_model_gives_identical_scores(any_encoder, any_model, fitted, l
 
 
 def test_fits_are_reproducible(any_encoder, any_model, fitted, spec, table, later):
-    again = fit(spec(any_model, any_encoder), Training(table.inputs, table.labels))
+    again = fit(spec(any_model, any_encoder), table.training())
     first = fitted(any_encoder, any_model)
     assert np.array_equal(again.scores(later.inputs), first.scores(later.inputs))
     assert model_bytes(again.pipeline) == model_bytes(first.pipeline)

@@ -236,7 +236,7 @@ def test_models_that_choose_nothing_need_no_validation_rows(any_model, spec, tab
     made = spec(any_model, stop_after=5)
     if made.chooses:
         return
-    both = fit(made, Training(table.inputs, table.labels))
+    both = fit(made, table.training())
     assert both.iterations is None
     assert caplog.text == ""
 

@@ -1,5 +1,7 @@
 """Every model: the scikit-learn API, extreme class balance, and our own two estimators."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mlsys.errors import FitError, OneClassError
+from mlsys.pipeline.composites import composite_of
 from mlsys.pipeline.fitting import Training, fit
 from mlsys.pipeline.models import ActivityRanking, vote
 
@@ -23,7 +26,8 @@ def test_a_model_can_be_cloned(any_model, component):
 
 def test_a_model_uses_the_configured_seed(any_model, component):
     model = component("model", any_model)
-    for member in [member for _, member in getattr(model, "estimators", [])] or [model]:
+    composite = composite_of(model)
+    for member in [model] if composite is None else composite.unfitted_members().values():
         parameters = member.get_params()
         seeds = [parameters[name] for name in ("random_state", "random_seed") if name in parameters]
         assert seeds == ([] if any_model == "activity" else [0])
@@ -31,7 +35,7 @@ def test_a_model_uses_the_configured_seed(any_model, component):
 
 def test_one_positive_is_enough(any_model, spec, table):
     few = table.only(1)
-    scores = fit(spec(any_model), Training(few.inputs, few.labels)).scores(few.inputs)
+    scores = fit(spec(any_model), few.training()).scores(few.inputs)
     assert np.isfinite(scores).all()
 
 
@@ -39,12 +43,12 @@ def test_one_positive_is_enough(any_model, spec, table):
 def test_one_class_is_an_error(any_model, label, spec, table):
     kind = "positive" if label else "negative"
     with pytest.raises(OneClassError, match=rf"All 300 training rows are {kind}, but a model needs both classes\.$"):
-        fit(spec(any_model), Training(table.inputs, np.full(300, label, dtype=np.int8)))
+        fit(spec(any_model), replace(table, labels=np.full(300, label, dtype=np.int8)).training())
 
 
 def test_two_rows_are_enough(any_model, spec, table):
-    two = table.inputs.iloc[[0, -1]]
-    scores = fit(spec(any_model), Training(two, np.array([0, 1], dtype=np.int8))).scores(table.inputs)
+    two = replace(table, inputs=table.inputs.iloc[[0, -1]], labels=np.array([0, 1], dtype=np.int8))
+    scores = fit(spec(any_model), two.training()).scores(table.inputs)
     assert np.isfinite(scores).all()
 
 

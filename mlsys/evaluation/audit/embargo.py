@@ -26,6 +26,13 @@ def embargo(subject: AuditSubject) -> AuditCheck:
         return AuditCheck(NAME, "fail", incomplete, 0, message)
     if not subject.has_time:
         return AuditCheck.not_applicable(NAME, "the rows have no time.")
+    future = sum(_future(subject, fold) for fold in subject.folds) if subject.uses_partial else 0
+    if future:
+        message = (
+            f"Folds learn from {counted(future, 'partly known row')} whose as-of is not before the first test as-of: "
+            "the model has seen what was not known at the time of the prediction. Use split=backtest."
+        )
+        return AuditCheck(NAME, "fail", future, 0, message)
     late = [_late(subject, fold) for fold in subject.folds]
     worst = int(np.argmax(late))
     horizon = f"label window of {counted(subject.horizon_days, 'day')}" if subject.horizon_days else ""
@@ -35,6 +42,8 @@ def embargo(subject: AuditSubject) -> AuditCheck:
             if horizon
             else "In every fold, each training row is earlier than the first test row."
         )
+        if subject.uses_partial and not subject.ignores_time:
+            message += f" {_partial_text(subject)}"
         return AuditCheck(NAME, "pass", 0, 0, message)
     fold = subject.folds[worst]
     finding = f"In fold {fold.number}, {late[worst]:,} of {counted(len(fold.train), 'training row')}"
@@ -65,3 +74,17 @@ def _late(subject: AuditSubject, fold: Fold) -> int:
     window = np.timedelta64(subject.horizon_days, "D")
     known = times[fold.train] + window <= first if subject.horizon_days else times[fold.train] < first
     return int((~known).sum())
+
+
+def _future(subject: AuditSubject, fold: Fold) -> int:
+    """Return the number of partly known rows that are not earlier than the test rows."""
+    times = subject.panel.frame["as_of"].to_numpy()
+    return 0 if fold.as_of is None else int((times[fold.partial] >= times[fold.test].min()).sum())
+
+
+def _partial_text(subject: AuditSubject) -> str:
+    rows = np.mean([len(fold.partial) for fold in subject.folds])
+    return (
+        f"The model also learns from {counted(round(rows), 'later row')} a fold, from the intervals alone that end by "
+        "that as-of."
+    )

@@ -38,7 +38,7 @@ def forbidden_columns(subject: AuditSubject) -> AuditCheck:
 
 
 class _Values:
-    """Compare the values of features with the id, the label and the outcome's value."""
+    """Compare the values of features with the id, the label, and the outcome's value and day."""
 
     def __init__(self, subject: AuditSubject) -> None:
         self._frame = subject.panel.frame
@@ -46,6 +46,7 @@ class _Values:
         self._labels = subject.labels[self._rows]
         self._value = self._frame["value"].to_numpy(dtype=np.float64)
         self._valued = np.flatnonzero(subject.labels & (self._value > 0))
+        self._days = self._frame["days_to_outcome"].to_numpy(dtype=np.float64)
         self._id_is_number = pd.api.types.is_numeric_dtype(self._frame["id"])
 
     def reason(self, feature: FeatureInfo) -> str | None:
@@ -55,6 +56,8 @@ class _Values:
             return "it equals the id"
         if feature.kind == "number":
             numbers = column.to_numpy(dtype=np.float64)
+            if self._is_days_to_outcome(numbers):
+                return "it is the number of days to the outcome, or a multiple of it"
             if self._is_value(numbers):
                 return "it is the outcome's value, or a multiple of it"
         else:
@@ -72,11 +75,11 @@ class _Values:
         return bool((column.to_numpy() == ids.to_numpy()).all())
 
     def _is_value(self, numbers: NDArray[np.float64]) -> bool:
-        value = self._value[self._valued]
-        if len(value) < MIN_POSITIVES or len(np.unique(value)) < MIN_DISTINCT_VALUES:
-            return False
-        ratio = numbers[self._valued] / value
-        return bool(ratio[0] != 0 and np.allclose(ratio, ratio[0], rtol=1e-9, atol=0))
+        return _is_multiple(numbers[self._valued], self._value[self._valued])
+
+    def _is_days_to_outcome(self, numbers: NDArray[np.float64]) -> bool:
+        positive = np.flatnonzero(self._days > 0)
+        return _is_multiple(numbers[positive], self._days[positive])
 
     def _reveals_label(self, numbers: NDArray[np.float64]) -> str | None:
         positive = numbers[self._labels]
@@ -90,3 +93,11 @@ class _Values:
             return "it is missing exactly where the label is " + ("1" if missing[0] else "0")
         constant = positive.min() == positive.max() and negative.min() == negative.max()
         return "it equals the label" if constant and positive[0] != negative[0] else None
+
+
+def _is_multiple(numbers: NDArray[np.float64], of: NDArray[np.float64]) -> bool:
+    """Return whether all numbers have one ratio to others, of which there are enough to tell."""
+    if len(of) < MIN_POSITIVES or len(np.unique(of)) < MIN_DISTINCT_VALUES:
+        return False
+    ratio = numbers / of
+    return bool(ratio[0] != 0 and np.allclose(ratio, ratio[0], rtol=1e-9, atol=0))

@@ -238,6 +238,22 @@ def _with_labels(subject: AuditSubject, placebo: _Placebo, kept: Rows) -> tuple[
         return positions[positions >= 0]
 
     labels = placebo.labels[kept].astype(np.int8)
-    frame = subject.panel.frame.iloc[kept].reset_index(drop=True).assign(label=labels, value=np.nan)
-    folds = [replace(fold, train=remaining(fold.train), test=remaining(fold.test)) for fold in subject.folds]
-    return Panel(frame, subject.panel.features), folds
+    frame = subject.panel.frame.assign(days_to_outcome=_days_to_outcome(subject, placebo))
+    frame = frame.iloc[kept].reset_index(drop=True).assign(label=labels, value=np.nan)
+    folds = [
+        replace(fold, train=remaining(fold.train), test=remaining(fold.test), partial=remaining(fold.partial))
+        for fold in subject.folds
+    ]
+    return replace(subject.panel, frame=frame), folds
+
+
+def _days_to_outcome(subject: AuditSubject, placebo: _Placebo) -> NDArray[np.float64]:
+    """Return, for rows with a label of 1, the days to the outcome of random converters of the same as-of; else NaN."""
+    frame, rng = subject.panel.frame, np.random.default_rng([subject.seed, len(placebo.labels)])
+    times, days = pd.factorize(frame["as_of"])[0], frame["days_to_outcome"].to_numpy(dtype=np.float64)
+    assigned = np.full(len(frame), np.nan)
+    for time in np.unique(times[placebo.labels]):
+        donors = days[subject.labels & (times == time)]
+        chosen = placebo.labels & (times == time)
+        assigned[chosen] = rng.choice(donors, int(chosen.sum()))
+    return assigned

@@ -17,6 +17,7 @@ from mlsys.evaluation.audit.single_feature import single_feature
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.audit.time_travel import time_travel
 from mlsys.evaluation.audit.too_good import too_good
+from mlsys.evaluation.audit.treatment import treatment
 from mlsys.stages import progress
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def run_audit(subject: AuditSubject, config: AuditConfig) -> dict[str, Any]:
         lambda: missingness(subject, limit=thresholds.missingness_gap),
         lambda: too_good(subject, auc=thresholds.too_good_auc, odds=thresholds.too_good_odds),
     ]
+    if (assigned := subject.panel.treatment) is not None:
+        run.append(lambda: treatment(subject, assigned))
     if config.mode == "full":
         run.append(lambda: label_placebo(subject))
     checks: list[AuditCheck] = []

@@ -14,6 +14,7 @@ from mlsys.data.panel import Panel
 from mlsys.data.rebuild import Rebuild
 from mlsys.errors import DataError
 from mlsys.evaluation.splits import Fold, Rows
+from mlsys.runs.hazards import days_of
 from mlsys.text import counted
 
 Refit = Callable[[Panel, list[Fold]], NDArray[np.float64]]
@@ -65,6 +66,11 @@ class AuditSubject:
                 f"{counted(len(self.tested), 'test row')} in {counted(len(self.folds), 'fold')}. Pass one prediction "
                 "per test row, in the order of the folds."
             )
+
+    @property
+    def uses_partial(self) -> bool:
+        """Whether the model also learns from the folds' partly known rows, as models of when the outcome comes do."""
+        return bool(days_of(self.predictions.columns))
 
     @cached_property
     def tested(self) -> Rows:

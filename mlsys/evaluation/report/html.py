@@ -9,6 +9,9 @@ from mlsys.evaluation.report.pages import embed, templates
 from mlsys.evaluation.report.summary import Summary
 
 CAPTIONS: Mapping[str, str] = {
+    "uplift": "How many more positives you gain (vertical) by treating the rows with the highest uplift first "
+    "(horizontal), with the interval of each point. The straight line is treating rows at random; where the curve "
+    "falls, the treatment does harm.",
     "gain": "How many of all positives you reach (vertical) by working through the ranked list from the top "
     "(horizontal). Faint lines are individual folds.",
     "pr": "Moving right reaches more of the positives, but a smaller fraction of the list so far is positive.",

@@ -18,6 +18,7 @@ from mlsys.evaluation.report import drawing
 from mlsys.evaluation.report.canvas import Words, house_style, render_png
 from mlsys.evaluation.report.drawing import PlotData, PlotFold
 from mlsys.evaluation.report.effect_plot import draw_effects
+from mlsys.evaluation.report.uplift import draw_uplift
 
 COLUMNS = ("as_of", "fold", "label", "label_complete", "score", "probability")
 PLOTS: Mapping[str, Callable[[Figure, PlotData], Words]] = {
@@ -102,9 +103,10 @@ def write_plots(
         positives=positives,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    files = {name: folder / f"{name}.png" for name in PLOTS}
+    plots = {"uplift": draw_uplift, **PLOTS} if metrics.get("uplift_curve") else PLOTS
+    files = {name: folder / f"{name}.png" for name in plots}
     with house_style():
-        for name, draw in PLOTS.items():
+        for name, draw in plots.items():
             files[name].write_bytes(render_png(_bind(draw, data)))
         if effects:
             files["effects"] = folder / "effects.png"

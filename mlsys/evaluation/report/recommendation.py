@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from mlsys.evaluation.formats import Numbers, bounds, point
 from mlsys.evaluation.metric import Metric
 from mlsys.evaluation.metric_table import METRICS, headline_metrics
+from mlsys.evaluation.report.uplift import uplift_sentence
 from mlsys.text import counted, joined
 
 
-def recommend(metrics: Numbers, audit: Numbers, positives: str, level: str) -> str:
+def recommend(metrics: Numbers, audit: Numbers, positives: str, level: str, entities: str = "accounts") -> str:
     """Return the sentence.
 
-    A model is called better or worse than ranking by activity if the interval of the difference excludes 0 for any
-    headline metric of the whole ranking (ROC-AUC, average precision) and no other one contradicts it. Metrics of the
-    top k are left out: with three or more chances, one would too often be clear by chance.
+    For an uplift model, it says whom to contact. Any other model is called better or worse than ranking by activity if
+    the interval of the difference excludes 0 for any headline metric of the whole ranking (ROC-AUC, average precision)
+    and no other one contradicts it. Metrics of the top k are left out: with three or more chances, one would too often
+    be clear by chance.
 
     Parameters
     ----------
@@ -25,6 +27,8 @@ def recommend(metrics: Numbers, audit: Numbers, positives: str, level: str) -> s
         Plural noun for the positive rows.
     level : str
         Confidence level of the intervals, such as "95%".
+    entities : str
+        Plural noun for the rows.
 
     Examples
     --------
@@ -34,6 +38,8 @@ def recommend(metrics: Numbers, audit: Numbers, positives: str, level: str) -> s
     """
     if failed := _checks(audit, "fail"):
         return f"Fix the leak first: the audit failed ({joined(failed)}), so the metrics are too good to be true."
+    if metrics.get("uplift_curve"):
+        return uplift_sentence(metrics, audit, entities, positives, level)
     versus: Mapping[str, object] = metrics.get("versus_activity") or {}
     compared = [metric for metric in _ranking_metrics() if bounds(versus.get(metric.name))]
     if not compared:

@@ -15,6 +15,7 @@ import pandas as pd
 from mlsys.evaluation.fold_names import fold_name
 from mlsys.evaluation.formats import MISSING, Numbers, as_float, confidence_level, count, currency, percent, point
 from mlsys.evaluation.metric_table import configured_objectives, find_metric
+from mlsys.evaluation.report.by_day_rows import ByDayRow, by_day_rows
 from mlsys.evaluation.report.metric_rows import MetricRow, headline_rows, metric_rows
 from mlsys.evaluation.report.other_models import OtherModels, older_models, smaller_models
 from mlsys.evaluation.report.recommendation import recommend
@@ -119,6 +120,7 @@ class Summary:
     has_activity: bool
     fold_metrics: tuple[str, ...]
     folds: tuple[FoldRow, ...]
+    by_day: tuple[ByDayRow, ...]
     older: OtherModels
     smaller: OtherModels
     threshold: str
@@ -188,7 +190,7 @@ def summarise(
         title=_title(config, facts),
         subtitle=_subtitle(facts),
         purpose=_purpose(facts, config, entities, positives),
-        recommendation=recommend(metrics, audit, positives, level),
+        recommendation=recommend(metrics, audit, positives, level, entities),
         verdict=tuple(verdict(config, metrics, entities, positives, level)),
         calibration=calibration_text(metrics),
         entities=entities,
@@ -200,6 +202,7 @@ def summarise(
         has_activity=any(row.activity != MISSING for row in rows),
         fold_metrics=tuple(find_metric(name, positives).title for name in fold_metrics),
         folds=tuple(_fold_row(fold, fold_metrics, money) for fold in folds),
+        by_day=tuple(by_day_rows(metrics)),
         older=older_models(metrics),
         smaller=smaller_models(metrics),
         threshold=threshold_text(
@@ -354,17 +357,25 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, p
             yield f"Audit check “{name}” ({check['status']}): {check.get('message') or 'no message'}"
     partial = [fold_name(fold) for fold in folds if not fold.get("label_complete", True)]
     if partial:
+        young = "used for training only as far as their outcomes are known"
+        used = young if metrics.get("by_day") else "never used for training"
         yield (
             f"Outcomes are incomplete in {joined(partial)}: the horizon extends past the end of the data, so not all "
-            f"{positives} are known yet. Incomplete rows are never used for training."
+            f"{positives} are known yet. Incomplete rows are {used}."
         )
     total = facts.get("positives", sum(int(fold.get("positives") or 0) for fold in folds))
     if folds and total < 100:
         yield f"Few {positives} in the test rows ({count(total)}): rely on the intervals, not on small differences."
-    yield (
-        f"The model predicts which {entities} are likely {positives}, not which ones a call would persuade; finding "
-        "that out takes an experiment with a control group."
-    )
+    if metrics.get("uplift_curve"):
+        yield (
+            "The uplift compares treated with untreated rows, so it is only an effect of the treatment if who was "
+            "treated was decided at random, or by nothing that also moves the outcome."
+        )
+    else:
+        yield (
+            f"The model predicts which {entities} are likely {positives}, not which ones a call would persuade; "
+            "finding that out takes an experiment with a control group, and model=uplift."
+        )
     yield "The model has only seen past data: compare new inputs with reference.json before relying on it."
 
 

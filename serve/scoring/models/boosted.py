@@ -35,16 +35,42 @@ class XgboostPath:
         row = self._encoding.row(numbers, categories)
         if self._traversal is not None:
             return self._traversal.probability(row)
-        return float(self._booster.probabilities(np.array([row], dtype=np.float32))[0])
+        return float(self._booster.predictions(np.array([row], dtype=np.float32))[0])
 
     def many(self, block: RecordBlock) -> NDArray[np.float64]:
         """Return the score of each row."""
-        return self._booster.probabilities(self._encoding.rows(block, np.float32)).astype(np.float64)
+        return self._booster.predictions(self._encoding.rows(block, np.float32)).astype(np.float64)
 
     def explain(self, numbers: Numbers, categories: Categories) -> Explained:
         """Return the SHAP values of one record."""
         rows = np.array([self._encoding.row(numbers, categories)], dtype=np.float32)
         return _explained(self._encoding, self._booster.contributions(rows)[0])
+
+
+class XgboostEffect:
+    """A regression by XGBoost: one record by tree traversal, several by the library.
+
+    Parameters
+    ----------
+    encoding, booster, traversal
+        As for `XgboostPath`.
+    """
+
+    def __init__(
+        self, encoding: Encoding, booster: xgboost.XgboostBooster, traversal: xgboost.XgboostTraversal | None
+    ) -> None:
+        self._encoding, self._booster, self._traversal = encoding, booster, traversal
+
+    def one(self, numbers: Numbers, categories: Categories) -> float:
+        """Return the value of one record."""
+        row = self._encoding.row(numbers, categories)
+        if self._traversal is not None:
+            return self._traversal.margin(row)
+        return float(self._booster.predictions(np.array([row], dtype=np.float32))[0])
+
+    def many(self, block: RecordBlock) -> NDArray[np.float64]:
+        """Return the value of each row."""
+        return self._booster.predictions(self._encoding.rows(block, np.float32)).astype(np.float64)
 
 
 class LightgbmPath:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
@@ -17,7 +17,7 @@ from serve.scoring.models.native import shared_library
 from serve.scoring.trees.arrays import Trees, tree_offsets
 from serve.scoring.trees.traversal import Traversal, make_traversal
 
-PROBABILITY, CONTRIBUTIONS = 0, 2  # types of prediction
+PREDICTION, CONTRIBUTIONS = 0, 2  # types of prediction
 CATEGORICAL = 1  # type of split
 ONE = np.float32(1)
 LARGEST_EXPONENT = float(np.float32(88.7))  # XGBoost's own sigmoid clips here, so that exp stays finite
@@ -55,9 +55,9 @@ class XgboostBooster:
         model: dict[str, Any] = json.loads(ctypes.string_at(text, length.value))
         return model
 
-    def probabilities(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the probability of each row, shape (n_rows,)."""
-        return self._predict(rows, PROBABILITY)
+    def predictions(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probability of each row, or the value of a regression, shape (n_rows,)."""
+        return self._predict(rows, PREDICTION)
 
     def contributions(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the SHAP values of each row, the bias last, shape (n_rows, width + 1)."""
@@ -78,7 +78,7 @@ class XgboostBooster:
         shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
         result = ctypes.POINTER(ctypes.c_float)()
         pointers = (ctypes.byref(shape), ctypes.byref(dimensions), ctypes.byref(result))
-        if kind == PROBABILITY:
+        if kind == PREDICTION:
             self._call("XGBoosterPredictFromDense", self._handle, _json(array), _json(config), None, *pointers)
         else:
             self._predict_matrix(_json(array), _json(config), pointers)
@@ -108,18 +108,17 @@ class XgboostTraversal:
     ----------
     traversal : Traversal
         Traversal of the trees in float32.
-    base : float
-        Probability that the trees start from.
+    start : float
+        Log odds, or the value of a regression, that the trees start from.
     """
 
-    def __init__(self, traversal: Traversal, base: float) -> None:
+    def __init__(self, traversal: Traversal, start: float) -> None:
         self.implementation = traversal.implementation
         self._sum = traversal.sum
-        # The rounded float64 logarithm equals the library's to the last bit; np.log of float32 does not always.
-        self._base = float(np.float32(-math.log(ONE / np.float32(base) - ONE)))
+        self._base = start
 
     def margin(self, row: Sequence[float]) -> float:
-        """Return the log odds."""
+        """Return the log odds, or the value of a regression."""
         return self._sum(row, self._base)
 
     def probability(self, row: Sequence[float]) -> float:
@@ -138,8 +137,9 @@ def xgboost_traversal(booster: XgboostBooster, width: int) -> XgboostTraversal |
         Number of columns in an encoded row.
     """
     learner = booster.model()["learner"]
-    if learner["objective"]["name"] != "binary:logistic":
-        return f"its objective is {learner['objective']['name']}"
+    objective = learner["objective"]["name"]
+    if objective not in _START:
+        return f"its objective is {objective}"
     if learner["gradient_booster"]["name"] != "gbtree":
         return f"its booster is {learner['gradient_booster']['name']}"
     model = learner["gradient_booster"]["model"]
@@ -149,7 +149,19 @@ def xgboost_traversal(booster: XgboostBooster, width: int) -> XgboostTraversal |
         return "it has no trees"
     base = json.loads(learner["learner_model_param"]["base_score"])
     traversal = make_traversal(_joined(model["trees"][:used]), width)
-    return XgboostTraversal(traversal, float(base[0] if isinstance(base, list) else base))
+    return XgboostTraversal(traversal, _START[objective](float(base[0] if isinstance(base, list) else base)))
+
+
+def _log_odds(probability: float) -> float:
+    # The rounded float64 logarithm equals the library's to the last bit; np.log of float32 does not always.
+    return float(np.float32(-math.log(ONE / np.float32(probability) - ONE)))
+
+
+# What the trees start from, from the saved base score, by objective.
+_START: dict[str, Callable[[float], float]] = {
+    "binary:logistic": _log_odds,
+    "reg:squarederror": lambda value: float(np.float32(value)),
+}
 
 
 def _joined(trees: Sequence[dict[str, Any]]) -> Trees:

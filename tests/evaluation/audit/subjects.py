@@ -12,7 +12,7 @@ from mlsys.features.base import FeatureInfo
 
 HORIZON = 30
 BACKTEST = Backtest(folds=3, horizon_days=HORIZON)
-KEYS = ["id", "as_of", "label", "label_complete", "value", "activity", "group"]
+KEYS = ["id", "as_of", "label", "label_complete", "value", "activity", "group", "days_to_outcome", "days_known"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ def accounts(count=150, as_ofs=8, seed=0):
                 "value": np.where(converts, np.round(generator.gamma(2, 100, count)), np.nan),
                 "activity": activity,
                 "group": np.arange(count) + 1,
+                "days_to_outcome": np.where(converts, 1 + np.arange(count) % HORIZON, np.nan),
+                "days_known": 1_000.0,
                 "usage": activity + generator.normal(size=count),
                 "size": np.round(np.exp(3 + 0.3 * propensity + generator.normal(size=count)), 2),
                 "sector": np.array(["retail", "health", "finance"])[generator.integers(0, 3, count)],
@@ -64,6 +66,8 @@ def leads(count=600, seed=0, **features):
             "value": np.nan,
             "activity": np.nan,
             "group": np.arange(count),
+            "days_to_outcome": np.nan,
+            "days_known": np.nan,
             "size": size,
             "source": np.array(["web", "fair"])[generator.integers(0, 2, count)],
             **features,

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from mlsys.evaluation.report.card import render_card
+from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.pages import code_span, escape_markdown
 from mlsys.evaluation.report.summary import summarise
 from tests.evaluation.conftest import worse
@@ -53,6 +54,22 @@ def test_the_card_says_how_models_age(run):
     assert "older" not in render_card(summarise(**run))
     run["metrics"]["by_age"] = [{"days": 56.0, "folds": 4, "metrics": {"roc_auc": worse(-0.08, -0.02)}}]
     assert "Models that were 56 days older had a ROC-AUC of 0.850 instead of 0.900" in render_card(summarise(**run))
+
+
+def test_outcomes_by_day_are_in_the_card_and_the_report_of_a_model_of_when(run):
+    assert "When the outcome comes" not in render_card(summarise(**run)) + render_report(summarise(**run), {})
+    run["metrics"]["by_day"] = [
+        {"days": 7, "expected": 10.21, "observed": 5},
+        {"days": 30, "expected": 1044.48, "observed": 1042},
+    ]
+    card, report = render_card(summarise(**run)), render_report(summarise(**run), {})
+    assert "| Within | Expected converters | Observed |" in card
+    assert "| 7 days | 10.2 | 5 |\n| 30 days | 1,044.5 | 1,042 |" in card
+    assert '<a href="#by-day">By day</a>' in report
+    assert '<td class="number">1,044.5</td>\n<td class="bar"><span aria-hidden="true" style="width:100.0%">' in report
+    for page in (card, report):
+        assert "refitted on all complete rows, and on younger ones as far as their outcomes are known." in page
+        assert "Incomplete rows are used for training only as far as their outcomes are known." in page
 
 
 @pytest.mark.parametrize(

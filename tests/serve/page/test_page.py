@@ -319,3 +319,16 @@ def test_everything_can_be_reached_by_keyboard(open_page):
     assert "Full model card" in reached
     page.locator(".reasons button").first.press("Enter")
     assert page.evaluate("document.activeElement.dataset.field") in {"users", "actions", "industry"}
+
+
+def test_a_model_of_when_shows_the_probability_by_each_day_in_one_line(open_page):
+    page = open_page()
+    expect(page.locator(".by-days")).to_have_count(0)
+
+    def with_days(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"by_7d": 0.001, "by_30d": 0.0234})
+
+    page.route("**/predict?explain=all", with_days)
+    page.get_by_label("Actions").fill("2.5")
+    expect(page.locator(".by-days")).to_have_text("Within 7 days 0.10%, 30 days 2.34%.")

@@ -12,14 +12,17 @@ import pandas as pd
 import pytest
 import yaml
 
+from mlsys.data.panel import Treatment
 from mlsys.evaluation.schema import reference
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.uplift import with_treatment
 from mlsys.runs import RunWriter
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.golden import golden_frame
 from mlsys.runs.model_io import save_model
+from mlsys.runs.model_outputs import outputs_of
 
 CONF = Path(__file__).parents[3] / "conf"
 SMALL = {
@@ -39,6 +42,7 @@ CALIBRATIONS = (
     Calibration.isotonic([0.1, 0.4, 0.9], [0.01, 0.3, 0.8]),
 )
 ROWS, GOLDEN = 400, 12
+PLAN = Treatment("plan", "pro", "free", ("pro", "free"))  # for the uplift model; most rows have another plan
 
 
 def panel() -> tuple[pd.DataFrame, np.ndarray]:
@@ -77,8 +81,10 @@ def schema_of(frame: pd.DataFrame) -> dict[str, Any]:
 
 def component(group: str, option: str) -> Any:
     """Return the object that a config file describes, with few trees."""
-    text = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8").replace("${seed}", "0")
-    return built(yaml.safe_load(text) | SMALL.get(option, {}) if group == "model" else yaml.safe_load(text))
+    node = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8").replace("${seed}", "0"))
+    if option == "survival":
+        node["hazard"] |= SMALL["xgboost"]
+    return built(node | SMALL.get(option, {}) if group == "model" else node)
 
 
 def built(node: Any) -> Any:
@@ -99,6 +105,12 @@ class Columns:
         self.features = [type("Column", (), {"name": name, "kind": kind}) for name, kind in kinds.items()]
 
 
+def details_of(label: np.ndarray) -> pd.DataFrame:
+    """Return when the outcome comes, for models that predict it."""
+    days = np.where(label == 1, np.arange(ROWS) % 30 + 1.0, np.nan)
+    return pd.DataFrame({"days_to_outcome": days, "days_known": 1_000.0})
+
+
 def make_run(
     folder: Path,
     estimator: Any,
@@ -112,16 +124,19 @@ def make_run(
     frame = frame if columns is None else frame[list(columns)]
     numbers = [name for name in frame if frame[name].dtype == "float64"]
     categories = [name for name in frame if name not in numbers]
+    estimator = with_treatment(estimator, PLAN)
     recipe = PipelineSpec(encoder, sampler, estimator, Identity(), numbers, categories, stop_after=None)
-    pipeline = fit(recipe, Training(frame, label)).pipeline
+    pipeline = fit(recipe, Training(frame, label, details=details_of(label))).pipeline
     writer = RunWriter(folder)
     save_model(pipeline, writer.folder)
     writer.write_json("model/calibration.json", calibration.to_dict())
     writer.write_parquet("golden.parquet", golden_frame(pipeline, calibration, frame.head(GOLDEN)))
-    writer.write_json("schema.json", schema_of(frame))
+    outputs = [output._asdict() for output in outputs_of(pipeline)]
+    writer.write_json("schema.json", schema_of(frame) | ({"outputs": outputs} if outputs else {}))
     writer.write_json("reference.json", reference(Columns(frame), frame, pd.Series([0.1, 0.2])))
     writer.write_json("threshold.json", {"threshold": 0.3})
     writer.write_text("config.yaml", "seed: 0\n")
+    writer.write_text("card.md", "# Model card: a small run\n")
     writer.finish(seed=0, threads=1)
     return folder
 

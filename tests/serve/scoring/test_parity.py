@@ -13,6 +13,7 @@ import pytest
 from mlsys.runs import Run
 from mlsys.runs.golden import predict
 from mlsys.runs.inputs import to_inputs
+from mlsys.runs.model_outputs import more_outputs
 from serve.scoring import Scorer
 from serve.scoring.tables import read_csv
 from serve.scoring.trees.compiled import is_compiled
@@ -21,10 +22,10 @@ CONF = Path(__file__).parents[3] / "conf"
 PATHS = {
     "xgboost": "trees", "lightgbm": "lightgbm", "catboost": "catboost", "logistic": "linear", "random_forest": "trees",
     "hist_gradient_boosting": "trees", "ebm": "terms", "vote": "vote", "stack": "stack", "activity": "baseline",
-    "dummy": "baseline",
+    "dummy": "baseline", "survival": "survival", "uplift": "uplift",
 }  # fmt: skip
 ENCODERS = ("native", "onehot", "ordinal", "target")
-FLOAT32 = ("xgboost", "vote", "stack")
+FLOAT32 = ("xgboost", "survival", "vote", "stack")
 
 
 def options(group):
@@ -56,8 +57,18 @@ def test_single_batch_and_tables_equal_the_pipeline(model, encoder, run_of, rows
     for each in (table, pq.read_table(parquet), read_csv(csv, scorer.inputs)):
         np.testing.assert_array_equal(scorer.score_table(each).probabilities, many.probabilities)
     assert many.warnings.keys() >= {3, 4, 5, 13}
+    outputs = more_outputs(run.model, run.calibration, to_inputs(rows, run.schema))
+    check_further_outputs(scorer, many, records, outputs, tolerance)
     assert many.decisions.tolist() == [probability >= 0.3 for probability in many.probabilities]
     check_that_reasons_add_up(scorer, records, many.probabilities)
+
+
+def check_further_outputs(scorer, many, records, expected, tolerance):
+    assert list(many.outputs) == list(scorer.outputs) == list(expected)
+    single = np.array([scorer.score(record).outputs for record in records])
+    for position, (name, values) in enumerate(expected.items()):
+        np.testing.assert_allclose(many.outputs[name], values, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(single[:, position], values, rtol=0, atol=tolerance)
 
 
 def check_that_reasons_add_up(scorer, records, probabilities):
@@ -109,6 +120,8 @@ def test_inputs_of_one_kind(model, encoder, columns, run_of, rows, records):
         ("ebm", "native", "smotenc"),
         ("xgboost", "target", "smote"),
         ("random_forest", "ordinal", "smote"),
+        ("survival", "native", "smotenc"),
+        ("survival", "onehot", "random_over"),
     ],
 )
 def test_encoders_that_impute_and_scale_for_a_sampler_give_the_same(model, encoder, sampler, run_of, rows, records):

@@ -84,11 +84,17 @@ def test_a_run_without_a_model_is_refused(run_of, tmp_path):
         Scorer.load(rewritten(run_of("logistic"), tmp_path / "run", status="trial"))
 
 
-@pytest.mark.parametrize("model", ["logistic", "xgboost", "lightgbm", "catboost", "random_forest"])
-def test_a_model_that_does_not_reproduce_its_golden_rows_is_refused(model, run_of, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "output"),
+    [
+        *((name, "probability") for name in ("logistic", "xgboost", "lightgbm", "catboost", "random_forest")),
+        *(("survival", "by_7d"), ("uplift", "uplift")),
+    ],
+)
+def test_a_model_that_does_not_reproduce_its_golden_rows_is_refused(model, output, run_of, tmp_path):
     source = run_of(model)
     golden = pd.read_parquet(source / "golden.parquet")
-    golden.loc[3, "probability"] += 1e-5
+    golden.loc[3, output] += 1e-5
     with pytest.raises(RunError, match=r"does not reproduce its golden rows: they differ by up to 1e-05"):
         Scorer.load(rewritten(source, tmp_path / "run", golden_parquet=golden.to_parquet(index=False)))
 

@@ -69,7 +69,7 @@ def test_margins_equal_xgboosts_bit_for_bit(categories, parameters, forced_trave
     expected = library.predict(DMatrix(rows, feature_types=types, enable_categorical=True), output_margin=True)
     assert [traversal.margin(row) for row in rows.tolist()] == expected.tolist()
     probabilities = np.array([traversal.probability(row) for row in rows.tolist()])
-    np.testing.assert_allclose(probabilities, booster.probabilities(rows), rtol=0, atol=1.2e-7)
+    np.testing.assert_allclose(probabilities, booster.predictions(rows), rtol=0, atol=1.2e-7)
     sums = booster.contributions(rows).sum(axis=1)
     np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-4)
 

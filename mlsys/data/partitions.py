@@ -1,0 +1,124 @@
+"""Features of a panel in one piece per as-of, each built only if something that was known at the as-of has changed.
+
+The labels are not part of a piece: they change as outcomes become known. So a new as-of, or new events after the
+existing ones, costs one piece, not the whole panel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import ibis
+import ibis.expr.operations as ops
+import pyarrow as pa
+from ibis.common.exceptions import OperationNotDefinedError
+from ibis.util import gen_name
+
+from mlsys.data.panel import PanelRequest, Times, build_features, event_cells, time_columns
+from mlsys.data.spine import eligible_rows, to_day
+from mlsys.features.base import Block, EntityBlock, TableBlock
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+OUTCOME_COLUMNS = frozenset({"outcome_day", "value"})
+
+
+class FeatureBuilder:
+    """Builds the features of one as-of after the other, from events that are aggregated once.
+
+    Parameters
+    ----------
+    connection : Ibis backend
+        The embedded database that holds both tables.
+    entities, events : ibis table
+        Tables in canonical form.
+    request : PanelRequest
+        The as-ofs also determine the edges of all cells, so that a piece does not depend on which pieces are missing.
+    """
+
+    def __init__(self, connection: Any, entities: ir.Table, events: ir.Table, request: PanelRequest) -> None:  # noqa: ANN401
+        self._connection = connection
+        self._entities, self._events, self._request = entities, events, request
+        self._times = Times.at(request.as_ofs, request.windows)
+
+    @cached_property
+    def _cells(self) -> ir.Table:
+        cells = event_cells(self._events, self._request, self._times)
+        return self._connection.create_table(gen_name("cells"), cells, temp=True)
+
+    def build(self, as_of: date) -> pa.Table:
+        """Return the features of an as-of; see :func:`mlsys.data.panel.build_features`."""
+        cutoffs = Times.at([as_of], self._request.windows).cutoffs
+        times = replace(self._times, cutoffs=cutoffs)
+        return build_features(self._entities, self._events, self._request, times, self._cells)
+
+
+def known_digests(entities: ir.Table, events: ir.Table, request: PanelRequest) -> dict[date, str] | None:
+    """Return, for each as-of, a digest of everything that its features depend on.
+
+    These are the events known by then, in the cells that they fall into, and the attributes of the entities that exist
+    and have not converted by then.
+
+    Parameters
+    ----------
+    entities, events : ibis table
+        Tables in canonical form.
+    request : PanelRequest
+
+    Returns
+    -------
+    dict of date to str, or None
+        None where a block may read more than that: a `TableBlock`, or an `EntityBlock` that reads outcomes. None also
+        if the database cannot hash rows.
+    """
+    blocks = request.blocks
+    if any(isinstance(block, TableBlock) for block in blocks) or _reads_outcomes(entities, blocks):
+        return None
+    try:
+        by_day, by_as_of = _events_by_day(events), _entities_by_as_of(entities, request)
+    except OperationNotDefinedError:
+        return None
+    digests = {}
+    # Sums of floating-point measures depend on the cells in the last bit, those of whole numbers do not.
+    exact = all(events[name].type().is_integer() for name in events.columns if name not in ("id", "known_day"))
+    edges = time_columns(request.as_ofs, request.windows)[1]["until_day"]
+    for as_of in request.as_ofs:
+        day = to_day(as_of)
+        known = [row for row in by_day if row["known_day"] <= day]
+        rows, total = sum(row["rows"] for row in known), sum(int(row["total"]) for row in known)
+        cells = [] if exact else sorted({edge for edge in edges if edge <= day})
+        parts = (day, rows, total, by_as_of.get(day), cells)
+        digests[as_of] = hashlib.sha256(repr(parts).encode()).hexdigest()
+    return digests
+
+
+def _events_by_day(events: ir.Table) -> list[dict[str, Any]]:
+    query = events.group_by("known_day").aggregate(rows=events.count(), total=_total_hash(events, events.columns))
+    rows: list[dict[str, Any]] = query.to_pyarrow().to_pylist()
+    return rows
+
+
+def _entities_by_as_of(entities: ir.Table, request: PanelRequest) -> dict[int, tuple[int, str]]:
+    columns = [name for name in entities.columns if name not in OUTCOME_COLUMNS]
+    rows = eligible_rows(entities, Times.at(request.as_ofs, request.windows).cutoffs)
+    query = rows.group_by("as_of_day").aggregate(rows=rows.count(), total=_total_hash(rows, columns))
+    return {row["as_of_day"]: (row["rows"], row["total"]) for row in query.to_pyarrow().to_pylist()}
+
+
+def _total_hash(table: ir.Table, columns: Sequence[str]) -> ir.StringScalar:
+    """Return the sum of the hashes of all rows, which does not depend on their order."""
+    rows = ibis.struct({name: table[name] for name in columns})
+    return rows.hash().cast("decimal(38, 0)").sum().cast("string")
+
+
+def _reads_outcomes(entities: ir.Table, blocks: Sequence[Block]) -> bool:
+    features = [feature for block in blocks if isinstance(block, EntityBlock) for feature in block.features(entities)]
+    return any(
+        field.name in OUTCOME_COLUMNS for feature in features for field in feature.expression.op().find(ops.Field)
+    )
