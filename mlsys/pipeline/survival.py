@@ -246,16 +246,17 @@ def person_periods(rows: MemberRows, ends: Sequence[int]) -> MemberRows:
         details = pd.concat([details, rows.partial.details], ignore_index=True)
     outcome = details["days_to_outcome"].to_numpy(dtype=np.float64)
     known = details["days_known"].to_numpy(dtype=np.float64)
-    frames, labels = [], []
+    frames, labels, more = [], [], []
     for start, days in intervals_of(ends):
         at_risk = np.flatnonzero((known >= start + days) & ~(outcome <= start))
         frames.append(_with_interval(inputs.iloc[at_risk], start, days))
         labels.append(outcome[at_risk] <= start + days)
+        more.append(details.iloc[at_risk])
     label = np.concatenate(labels).astype(np.int8)
     if not 0 < label.sum() < len(label):
         kind = "negative" if label.sum() == 0 else "positive"
         raise OneClassError(f"All {counted(len(label), 'interval')} of the training rows are {kind}.")
-    return MemberRows(pd.concat(frames, ignore_index=True), label, pd.DataFrame(index=range(len(label))))
+    return MemberRows(pd.concat(frames, ignore_index=True), label, pd.concat(more, ignore_index=True))
 
 
 def _with_interval(frame: pd.DataFrame, start: float, days: float) -> pd.DataFrame:

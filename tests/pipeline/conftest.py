@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from threadpoolctl import threadpool_limits
 
 from mlsys.launch import EXECUTION_WHITELIST
+from mlsys.pipeline.composites import MemberRows
 from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -63,7 +64,8 @@ class Table:
     def training(self) -> Training:
         """Return the rows with what any model needs in a fit: also when the outcome comes, if it does."""
         days = np.where(self.labels == 1, np.arange(len(self.labels)) % 30 + 1.0, np.nan)
-        details = pd.DataFrame({"days_to_outcome": days, "days_known": 1_000.0})
+        rows = MemberRows.without_times(self.inputs, self.labels)
+        details = rows.details.assign(days_to_outcome=days, days_known=1_000.0)
         return Training(self.inputs, self.labels, details=details)
 
 
