@@ -31,6 +31,7 @@ CODE = (
     "pipeline/library_keywords.py",
     "pipeline/models.py",
     "pipeline/outputs.py",
+    "pipeline/requirements.py",
     "pipeline/stopping.py",
     "pipeline/survival.py",
     "pipeline/traits.py",

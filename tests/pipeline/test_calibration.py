@@ -1,5 +1,7 @@
 """Calibration: exact for a shifted prior, fitted on held-out later rows, and monotone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,7 +37,7 @@ def test_a_calibration_is_monotone_and_returns_probabilities(any_calibration, co
 
 def test_a_calibration_works_with_a_model(any_calibration, any_model, spec, table, later):
     validation = np.arange(300) >= 200
-    rows = Training(table.inputs, table.labels, validation, ~validation)
+    rows = replace(table.training(), validation=validation, early=~validation)
     both = fit(spec(any_model, calibration=any_calibration), rows)
     probability = both.calibration.apply(both.scores(later.inputs))
     if any_model != "dummy":
