@@ -44,8 +44,9 @@ def iterations_in(fitted):
 
 
 def training(table, labels=None, inputs=None):
-    return Training(
-        table.inputs if inputs is None else inputs, table.labels if labels is None else labels, LATEST, EARLY
+    rows = replace(table.training(), validation=LATEST, early=EARLY)
+    return replace(
+        rows, inputs=rows.inputs if inputs is None else inputs, labels=rows.labels if labels is None else labels
     )
 
 

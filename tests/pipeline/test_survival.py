@@ -116,7 +116,7 @@ def test_class_weights_and_samplers_do_not_change_the_level(spec, table):
 
 
 def test_every_model_can_be_that_of_the_hazards(any_model, component, spec, table, later):
-    if any_model in ("survival", "uplift"):
+    if any_model == "survival":
         return
     made = DiscreteTimeHazard(component("model", any_model), ENDS)
     fitted = fit(spec(made), table.training())
