@@ -32,13 +32,10 @@ class TestedFold:
         The fold's test rows; see `mlsys.evaluation.backtest.out_of_fold`.
     train_rows : int
         Number of rows that it was trained on.
-    iterations : int or None
-        Number of iterations that early stopping chose.
     """
 
     predictions: pd.DataFrame
     train_rows: int
-    iterations: int | None = None
 
     @property
     def probability(self) -> FloatArray:

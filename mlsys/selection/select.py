@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,6 @@ from mlsys.evaluation.backtest import BacktestPlan, run_search_folds
 from mlsys.evaluation.splits import Fold, selection_and_reported_folds
 from mlsys.model_config import CandidatesConfig, Component, SelectionConfig
 from mlsys.pipeline.composites import composite_of
-from mlsys.pipeline.traits import traits_of
 from mlsys.prepare import Prepared
 from mlsys.recording import config_text
 from mlsys.runs.writer import RunWriter
@@ -68,7 +66,9 @@ def select(
     with clock("selection"):
         candidates = _Candidates(config, prepared.parts, loaded)
         folds, reported = selection_and_reported_folds(prepared.parts.split, loaded.panel.frame, config.model.folds)
-        rows = sum(len(fold.train) for fold in reported) + int(loaded.panel.frame["label_complete"].sum())
+        # The learning curve fits parts of the folds again.
+        fits = 1 + sum(config.metrics.learning_curve)
+        rows = round(fits * sum(len(fold.train) for fold in reported)) + int(loaded.panel.frame["label_complete"].sum())
         budget = Budget(config.fit.minutes and 60 * config.fit.minutes, lambda: clock.seconds["total"], rows)
         names = list(config.model.nodes)
         logger.info("choosing among %s on %s", joined(names), counted(len(folds), "fold"))
@@ -80,7 +80,7 @@ def select(
             return is_single and sum(entrant.time_for(rows) for entrant in entrants) <= budget.left()
 
         choice = choose(finish, judge, may_blend)
-        node = candidates.node(choice.members, finish.finishers)
+        node = candidates.node(choice.members)
         chosen = _chosen(prepared, node, list(choice.members))
     record = selection_record(finish, choice, judge, minutes=config.fit.minutes, seconds=clock.seconds["selection"])
     writer.write_json(FILE, record)
@@ -118,22 +118,14 @@ class _Candidates:
     def test(self, name: str, folds: Sequence[Fold]) -> list[TestedFold]:
         """Fit and score a candidate on folds; the fitted models are not kept."""
         results = run_search_folds(self._plan(name), self.loaded.panel, folds)
-        return [TestedFold(each.predictions, len(each.fold.train), each.fitted.iterations) for each in results]
+        return [TestedFold(each.predictions, len(each.fold.train)) for each in results]
 
-    def node(self, members: Mapping[str, float], finishers: Sequence[Entrant]) -> dict[str, Any]:
-        """Return the config of the chosen model.
-
-        Members of a blend do not stop early, so their number of iterations is the median of those that it chose here.
-        """
+    def node(self, members: Mapping[str, float]) -> dict[str, Any]:
+        """Return the config of the chosen model."""
         assert isinstance(self.config.model, CandidatesConfig)
         nodes = {name: self.config.model.nodes[name].model_dump(by_alias=True) for name in members}
         if len(members) == 1:
             return next(iter(nodes.values()))
-        for entrant in finishers:
-            counts = [test.iterations for test in entrant.tests if test.iterations is not None]
-            if entrant.name in members and counts:
-                parameter = traits_of(self.estimators[entrant.name]).iterations
-                nodes[entrant.name][str(parameter)] = int(statistics.median(counts))
         weights = [members[name] for name in nodes]
         return {"_target_": "mlsys.pipeline.models.vote", "weights": weights, "members": nodes}
 
