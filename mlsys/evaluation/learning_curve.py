@@ -12,7 +12,7 @@ import numpy as np
 from mlsys.data.panel import Panel
 from mlsys.evaluation.backtest import BacktestPlan, FoldResult, refit_folds
 from mlsys.evaluation.paired import PairedBootstrap
-from mlsys.evaluation.splits import Mask, Rows, shuffled_groups
+from mlsys.evaluation.splits import Fold, Mask, Rows, shuffled_groups
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
@@ -58,10 +58,7 @@ def learning_curve(
     labels = panel.frame["label"].to_numpy()
     points = []
     for fraction in sorted(fractions):
-        folds = [
-            replace(result.fold, train=result.fold.train[_chosen(panel, result.fold.train, fraction, plan.seed)])
-            for result in results
-        ]
+        folds = [_part_of(result.fold, panel, fraction, plan.seed) for result in results]
         trained = [fold.train for fold in folds]
         if (fewest := min(int(labels[rows].sum()) for rows in trained)) < MIN_POSITIVES:
             logger.info(
@@ -85,6 +82,13 @@ def _point(trained: Sequence[Rows], labels: Any, fraction: float) -> dict[str, A
         "rows": float(np.mean([len(rows) for rows in trained])),
         "positives": float(np.mean([labels[rows].sum() for rows in trained])),
     }
+
+
+def _part_of(fold: Fold, panel: Panel, fraction: float, seed: int) -> Fold:
+    """Return a fold with a fraction of the entities to learn from, also among the rows younger than the horizon."""
+    groups, train = panel.frame["group"], fold.train[_chosen(panel, fold.train, fraction, seed)]
+    partial = fold.partial[groups.iloc[fold.partial].isin(groups.iloc[train]).to_numpy()]
+    return replace(fold, train=train, partial=partial)
 
 
 def _chosen(panel: Panel, train: Rows, fraction: float, seed: int) -> Mask:

@@ -47,6 +47,8 @@ def test_smaller_fractions_are_parts_of_larger_ones_and_keep_entities_whole(pane
         left_out = np.setdiff1d(whole.train, large.train)
         assert not set(group[left_out]) & set(group[large.train])
         assert label[large.train].sum() == pytest.approx(label[whole.train].sum() / 2, rel=0.2)
+        assert set(small.partial) < set(large.partial) < set(whole.partial)
+        assert set(group[large.partial]) <= set(group[large.train])
     assert points[1]["rows"] == np.mean([len(fold.train) for fold in half])
 
 
