@@ -20,7 +20,7 @@ from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.launch import source_of
 from mlsys.redaction import without_password
 from mlsys.runs.writer import RunWriter
-from mlsys.stages import Display, Progress, Stopwatch
+from mlsys.stages import Display, StageProgress, Stopwatch
 from mlsys.tracking import MultiTracker, Tracker
 from mlsys.tracking.client import tracked
 
@@ -64,7 +64,7 @@ def recorded(
     record.writer.write_text("config.yaml", config_text(config.to_dict()))
     record.writer.write_text("overrides.yaml", config_text(overrides))
     # A sweep shows its own progress.
-    shown = nullcontext() if config.is_trial else Progress(_progress_bar()).running()
+    shown = nullcontext() if config.is_trial else StageProgress(_progress_bar()).running()
     with tracked(tracker, record.writer.folder), shown:
         try:
             yield record

@@ -120,7 +120,7 @@ class _Stage:
         return f"{far}, about {_duration(seconds / self.done * (self.total - self.done))} left"
 
 
-class Progress:
+class StageProgress:
     """Shows the innermost stage that is running: on a terminal as a bar, in the log as a line every half minute.
 
     Parameters
@@ -185,7 +185,7 @@ class Progress:
             self._display.hide()
 
 
-_current: ContextVar[Progress | None] = ContextVar("progress", default=None)
+_current: ContextVar[StageProgress | None] = ContextVar("progress", default=None)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlsys import stages
-from mlsys.stages import Progress, Stopwatch, progress
+from mlsys.stages import StageProgress, Stopwatch, progress
 
 
 class Display:
@@ -57,7 +57,7 @@ def test_stages_are_in_the_log_file_and_not_on_the_terminal(tmp_path, caplog):
 
 def test_a_terminal_shows_the_innermost_stage(at_once):
     display = Display()
-    with Progress(display).running(), progress("measure"), progress("fit", 3, "folds") as advance:
+    with StageProgress(display).running(), progress("measure"), progress("fit", 3, "folds") as advance:
         advance()
         display.event.clear()
         assert display.event.wait(20)
@@ -67,7 +67,7 @@ def test_a_terminal_shows_the_innermost_stage(at_once):
 
 def test_a_quick_stage_is_not_shown():
     display = Display()
-    with Progress(display).running(), progress("fit", 3, "folds"):
+    with StageProgress(display).running(), progress("fit", 3, "folds"):
         pass
     assert set(display.shown) == {None}
 
@@ -83,7 +83,7 @@ def test_a_log_says_how_far_a_stage_is_and_what_is_left(at_once, caplog):
     logging.getLogger().addHandler(handler := Seen())
     caplog.set_level(logging.INFO)
     try:
-        with Progress(None).running(), progress("fit", 4, "folds") as advance:
+        with StageProgress(None).running(), progress("fit", 4, "folds") as advance:
             advance()
             advance()
             assert logged.wait(20)
@@ -94,7 +94,7 @@ def test_a_log_says_how_far_a_stage_is_and_what_is_left(at_once, caplog):
 
 def test_steps_may_end_in_any_thread(at_once):
     display = Display()
-    with Progress(display).running(), progress("fit", 8, "folds") as advance:
+    with StageProgress(display).running(), progress("fit", 8, "folds") as advance:
         threads = [threading.Thread(target=advance) for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -107,6 +107,6 @@ def test_steps_may_end_in_any_thread(at_once):
 
 def test_the_thread_ends_with_a_run_that_fails():
     before = threading.active_count()
-    with pytest.raises(ValueError, match="no fold"), Progress(None).running(), progress("fit"):
+    with pytest.raises(ValueError, match="no fold"), StageProgress(None).running(), progress("fit"):
         raise ValueError("no fold")
     assert threading.active_count() == before

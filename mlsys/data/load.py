@@ -23,7 +23,7 @@ from mlsys.data.cache import CacheEntry, default_folder, get_or_make, hash_files
 from mlsys.data.config import CachedData, EventsData
 from mlsys.data.event_dates import read_dates
 from mlsys.data.panel import Panel, PanelRequest, Times, build_labels, build_panel, panel_frame, panel_query
-from mlsys.data.partitions import FeatureBuilder, known_digests
+from mlsys.data.partitions import PartitionBuilder, known_digests
 from mlsys.data.rules import last_possible_day
 from mlsys.data.sources import (
     RawTables,
@@ -251,8 +251,8 @@ class _Loading:
         return panel_request(self.data, self.blocks, self._source)
 
     @cached_property
-    def _builder(self) -> FeatureBuilder:
-        return FeatureBuilder(self.raw.connection, self._source.entities, self._source.events, self._request)
+    def _builder(self) -> PartitionBuilder:
+        return PartitionBuilder(self.raw.connection, self._source.entities, self._source.events, self._request)
 
 
 def _joined(labels: pa.Table, features: pa.Table, note: Mapping[str, Any]) -> Panel:

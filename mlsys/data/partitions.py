@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 OUTCOME_COLUMNS = frozenset({"outcome_day", "value"})
 
 
-class FeatureBuilder:
+class PartitionBuilder:
     """Builds the features of one as-of after the other, from events that are aggregated once.
 
     Parameters

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlsys.data.panel import Panel
+from mlsys.errors import FitError
 from mlsys.evaluation.backtest import BacktestPlan, FoldResult, refit_folds
 from mlsys.evaluation.paired import PairedBootstrap
 from mlsys.evaluation.splits import Fold, Rows
@@ -48,13 +49,8 @@ def learning_curve(
     list of dict
         For each fraction, in ascending order: ``fraction``, mean number of training ``rows`` and ``positives`` per
         fold, and ``metrics``, compared with those of all training rows; see `PairedBootstrap.compare`. The last entry
-        has all rows and no ``metrics``. Fractions with fewer than 10 positive rows in a fold are left out; without any
-        other, the list is empty.
-
-    Raises
-    ------
-    FitError
-        If a fold cannot be fitted; the message names it.
+        has all rows and no ``metrics``. Fractions with fewer than 10 positive rows in a fold, or on which a fold cannot
+        be fitted, are left out; without any other, the list is empty.
     """
     labels = panel.frame["label"].to_numpy()
     points = []
@@ -69,9 +65,12 @@ def learning_curve(
             )
             continue
         logger.info("Learning curve: every fold again on %.0f%% of the entities", 100 * fraction)
-        rows = refit_folds(plan, panel, folds)[["id", "fold", "label", "probability"]].rename(
-            columns={"probability": "part"}
-        )
+        try:
+            rows = refit_folds(plan, panel, folds)[["id", "fold", "label", "probability"]]
+        except FitError as error:  # for example, calibration=sigmoid needs converters among its validation rows
+            logger.warning("The learning curve has no point at %.0f%% of the entities: %s", 100 * fraction, error)
+            continue
+        rows = rows.rename(columns={"probability": "part"})
         rows["probability"] = np.concatenate([result.predictions["probability"] for result in results])
         points.append(_point(trained, labels, fraction) | {"metrics": bootstrap.compare(rows, "part")})
     return [*points, _point([result.fold.train for result in results], labels, 1.0)] if points else []

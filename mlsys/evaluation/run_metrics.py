@@ -22,11 +22,6 @@ def run_metrics(plan: BacktestPlan, panel: Panel, result: BacktestResult, settin
     panel : Panel
     result : BacktestResult
     settings : MetricsConfig
-
-    Raises
-    ------
-    FitError
-        If a fold cannot be fitted again for the learning curve.
     """
     bootstrap = PairedBootstrap(settings.bootstrap_resamples, plan.seed, settings.confidence)
     return {

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from mlsys.data.partitions import FeatureBuilder
+from mlsys.data.partitions import PartitionBuilder
 from mlsys.features import EntityBlock, EventBlock, Feature, Industry, TableBlock, Windows
 from mlsys.features.base import FeatureInfo
 from tests.data.test_load import copy, edit, loaded  # noqa: F401 - copy is a fixture
@@ -15,8 +15,8 @@ BLOCKS = [Windows(measures=["actions", "users"], windows=[28]), Industry()]
 @pytest.fixture
 def built(monkeypatch):
     """Record the as-ofs whose features are built."""
-    days, build = [], FeatureBuilder.build
-    monkeypatch.setattr(FeatureBuilder, "build", lambda self, day: days.append(str(day)) or build(self, day))
+    days, build = [], PartitionBuilder.build
+    monkeypatch.setattr(PartitionBuilder, "build", lambda self, day: days.append(str(day)) or build(self, day))
     return days
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mlsys.errors import FitError
 from mlsys.evaluation.backtest import run_folds
 from mlsys.evaluation.learning_curve import MIN_POSITIVES, learning_curve
 from mlsys.evaluation.paired import PairedBootstrap
@@ -47,6 +48,8 @@ def test_smaller_fractions_are_parts_of_larger_ones_and_keep_entities_whole(pane
         left_out = np.setdiff1d(whole.train, large.train)
         assert not set(group[left_out]) & set(group[large.train])
         assert label[large.train].sum() == pytest.approx(label[whole.train].sum() / 2, rel=0.2)
+        assert set(small.partial) < set(large.partial) < set(whole.partial)
+        assert set(group[large.partial]) <= set(group[large.train])
     assert points[1]["rows"] == np.mean([len(fold.train) for fold in half])
 
 
@@ -64,3 +67,14 @@ def test_fractions_with_too_few_positive_rows_are_left_out(panel, results, monke
     fewest = min(int(label[result.fold.train].sum()) for result in results)
     points, fitted = curve(panel, results, 0.5 * MIN_POSITIVES / fewest, monkeypatch=monkeypatch)
     assert (points, fitted) == ([], [])
+
+
+def test_a_point_that_cannot_be_fitted_is_left_out_and_named(panel, results, monkeypatch, caplog):
+    from mlsys.evaluation import learning_curve as module
+
+    def refit(plan, panel, folds):
+        raise FitError("fold 0: the latest rows do not contain both classes.")
+
+    monkeypatch.setattr(module, "refit_folds", refit)
+    assert learning_curve(plan(), panel, results, [0.5], BOOTSTRAP) == []
+    assert "no point at 50% of the entities: fold 0: the latest rows" in caplog.text
