@@ -231,7 +231,7 @@ def test_a_killed_run_has_no_manifest(tmp_path, crm):
 def test_help_names_the_groups(tmp_path):
     done = train(tmp_path, "--help")
     assert done.returncode == 0
-    assert "model: activity, catboost" in done.stdout
+    assert "model: activity, auto, catboost" in done.stdout
     assert "python -m mlsys.train data=hubspot data.dir=PATH" in done.stdout, "no example"
 
 

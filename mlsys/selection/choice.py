@@ -60,7 +60,7 @@ class Blend:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selected:
     """What was chosen.
 
     Attributes
@@ -151,7 +151,7 @@ def best_blend(mixtures: Mixtures, allowed: Collection[int], folds: npt.NDArray[
     return path[mixtures.judge.best([mixtures.mean(counts, folds) for counts in path])]
 
 
-def choose(finish: Finish, judge: Judge, may_blend: Callable[[Sequence[Entrant]], bool]) -> Choice:
+def choose(finish: Finish, judge: Judge, may_blend: Callable[[Sequence[Entrant]], bool]) -> Selected:
     """Choose the best single candidate, or a blend if it is better by more than one standard error.
 
     Both are compared on folds that neither was chosen on: for each fold, the best candidate and the best blend of the
@@ -173,8 +173,8 @@ def choose(finish: Finish, judge: Judge, may_blend: Callable[[Sequence[Entrant]]
     best = mixtures.names[single(every).index(1)]
     allowed = [position for position, entrant in enumerate(finish.finishers) if may_blend([entrant])]
     if mixtures.folds < 2:
-        return Choice({best: 1.0}, best, None, None)
-    alone = Choice({best: 1.0}, best, None, optimism(mixtures, single, tested))
+        return Selected({best: 1.0}, best, None, None)
+    alone = Selected({best: 1.0}, best, None, optimism(mixtures, single, tested))
     if len(allowed) < 2:
         return alone
     mixed: Rule = partial(best_blend, mixtures, allowed)
@@ -183,8 +183,8 @@ def choose(finish: Finish, judge: Judge, may_blend: Callable[[Sequence[Entrant]]
         return alone
     blend = _compared(mixtures, finish, mixed, single, tested)
     if blend.is_better:
-        return Choice(members, best, blend, optimism(mixtures, mixed, tested))
-    return Choice({best: 1.0}, best, blend, alone.optimism)
+        return Selected(members, best, blend, optimism(mixtures, mixed, tested))
+    return Selected({best: 1.0}, best, blend, alone.optimism)
 
 
 def optimism(mixtures: Mixtures, rule: Rule, tested: npt.NDArray[np.intp]) -> Optimism:

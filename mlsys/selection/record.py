@@ -6,20 +6,20 @@ import math
 from typing import Any
 
 from mlsys.evaluation.metrics import Entry
-from mlsys.selection.choice import Blend, Choice, Optimism
+from mlsys.selection.choice import Blend, Optimism, Selected
 from mlsys.selection.judge import Judge
 from mlsys.selection.race import Entrant, Finish, differences
 
 
 def selection_record(
-    finish: Finish, choice: Choice, judge: Judge, *, minutes: float | None, seconds: float
+    finish: Finish, choice: Selected, judge: Judge, *, minutes: float | None, seconds: float
 ) -> dict[str, Any]:
     """Return the content of ``selection.json``.
 
     Parameters
     ----------
     finish : Finish
-    choice : Choice
+    choice : Selected
     judge : Judge
     minutes : float or None
         The budget.

@@ -22,7 +22,7 @@ from serve.scoring.models.lightgbm_trees import lightgbm_traversal
 from serve.scoring.models.linear import LinearPath
 from serve.scoring.models.stack import StackPath
 from serve.scoring.models.survival import SurvivalPath, with_interval_inputs
-from serve.scoring.models.uplift import ArmField, CorrectedPath, Effect, LinearEffect, UpliftPath
+from serve.scoring.models.uplift import ArmField, CorrectedPath, EffectPath, LinearEffect, UpliftPath
 from serve.scoring.models.vote import VotePath
 from serve.scoring.predictor import ScoringPath
 from serve.scoring.skops_reader import Node
@@ -197,7 +197,7 @@ def _uplift(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> Scorin
         if isinstance(path, str):
             return f"a classifier of the uplift model has no fast path: {path}"
         paths.append(path)
-    effects: list[Effect] = []
+    effects: list[EffectPath] = []
     for pipeline in model["effects_"]:
         effect = _effect(dict(pipeline["steps"]), inputs)
         if isinstance(effect, str):
@@ -216,7 +216,7 @@ def _uplift(model: Node, inputs: Inputs, reference: Mapping[str, Any]) -> Scorin
     )
 
 
-def _effect(steps: Mapping[str, Node], inputs: Inputs) -> Effect | str:
+def _effect(steps: Mapping[str, Node], inputs: Inputs) -> EffectPath | str:
     model, encoding = steps["model"], encoding_of(steps["encoder"], inputs)
     if encoding is None:
         return f"there is no fast path for the encoder of {model.kind}"

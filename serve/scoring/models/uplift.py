@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 TREATED, CONTROL = 0, 1  # positions of the arms
 
 
-class Effect(Protocol):
+class EffectPath(Protocol):
     """A regression of the effect of the treatment."""
 
     def one(self, numbers: Numbers, categories: Categories) -> float:
@@ -135,7 +135,7 @@ class UpliftPath:
     """
 
     def __init__(
-        self, arm: ArmField, outcomes: Sequence[Predictor], propensity: Predictor | float, effects: Sequence[Effect]
+        self, arm: ArmField, outcomes: Sequence[Predictor], propensity: Predictor | float, effects: Sequence[EffectPath]
     ) -> None:
         self._arm, self._outcomes, self._propensity, self._effects = arm, outcomes, propensity, effects
 
