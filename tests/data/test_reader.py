@@ -36,6 +36,8 @@ def test_event_tables(crm):
         "CLOSEDATE": "the outcome's time",
         "WHEN_TIMESTAMP": "the event's time",
         "MRR": "the outcome's value",
+        "days_to_outcome": "the days to the outcome",
+        "days_known": "the days of which outcomes are known",
     }
 
 

@@ -111,7 +111,7 @@ def test_a_column_of_an_unsupported_type_is_an_error(panel_of, event):
     ],
 )
 def test_duplicate_and_reserved_column_names_are_errors(panel_of, event, blocks):
-    with pytest.raises(ConfigError, match="unique column names other than activity, as_of, as_of_day, group, id"):
+    with pytest.raises(ConfigError, match="unique column names other than activity, as_of, as_of_day, days_known"):
         panel_of(blocks, AS_OF, event("2020-01-22"), pd.DataFrame({"id": [1], "size": [2]}))
 
 

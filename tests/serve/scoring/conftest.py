@@ -15,6 +15,7 @@ import yaml
 from mlsys.data.panel import Treatment
 from mlsys.evaluation.schema import reference
 from mlsys.pipeline.calibration import Identity
+from mlsys.pipeline.composites import MemberRows
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.fitting import PipelineSpec, Training, fit
 from mlsys.pipeline.uplift import with_treatment
@@ -105,10 +106,10 @@ class Columns:
         self.features = [type("Column", (), {"name": name, "kind": kind}) for name, kind in kinds.items()]
 
 
-def details_of(label: np.ndarray) -> pd.DataFrame:
-    """Return when the outcome comes, for models that predict it."""
+def details_of(frame: pd.DataFrame, label: np.ndarray) -> pd.DataFrame:
+    """Return what some models need beyond the features, such as when the outcome comes."""
     days = np.where(label == 1, np.arange(ROWS) % 30 + 1.0, np.nan)
-    return pd.DataFrame({"days_to_outcome": days, "days_known": 1_000.0})
+    return MemberRows.without_times(frame, label).details.assign(days_to_outcome=days, days_known=1_000.0)
 
 
 def make_run(
@@ -126,7 +127,7 @@ def make_run(
     categories = [name for name in frame if name not in numbers]
     estimator = with_treatment(estimator, PLAN)
     recipe = PipelineSpec(encoder, sampler, estimator, Identity(), numbers, categories, stop_after=None)
-    pipeline = fit(recipe, Training(frame, label, details=details_of(label))).pipeline
+    pipeline = fit(recipe, Training(frame, label, details=details_of(frame, label))).pipeline
     writer = RunWriter(folder)
     save_model(pipeline, writer.folder)
     writer.write_json("model/calibration.json", calibration.to_dict())

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys.runs import Run
+from mlsys.runs.calibration import Calibration
 from mlsys.runs.logistic import scalar_sigmoid, sigmoid
 from serve.scoring import Scorer
 from serve.scoring.fields import RecordBlock
@@ -26,7 +27,7 @@ def both(run_of):
     """Return a scorer, and its model with interpret's log odds of rows."""
     scorer = Scorer.load(run_of("ebm", **PAIRS))
     pipeline = Run.open(scorer.run.path).model
-    frame = PipelinePath(pipeline, scorer.inputs.fields, ((), ()))._frame
+    frame = PipelinePath(pipeline, scorer.inputs.fields, ((), ()), Calibration.none())._frame
     return scorer, pipeline, lambda block: pipeline[-1].decision_function(pipeline[0].transform(frame(block)))
 
 
@@ -60,7 +61,7 @@ def test_scores_are_those_of_interpret_to_the_bit(data, both, edges):
     expected = log_odds(block)
     assert path.many(block).tolist() == sigmoid(expected).tolist()
     assert [path.one(*each) for each in records] == [scalar_sigmoid(each) for each in expected.tolist()]
-    frame = PipelinePath(pipeline, scorer.inputs.fields, ((), ()))._frame(block)
+    frame = PipelinePath(pipeline, scorer.inputs.fields, ((), ()), Calibration.none())._frame(block)
     np.testing.assert_allclose(path.many(block), pipeline.predict_proba(frame)[:, 1], rtol=1e-14, atol=0)
 
 
