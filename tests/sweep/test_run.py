@@ -331,10 +331,10 @@ def test_workers_end_with_the_fork_server_and_are_replaced(toy):
     wait_for_jobs(process, toy)
     workers = workers_of(process)
     os.kill(*server_of(process), signal.SIGKILL)
+    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), "the first workers ended")
     toy.gate.touch()
     done = process.end()
     assert done.returncode == 0, done.stderr
-    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), "the first workers ended")
     pids = {int(line.split()[1]) for line in (toy.folder / "starts.log").read_text().splitlines()}
     assert set(workers) < pids, "other workers replaced them"
     assert len(finished(toy.trials())) == 6
