@@ -118,3 +118,8 @@ def test_each_candidate_has_the_settings_of_its_option():
     candidates = compose_config(["model=auto"]).model.candidates
     for name in ("xgboost", "lightgbm", "catboost", "hist_gradient_boosting", "random_forest", "logistic"):
         assert candidates[name] == compose_config([f"model={name}"]).model
+
+
+def test_experiments_and_debug_override_the_settings_of_the_primary_config():
+    assert compose_config(["debug=default"]).metrics.bootstrap_resamples == 50
+    assert not compose_config(["experiment=best"]).fit.early_stopping.enabled
