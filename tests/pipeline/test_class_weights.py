@@ -53,9 +53,9 @@ def test_catboosts_weights_work_with_samplers_and_early_stopping(sampler, compon
 
 @pytest.mark.parametrize("weights", [[1, 10], {1: 10}])
 def test_weights_of_an_estimator_inside_another_survive_its_copies(weights, component, spec, table):
-    outer = BaggingClassifier(weighted(component, "catboost", weights), n_estimators=2)
+    outer = BaggingClassifier(weighted(component, "catboost", weights), n_estimators=2, random_state=0)
     made = fit(spec(outer, "onehot"), Training(table.inputs, table.labels))
-    assert made.scores(table.inputs).mean() > 0.3
+    assert made.scores(table.inputs).mean() > 1.5 * table.labels.mean()
     assert outer.estimator.get_params()["class_weights"] == weights
 
 
