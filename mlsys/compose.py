@@ -196,7 +196,9 @@ def _not_set_yet(config: DictConfig, key: str) -> Problem | None:
         return None
     try:
         component = get_class(target)
-        names = {*signature(component).parameters, *traits_of(component()).column_parameters}
+        names = set(signature(component).parameters)
+        if key.startswith("model."):
+            names |= set(traits_of(component()).column_parameters)
     except (HydraException, ImportError, TypeError, ValueError):  # the config check reports what is wrong with it
         return None
     if name not in names:

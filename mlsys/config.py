@@ -75,12 +75,12 @@ class MetricsConfig(Section):
             raise ValueError("an ISO 4217 code of three capital letters, such as EUR, or null")
         return currency
 
-    @field_validator("top_k")
+    @field_validator("top_k", "learning_curve")
     @classmethod
-    def _without_repetition(cls, lengths: list[int]) -> list[int]:
-        if repeated := [str(k) for k in dict.fromkeys(lengths) if lengths.count(k) > 1]:
-            raise ValueError(f"each list length once; {joined(repeated)} {is_or_are(len(repeated))} repeated")
-        return lengths
+    def _without_repetition(cls, values: list[float]) -> list[float]:
+        if repeated := [str(value) for value in dict.fromkeys(values) if values.count(value) > 1]:
+            raise ValueError(f"each number once; {joined(repeated)} {is_or_are(len(repeated))} repeated")
+        return values
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `mlsys.evaluation.metrics.evaluate`, except for the rows and the seed."""

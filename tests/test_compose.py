@@ -63,6 +63,12 @@ def test_the_ways_to_write_odd_names_that_the_message_gives_are_parsed(value):
     compose_config(["model=xgboost", f"+model.monotone_constraints={value}"])
 
 
+@pytest.mark.parametrize("sampler", ["smotenc", "smote"])
+def test_an_unknown_key_of_a_sampler_is_named(sampler):
+    found = problems(f"sampler={sampler}", "sampler.sampling_strateg=1")["sampler.sampling_strateg"]
+    assert found.closest == "sampler.sampling_strategy"
+
+
 def test_a_misspelled_group_is_named():
     assert problems("modle=catboost")["modle"].closest == "model"
 

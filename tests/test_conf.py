@@ -87,7 +87,7 @@ def test_by_default_samplers_keep_converters_in_the_minority(file):
 
 def test_a_list_length_may_not_be_repeated():
     with pytest.raises(
-        ConfigError, match=r"metrics\.top_k\s+got:     \[10, 50, 10\]\s+allowed: each list length once; 10 is"
+        ConfigError, match=r"metrics\.top_k\s+got:     \[10, 50, 10\]\s+allowed: each number once; 10 is"
     ):
         compose_config(["metrics.top_k=[10,50,10]"])
 

@@ -59,16 +59,16 @@ def learning_curve(
         trained = [fold.train for fold in folds]
         if (fewest := min(int(labels[rows].sum()) for rows in trained)) < MIN_POSITIVES:
             logger.info(
-                "Learning curve: %s of the training rows of a fold would be too few at %.0f%% of the entities",
+                "Learning curve: %s of the training rows of a fold would be too few at %g%% of the entities",
                 counted(fewest, "positive row"),
                 100 * fraction,
             )
             continue
-        logger.info("Learning curve: every fold again on %.0f%% of the entities", 100 * fraction)
+        logger.info("Learning curve: every fold again on %g%% of the entities", 100 * fraction)
         try:
             rows = refit_folds(plan, panel, folds)[["id", "fold", "label", "probability"]]
         except FitError as error:  # for example, calibration=sigmoid needs converters among its validation rows
-            logger.warning("The learning curve has no point at %.0f%% of the entities: %s", 100 * fraction, error)
+            logger.warning("The learning curve has no point at %g%% of the entities: %s", 100 * fraction, error)
             continue
         rows = rows.rename(columns={"probability": "part"})
         rows["probability"] = np.concatenate([result.predictions["probability"] for result in results])
