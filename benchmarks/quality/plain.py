@@ -58,6 +58,8 @@ def forest(X, y, validation, test, threads: int):
 
 def boosted(make: Callable[..., Any], settings: list[dict[str, Any]], fit: Callable[..., tuple[float, int]], key: str):
     def script(X, y, validation, test, threads: int):
+        if key == "iterations":  # CatBoost takes no missing categories
+            X, test = as_text(X), as_text(test)
         tried = []
         for setting in settings:
             loss, trees = fit(make(**setting, **{key: TREES}, threads=threads), X, y, validation)
@@ -72,6 +74,10 @@ def boosted(make: Callable[..., Any], settings: list[dict[str, Any]], fit: Calla
 
 def categories(X: pd.DataFrame) -> list[str]:
     return [name for name in X if X[name].dtype == "category"]
+
+
+def as_text(X: pd.DataFrame) -> pd.DataFrame:
+    return X.assign(**{name: X[name].astype("str").fillna("missing").astype("category") for name in categories(X)})
 
 
 def make_xgboost(threads: int, **parameters: Any) -> Any:
