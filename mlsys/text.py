@@ -86,7 +86,7 @@ class LogFormatter(logging.Formatter):
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes log lines to whatever standard error is when they are logged, so that a progress bar can make room."""
+    """Stream handler that looks up `sys.stderr` for each record, because Rich replaces it while a progress bar is shown."""
 
     def __init__(self, stream: None = None) -> None:  # noqa: ARG002 - Hydra's logging config has it
         logging.Handler.__init__(self)
