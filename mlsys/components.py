@@ -18,8 +18,8 @@ from mlsys.model_config import Component, has_candidates
 from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.column_parameters import EVERY_NAME, Columns
 from mlsys.pipeline.encoders import Encoder
-from mlsys.pipeline.fitting import PipelineSpec
 from mlsys.pipeline.parameter_checks import column_problems, parameter_problems
+from mlsys.pipeline.pipeline_spec import PipelineSpec
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import has_own_traits, traits_of
 from mlsys.pipeline.uplift import with_treatment

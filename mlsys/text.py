@@ -86,7 +86,7 @@ class LogFormatter(logging.Formatter):
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Stream handler that looks up `sys.stderr` for each record, because Rich replaces it while a progress bar is shown."""
+    """Stream handler that looks up `sys.stderr` for each record: Rich replaces it while it shows a progress bar."""
 
     def __init__(self, stream: None = None) -> None:  # noqa: ARG002 - Hydra's logging config has it
         logging.Handler.__init__(self)

@@ -28,7 +28,8 @@ from mlsys.evaluation.splits import Fold, Rows, label_known_at, split_off_latest
 from mlsys.evaluation.timing import DAYS_TO_OUTCOME
 from mlsys.evaluation.uplift import fold_uplift_metrics
 from mlsys.pipeline.composites import PartialRows
-from mlsys.pipeline.fitting import DAYS_KNOWN, Fitted, PipelineSpec, Training, fit
+from mlsys.pipeline.fitting import Fitted, fit
+from mlsys.pipeline.pipeline_spec import DAYS_KNOWN, PipelineSpec, Training
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
 from mlsys.stages import progress

@@ -17,9 +17,10 @@ from mlsys.errors import EstimatorError, FitError
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.composites import with_iterations
 from mlsys.pipeline.copies import unfitted
-from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.parameter_checks import fitted_separately
+from mlsys.pipeline.pipeline_spec import PipelineSpec, Training
 from mlsys.pipeline.quiet import quiet
 from mlsys.text import joined, shortened
 

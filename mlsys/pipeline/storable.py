@@ -17,7 +17,8 @@ from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.composites import composite_of, with_iterations
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
-from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.fitting import fit
+from mlsys.pipeline.pipeline_spec import PipelineSpec, Training
 from mlsys.pipeline.quiet import quiet
 from mlsys.pipeline.requirements import requirements_of
 from mlsys.pipeline.traits import check_importances, traits_of

@@ -21,7 +21,8 @@ from mlsys.evaluation.splits import Backtest, GroupKFold
 from mlsys.features.base import FeatureInfo
 from mlsys.pipeline.calibration import Auto
 from mlsys.pipeline.encoders import Native
-from mlsys.pipeline.fitting import Fitted, PipelineSpec
+from mlsys.pipeline.fitting import Fitted
+from mlsys.pipeline.pipeline_spec import PipelineSpec
 from mlsys.pipeline.stacking import stack
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_io import model_bytes

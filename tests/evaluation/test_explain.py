@@ -16,8 +16,9 @@ from xgboost import XGBClassifier
 from mlsys.evaluation.explain import MAX_ROWS, importances
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.encoders import Native, OneHot, Ordinal, TargetRate
-from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.models import ActivityRanking, vote
+from mlsys.pipeline.pipeline_spec import PipelineSpec, Training
 from mlsys.pipeline.stacking import stack
 
 NUMBERS, CATEGORIES = ["strong", "missingindicator_strong", "strong=a"], ["plan=tier", "1_0"]

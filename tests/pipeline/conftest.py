@@ -17,7 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from mlsys.launch import EXECUTION_WHITELIST
 from mlsys.pipeline.composites import MemberRows
-from mlsys.pipeline.fitting import Fitted, PipelineSpec, Training, fit
+from mlsys.pipeline.fitting import Fitted, fit
+from mlsys.pipeline.pipeline_spec import PipelineSpec, Training
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = ("encoder", "sampler", "model", "calibration")

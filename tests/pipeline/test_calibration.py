@@ -10,7 +10,8 @@ from imblearn.under_sampling import RandomUnderSampler
 
 from mlsys.errors import FitError
 from mlsys.pipeline.calibration import Auto, CalibrationData, Identity, Isotonic, Prior, Sigmoid
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
+from mlsys.pipeline.pipeline_spec import Training
 from mlsys.runs.calibration import Calibration
 
 GRID = np.linspace(0, 1, 501)

@@ -5,7 +5,8 @@ import pytest
 from sklearn.ensemble import BaggingClassifier
 
 from mlsys.pipeline.class_weights import class_weight_problems, class_weights_in_library_form
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
+from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.requirements import learned_prior
 from mlsys.runs.model_io import model_bytes
 

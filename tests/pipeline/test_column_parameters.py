@@ -11,10 +11,11 @@ from sklearn.base import clone
 from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter, Columns
 from mlsys.pipeline.encoders import Native, outputs_of
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.models import vote
 from mlsys.pipeline.outputs import Output
 from mlsys.pipeline.parameter_checks import column_problems
+from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import traits_of
 from mlsys.runs.model_io import model_bytes, model_from_bytes

@@ -13,8 +13,9 @@ from sklearn.metrics import log_loss
 from mlsys.errors import EstimatorError, FitError, RowsError
 from mlsys.pipeline.calibration import CalibrationData
 from mlsys.pipeline.ebm import EBMStopper
-from mlsys.pipeline.fitting import Fitted, Training, fit
+from mlsys.pipeline.fitting import Fitted, fit
 from mlsys.pipeline.models import vote
+from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.stopping import (
     CatBoostStopper,
     EncodedRows,

@@ -12,8 +12,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mlsys.errors import FitError, OneClassError
 from mlsys.pipeline.composites import composite_of
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.models import ActivityRanking, vote
+from mlsys.pipeline.pipeline_spec import Training
 
 # Checks that every model passes
 

@@ -12,8 +12,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from mlsys.errors import EstimatorError, FitError, RowsError
 from mlsys.pipeline import probe
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.models import vote
+from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stacking import stack
 from mlsys.pipeline.stopping import XGBoostStopper

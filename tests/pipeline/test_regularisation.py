@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.models import vote
+from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.regularisation import choose, converters
 from mlsys.pipeline.traits import DEPTH, INVERSE_PENALTY, LEAF_SIZE, LEAVES, PENALTY
 

@@ -11,8 +11,9 @@ from imblearn.under_sampling import EditedNearestNeighbours
 
 from mlsys.errors import FitError
 from mlsys.pipeline.encoders import Native, OneHot, outputs_of
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.outputs import Output
+from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.requirements import InputRequirements
 from mlsys.pipeline.sampling import resample
 from mlsys.pipeline.smote import SmoteMixed
@@ -57,7 +58,7 @@ def test_distances_are_measured_on_one_scale(any_sampler, encoder, spec, table, 
         seen.append(pd.DataFrame(np.asarray(X)[:, [not output.level for output in outputs]], dtype=np.float64))
         return resample(sampler, X, y, outputs)
 
-    monkeypatch.setattr("mlsys.pipeline.fitting.resample", spy)
+    monkeypatch.setattr("mlsys.pipeline.single_fit.resample", spy)
     both = fit_with(spec, table, encoder=encoder, sampler=any_sampler)
     if any_sampler in INTERPOLATING:
         spread = seen[0].iloc[:, : len(table.numbers)].std(ddof=0)

@@ -15,9 +15,10 @@ from mlsys.errors import FitError
 from mlsys.pipeline.combiner import fit_combiner
 from mlsys.pipeline.composites import MemberRows, details_of
 from mlsys.pipeline.encoders import Native
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.inner_folds import inner_folds
 from mlsys.pipeline.models import vote
+from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.stacking import Stack, stack
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.runs.logistic import logit, sigmoid

@@ -15,8 +15,9 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from mlsys.errors import FitError
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.models import ActivityRanking
+from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.requirements import InputRequirements, learned_prior, requirements_of
 from mlsys.pipeline.smote import SmoteMixed
 from mlsys.pipeline.stopping import ITERATION_METRICS

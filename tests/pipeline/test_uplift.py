@@ -13,7 +13,8 @@ from sklearn.naive_bayes import GaussianNB
 from mlsys.data.panel import Treatment
 from mlsys.errors import FitError, RowsError
 from mlsys.evaluation.uplift import fold_uplift_metrics
-from mlsys.pipeline.fitting import Training, fit
+from mlsys.pipeline.fitting import fit
+from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.uplift import uplift, with_treatment
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_io import model_bytes, model_from_bytes

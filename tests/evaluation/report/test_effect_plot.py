@@ -14,7 +14,8 @@ from mlsys.evaluation.report.plots import write_plots
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.ebm import Curve
 from mlsys.pipeline.encoders import Native, OneHot
-from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.fitting import fit
+from mlsys.pipeline.pipeline_spec import PipelineSpec, Training
 from mlsys.pipeline.smote import SmoteMixed
 
 

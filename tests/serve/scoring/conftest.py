@@ -17,7 +17,8 @@ from mlsys.evaluation.schema import reference
 from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.composites import MemberRows
 from mlsys.pipeline.copies import unfitted
-from mlsys.pipeline.fitting import PipelineSpec, Training, fit
+from mlsys.pipeline.fitting import fit
+from mlsys.pipeline.pipeline_spec import PipelineSpec, Training
 from mlsys.pipeline.uplift import with_treatment
 from mlsys.runs import RunWriter
 from mlsys.runs.calibration import Calibration
