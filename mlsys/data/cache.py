@@ -1,4 +1,4 @@
-"""Caches panels on disk under a hash of everything that determines them."""
+"""Caches tables on disk under a hash of everything that determines them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import hashlib
 import json
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +27,19 @@ META = b"mlsys"
 COMPRESSION = "zstd"
 
 CacheEntry = tuple[pa.Table, dict[str, Any]]
+MakeBatches = Callable[[], pa.RecordBatchReader]
+
+
+class Columns(Protocol):
+    """A table of which columns are read one at a time: a `StoredTable`, or a PyArrow table in memory."""
+
+    @property
+    def num_rows(self) -> int: ...  # noqa: D102
+
+    @property
+    def column_names(self) -> list[str]: ...  # noqa: D102
+
+    def column(self, name: str) -> pa.ChunkedArray: ...  # noqa: D102
 
 
 def default_folder() -> Path:
@@ -103,6 +118,20 @@ class TableCache:
                 self._write(key, *entry)
         return entry
 
+    def open_or_make(self, key: str, make: MakeBatches) -> Columns:
+        """Return the table for ``key``; make it in batches and store them if there is none.
+
+        If it cannot be stored, it is returned in memory, with a warning.
+        """
+        with contextlib.ExitStack() as stack:
+            if not self._lock(key, stack):
+                return _in_memory(make)
+            return self._open(key) or (self._stored(key, make) and self._open(key)) or _in_memory(make)
+
+    def file(self, key: str) -> Path:
+        """Return the path of the entry for ``key``."""
+        return self.folder / f"{key}.parquet"
+
     def _lock(self, key: str, stack: contextlib.ExitStack) -> bool:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +142,7 @@ class TableCache:
         return True
 
     def _read(self, key: str) -> CacheEntry | None:
-        path = self._path(key)
+        path = self.file(key)
         if not path.exists():
             return None
         try:
@@ -122,24 +151,50 @@ class TableCache:
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             logger.warning("panel cache: %s is corrupt (%s); rebuilding it", path, error)
             return None
+        self._used(path)
+        return table, metadata
+
+    def _open(self, key: str) -> StoredTable | None:
+        path = self.file(key)
+        if not path.exists():
+            return None
+        try:
+            table = StoredTable(path)
+        except (OSError, pa.ArrowException) as error:
+            logger.warning("panel cache: %s is corrupt (%s); rebuilding it", path, error)
+            return None
+        self._used(path)
+        return table
+
+    def _used(self, path: Path) -> None:
         with contextlib.suppress(OSError):  # a read-only folder can still be read
             os.utime(path)
         logger.log(self._level, "panel loaded from the cache: %s", path)
-        return table, metadata
 
     def _write(self, key: str, table: pa.Table, metadata: dict[str, Any]) -> None:
-        partial = self.folder / f"{key}.{os.getpid()}.partial"
         encoded = json.dumps(metadata).encode()
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), META: encoded})
+        self._stored(key, table.to_reader)
+
+    def _stored(self, key: str, make: MakeBatches) -> bool:
+        """Write batches as they are made; return whether that worked."""
+        partial = self.folder / f"{key}.{os.getpid()}.partial"
+        batches = make()
         try:
             try:
-                pq.write_table(table, partial, compression=COMPRESSION, write_page_checksum=True)
-                partial.replace(self._path(key))
+                with pq.ParquetWriter(
+                    partial, batches.schema, compression=COMPRESSION, write_page_checksum=True
+                ) as writer:
+                    for batch in batches:
+                        writer.write_batch(batch)
+                partial.replace(self.file(key))
             finally:
                 partial.unlink(missing_ok=True)
-            self._evict(keep=self._path(key))
+            self._evict(keep=self.file(key))
         except OSError as error:
             logger.warning("panel cache: cannot store the panel in %s (%s); continuing without", self.folder, error)
+            return False
+        return True
 
     def _evict(self, keep: Path) -> None:
         total = 0
@@ -156,8 +211,42 @@ class TableCache:
                     status = path.stat()
                     yield path, status.st_mtime, status.st_size
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.parquet"
+
+def _in_memory(make: MakeBatches) -> Columns:
+    table: Columns = make().read_all()
+    return table
+
+
+class StoredTable:
+    """A Parquet file of which columns are read one at a time; it stays readable if it is removed meanwhile.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows."""
+        return int(self._file.metadata.num_rows)
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the columns."""
+        return list(self._file.schema_arrow.names)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Read a column.
+
+        Raises
+        ------
+        OSError
+            If its checksum is wrong.
+        """
+        return self._file.read(columns=[name]).column(0)
 
 
 def get_or_make(
@@ -183,8 +272,43 @@ def get_or_make(
     """
     if not data.cache:
         return make()
+    return _cache(data, level).get_or_make(_key(parts), make)
+
+
+def open_or_make(data: CachedData, parts: Mapping[str, object], make: MakeBatches) -> Columns:
+    """Return a table of which columns are read one at a time, from the configured cache; make and store it if absent.
+
+    Without a cache, it is stored in a file without a name, which the operating system removes.
+
+    Parameters
+    ----------
+    data, parts
+        See `get_or_make`.
+    make : callable
+        Returns the table's batches.
+
+    Raises
+    ------
+    DataError
+        If ``data.cache_dir`` is a file.
+    """
+    if data.cache:
+        return _cache(data, logging.DEBUG).open_or_make(_key(parts), make)
+    with tempfile.TemporaryDirectory(prefix="mlsys-") as folder:
+        return TableCache(Path(folder), max_bytes=sys.maxsize, level=logging.DEBUG).open_or_make("panel", make)
+
+
+def remove(data: CachedData, parts: Mapping[str, object]) -> None:
+    """Remove a table from the configured cache, as it is corrupt."""
+    _cache(data, logging.DEBUG).file(_key(parts)).unlink(missing_ok=True)
+
+
+def _cache(data: CachedData, level: int) -> TableCache:
     root = data.cache_dir or default_folder()
     if root.is_file():
         raise DataError(f"data.cache_dir={root} is a file; set it to a folder, or set data.cache=false.")
-    key = cache_key(**parts, code=code_version())
-    return TableCache(root / "panels", int(data.cache_gb * 1e9), level).get_or_make(key, make)
+    return TableCache(root / "panels", int(data.cache_gb * 1e9), level)
+
+
+def _key(parts: Mapping[str, object]) -> str:
+    return cache_key(**parts, code=code_version())

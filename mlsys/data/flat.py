@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlsys.data.cache import CacheEntry, get_or_make, hash_files
+from mlsys.data.compact import compact_frame
 from mlsys.data.config import CachedData, DecimalMark, TableData
 from mlsys.data.load import Loaded
 from mlsys.data.panel import KEYS, Panel, Treatment
@@ -58,7 +59,8 @@ def load_table(data: TableData) -> Loaded:
         if report.guess:
             logger.warning("%s: %s", report.name, report.guess)
     treatment = None if note["treatment"] is None else Treatment(**note["treatment"])
-    panel = Panel(table.to_pandas(), tuple(FeatureInfo(**info) for info in note["features"]), treatment)
+    features = tuple(FeatureInfo(**info) for info in note["features"])
+    panel = Panel(compact_frame(table.to_pandas(), [info.name for info in features]), features, treatment)
     names = {"id": data.id, "as_of": data.time, "target": data.target, "positive": note["positive"]}
     return Loaded(panel, identity, note["findings"], note["facts"], names=names, recipe=note["recipe"])
 

@@ -12,14 +12,24 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 import pyarrow as pa
 from filelock import FileLock, Timeout
 from ibis.util import gen_name
 
-from mlsys.data.cache import CacheEntry, default_folder, get_or_make, hash_files
+from mlsys.data.cache import (
+    CacheEntry,
+    Columns,
+    MakeBatches,
+    default_folder,
+    get_or_make,
+    hash_files,
+    open_or_make,
+    remove,
+)
+from mlsys.data.compact import compact_column
 from mlsys.data.config import CachedData, EventsData
 from mlsys.data.event_dates import read_dates
 from mlsys.data.panel import Panel, PanelRequest, Times, build_labels, build_panel, panel_frame, panel_query
@@ -45,6 +55,12 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 logger = logging.getLogger(__name__)
+
+
+class OpenPiece(Protocol):
+    """Returns the columns of an as-of, after making them again if asked."""
+
+    def __call__(self, *, again: bool) -> Columns: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -188,21 +204,31 @@ class _Loading:
             return self._in_one_query()
         labels, note = self._cached({"data": self._config, "files": self.files_hash}, self._labels)
         as_ofs = [date.fromisoformat(day) for day in note["facts"]["as_ofs"]]
-        parts, built = [], 0
+        built: list[date] = []
 
-        def make(as_of: date) -> CacheEntry:
-            nonlocal built
-            built += 1
-            return self._builder.build(as_of), {}
+        def make(as_of: date) -> pa.RecordBatchReader:
+            built.append(as_of)
+            return self._builder.build(as_of)
 
         config = {name: value for name, value in self._config.items() if name not in ("spine", "horizon_days", "end")}
+        pieces = []
         with progress("panel", len(as_ofs), "as-ofs") as advance:
             for as_of in as_ofs:
                 key = {"data": config, "as_of": str(as_of), "known": note["known"][str(as_of)]}
-                parts.append(self._cached(key, partial(make, as_of))[0])
+                pieces.append(Piece(partial(self._opened_piece, key, partial(make, as_of))))
                 advance()
-        logger.info("panel: %s, %d of them from the cache", counted(len(as_ofs), "as-of"), len(as_ofs) - built)
-        return _joined(labels, pa.concat_tables(parts), note), note
+        logger.info("panel: %s, %d of them from the cache", counted(len(as_ofs), "as-of"), len(as_ofs) - len(built))
+        return _joined(labels, pieces, note), note
+
+    def _opened_piece(self, parts: Mapping[str, object], make: MakeBatches, *, again: bool) -> Columns:
+        identities = self._identities
+        if identities is None:
+            table: Columns = make().read_all()
+            return table
+        key = {**parts, "blocks": identities}
+        if again:
+            remove(self.data, key)
+        return open_or_make(self.data, key, make)
 
     def _in_one_query(self) -> tuple[Panel, dict[str, Any]]:
         """Return the panel of a database server, whose changes cannot be detected."""
@@ -229,10 +255,15 @@ class _Loading:
         return note
 
     def _cached(self, parts: Mapping[str, object], make: Callable[[], CacheEntry]) -> CacheEntry:
-        identities = [block_identity(block) for block in self.blocks]
-        if None in identities:
-            return make()  # code without a file: changes cannot be detected
-        return get_or_make(self.data, {**parts, "blocks": identities}, make, level=logging.DEBUG)
+        if self._identities is None:
+            return make()
+        return get_or_make(self.data, {**parts, "blocks": self._identities}, make, level=logging.DEBUG)
+
+    @cached_property
+    def _identities(self) -> list[str] | None:
+        """What determines the blocks' columns; None for code without a file, whose changes cannot be detected."""
+        identities = [identity for block in self.blocks if (identity := block_identity(block)) is not None]
+        return identities if len(identities) == len(self.blocks) else None
 
     @cached_property
     def _config(self) -> dict[str, Any]:
@@ -255,14 +286,49 @@ class _Loading:
         return PartitionBuilder(self.raw.connection, self._source.entities, self._source.events, self._request)
 
 
-def _joined(labels: pa.Table, features: pa.Table, note: Mapping[str, Any]) -> Panel:
+class Piece:
+    """The features of one as-of; a damaged file is made again.
+
+    Parameters
+    ----------
+    open_ : callable
+        Returns its columns; with ``again=True``, after it has been made again.
+    """
+
+    def __init__(self, open_: OpenPiece) -> None:
+        self._open = open_
+        self._columns = open_(again=False)
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the columns."""
+        return self._columns.column_names
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return a column."""
+        try:
+            return self._columns.column(name)
+        except (OSError, pa.ArrowException) as error:
+            logger.warning("panel cache: an as-of's file is corrupt (%s); rebuilding it", error)
+            self._columns = self._open(again=True)
+            return self._columns.column(name)
+
+
+def _joined(labels: pa.Table, pieces: Sequence[Piece], note: Mapping[str, Any]) -> Panel:
     """Return the panel of labels and features, which have the same rows in the same order."""
-    if any(not labels[key].equals(features[key].cast(labels[key].type)) for key in ("id", "as_of_day")):
-        raise DataError("The cached features are those of other rows than the labels: delete data.cache_dir.")
-    for name in features.column_names:
-        if name not in labels.column_names:
-            labels = labels.append_column(name, features[name])
-    return Panel(panel_frame(labels, note["facts"]["as_ofs"]), tuple(FeatureInfo(**info) for info in note["features"]))
+
+    def parts(name: str) -> list[pa.ChunkedArray]:
+        return [piece.column(name) for piece in pieces]
+
+    for key in ("id", "as_of_day"):
+        known = pa.chunked_array([chunk for part in parts(key) for chunk in part.chunks], labels[key].type)
+        if not labels[key].equals(known):
+            raise DataError("The cached features are those of other rows than the labels: delete data.cache_dir.")
+    names = [name for name in pieces[0].column_names if name not in labels.column_names]
+    features = {name: compact_column(parts(name)) for name in names}
+    return Panel(
+        panel_frame(labels, features, note["facts"]["as_ofs"]), tuple(FeatureInfo(**info) for info in note["features"])
+    )
 
 
 def _date_formats(raw: RawTables) -> dict[str, dict[str, list[str]]]:

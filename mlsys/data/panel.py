@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import ibis
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from mlsys.data.compact import columns_of, compact_column, frame_of_columns
 from mlsys.data.config import ActivityConfig, measure_names
 from mlsys.data.spine import build_spine, to_day
 from mlsys.errors import ConfigError, DataError, Problem
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 KEYS = ("id", "as_of", "label", "label_complete", "value", "activity", "group", "days_to_outcome", "days_known")
 FROM_SPINE = ("id", "as_of_day", "label", "label_complete", "value", "days_to_outcome", "days_known")
+REPEATED = "The panel has duplicate rows: a block's table must have at most one row per id and as_of_day."
 RESERVED = frozenset({*KEYS, *FROM_SPINE, *INTERVAL_INPUTS})
 
 
@@ -72,7 +76,7 @@ class Panel:
         ``label_complete`` (bool); ``value`` (float64, currency per month, NaN unless the label is 1); ``activity``
         (float64, the baseline's score); ``group`` (splits keep rows of one group together); ``days_to_outcome`` and
         ``days_known`` (float64, see :func:`mlsys.data.spine.build_spine`; NaN for a flat table); then the features:
-        float64 or string.
+        numbers, as float32 where that is exact and else as float64, or strings. Each column has memory of its own.
     features : tuple of FeatureInfo
         The feature columns, in order.
     treatment : Treatment or None
@@ -93,10 +97,15 @@ class Panel:
         """Names of raw columns that differ from the names of their features, each with that of the feature."""
         return {feature.raw_name: feature.name for feature in self.features if feature.raw_name is not None}
 
-    @property
+    @cached_property
     def inputs(self) -> pd.DataFrame:
-        """The feature columns."""
-        return self.frame[self.names]
+        """The feature columns, which share the memory of the frame."""
+        return columns_of(self.frame, self.names)
+
+    @property
+    def numbers(self) -> list[str]:
+        """Names of the number columns."""
+        return [feature.name for feature in self.features if feature.kind == "number"]
 
 
 @dataclass(frozen=True)
@@ -183,16 +192,19 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
     table, infos = panel_query(entities, events, request, Times.at(request.as_ofs, request.windows))
     keys = {name: table[name] for name in FROM_SPINE}
     rows = _sorted(table.select(**keys, **_feature_columns(table, infos)))
-    return Panel(panel_frame(rows, request.as_ofs), tuple(infos))
+    features = {name: compact_column([rows[name]]) for name in rows.column_names if name not in FROM_SPINE}
+    return Panel(panel_frame(rows, features, request.as_ofs), tuple(infos))
 
 
-def panel_frame(rows: pa.Table, as_ofs: Sequence[date | str]) -> pd.DataFrame:
+def panel_frame(labels: pa.Table, features: Mapping[str, Any], as_ofs: Sequence[date | str]) -> pd.DataFrame:
     """Return the rows of a panel, sorted by as-of and id, as the frame of a `Panel`.
 
     Parameters
     ----------
-    rows : Table
-        With the columns of the spine and the features.
+    labels : Table
+        With the columns of the spine.
+    features : mapping of str to array
+        The columns of the features and the activity, which the frame shares.
     as_ofs : sequence of date or str
         Named in the error.
 
@@ -201,17 +213,18 @@ def panel_frame(rows: pa.Table, as_ofs: Sequence[date | str]) -> pd.DataFrame:
     DataError
         If there are no rows.
     """
-    if not rows.num_rows:
+    if not labels.num_rows:
         raise DataError(
             f"The panel is empty: no entity exists and is unconverted at any as-of from {as_ofs[0]} to "
             f"{as_ofs[-1]} ({counted(len(as_ofs), 'as-of')}). Check data.entities, data.outcome.time "
             "and data.spine."
         )
-    features = [name for name in rows.column_names if name not in RESERVED]
-    frame: pd.DataFrame = rows.to_pandas()
-    frame.insert(1, "as_of", pd.to_datetime(frame.pop("as_of_day"), unit="D").astype("datetime64[us]"))
-    frame.insert(0, "group", frame["id"])
-    return frame[[*KEYS, *features]]
+    columns: dict[str, Any] = {name: labels[name].to_pandas() for name in FROM_SPINE} | dict(features)
+    days = pd.Series(columns["as_of_day"])
+    columns["as_of"] = pd.to_datetime(days, unit="D").astype("datetime64[us]")
+    columns["group"], columns["activity"] = columns["id"], np.asarray(features["activity"], dtype=np.float64)
+    names = [*KEYS, *(name for name in features if name not in RESERVED)]
+    return frame_of_columns({name: columns[name] for name in names})
 
 
 def panel_query(
@@ -271,10 +284,10 @@ def event_cells(events: ir.Table, request: PanelRequest, times: Times) -> ir.Tab
     return dated.group_by("id", "until_day").aggregate(**partials)
 
 
-def build_features(
+def features_query(
     entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times, cells: ir.Table
-) -> pa.Table:
-    """Compute the features of the as-ofs of `times`, sorted by as-of and id: the columns that no label can change.
+) -> ir.Table:
+    """Return the features of the as-ofs of `times` as an expression: the columns that no label can change.
 
     Parameters
     ----------
@@ -283,16 +296,11 @@ def build_features(
 
     Returns
     -------
-    Table
+    ibis table
         Columns id, as_of_day, activity and the features.
-
-    Raises
-    ------
-    DataError
-        If a block repeats rows.
     """
     table, infos = panel_query(entities, events, request, times, cells)
-    return _sorted(table.select("id", "as_of_day", **_feature_columns(table, infos)))
+    return table.select("id", "as_of_day", **_feature_columns(table, infos))
 
 
 def build_labels(entities: ir.Table, request: PanelRequest) -> pa.Table:
@@ -354,7 +362,7 @@ def _sorted(table: ir.Table) -> pa.Table:
     # Sorted here because databases sort text differently.
     rows = table.to_pyarrow().sort_by([("as_of_day", "ascending"), ("id", "ascending")])
     if rows.num_rows and rows.group_by(["as_of_day", "id"]).aggregate([]).num_rows < rows.num_rows:
-        raise DataError("The panel has duplicate rows: a block's table must have at most one row per id and as_of_day.")
+        raise DataError(REPEATED)
     return rows
 
 

@@ -7,7 +7,7 @@ existing ones, costs one piece, not the whole panel.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, Any
 import ibis
 import ibis.expr.operations as ops
 import pyarrow as pa
+import pyarrow.compute as pc
 from ibis.common.exceptions import OperationNotDefinedError
 from ibis.util import gen_name
 
-from mlsys.data.panel import PanelRequest, Times, build_features, event_cells, time_columns
+from mlsys.data.panel import REPEATED, PanelRequest, Times, event_cells, features_query, time_columns
 from mlsys.data.spine import eligible_rows, to_day
+from mlsys.errors import DataError
 from mlsys.features.base import Block, EntityBlock, TableBlock
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+BATCH_ROWS = 65_536
 OUTCOME_COLUMNS = frozenset({"outcome_day", "value"})
 
 
@@ -45,18 +48,39 @@ class PartitionBuilder:
     def __init__(self, connection: Any, entities: ir.Table, events: ir.Table, request: PanelRequest) -> None:  # noqa: ANN401
         self._connection = connection
         self._entities, self._events, self._request = entities, events, request
-        self._times = Times.at(request.as_ofs, request.windows)
+        times = Times.at(request.as_ofs, request.windows)
+        self._times = replace(times, cutoffs=self._stored(times.cutoffs), calendar=self._stored(times.calendar))
 
     @cached_property
     def _cells(self) -> ir.Table:
-        cells = event_cells(self._events, self._request, self._times)
-        return self._connection.create_table(gen_name("cells"), cells, temp=True)
+        return self._stored(event_cells(self._events, self._request, self._times))
 
-    def build(self, as_of: date) -> pa.Table:
-        """Return the features of an as-of; see :func:`mlsys.data.panel.build_features`."""
-        cutoffs = Times.at([as_of], self._request.windows).cutoffs
-        times = replace(self._times, cutoffs=cutoffs)
-        return build_features(self._entities, self._events, self._request, times, self._cells)
+    def _stored(self, table: ir.Table) -> ir.Table:
+        return self._connection.create_table(gen_name("panel"), table, temp=True)
+
+    def build(self, as_of: date) -> pa.RecordBatchReader:
+        """Return the features of an as-of in batches, sorted by id; see :func:`mlsys.data.panel.features_query`.
+
+        Reading a batch raises DataError if a block repeats rows.
+        """
+        times = replace(self._times, cutoffs=self._times.cutoffs.filter(ibis._.as_of_day == to_day(as_of)))
+        query = features_query(self._entities, self._events, self._request, times, self._cells).order_by("id")
+        # Ibis 12's own to_pyarrow_batches does not work with DuckDB 2.
+        batches = self._connection.con.sql(self._connection.compile(query)).to_arrow_reader(BATCH_ROWS)
+        return pa.RecordBatchReader.from_batches(batches.schema, _in_order(batches))
+
+
+def _in_order(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches whose ids increase: the embedded database sorts as Arrow does."""
+    last: pa.Array | None = None
+    for batch in batches:
+        ids = batch.column("id")
+        if last is not None:
+            ids = pa.concat_arrays([last, ids])
+        if len(ids) > 1 and not pc.all(pc.less(ids[:-1], ids[1:])).as_py():
+            raise DataError(REPEATED)
+        last = ids[-1:] if len(ids) else last
+        yield batch
 
 
 def known_digests(entities: ir.Table, events: ir.Table, request: PanelRequest) -> dict[date, str] | None:

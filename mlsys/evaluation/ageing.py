@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlsys.data.compact import take_rows
 from mlsys.data.panel import Panel
 from mlsys.evaluation.backtest import FoldResult
 from mlsys.evaluation.paired import PairedBootstrap
@@ -42,7 +43,7 @@ def performance_by_age(results: Sequence[FoldResult], panel: Panel, bootstrap: P
     """
     tested: dict[int, list[tuple[float, pd.DataFrame]]] = defaultdict(list)
     for number, result in enumerate(results):
-        inputs = panel.frame.iloc[result.fold.test][panel.names]  # of the test rows only, not a copy of the panel
+        inputs = take_rows(panel.inputs, result.fold.test)
         for age, trained in enumerate(reversed(results[:number]), start=1):
             if result.fold.as_of is None or trained.fold.as_of is None:
                 return []

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mlsys.data.compact import columns_of, take_rows, take_values
 from mlsys.data.panel import Panel
 from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.caps import cap_warning
@@ -304,8 +305,7 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     if plan.make_callback is not None:
         plan = replace(plan, spec=replace(plan.spec, callback=plan.make_callback(fold.number)))
     fitted = _fit_fold(plan, panel, fold, name)
-    rows = panel.frame.iloc[fold.test]
-    inputs = rows[panel.names]
+    rows, inputs = take_rows(panel.frame, fold.test), take_rows(panel.inputs, fold.test)
     start = time.perf_counter()
     try:
         scores = fitted.scores(inputs)
@@ -317,7 +317,7 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     predictions = keys.assign(
         score=scores,
         probability=fitted.calibration.apply(scores),
-        prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
+        prevalence=float(take_values(panel.frame["label"].to_numpy(), fold.train).mean()),
         **output_columns(fitted, panel, rows),
     )
     logger.info(
@@ -363,7 +363,7 @@ def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -
     rows = folds[0].train
     positions, validation = few_rows(_labels(panel, rows))
     few = rows[positions]
-    inputs, details = panel.frame.iloc[few][panel.names], _details(plan, panel, folds[0], few)
+    inputs, details = take_rows(panel.inputs, few), _details(plan, panel, folds[0], few)
     sample = Training(inputs, _labels(panel, few), validation, ~validation, details)
     try:
         check_fit(plan.spec, sample, lambda: _training(plan, panel, folds[0]))
@@ -372,7 +372,7 @@ def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -
 
 
 def _labels(panel: Panel, rows: Rows) -> NDArray[np.int8]:
-    return panel.frame["label"].to_numpy()[rows].astype(np.int8)
+    return take_values(panel.frame["label"].to_numpy(), rows).astype(np.int8, copy=False)
 
 
 def _training(plan: BacktestPlan, panel: Panel, fold: Fold) -> Training:
@@ -384,15 +384,16 @@ def _training(plan: BacktestPlan, panel: Panel, fold: Fold) -> Training:
             panel.frame, rows, fraction=fraction, horizon_days=plan.horizon_days, seed=plan.seed
         )
     if plan.spec.uses_partial_rows:
-        partial = PartialRows(panel.inputs.iloc[fold.partial], _details(plan, panel, fold, fold.partial))
+        partial = PartialRows(take_rows(panel.inputs, fold.partial), _details(plan, panel, fold, fold.partial))
     details = _details(plan, panel, fold, rows) if plan.spec.details else None
-    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early, details, partial)
+    return Training(take_rows(panel.inputs, rows), _labels(panel, rows), validation, early, details, partial)
 
 
 def _details(plan: BacktestPlan, panel: Panel, fold: Fold, rows: Rows) -> pd.DataFrame:
     """Return the details of rows as the fold's test as-of knows them: an outcome after it is not known yet."""
     spec = plan.spec
-    frame = panel.frame[[name for name in panel.frame.columns if name in (*spec.details, "as_of")]].iloc[rows]
+    names = [name for name in panel.frame.columns if name in (*spec.details, "as_of")]
+    frame = take_rows(columns_of(panel.frame, names), rows)
     details = frame.assign(known_at=label_known_at(frame["as_of"], plan.horizon_days))[list(spec.details)]
     if not spec.uses_partial_rows:
         return details

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mlsys import __version__
+from mlsys.data.compact import take_rows
 from mlsys.data.load import Loaded
 from mlsys.evaluation.backtest import BacktestResult
 from mlsys.evaluation.effects import effects
@@ -92,7 +93,7 @@ def write_results(writer: RunWriter, results: RunResults, *, seconds: float) -> 
 
 def _write_model(writer: RunWriter, results: RunResults) -> None:
     panel, final = results.loaded.panel, results.backtest.final
-    rows = panel.frame.iloc[results.backtest.final_rows]
+    rows = take_rows(panel.frame, results.backtest.final_rows)
     save_model(final.pipeline, writer.folder)
     writer.write_json("model/calibration.json", final.calibration.to_dict())
     writer.write_parquet("golden.parquet", golden_frame(final.pipeline, final.calibration, _golden_inputs(results)))
@@ -109,7 +110,8 @@ def _golden_inputs(results: RunResults) -> pd.DataFrame:
     order = np.argsort(-latest.predictions["score"].to_numpy(), kind="stable")
     picked = np.unique(np.geomspace(1, len(order), GOLDEN_ROWS).astype(np.int64)) - 1
     rows = latest.fold.test[order[picked]]
-    return results.loaded.panel.inputs.iloc[rows].reset_index(drop=True)
+    panel = results.loaded.panel
+    return take_rows(panel.inputs, rows).astype(dict.fromkeys(panel.numbers, np.float64)).reset_index(drop=True)
 
 
 def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, seconds: float) -> Summary:

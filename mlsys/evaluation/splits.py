@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from mlsys.data.compact import columns_of, take_rows
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.pipeline.inner_folds import shuffled_groups
 from mlsys.text import counted, is_or_are
@@ -339,7 +340,7 @@ def split_off_latest(
         Mask of the rows whose labels were known when the validation set begins, and mask of the validation set. Either
         may be empty.
     """
-    rows = frame.iloc[train]
+    rows = take_rows(columns_of(frame, ("as_of", "group", "label")), train)
     times = rows["as_of"]
     if times.isna().any():
         ranks, codes = _shuffled_groups(rows, seed)

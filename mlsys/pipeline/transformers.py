@@ -106,11 +106,9 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_columns(self, frame, [*self.numbers_, *self.categories_])
         self.levels_ = {name: self._levels(frame[name]) for name in self.categories_}
         self.rare_ = {name: sorted(_texts(frame[name]) - set(levels)) for name, levels in self.levels_.items()}
-        columns = frame[self.numbers_]
-        numbers = columns.to_numpy(dtype=np.float64)
-        self.fill_ = columns.median().fillna(0.0).to_numpy() if self.impute else _zero_where_empty(numbers)
+        self.fill_ = np.array([self._fill(frame[name]) for name in self.numbers_], dtype=np.float64)
         if self.scaled and self.numbers_:
-            self.scale_ = Pipeline(scaling_steps()).fit(self._filled(numbers))
+            self.scale_ = Pipeline(scaling_steps()).fit(self._matrix(frame))
         return self
 
     def transform(self, X: pd.DataFrame | ArrayLike) -> pd.DataFrame:
@@ -129,13 +127,13 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         frame = frame_of(self, X, reset=False)
         check_columns(self, frame, [*self.numbers_, *self.categories_])
-        values = self._filled(frame[self.numbers_].to_numpy(dtype=np.float64))
+        columns: list[Any]
         if self.scaled and self.numbers_:
-            values = self.scale_.transform(values)
-        out = pd.DataFrame(values, columns=[f"f{i}" for i in range(len(self.numbers_))], index=frame.index)
-        for offset, name in enumerate(self.categories_, start=len(self.numbers_)):
-            out[f"f{offset}"] = self._encode(frame[name], self.levels_[name], self.rare_[name])
-        return out
+            columns = list(self.scale_.transform(self._matrix(frame)).T)
+        else:  # column by column, as most are shared with X
+            columns = [self._filled(frame[name], fill) for name, fill in zip(self.numbers_, self.fill_, strict=True)]
+        columns += [self._encode(frame[name], self.levels_[name], self.rare_[name]) for name in self.categories_]
+        return pd.DataFrame({f"f{i}": column for i, column in enumerate(columns)}, index=frame.index, copy=False)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:  # noqa: ARG002
         """Return the names of the columns that ``transform`` returns."""
@@ -153,8 +151,27 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         others = [name for name in frame.columns if name not in numeric and name not in configured]
         return list(numbers), list(others if self.categories is None else self.categories)
 
-    def _filled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(np.isnan(values), self.fill_, values)
+    def _fill(self, column: pd.Series[Any]) -> float:
+        """Return what replaces a missing number: NaN if nothing does."""
+        if column.isna().all():
+            return 0.0
+        return float(column.astype(np.float64).median()) if self.impute else np.nan
+
+    def _filled(self, column: pd.Series[Any], fill: float) -> NDArray[Any]:
+        """Return the numbers of a column: the same array, unless they are replaced or of another type."""
+        values = column.to_numpy()
+        if values.dtype not in (np.float32, np.float64):
+            values = column.to_numpy(dtype=np.float64)
+        if np.isnan(fill) or not (missing := np.isnan(values)).any():
+            return values
+        return np.where(missing, fill, values.astype(np.float64))
+
+    def _matrix(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the filled numbers, shape (n_rows, n_numbers)."""
+        matrix = np.empty((len(frame), len(self.numbers_)))
+        for position, (name, fill) in enumerate(zip(self.numbers_, self.fill_, strict=True)):
+            matrix[:, position] = self._filled(frame[name], fill)
+        return matrix
 
     def _levels(self, column: pd.Series[Any]) -> list[str]:
         counts = column.dropna().value_counts()
@@ -163,7 +180,6 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return sorted(str(level) for level in frequent)
 
     def _encode(self, column: pd.Series[Any], levels: list[str], rare: list[str]) -> pd.Categorical:
-        text = column.astype(object).where(column.notna(), None)
         known, merged = set(levels), set(rare)
         allowed = [*levels, RARE, *([MISSING, UNKNOWN] if self.name_missing else [])]
         missing, unseen = (MISSING, UNKNOWN) if self.name_missing else (None, None)
@@ -174,8 +190,11 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             level = str(value)
             return level if level in known else RARE if level in merged else unseen
 
-        mapped = {value: encoded(value) for value in text.unique()}
-        return pd.Categorical([mapped[value] for value in text], categories=allowed)
+        codes, values = pd.factorize(column)  # -1: missing
+        position = {level: code for code, level in enumerate(allowed)} | {None: -1}
+        lookup = np.array([position[encoded(value)] for value in [*values, None]], dtype=np.int32)
+        encodings: pd.Categorical = pd.Categorical.from_codes(lookup[codes], pd.Index(allowed, dtype=object))
+        return encodings
 
 
 def _texts(column: pd.Series[Any]) -> set[str]:
@@ -226,8 +245,11 @@ class FillEmpty(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type:
         X : DataFrame or array-like of shape (n_rows, n_features)
         """
         check_is_fitted(self)
-        values = _numbers(self, X, reset=False)
-        return np.where(np.isnan(values), self.fill_, values)
+        values = np.array(_numbers(self, X, reset=False), order="C")
+        for position in np.flatnonzero(~np.isnan(self.fill_)):
+            column = values[:, position]
+            column[np.isnan(column)] = self.fill_[position]
+        return values
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
         return _takes_missing(super().__sklearn_tags__())
@@ -244,7 +266,7 @@ def _takes_missing(tags: Any) -> Any:  # noqa: ANN401 - scikit-learn's Tags
 
 
 def _zero_where_empty(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(np.isnan(values).all(axis=0), 0.0, np.nan)
+    return np.array([0.0 if np.isnan(column).all() else np.nan for column in values.T])
 
 
 class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -279,8 +301,8 @@ class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type:
         X : DataFrame or array-like of shape (n_rows, n_features)
         y : ignored
         """
-        values = _numbers(self, X, reset=True)
-        self.logged_ = ~(_skewness(_signed_log(values)) > 2 * _skewness(values))
+        columns = _numbers(self, X, reset=True).T  # one by one, as each needs several copies
+        self.logged_ = np.array([not _skewness(_signed_log(column)) > 2 * _skewness(column) for column in columns])
         return self
 
     def transform(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:
@@ -291,8 +313,10 @@ class SignedLog(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type:
         X : DataFrame or array-like of shape (n_rows, n_features)
         """
         check_is_fitted(self)
-        values = _numbers(self, X, reset=False)
-        return np.where(self.logged_, _signed_log(values), values)
+        values = np.array(_numbers(self, X, reset=False), order="C")
+        for position in np.flatnonzero(self.logged_):
+            values[:, position] = _signed_log(values[:, position])
+        return values
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's Tags
         return _takes_missing(super().__sklearn_tags__())
@@ -302,17 +326,16 @@ def _signed_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sign(values) * np.log1p(np.abs(values))
 
 
-def _skewness(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the absolute skewness of each column without its missing values; 0 for a constant column."""
-    present = ~np.isnan(values)
-    rows = np.maximum(present.sum(axis=0), 1)
-    filled = np.where(present, values, 0.0)
+def _skewness(values: NDArray[np.float64]) -> float:
+    """Return the absolute skewness of a column without its missing values; 0 if it is constant."""
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return 0.0
     with np.errstate(invalid="ignore"):  # infinite numbers have no skewness
-        scaled = filled / np.maximum(np.abs(filled).max(axis=0, initial=0.0), 1e-300)  # cubes of it stay finite
-        centred = np.where(present, scaled - scaled.sum(axis=0) / rows, 0.0)
-        spread = (centred**2).sum(axis=0) / rows
-        skewness = np.abs((centred**3).sum(axis=0)) / rows / np.maximum(spread, 1e-24) ** 1.5
-    return np.where(spread > 1e-24, skewness, 0.0)
+        scaled = present / max(np.abs(present).max(), 1e-300)  # cubes of it stay finite
+        centred = scaled - scaled.mean()
+        spread = float((centred**2).mean())
+        return float(np.abs((centred**3).mean()) / max(spread, 1e-24) ** 1.5) if spread > 1e-24 else 0.0
 
 
 class AsText(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
