@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import resource
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
+
+from mlsys.memory import peak_memory_mb, reset_peak_memory
 
 DELAY = 2.0  # seconds before a stage is shown
 EVERY = 30.0  # seconds between two lines in a log
@@ -61,22 +60,6 @@ class Stopwatch:
         """Peak memory of the process in MB during each stage, and the highest of these."""
         rounded = {stage: round(peak) for stage, peak in self._peaks.items()}
         return {**rounded, "total": max(rounded.values(), default=round(peak_memory_mb()))}
-
-
-def reset_peak_memory() -> None:
-    """Start measuring peak memory anew; on other systems than Linux, it stays that of the whole process."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
-
-
-def peak_memory_mb() -> float:
-    """Return the peak of the resident memory of this process, in MB, since `reset_peak_memory`."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-    return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
 
 
 def log_to_files(message: str) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import shutil
+import socket
 import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,11 +17,13 @@ import ibis
 import pyarrow as pa
 from ibis.common.exceptions import IbisError, TableNotFound
 
+from mlsys.data.cache import default_folder
 from mlsys.data.config import EventsData, file_of
 from mlsys.data.expression_cache import repair_expression_cache
 from mlsys.data.sql_names import quoted
 from mlsys.data.text_tables import load_text
 from mlsys.errors import DataError, closest
+from mlsys.memory import usable_memory_gb
 from mlsys.text import joined
 
 if TYPE_CHECKING:
@@ -33,6 +38,8 @@ READERS: dict[str, Literal["read_csv", "read_json", "read_parquet"]] = {
     ".jsonl.gz": "read_json",
     ".ndjson": "read_json",
 }
+ENGINE_SHARE = 0.25
+LEAST_GB = 0.25
 TABLE_KEYS = "Set the table names with data.entities.tables, data.outcome.table and data.events.table."
 
 
@@ -78,6 +85,7 @@ def open_backend(data: EventsData, *, threads: int | None = None) -> Backend:
     # The panel's query already joins in a good order for any table. DuckDB reorders joins by sampled estimates, and a
     # bad estimate turns seconds into minutes.
     settings: dict[str, Any] = {"disabled_optimizers": "join_order"} | ({"threads": threads} if threads else {})
+    settings |= memory_settings(data)
     if location.is_dir():
         return Folder(location, ibis.duckdb.connect(**settings))
     with location.open("rb") as file:
@@ -96,6 +104,19 @@ def open_backend(data: EventsData, *, threads: int | None = None) -> Backend:
         raise DataError(
             f"Cannot open {_named(data)}: {error}. Close other programs that write to it, or copy the file again."
         ) from error
+
+
+def memory_settings(data: EventsData) -> dict[str, str]:
+    """Return DuckDB's settings for memory: how much it may use, and the folder for what does not fit.
+
+    It gets a quarter of the memory, as the panel and the fits need the rest.
+    """
+    limit = max(ENGINE_SHARE * usable_memory_gb(data.memory_gb), LEAST_GB)
+    spill, host = (data.cache_dir or default_folder()) / "spill", socket.gethostname()
+    for folder in spill.glob(f"{host}-*"):  # DuckDB removes its own, but not after a kill
+        if not Path(f"/proc/{folder.name.rpartition('-')[2]}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    return {"memory_limit": f"{limit:.3f}GB", "temp_directory": str(spill / f"{host}-{os.getpid()}")}
 
 
 class Folder:

@@ -182,12 +182,13 @@ class DemoConfig(Section):
 
 
 class CachedData(Section):
-    """Settings common to all kinds of data: a name and the panel cache."""
+    """Settings common to all kinds of data: a name, the panel cache and the memory limit."""
 
     name: str
     cache: bool = True
     cache_dir: Path | None = None
     cache_gb: PositiveFloat = 5.0
+    memory_gb: PositiveFloat | None = None
 
 
 class EventsData(CachedData):

@@ -142,15 +142,31 @@ def test_a_table_larger_than_the_cache_is_the_only_entry(table_cache):
 
 
 def test_a_full_disk_is_a_warning(table_cache, caplog, monkeypatch):
-    def full(table, where, **options):
-        where.write_bytes(b"half a fi")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_batch", full_disk)
     assert same(table_cache.get_or_make("key", Maker()))
     assert "cannot store the panel" in caplog.text
     assert "No space left" in caplog.text
     assert list(table_cache.folder.glob("*.p*")) == []
+
+
+def full_disk(writer, batch):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_stored_table_is_read_column_by_column_even_after_it_was_removed(table_cache):
+    table = pa.table({"a": [1.0, 2.0], "b": ["x", None]})
+    stored = table_cache.open_or_make("key", table.to_reader)
+    table_cache.file("key").unlink()
+    assert stored.column_names == ["a", "b"]
+    assert stored.num_rows == 2
+    assert stored.column("b").to_pylist() == ["x", None]
+
+
+def test_a_table_that_cannot_be_stored_stays_in_memory(table_cache, caplog, monkeypatch):
+    monkeypatch.setattr(pq.ParquetWriter, "write_batch", full_disk)
+    columns = table_cache.open_or_make("key", pa.table({"a": [1.0, 2.0]}).to_reader)
+    assert columns.column("a").to_pylist() == [1.0, 2.0]
+    assert "continuing without" in caplog.text
 
 
 def test_a_folder_that_cannot_be_created_is_a_warning(tmp_path, caplog):
