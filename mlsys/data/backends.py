@@ -85,38 +85,45 @@ def open_backend(data: EventsData, *, threads: int | None = None) -> Backend:
     # The panel's query already joins in a good order for any table. DuckDB reorders joins by sampled estimates, and a
     # bad estimate turns seconds into minutes.
     settings: dict[str, Any] = {"disabled_optimizers": "join_order"} | ({"threads": threads} if threads else {})
-    settings |= memory_settings(data)
     if location.is_dir():
-        return Folder(location, ibis.duckdb.connect(**settings))
+        return Folder(location, _limited(data, ibis.duckdb.connect(**settings)))
     with location.open("rb") as file:
         magic = file.read(16)
     # DuckDB needs to download an extension to read SQLite; Python's standard library does not.
     if magic.startswith(b"SQLite format 3"):
-        return SqliteFile(location, ibis.duckdb.connect(**settings))
+        return SqliteFile(location, _limited(data, ibis.duckdb.connect(**settings)))
     if magic[8:12] != b"DUCK":
         raise DataError(
             f"{_named(data)} is a file, but not a DuckDB or SQLite database. Use such a file, or the folder of the raw "
             "tables. For a single flat table, use data=table data.path=FILE data.target=COLUMN."
         )
     try:
-        return Database(ibis.duckdb.connect(location, read_only=True, **settings), [location])
+        return Database(_limited(data, ibis.duckdb.connect(location, read_only=True, **settings)), [location])
     except duckdb.Error as error:
         raise DataError(
             f"Cannot open {_named(data)}: {error}. Close other programs that write to it, or copy the file again."
         ) from error
 
 
-def memory_settings(data: EventsData) -> dict[str, str]:
-    """Return DuckDB's settings for memory: how much it may use, and the folder for what does not fit.
+def _limited(data: EventsData, connection: Any) -> BaseBackend:  # noqa: ANN401 - a DuckDB backend of Ibis
+    """Limit DuckDB's memory to a quarter of the run's, and let it use the disk beyond.
 
-    It gets a quarter of the memory, as the panel and the fits need the rest.
+    These are no settings of the connection, as connections to the same file must have the same.
     """
     limit = max(ENGINE_SHARE * usable_memory_gb(data.memory_gb), LEAST_GB)
     spill, host = (data.cache_dir or default_folder()) / "spill", socket.gethostname()
+    with contextlib.suppress(OSError):  # a read-only folder: a query that does not fit in memory then says so
+        spill.mkdir(parents=True, exist_ok=True)
     for folder in spill.glob(f"{host}-*"):  # DuckDB removes its own, but not after a kill
         if not Path(f"/proc/{folder.name.rpartition('-')[2]}").exists():
             shutil.rmtree(folder, ignore_errors=True)
-    return {"memory_limit": f"{limit:.3f}GB", "temp_directory": str(spill / f"{host}-{os.getpid()}")}
+    run = connection.con.execute
+    run(f"SET memory_limit = '{limit:.3f}GB'").fetchall()
+    own = str(spill / f"{host}-{os.getpid()}")
+    if run("SELECT current_setting('temp_directory')").fetchall() != [(own,)]:
+        escaped = own.replace("'", "''")
+        run(f"SET temp_directory = '{escaped}'").fetchall()
+    return connection
 
 
 class Folder:
