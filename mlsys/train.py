@@ -68,9 +68,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
         config, parts = prepared.config, prepared.parts
         with clock("fit"):
             folds = reported_folds(parts.split, loaded.panel.frame, config.search_folds, config.selection_folds)
-            plan = BacktestPlan(
-                parts.pipeline_spec(loaded.panel), loaded.horizon_days, config.seed, config.thread_count
-            )
+            plan = BacktestPlan.of(config, parts.pipeline_spec(loaded.panel), loaded)
             result = run_folds(plan, loaded.panel, folds)
         with clock("measure"):
             predictions = result.predictions

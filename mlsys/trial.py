@@ -89,7 +89,7 @@ def run_trial(
             if trial and search.report_per == "iteration"
             else None
         )
-        plan = BacktestPlan(spec, loaded.horizon_days, config.seed, config.thread_count, make_callback)
+        plan = BacktestPlan.of(config, spec, loaded, make_callback)
         try:
             with clock("fit"):
                 run_search_folds(plan, loaded.panel, folds, on_fold)

@@ -11,23 +11,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mlsys.config import TrainConfig
 from mlsys.data.compact import columns_of, take_rows, take_values
+from mlsys.data.load import Loaded
 from mlsys.data.panel import Panel
 from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.caps import cap_warning
+from mlsys.evaluation.memory_plan import MemoryPlan, memory_plan
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.output_columns import output_columns
 from mlsys.evaluation.splits import Fold, Rows, label_known_at, split_off_latest
 from mlsys.evaluation.timing import DAYS_TO_OUTCOME
 from mlsys.evaluation.uplift import fold_uplift_metrics
+from mlsys.memory import usable_memory_gb
 from mlsys.pipeline.composites import PartialRows
 from mlsys.pipeline.fitting import Fitted, fit
 from mlsys.pipeline.pipeline_spec import DAYS_KNOWN, PipelineSpec, Training
@@ -58,6 +62,8 @@ class BacktestPlan:
         faster than running one after the other with all threads.
     make_callback : callable or None
         Function of a fold's number that returns its `IterationCallback`.
+    memory_gb : float or None
+        Memory that the process may use; None: what is free.
     """
 
     spec: PipelineSpec
@@ -65,6 +71,24 @@ class BacktestPlan:
     seed: int
     threads: int
     make_callback: Callable[[int], IterationCallback] | None = None
+    memory_gb: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: TrainConfig,
+        spec: PipelineSpec,
+        loaded: Loaded,
+        make_callback: Callable[[int], IterationCallback] | None = None,
+    ) -> Self:
+        """Return the plan of a run's config for the data that it has loaded."""
+        threads, memory_gb = config.thread_count, config.data.memory_gb
+        return cls(spec, loaded.horizon_days, config.seed, threads, make_callback, memory_gb)
+
+    def memory(self, panel: Panel, folds: Sequence[Fold]) -> MemoryPlan:
+        """Return the memory that the fits of folds need, and how many of them run at once."""
+        rows, usable_gb = [len(fold.train) for fold in folds], usable_memory_gb(self.memory_gb)
+        return memory_plan(panel, self.spec, rows, threads=self.threads, usable_gb=usable_gb)
 
 
 @dataclass(frozen=True)
@@ -201,11 +225,14 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
     FitError
         If a fold cannot be fitted; the message names it.
     """
-    _check_first_fold(plan, panel, folds)
     known = panel.frame["label_complete"].to_numpy()
     final_rows = Fold(0, np.flatnonzero(known), np.empty(0, dtype=np.int64), partial=np.flatnonzero(~known))
-    shared = _shared(plan, len(folds) + 1)
-    with _workers(plan, shared) as pool:
+    memory = plan.memory(panel, [*folds, final_rows])
+    memory.check()
+    _check_first_fold(plan, panel, folds)
+    logger.info("memory: %s", memory)
+    shared = _shared(plan, memory, len(folds) + 1)
+    with _workers(memory.at_once, shared) as pool:
         # The final fit has the most rows, so it starts first, and the others fill the remaining threads.
         final = pool.submit(_fit_fold, shared, panel, final_rows, "the final model")
         scored = [pool.submit(_run_fold, shared, panel, fold) for fold in folds]
@@ -247,6 +274,7 @@ def run_search_folds(
     FitError
         If a fold cannot be fitted; the message names it.
     """
+    plan.memory(panel, folds).check()
     _check_first_fold(plan, panel, folds)
     results = _run_in_order(plan, panel, folds, on_result)
     if warning := cap_warning([result.fitted.choice for result in results]):
@@ -257,11 +285,12 @@ def run_search_folds(
 def _run_in_order(
     plan: BacktestPlan, panel: Panel, folds: Sequence[Fold], on_result: Callable[[FoldResult], None] | None = None
 ) -> list[FoldResult]:
-    shared, remaining = _shared(plan, len(folds)), iter(folds)
+    memory, remaining = plan.memory(panel, folds), iter(folds)
+    shared = _shared(plan, memory, len(folds))
     results: list[FoldResult] = []
-    with _workers(plan, shared) as pool, progress("folds", len(folds), "folds") as advance:
+    with _workers(memory.at_once, shared) as pool, progress("folds", len(folds), "folds") as advance:
         # At most one fold per thread is in flight: with one thread, none has started when ``on_result`` raises.
-        jobs = deque(pool.submit(_run_fold, shared, panel, fold) for fold in islice(remaining, plan.threads))
+        jobs = deque(pool.submit(_run_fold, shared, panel, fold) for fold in islice(remaining, memory.at_once))
         try:
             while jobs:
                 results.append(jobs.popleft().result())
@@ -275,17 +304,19 @@ def _run_in_order(
     return results
 
 
-def _shared(plan: BacktestPlan, jobs: int) -> BacktestPlan:
-    return replace(plan, spec=replace(plan.spec, threads=max(plan.threads // jobs, 1)))
+def _shared(plan: BacktestPlan, memory: MemoryPlan, jobs: int) -> BacktestPlan:
+    """Return the plan of one of the jobs, which share the threads."""
+    parallel = 1 if memory.is_large else jobs
+    return replace(plan, spec=replace(plan.spec, threads=max(plan.threads // parallel, 1)))
 
 
 @contextmanager
-def _workers(plan: BacktestPlan, shared: BacktestPlan) -> Iterator[ThreadPoolExecutor]:
+def _workers(count: int, shared: BacktestPlan) -> Iterator[ThreadPoolExecutor]:
     """Yield a thread pool for fits; on an error or Ctrl-C, cancel pending fits and do not wait for running ones."""
     # Sums of BLAS must not depend on the machine's number of threads. OpenMP keeps its limit per thread.
     limit_openmp = partial(threadpool_limits, shared.spec.threads, "openmp")
     with threadpool_limits(1, "blas"):
-        pool = ThreadPoolExecutor(plan.threads, thread_name_prefix="fit", initializer=limit_openmp)
+        pool = ThreadPoolExecutor(count, thread_name_prefix="fit", initializer=limit_openmp)
         try:
             yield pool
         finally:

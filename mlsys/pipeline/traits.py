@@ -127,6 +127,8 @@ class Traits:
     class_weights : callable
         Function of an unfitted estimator and the numbers of positive and negative rows that returns the weights of a
         positive and a negative row; the calibration of probabilities relies on it.
+    bytes_per_value : float
+        Bytes that encoding and fitting hold at their peak for each row and feature, to estimate the memory of a run.
     curves : callable or None
         Function of a fitted estimator that returns the curves of its input columns, for the report, if it is a sum of
         curves.
@@ -164,6 +166,7 @@ class Traits:
     objectives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     importances: Callable[[Any], NDArray[np.float64] | None] = coefficients_or_importances
     class_weights: Callable[[Any, float, float], tuple[float, float]] = weights_by_parameters
+    bytes_per_value: float = 40.0  # measured, with missing values, like those below
     curves: Callable[[Any], list[Curve]] | None = None
 
     def __post_init__(self) -> None:
@@ -185,11 +188,14 @@ class SamplerTraits:
     neighbours : str or None
         Name of the parameter for the number of neighbours to interpolate between, or for the SMOTE that does so; mlsys
         lowers it if there are too few positive rows.
+    bytes_per_value : float
+        Bytes that it holds at its peak for each row and feature, to estimate the memory of a run.
     """
 
     only_selects_rows: bool = False
     takes_categories: bool = False
     neighbours: str | None = None
+    bytes_per_value: float = 90.0
 
 
 def _total_gain(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a fitted XGBModel
@@ -220,11 +226,12 @@ def _scikit_learn() -> EstimatorTable:
         iterations="n_estimators",
         regularisation=(DEPTH, LEAF_SIZE),
         threads="n_jobs",
+        bytes_per_value=20,
         column_parameters=constrained,
     )
     return {
         DecisionTreeClassifier: Traits(needs_scaling=False, column_parameters=constrained),
-        DummyClassifier: Traits(needs_scaling=False, takes_missing=True),  # it ignores all columns
+        DummyClassifier: Traits(needs_scaling=False, takes_missing=True, bytes_per_value=16),  # it ignores all columns
         ExtraTreesClassifier: forest,
         HistGradientBoostingClassifier: Traits(
             takes_categories=True,
@@ -233,6 +240,7 @@ def _scikit_learn() -> EstimatorTable:
             iterations="max_iter",
             early_stopping=HistStopper(),
             regularisation=(LEAVES.called("max_leaf_nodes"), PENALTY.called("l2_regularization")),
+            bytes_per_value=15,
             column_parameters=column_parameters.HIST_GRADIENT_BOOSTING,
         ),
         LogisticRegression: Traits(regularisation=(INVERSE_PENALTY,)),
@@ -258,6 +266,7 @@ def _xgboost() -> EstimatorTable:
         keywords=xgboost_keywords,
         objectives={"objective": ("binary:logistic", "reg:logistic")},
         importances=_total_gain,
+        bytes_per_value=12,
     )
     return {XGBModel: boosted}
 
@@ -283,6 +292,7 @@ def _lightgbm() -> EstimatorTable:
         # cross_entropy would be the same, but ignores scale_pos_weight.
         objectives=dict.fromkeys(("objective", "objective_type", "app", "application", "loss"), ("binary",)),
         importances=_gain,
+        bytes_per_value=9,
     )
     return {LGBMModel: boosted}
 
@@ -302,6 +312,7 @@ def _catboost() -> EstimatorTable:
         categories_argument="cat_features",
         column_parameters=column_parameters.CATBOOST,
         objectives=dict.fromkeys(("loss_function", "objective"), ("Logloss", "CrossEntropy", "Focal")),
+        bytes_per_value=6,
     )
     return {CatBoost: boosted}
 
@@ -337,8 +348,8 @@ def _imbalanced_learn() -> SamplerTable:
 
     smotes = (SMOTE, SMOTEN, BorderlineSMOTE, SVMSMOTE, KMeansSMOTE)
     return {
-        RandomOverSampler: SamplerTraits(only_selects_rows=True),
-        RandomUnderSampler: SamplerTraits(only_selects_rows=True),
+        RandomOverSampler: SamplerTraits(only_selects_rows=True, bytes_per_value=8),
+        RandomUnderSampler: SamplerTraits(only_selects_rows=True, bytes_per_value=0),
         ADASYN: SamplerTraits(neighbours="n_neighbors"),
         **dict.fromkeys(smotes, SamplerTraits(neighbours="k_neighbors")),
         **dict.fromkeys((SMOTEENN, SMOTETomek), SamplerTraits(neighbours="smote")),

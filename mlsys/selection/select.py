@@ -131,7 +131,7 @@ class _Candidates:
 
     def _plan(self, name: str) -> BacktestPlan:
         spec = self.parts.with_estimator(self.estimators[name]).pipeline_spec(self.loaded.panel)
-        return BacktestPlan(spec, self.loaded.horizon_days, self.config.seed, self.config.thread_count)
+        return BacktestPlan.of(self.config, spec, self.loaded)
 
 
 def _chosen(prepared: Prepared, node: dict[str, Any], names: list[str]) -> Prepared:

@@ -1,0 +1,91 @@
+"""How much memory the fits of a backtest need, estimated before the first one, and how many of them run at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlsys.data.panel import Panel
+from mlsys.errors import DataError
+from mlsys.memory import GB
+from mlsys.pipeline.memory import bytes_per_value
+from mlsys.pipeline.pipeline_spec import PipelineSpec
+from mlsys.text import counted
+
+logger = logging.getLogger(__name__)
+
+LARGE_FIT_GB = 0.5  # larger fits run one at a time, each with all threads: copies in parallel cost more than they gain
+PROCESS_GB = 0.4  # the interpreter and its libraries
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What the fits hold at once.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Rows of the panel and number of its features.
+    panel_gb : float
+        Size of the panel in memory.
+    fit_gb : float
+        Peak of the largest fit, beyond the panel.
+    is_large : bool
+        Whether each fit runs alone, with all threads.
+    at_once : int
+        Number of fits that run in parallel.
+    usable_gb : float
+        What the process may use.
+    """
+
+    rows: int
+    columns: int
+    panel_gb: float
+    fit_gb: float
+    is_large: bool
+    at_once: int
+    usable_gb: float
+
+    @property
+    def total_gb(self) -> float:
+        """The estimated peak."""
+        return PROCESS_GB + self.panel_gb + self.at_once * self.fit_gb
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} rows × {counted(self.columns, 'feature')} take {self.panel_gb:.2g} GB, and a fit up to "
+            f"{self.fit_gb:.2g} GB, {self.at_once} at once: about {self.total_gb:.2g} of {self.usable_gb:.2g} GB"
+        )
+
+    def check(self) -> None:
+        """Raise DataError if the fits need more memory than there is."""
+        if self.total_gb > self.usable_gb:
+            raise DataError(
+                f"The fits do not fit in memory: {self}. Use fewer as-ofs (data.spine.every_days, data.spine.start), "
+                "fewer columns (features=minimal) or a model that needs less (model=catboost, model=xgboost), or set "
+                "data.memory_gb if more is free. Nothing was trained."
+            )
+
+
+def memory_plan(panel: Panel, spec: PipelineSpec, fits: Sequence[int], *, threads: int, usable_gb: float) -> MemoryPlan:
+    """Estimate the memory that fits need.
+
+    Parameters
+    ----------
+    panel : Panel
+    spec : PipelineSpec
+    fits : sequence of int
+        Number of training rows of each fit.
+    threads : int
+        The largest number of fits at once.
+    usable_gb : float
+        What the process may use, in GB.
+    """
+    columns = len(panel.features)
+    # Not deep: the texts of object columns would take longer to measure than to fit.
+    panel_gb = float(panel.frame.memory_usage().sum()) / GB
+    fit_gb = max(fits, default=0) * columns * bytes_per_value(spec) / GB
+    is_large = fit_gb > LARGE_FIT_GB
+    at_once = 1 if is_large else max(min(threads, len(fits)), 1)
+    return MemoryPlan(len(panel.frame), columns, panel_gb, fit_gb, is_large, at_once, usable_gb)
