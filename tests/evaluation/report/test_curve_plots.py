@@ -98,6 +98,18 @@ def test_bins_hold_about_six_positives(positives, bins):
     assert calibration_bins(np.ones(positives)) == bins
 
 
+def test_markers_by_fold_are_not_cut():
+    figure = Figure()
+    upper, _ = fold_axes(figure)
+    style = {"color": "blue", "marker": "o", "markersize": 6}
+    plot_by_fold(upper, [FoldSeries([0, 1], [0.3, 0.4], style)], ["a", "b"], "ROC-AUC")
+    radius = 3 / 72 * figure.dpi
+    heights = upper.transData.transform([(0, 0.3), (1, 0.4)])[:, 1]
+    box = upper.get_window_extent()
+    assert box.y0 + radius < heights[0]
+    assert heights[1] < box.y1 - radius
+
+
 def test_folds_with_incomplete_outcomes_are_hollow():
     upper, _ = fold_axes(Figure())
     line = FoldSeries([0, 2], [0.5, 0.7], {"color": "blue", "marker": "o", "label": "model"}, [1], "incomplete")

@@ -74,7 +74,7 @@ def test_the_page_shows_how_models_age(run):
     page = Page(render_report(summarise(**run), {}))
     check_accessible(page)
     assert "Models that were 28 days older had a ROC-AUC of 0.850 instead of 0.900 on the same 3 folds (" in page.words
-    assert "28 days 3 0.850 (−0.080 to −0.020) 1 day 2 0.850 (−0.080 to −0.020)" in page.words
+    assert "28 days 3 0.850 (−0.050; −0.080 to −0.020) 1 day 2 0.850 (−0.050; −0.080 to −0.020)" in page.words
     assert "How often to retrain" not in Page(render_report(summarise(**run | {"metrics": {}}), {})).words
 
 
@@ -86,7 +86,19 @@ def test_the_page_shows_the_learning_curve(run):
     ]
     page = Page(render_report(summarise(**run), {}))
     check_accessible(page)
-    assert "50% 500 20 0.850 (−0.080 to −0.020) 100% 1,000 40 0.900" in page.words
+    assert "50% 500 20 0.850 (−0.050; −0.080 to −0.020) 100% 1,000 40 0.900" in page.words
+
+
+def test_leads_are_ranked_by_uplift_where_the_model_has_it(run):
+    assert "Uplift" not in Page(render_report(summarise(**run), {})).words
+    run["top_leads"]["uplift"] = [0.2, -0.1]
+    html = render_report(summarise(**run), {})
+    page = Page(html)
+    check_accessible(page)
+    assert "by uplift, scored by a model" in page.words
+    assert "Id Uplift Probability Plot Outcome" in page.words
+    assert "31 +20.0 points 9.8%" in page.words
+    assert re.findall(r'style="width:([-\d.]+)%"', html) == ["100.0", "0.0"]
 
 
 def test_the_page_is_reproducible(plots, run):
