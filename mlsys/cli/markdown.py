@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich import markdown
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult  # noqa: TID251 - types of the overridden method
 from rich.table import Table
 
 SHORT = 16  # characters: row titles up to this length, such as dates, stay on one line
