@@ -1,12 +1,14 @@
 import re
 
 import pandas as pd
+import pytest
 
 from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.plots import write_plots
 from mlsys.evaluation.report.summary import summarise
 from tests.evaluation.conftest import NOUNS, worse
 from tests.pages import Page, check_accessible
+from tests.serve.page.conftest import browser  # noqa: F401 - a fixture
 
 
 def test_the_page_is_self_contained(plots, run):
@@ -31,6 +33,19 @@ def test_the_page_adapts_to_dark_mode_and_narrow_screens(run):
     assert "prefers-color-scheme: dark" in html
     assert "max-width: 560px" in html
     assert "width=device-width" in html
+
+
+@pytest.mark.parametrize("width", [1000, 1280, 1440])
+def test_the_table_of_folds_is_shown_whole(width, browser, plots, run):  # noqa: F811 - a fixture
+    for fold in run["metrics"]["folds"]:
+        fold |= {"precision@10": 0.1, "revenue@10": 1243.0, "log_loss": 0.0117}
+    run["metrics"]["overall"] |= {name: {"value": 0.1} for name in ("precision@10", "revenue@10", "log_loss")}
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.set_content(render_report(summarise(**run), plots))
+    table = page.locator(".table-wider .scroll")
+    assert "Revenue@10" in table.inner_text()
+    assert table.evaluate("table => table.scrollWidth - table.clientWidth") == 0
+    page.close()
 
 
 def test_the_page_contains_the_metrics(plots, run):
