@@ -3,6 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mlsys.evaluation.curves import Ranking, Reliability
+from mlsys.evaluation.report.canvas import HEIGHT, WIDTH
 from mlsys.evaluation.report.curve_plots import (
     GRID,
     CalibrationSeries,
@@ -99,7 +100,7 @@ def test_bins_hold_about_six_positives(positives, bins):
 
 
 def test_markers_by_fold_are_not_cut():
-    figure = Figure()
+    figure = Figure(figsize=(WIDTH, HEIGHT))
     upper, _ = fold_axes(figure)
     style = {"color": "blue", "marker": "o", "markersize": 6}
     plot_by_fold(upper, [FoldSeries([0, 1], [0.3, 0.4], style)], ["a", "b"], "ROC-AUC")
