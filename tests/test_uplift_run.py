@@ -60,6 +60,7 @@ def test_it_says_whom_to_contact(trained):
     assert "qini" in printed
     assert "not which ones a call would persuade" not in run.card
     assert "plots/uplift.png" in run.manifest.files
+    assert "by uplift, scored by a model" in (run.path / "report.html").read_text(encoding="utf-8")
     check = next(check for check in run.audit["checks"] if check["name"] == "treatment")
     assert check["status"] == "pass"
 

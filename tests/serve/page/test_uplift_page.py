@@ -17,7 +17,9 @@ def url(trained, start, tmp_path_factory):  # noqa: F811 - a fixture
 
 def test_a_list_is_ranked_by_uplift_and_a_record_shows_it(open_page, campaign_file):  # noqa: F811 - a fixture
     page = open_page()
-    assert "Uplift: " in page.locator("#score").inner_text()
+    text = page.locator("#score").inner_text()
+    assert "Uplift: " in text
+    assert "; the uplift has a model of its own, so it is not exactly their difference)." in text
     rows = pd.read_csv(campaign_file).drop(columns=["won", "effect"]).head(20).to_csv(index=False)
     page.locator("#file").set_input_files({"name": "new.csv", "mimeType": "text/csv", "buffer": rows.encode()})
     page.get_by_role("button", name="Why rank 1?").wait_for()
