@@ -233,6 +233,7 @@ class Scorer:
                 block, chunk_problems, notes = raw_block_of(part, self.inputs, raw, start)
             blocks.append(block)
             problems += chunk_problems
+            problems += self.inputs.allowed.problems(block.numbers, block.categories, start)
             if len(problems) > MAX_LISTED:
                 break
             if not problems:
