@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.errors import DataError, closest
-from mlsys.runs.input_column import NUMBER, TEXT, AllowedValue, InputColumn, input_columns
+from mlsys.runs.input_column import NUMBER, TEXT, InputColumn, input_columns
 from mlsys.text import counted
 
 LEAVE_EMPTY = "Fix these cells, or leave them empty where the value is not known."
@@ -92,16 +92,17 @@ def refusal(column: InputColumn, cells: pd.Series[Any], rows: NDArray[np.bool_])
 
     Examples
     --------
+    >>> from mlsys.runs.input_column import AllowedValue
     >>> arms = (AllowedValue("0", 0.0), AllowedValue("1", 1.0))
     >>> mailed = InputColumn("mailed", number=True, nullable=True, allowed=arms)
-    >>> refusal(mailed, pd.Series([1, 7, 0]), np.array([False, True, False]))
+    >>> refusal(mailed, pd.Series([1, 7, 0], name="mailed"), np.array([False, True, False]))
     '  mailed: 1 row, the first is row 2 with 7; expected 0 or 1, or null'
     """
     first = int(rows.argmax())
     value = cells.iloc[first]
     got = repr(value.item() if isinstance(value, np.generic) else value)
-    count = counted(int(rows.sum()), "row")
-    return f"  {cells.name or column.name}: {count}, the first is row {first + 1} with {got}; expected {column.expected}"
+    where = f"{cells.name}: {counted(int(rows.sum()), 'row')}, the first is row {first + 1}"
+    return f"  {where} with {got}; expected {column.expected}"
 
 
 def _diff(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> list[str]:

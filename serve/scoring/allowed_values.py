@@ -87,8 +87,8 @@ def refusal(row: int | None, field: InputColumn, name: str, got: object) -> Inpu
     >>> from mlsys.runs.input_column import AllowedValue
     >>> arms = (AllowedValue("letter", "letter"), AllowedValue("none", "none"))
     >>> field = InputColumn("mail", number=False, nullable=True, allowed=arms)
-    >>> refusal(None, field, "mail", "leter")["message"]
-    'mail is "leter"; expected \'letter\' or \'none\', or null; closest match: letter.'
+    >>> print(refusal(None, field, "mail", "leter")["message"])
+    mail is "leter"; expected 'letter' or 'none', or null; closest match: letter.
     """
     near = closest(got, [each.cell for each in field.allowed]) if isinstance(got, str) else None
     found = problem(row, name, got, field.expected, near)
