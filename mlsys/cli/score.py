@@ -98,7 +98,7 @@ def _recipe(run: Run) -> TableRecipe:
 
 
 def _check_cells(run: Run, recipe: TableRecipe, raw: pd.DataFrame, inputs: pd.DataFrame) -> None:
-    """Refuse missing values in columns that had none in training, and treatments of neither arm, as the service does."""
+    """Refuse missing values where training had none, and treatments of neither arm, as the service does."""
     from mlsys.data.table.values import as_levels
     from mlsys.runs.input_column import input_columns
     from mlsys.runs.inputs import LEAVE_EMPTY, is_refused, refusal
