@@ -21,8 +21,9 @@ from sklearn.utils import get_tags
 from mlsys.errors import FitError
 from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter
-from mlsys.pipeline.ebm import Curve, EBMStopper, column_importances, curves
+from mlsys.pipeline.ebm import EBM_RULES, Curve, EBMStopper, column_importances, curves
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
+from mlsys.pipeline.parameter_rules import Members, ParameterRule, Rule, is_number
 from mlsys.pipeline.regularisation import AutoParameter
 from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, HistStopper, LightGBMStopper, XGBoostStopper
 
@@ -36,6 +37,11 @@ LEAF_SIZE = AutoParameter("min_samples_leaf", (100, 50, 20, 10, 5, 2), rule=lamb
 DEPTH = AutoParameter("max_depth", (6, 12, 24), rule=lambda depth: 12.5 * depth)
 PENALTY = AutoParameter("reg_lambda", (10, 3, 1), rule=lambda penalty: 300 / penalty)
 LEAVES = AutoParameter("num_leaves", (7, 15), rule=lambda leaves: 20 * leaves)
+
+VOTES = Rule(
+    lambda weights, parameters: weights is None or _are_votes(weights, len(parameters["estimators"])),
+    "null, or one number for each member that is not null, in order: finite, at least 0, and one above 0",
+)
 
 
 def coefficients_or_importances(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a fitted estimator
@@ -127,6 +133,8 @@ class Traits:
     class_weights : callable
         Function of an unfitted estimator and the numbers of positive and negative rows that returns the weights of a
         positive and a negative row; the calibration of probabilities relies on it.
+    rules : mapping of str to ParameterRule
+        What its parameters may be, where neither its constructor nor scikit-learn's table of parameters says so.
     curves : callable or None
         Function of a fitted estimator that returns the curves of its input columns, for the report, if it is a sum of
         curves.
@@ -164,6 +172,7 @@ class Traits:
     objectives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     importances: Callable[[Any], NDArray[np.float64] | None] = coefficients_or_importances
     class_weights: Callable[[Any, float, float], tuple[float, float]] = weights_by_parameters
+    rules: Mapping[str, ParameterRule] = field(default_factory=dict)
     curves: Callable[[Any], list[Curve]] | None = None
 
     def __post_init__(self) -> None:
@@ -192,6 +201,12 @@ class SamplerTraits:
     neighbours: str | None = None
 
 
+def _are_votes(weights: object, members: int) -> bool:
+    if not isinstance(weights, list | tuple) or len(weights) != members or not all(map(is_number, weights)):
+        return False
+    return min(weights, default=0) >= 0 and any(weights)
+
+
 def _total_gain(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a fitted XGBModel
     if estimator.get_params()["booster"] == "gblinear":
         return coefficients_or_importances(estimator)
@@ -210,7 +225,12 @@ SamplerTable: TypeAlias = Mapping[type, SamplerTraits]
 @cache
 def _scikit_learn() -> EstimatorTable:
     from sklearn.dummy import DummyClassifier
-    from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.ensemble import (
+        ExtraTreesClassifier,
+        HistGradientBoostingClassifier,
+        RandomForestClassifier,
+        VotingClassifier,
+    )
     from sklearn.linear_model import LogisticRegression
     from sklearn.tree import DecisionTreeClassifier
 
@@ -237,6 +257,7 @@ def _scikit_learn() -> EstimatorTable:
         ),
         LogisticRegression: Traits(regularisation=(INVERSE_PENALTY,)),
         RandomForestClassifier: forest,
+        VotingClassifier: Traits(rules={"estimators": Members(), "weights": VOTES}),
     }
 
 
@@ -323,6 +344,7 @@ def _interpret() -> EstimatorTable:
         threads="n_jobs",
         column_parameters=column_parameters.EBM,
         objectives={"objective": ("log_loss",)},
+        rules=EBM_RULES,
         importances=column_importances,
         curves=curves,
     )
