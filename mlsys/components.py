@@ -210,7 +210,8 @@ def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder |
     problems = [problem for where, value in estimators.items() for problem in _trait_problems(value, where)]
     if not problems:
         problems = [*_unknown_arguments(model, estimators), *_without_iterations(estimators)]
-        problems += parameter_problems(estimators)
+        named = {problem.where for problem in problems}
+        problems += [problem for problem in parameter_problems(estimators) if problem.where not in named]
     return problems or (_untrusted_types(estimators, encoder) if encoder is not None else [])
 
 

@@ -176,7 +176,7 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         parts = [rows.take(arm == value) for value in (1.0, 0.0)]
         for part, name in zip(parts, ("treated", "control"), strict=True):
             value = getattr(self, name)
-            shown = f"{value:g}" if isinstance(value, float) else repr(value)
+            shown = f"{value:g}" if isinstance(value, float) else value
             _check_arm(part.labels, name, f"{self.treatment} = {shown}")
         without = [part._replace(inputs=part.inputs.drop(columns=self.treatment)) for part in parts]
         fitted = unfitted(self)
