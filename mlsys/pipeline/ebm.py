@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlsys.pipeline.parameter_rules import ParameterRule, Rule, is_number, number, whole
+from mlsys.pipeline.parameter_rules import ParameterRule, ValueRule, is_number, number, whole
 from mlsys.pipeline.stopping import EncodedRows, IterationCallback, ValidationSet
 
 # "3x" is three pairs for each column.
@@ -33,12 +33,12 @@ def _is_held_out(value: object, parameters: Mapping[str, Any]) -> bool:
 
 # interpret checks these in the fit, one at a time.
 EBM_RULES: Mapping[str, ParameterRule] = {
-    "interactions": Rule(
+    "interactions": ValueRule(
         _are_interactions,
         "a whole number of pairs of at least 0, a fraction of the columns below 1, a text such as 3x for three pairs "
         "per column, or a list of lists of columns, such as [[plan, seats]]",
     ),
-    "validation_size": Rule(
+    "validation_size": ValueRule(
         _is_held_out, "a fraction above 0 and below 1, or a whole number of rows; 0 only with outer_bags=1"
     ),
     "outer_bags": whole(1),

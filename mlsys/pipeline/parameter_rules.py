@@ -34,7 +34,7 @@ class ParameterRule(Protocol):
 
 
 @dataclass(frozen=True)
-class Rule:
+class ValueRule:
     """A parameter whose value as a whole is right or wrong.
 
     Attributes
@@ -80,7 +80,7 @@ class Members:
         ]
 
 
-def whole(low: int) -> Rule:
+def whole(low: int) -> ValueRule:
     """Return the rule of a whole number of at least ``low``.
 
     Examples
@@ -89,10 +89,10 @@ def whole(low: int) -> Rule:
     >>> [rule.accepts(value, {}) for value in (3, 0, 1.5, True, "3")]
     [True, False, False, False, False]
     """
-    return Rule(lambda value, _: type(value) is int and value >= low, f"a whole number of at least {low}")
+    return ValueRule(lambda value, _: type(value) is int and value >= low, f"a whole number of at least {low}")
 
 
-def number(low: float, high: float = inf, *, above: bool = False) -> Rule:
+def number(low: float, high: float = inf, *, above: bool = False) -> ValueRule:
     """Return the rule of a finite number from ``low`` to ``high``, or above ``low``.
 
     Examples
@@ -105,13 +105,13 @@ def number(low: float, high: float = inf, *, above: bool = False) -> Rule:
         return is_number(value) and (value > low if above else value >= low) and value <= high
 
     if high < inf:
-        return Rule(accepts, f"a number {'above' if above else 'from'} {low:g} to {high:g}")
-    return Rule(accepts, f"a number above {low:g}" if above else f"a number of at least {low:g}")
+        return ValueRule(accepts, f"a number {'above' if above else 'from'} {low:g} to {high:g}")
+    return ValueRule(accepts, f"a number above {low:g}" if above else f"a number of at least {low:g}")
 
 
-def one_of(*words: str) -> Rule:
+def one_of(*words: str) -> ValueRule:
     """Return the rule of a word."""
-    return Rule(lambda value, _: value in words, " or ".join(words), words)
+    return ValueRule(lambda value, _: value in words, " or ".join(words), words)
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -17,7 +17,7 @@ from mlsys.errors import OneClassError
 from mlsys.pipeline.composites import MemberFit, MemberRows, Part
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.frames import frame_of
-from mlsys.pipeline.parameter_rules import Rule, is_a
+from mlsys.pipeline.parameter_rules import ValueRule, is_a
 from mlsys.pipeline.requirements import learned_prior
 from mlsys.pipeline.traits import Traits
 from mlsys.runs.calibration import Calibration
@@ -94,8 +94,8 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         takes_missing=True,
         needs_scaling=False,
         rules={
-            "hazard": Rule(lambda hazard, _: is_a(is_classifier, hazard), "a classifier, by its _target_"),
-            "intervals": Rule(
+            "hazard": ValueRule(lambda hazard, _: is_a(is_classifier, hazard), "a classifier, by its _target_"),
+            "intervals": ValueRule(
                 lambda ends, _: _are_days(ends), "a list of whole days, from 1 and rising, such as [7,14,21,30]"
             ),
         },

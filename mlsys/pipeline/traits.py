@@ -23,7 +23,7 @@ from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter
 from mlsys.pipeline.ebm import EBM_RULES, Curve, EBMStopper, column_importances, curves
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
-from mlsys.pipeline.parameter_rules import Members, ParameterRule, Rule, is_number
+from mlsys.pipeline.parameter_rules import Members, ParameterRule, ValueRule, is_number
 from mlsys.pipeline.regularisation import AutoParameter
 from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, HistStopper, LightGBMStopper, XGBoostStopper
 
@@ -38,7 +38,7 @@ DEPTH = AutoParameter("max_depth", (6, 12, 24), rule=lambda depth: 12.5 * depth)
 PENALTY = AutoParameter("reg_lambda", (10, 3, 1), rule=lambda penalty: 300 / penalty)
 LEAVES = AutoParameter("num_leaves", (7, 15), rule=lambda leaves: 20 * leaves)
 
-VOTES = Rule(
+VOTES = ValueRule(
     lambda weights, parameters: weights is None or _are_votes(weights, len(parameters["estimators"])),
     "null, or one number for each member that is not null, in order: finite, at least 0, and one above 0",
 )

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mlsys.errors import FitError, RowsError
 from mlsys.pipeline.copies import unfitted
-from mlsys.pipeline.parameter_rules import Rule, is_a, one_of
+from mlsys.pipeline.parameter_rules import ValueRule, is_a, one_of
 from mlsys.pipeline.traits import Traits
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_outputs import ModelOutput
@@ -92,14 +92,14 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     mlsys_traits = Traits(
         rules={
-            "outcome": Rule(
+            "outcome": ValueRule(
                 lambda outcome, _: is_a(is_classifier, outcome), "a classifier, such as sklearn's LogisticRegression"
             ),
-            "effect": Rule(
+            "effect": ValueRule(
                 lambda effect, parameters: parameters["method"] == "t_learner" or is_a(is_regressor, effect),
                 "a regressor, such as sklearn.linear_model.Ridge; or any with model.method=t_learner",
             ),
-            "propensity": Rule(
+            "propensity": ValueRule(
                 lambda propensity, _: propensity is None or is_a(is_classifier, propensity),
                 "a classifier, by its _target_, or null where each row had the same chance of treatment",
             ),
