@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from mlsys.errors import Problem, closest, requirement
 from mlsys.launch import EXECUTION_WHITELIST
 
+_MISSING = re.compile(r"(?P<name>\w+)(?:\.__init__)?\(\) missing \d+ required .*arguments?: (?P<arguments>.+)")
+_QUOTED = re.compile(r"'(\w+)'")
 _UNEXPECTED = re.compile(r"(?P<name>\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '\w+'")
 
 
@@ -32,15 +34,19 @@ def argument_problems(error: Exception, where: str, node: Mapping[str, Any]) -> 
     if isinstance(cause, ValidationError):
         return [_of_validation(details, where, node) for details in cause.errors()]
     reason = " ".join(str(cause or error).split())
-    found = _UNEXPECTED.search(reason)
-    if found is not None:
-        places = [
-            (place, inner) for place, inner in _components(where, node) if _name(inner["_target_"]) == found["name"]
+    problems: list[Problem] = []
+    if (found := _UNEXPECTED.search(reason)) is not None:
+        problems = [each for place in _named(found["name"], where, node) for each in _unknown_arguments(*place)]
+    elif (found := _MISSING.search(reason)) is not None:
+        needed = _QUOTED.findall(found["arguments"])
+        problems = [
+            Problem(f"{place}.{name}", "nothing", f"a value: {found['name']} needs it")
+            for place, inner in _named(found["name"], where, node)
+            for name in needed
+            if name not in inner
         ]
-        if problems := [problem for place, inner in places for problem in _unknown_arguments(place, inner)]:
-            return problems
     allowed = "a target on the whitelist in mlsys/launch.py, with arguments that it accepts"
-    return [Problem(where, f"{node['_target_']}: {reason}", allowed)]
+    return problems or [Problem(where, f"{node['_target_']}: {reason}", allowed)]
 
 
 def _of_validation(details: Any, where: str, node: Mapping[str, Any]) -> Problem:  # noqa: ANN401 - pydantic's own shape
@@ -58,6 +64,11 @@ def _components(where: str, node: Any) -> Iterator[tuple[str, Mapping[str, Any]]
         yield where, node
     for name, value in node.items():
         yield from _components(f"{where}.{name}", value)
+
+
+def _named(name: str, where: str, node: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the components of this name."""
+    return [(place, inner) for place, inner in _components(where, node) if _name(inner["_target_"]) == name]
 
 
 def _unknown_arguments(where: str, node: Mapping[str, Any]) -> list[Problem]:

@@ -426,3 +426,18 @@ def test_a_parameter_has_one_problem_at_a_time(override):
     model, name = override.split()
     plain = compose_config([f"model={model}", f"{name}=0"]).model_dump(by_alias=True)
     assert [problem.where for problem in Components.build(plain)[1]] == [name]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where"),
+    [
+        (["model=uplift", "~model.outcome"], "model.outcome"),
+        (["model=vote", "~model.members"], "model.members"),
+        (["model=stack", "+model.members.new._target_=mlsys.pipeline.survival.DiscreteTimeHazard"],
+         "model.members.new.hazard"),
+    ],
+)  # fmt: skip
+def test_an_argument_that_a_component_needs_is_named_where_it_is_missing(overrides, where):
+    (problem,) = components(*overrides).values()
+    assert (problem.where, problem.got) == (where, "nothing")
+    assert problem.allowed.endswith(" needs it")

@@ -47,6 +47,8 @@ def test_a_batch_names_each_row(inside, case):
     found = [(each["row"], each["got"], each["expected"]) for each in answer.json()["problems"]]
     assert found == [(len(right) + row, got, expected) for row, got in enumerate(wrong.values())]
     assert inside.post("/predict/batch", {"records": records[: len(right)]}).status_code == 200
+    numbers = [{"size": 1.5, "called": value} for value in (right[0], next(iter(wrong)))]  # nothing to convert
+    assert [each["row"] for each in inside.post("/predict/batch", {"records": numbers}).json()["problems"]] == [1]
 
 
 def test_tables_name_each_row(inside, case):
