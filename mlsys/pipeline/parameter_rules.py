@@ -157,3 +157,16 @@ def broken_rules(estimator: Any, rules: Mapping[str, ParameterRule], where: str)
     """
     parameters = estimator.get_params(deep=False)
     return [problem for name, rule in rules.items() for problem in rule.problems(name, parameters, where)]
+
+
+def _are_votes(weights: object, members: int) -> bool:
+    if not isinstance(weights, list | tuple) or len(weights) != members or not all(map(is_number, weights)):
+        return False
+    return min(weights, default=0) >= 0 and any(weights)
+
+
+# The weights of the members of a vote.
+VOTES = ValueRule(
+    lambda weights, parameters: weights is None or _are_votes(weights, len(parameters["estimators"])),
+    "null, or one number for each member that is not null, in order: finite, at least 0, and one above 0",
+)

@@ -23,7 +23,7 @@ from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter
 from mlsys.pipeline.ebm import EBM_RULES, Curve, EBMStopper, column_importances, curves
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
-from mlsys.pipeline.parameter_rules import Members, ParameterRule, ValueRule, is_number
+from mlsys.pipeline.parameter_rules import VOTES, Members, ParameterRule
 from mlsys.pipeline.regularisation import AutoParameter
 from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, HistStopper, LightGBMStopper, XGBoostStopper
 
@@ -37,11 +37,6 @@ LEAF_SIZE = AutoParameter("min_samples_leaf", (100, 50, 20, 10, 5, 2), rule=lamb
 DEPTH = AutoParameter("max_depth", (6, 12, 24), rule=lambda depth: 12.5 * depth)
 PENALTY = AutoParameter("reg_lambda", (10, 3, 1), rule=lambda penalty: 300 / penalty)
 LEAVES = AutoParameter("num_leaves", (7, 15), rule=lambda leaves: 20 * leaves)
-
-VOTES = ValueRule(
-    lambda weights, parameters: weights is None or _are_votes(weights, len(parameters["estimators"])),
-    "null, or one number for each member that is not null, in order: finite, at least 0, and one above 0",
-)
 
 
 def coefficients_or_importances(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a fitted estimator
@@ -199,12 +194,6 @@ class SamplerTraits:
     only_selects_rows: bool = False
     takes_categories: bool = False
     neighbours: str | None = None
-
-
-def _are_votes(weights: object, members: int) -> bool:
-    if not isinstance(weights, list | tuple) or len(weights) != members or not all(map(is_number, weights)):
-        return False
-    return min(weights, default=0) >= 0 and any(weights)
 
 
 def _total_gain(estimator: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a fitted XGBModel
