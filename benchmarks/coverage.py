@@ -179,7 +179,8 @@ def main() -> None:
     parser.add_argument("--tables", type=int, default=400, help="simulated tables for each case and process")
     parser.add_argument("--resamples", type=int, default=300, help="bootstrap resamples of each table")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--cases", default="".join(name[0] for name in CASES), help="letters of the cases, such as AC")
+    letters, cases = [title[0] for title in CASES], "; ".join(CASES)
+    parser.add_argument("--cases", nargs="+", default=letters, choices=letters, metavar="LETTER", help=cases)
     arguments = parser.parse_args()
     for title, case in CASES.items():
         if title[0] not in arguments.cases:

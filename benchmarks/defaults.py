@@ -83,10 +83,26 @@ def main() -> None:
     names = ["public", "generated", *(table.name for table in (*PUBLIC, *GENERATED))]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only the small tables")
-    parser.add_argument("--tables", nargs="+", default=["public", "generated"], choices=names, metavar="NAME")
-    parser.add_argument("--models", nargs="+", default=list(SCRIPTS), choices=list(SCRIPTS), metavar="NAME")
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--real", type=Path)
+    parser.add_argument(
+        "--tables",
+        nargs="+",
+        default=["public", "generated"],
+        choices=names,
+        metavar="NAME",
+        help=f"any of {', '.join(names)}",
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=list(SCRIPTS),
+        choices=list(SCRIPTS),
+        metavar="NAME",
+        help=f"any of {', '.join(SCRIPTS)}",
+    )
+    parser.add_argument("--folds", type=int, default=3, help="of each table (3)")
+    parser.add_argument(
+        "--real", type=Path, metavar="PATH", help="folder of the real tables, to compare on their early as-ofs too"
+    )
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")

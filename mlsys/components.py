@@ -18,11 +18,12 @@ from mlsys.model_config import Component, has_candidates
 from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.column_parameters import EVERY_NAME, Columns
 from mlsys.pipeline.encoders import Encoder
-from mlsys.pipeline.parameter_checks import column_problems, parameter_problems
+from mlsys.pipeline.parameter_checks import column_problems, fold_problems, only_alone, parameter_problems
 from mlsys.pipeline.pipeline_spec import PipelineSpec
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import has_own_traits, traits_of
 from mlsys.pipeline.uplift import with_treatment
+from mlsys.runs.model_outputs import HasOutputs
 from mlsys.tracking import MultiTracker, NoTracker, Tracker
 
 # The methods that each group needs: the whitelist also allows components of other groups, which would not work.
@@ -104,7 +105,7 @@ class Components:
         problems += _model_problems(model, estimator, encoder)
         for name, node in nodes.items():
             if isinstance(node, Mapping):
-                found = _model_problems(node, candidates[name], encoder)
+                found = [*_only_alone(candidates[name]), *_model_problems(node, candidates[name], encoder)]
                 problems += [of_candidate(problem, name) for problem in found]
         parts = cls(
             blocks=[block for block in built if block is not None],
@@ -130,7 +131,7 @@ class Components:
         Raises
         ------
         ConfigError
-            Where the model's parameters refer to columns that the panel does not have.
+            Where the model's parameters refer to columns that the panel does not have, or need more converters.
         """
         parameter = traits_of(self.estimator).column
         wanted = None if parameter is None else self.estimator.get_params(deep=False)[parameter]
@@ -152,6 +153,9 @@ class Components:
             raise ConfigError(
                 "The config", problems, "Nothing was trained. See docs/models.md for how to write columns."
             )
+        if problems := fold_problems(self.estimator, panel.frame):
+            advice = "Nothing was trained. Use fewer folds (5 by default), or model=vote, which has none."
+            raise ConfigError("The config", problems, advice)
         return PipelineSpec(
             encoder=self.encoder,
             sampler=self.sampler,
@@ -191,6 +195,13 @@ def of_candidate(problem: Problem, name: str) -> Problem:
     return replace(problem, where=problem.where.replace("model", f"model.candidates.{name}", 1))
 
 
+def _only_alone(candidate: Any) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
+    """Find a candidate that gives more than a probability: others could not be compared or blended with it."""
+    if not isinstance(candidate, HasOutputs):
+        return []
+    return [Problem("model._target_", f"{type(candidate).__name__} as a candidate", only_alone(candidate))]
+
+
 def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder | None) -> list[Problem]:  # noqa: ANN401
     """Find what is wrong with a model, and parts of the pipeline that could not be loaded after training."""
     if estimator is None:
@@ -199,7 +210,8 @@ def _model_problems(model: Mapping[str, Any], estimator: Any, encoder: Encoder |
     problems = [problem for where, value in estimators.items() for problem in _trait_problems(value, where)]
     if not problems:
         problems = [*_unknown_arguments(model, estimators), *_without_iterations(estimators)]
-        problems += parameter_problems(estimators)
+        named = {problem.where for problem in problems}
+        problems += [problem for problem in parameter_problems(estimators) if problem.where not in named]
     return problems or (_untrusted_types(estimators, encoder) if encoder is not None else [])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
@@ -20,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from mlsys.arguments import argument_problems
 from mlsys.data.config import DataConfig, Section, absolute_url
 from mlsys.errors import ConfigError, Problem, closest, requirement
 from mlsys.launch import EXECUTION_WHITELIST
@@ -59,6 +59,10 @@ class FitConfig(Section):
     early_stopping: EarlyStopping = EarlyStopping()
 
 
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1
+
+
 class MetricsConfig(Section):
     """Which metrics are computed, and how their intervals are."""
 
@@ -67,6 +71,13 @@ class MetricsConfig(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     currency: str | None = None
     learning_curve: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.25, 0.5])
+
+    @field_validator("learning_curve", mode="before")
+    @classmethod
+    def _fractions(cls, fractions: Any) -> Any:  # noqa: ANN401 - the value before it is checked
+        if not isinstance(fractions, list) or not all(_is_fraction(each) for each in fractions):
+            raise ValueError("a list of numbers above 0 and below 1, each once, such as [0.25,0.5]; [] for no curve")
+        return fractions
 
     @field_validator("currency")
     @classmethod
@@ -285,33 +296,7 @@ def build(component: Component, where: str) -> Any:  # noqa: ANN401 - whatever t
         TypeError,
         ValueError,
     ) as error:  # raised by Hydra or by the constructor
-        problems = _argument_problems(error, where, str(component.target))
-        raise ConfigError("The config", problems, "Nothing was run.") from error
-
-
-def _argument_problems(error: Exception, where: str, target: str) -> list[Problem]:
-    cause = error if isinstance(error, ValidationError) else error.__cause__
-    if isinstance(cause, ValidationError):
-        return [_argument_problem(details, where, target) for details in cause.errors()]
-    reason = " ".join(str(cause or error).split())
-    found = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", reason)
-    if found is not None and found[1] == target.rpartition(".")[2]:  # not of a component nested in it
-        return [_unknown_argument(found[2], where, target)]
-    allowed = "a target on the whitelist in mlsys/launch.py, with arguments that it accepts"
-    return [Problem(where, f"{target}: {reason}", allowed)]
-
-
-def _argument_problem(details: Any, where: str, target: str) -> Problem:  # noqa: ANN401 - pydantic's own shape
-    if details["type"] == "unexpected_keyword_argument":
-        return _unknown_argument(str(details["loc"][0]), where, target)
-    return Problem(".".join([where, *map(str, details["loc"])]), repr(details["input"]), requirement(details["msg"]))
-
-
-def _unknown_argument(name: str, where: str, target: str) -> Problem:
-    from hydra.utils import get_object
-
-    known = list(signature(get_object(target)).parameters)
-    return Problem(f"{where}.{name}", "an unknown key", ", ".join(known), closest(name, known))
+        raise ConfigError("The config", argument_problems(error, where, node), "Nothing was run.") from error
 
 
 def inspect(config: DictConfig) -> tuple[dict[str, Any], list[Problem], TrainConfig | None]:
@@ -361,7 +346,9 @@ def _problem(details: Any) -> Problem:  # noqa: ANN401 - pydantic's own shape
         return Problem(where, "an unknown key", ", ".join(siblings), closest(path[-1], siblings))
     expected = details.get("ctx", {}).get("expected", "")
     options = [part.strip(" '") for part in str(expected).replace(" or ", ",").split(",")] if expected else []
-    got = "nothing" if details["type"] == "missing" else repr(details["input"])
+    got = "null" if details["input"] is None else repr(details["input"])
+    if details["type"] == "missing":
+        got = "nothing"
     if isinstance(details["input"], dict):  # the section is wrong as a whole: don't repeat its content
         got = "an invalid combination of values"
     allowed = requirement(details["msg"])

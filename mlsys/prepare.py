@@ -16,6 +16,7 @@ from mlsys.data.config import DataConfig
 from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import PREDICT_MS, objective_names
+from mlsys.evaluation.splits import Backtest, Holdout
 from mlsys.model_config import has_candidates
 from mlsys.pipeline.parameter_checks import horizon_problems
 from mlsys.pipeline.stopping import ITERATION_METRICS
@@ -59,7 +60,7 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
     plain, problems, config = inspect(composed)
     parts, more = Components.build(plain)
     problems += [*metric_problems(plain), *search_problems(plain, lambda: parts.estimator), *candidate_problems(plain)]
-    problems += [*treatment_problems(plain, parts), *more]
+    problems += [*treatment_problems(plain, parts), *split_problems(plain, parts.split), *more]
     problems += horizon_problems(parts.estimator, section(plain, "data"))
     data = _opened(plain, parts, problems, keep)
     if problems or config is None or data is None:
@@ -119,6 +120,21 @@ def treatment_problems(plain: Mapping[str, Any], parts: Components) -> list[Prob
         return []
     expected = "the column that says which rows were treated; model=uplift compares them with the others"
     return [Problem("data.treatment", "null", expected if "path" in data else f"{expected}, and needs data=table")]
+
+
+def split_problems(plain: Mapping[str, Any], split: object) -> list[Problem]:
+    """Find a split by time of a flat table without a time column."""
+    data = section(plain, "data")
+    if data.get("kind") != "table" or data.get("time") is not None:
+        return []
+    if isinstance(split, Holdout) and split.order == "time":
+        name, other = "split=holdout", "split.order=random"
+    elif isinstance(split, Backtest):
+        name, other = "split=backtest", "split=group_kfold"
+    else:
+        return []
+    allowed = f"the column with each row's time, with {name}. Without such a column, use {other}"
+    return [Problem("data.time", "null", allowed)]
 
 
 def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem], keep: Keep | None) -> Reader | None:

@@ -143,6 +143,8 @@ def _describe(column: InputColumn) -> str:
     parts = [column.title]
     if column.unit:
         parts.append(f"unit: {column.unit}")
+    if column.allowed:
+        return "; ".join([*parts, f"must be {column.expected}"])
     if column.has_range:
         parts.append(f"in training {column.low:g} to {column.high:g}")
     if column.listed:

@@ -335,3 +335,109 @@ def test_an_argument_that_a_library_would_ignore_is_refused_even_if_no_name_is_c
 )
 def test_every_argument_that_a_library_documents_passes(model, names):
     assert components(f"model={model}", *(f"+model.{name}=1" for name in names.split())) == {}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where", "allowed", "nearest"),
+    [
+        (["model=uplift", "model.method=t_lerner"], "model.method", "x_learner or t_learner", "t_learner"),
+        (["model=uplift", "model.propensity=foo"], "model.propensity", "or null where each row had the same", None),
+        (["model=uplift", "model.effect=null"], "model.effect", "a regressor, such as", None),
+        (["model=uplift", "model.outcome=null"], "model.outcome", "a classifier", None),
+        (["model=survival", "model.hazard=5"], "model.hazard", "a classifier", None),
+        (["model=survival", "model.intervals=[7,7]"], "model.intervals", "from 1 and rising", None),
+        (["model=stack", "model.folds=0"], "model.folds", "a whole number of at least 1", None),
+        (["model=stack", "model.shrinkage=-1"], "model.shrinkage", "a number of at least 0", None),
+        (["model=stack", "model.min_converters=many"], "model.min_converters", "a whole number of at least 1", None),
+        (["model=vote", "model.weights=[1,2]"], "model.weights", "one number for each member", None),
+        (["model=vote", "model.weights=3"], "model.weights", "one number for each member", None),
+        (["model=vote", "model.members.logistic=x"], "model.members.logistic", "or null to leave it out", None),
+        (["model=ebm", "model.interactions=-1"], "model.interactions", "pairs of at least 0", None),
+        (["model=ebm", "model.interactions=2.5"], "model.interactions", "pairs of at least 0", None),
+        (["model=ebm", "model.interactions=three"], "model.interactions", "a text such as 3x", None),
+        (["model=ebm", "model.outer_bags=0"], "model.outer_bags", "a whole number of at least 1", None),
+        (["model=ebm", "model.validation_size=0"], "model.validation_size", "0 only with outer_bags=1", None),
+        (["model=ebm", "model.learning_rate=.nan"], "model.learning_rate", "a number above 0", None),
+        (["model=logistic", "model.C=foo"], "model.C", "a float in the range (0.0, inf], or auto", None),
+        (["model=logistic", "model.C=atuo"], "model.C", "or auto", "auto"),
+        (["model=random_forest", "model.max_depth=foo"], "model.max_depth", "or auto", None),
+        (["model=lightgbm", "model.num_leaves=atuo"], "model.num_leaves", "a number, or auto", "auto"),
+        (["model=hist_gradient_boosting", "model.l2_regularization=foo"], "model.l2_regularization", "or auto", None),
+    ],
+)  # fmt: skip
+def test_a_value_that_a_model_cannot_use_is_found_before_anything_is_read(overrides, where, allowed, nearest):
+    (problem,) = components(*overrides).values()
+    assert (problem.where, problem.closest) == (where, nearest)
+    assert allowed in problem.allowed
+
+
+@pytest.mark.parametrize("model", ["vote", "stack"])
+def test_a_model_without_members_is_found_before_anything_is_read(model):
+    without = [f"model.members.{name}=null" for name in ("xgboost", "lightgbm", "logistic")]
+    (problem,) = components(f"model={model}", *without).values()
+    assert (problem.where, problem.got) == ("model.members", "no member that is not null")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["interactions=0", "interactions=0.5", "interactions=2x", "interactions=[[users,plan]]", "validation_size=30"],
+)
+def test_what_explainable_boosting_machines_accept_passes(override):
+    assert components("model=ebm", f"model.{override}") == {}
+
+
+@pytest.mark.parametrize("inner", ["uplift", "survival"])
+@pytest.mark.parametrize(("outer", "place"), [("vote", "members"), ("stack", "members"), ("auto", "candidates")])
+def test_a_model_that_gives_more_than_a_probability_is_no_part_of_another(inner, outer, place):
+    problem = components(f"model={outer}", f"+model@model.{place}.new={inner}")[f"model.{place}.new._target_"]
+    assert problem.got.endswith("as a candidate" if outer == "auto" else "inside another model")
+    assert problem.allowed.endswith("Make it the model itself")
+    assert ("uplift, probability_if_treated" if inner == "uplift" else "by_7d, by_14d") in problem.allowed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where"),
+    [
+        (["model=uplift", "model.effect._target_=sklearn.linear_model.Ridge"], "model.effect"),
+        (["model=survival", "model.hazard._target_=sklearn.linear_model.LogisticRegression"], "model.hazard"),
+        (["model=vote", "model.members.xgboost._target_=sklearn.linear_model.LogisticRegression"],
+         "model.members.xgboost"),
+        (["model=stack", "model.members.xgboost._target_=sklearn.naive_bayes.GaussianNB"], "model.members.xgboost"),
+        (["model=xgboost", "model._target_=sklearn.linear_model.LogisticRegression"], "model"),
+    ],
+)  # fmt: skip
+def test_another_class_with_the_arguments_of_the_earlier_one_says_the_way_out(overrides, where):
+    (problem,) = components(*overrides).values()
+    kind = overrides[1].rpartition(".")[2]
+    assert (problem.where, problem.got[: len(kind)]) == (where, kind)
+    assert "n_estimators, learning_rate" in problem.got
+    assert f"~{where}.n_estimators ~{where}.learning_rate" in problem.allowed
+    assert f"(~{where} '+{where}={{_target_: " in problem.allowed
+
+
+def test_a_single_argument_that_a_member_does_not_have_is_named_there():
+    problem = components("model=vote", "+model.members.logistic.depth=3")["model.members.logistic.depth"]
+    assert problem.got == "an unknown key of LogisticRegression"
+    assert problem.allowed.endswith("; ~model.members.logistic.depth leaves it out")
+
+
+@pytest.mark.parametrize("override", ["ebm model.max_rounds", "random_forest model.n_estimators"])
+def test_a_parameter_has_one_problem_at_a_time(override):
+    model, name = override.split()
+    plain = compose_config([f"model={model}", f"{name}=0"]).model_dump(by_alias=True)
+    assert [problem.where for problem in Components.build(plain)[1]] == [name]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where"),
+    [
+        (["model=uplift", "~model.outcome"], "model.outcome"),
+        (["model=vote", "~model.members"], "model.members"),
+        (["model=stack", "+model.members.new._target_=mlsys.pipeline.survival.DiscreteTimeHazard"],
+         "model.members.new.hazard"),
+    ],
+)  # fmt: skip
+def test_an_argument_that_a_component_needs_is_named_where_it_is_missing(overrides, where):
+    (problem,) = components(*overrides).values()
+    assert (problem.where, problem.got) == (where, "nothing")
+    assert problem.allowed.endswith(" needs it")

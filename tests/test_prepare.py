@@ -1,10 +1,12 @@
 """A composed config is checked as a whole before any data are read."""
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from mlsys.components import Components
 from mlsys.compose import compose_config
+from mlsys.config import inspect
 from mlsys.errors import ConfigError
 from mlsys.prepare import prepare, search_problems
 
@@ -135,3 +137,25 @@ def test_only_an_uplift_model_can_be_optimised_for_its_metrics(campaign):
     treated = [*campaign, "data.treatment=mailed", "objective=qini"]
     assert prepare(OmegaConf.create(compose_config([*treated, "model=uplift"]).to_dict())).config.objectives == ["qini"]
     assert list(problems(*treated, "model=logistic")) == ["objective"]
+
+
+@pytest.mark.parametrize(("split", "other"), [("holdout", "split.order=random"), ("backtest", "split=group_kfold")])
+def test_a_split_by_time_needs_the_time_column(split, other, campaign):
+    found = problems(*campaign, f"split={split}")
+    assert list(found) == ["data.time"]
+    assert found["data.time"].allowed.endswith(f"use {other}")
+    prepare(OmegaConf.create(compose_config([*campaign, "split=holdout", "split.order=random"]).to_dict()))
+
+
+def test_a_treatment_with_another_role_is_found_before_the_table_is_read(campaign):
+    assert list(problems(*campaign, "data.path=missing.csv", "data.treatment=won")) == ["data.treatment"]
+
+
+@pytest.mark.parametrize("value", ["null", "0.5", "[a]", "[.nan]", "[1.5]", "[0]", "[true]"])
+def test_the_fractions_of_the_learning_curve_have_one_message(value):
+    plain = compose_config([]).model_dump(by_alias=True)
+    plain["metrics"]["learning_curve"] = yaml.safe_load(value)
+    _, found, _ = inspect(OmegaConf.create(plain))
+    (problem,) = (each for each in found if each.where == "metrics.learning_curve")
+    assert problem.allowed == "a list of numbers above 0 and below 1, each once, such as [0.25,0.5]; [] for no curve"
+    assert problem.got == ("null" if value == "null" else repr(plain["metrics"]["learning_curve"]))

@@ -60,6 +60,7 @@ def test_it_says_whom_to_contact(trained):
     assert "qini" in printed
     assert "not which ones a call would persuade" not in run.card
     assert "plots/uplift.png" in run.manifest.files
+    assert "by uplift, scored by a model" in (run.path / "report.html").read_text(encoding="utf-8")
     check = next(check for check in run.audit["checks"] if check["name"] == "treatment")
     assert check["status"] == "pass"
 
@@ -80,6 +81,9 @@ def test_the_schema_lists_the_outputs_and_the_treatment_may_be_unknown(trained):
     treatment = next(entry for entry in schema["inputs"] if entry["name"] == "mail")
     assert treatment["description"] == "mail: treatment, Letter (treated) or Nothing (control)"
     assert [entry["name"] for entry in schema["inputs"] if entry["nullable"]] == ["mail"]
+    arms = [{"cell": each, "value": each} for each in ("Letter", "Nothing")]
+    assert [entry.get("allowed") for entry in schema["inputs"] if entry["name"] != "mail"] == [None] * 3
+    assert treatment["allowed"] == arms
 
 
 def test_the_replay_is_identical(trained, mlsys):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markdown import Markdown
 
+from mlsys.cli.markdown import Markdown
 from mlsys.cli.output import AsJson, print_json, print_rows, progress_bar
 from mlsys.errors import RunError
 from mlsys.launch import ENVIRONMENT_PREFIX, NO_TRACKING

@@ -73,7 +73,7 @@ def _scored(run: Run, raw: pd.DataFrame) -> pd.DataFrame:
 
     recipe = _recipe(run)
     inputs = apply(recipe, raw)
-    _require_filled(run, inputs)
+    _check_cells(run, recipe, raw, inputs)
     _, probabilities = predict(run.model, run.calibration, inputs)
     more = more_outputs(run.model, run.calibration, inputs)
     names = [str(run.schema[key]) for key in ("id", "as_of") if run.schema.get(key)]
@@ -97,17 +97,27 @@ def _recipe(run: Run) -> TableRecipe:
     return TableRecipe.from_dict(data)
 
 
-def _require_filled(run: Run, inputs: pd.DataFrame) -> None:
-    """Refuse missing values in columns that had none in training, as the service does."""
-    required = [entry["name"] for entry in run.schema["inputs"] if not entry["nullable"]]
-    missing = inputs[required].isna()
-    lines = [
-        f"  {name}: {counted(int(missing[name].sum()), 'row')}, the first is row {int(missing[name].argmax()) + 1}"
-        for name in required
-        if missing[name].any()
-    ]
-    if lines:
-        raise DataError(
-            "\n".join(["These inputs are missing or do not parse, but never were in training:", *lines])
-            + "\nFill or remove these rows; the model never learned what a missing value means here."
-        )
+def _check_cells(run: Run, recipe: TableRecipe, raw: pd.DataFrame, inputs: pd.DataFrame) -> None:
+    """Refuse missing values where training had none, and treatments of neither arm, as the service does."""
+    from mlsys.data.table.values import as_levels
+    from mlsys.runs.input_column import input_columns
+    from mlsys.runs.inputs import LEAVE_EMPTY, is_refused, refusal
+
+    names = {output: column.name for column in recipe.columns for output in column.outputs}
+    missing, refused = [], []
+    for column in input_columns(run.schema):
+        values, cells = inputs[column.name], raw[names[column.name]]
+        empty = values.isna().to_numpy()
+        if column.allowed and (wrong := is_refused(column, values) | (empty & (as_levels(cells).codes >= 0))).any():
+            refused.append(refusal(column, cells, wrong))
+        elif empty.any() and not column.nullable:
+            count = counted(int(empty.sum()), "row")
+            missing.append(f"  {column.name}: {count}, the first is row {int(empty.argmax()) + 1}")
+    parts = []
+    if missing:
+        parts += ["These inputs are missing or do not parse, but never were in training:", *missing]
+        parts += ["Fill or remove these rows; the model never learned what a missing value means here."]
+    if refused:
+        parts += ["These columns have cells that the model cannot use:", *refused, LEAVE_EMPTY]
+    if parts:
+        raise DataError("\n".join(parts))

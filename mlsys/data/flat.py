@@ -21,7 +21,7 @@ from mlsys.data.panel import KEYS, Panel, Treatment
 from mlsys.data.table import apply, infer_recipe, labelled_rows, read_table, to_label, to_numbers, to_time
 from mlsys.data.table.delimited import DELIMITER
 from mlsys.data.table.recipe import ColumnRecipe, ColumnReport, TableRecipe
-from mlsys.data.table.treatment import find_treatment
+from mlsys.data.table.treatment import check_outcomes, find_treatment
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.features.base import FeatureInfo
 from mlsys.text import counted
@@ -82,6 +82,7 @@ def _make(data: TableData, file: str) -> CacheEntry:
     treatment = None
     if data.treatment is not None:
         treatment = find_treatment(labelled[data.treatment], recipe, inputs, treated=data.treated)
+        check_outcomes(treatment, inputs, label, treatment_name=data.treatment, target=data.target)
     frame = _frame(data, labelled, recipe, label, inputs)
     configured = [*data.roles.values(), *data.drop]
     note = {
@@ -201,11 +202,27 @@ def _check_columns(data: TableData, columns: list[str]) -> None:
         for key, name in configured
         if name not in columns
     ]
+    problems += role_problems(data)
+    if problems:
+        raise ConfigError("The data config", problems, "Nothing was run.")
+
+
+def role_problems(data: TableData) -> list[Problem]:
+    """Return columns of which the config says two things that exclude each other; the table is not needed.
+
+    Parameters
+    ----------
+    data : TableData
+
+    Examples
+    --------
+    >>> data = TableData(kind="table", name="leads", path="leads.csv", target="won", treatment="won")
+    >>> print(role_problems(data)[0].brief)
+    data.treatment: got won, allowed: a column other than data.target: the model needs it as an input
+    """
     taken = data.roles | dict.fromkeys(["drop"] if data.treatment in data.drop else [], data.treatment)
-    problems += [
+    return [
         Problem("data.treatment", str(column), f"a column other than data.{role}: the model needs it as an input")
         for role, column in taken.items()
         if column == data.treatment
     ]
-    if problems:
-        raise ConfigError("The data config", problems, "Nothing was run.")

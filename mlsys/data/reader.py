@@ -8,7 +8,7 @@ from datetime import date
 from typing import Protocol
 
 from mlsys.data.config import DataConfig, EventsData, TableData
-from mlsys.data.flat import load_table
+from mlsys.data.flat import load_table, role_problems
 from mlsys.data.load import Loaded, check_source, load_events, with_demo
 from mlsys.data.rebuild import Rebuild
 from mlsys.data.sources import RawTables
@@ -126,6 +126,8 @@ def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None)
                 [Problem("features", names, "none: a flat table's columns are the features", "none")],
                 "Set features=none with data=table.",
             )
+        if problems := role_problems(data):
+            raise ConfigError("The data config", problems, "Nothing was run.")
         return TableReader(data)
     if not blocks:
         raise ConfigError(

@@ -8,6 +8,7 @@ from typing import Any
 
 MISSING = "–"
 POINTS = " points"  # percentage points
+ROUNDING = 1e-6  # smaller numbers are rounding errors, shown as zero
 Numbers = Mapping[str, Any]  # content of metrics.json and similar files
 
 
@@ -110,7 +111,7 @@ def plain_number(value: float, decimals: int) -> str:
 
 
 def _visible(value: float, places: int) -> bool:
-    return abs(value) < 1e-6 or abs(value) >= 10**-places  # below 1e-6 is rounding error, shown as a plain zero
+    return abs(value) < ROUNDING or abs(value) >= 10**-places
 
 
 def _decimals(value: float) -> int:

@@ -59,9 +59,10 @@ def learning_curve(
         trained = [fold.train for fold in folds]
         if (fewest := min(int(labels[rows].sum()) for rows in trained)) < MIN_POSITIVES:
             logger.info(
-                "Learning curve: %s of the training rows of a fold would be too few at %g%% of the entities",
-                counted(fewest, "positive row"),
+                "The learning curve has no point at %g%% of the entities: a fold would have %s, fewer than %d",
                 100 * fraction,
+                counted(fewest, "positive training row"),
+                MIN_POSITIVES,
             )
             continue
         logger.info("Learning curve: every fold again on %g%% of the entities", 100 * fraction)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mlsys.evaluation.formats import MISSING, POINTS, bounds, percent, plain_number, range_text
+from mlsys.evaluation.formats import MISSING, POINTS, ROUNDING, bounds, percent, plain_number, range_text
 
 if TYPE_CHECKING:
     from mlsys.evaluation.ranking import FloatArray
@@ -21,8 +21,6 @@ Kind = Literal["score", "rate", "times", "money", "milliseconds"]
 IntervalMethod = Literal["logit", "log", "proportion", "shifted", "t"]
 DifferenceMethod = Literal["t", "percentile"]
 Verdict = Literal["better", "worse", "same", ""]  # "same": no clear difference; "": not compared
-
-ROUNDING = 1e-12  # smaller differences are rounding errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +167,8 @@ class Metric:
         >>> from mlsys.evaluation.metric_table import METRICS
         >>> METRICS["roc_auc"].difference(0.131), METRICS["precision"].difference(-0.03)
         ('+0.131', '−3.0 points')
-        >>> METRICS["precision"].difference(-5e-19)
-        '0'
+        >>> METRICS["precision"].difference(-5e-19), METRICS["ece"].difference(-4e-7)
+        ('0', '0')
         """
         if value is None or not math.isfinite(value):
             return MISSING

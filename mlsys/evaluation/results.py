@@ -17,6 +17,7 @@ from mlsys.data.load import Loaded
 from mlsys.evaluation.backtest import BacktestResult
 from mlsys.evaluation.effects import effects
 from mlsys.evaluation.explain import importances
+from mlsys.evaluation.leads import top_leads
 from mlsys.evaluation.report.card import render_card
 from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.plots import write_plots
@@ -124,7 +125,7 @@ def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFra
         audit=results.audit,
         threshold=results.threshold.to_dict(),
         facts=_facts(writer, results, predictions, seconds),
-        top_leads=_top_leads(predictions),
+        top_leads=top_leads(predictions, TOP_LEADS),
         selection=results.selection,
     )
     plots = write_plots(
@@ -140,12 +141,6 @@ def _write_pages(writer: RunWriter, results: RunResults, predictions: pd.DataFra
     writer.write_text("card.md", render_card(summary))
     writer.write_text("report.html", render_report(summary, plots))
     return summary
-
-
-def _top_leads(predictions: pd.DataFrame) -> pd.DataFrame:
-    latest = predictions[predictions["fold"] == predictions["fold"].max()]
-    best = latest.sort_values("probability", ascending=False, kind="stable").head(TOP_LEADS)
-    return pd.DataFrame(best[["id", "as_of", "probability", "label"]])
 
 
 def _facts(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, seconds: float) -> RunFacts:

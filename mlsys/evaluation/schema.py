@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlsys.data.panel import Panel
+from mlsys.data.panel import Panel, Treatment
 from mlsys.runs.input_column import MAX_LISTED, NUMBER, TEXT
 from mlsys.runs.model_outputs import ModelOutput
 
@@ -41,6 +41,7 @@ def input_schema(
         The content of schema.json.
     """
     inputs: list[dict[str, Any]] = []
+    arms = panel.treatment if outputs else None  # other models read the treatment as any column
     for feature in panel.features:
         column = rows[feature.name]
         present = column.dropna()
@@ -49,7 +50,7 @@ def input_schema(
             "dtype": TEXT if feature.kind == "category" else NUMBER,
             # A column without missing values in training is not nullable: the model never learned to handle them. The
             # treatment may be missing where the model gives the effect of it: that of a new lead is not known yet.
-            "nullable": bool(column.isna().any()) or bool(outputs and _is_treatment(panel, feature.name)),
+            "nullable": bool(column.isna().any()) or (arms is not None and feature.name == arms.column),
         }
         if feature.kind == "category":
             entry["categories"] = sorted(str(level) for level in present.value_counts().index[:MAX_LISTED])
@@ -64,14 +65,18 @@ def input_schema(
             entry["example"] = None
         if feature.unit:
             entry["unit"] = feature.unit
+        if arms is not None and feature.name == arms.column:
+            entry["allowed"] = _allowed(arms)
         entry["description"] = feature.description
         inputs.append(entry)
     described = [output._asdict() for output in outputs]
     return {"inputs": inputs, **names} | ({"outputs": described} if described else {})
 
 
-def _is_treatment(panel: Panel, name: str) -> bool:
-    return panel.treatment is not None and panel.treatment.column == name
+def _allowed(treatment: Treatment) -> list[dict[str, Any]]:
+    """Return the values of the two arms: in any other, the model has no probability."""
+    values = sorted(zip((treatment.treated, treatment.control), treatment.names, strict=True))
+    return [{"cell": cell, "value": value} for value, cell in values]
 
 
 def reference(panel: Panel, rows: pd.DataFrame, probability: pd.Series[Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +11,47 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlsys.pipeline.parameter_rules import ParameterRule, ValueRule, is_number, number, whole
 from mlsys.pipeline.stopping import EncodedRows, IterationCallback, ValidationSet
+
+# "3x" is three pairs for each column.
+_PAIRS_PER_COLUMN = re.compile(r"\d+(?:\.\d+)?x")
+
+
+def _are_interactions(value: object, _: Mapping[str, Any]) -> bool:
+    """Return whether the library knows how many pairs to choose; lists of columns are checked with the panel."""
+    if isinstance(value, str):
+        return _PAIRS_PER_COLUMN.fullmatch(value) is not None
+    return isinstance(value, list | tuple) or (is_number(value) and value >= 0 and (value < 1 or type(value) is int))
+
+
+def _is_held_out(value: object, parameters: Mapping[str, Any]) -> bool:
+    if value == 0 and type(value) in (int, float):
+        return bool(parameters["outer_bags"] == 1)
+    return is_number(value) and value > 0 and (value < 1 or type(value) is int)
+
+
+# interpret checks these in the fit, one at a time.
+EBM_RULES: Mapping[str, ParameterRule] = {
+    "interactions": ValueRule(
+        _are_interactions,
+        "a whole number of pairs of at least 0, a fraction of the columns below 1, a text such as 3x for three pairs "
+        "per column, or a list of lists of columns, such as [[plan, seats]]",
+    ),
+    "validation_size": ValueRule(
+        _is_held_out, "a fraction above 0 and below 1, or a whole number of rows; 0 only with outer_bags=1"
+    ),
+    "outer_bags": whole(1),
+    "inner_bags": whole(0),
+    "learning_rate": number(0, above=True),
+    "max_rounds": whole(1),
+    "early_stopping_rounds": whole(0),
+    "smoothing_rounds": whole(0),
+    "interaction_smoothing_rounds": whole(0),
+    "max_leaves": whole(2),
+    "min_samples_leaf": whole(1),
+    "min_hessian": number(0),
+}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -13,10 +12,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, check_X_y
 
-from mlsys.errors import FitError
 from mlsys.pipeline.frames import check_columns, frame_of
 from mlsys.pipeline.traits import Traits
-from mlsys.text import counted, is_or_are
 
 
 class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -140,12 +137,6 @@ def vote(members: Mapping[str, Any], weights: Sequence[float] | None = None) -> 
     weights : sequence of float, optional
         One weight for each member that is not None, in order.
 
-    Raises
-    ------
-    FitError
-        If there are no members, the number of weights differs from the number of members, or the weights are negative,
-        infinite or all 0.
-
     Examples
     --------
     >>> from sklearn.linear_model import LogisticRegression
@@ -155,16 +146,4 @@ def vote(members: Mapping[str, Any], weights: Sequence[float] | None = None) -> 
     from sklearn.ensemble import VotingClassifier
 
     present = [(name, member) for name, member in members.items() if member is not None]
-    if not present or (weights is not None and len(weights) != len(present)):
-        raise FitError(
-            f"model.members has {counted(len(present), 'member')} that {is_or_are(len(present))} not null, and "
-            f"model.weights has {counted(len(weights or ()), 'weight')}. Give at least one member, and one weight for "
-            "each, or weights: null."
-        )
-    numbers = [weight for weight in weights or [] if isinstance(weight, int | float) and 0 <= weight < math.inf]
-    if weights is not None and (len(numbers) < len(weights) or not any(numbers)):
-        raise FitError(
-            f"model.weights is {list(weights)}, but each weight must be a finite number of at least 0, and one above "
-            "0. Change it, or use weights: null."
-        )
-    return VotingClassifier(present, voting="soft", weights=list(weights) if weights is not None else None)
+    return VotingClassifier(present, voting="soft", weights=weights)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 from typing import Any
 
+import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 
@@ -14,9 +14,13 @@ from mlsys.errors import Problem, closest
 from mlsys.pipeline.class_weights import class_weight_problems, class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.composites import composite_of
-from mlsys.pipeline.copies import is_estimator
+from mlsys.pipeline.parameter_rules import broken_rules
+from mlsys.pipeline.regularisation import AUTO
+from mlsys.pipeline.stacking import Stack
 from mlsys.pipeline.survival import DiscreteTimeHazard
 from mlsys.pipeline.traits import traits_of
+from mlsys.runs.model_outputs import HasOutputs
+from mlsys.text import joined
 
 # scikit-learn's words for a value that its own table of parameters does not allow.
 _REJECTED = re.compile(r"The '\w+' parameter of \w+ must be (?P<allowed>.+)\. Got .+ instead\.", re.DOTALL)
@@ -49,10 +53,11 @@ def parameter_problems(estimators: Mapping[str, Any]) -> list[Problem]:
     problems = []
     for where, estimator in estimators.items():
         known = traits_of(estimator).column_parameters
-        found = [*class_weight_problems(estimator, where), *_other_objectives(estimator, where)]
+        found = [*_not_alone(estimator, where), *broken_rules(estimator, traits_of(estimator).rules, where)]
+        found += [*class_weight_problems(estimator, where), *_other_objectives(estimator, where)]
         named = {problem.where for problem in found}
         found += [problem for problem in _rejected_values(estimator, where) if problem.where not in named]
-        problems += [*found, *_useless_parameters(estimator, where), *_interval_problems(estimator, where)]
+        problems += [*found, *_useless_parameters(estimator, where)]
         if not any(estimator is each for each in alone):
             problems += [
                 Problem(f"{where}.{name}", repr(value), "null: the estimator around this one decides what it sees")
@@ -79,6 +84,33 @@ def column_problems(estimator: Any, columns: Columns) -> list[Problem]:  # noqa:
             default = parameters.get(known[name].default_parameter or "")
             problems += known[name].problems(value, f"{where}.{name}", columns, default)
     return problems
+
+
+def fold_problems(estimator: Any, rows: pd.DataFrame) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
+    """Find a stack with more folds than converters to learn its weights from.
+
+    Parameters
+    ----------
+    estimator : scikit-learn estimator
+        The model.
+    rows : DataFrame
+        Rows of a panel, with ``label`` and ``group``.
+
+    Examples
+    --------
+    >>> from mlsys.pipeline.stacking import stack
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> rows = pd.DataFrame({"label": [1, 0, 1], "group": ["a", "b", "c"]})
+    >>> print(fold_problems(stack({"bayes": GaussianNB()}, folds=5), rows)[0].brief)
+    model.folds: got 5, allowed: at most 2, the number of converters: each fold must have some
+    """
+    if not isinstance(estimator, Stack):
+        return []
+    converters = int(rows.loc[rows["label"] == 1, "group"].nunique())
+    if estimator.folds <= converters:
+        return []
+    allowed = f"at most {converters:,}, the number of converters: each fold must have some"
+    return [Problem("model.folds", f"{estimator.folds:,}", allowed)]
 
 
 def horizon_problems(estimator: Any, data: Mapping[str, Any]) -> list[Problem]:  # noqa: ANN401 - any scikit-learn estimator
@@ -109,44 +141,59 @@ def horizon_problems(estimator: Any, data: Mapping[str, Any]) -> list[Problem]: 
         )
         return [Problem("data.kind", "table with model=survival", allowed)]
     horizon = data.get("horizon_days")
-    if not isinstance(horizon, int) or _interval_problems(estimator, "model") or estimator.intervals[-1] == horizon:
+    wrong = broken_rules(estimator, traits_of(estimator).rules, "model")
+    if not isinstance(horizon, int) or wrong or estimator.intervals[-1] == horizon:
         return []
     quarters = dict.fromkeys(max(1, round(horizon * part / 4)) for part in (1, 2, 3, 4))
     allowed = f"days that end with data.horizon_days={horizon}, such as [{','.join(map(str, quarters))}]"
     return [Problem("model.intervals", str(list(estimator.intervals)), allowed)]
 
 
-def _interval_problems(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401
-    """Find what is wrong with the intervals of a model of when the outcome comes, or with its place."""
-    if not isinstance(estimator, DiscreteTimeHazard):
+def _not_alone(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401
+    """Find a model inside another one that gives more than a probability, which the one around it cannot use."""
+    if where == "model" or not isinstance(estimator, HasOutputs):
         return []
-    if where != "model":
-        return [Problem(f"{where}._target_", "DiscreteTimeHazard inside another model", "only the model itself")]
-    if not is_estimator(estimator.hazard):
-        return [Problem(f"{where}.hazard", repr(estimator.hazard), "a classifier, by its _target_")]
-    ends = estimator.intervals
-    days = isinstance(ends, list | tuple) and len(ends) > 0 and all(type(end) is int for end in ends)
-    if days and ends[0] > 0 and all(start < end for start, end in pairwise(ends)):
-        return []
-    return [Problem(f"{where}.intervals", repr(ends), "a list of whole days, from 1 and rising, such as [7,14,21,30]")]
+    return [Problem(f"{where}._target_", f"{type(estimator).__name__} inside another model", only_alone(estimator))]
+
+
+def only_alone(estimator: HasOutputs) -> str:
+    """Say why a model that gives more than a probability is never a part of another one, nor chosen among others.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> only_alone(DiscreteTimeHazard(LogisticRegression(), [7, 30]))
+    'a classifier that gives a probability alone; this one also gives by_7d and by_30d. Make it the model itself'
+    """
+    names = joined([output.name for output in estimator.outputs])
+    return f"a classifier that gives a probability alone; this one also gives {names}. Make it the model itself"
 
 
 def _rejected_values(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401
     """Find values that scikit-learn's own table of an estimator's parameters does not allow."""
+    traits, problems = traits_of(estimator), []
+    automatic = {each.name: each.is_auto(estimator) for each in traits.regularisation}
     constraints, kind = getattr(estimator, "_parameter_constraints", None), type(estimator).__name__
     if constraints is None:  # the estimator of another library, or one's own
-        return []
-    traits, problems = traits_of(estimator), []
-    columns, auto = traits.column_parameters, [each.name for each in traits.regularisation if each.is_auto(estimator)]
+        words = {name: value for name, value in _given(estimator, automatic).items() if isinstance(value, str)}
+        return [
+            Problem(f"{where}.{name}", repr(value), f"a number, or {AUTO}", closest(value, [AUTO]))
+            for name, value in words.items()
+            if not automatic[name]
+        ]
+    columns = traits.column_parameters
     passed = estimator.get_params(deep=False) | class_weights_in_library_form(estimator)
     for name, value in passed.items():
-        if name in columns or name in auto:
+        if name in columns or automatic.get(name):
             continue
         try:
             validate_parameter_constraints(constraints, {name: value}, kind)
         except InvalidParameterError as error:
             message = _REJECTED.fullmatch(str(error))
-            problems.append(Problem(f"{where}.{name}", repr(value), message["allowed"] if message else str(error)))
+            allowed = message["allowed"] if message else str(error)
+            allowed += f", or {AUTO}" if name in automatic else ""
+            near = closest(value, [AUTO]) if name in automatic and isinstance(value, str) else None
+            problems.append(Problem(f"{where}.{name}", repr(value), allowed, near))
     return problems
 
 

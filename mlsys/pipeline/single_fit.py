@@ -19,6 +19,7 @@ from mlsys.pipeline.composites import Composite, MemberRows, composite_of
 from mlsys.pipeline.copies import is_estimator, unfitted
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
+from mlsys.pipeline.parameter_rules import broken_rules
 from mlsys.pipeline.pipeline_spec import Labels, PipelineSpec
 from mlsys.pipeline.requirements import learned_prior, requirements_of
 from mlsys.pipeline.sampling import resample
@@ -76,6 +77,8 @@ def _fit_composite(spec: PipelineSpec, composite: Composite, rows: MemberRows) -
         part = replace(spec, estimator=member, numbers=numbers, categories=categories, added=added)
         return fit_rows(part, rows, target=target)
 
+    if problems := broken_rules(spec.estimator, traits_of(spec.estimator).rules, "model"):
+        raise FitError("; ".join(problem.brief for problem in problems))
     estimator, prior = composite.fit_members(fit_member, rows)
     return Pipeline([("model", estimator)]), prior
 

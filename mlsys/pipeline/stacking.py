@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, NonNegativeFloat, validate_call
 from sklearn.base import ClassifierMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -17,14 +16,15 @@ from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
-from mlsys.errors import FitError
 from mlsys.pipeline.combiner import Combiner, fit_combiner
 from mlsys.pipeline.composites import MemberFit, MemberRows, Part
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.frames import frame_of
 from mlsys.pipeline.inner_folds import InnerFold, converters, inner_folds
+from mlsys.pipeline.parameter_rules import Members, number, whole
 from mlsys.pipeline.requirements import learned_prior
 from mlsys.pipeline.scores import scores_of
+from mlsys.pipeline.traits import Traits
 from mlsys.runs.logistic import COMBINED_MARGIN, logit, sigmoid
 from mlsys.text import counted, joined
 
@@ -78,6 +78,15 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     array([1.7, 0.5])
     """
 
+    mlsys_traits = Traits(
+        rules={
+            "estimators": Members(),
+            "folds": whole(1),
+            "shrinkage": number(0),
+            "min_converters": whole(1),
+            "random_state": whole(0),
+        }
+    )
     details: ClassVar[tuple[str, ...]] = ("as_of", "known_at", "group")
     learns_labels: ClassVar[bool] = True
 
@@ -230,15 +239,11 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         return log_odds
 
 
-Count = Annotated[int, Field(ge=1)]
-
-
-@validate_call
 def stack(
     members: Mapping[str, Any],
-    folds: Count = 5,
-    shrinkage: NonNegativeFloat = 10.0,
-    min_converters: Count = 20,
+    folds: int = 5,
+    shrinkage: float = 10.0,
+    min_converters: int = 20,
     random_state: int = 0,
 ) -> Stack:
     """Return a `Stack` of named members.
@@ -252,11 +257,6 @@ def stack(
     folds, shrinkage, min_converters, random_state
         See `Stack`.
 
-    Raises
-    ------
-    FitError
-        If there are no members.
-
     Examples
     --------
     >>> from sklearn.linear_model import LogisticRegression
@@ -264,10 +264,6 @@ def stack(
     [('weak', LogisticRegression(C=0.01))]
     """
     present = [(name, member) for name, member in members.items() if member is not None]
-    if not present:
-        raise FitError(
-            "model.members has no member that is not null. Give at least one, better two of different kinds."
-        )
     return Stack(present, folds, shrinkage, min_converters, random_state)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,6 +17,7 @@ from mlsys.errors import OneClassError
 from mlsys.pipeline.composites import MemberFit, MemberRows, Part
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.frames import frame_of
+from mlsys.pipeline.parameter_rules import ValueRule, is_a
 from mlsys.pipeline.requirements import learned_prior
 from mlsys.pipeline.traits import Traits
 from mlsys.runs.calibration import Calibration
@@ -32,6 +34,12 @@ from mlsys.runs.prior_correction import correct_prior
 from mlsys.text import counted
 
 Floats = NDArray[np.float64]
+
+
+def _are_days(ends: object) -> bool:
+    if not isinstance(ends, list | tuple) or not ends or not all(type(end) is int for end in ends):
+        return False
+    return ends[0] > 0 and all(start < end for start, end in pairwise(ends))
 
 
 class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -82,7 +90,16 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
            [0.88, 1.  ]])
     """
 
-    mlsys_traits = Traits(takes_missing=True, needs_scaling=False)
+    mlsys_traits = Traits(
+        takes_missing=True,
+        needs_scaling=False,
+        rules={
+            "hazard": ValueRule(lambda hazard, _: is_a(is_classifier, hazard), "a classifier, by its _target_"),
+            "intervals": ValueRule(
+                lambda ends, _: _are_days(ends), "a list of whole days, from 1 and rising, such as [7,14,21,30]"
+            ),
+        },
+    )
     details: ClassVar[tuple[str, ...]] = ("days_to_outcome", "days_known")
     learns_labels: ClassVar[bool] = False
 

@@ -21,8 +21,9 @@ from sklearn.utils import get_tags
 from mlsys.errors import FitError
 from mlsys.pipeline import column_parameters
 from mlsys.pipeline.column_parameters import ColumnParameter
-from mlsys.pipeline.ebm import Curve, EBMStopper, column_importances, curves
+from mlsys.pipeline.ebm import EBM_RULES, Curve, EBMStopper, column_importances, curves
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
+from mlsys.pipeline.parameter_rules import VOTES, Members, ParameterRule
 from mlsys.pipeline.regularisation import AutoParameter
 from mlsys.pipeline.stopping import CatBoostStopper, EarlyStopper, HistStopper, LightGBMStopper, XGBoostStopper
 
@@ -129,6 +130,8 @@ class Traits:
         positive and a negative row; the calibration of probabilities relies on it.
     bytes_per_value : float
         Bytes that encoding and fitting hold at their peak for each row and feature, to estimate the memory of a run.
+    rules : mapping of str to ParameterRule
+        What its parameters may be, where neither its constructor nor scikit-learn's table of parameters says so.
     curves : callable or None
         Function of a fitted estimator that returns the curves of its input columns, for the report, if it is a sum of
         curves.
@@ -167,6 +170,7 @@ class Traits:
     importances: Callable[[Any], NDArray[np.float64] | None] = coefficients_or_importances
     class_weights: Callable[[Any, float, float], tuple[float, float]] = weights_by_parameters
     bytes_per_value: float = 40.0  # measured, with missing values, like those below
+    rules: Mapping[str, ParameterRule] = field(default_factory=dict)
     curves: Callable[[Any], list[Curve]] | None = None
 
     def __post_init__(self) -> None:
@@ -216,7 +220,12 @@ SamplerTable: TypeAlias = Mapping[type, SamplerTraits]
 @cache
 def _scikit_learn() -> EstimatorTable:
     from sklearn.dummy import DummyClassifier
-    from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.ensemble import (
+        ExtraTreesClassifier,
+        HistGradientBoostingClassifier,
+        RandomForestClassifier,
+        VotingClassifier,
+    )
     from sklearn.linear_model import LogisticRegression
     from sklearn.tree import DecisionTreeClassifier
 
@@ -245,6 +254,7 @@ def _scikit_learn() -> EstimatorTable:
         ),
         LogisticRegression: Traits(regularisation=(INVERSE_PENALTY,)),
         RandomForestClassifier: forest,
+        VotingClassifier: Traits(rules={"estimators": Members(), "weights": VOTES}),
     }
 
 
@@ -334,6 +344,7 @@ def _interpret() -> EstimatorTable:
         threads="n_jobs",
         column_parameters=column_parameters.EBM,
         objectives={"objective": ("log_loss",)},
+        rules=EBM_RULES,
         importances=column_importances,
         curves=curves,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -14,6 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from mlsys.errors import FitError, RowsError
 from mlsys.pipeline.copies import unfitted
+from mlsys.pipeline.parameter_rules import ValueRule, is_a, one_of
+from mlsys.pipeline.traits import Traits
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_outputs import ModelOutput
 from mlsys.runs.prior_correction import correct_prior
@@ -88,6 +90,22 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     array([ True])
     """
 
+    mlsys_traits = Traits(
+        rules={
+            "outcome": ValueRule(
+                lambda outcome, _: is_a(is_classifier, outcome), "a classifier, such as sklearn's LogisticRegression"
+            ),
+            "effect": ValueRule(
+                lambda effect, parameters: parameters["method"] == "t_learner" or is_a(is_regressor, effect),
+                "a regressor, such as sklearn.linear_model.Ridge; or any with model.method=t_learner",
+            ),
+            "propensity": ValueRule(
+                lambda propensity, _: propensity is None or is_a(is_classifier, propensity),
+                "a classifier, by its _target_, or null where each row had the same chance of treatment",
+            ),
+            "method": one_of(*METHODS),
+        }
+    )
     details: ClassVar[tuple[str, ...]] = ()
     learns_labels: ClassVar[bool] = False
     outputs: ClassVar[tuple[ModelOutput, ...]] = OUTPUTS
@@ -157,7 +175,9 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         arm = self._arm(rows.inputs)
         parts = [rows.take(arm == value) for value in (1.0, 0.0)]
         for part, name in zip(parts, ("treated", "control"), strict=True):
-            _check_arm(part.labels, name, getattr(self, name))
+            value = getattr(self, name)
+            shown = f"{value:g}" if isinstance(value, float) else value
+            _check_arm(part.labels, name, f"{self.treatment} = {shown}")
         without = [part._replace(inputs=part.inputs.drop(columns=self.treatment)) for part in parts]
         fitted = unfitted(self)
         fits = [fit(self.outcome, part) for part in without]
@@ -272,28 +292,12 @@ def uplift(
     outcome, effect, propensity, method
         See `UpliftModel`.
 
-    Raises
-    ------
-    FitError
-        If the method is unknown, or an estimator is of the wrong kind.
-
     Examples
     --------
     >>> from sklearn.linear_model import LogisticRegression
     >>> uplift(LogisticRegression(), method="t_learner").method
     't_learner'
     """
-    if method not in METHODS:
-        raise FitError(f"model.method is {method!r}; expected {' or '.join(METHODS)}.")
-    if not _is(is_classifier, outcome):
-        raise FitError(f"model.outcome is {_kind(outcome)}; expected a classifier, such as LogisticRegression.")
-    if propensity is not None and not _is(is_classifier, propensity):
-        raise FitError(f"model.propensity is {_kind(propensity)}; expected a classifier, or null.")
-    if method == "x_learner" and not _is(is_regressor, effect):
-        raise FitError(
-            f"model.effect is {_kind(effect)}; the X-learner needs a regressor, such as sklearn.linear_model.Ridge. "
-            "Set one, or model.method=t_learner."
-        )
     return UpliftModel(outcome, effect, propensity, method)
 
 
@@ -310,20 +314,12 @@ def with_treatment(estimator: Any, treatment: Treatment | None) -> Any:  # noqa:
     return unfitted(estimator, treatment=treatment.column, treated=treatment.treated, control=treatment.control)
 
 
-def _is(kind: Callable[[Any], bool], member: object) -> bool:
-    return hasattr(member, "__sklearn_tags__") and kind(member)
-
-
-def _kind(member: object) -> str:
-    return "null" if member is None else f"a {type(member).__name__}"
-
-
 def _corrected(scores: Floats, learned: float, actual: float) -> Floats:
     """Return the probabilities of an arm whose rows were resampled or weighted."""
     return scores if learned == actual else correct_prior(scores, learned, actual)
 
 
-def _check_arm(labels: NDArray[np.int8], arm: str, value: object) -> None:
+def _check_arm(labels: NDArray[np.int8], arm: str, value: str) -> None:
     positives = int(labels.sum())
     fewest = min(positives, len(labels) - positives)
     if fewest < MIN_PER_CLASS:

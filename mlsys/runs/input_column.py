@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlsys.errors import RunError
 
@@ -13,6 +13,27 @@ NUMBER, TEXT = "float64", "string"  # the dtypes of schema.json
 LARGEST = float.fromhex("0x1.fffffep+127")  # largest float32; many libraries compute in float32 and overflow beyond it
 MAX_LISTED = 200  # schema.json lists only the most frequent categories of an input
 SHOWN_CATEGORIES = 8
+
+
+class AllowedValue(NamedTuple):
+    """One of the few values that an input may have.
+
+    Attributes
+    ----------
+    cell : str
+        How the training table writes it.
+    value : float or str
+        The input made from that cell.
+    """
+
+    cell: str
+    value: float | str
+
+    def __str__(self) -> str:
+        if isinstance(self.value, str):
+            return repr(self.cell)
+        number = f"{self.value:.17g}"
+        return number if _is_number(self.cell, self.value) else f"{self.cell} ({number})"
 
 
 @dataclass(frozen=True)
@@ -34,6 +55,8 @@ class InputColumn:
         All categories in the training data; None if unknown. Other values are scored as unknown, with a warning.
     example : float, str or None
         Example of a valid value.
+    allowed : tuple of AllowedValue
+        The only values that are accepted, such as those of the two arms of a treatment; empty if any is.
     """
 
     name: str
@@ -46,6 +69,7 @@ class InputColumn:
     unit: str = ""
     description: str = ""
     example: float | str | None = None
+    allowed: tuple[AllowedValue, ...] = ()
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], known: frozenset[str] = frozenset()) -> InputColumn:
@@ -82,6 +106,7 @@ class InputColumn:
             unit=str(entry.get("unit") or ""),
             description=str(entry.get("description") or ""),
             example=entry.get("example", None if nullable else sample),
+            allowed=tuple(AllowedValue(each["cell"], each["value"]) for each in entry.get("allowed", ())),
         )
 
     @property
@@ -105,6 +130,11 @@ class InputColumn:
         return not self.listed or len(self.listed) >= MAX_LISTED
 
     @property
+    def allowed_values(self) -> frozenset[float | str]:
+        """The values of `allowed`."""
+        return frozenset(each.value for each in self.allowed)
+
+    @property
     def expected(self) -> str:
         """Description of valid values, for messages.
 
@@ -112,7 +142,12 @@ class InputColumn:
         --------
         >>> InputColumn("plan", number=False, nullable=True, categories=frozenset({"free", "pro"})).expected
         "text or null, such as 'free', 'pro'"
+        >>> arms = (AllowedValue("0", 0.0), AllowedValue("1", 1.0))
+        >>> InputColumn("mailed", number=True, nullable=True, allowed=arms).expected
+        '0 or 1, or null'
         """
+        if self.allowed:
+            return " or ".join(map(str, self.allowed)) + (", or null" if self.nullable else "")
         kind = "a number below 3.4e38 in size" if self.number else "text"
         kind += " or null" if self.nullable else ""
         if self.number or not self.categories:
@@ -132,6 +167,8 @@ class InputColumn:
         """
         if value is None:
             return self.nullable
+        if self.allowed and not (isinstance(value, str | int | float) and value in self.allowed_values):
+            return False
         if not self.number:
             return is_text(value)
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -180,4 +217,11 @@ def is_text(value: object) -> bool:
     try:
         return value.isascii() or bool(value.encode())
     except UnicodeEncodeError:
+        return False
+
+
+def _is_number(cell: str, value: float) -> bool:
+    try:
+        return float(cell) == value
+    except ValueError:
         return False

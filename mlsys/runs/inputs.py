@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mlsys.errors import DataError, closest
-from mlsys.runs.input_column import NUMBER, TEXT, input_columns
+from mlsys.runs.input_column import NUMBER, TEXT, InputColumn, input_columns
 from mlsys.text import counted
+
+LEAVE_EMPTY = "Fix these cells, or leave them empty where the value is not known."
 
 
 def to_inputs(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
@@ -33,7 +36,8 @@ def to_inputs(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If columns are missing, unknown, duplicated or of the wrong type; lists all of them as a diff.
+        If columns are missing, unknown, duplicated or of the wrong type; lists all of them as a diff. If an input that
+        takes only a few values has another one.
     RunError
         If the schema is invalid.
 
@@ -46,7 +50,8 @@ def to_inputs(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
     0    3.0   Retail
     1    NaN      NaN
     """
-    dtypes = {column.name: column.dtype for column in input_columns(schema)}
+    described = input_columns(schema)
+    dtypes = {column.name: column.dtype for column in described}
     if problems := _diff(frame, dtypes):
         raise DataError(
             f"The columns do not match the model's {counted(len(dtypes), 'input')} "
@@ -55,7 +60,49 @@ def to_inputs(frame: pd.DataFrame, schema: Mapping[str, Any]) -> pd.DataFrame:
             + "\nRename, drop or convert columns; the run's schema.json describes each input."
         )
     columns = {name: _converted(frame[name], dtype) for name, dtype in dtypes.items()}
-    return pd.DataFrame(columns, index=frame.index, columns=list(dtypes))
+    inputs = pd.DataFrame(columns, index=frame.index, columns=list(dtypes))
+    refused = {column: is_refused(column, inputs[column.name]) for column in described if column.allowed}
+    if lines := [refusal(column, frame[column.name], rows) for column, rows in refused.items() if rows.any()]:
+        raise DataError("\n".join(["These inputs have a value that the model cannot use:", *lines, LEAVE_EMPTY]))
+    return inputs
+
+
+def is_refused(column: InputColumn, values: pd.Series[Any]) -> NDArray[np.bool_]:
+    """Return which values an input does not take although they are not missing, shape (n_rows,).
+
+    Parameters
+    ----------
+    column : InputColumn
+        One that takes only a few values.
+    values : Series of shape (n_rows,)
+    """
+    return (values.notna() & ~values.isin(list(column.allowed_values))).to_numpy()
+
+
+def refusal(column: InputColumn, cells: pd.Series[Any], rows: NDArray[np.bool_]) -> str:
+    """Return one line on an input that takes only a few values, and the rows that have another one.
+
+    Parameters
+    ----------
+    column : InputColumn
+    cells : Series of shape (n_rows,)
+        What was given.
+    rows : ndarray of bool, shape (n_rows,)
+        Which cells are wrong, at least one.
+
+    Examples
+    --------
+    >>> from mlsys.runs.input_column import AllowedValue
+    >>> arms = (AllowedValue("0", 0.0), AllowedValue("1", 1.0))
+    >>> mailed = InputColumn("mailed", number=True, nullable=True, allowed=arms)
+    >>> refusal(mailed, pd.Series([1, 7, 0], name="mailed"), np.array([False, True, False]))
+    '  mailed: 1 row, the first is row 2 with 7; expected 0 or 1, or null'
+    """
+    first = int(rows.argmax())
+    value = cells.iloc[first]
+    got = repr(value.item() if isinstance(value, np.generic) else value)
+    where = f"{cells.name}: {counted(int(rows.sum()), 'row')}, the first is row {first + 1}"
+    return f"  {where} with {got}; expected {column.expected}"
 
 
 def _diff(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> list[str]:

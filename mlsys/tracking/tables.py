@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mlsys.evaluation.curves import Ranking, reliability
+from mlsys.evaluation.leads import top_leads
 from mlsys.runs import Run
 
 POINTS = 101  # points per curve
@@ -22,10 +23,7 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
     if "importances.json" in run.manifest.files:
         frames["importances"] = pd.DataFrame(run.read_json("importances.json")).head(MAX_FEATURES)
     if "predictions.parquet" in run.manifest.files:
-        rows = run.predictions
-        latest = rows[rows["fold"] == rows["fold"].max()]
-        best = latest.sort_values("probability", ascending=False, kind="stable").head(MAX_LEADS)
-        frames["top_leads"] = pd.DataFrame(best[["id", "as_of", "probability", "label"]]).reset_index(drop=True)
+        frames["top_leads"] = top_leads(run.predictions, MAX_LEADS)
     return frames
 
 

@@ -63,12 +63,19 @@ async function score() {
   }
 }
 
+// Returns the uplift beside the probabilities that it is not always the difference of: an X-learner estimates each by itself.
+function upliftText(answer) {
+  const apart = Math.abs(answer.probability_if_treated - answer.probability_if_not - answer.uplift) >= 0.0005;
+  return 'Uplift: ' + points(answer.uplift) + ' (probability ' + percent(answer.probability_if_not) + ' without treatment, '
+    + percent(answer.probability_if_treated) + ' with it' + (apart ? '; the uplift has a model of its own, so it is not exactly their difference' : '') + ').';
+}
+
 function showScore(answer) {
   const days = Object.keys(answer).filter(name => /^by_\d+d$/.test(name)); // of a model of when the outcome comes
   $('score').replaceChildren(
     make('span', { className: 'value' }, percent(answer.probability)), ' ',
     make('span', { className: 'badge ' + (answer.decision ? 'pass' : '') }, answer.decision ? 'Decision: yes' : 'Decision: no'), ' ',
-    ...('uplift' in answer ? [make('span', { className: 'uplift' }, 'Uplift: ' + points(answer.uplift) + ' (' + percent(answer.probability_if_not) + ' without treatment, ' + percent(answer.probability_if_treated) + ' with it).')] : []),
+    ...('uplift' in answer ? [make('span', { className: 'uplift' }, upliftText(answer))] : []),
     make('span', { className: 'small muted threshold' }, 'The threshold for a yes is ' + percent(answer.threshold) + '.'),
     ...(days.length ? [make('span', { className: 'small muted by-days' }, 'Within ' + days.map(name => count(Number(name.slice(3, -1)), 'day') + ' ' + percent(answer[name])).join(', ') + '.')] : []));
   const warnings = answer.warnings.map(text => make('li', {}, text));

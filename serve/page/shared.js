@@ -61,4 +61,4 @@ function advice(problem) {
   return 'Change ' + problem.got + ' to ' + simplified(problem.expected) + '.' + hint;
 }
 
-const simplified = expected => expected.replace(' below 3.4e38 in size', '').replace(' or null', ', or leave it empty');
+const simplified = expected => expected.replace(' below 3.4e38 in size', '').replace(/,? or null/, ', or leave it empty');

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mlsys.errors import closest, closest_pairs
 from mlsys.runs.input_column import LARGEST, InputColumn, is_text
+from serve.scoring.allowed_values import AllowedValues, refusal
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem, quoted
 from serve.scoring.raw_columns import TrainingTable
 from serve.scoring.raw_records import RawRecords, Translated
@@ -87,6 +88,7 @@ class Inputs:
         self.by_name = {field.name: field for field in fields}
         self.numbers = [field for field in fields if field.number]
         self.categories = [field for field in fields if not field.number]
+        self.allowed = AllowedValues(self.numbers, self.categories)
         self._numbers_of = _getter([field.name for field in self.numbers])
         self._categories_of = _getter([field.name for field in self.categories])
         self._lows = [field.low if field.low > -LARGEST else nan for field in self.numbers]
@@ -125,6 +127,7 @@ class Inputs:
         try:
             numbers, categories, unusual = self._fast_check(record)  # type: ignore[arg-type]
             is_checked = not unusual or self.raw is None or not self._have_unseen([[text] for text in categories])
+            is_checked = is_checked and self.allowed.accept(numbers, categories)
         except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
             unusual, is_checked = True, False
         if not is_checked:
@@ -185,6 +188,7 @@ class Inputs:
         try:
             block = self._fast_block(records)  # type: ignore[arg-type]
             is_checked = self.raw is None or not self._have_unseen(column.values for column in block.categories)
+            is_checked = is_checked and not self.allowed.problems(block.numbers, block.categories, first_row)
         except (KeyError, TypeError, OverflowError, struct.error, _SlowCheckNeeded):
             is_checked = False
         if is_checked:
@@ -298,7 +302,7 @@ class Inputs:
             if field.accepts(value):
                 values[field.number].append(nan if value is None and field.number else value)
             else:
-                problems.append(problem(row, field.name, value, field.expected, None))
+                problems.append(refusal(row, field, field.name, value))
         if problems:
             return problems, ((), ())
         return [], (tuple(float(value) for value in values[True]), tuple(values[False]))

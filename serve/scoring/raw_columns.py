@@ -92,6 +92,15 @@ class TrainingColumn:
         """Whether training had cells that are missing or do not parse."""
         return self.parts == ("filled",) or all(each.nullable for each in self.inputs)
 
+    @cached_property
+    def has_few_values(self) -> bool:
+        """Whether its only input takes a few values, so that a cell that does not parse is an error."""
+        return self.is_value and bool(self.inputs[0].allowed)
+
+    def refuses(self, inputs: Sequence[float | str | None], *, valid: bool) -> bool:
+        """Return whether a cell, by the inputs made from it, is not one of the few values that the column takes."""
+        return self.has_few_values and not (valid and self.inputs[0].accepts(inputs[0]))
+
     @property
     def meaning(self) -> str:
         """What a cell has to be, for messages."""
@@ -111,7 +120,7 @@ class TrainingColumn:
     @property
     def expected(self) -> str:
         """Description of the accepted cells, for messages."""
-        if self.is_value and not self.is_number:
+        if self.is_value and (self.has_few_values or not self.is_number):
             return self.inputs[0].expected
         return self.meaning + (" or null" if self.nullable else "")
 

@@ -8,6 +8,7 @@ from math import isnan
 from typing import Any, NamedTuple, TypeAlias
 
 from mlsys.runs.input_column import is_text
+from serve.scoring.allowed_values import refusal
 from serve.scoring.problems import InputProblem, problem
 from serve.scoring.raw_columns import MAX_BITS, MAX_PARSED, TrainingColumn, TrainingTable, date_kind, invalid_cells
 
@@ -101,8 +102,10 @@ class RawRecords:
                 reported.update(self._raw.aged)
                 continue
             cell = converted[self._key(column, record, value)] if column.accepts(value) else None
-            if cell is None or (None in cell.inputs and not column.nullable):
-                problems.append(problem(row, column.name, value, column.expected, None))
+            refused = cell is not None and column.refuses(cell.inputs, valid=cell.valid)
+            if cell is None or refused or (None in cell.inputs and not column.nullable):
+                expected = problem(row, column.name, value, column.expected, None)
+                problems.append(refusal(row, column.inputs[0], column.name, value) if refused else expected)
                 reported.update(column.outputs)
                 continue
             inputs.update(zip(column.outputs, cell.inputs, strict=True))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mlsys.errors import DataError
 from mlsys.runs.input_column import LARGEST, InputColumn
+from serve.scoring.allowed_values import refusal
 from serve.scoring.fields import Inputs, RecordBlock, name_problems
 from serve.scoring.problems import MAX_LISTED, InputProblem, InvalidInput, problem
 from serve.scoring.raw_columns import TrainingColumn, TrainingTable, date_kind, invalid_cells
@@ -290,6 +291,12 @@ class _Reading:
         if not column.nullable:
             for row in np.flatnonzero(missing)[:MAX_LISTED].tolist():
                 self.add(row, column.name, received(row), column.expected)
+            return
+        if column.has_few_values:
+            rows = np.flatnonzero(invalid)[:MAX_LISTED].tolist()
+            self.problems += [
+                refusal(self._first_row + row, column.inputs[0], column.name, received(row)) for row in rows
+            ]
             return
         for row in np.flatnonzero(invalid).tolist():
             position = self._first_row + row

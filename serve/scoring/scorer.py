@@ -232,7 +232,8 @@ class Scorer:
             else:
                 block, chunk_problems, notes = raw_block_of(part, self.inputs, raw, start)
             blocks.append(block)
-            problems += chunk_problems
+            chunk_problems += self.inputs.allowed.problems(block.numbers, block.categories, start)
+            problems += sorted(chunk_problems, key=lambda each: each["row"] or 0)
             if len(problems) > MAX_LISTED:
                 break
             if not problems:

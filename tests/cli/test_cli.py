@@ -58,6 +58,7 @@ def test_show_prints_the_card(mlsys, trained):
     code, out, _ = mlsys("show", trained)
     assert code == 0
     assert "Model card: logistic" in out
+    assert "…" not in out
     assert "recall@50" not in out
 
 

@@ -9,7 +9,7 @@ import pytest
 from mlsys.data.table import TableRecipe, apply, read_table
 from mlsys.runs.golden import predict
 from tests.serve.conftest import write_run
-from tests.serve.table_runs import ROWS, write_leads_run
+from tests.serve.table_runs import ROWS, write_campaign_run, write_leads_run
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,25 @@ def test_what_training_never_missed_is_refused(column, cell, expected, mlsys, le
     code, _, errors = mlsys("score", leads.path, tmp_path / "new.csv")
     assert code == 1
     assert expected in errors
+
+
+@pytest.mark.parametrize(
+    ("treated", "control", "expected"),
+    [
+        ("1", "0", "called: 2 rows, the first is row 2 with 'offer'; expected 0 or 1, or null"),
+        ("yes", "no", "called: 2 rows, the first is row 2 with 'offer'; expected no (0) or yes (1), or null"),
+        ("Letter", "Mail", "called: 2 rows, the first is row 2 with 'offer'; expected 'Letter' or 'Mail', or null"),
+    ],
+)
+def test_a_treatment_of_neither_arm_is_refused(treated, control, expected, mlsys, tmp_path):
+    run = write_campaign_run(tmp_path, treated, control)
+    cells = [treated, "offer", "", "0.5", control]
+    pd.DataFrame({"size": ["1", "2", "", "3", "4"], "called": cells}).to_csv(tmp_path / "new.csv", index=False)
+    code, _, errors = mlsys("score", run.path, tmp_path / "new.csv")
+    assert code == 1
+    assert expected in errors
+    assert "size: 1 row, the first is row 3" in errors
+    assert "or leave them empty where the value is not known" in errors
 
 
 def test_missing_columns_are_listed(mlsys, leads, file, tmp_path):

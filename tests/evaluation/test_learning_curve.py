@@ -1,5 +1,7 @@
 """The learning curve: the same folds with fewer entities to learn from."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -62,11 +64,15 @@ def test_the_last_point_is_the_run_itself(panel, results, monkeypatch):
     assert entry["difference"]["low"] <= entry["difference"]["value"] <= entry["difference"]["high"]
 
 
-def test_fractions_with_too_few_positive_rows_are_left_out(panel, results, monkeypatch):
+def test_fractions_with_too_few_positive_rows_are_left_out_and_named(panel, results, monkeypatch, caplog):
+    caplog.set_level("INFO")
     label = panel.frame["label"].to_numpy()
     fewest = min(int(label[result.fold.train].sum()) for result in results)
     points, fitted = curve(panel, results, 0.5 * MIN_POSITIVES / fewest, monkeypatch=monkeypatch)
     assert (points, fitted) == ([], [])
+    assert re.search(
+        r"no point at .*% of the entities: a fold would have \d positive training rows?, fewer than 10", caplog.text
+    )
 
 
 def test_a_point_that_cannot_be_fitted_is_left_out_and_named(panel, results, monkeypatch, caplog):

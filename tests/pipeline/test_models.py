@@ -14,6 +14,7 @@ from mlsys.errors import FitError, OneClassError
 from mlsys.pipeline.composites import composite_of
 from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.models import ActivityRanking, vote
+from mlsys.pipeline.parameter_checks import parameter_problems
 from mlsys.pipeline.pipeline_spec import Training
 
 # Checks that every model passes
@@ -142,17 +143,18 @@ def test_a_member_that_is_null_is_left_out():
 @pytest.mark.parametrize(
     ("members", "weights", "message"),
     [
-        ({"a": None}, None, "0 members that are not null, and model.weights has 0 weights"),
+        ({"a": None}, None, r"^model\.members: got no member that is not null"),
         (
             {"a": DummyClassifier(), "b": None},
             [1, 2],
-            "1 member that is not null, and model.weights has 2 weights",
+            r"^model\.weights: got \[1, 2\], allowed: null, or one number for",
         ),
+        ({"a": DummyClassifier(), "b": "x"}, None, r"^model\.members\.b: got 'x', allowed: a classifier"),
     ],
 )
-def test_a_vote_needs_members_and_a_weight_for_each(members, weights, message):
+def test_a_vote_needs_members_and_a_weight_for_each(members, weights, message, spec, table):
     with pytest.raises(FitError, match=message):
-        vote(members, weights)
+        fit(spec(vote(members, weights)), Training(table.inputs, table.labels))
 
 
 def test_members_are_encoded_and_fitted_independently(component, spec, table, later):
@@ -174,6 +176,7 @@ def test_members_are_resampled(spec, table, later):
 @pytest.mark.parametrize("weights", [[float("nan"), 1], [float("inf"), 1], [-1, 2], [0, 0], ["a", 1]])
 def test_weights_of_a_vote_are_finite_and_not_all_0(weights):
     members = {"first": DummyClassifier(), "second": DummyClassifier()}
-    with pytest.raises(FitError, match=r"each weight must be a finite number of at least 0, and one above 0"):
-        vote(members, weights)
-    assert vote(members, [0, 1]).weights == [0, 1]
+    (problem,) = parameter_problems({"model": vote(members, weights)})
+    assert problem.where == "model.weights"
+    assert problem.allowed.endswith("finite, at least 0, and one above 0")
+    assert parameter_problems({"model": vote(members, [0, 1])}) == []

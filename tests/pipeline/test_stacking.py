@@ -18,6 +18,7 @@ from mlsys.pipeline.encoders import Native
 from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.inner_folds import inner_folds
 from mlsys.pipeline.models import vote
+from mlsys.pipeline.parameter_checks import fold_problems, parameter_problems
 from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.stacking import Stack, stack
 from mlsys.pipeline.storable import untrusted_parts
@@ -207,7 +208,18 @@ def test_a_saved_stack_has_only_trusted_types():
     assert untrusted_parts(Native(), stack({"a": LogisticRegression(), "b": GaussianNB()})) == ((), ())
 
 
-def test_members_that_are_null_are_left_out_and_one_must_remain():
+def test_members_that_are_null_are_left_out_and_one_must_remain(spec, table):
     assert [name for name, _ in stack({"a": LogisticRegression(), "b": None}).estimators] == ["a"]
-    with pytest.raises(FitError, match=r"model\.members has no member that is not null"):
-        stack({"a": None})
+    (problem,) = parameter_problems({"model": stack({"a": None})})
+    assert (problem.where, problem.got) == ("model.members", "no member that is not null")
+    with pytest.raises(FitError, match=r"^model\.members: got no member that is not null"):
+        fit(spec(stack({"a": None})), Training(table.inputs, table.labels))
+
+
+def test_there_are_at_most_as_many_folds_as_converters():
+    rows = pd.DataFrame({"label": [1, 1, 1, 0], "group": ["a", "a", "b", "c"]})
+    assert fold_problems(stack({"a": GaussianNB()}, folds=2), rows) == []
+    assert fold_problems(vote({"a": GaussianNB()}), rows) == []
+    (problem,) = fold_problems(stack({"a": GaussianNB()}, folds=3), rows)
+    assert (problem.where, problem.got) == ("model.folds", "3")
+    assert problem.allowed.startswith("at most 2, the number of converters")

@@ -197,7 +197,7 @@ def test_intervals_that_are_not_rising_days_are_refused(ends):
 
 def test_a_missing_model_of_the_hazards_is_refused():
     (problem,) = parameter_problems({"model": DiscreteTimeHazard(None, ENDS)})
-    assert (problem.where, problem.got) == ("model.hazard", "None")
+    assert (problem.where, problem.got) == ("model.hazard", "null")
 
 
 @pytest.mark.parametrize(("horizon", "advice"), [(60, "[15,30,45,60]"), (2, "[1,2]"), (14, "[4,7,10,14]")])

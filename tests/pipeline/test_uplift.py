@@ -148,10 +148,10 @@ def test_it_is_the_same_after_saving(method, spec, trained, tested):
         (
             "sent",
             1,
-            r"^The treated arm \(sent\) has 4 positive rows among its [\d,]+ training rows, but an uplift model",
+            r"^The treated arm \(mail = sent\) has 4 positive rows among its [\d,]+ training rows, but an uplift model",
         ),
-        ("none", 1, r"^The control arm \(none\) has 4 positive rows"),
-        ("none", 0, r"^The control arm \(none\) has 4 negative rows"),
+        ("none", 1, r"^The control arm \(mail = none\) has 4 positive rows"),
+        ("none", 0, r"^The control arm \(mail = none\) has 4 negative rows"),
     ],
 )
 def test_each_arm_needs_rows_of_both_classes(arm, label, message, spec, trained):
@@ -170,18 +170,18 @@ def test_a_model_without_a_treatment_says_where_to_name_it(spec, trained):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"outcome": None}, r"^model\.outcome is null; expected a classifier"),
-        ({"outcome": Ridge()}, r"^model\.outcome is a Ridge; expected a classifier"),
-        ({"outcome": "logistic"}, r"^model\.outcome is a str; expected a classifier"),
-        ({"outcome": GaussianNB()}, r"^model\.effect is null; the X-learner needs a regressor"),
-        ({"outcome": GaussianNB(), "effect": GaussianNB()}, r"^model\.effect is a GaussianNB; the X-learner needs"),
-        ({"outcome": GaussianNB(), "effect": Ridge(), "propensity": Ridge()}, r"^model\.propensity is a Ridge; "),
-        ({"outcome": GaussianNB(), "method": "s_learner"}, r"expected x_learner or t_learner\.$"),
+        ({"outcome": None}, r"^model\.outcome: got null, allowed: a classifier"),
+        ({"outcome": Ridge()}, r"^model\.outcome: got a Ridge, allowed: a classifier"),
+        ({"outcome": "logistic"}, r"^model\.outcome: got 'logistic', allowed: a classifier"),
+        ({"outcome": GaussianNB()}, r"^model\.effect: got null, allowed: a regressor"),
+        ({"outcome": GaussianNB(), "effect": GaussianNB()}, r"^model\.effect: got a GaussianNB, allowed: a regressor"),
+        ({"outcome": GaussianNB(), "effect": Ridge(), "propensity": Ridge()}, r"^model\.propensity: got a Ridge, "),
+        ({"outcome": GaussianNB(), "method": "t_lerner"}, r"allowed: x_learner or t_learner, closest: t_learner$"),
     ],
 )
-def test_parts_of_the_wrong_kind_are_refused(parts, message):
+def test_parts_of_the_wrong_kind_are_refused(parts, message, spec, trained):
     with pytest.raises(FitError, match=message):
-        uplift(**parts)
+        fitted(spec, with_treatment(uplift(**parts), MAIL), trained)
 
 
 def test_other_models_do_not_change_with_the_treatment():

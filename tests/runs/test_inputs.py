@@ -100,3 +100,11 @@ def test_a_column_twice_is_refused():
 def test_a_schema_with_other_dtypes_is_refused():
     with pytest.raises(RunError, match="dtype date; expected float64 or string"):
         to_inputs(pd.DataFrame(), {"inputs": [{"name": "a", "dtype": "date", "nullable": False}]})
+
+
+def test_an_input_of_few_values_refuses_others():
+    arms = [{"cell": "0", "value": 0.0}, {"cell": "1", "value": 1.0}]
+    schema = {"inputs": [{"name": "mailed", "dtype": "float64", "nullable": True, "allowed": arms}]}
+    assert to_inputs(pd.DataFrame({"mailed": [0, 1, None]}), schema)["mailed"].tolist()[:2] == [0.0, 1.0]
+    with pytest.raises(DataError, match=r"mailed: 2 rows, the first is row 2 with 0.5; expected 0 or 1, or null"):
+        to_inputs(pd.DataFrame({"mailed": [0, 0.5, 7]}), schema)

@@ -8,35 +8,40 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
 
 from mlsys.data.config import TableData
 from mlsys.data.flat import load_table
 from mlsys.evaluation.schema import input_schema, reference
+from mlsys.pipeline.calibration import Identity
 from mlsys.pipeline.encoders import OneHot
-from mlsys.pipeline.requirements import requirements_of
+from mlsys.pipeline.fitting import fit
+from mlsys.pipeline.pipeline_spec import PipelineSpec, Training
+from mlsys.pipeline.uplift import uplift, with_treatment
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.golden import golden_frame
 from mlsys.runs.model_io import save_model
+from mlsys.runs.model_outputs import outputs_of
 from mlsys.runs.reader import Run
 from mlsys.runs.writer import RunWriter
 
 ROWS = 60
 
 
-def write_table_run(folder: Path, table: Path, target: str = "won", **config: Any) -> Run:
-    """Fit a logistic regression on a table as training reads it, and write the run."""
+def write_table_run(folder: Path, table: Path, target: str = "won", model: Any = None, **config: Any) -> Run:
+    """Fit a model, by default a logistic regression, on a table as training reads it, and write the run."""
     settings = {"kind": "table", "name": "leads", "path": str(table), "target": target, "cache": False}
     loaded = load_table(TableData.model_validate(settings | config))
     inputs, panel = loaded.panel.inputs, loaded.panel
     columns = {kind: [info.name for info in panel.features if info.kind == kind] for kind in ("number", "category")}
-    model = LogisticRegression()
-    encoder = OneHot(min_rows=1).build(columns["number"], columns["category"], requirements_of(model, None))
-    pipeline = Pipeline([("encoder", encoder), ("model", model)]).fit(inputs, panel.frame["label"].to_numpy())
+    estimator = with_treatment(model or LogisticRegression(), panel.treatment)
+    spec = PipelineSpec(
+        OneHot(min_rows=1), None, estimator, Identity(), columns["number"], columns["category"], stop_after=None
+    )
+    pipeline = fit(spec, Training(inputs, panel.frame["label"].to_numpy())).pipeline
     calibration = Calibration.none()
     writer = RunWriter(folder)
     writer.write_text("config.yaml", "seed: 1\nchoices: {model: logistic, data: table}\n")
-    writer.write_json("schema.json", input_schema(panel, inputs, names=loaded.names))
+    writer.write_json("schema.json", input_schema(panel, inputs, names=loaded.names, outputs=outputs_of(pipeline)))
     writer.write_json("recipe.json", loaded.recipe)
     writer.write_json("reference.json", reference(panel, inputs, panel.frame["label"].astype(float)))
     writer.write_json("threshold.json", {"threshold": 0.5})
@@ -48,6 +53,18 @@ def write_table_run(folder: Path, table: Path, target: str = "won", **config: An
     writer.write_parquet("golden.parquet", golden_frame(pipeline, calibration, inputs.head(20)))
     writer.finish(seed=1, threads=1)
     return Run.open(folder)
+
+
+def write_campaign_run(folder: Path, treated: str, control: str) -> Run:
+    """Write campaign.csv, with these two words for the arms, and an uplift run trained on it."""
+    rng = np.random.default_rng(5)
+    called = rng.choice([treated, control], 2 * ROWS)
+    frame = pd.DataFrame({"size": rng.normal(size=2 * ROWS).round(2), "called": called})
+    frame["won"] = (rng.random(2 * ROWS) < np.where(called == treated, 0.6, 0.3)).astype(int)
+    frame.to_csv(folder / "campaign.csv", index=False)
+    model = uplift(LogisticRegression(), method="t_learner")
+    arms = {"treatment": "called", "treated": treated}
+    return write_table_run(folder / "run", folder / "campaign.csv", model=model, **arms)
 
 
 def write_leads_run(folder: Path) -> Run:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mlsys.data.panel import Treatment
 from mlsys.data.table.recipe import TableRecipe
@@ -17,6 +18,7 @@ TREATED_WORDS = frozenset({*TRUE_WORDS, "treated", "treatment", "contacted", "ex
 CONTROL_WORDS = frozenset(
     {*FALSE_WORDS, "control", "controls", "untreated", "not treated", "not contacted", "unexposed", "holdout"}
 )
+MAX_SHOWN = 10  # values of a column that has too many
 
 
 def find_treatment(
@@ -74,7 +76,8 @@ def find_treatment(
     feature = inputs[column.outputs[0]]
     names = _names(levels.values, feature.groupby(levels.codes).first(), levels.counts.tolist())
     if len(names) != 2 or feature.isna().any():
-        shown = ", ".join(map(repr, levels.values.head(10)))
+        ordered = sorted(levels.values, key=_by_number)
+        shown = ", ".join(map(repr, ordered[:MAX_SHOWN])) + (", …" if len(ordered) > MAX_SHOWN else "")
         raise DataError(
             f"Treatment column {name!r} has {counted(len(levels.values), 'value')} ({shown}); expected two: one for "
             "treated rows, one for the others. Merge its values, or set data.treatment to another column."
@@ -111,6 +114,42 @@ def _chosen(column: str, names: Sequence[str], treated: str | int | float | bool
         + (f" (closest: {near})" if near else "")
         + f". The column has {names[0]!r} and {names[1]!r}."
     )
+
+
+def check_outcomes(
+    treatment: Treatment, inputs: pd.DataFrame, label: NDArray[np.int8], *, treatment_name: str, target: str
+) -> None:
+    """Check that the treatment is not the outcome under another name.
+
+    Parameters
+    ----------
+    treatment : Treatment
+    inputs : DataFrame of shape (n_rows, n_features)
+    label : ndarray of int8, shape (n_rows,)
+    treatment_name, target : str
+        The two columns of the raw table, for the message.
+
+    Raises
+    ------
+    DataError
+        If all treated rows have one outcome, and all others have the other one.
+    """
+    treated = treatment.arms(inputs).to_numpy()
+    if len(np.unique(label[treated])) == 1 and len(np.unique(label[~treated])) == 1:
+        names = treatment.names
+        raise DataError(
+            f"Treatment column {treatment_name!r} tells the outcome: all rows with {names[0]!r} have the same value of "
+            f"the target {target!r}, and so have all rows with {names[1]!r}. Set data.treatment to the column that "
+            "says who was treated, before the outcome was known."
+        )
+
+
+def _by_number(text: str) -> tuple[bool, float, str]:
+    """Return a sort key that puts 2 before 10, and numbers before other text."""
+    try:
+        return False, float(text), text
+    except ValueError:
+        return True, 0.0, text
 
 
 def _same_number(one: str, other: str) -> bool:

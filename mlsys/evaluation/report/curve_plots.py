@@ -183,6 +183,8 @@ def fold_axes(figure: Figure) -> tuple[Axes, Axes]:
     """Return two stacked axes for two metrics by fold."""
     upper, lower = (figure.add_axes((LEFT, bottom, RIGHT - LEFT, 0.24)) for bottom in (0.5, 0.15))
     upper.tick_params(labelbottom=False)
+    for axes in (upper, lower):
+        axes.margins(y=0.12)  # room for whole markers at the highest and lowest value
     return upper, lower
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from mlsys.text import counted, joined
 
 PER_ROW, MAX_LEVELS, LEVEL, SMALL = 2, 4, 6, 7.0  # LEVEL: characters of a level
 ROW_HEIGHT, TITLE = 1.2, 0.3  # inches
+GAP = 0.14  # between missing values and the bins, and from there to the first label; a fraction of the bins
+SPACE = 0.22  # between two labels, at least
 
 
 def draw_effects(figure: Figure, effects: Sequence[Effect]) -> Words:
@@ -54,11 +57,13 @@ def _draw_number(axes: Axes, effect: Effect) -> None:
     axes.stairs(curve.adds, edges, color=MODEL, linewidth=1.4, baseline=None)
     low, high = curve.adds - curve.deviation, curve.adds + curve.deviation
     axes.fill_between(edges, np.append(low, low[-1]), np.append(high, high[-1]), step="post", color=MODEL, alpha=0.2)
-    shown = np.unique(np.linspace(1, len(starts), 4).astype(int)) if len(starts) else np.empty(0, dtype=int)
+    first = max(1, round(GAP * len(edges)))
+    step = max(math.ceil(SPACE * len(edges)), (len(starts) - first) // 3)
+    shown = np.arange(first, len(starts) + 1, step)
     labels = [f"{starts[position - 1]:.3g}" for position in shown]
     places = [float(position) for position in shown]
     if curve.missing is not None:
-        place = -0.08 * len(curve.adds)
+        place = -GAP * len(curve.adds)
         axes.plot(place, curve.missing, color=ACTIVITY, marker="o", markersize=4, linewidth=0)
         places, labels = [place, *places], ["none", *labels]
     axes.set_xticks(places, labels=labels)

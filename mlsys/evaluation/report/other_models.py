@@ -37,20 +37,22 @@ class OtherModels:
     sentence: str = ""
 
 
-def older_models(metrics: Numbers) -> OtherModels:
+def older_models(metrics: Numbers, level: str = "95%") -> OtherModels:
     """Return models that were trained earlier, from the youngest to the oldest.
 
     Parameters
     ----------
     metrics : mapping
         Content of metrics.json.
+    level : str
+        Confidence level of the intervals.
 
     Examples
     --------
     >>> auc = {"value": 0.87, "reference": 0.88, "difference": {"value": -0.01, "low": -0.03, "high": 0.01}}
     >>> older_models({"by_age": [{"days": 56.0, "folds": 4, "metrics": {"roc_auc": auc}}]}).sentence
-    'Models that were 56 days older had a ROC-AUC of 0.870 instead of 0.880 on the same 4 folds (−0.010, −0.030 to \
-+0.010), which may be chance.'
+    'Models that were 56 days older had a ROC-AUC of 0.870 instead of 0.880 on the same 4 folds: no clear difference \
+(−0.010, 95% interval −0.030 to +0.010).'
     """
     entries = metrics.get("by_age") or []
     if not entries:
@@ -64,18 +66,22 @@ def older_models(metrics: Numbers) -> OtherModels:
     sentence = ""
     if tested:
         age, folds = counted(round(tested[-1]["days"]), "day"), tested[-1]["folds"]
-        compared = _compared(tested[-1]["metrics"]["roc_auc"], f" on the same {folds} folds")
+        compared = _compared(tested[-1]["metrics"]["roc_auc"], level, f" on the same {folds} folds")
         sentence = f"Models that were {age} older had {compared}."
     return OtherModels(("Older by", "Folds", *_titles(names)), 1, rows, sentence)
 
 
-def smaller_models(metrics: Numbers) -> OtherModels:
+def smaller_models(metrics: Numbers, positives: str = "positives", level: str = "95%") -> OtherModels:
     """Return models with fewer entities to learn from, from the fewest to all.
 
     Parameters
     ----------
     metrics : mapping
         Content of metrics.json.
+    positives : str
+        What a positive row is called, in the plural.
+    level : str
+        Confidence level of the intervals.
     """
     entries = metrics.get("learning_curve") or []
     if not entries:
@@ -94,23 +100,25 @@ def smaller_models(metrics: Numbers) -> OtherModels:
     half = [entry for entry in entries if entry["fraction"] == HALF and "roc_auc" in entry["metrics"]]
     sentence = ""
     if half:
-        difference = half[0]["metrics"]["roc_auc"]["difference"]
-        sentence = f"With half of the data, models had {_compared(half[0]['metrics']['roc_auc'])}{_advice(difference)}"
-    return OtherModels(("Data", "Training rows", "Positive", *_titles(names)), 1, rows, sentence)
+        auc = half[0]["metrics"]["roc_auc"]
+        sentence = f"With half of the data, models had {_compared(auc, level)}{_advice(auc['difference'])}"
+    return OtherModels(("Data", "Training rows", positives.capitalize(), *_titles(names)), 1, rows, sentence)
 
 
 def _advice(difference: Mapping[str, Any]) -> str:
     if METRICS["roc_auc"].verdict(difference) == "worse":
-        return ": more data would probably help."
+        return ". More data would probably help."
     return "."
 
 
-def _compared(entry: Mapping[str, Any], where: str = "") -> str:
+def _compared(entry: Mapping[str, Any], level: str, where: str = "") -> str:
     auc = METRICS["roc_auc"]
     values = f"a {auc.title} of {auc.write(entry['value'])} instead of {auc.write(entry['reference'])}{where}"
+    if auc.verdict(entry["difference"]) == "same":
+        values += ": no clear difference"
     if interval := auc.difference_interval(entry["difference"]):
-        values += f" ({auc.difference(entry['difference']['value'])}, {interval})"
-    return values + (", which may be chance" if auc.verdict(entry["difference"]) == "same" else "")
+        values += f" ({auc.difference(entry['difference']['value'])}, {level} interval {interval})"
+    return values
 
 
 def _titles(names: list[str]) -> list[str]:
@@ -126,4 +134,4 @@ def _cell(metric: Metric, entry: Mapping[str, Any]) -> tuple[str, str]:
     if difference is None:
         return metric.write(entry.get("value")), ""
     interval = metric.difference_interval(difference)
-    return metric.write(entry["value"]), interval or metric.difference(difference["value"])
+    return metric.write(entry["value"]), "; ".join(filter(None, [metric.difference(difference["value"]), interval]))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlsys.evaluation.formats import MISSING, Numbers, as_float, bounds, percent, point
-from mlsys.evaluation.metric import ROUNDING, Metric
+from mlsys.evaluation.formats import MISSING, ROUNDING, Numbers, as_float, bounds, percent, point
+from mlsys.evaluation.metric import Metric
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.text import counted, joined
 

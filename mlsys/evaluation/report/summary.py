@@ -93,12 +93,13 @@ class FoldRow:
 
 @dataclass(frozen=True)
 class LeadRow:
-    """One of the top-ranked entities, as text; ``bar`` is its probability relative to the highest one."""
+    """One of the top-ranked entities, as text; ``bar`` is what it is ranked by, relative to the highest one."""
 
     id: str
     probability: str
     bar: float
     outcome: str
+    uplift: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ def summarise(
     facts : RunFacts
         Other information about the run.
     top_leads : DataFrame, optional
-        The top-ranked rows of the latest fold, with columns id, as_of, probability and label.
+        The top-ranked rows of the latest fold, with columns id, as_of, probability and label; also uplift if they are
+        ranked by it.
     selection : mapping, optional
         Content of ``selection.json``.
 
@@ -203,8 +205,8 @@ def summarise(
         fold_metrics=tuple(find_metric(name, positives).title for name in fold_metrics),
         folds=tuple(_fold_row(fold, fold_metrics, money) for fold in folds),
         by_day=tuple(by_day_rows(metrics)),
-        older=older_models(metrics),
-        smaller=smaller_models(metrics),
+        older=older_models(metrics, level),
+        smaller=smaller_models(metrics, positives, level),
         threshold=threshold_text(
             threshold, entities, positives, "" if _all_complete(folds) else " with known outcomes"
         ),
@@ -334,11 +336,13 @@ def _leads(top_leads: pd.DataFrame | None, folds: Sequence[Numbers]) -> Iterable
     if top_leads is None or top_leads.empty:
         return
     complete = bool(folds[-1].get("label_complete", True)) if folds else True
-    highest = float(top_leads["probability"].max()) or 1.0
+    by = "uplift" if "uplift" in top_leads else "probability"
+    highest = float(top_leads[by].max()) or 1.0
     for lead in top_leads.to_dict("records"):
         outcome = "yes" if lead["label"] == 1 else "no" if complete else "not yet"
-        probability = float(lead["probability"])
-        yield LeadRow(str(lead["id"]), percent(probability), probability / highest, outcome)
+        uplift = find_metric("qini").difference(lead["uplift"]) if by == "uplift" else ""
+        bar = max(0.0, float(lead[by]) / highest)
+        yield LeadRow(str(lead["id"]), percent(float(lead["probability"])), bar, outcome, uplift)
 
 
 def _leads_as_of(top_leads: pd.DataFrame | None) -> str:

@@ -1,10 +1,11 @@
 """The treatment column of a flat table."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from mlsys.data.table import apply, infer_recipe
-from mlsys.data.table.treatment import find_treatment
+from mlsys.data.table.treatment import check_outcomes, find_treatment
 from mlsys.errors import DataError
 
 
@@ -44,7 +45,8 @@ def test_its_two_values(values, treated, expected):
     [
         ([1, 1, 1, 1], None, "has only one value, '1': all rows are in one arm"),
         ([1, None, 0, None], None, "is empty in 2 of 4 rows. Fill it with one of its two values"),
-        (["a", "b", "c", "a"], "a", r"has 3 values \('a', 'b', 'c'\); expected two"),
+        (["a", "c", "b", "a"], "a", r"has 3 values \('a', 'b', 'c'\); expected two"),
+        (["10", "2", "1", "2"], "2", r"has 3 values \('1', '2', '10'\); expected two"),
         (["A", "P", "P", "A"], None, "which of them means treated is not obvious. Set data.treated to that value"),
         (["yes", "maybe", "yes", "maybe"], None, "Set data.treated"),
         (["mailed", "not mailed"] * 2, "maild", r"data.treated=maild \(closest: mailed\)"),
@@ -54,3 +56,15 @@ def test_its_two_values(values, treated, expected):
 def test_what_it_cannot_be(values, treated, message):
     with pytest.raises(DataError, match=message):
         find(values, treated)
+
+
+@pytest.mark.parametrize("won", [[0, 1, 1, 0], [1, 0, 0, 1]])
+def test_it_cannot_be_the_outcome(won):
+    rows = pd.DataFrame({"mailed": ["no", "yes", "yes", "no"], "size": [1, 2, 3, 4], "won": won})
+    recipe = infer_recipe(rows, target="won")
+    inputs = apply(recipe, rows)
+    found = find_treatment(rows["mailed"], recipe, inputs)
+    message = "Treatment column 'mailed' tells the outcome: all rows with 'yes' have the same value of the target 'won'"
+    with pytest.raises(DataError, match=message):
+        check_outcomes(found, inputs, rows["won"].to_numpy(), treatment_name="mailed", target="won")
+    check_outcomes(found, inputs, np.array([0, 1, 0, 0]), treatment_name="mailed", target="won")

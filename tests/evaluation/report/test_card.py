@@ -73,7 +73,12 @@ def test_outcomes_by_day_are_in_the_card_and_the_report_of_a_model_of_when(run):
 
 
 @pytest.mark.parametrize(
-    ("high", "said"), [(-0.02, "more data would probably help."), (0.02, "which may be chance."), (None, "of 0.900.")]
+    ("high", "said"),
+    [
+        (-0.02, "instead of 0.900 (−0.050, 95% interval −0.080 to −0.020). More data would probably help."),
+        (0.02, "instead of 0.900: no clear difference (−0.050, 95% interval −0.080 to +0.020)."),
+        (None, "instead of 0.900."),
+    ],
 )
 def test_the_card_says_whether_more_data_would_help(run, high, said):
     assert "half of the data" not in render_card(summarise(**run))

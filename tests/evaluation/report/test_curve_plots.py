@@ -3,6 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mlsys.evaluation.curves import Ranking, Reliability
+from mlsys.evaluation.report.canvas import HEIGHT, WIDTH
 from mlsys.evaluation.report.curve_plots import (
     GRID,
     CalibrationSeries,
@@ -96,6 +97,18 @@ def test_calibration_intervals_are_named_where_they_are_drawn():
 @pytest.mark.parametrize(("positives", "bins"), [(0, 4), (36, 6), (600, 10)])
 def test_bins_hold_about_six_positives(positives, bins):
     assert calibration_bins(np.ones(positives)) == bins
+
+
+def test_markers_by_fold_are_not_cut():
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    upper, _ = fold_axes(figure)
+    style = {"color": "blue", "marker": "o", "markersize": 6}
+    plot_by_fold(upper, [FoldSeries([0, 1], [0.3, 0.4], style)], ["a", "b"], "ROC-AUC")
+    radius = 3 / 72 * figure.dpi
+    heights = upper.transData.transform([(0, 0.3), (1, 0.4)])[:, 1]
+    box = upper.get_window_extent()
+    assert box.y0 + radius < heights[0]
+    assert heights[1] < box.y1 - radius
 
 
 def test_folds_with_incomplete_outcomes_are_hollow():

@@ -1,5 +1,7 @@
 """What single columns add: which curves are shown, what the plot says, and that odd ones are drawn."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,23 @@ def test_the_plot_says_what_it_shows(made, tmp_path, predictions, importances):
     assert "; a missing value -" in text
     assert "pro +" in text
     assert "effects" not in write_plots(tmp_path, predictions, importances, {}, **nouns)
+
+
+@pytest.mark.parametrize("starts", [[0.5], np.linspace(0.001, 0.999, 5), np.linspace(0.00122, 0.999, 90)])
+def test_the_label_of_missing_values_does_not_overlap_the_first_number(starts):
+    adds = np.linspace(-0.5, 0.5, len(starts) + 1)
+    curve = Curve(0, np.asarray(starts), adds, np.zeros(len(adds)), np.ones(len(adds)), 0.1, 1.0)
+    boxes = []
+
+    def draw(figure):
+        words = draw_effects(figure, [Effect("share", curve)])
+        figure.draw_without_rendering()
+        boxes.extend(label.get_window_extent() for label in figure.axes[0].get_xticklabels())
+        return words
+
+    with house_style():
+        render_png(draw)
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 ONE = np.ones(1)

@@ -1,12 +1,14 @@
 import re
 
 import pandas as pd
+import pytest
 
 from mlsys.evaluation.report.html import render_report
 from mlsys.evaluation.report.plots import write_plots
 from mlsys.evaluation.report.summary import summarise
 from tests.evaluation.conftest import NOUNS, worse
 from tests.pages import Page, check_accessible
+from tests.serve.page.conftest import browser  # noqa: F401 - a fixture
 
 
 def test_the_page_is_self_contained(plots, run):
@@ -31,6 +33,19 @@ def test_the_page_adapts_to_dark_mode_and_narrow_screens(run):
     assert "prefers-color-scheme: dark" in html
     assert "max-width: 560px" in html
     assert "width=device-width" in html
+
+
+@pytest.mark.parametrize("width", [1000, 1280, 1440])
+def test_the_table_of_folds_is_shown_whole(width, browser, plots, run):  # noqa: F811 - a fixture
+    for fold in run["metrics"]["folds"]:
+        fold |= {"precision@10": 0.1, "revenue@10": 1243.0, "log_loss": 0.0117}
+    run["metrics"]["overall"] |= {name: {"value": 0.1} for name in ("precision@10", "revenue@10", "log_loss")}
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.set_content(render_report(summarise(**run), plots))
+    table = page.locator(".table-wider .scroll")
+    assert "Revenue@10" in table.inner_text()
+    assert table.evaluate("table => table.scrollWidth - table.clientWidth") == 0
+    page.close()
 
 
 def test_the_page_contains_the_metrics(plots, run):
@@ -74,7 +89,7 @@ def test_the_page_shows_how_models_age(run):
     page = Page(render_report(summarise(**run), {}))
     check_accessible(page)
     assert "Models that were 28 days older had a ROC-AUC of 0.850 instead of 0.900 on the same 3 folds (" in page.words
-    assert "28 days 3 0.850 (−0.080 to −0.020) 1 day 2 0.850 (−0.080 to −0.020)" in page.words
+    assert "28 days 3 0.850 (−0.050; −0.080 to −0.020) 1 day 2 0.850 (−0.050; −0.080 to −0.020)" in page.words
     assert "How often to retrain" not in Page(render_report(summarise(**run | {"metrics": {}}), {})).words
 
 
@@ -86,7 +101,19 @@ def test_the_page_shows_the_learning_curve(run):
     ]
     page = Page(render_report(summarise(**run), {}))
     check_accessible(page)
-    assert "50% 500 20 0.850 (−0.080 to −0.020) 100% 1,000 40 0.900" in page.words
+    assert "50% 500 20 0.850 (−0.050; −0.080 to −0.020) 100% 1,000 40 0.900" in page.words
+
+
+def test_leads_are_ranked_by_uplift_where_the_model_has_it(run):
+    assert "Uplift" not in Page(render_report(summarise(**run), {})).words
+    run["top_leads"]["uplift"] = [0.2, -0.1]
+    html = render_report(summarise(**run), {})
+    page = Page(html)
+    check_accessible(page)
+    assert "by uplift, scored by a model" in page.words
+    assert "Id Uplift Probability Plot Outcome" in page.words
+    assert "31 +20.0 points 9.8%" in page.words
+    assert re.findall(r'style="width:([-\d.]+)%"', html) == ["100.0", "0.0"]
 
 
 def test_the_page_is_reproducible(plots, run):

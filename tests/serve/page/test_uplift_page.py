@@ -17,7 +17,9 @@ def url(trained, start, tmp_path_factory):  # noqa: F811 - a fixture
 
 def test_a_list_is_ranked_by_uplift_and_a_record_shows_it(open_page, campaign_file):  # noqa: F811 - a fixture
     page = open_page()
-    assert "Uplift: " in page.locator("#score").inner_text()
+    text = page.locator("#score").inner_text()
+    assert "Uplift: " in text
+    assert "; the uplift has a model of its own, so it is not exactly their difference)." in text
     rows = pd.read_csv(campaign_file).drop(columns=["won", "effect"]).head(20).to_csv(index=False)
     page.locator("#file").set_input_files({"name": "new.csv", "mimeType": "text/csv", "buffer": rows.encode()})
     page.get_by_role("button", name="Why rank 1?").wait_for()
@@ -28,3 +30,13 @@ def test_a_list_is_ranked_by_uplift_and_a_record_shows_it(open_page, campaign_fi
     uplifts = [float(row["uplift"]) for row in ranked]
     assert uplifts == sorted(uplifts, reverse=True)
     assert [row["rank"] for row in ranked] == [str(number + 1) for number in range(20)]
+
+
+def test_a_treatment_of_neither_arm_says_what_to_write(open_page, campaign_file):  # noqa: F811 - a fixture
+    page = open_page()
+    assert page.get_by_label("mail").locator("option").all_inner_texts() == ["unknown", "Letter", "Nothing"]
+    rows = pd.read_csv(campaign_file).drop(columns=["won", "effect"]).head(2).assign(mail=["Letter", "call"])
+    body = rows.to_csv(index=False).encode()
+    page.locator("#file").set_input_files({"name": "new.csv", "mimeType": "text/csv", "buffer": body})
+    cell = page.get_by_text("""Change "call" to 'Letter' or 'Nothing', or leave it empty.""")
+    cell.wait_for()
