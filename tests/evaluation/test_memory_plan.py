@@ -1,0 +1,61 @@
+"""The memory of the fits is estimated before the first one; what does not fit is refused with numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from imblearn.over_sampling import SMOTE
+from lightgbm import LGBMClassifier
+from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from xgboost import XGBClassifier
+
+from mlsys.data.panel import Panel
+from mlsys.errors import DataError
+from mlsys.evaluation.memory_plan import LARGE_FIT_GB, memory_plan
+from mlsys.features.base import FeatureInfo
+from mlsys.pipeline.calibration import Auto
+from mlsys.pipeline.encoders import Native
+from mlsys.pipeline.memory import bytes_per_value
+from mlsys.pipeline.pipeline_spec import PipelineSpec
+
+ROWS, COLUMNS = 1000, 10
+
+
+@pytest.fixture(scope="module")
+def panel():
+    names = [f"f{number}" for number in range(COLUMNS)]
+    frame = pd.DataFrame({name: np.zeros(ROWS, dtype=np.float32) for name in names})
+    return Panel(frame, tuple(FeatureInfo(name, "number", name) for name in names))
+
+
+def spec(estimator, sampler=None):
+    return PipelineSpec(Native(), sampler, estimator, Auto(), [], [])
+
+
+def test_small_fits_share_the_threads(panel):
+    plan = memory_plan(panel, spec(XGBClassifier()), [500, 900], threads=4, usable_gb=10)
+    assert (plan.rows, plan.columns, plan.at_once, plan.is_large) == (ROWS, COLUMNS, 2, False)
+    assert plan.panel_gb == pytest.approx(4 * ROWS * COLUMNS / 1e9, rel=0.1)
+    assert plan.fit_gb == 900 * COLUMNS * bytes_per_value(spec(XGBClassifier())) / 1e9
+    plan.check()
+
+
+def test_large_fits_run_one_at_a_time(panel):
+    rows = int(1e9 * LARGE_FIT_GB / COLUMNS / bytes_per_value(spec(XGBClassifier()))) + 1
+    plan = memory_plan(panel, spec(XGBClassifier()), [rows, rows], threads=4, usable_gb=10)
+    assert (plan.at_once, plan.is_large) == (1, True)
+
+
+def test_what_does_not_fit_is_refused_with_numbers_and_ways_out(panel):
+    plan = memory_plan(panel, spec(LogisticRegression()), [10_000_000], threads=2, usable_gb=2)
+    with pytest.raises(DataError, match=r"1,000 rows × 10 features.* a fit up to 4 GB, 1 at once: about 4\.4 of 2 GB"):
+        plan.check()
+    with pytest.raises(DataError, match=r"features=minimal.*model=xgboost.*data\.memory_gb.*Nothing was trained"):
+        plan.check()
+
+
+def test_a_sampler_adds_its_copies_and_a_vote_needs_what_its_largest_member_needs():
+    linear, boosted = LogisticRegression(), LGBMClassifier()
+    vote = VotingClassifier([("linear", linear), ("boosted", boosted)])
+    assert bytes_per_value(spec(vote)) == bytes_per_value(spec(linear)) > bytes_per_value(spec(boosted))
+    assert bytes_per_value(spec(boosted, SMOTE())) > 2 * bytes_per_value(spec(boosted))
