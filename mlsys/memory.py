@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import sys
@@ -49,6 +50,15 @@ def usable_memory_gb(limit_gb: float | None = None, *, cgroups: Path = CGROUPS) 
     except OSError:  # not Linux: all memory of the machine
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(memory, *_limits(cgroups), UNLIMITED) / GB
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system: allocators keep it, and what is loaded next may use another one."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _limits(cgroups: Path) -> Iterator[int]:

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
-from mlsys.memory import peak_memory_mb, reset_peak_memory
+from mlsys.memory import peak_memory_mb, release_memory, reset_peak_memory
 
 DELAY = 2.0  # seconds before a stage is shown
 EVERY = 30.0  # seconds between two lines in a log
@@ -47,6 +47,7 @@ class Stopwatch:
         finally:
             self._seconds[stage] = time.perf_counter() - start
             self._peaks[stage] = peak_memory_mb()
+            release_memory()
             log_to_files(f"{stage}: {self._seconds[stage]:,.1f} s, peak memory {self._peaks[stage]:,.0f} MB")
 
     @property

@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import sqlite3
+import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -111,15 +112,14 @@ def _limited(data: EventsData, connection: Any) -> BaseBackend:  # noqa: ANN401 
     These are no settings of the connection, as connections to the same file must have the same.
     """
     limit = max(ENGINE_SHARE * usable_memory_gb(data.memory_gb), LEAST_GB)
-    spill, host = (data.cache_dir or default_folder()) / "spill", socket.gethostname()
-    with contextlib.suppress(OSError):  # a read-only folder: a query that does not fit in memory then says so
-        spill.mkdir(parents=True, exist_ok=True)
-    for folder in spill.glob(f"{host}-*"):  # DuckDB removes its own, but not after a kill
+    cache, prefix = data.cache_dir or default_folder(), f"spill-{socket.gethostname()}"
+    root = cache if cache.is_dir() else Path(tempfile.gettempdir())  # DuckDB creates a folder only when it needs it
+    for folder in root.glob(f"{prefix}-*"):  # it removes its own, but not after a kill
         if not Path(f"/proc/{folder.name.rpartition('-')[2]}").exists():
             shutil.rmtree(folder, ignore_errors=True)
     run = connection.con.execute
     run(f"SET memory_limit = '{limit:.3f}GB'").fetchall()
-    own = str(spill / f"{host}-{os.getpid()}")
+    own = str(root / f"{prefix}-{os.getpid()}")
     if run("SELECT current_setting('temp_directory')").fetchall() != [(own,)]:
         escaped = own.replace("'", "''")
         run(f"SET temp_directory = '{escaped}'").fetchall()

@@ -217,6 +217,8 @@ class _Loading:
                 key = {"data": config, "as_of": str(as_of), "known": note["known"][str(as_of)]}
                 pieces.append(Piece(partial(self._opened_piece, key, partial(make, as_of))))
                 advance()
+        if built:
+            self._builder.close()
         logger.info("panel: %s, %d of them from the cache", counted(len(as_ofs), "as-of"), len(as_ofs) - len(built))
         return _joined(labels, pieces, note), note
 

@@ -48,6 +48,7 @@ class PartitionBuilder:
     def __init__(self, connection: Any, entities: ir.Table, events: ir.Table, request: PanelRequest) -> None:  # noqa: ANN401
         self._connection = connection
         self._entities, self._events, self._request = entities, events, request
+        self._made: list[str] = []
         times = Times.at(request.as_ofs, request.windows)
         self._times = replace(times, cutoffs=self._stored(times.cutoffs), calendar=self._stored(times.calendar))
 
@@ -55,8 +56,15 @@ class PartitionBuilder:
     def _cells(self) -> ir.Table:
         return self._stored(event_cells(self._events, self._request, self._times))
 
+    def close(self) -> None:
+        """Drop the tables that were made, which take memory."""
+        for name in self._made:  # DuckDB 2 rejects the DROP statement that Ibis 12 generates
+            self._connection.con.execute(f'DROP TABLE "{name}"').fetchall()
+
     def _stored(self, table: ir.Table) -> ir.Table:
-        return self._connection.create_table(gen_name("panel"), table, temp=True)
+        name = gen_name("panel")
+        self._made.append(name)
+        return self._connection.create_table(name, table, temp=True)
 
     def build(self, as_of: date) -> pa.RecordBatchReader:
         """Return the features of an as-of in batches, sorted by id; see :func:`mlsys.data.panel.features_query`.

@@ -412,16 +412,17 @@ def test_an_unreachable_server(config, url):
 
 
 def test_a_query_that_needs_more_memory_uses_the_disk_and_leaves_nothing(tmp_path, config):
-    data = config.model_copy(update={"cache_dir": tmp_path / "it's", "memory_gb": 0.4})
+    (cache := tmp_path / "it's").mkdir()
+    data = config.model_copy(update={"cache_dir": cache, "memory_gb": 0.4})
     connection = open_backend(data, threads=1).connection
-    (tmp_path / "it's" / "spill" / f"{socket.gethostname()}-0").mkdir()  # of a killed process
+    (cache / f"spill-{socket.gethostname()}-0").mkdir()  # of a killed process
     query = "SELECT i, md5(i::VARCHAR) AS text, md5((i + 1)::VARCHAR) AS other FROM range(6_000_000) t(i) ORDER BY text"
     reader = connection.con.sql(query).to_arrow_reader(10_000)
     reader.read_next_batch()
-    spilled = tmp_path / "it's" / "spill" / f"{socket.gethostname()}-{os.getpid()}"
+    spilled = cache / f"spill-{socket.gethostname()}-{os.getpid()}"
     assert any(spilled.iterdir())
     del reader
     connection.disconnect()
     assert not spilled.exists()
     open_backend(data, threads=1).connection.disconnect()
-    assert not list((tmp_path / "it's" / "spill").iterdir())
+    assert not list(cache.iterdir())
