@@ -13,7 +13,7 @@ from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.regularisation import choose, converters
 from mlsys.pipeline.traits import DEPTH, INVERSE_PENALTY, LEAF_SIZE, LEAVES, PENALTY
 
-AUTO = [("logistic", INVERSE_PENALTY), ("random_forest", LEAF_SIZE)]
+AUTO = [("logistic", INVERSE_PENALTY), ("random_forest", LEAF_SIZE), ("xgboost", PENALTY)]
 
 
 def strong_signal(rows, rate=0.4, seed=0):
@@ -76,7 +76,7 @@ def test_the_choice_moves_in_either_direction_and_stays_among_the_values():
         assert choose(2, 6, lambda position, best=best: np.full(9, 1.0 + abs(position - best)), np.arange(9)) == best
 
 
-@pytest.mark.parametrize(("model", "parameter"), AUTO, ids=["logistic", "random_forest"])
+@pytest.mark.parametrize(("model", "parameter"), AUTO, ids=["logistic", "random_forest", "xgboost"])
 def test_the_fitted_estimator_has_the_chosen_number_and_equals_one_configured_with_it(
     model, parameter, spec, component, table
 ):
