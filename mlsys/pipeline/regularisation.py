@@ -35,8 +35,8 @@ class AutoParameter:
         The values that ``auto`` chooses from, from the strongest regularisation to the weakest.
     rule : callable
         Function of a value that returns the number of converters from which on it is weak enough to start with.
-    by_rate : bool
-        Whether the rule returns converters per row instead of their number.
+    rate : callable, optional
+        Function of a value that returns the converters per row which it needs besides their number.
     compared : bool
         Whether the validation rows may move it; else the rule decides.
 
@@ -50,7 +50,7 @@ class AutoParameter:
     name: str
     values: Sequence[float]
     rule: Callable[[float], float]
-    by_rate: bool = False
+    rate: Callable[[float], float] | None = None
     compared: bool = False
 
     def called(self, name: str) -> AutoParameter:
@@ -64,8 +64,12 @@ class AutoParameter:
 
     def start(self, converters: int, rows: int) -> int:
         """Return the position of the rule's value: the weakest one for these converters among so many rows."""
-        evidence = converters / rows if self.by_rate else converters
-        return max((i for i, value in enumerate(self.values) if self.rule(value) <= evidence), default=0)
+
+        def is_weak_enough(value: float) -> bool:
+            enough = self.rate is None or self.rate(value) * rows <= converters
+            return enough and self.rule(value) <= converters
+
+        return max((i for i, value in enumerate(self.values) if is_weak_enough(value)), default=0)
 
 
 def converters(labels: NDArray[np.int8], groups: NDArray[Any] | None = None) -> int:

@@ -50,7 +50,8 @@ def test_the_rule_weakens_with_the_number_of_converters_from_end_to_end(paramete
 
 
 @pytest.mark.parametrize(
-    ("count", "rows", "leaf"), [(46, 26_000, 100), (26, 13_000, 50), (141, 380, 5), (190, 1_600, 5), (1_900, 10**6, 100)]
+    ("count", "rows", "leaf"),
+    [(46, 26_000, 100), (27, 13_000, 50), (141, 380, 10), (190, 1_600, 10), (1_900, 10**6, 100), (2_500, 6_700, 5)],
 )
 def test_a_leaf_is_large_where_converters_are_rare_and_not_where_rows_are_few(count, rows, leaf):
     assert LEAF_SIZE.values[LEAF_SIZE.start(count, rows)] == leaf
@@ -128,9 +129,7 @@ def test_a_forest_on_few_rows_finds_the_small_groups_that_convert(spec, componen
         replace(spec(component("model", "random_forest", **each)), numbers=list("abcd"), categories=[])
         for each in (auto, {"min_samples_leaf": 50, "max_depth": 6})
     ]
-    automatic, fixed = (
-        average_precision_score(labels[400:], fit(each, rows).scores(inputs[400:])) for each in forests
-    )
+    automatic, fixed = (average_precision_score(labels[400:], fit(each, rows).scores(inputs[400:])) for each in forests)
     assert automatic > fixed + 0.01
 
 
