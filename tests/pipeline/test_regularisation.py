@@ -51,7 +51,15 @@ def test_the_rule_weakens_with_the_number_of_converters_from_end_to_end(paramete
 
 @pytest.mark.parametrize(
     ("count", "rows", "leaf"),
-    [(46, 26_000, 100), (27, 13_000, 50), (141, 380, 10), (190, 1_600, 10), (1_900, 10**6, 100), (2_500, 6_700, 5)],
+    [
+        (20, 26_000, 100),
+        (46, 26_000, 50),
+        (27, 13_000, 50),
+        (141, 380, 10),
+        (190, 1_600, 10),
+        (1_900, 10**6, 50),
+        (2_500, 6_700, 5),
+    ],
 )
 def test_a_leaf_is_large_where_converters_are_rare_and_not_where_rows_are_few(count, rows, leaf):
     assert LEAF_SIZE.values[LEAF_SIZE.start(count, rows)] == leaf
