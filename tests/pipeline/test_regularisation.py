@@ -58,7 +58,8 @@ def test_the_rule_weakens_with_the_number_of_converters_from_end_to_end(paramete
         (141, 380, 10),
         (190, 1_600, 10),
         (1_900, 10**6, 50),
-        (2_500, 6_700, 5),
+        (1_000, 3_300, 5),
+        (2_500, 6_700, 2),
     ],
 )
 def test_a_leaf_is_large_where_converters_are_rare_and_not_where_rows_are_few(count, rows, leaf):
