@@ -113,9 +113,9 @@ def _choice(spec: PipelineSpec, rows: Training) -> Choice:
 
 
 def _by_rule(spec: PipelineSpec, rows: Training) -> Choice:
-    """Return the regularisation that the number of converters alone decides."""
+    """Return the regularisation that the numbers of converters and of rows alone decide."""
     count = converters(rows.labels, rows.rows().groups())
-    values = {each.name: each.values[each.start(count)] for each in spec.auto}
+    values = {each.name: each.values[each.start(count, len(rows.labels))] for each in spec.auto}
     return Choice(values=values, members={key: _by_rule(member, rows) for key, member in spec.members().items()})
 
 
