@@ -17,7 +17,7 @@ from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import PREDICT_MS, objective_names
 from mlsys.model_config import has_candidates
-from mlsys.pipeline.parameter_checks import horizon_problems
+from mlsys.pipeline.parameter_checks import horizon_problems, weight_problems
 from mlsys.pipeline.stopping import ITERATION_METRICS
 from mlsys.pipeline.traits import traits_of
 from mlsys.pipeline.uplift import UpliftModel, uplift
@@ -61,6 +61,7 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
     problems += [*metric_problems(plain), *search_problems(plain, lambda: parts.estimator), *candidate_problems(plain)]
     problems += [*treatment_problems(plain, parts), *more]
     problems += horizon_problems(parts.estimator, section(plain, "data"))
+    problems += recency_problems(plain, parts)
     data = _opened(plain, parts, problems, keep)
     if problems or config is None or data is None:
         raise ConfigError("The config", problems, ADVICE)
@@ -119,6 +120,21 @@ def treatment_problems(plain: Mapping[str, Any], parts: Components) -> list[Prob
         return []
     expected = "the column that says which rows were treated; model=uplift compares them with the others"
     return [Problem("data.treatment", "null", expected if "path" in data else f"{expected}, and needs data=table")]
+
+
+def recency_problems(plain: Mapping[str, Any], parts: Components) -> list[Problem]:
+    """Find a half-life of the rows that does not go with the model, its candidates, the sampler or the data."""
+    half_life = section(plain, "fit").get("half_life_days")
+    if not isinstance(half_life, int | float):
+        return []
+    models = {"model": parts.estimator, **{f"model.candidates.{name}": it for name, it in parts.candidates.items()}}
+    found = [
+        problem
+        for where, model in models.items()
+        if model is not None
+        for problem in weight_problems(model, parts.sampler, half_life, section(plain, "data"), where)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem], keep: Keep | None) -> Reader | None:

@@ -86,6 +86,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
                 refit=lambda panel, folds: refit_folds(plan, panel, folds)["score"].to_numpy(),
                 forbidden=data.forbidden(),
                 seed=config.seed,
+                uses_partial=plan.spec.uses_partial_rows,
             )
             audit = run_audit(subject, config.audit)
         with clock("report"):

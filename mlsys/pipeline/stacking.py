@@ -123,7 +123,7 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         """
         combiner = self._combiner(fit, rows)
         fits = [fit(member, rows) for _, member in self.estimators]
-        prior = float(rows.labels.mean())
+        prior = rows.prior
         shifts = np.array([_shift(prior, learned) for _, learned in fits])
         fitted = unfitted(self)
         fitted.estimators_ = [FrozenEstimator(pipeline) for pipeline, _ in fits]
@@ -221,8 +221,8 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         """Return each member's log odds of the scored rows, shape (n_rows, n_members); NaN for the others."""
         log_odds = np.full((len(rows.labels), len(self.estimators)), np.nan)
         for fold in folds:
-            seen, inputs = rows.take(fold.known), rows.inputs.iloc[fold.scored]
-            prior = float(seen.labels.mean())
+            seen, inputs = fold.seen(rows), rows.inputs.iloc[fold.scored]
+            prior = seen.prior
             for column, (_, member) in enumerate(self.estimators):
                 pipeline, learned = fit(member, seen)
                 unseen = logit(scores_of(pipeline, inputs), margin=COMBINED_MARGIN)

@@ -34,6 +34,7 @@ CODE = (
     "pipeline/library_keywords.py",
     "pipeline/models.py",
     "pipeline/outputs.py",
+    "pipeline/recency.py",
     "pipeline/regularisation.py",
     "pipeline/requirements.py",
     "pipeline/scores.py",

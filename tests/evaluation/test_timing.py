@@ -115,7 +115,7 @@ def test_other_models_do_not_see_them(panel):
 
 
 def of_a_model_of_when(subject):
-    return replace(subject, predictions=subject.predictions.assign(by_30d=0.5))
+    return replace(subject, uses_partial=True)
 
 
 def test_the_embargo_covers_partly_known_rows():
