@@ -122,7 +122,4 @@ def test_each_candidate_has_the_settings_of_its_option():
 
 def test_experiments_and_debug_override_the_settings_of_the_primary_config():
     assert compose_config(["debug=default"]).metrics.bootstrap_resamples == 50
-    best = compose_config(["experiment=best"])
-    assert not best.fit.early_stopping.enabled
-    model = best.to_dict()["model"]
-    assert len(model["weights"]) == sum(member is not None for member in model["members"].values())
+    assert not compose_config(["experiment=best"]).fit.early_stopping.enabled
