@@ -87,8 +87,9 @@ def fit(spec: PipelineSpec, rows: Training) -> Fitted:
     choice = _choice(spec, rows)
     chosen = replace(spec, estimator=with_choice(spec.estimator, choice))
     scored = _validation_scores(chosen, rows) if spec.calibrator.needs_scores else (None, None)
-    pipeline, prior = fit_rows(chosen, rows.rows())
-    calibration = spec.calibrator.fit(CalibrationData(prior, float(rows.labels.mean()), *scored))
+    everything = rows.rows()
+    pipeline, learned = fit_rows(chosen, everything)
+    calibration = spec.calibrator.fit(CalibrationData(learned, everything.prior, *scored))
     return Fitted(pipeline, calibration, choice)
 
 
@@ -129,7 +130,7 @@ def _regularisation(
     def losses(position: int) -> NDArray[np.float64]:
         estimator = with_choice(spec.estimator, values[position])
         pipeline, learned = fit_rows(replace(spec, estimator=estimator), early, encoded=encoded)
-        corrected = Calibration.prior(learned, float(early.labels.mean()))
+        corrected = Calibration.prior(learned, early.prior)
         return log_losses(corrected.apply(Fitted(pipeline, corrected).scores(latest.inputs)), latest.labels)
 
     groups = latest.groups()
