@@ -63,6 +63,7 @@ class Components:
     tracker: Tracker | MultiTracker
     stop_after: int | None
     validation_fraction: float
+    half_life_days: float | None = None
     candidates: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -117,6 +118,7 @@ class Components:
             tracker=tracker or NoTracker(),
             stop_after=stopping.rounds if stopping.enabled else None,
             validation_fraction=stopping.validation_fraction,
+            half_life_days=section(plain, "fit").get("half_life_days"),
             candidates=candidates,
         )
         return parts, problems
@@ -166,6 +168,7 @@ class Components:
             raw_names=panel.raw_names,
             stop_after=self.stop_after,
             validation_fraction=self.validation_fraction,
+            half_life_days=self.half_life_days,
         )
 
 

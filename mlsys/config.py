@@ -52,10 +52,12 @@ class EarlyStopping(Section):
 class FitConfig(Section):
     """How models are fitted.
 
-    ``minutes`` limits a run that chooses among candidates; None: the choice takes as long as it needs.
+    ``minutes`` limits a run that chooses among candidates; None: the choice takes as long as it needs. A training row
+    counts half if it is ``half_life_days`` older than the newest one; None: all count alike.
     """
 
     minutes: PositiveFloat | None = 10.0
+    half_life_days: PositiveFloat | None = None
     early_stopping: EarlyStopping = EarlyStopping()
 
 

@@ -18,7 +18,7 @@ from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import PREDICT_MS, objective_names
 from mlsys.evaluation.splits import Backtest, Holdout
 from mlsys.model_config import has_candidates
-from mlsys.pipeline.parameter_checks import horizon_problems
+from mlsys.pipeline.parameter_checks import horizon_problems, weight_problems
 from mlsys.pipeline.stopping import ITERATION_METRICS
 from mlsys.pipeline.traits import traits_of
 from mlsys.pipeline.uplift import UpliftModel, uplift
@@ -62,6 +62,7 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
     problems += [*metric_problems(plain), *search_problems(plain, lambda: parts.estimator), *candidate_problems(plain)]
     problems += [*treatment_problems(plain, parts), *split_problems(plain, parts.split), *more]
     problems += horizon_problems(parts.estimator, section(plain, "data"))
+    problems += recency_problems(plain, parts)
     data = _opened(plain, parts, problems, keep)
     if problems or config is None or data is None:
         raise ConfigError("The config", problems, ADVICE)
@@ -135,6 +136,21 @@ def split_problems(plain: Mapping[str, Any], split: object) -> list[Problem]:
         return []
     allowed = f"the column with each row's time, with {name}. Without such a column, use {other}"
     return [Problem("data.time", "null", allowed)]
+
+
+def recency_problems(plain: Mapping[str, Any], parts: Components) -> list[Problem]:
+    """Find a half-life of the rows that does not go with the model, its candidates, the sampler or the data."""
+    half_life = section(plain, "fit").get("half_life_days")
+    if not isinstance(half_life, int | float):
+        return []
+    models = {"model": parts.estimator, **{f"model.candidates.{name}": it for name, it in parts.candidates.items()}}
+    found = [
+        problem
+        for where, model in models.items()
+        if model is not None
+        for problem in weight_problems(model, parts.sampler, half_life, section(plain, "data"), where)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem], keep: Keep | None) -> Reader | None:

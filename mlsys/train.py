@@ -68,7 +68,8 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
         config, parts = prepared.config, prepared.parts
         with clock("fit"):
             folds = reported_folds(parts.split, loaded.panel.frame, config.search_folds, config.selection_folds)
-            plan = BacktestPlan.of(config, parts.pipeline_spec(loaded.panel), loaded)
+            spec = parts.pipeline_spec(loaded.panel)
+            plan = BacktestPlan.of(config, spec, loaded)
             result = run_folds(plan, loaded.panel, folds)
         with clock("measure"):
             predictions = result.predictions
@@ -84,6 +85,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
                 refit=lambda panel, folds: refit_folds(plan, panel, folds)["score"].to_numpy(),
                 forbidden=data.forbidden(),
                 seed=config.seed,
+                uses_partial=spec.uses_partial_rows,
             )
             audit = run_audit(subject, config.audit)
         with clock("report"):

@@ -386,8 +386,15 @@ def test_what_explainable_boosting_machines_accept_passes(override):
     assert components("model=ebm", f"model.{override}") == {}
 
 
-@pytest.mark.parametrize("inner", ["uplift", "survival"])
-@pytest.mark.parametrize(("outer", "place"), [("vote", "members"), ("stack", "members"), ("auto", "candidates")])
+@pytest.mark.parametrize(
+    ("inner", "outer", "place"),
+    [
+        ("uplift", "vote", "members"),
+        ("uplift", "stack", "members"),
+        ("uplift", "auto", "candidates"),
+        ("survival", "auto", "candidates"),
+    ],
+)
 def test_a_model_that_gives_more_than_a_probability_is_no_part_of_another(inner, outer, place):
     problem = components(f"model={outer}", f"+model@model.{place}.new={inner}")[f"model.{place}.new._target_"]
     assert problem.got.endswith("as a candidate" if outer == "auto" else "inside another model")

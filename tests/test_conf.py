@@ -120,6 +120,17 @@ def test_each_candidate_has_the_settings_of_its_option():
         assert candidates[name] == compose_config([f"model={name}"]).model
 
 
+@pytest.mark.parametrize("composite", ["vote", "stack"])
+def test_each_member_regularises_as_its_option_does(composite):
+    members = compose_config([f"model={composite}"]).to_dict()["model"]["members"]
+    assert len(members) == 3
+    for name, member in members.items():
+        option = compose_config([f"model={name}"]).to_dict()["model"]
+        assert {key: value for key, value in member.items() if key in option} == {
+            key: value for key, value in option.items() if key in member
+        }
+
+
 def test_experiments_and_debug_override_the_settings_of_the_primary_config():
     assert compose_config(["debug=default"]).metrics.bootstrap_resamples == 50
     assert not compose_config(["experiment=best"]).fit.early_stopping.enabled

@@ -30,6 +30,18 @@ def test_a_target_that_is_not_allowed_is_named_where_it_stands():
     assert "execution whitelist" in error.value.problems[0].got
 
 
+def test_weights_by_age_are_refused_where_rows_have_none():
+    overrides = ["fit.half_life_days=240", "model=logistic", "model.class_weight=balanced", "sampler=smote"]
+    config = OmegaConf.create(compose_config(overrides).to_dict())
+    with pytest.raises(ConfigError) as error:
+        prepare(config)
+    assert [problem.where for problem in error.value.problems] == ["fit.half_life_days"] * 2
+    assert [problem.got for problem in error.value.problems] == [
+        "240, with the sampler SMOTE",
+        "240, but LogisticRegression (model) has class weights that follow the rows",
+    ]
+
+
 def components(*overrides):
     plain = compose_config(overrides).model_dump(by_alias=True)
     return {problem.where: problem for problem in Components.build(plain)[1]}

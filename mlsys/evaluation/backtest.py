@@ -29,19 +29,18 @@ from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.output_columns import output_columns
 from mlsys.evaluation.splits import Fold, Rows, label_known_at, split_off_latest
-from mlsys.evaluation.timing import DAYS_TO_OUTCOME
 from mlsys.evaluation.uplift import fold_uplift_metrics
 from mlsys.memory import usable_memory_gb
-from mlsys.pipeline.composites import PartialRows
+from mlsys.pipeline.composites import PartialRows, as_known_at
 from mlsys.pipeline.fitting import Fitted, fit
-from mlsys.pipeline.pipeline_spec import DAYS_KNOWN, PipelineSpec, Training
+from mlsys.pipeline.pipeline_spec import PipelineSpec, Training
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
+from mlsys.pipeline.recency import WEIGHT, recency_weights
 from mlsys.pipeline.stopping import IterationCallback
 from mlsys.stages import progress
 
 logger = logging.getLogger(__name__)
 
-DAY = 86_400  # seconds
 Objective = float | None | tuple[float | None, ...]
 
 
@@ -421,18 +420,17 @@ def _training(plan: BacktestPlan, panel: Panel, fold: Fold) -> Training:
 
 
 def _details(plan: BacktestPlan, panel: Panel, fold: Fold, rows: Rows) -> pd.DataFrame:
-    """Return the details of rows as the fold's test as-of knows them: an outcome after it is not known yet."""
+    """Return the details of rows as the fold's test as-of knows them."""
     spec = plan.spec
     names = [name for name in panel.frame.columns if name in (*spec.details, "as_of")]
     frame = take_rows(columns_of(panel.frame, names), rows)
-    details = frame.assign(known_at=label_known_at(frame["as_of"], plan.horizon_days))[list(spec.details)]
-    if not spec.uses_partial_rows:
-        return details
-    if fold.as_of is not None:
-        age = (fold.as_of - frame["as_of"]).dt.total_seconds() / DAY
-        details[DAYS_KNOWN] = np.minimum(details[DAYS_KNOWN], age)
-    details[DAYS_TO_OUTCOME] = details[DAYS_TO_OUTCOME].where(details[DAYS_TO_OUTCOME] <= details[DAYS_KNOWN])
-    return details
+    details = frame.assign(known_at=label_known_at(frame["as_of"], plan.horizon_days))
+    if spec.half_life_days is not None:
+        newest = take_rows(panel.frame[["as_of"]], fold.train)["as_of"].max()
+        details[WEIGHT] = recency_weights(frame["as_of"], newest, spec.half_life_days)
+    if spec.uses_partial_rows and fold.as_of is not None:
+        details = as_known_at(details, fold.as_of)
+    return details[list(spec.details)]
 
 
 def _name(fold: Fold) -> str:

@@ -40,7 +40,14 @@ class Combiner:
         return cls(np.full(n_members, 1 / n_members), 0.0)
 
 
-def fit_combiner(log_odds: Floats, labels: NDArray[np.int8], *, converters: int, shrinkage: float) -> Combiner:
+def fit_combiner(
+    log_odds: Floats,
+    labels: NDArray[np.int8],
+    *,
+    converters: int,
+    shrinkage: float,
+    row_weights: Floats | None = None,
+) -> Combiner:
     """Fit weights and an intercept by penalised maximum likelihood.
 
     The penalty is ``shrinkage / 2`` times the squared distance of the weights from equal ones. A converter counts once,
@@ -56,6 +63,8 @@ def fit_combiner(log_odds: Floats, labels: NDArray[np.int8], *, converters: int,
         Number of different entities among the positive rows.
     shrinkage : float
         At least 0.
+    row_weights : ndarray of float64, shape (n_rows,), or None
+        None if all rows count alike.
 
     Raises
     ------
@@ -73,13 +82,14 @@ def fit_combiner(log_odds: Floats, labels: NDArray[np.int8], *, converters: int,
     from scipy.optimize import minimize
 
     centre = Combiner.equal(log_odds.shape[1]).weights
-    per_converter = float(labels.sum()) / converters
+    rows = np.ones(len(labels)) if row_weights is None else row_weights
+    per_converter = float(rows @ labels) / converters
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         margins = log_odds @ parameters[:-1] + parameters[-1]
         off = parameters[:-1] - centre
-        value = np.logaddexp(0, margins).sum() - margins[labels == 1].sum()
-        errors = sigmoid(margins) - labels
+        value = rows @ (np.logaddexp(0, margins) - labels * margins)
+        errors = rows * (sigmoid(margins) - labels)
         gradient = np.append(log_odds.T @ errors, errors.sum()) / per_converter
         gradient[:-1] += shrinkage * off
         return float(value) / per_converter + shrinkage / 2 * float(off @ off), gradient

@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from mlsys.data.compact import positions_of
 from mlsys.pipeline.copies import unfitted
+from mlsys.pipeline.recency import WEIGHT
 from mlsys.pipeline.traits import traits_of
 
 
@@ -46,7 +47,7 @@ class MemberRows(NamedTuple):
     labels : ndarray of int8, shape (n_rows,)
         Labels, 0 or 1.
     details : DataFrame of shape (n_rows, n_details)
-        The other columns of the panel that `Composite.details` names.
+        The other columns of the panel that `Composite.details` names, and the rows' ``weight`` if they have one.
     partial : PartialRows or None
         Further rows, for composites that need ``days_known``.
     """
@@ -68,9 +69,59 @@ class MemberRows(NamedTuple):
         rows = positions_of(chosen)  # a range costs no copy
         return MemberRows(self.inputs.iloc[rows], self.labels[rows], self.details.iloc[rows])
 
+    def seen_at(self, time: pd.Timestamp, known: NDArray[np.bool_]) -> MemberRows:
+        """Return the rows as an earlier time knows them: those whose labels were known, and the others in part.
+
+        Parameters
+        ----------
+        time : Timestamp
+        known : ndarray of bool, shape (n_rows,)
+            Mask of the rows whose labels were known by then.
+        """
+        rows = self.take(known)
+        if self.partial is None:
+            return rows
+        young = (self.details["as_of"] < time).to_numpy() & ~known
+        chosen = positions_of(young)
+        partial = PartialRows(self.inputs.iloc[chosen], as_known_at(self.details.iloc[chosen], time))
+        return rows._replace(partial=partial)
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Weight of each row, shape (n_rows,); None if all rows count alike."""
+        return self.details[WEIGHT].to_numpy(dtype=np.float64) if WEIGHT in self.details else None
+
+    @property
+    def prior(self) -> float:
+        """Fraction of positive rows, by weight."""
+        return float(np.average(self.labels, weights=self.weights))
+
     def groups(self) -> NDArray[Any]:
         """Return the entity of each row, shape (n_rows,): each row is its own where the details have no ``group``."""
         return self.details["group"].to_numpy() if "group" in self.details else np.arange(len(self.labels))
+
+
+def as_known_at(details: pd.DataFrame, time: pd.Timestamp) -> pd.DataFrame:
+    """Return the details of rows as a time knows them: an outcome after it is not known yet.
+
+    Parameters
+    ----------
+    details : DataFrame of shape (n_rows, n_details)
+        With ``as_of``, ``days_known`` and ``days_to_outcome``.
+    time : Timestamp
+
+    Examples
+    --------
+    >>> day = pd.Timestamp("2020-01-01")
+    >>> details = pd.DataFrame({"as_of": [day, day], "days_known": 60.0, "days_to_outcome": [5.0, 20.0]})
+    >>> as_known_at(details, day + pd.Timedelta(days=14))[["days_known", "days_to_outcome"]]
+       days_known  days_to_outcome
+    0        14.0              5.0
+    1        14.0              NaN
+    """
+    age = (time - details["as_of"]).dt.total_seconds() / 86_400  # seconds of a day
+    known, days = np.minimum(details["days_known"], age), details["days_to_outcome"]
+    return details.assign(days_known=known, days_to_outcome=days.where(days <= known))
 
 
 class MemberFit(Protocol):

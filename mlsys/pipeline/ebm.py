@@ -81,8 +81,11 @@ class EBMStopper:
         labels = np.concatenate([training.labels, validation.labels])
         bag = np.where(np.arange(len(labels)) < len(training.labels), 1, -1)
         weighting = {}
-        if validation.weights is not None:
-            weighting["sample_weight"] = np.concatenate([np.ones(len(training.labels)), validation.weights])
+        if training.weights is not None or validation.weights is not None:
+            weights = [
+                np.ones(len(part.labels)) if part.weights is None else part.weights for part in (training, validation)
+            ]
+            weighting["sample_weight"] = np.concatenate(weights)
         return {
             "X": join([training.inputs, validation.inputs]),
             "y": labels,
@@ -100,6 +103,10 @@ class EBMStopper:
         run = int(np.ceil(estimator.best_iteration_[stage, 0] / max(count, 1)))
         best = run if run >= estimator.max_rounds else run - estimator.early_stopping_rounds
         return max(best, 1)
+
+
+def _weights(rows: EncodedRows | ValidationSet) -> NDArray[np.float64]:
+    return np.ones(len(rows.labels)) if rows.weights is None else rows.weights
 
 
 def column_importances(estimator: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a fitted ExplainableBoostingClassifier

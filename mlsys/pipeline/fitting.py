@@ -87,8 +87,9 @@ def fit(spec: PipelineSpec, rows: Training) -> Fitted:
     choice = _choice(spec, rows)
     chosen = replace(spec, estimator=with_choice(spec.estimator, choice))
     scored = _validation_scores(chosen, rows) if spec.calibrator.needs_scores else (None, None)
-    pipeline, prior = fit_rows(chosen, rows.rows())
-    calibration = spec.calibrator.fit(CalibrationData(prior, float(rows.labels.mean()), *scored))
+    everything = rows.rows()
+    pipeline, learned = fit_rows(chosen, everything)
+    calibration = spec.calibrator.fit(CalibrationData(learned, everything.prior, *scored))
     return Fitted(pipeline, calibration, choice)
 
 
@@ -113,9 +114,9 @@ def _choice(spec: PipelineSpec, rows: Training) -> Choice:
 
 
 def _by_rule(spec: PipelineSpec, rows: Training) -> Choice:
-    """Return the regularisation that the number of converters alone decides."""
+    """Return the regularisation that the numbers of converters and of rows alone decide."""
     count = converters(rows.labels, rows.rows().groups())
-    values = {each.name: each.values[each.start(count)] for each in spec.auto}
+    values = {each.name: each.values[each.start(count, len(rows.labels))] for each in spec.auto}
     return Choice(values=values, members={key: _by_rule(member, rows) for key, member in spec.members().items()})
 
 
@@ -129,7 +130,7 @@ def _regularisation(
     def losses(position: int) -> NDArray[np.float64]:
         estimator = with_choice(spec.estimator, values[position])
         pipeline, learned = fit_rows(replace(spec, estimator=estimator), early, encoded=encoded)
-        corrected = Calibration.prior(learned, float(early.labels.mean()))
+        corrected = Calibration.prior(learned, early.prior)
         return log_losses(corrected.apply(Fitted(pipeline, corrected).scores(latest.inputs)), latest.labels)
 
     groups = latest.groups()

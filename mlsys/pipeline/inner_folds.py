@@ -20,10 +20,17 @@ class InnerFold(NamedTuple):
     ----------
     known, scored : ndarray of bool, shape (n_rows,)
         Masks; no row is in both.
+    start : Timestamp or None
+        Time of the earliest row to score; None where rows have no time.
     """
 
     known: Mask
     scored: Mask
+    start: pd.Timestamp | None = None
+
+    def seen(self, rows: MemberRows) -> MemberRows:
+        """Return the rows to fit on, with those that are known in part when the scored rows begin."""
+        return rows.take(self.known) if self.start is None else rows.seen_at(self.start, self.known)
 
 
 def converters(rows: MemberRows) -> int:
@@ -103,7 +110,7 @@ def _by_time(rows: MemberRows, folds: int) -> list[InnerFold]:
     starts: list[Any] = [cut for cut in sorted(set(cuts)) if cut > times.min()]
     edges = [*starts, times.max() + pd.Timedelta(days=1)]
     return [
-        InnerFold((known_at <= start).to_numpy(), ((times >= start) & (times < end)).to_numpy())
+        InnerFold((known_at <= start).to_numpy(), ((times >= start) & (times < end)).to_numpy(), start)
         for start, end in zip(starts, edges[1:], strict=True)
     ]
 

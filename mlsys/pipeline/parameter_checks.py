@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
+from sklearn.utils.validation import has_fit_parameter
 
 from mlsys.errors import Problem, closest
 from mlsys.pipeline.class_weights import class_weight_problems, class_weights_in_library_form
@@ -22,12 +23,21 @@ from mlsys.pipeline.traits import traits_of
 from mlsys.runs.model_outputs import HasOutputs
 from mlsys.text import joined
 
+_MODEL_OR_MEMBER = re.compile(r"model(\.members\.[^.]+)*")
+_PLACES = "the model itself, or a member of a vote or a stack"
 # scikit-learn's words for a value that its own table of parameters does not allow.
 _REJECTED = re.compile(r"The '\w+' parameter of \w+ must be (?P<allowed>.+)\. Got .+ instead\.", re.DOTALL)
 
 
-def fitted_separately(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator
+def fitted_separately(estimator: Any, where: str = "model") -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator
     """Return the estimators that get encoded columns of their own, by config key: a model, or its members.
+
+    Parameters
+    ----------
+    estimator : scikit-learn estimator
+        A model; its members may have members, too.
+    where : str
+        Config key of the model.
 
     Examples
     --------
@@ -36,9 +46,10 @@ def fitted_separately(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any s
     >>> fitted_separately(VotingClassifier([("bayes", GaussianNB())]))
     {'model.members.bayes': GaussianNB()}
     """
-    if (composite := composite_of(estimator)) is not None:
-        return {f"model.{key}": member for key, member in composite.unfitted_members().items()}
-    return {"model": estimator}
+    if (composite := composite_of(estimator)) is None:
+        return {where: estimator}
+    members = composite.unfitted_members().items()
+    return {key: each for name, member in members for key, each in fitted_separately(member, f"{where}.{name}").items()}
 
 
 def parameter_problems(estimators: Mapping[str, Any]) -> list[Problem]:
@@ -132,7 +143,7 @@ def horizon_problems(estimator: Any, data: Mapping[str, Any]) -> list[Problem]: 
           got:     [7, 30]
           allowed: days that end with data.horizon_days=60, such as [15,30,45,60]
     """
-    if not isinstance(estimator, DiscreteTimeHazard):
+    if not (models := _models_of_when(estimator, "model")):
         return []
     if data.get("kind") == "table":
         allowed = (
@@ -141,18 +152,85 @@ def horizon_problems(estimator: Any, data: Mapping[str, Any]) -> list[Problem]: 
         )
         return [Problem("data.kind", "table with model=survival", allowed)]
     horizon = data.get("horizon_days")
-    wrong = broken_rules(estimator, traits_of(estimator).rules, "model")
-    if not isinstance(horizon, int) or wrong or estimator.intervals[-1] == horizon:
+    if not isinstance(horizon, int):
         return []
     quarters = dict.fromkeys(max(1, round(horizon * part / 4)) for part in (1, 2, 3, 4))
     allowed = f"days that end with data.horizon_days={horizon}, such as [{','.join(map(str, quarters))}]"
-    return [Problem("model.intervals", str(list(estimator.intervals)), allowed)]
+    return [
+        Problem(f"{where}.intervals", str(list(each.intervals)), allowed)
+        for where, each in models.items()
+        if not broken_rules(each, traits_of(each).rules, where) and each.intervals[-1] != horizon
+    ]
+
+
+def _models_of_when(estimator: Any, where: str) -> dict[str, DiscreteTimeHazard]:  # noqa: ANN401
+    """Return the models of when the outcome comes, by config key: the model itself, or members of it."""
+    own = {where: estimator} if isinstance(estimator, DiscreteTimeHazard) else {}
+    if own or (composite := composite_of(estimator)) is None:
+        return own
+    members = composite.unfitted_members().items()
+    return {key: each for name, member in members for key, each in _models_of_when(member, f"{where}.{name}").items()}
+
+
+def weight_problems(
+    estimator: Any,  # noqa: ANN401 - any scikit-learn estimator
+    sampler: object | None,
+    half_life_days: float | None,
+    data: Mapping[str, Any],
+    where: str = "model",
+) -> list[Problem]:
+    """Find what does not go with weights of rows by age.
+
+    Parameters
+    ----------
+    estimator : scikit-learn estimator
+        The model.
+    sampler : imbalanced-learn sampler or None
+    half_life_days : float or None
+        None: there are no weights.
+    data : mapping
+        The data config.
+    where : str
+        Config key of the model.
+
+    Examples
+    --------
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> print(*weight_problems(KNeighborsClassifier(), None, 240, {"kind": "events"}))
+      fit.half_life_days
+          got:     240, but KNeighborsClassifier (model) cannot weigh rows
+          allowed: null, or a model whose fit has the argument sample_weight
+    """
+    if half_life_days is None:
+        return []
+    problems = []
+    if data.get("kind") == "table" and data.get("time") is None:
+        allowed = "null, or data.time=COLUMN, with the time of each row"
+        problems.append(Problem("fit.half_life_days", f"{half_life_days:g}, for a table without times", allowed))
+    if sampler is not None:
+        allowed = "null, or sampler=none: a sampler makes rows that have no age"
+        problems.append(
+            Problem("fit.half_life_days", f"{half_life_days:g}, with the sampler {type(sampler).__name__}", allowed)
+        )
+    for key, each in fitted_separately(estimator, where).items():
+        traits, got = traits_of(each), f"{half_life_days:g}, but {type(each).__name__} ({key})"
+        if not traits.reads_panel and not has_fit_parameter(each, "sample_weight"):
+            allowed = "null, or a model whose fit has the argument sample_weight"
+            problems.append(Problem("fit.half_life_days", f"{got} cannot weigh rows", allowed))
+        elif traits.class_weights(each, 1.0, 1.0) != traits.class_weights(each, 1.0, 2.0):
+            allowed = "null, or class weights that are numbers, such as [1,10]"
+            problems.append(Problem("fit.half_life_days", f"{got} has class weights that follow the rows", allowed))
+    return problems
 
 
 def _not_alone(estimator: Any, where: str) -> list[Problem]:  # noqa: ANN401
     """Find a model inside another one that gives more than a probability, which the one around it cannot use."""
     if where == "model" or not isinstance(estimator, HasOutputs):
         return []
+    if isinstance(estimator, DiscreteTimeHazard):  # a vote or a stack can use its probability by the horizon
+        if _MODEL_OR_MEMBER.fullmatch(where):
+            return []
+        return [Problem(f"{where}._target_", "DiscreteTimeHazard inside another model", _PLACES)]
     return [Problem(f"{where}._target_", f"{type(estimator).__name__} inside another model", only_alone(estimator))]
 
 

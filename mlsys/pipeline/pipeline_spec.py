@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.composites import MemberRows, PartialRows, composite_of, details_of
 from mlsys.pipeline.encoders import Encoder
+from mlsys.pipeline.recency import WEIGHT
 from mlsys.pipeline.regularisation import AutoParameter
 from mlsys.pipeline.stopping import (
     IterationCallback,
@@ -39,6 +40,8 @@ class PipelineSpec:
         Number of iterations without a better log loss after which boosting stops; None disables early stopping.
     validation_fraction : float
         Fraction of the training rows, the latest by time, that form the validation set.
+    half_life_days : float or None
+        Age, from the newest row with a known outcome, at which a training row counts half; None: all count alike.
     threads : int
         Number of threads per fit.
     callback : IterationCallback or None
@@ -56,6 +59,7 @@ class PipelineSpec:
     raw_names: Mapping[str, str] = field(default_factory=dict)
     stop_after: int | None = 50
     validation_fraction: float = 0.2
+    half_life_days: float | None = None
     threads: int = 1
     callback: IterationCallback | None = None
     added: Sequence[str] = ()
@@ -85,8 +89,8 @@ class PipelineSpec:
     @property
     def details(self) -> tuple[str, ...]:
         """Columns of the panel beyond the features that a fit needs; see `Training`."""
-        own = details_of(self.estimator)
-        return (*own, "group") if self.chooses and "group" not in own else own
+        more = [*(["group"] if self.chooses else []), *([WEIGHT] if self.half_life_days else [])]
+        return tuple(dict.fromkeys([*details_of(self.estimator), *more]))
 
     @property
     def uses_partial_rows(self) -> bool:

@@ -1,10 +1,11 @@
 """Regularisation that fits the number of converters: parameters that may be ``auto``.
 
-A rule gives the start: the more converters, the weaker. The validation rows then move it, by the one-standard-error
-rule (Breiman et al. 1984, section 3.4.3; Hastie et al. 2009, section 7.10): among the values whose log loss is within
-one standard error of the best one's, the one nearest to the rule's is taken. With few converters among the validation
-rows, the standard error is uncertain too, so more of them are required: with eight converters the rule decides, with
-thousands the validation rows do. In boosted models, whose trees the validation rows already count, the rule decides.
+A rule gives the start: the more converters, or the less rare they are, the weaker. The validation rows then move it,
+by the one-standard-error rule (Breiman et al. 1984, section 3.4.3; Hastie et al. 2009, section 7.10): among the values
+whose log loss is within one standard error of the best one's, the one nearest to the rule's is taken. With few
+converters among the validation rows, the standard error is uncertain too, so more of them are required: with eight
+converters the rule decides, with thousands the validation rows do. In boosted models, whose trees the validation rows
+already count, and in forests, the rule decides.
 """
 
 from __future__ import annotations
@@ -34,19 +35,22 @@ class AutoParameter:
         The values that ``auto`` chooses from, from the strongest regularisation to the weakest.
     rule : callable
         Function of a value that returns the number of converters from which on it is weak enough to start with.
+    rate : callable, optional
+        Function of a value that returns the converters per row which it needs besides their number.
     compared : bool
         Whether the validation rows may move it; else the rule decides.
 
     Examples
     --------
     >>> strength = AutoParameter("C", (0.01, 0.1, 1.0), rule=lambda C: 5000 * C)
-    >>> [strength.values[strength.start(converters)] for converters in (40, 800, 100_000)]
+    >>> [strength.values[strength.start(converters, rows=10**6)] for converters in (40, 800, 100_000)]
     [0.01, 0.1, 1.0]
     """
 
     name: str
     values: Sequence[float]
     rule: Callable[[float], float]
+    rate: Callable[[float], float] | None = None
     compared: bool = False
 
     def called(self, name: str) -> AutoParameter:
@@ -58,9 +62,14 @@ class AutoParameter:
         value = estimator.get_params(deep=False).get(self.name)
         return isinstance(value, str) and value == AUTO
 
-    def start(self, converters: int) -> int:
-        """Return the position of the rule's value: the weakest one for this number of converters."""
-        return max((i for i, value in enumerate(self.values) if self.rule(value) <= converters), default=0)
+    def start(self, converters: int, rows: int) -> int:
+        """Return the position of the rule's value: the weakest one for these converters among so many rows."""
+
+        def is_weak_enough(value: float) -> bool:
+            enough = self.rate is None or self.rate(value) * rows <= converters
+            return enough and self.rule(value) <= converters
+
+        return max((i for i, value in enumerate(self.values) if is_weak_enough(value)), default=0)
 
 
 def converters(labels: NDArray[np.int8], groups: NDArray[Any] | None = None) -> int:

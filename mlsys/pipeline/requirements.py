@@ -51,7 +51,11 @@ def requirements_of(estimator: object, sampler: object | None) -> InputRequireme
     )
 
 
-def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: ANN401 - any scikit-learn estimator
+def learned_prior(
+    estimator: Any,  # noqa: ANN401 - any scikit-learn estimator
+    labels: NDArray[np.int8],
+    weights: NDArray[np.float64] | None = None,
+) -> float:
     """Return the class prior that an estimator learns: the fraction of positives, weighted by its class weights.
 
     Parameters
@@ -60,6 +64,8 @@ def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: A
         Estimator whose traits determine the class weights.
     labels : ndarray of int8, shape (n_rows,)
         Labels that it is fitted on, after resampling.
+    weights : ndarray of float64, shape (n_rows,), or None
+        Weights of the rows, beside those of the classes.
 
     Returns
     -------
@@ -72,7 +78,8 @@ def learned_prior(estimator: Any, labels: NDArray[np.int8]) -> float:  # noqa: A
     >>> learned_prior(LogisticRegression(class_weight="balanced"), np.array([0, 0, 0, 1], dtype=np.int8))
     0.5
     """
-    positives = float(np.count_nonzero(labels == 1))
-    negatives = float(len(labels) - positives)
+    weights = np.ones(len(labels)) if weights is None else weights
+    positives = float(weights[labels == 1].sum())
+    negatives = float(weights[labels != 1].sum())
     positive_weight, negative_weight = traits_of(estimator).class_weights(estimator, positives, negatives)
     return positives * positive_weight / (positives * positive_weight + negatives * negative_weight)

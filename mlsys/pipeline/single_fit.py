@@ -54,7 +54,7 @@ def fit_rows(
                 logger.info("%s does not depend on resampling: the sampler is skipped", type(estimator).__name__)
             return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
         if target is not None:
-            return _fit_regression(spec, estimator, rows, target), float(labels.mean())
+            return _fit_regression(spec, estimator, rows, target), rows.prior
         return _fit_encoded(spec, estimator, rows, held_out, encoded or encode(spec, estimator, rows))
     except MlsysError:
         raise
@@ -113,12 +113,13 @@ def _fit_encoded(
     estimator.set_params(**_column_arguments(spec, names, encoder))
     categories = list(X.columns[X.dtypes == "category"]) if isinstance(X, pd.DataFrame) else []
     options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
+    options |= _weighting(rows)
     if held_out is not None and spec.stop_after is not None and traits.early_stopping is not None:
         weights = _validation_weights(
             traits.early_stopping, estimator, held_out.labels, before=rows.labels, after=labels
         )
         validation = ValidationSet(encoder.transform(held_out.inputs), held_out.labels, weights)
-        stopper, training = traits.early_stopping, EncodedRows(X, labels)
+        stopper, training = traits.early_stopping, EncodedRows(X, labels, rows.weights)
         options |= stopper.fit_arguments(estimator, spec.stop_after, training, validation, categories, spec.callback)
     with parallel_config("threading"):  # each process would import every library and copy the rows
         estimator.fit(**{"X": X, "y": labels, **options})
@@ -136,7 +137,7 @@ def _fit_encoded(
     if spec.callback is not None and held_out is not None:
         spec.callback.raise_if_stopped()
     _score_with_one_thread(estimator)
-    return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
+    return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels, rows.weights)
 
 
 def _fit_regression(
@@ -150,9 +151,14 @@ def _fit_regression(
     encoder = spec.encoder.build([*spec.numbers, *spec.added], spec.categories, requirements_of(estimator, None))
     encoded = _encoded(encoder, spec.encoder, rows)
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
-    estimator.fit(encoded, target, **({traits.categories_argument: categories} if traits.categories_argument else {}))
+    options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
+    estimator.fit(encoded, target, **options, **_weighting(rows))
     _score_with_one_thread(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)])
+
+
+def _weighting(rows: MemberRows) -> dict[str, Any]:
+    return {} if rows.weights is None else {"sample_weight": rows.weights}
 
 
 def _encoded(transformer: Any, encoder: Encoder, rows: MemberRows) -> Any:  # noqa: ANN401

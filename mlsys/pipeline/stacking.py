@@ -132,7 +132,7 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         """
         combiner = self._combiner(fit, rows)
         fits = [fit(member, rows) for _, member in self.estimators]
-        prior = float(rows.labels.mean())
+        prior = rows.prior
         shifts = np.array([_shift(prior, learned) for _, learned in fits])
         fitted = unfitted(self)
         fitted.estimators_ = [FrozenEstimator(pipeline) for pipeline, _ in fits]
@@ -216,7 +216,9 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             )
             return Combiner.equal(len(names))
         log_odds = self._unseen_log_odds(fit, rows, folds)[known]
-        combiner = fit_combiner(log_odds, scored.labels, converters=count, shrinkage=self.shrinkage)
+        combiner = fit_combiner(
+            log_odds, scored.labels, converters=count, shrinkage=self.shrinkage, row_weights=scored.weights
+        )
         shown = [f"{name} {weight:.2f}" for name, weight in zip(names, combiner.weights, strict=True)]
         logger.info(
             "stack of %s: weights from %s: %s",
@@ -230,8 +232,8 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         """Return each member's log odds of the scored rows, shape (n_rows, n_members); NaN for the others."""
         log_odds = np.full((len(rows.labels), len(self.estimators)), np.nan)
         for fold in folds:
-            seen, inputs = rows.take(fold.known), rows.inputs.iloc[fold.scored]
-            prior = float(seen.labels.mean())
+            seen, inputs = fold.seen(rows), rows.inputs.iloc[fold.scored]
+            prior = seen.prior
             for column, (_, member) in enumerate(self.estimators):
                 pipeline, learned = fit(member, seen)
                 unseen = logit(scores_of(pipeline, inputs), margin=COMBINED_MARGIN)

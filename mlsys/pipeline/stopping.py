@@ -49,10 +49,13 @@ class EncodedRows(NamedTuple):
         Encoded rows.
     labels : ndarray of int8, shape (n_rows,)
         Labels, 0 or 1.
+    weights : ndarray of float64, shape (n_rows,), or None
+        Weights of the rows; None if all count alike.
     """
 
     inputs: Any
     labels: NDArray[np.int8]
+    weights: NDArray[np.float64] | None = None
 
 
 class ValidationSet(NamedTuple):

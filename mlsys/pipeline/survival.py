@@ -117,7 +117,7 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit_members(self, fit: MemberFit, rows: MemberRows) -> tuple[Any, float]:
         """Return the fitted estimator, and the fraction of positive rows, which its probabilities reproduce."""
-        return unfitted(self)._fitted(fit, rows), float(rows.labels.mean())
+        return unfitted(self)._fitted(fit, rows), rows.prior
 
     def fitted_members(self) -> Sequence[Part]:
         """Return the fitted model of the hazards."""
@@ -223,7 +223,7 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         frame_of(self, rows.inputs, reset=True)
         periods = person_periods(rows, self.intervals)
         self.hazard_, self.learned_prior_ = fit(self.hazard, periods)
-        self.prior_ = float(periods.labels.mean())
+        self.prior_ = periods.prior
         self.classes_ = np.array([0, 1])
         return self
 

@@ -33,8 +33,11 @@ T = TypeVar("T")
 INVERSE_PENALTY = AutoParameter(
     "C", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), rule=lambda C: 1000 * C ** (2 / 3), compared=True
 )
-LEAF_SIZE = AutoParameter("min_samples_leaf", (100, 50, 20, 10, 5, 2), rule=lambda rows: 3750 / rows)
-DEPTH = AutoParameter("max_depth", (6, 12, 24), rule=lambda depth: 12.5 * depth)
+LEAF_CONVERTERS: dict[float, float] = {100: 0, 50: 1, 20: 16, 10: 125, 5: 1000, 2: 2000}
+LEAF_SIZE = AutoParameter(
+    "min_samples_leaf", tuple(LEAF_CONVERTERS), rule=LEAF_CONVERTERS.__getitem__, rate=lambda rows: 0.05 / rows
+)
+DEPTH = AutoParameter("max_depth", (6, 12, 24), rule=lambda depth: depth**3 / 12)
 PENALTY = AutoParameter("reg_lambda", (10, 3, 1), rule=lambda penalty: 300 / penalty)
 LEAVES = AutoParameter("num_leaves", (7, 15), rule=lambda leaves: 20 * leaves)
 
@@ -269,6 +272,7 @@ def _xgboost() -> EstimatorTable:
         needs_scaling=False,
         iterations="n_estimators",
         early_stopping=XGBoostStopper(),
+        regularisation=(PENALTY,),
         threads="n_jobs",
         # Early stopping sets its own metrics. XGBoost would pass a list of metrics on as one text once it is fitted.
         fit_parameters={"enable_categorical": True, "eval_metric": None},

@@ -183,7 +183,7 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fits = [fit(self.outcome, part) for part in without]
         fitted.classes_ = np.array([0, 1], dtype=np.int8)
         fitted.arms_ = [pipeline for pipeline, _ in fits]
-        fitted.priors_ = [[prior, float(part.labels.mean())] for (_, prior), part in zip(fits, parts, strict=True)]
+        fitted.priors_ = [[prior, part.prior] for (_, prior), part in zip(fits, parts, strict=True)]
         fitted.propensity_ = [float(np.nanmean(arm))]
         known = rows.take(~np.isnan(arm))
         if self.propensity is not None:
@@ -199,7 +199,7 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 fitted._of_arm(0, control.inputs) - control.labels,
             )
             fitted.effects_ = [fit(self.effect, part, target)[0] for part, target in zip(without, imputed, strict=True)]
-        return fitted, float(rows.labels.mean())
+        return fitted, rows.prior
 
     def fitted_members(self) -> Sequence[Part]:
         """Return the models of the outcome, weighted by the rows of their arms."""

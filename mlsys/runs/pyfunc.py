@@ -35,6 +35,7 @@ CODE = (
     "pipeline/models.py",
     "pipeline/outputs.py",
     "pipeline/parameter_rules.py",
+    "pipeline/recency.py",
     "pipeline/regularisation.py",
     "pipeline/requirements.py",
     "pipeline/scores.py",

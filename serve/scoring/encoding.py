@@ -186,18 +186,16 @@ def encoding_of(encoder: Node, inputs: Inputs) -> Encoding | None:
 def known_levels(pipeline: Node) -> dict[str, frozenset[str]]:
     """Return all values of each category column that a saved pipeline's encoder was fitted on.
 
-    For a vote or a stack, the values of its first member that has an encoder, as all members saw the same rows. For an
-    uplift model, those of both arms, each of which saw some of the rows.
+    For a model made of others, those of all its members: some saw more rows than others.
     """
     steps = dict(pipeline["steps"])
     if steps["model"].kind == "mlsys.DiscreteTimeHazard":
         return known_levels(steps["model"]["hazard_"])
     if steps["model"].kind == "mlsys.UpliftModel":
-        arms = [known_levels(arm) for arm in steps["model"]["arms_"]]
-        return {name: arms[0][name] | arms[1][name] for name in arms[0]}
-    for member in steps["model"].get("estimators_", ()) if "encoder" not in steps else ():
-        if isinstance(member, Node) and member.kind == "sklearn.FrozenEstimator":
-            return known_levels(member["estimator"])
+        return _union(steps["model"]["arms_"])
+    if "encoder" not in steps and steps["model"].get("estimators_"):
+        frozen = [member for member in steps["model"]["estimators_"] if isinstance(member, Node)]
+        return _union([member["estimator"] for member in frozen if member.kind == "sklearn.FrozenEstimator"])
     encoder = steps.get("encoder")
     if encoder is None:
         return {}
@@ -208,6 +206,14 @@ def known_levels(pipeline: Node) -> dict[str, frozenset[str]]:
     (_, step, names) = encoder["transformers_"][1]
     levels = dict(step["steps"])["levels"]["categories_"] if names else []
     return {name: frozenset(texts.tolist()) - {MISSING} for name, texts in zip(names, levels, strict=True)}
+
+
+def _union(pipelines: Sequence[Node]) -> dict[str, frozenset[str]]:
+    levels: dict[str, frozenset[str]] = {}
+    for pipeline in pipelines:
+        for name, texts in known_levels(pipeline).items():
+            levels[name] = levels.get(name, frozenset()) | texts
+    return levels
 
 
 def native_labels(encoder: Node) -> dict[str, tuple[dict[str | None, str | None], str | None]]:

@@ -76,6 +76,21 @@ def test_a_fit_gets_no_outcome_after_the_test_as_of(panel, monkeypatch):
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize("model", [MODEL, LogisticRegression()], ids=["when", "whether"])
+def test_rows_weigh_half_after_each_half_life(model, panel, monkeypatch):
+    seen = []
+    monkeypatch.setattr(backtest, "fit", lambda spec, rows: seen.append(rows) or fit(spec, rows))
+    fold = SPLIT.split(panel.frame)[-1]
+    run_folds(plan(model, half_life_days=56.0), panel, [fold])
+    times = panel.frame["as_of"]
+    for rows in seen:
+        age = (times.loc[rows.inputs.index].max() - times.loc[rows.inputs.index]).dt.days
+        np.testing.assert_allclose(rows.rows().weights, 0.5 ** (age / 56))
+    assert len(seen) == 2
+    if model is MODEL:  # rows that are known in part are newer
+        assert (seen[-1].partial.details["weight"] > 1).all()
+
+
 def test_what_young_rows_show_by_the_test_as_of_is_learned(panel):
     fold = SPLIT.split(panel.frame)[-1]
     assert len(fold.partial) == 40  # one as-of is younger than the horizon
@@ -115,7 +130,7 @@ def test_other_models_do_not_see_them(panel):
 
 
 def of_a_model_of_when(subject):
-    return replace(subject, predictions=subject.predictions.assign(by_30d=0.5))
+    return replace(subject, uses_partial=True)
 
 
 def test_the_embargo_covers_partly_known_rows():

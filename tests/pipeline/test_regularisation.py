@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.models import vote
@@ -13,7 +13,7 @@ from mlsys.pipeline.pipeline_spec import Training
 from mlsys.pipeline.regularisation import choose, converters
 from mlsys.pipeline.traits import DEPTH, INVERSE_PENALTY, LEAF_SIZE, LEAVES, PENALTY
 
-AUTO = [("logistic", INVERSE_PENALTY), ("random_forest", LEAF_SIZE)]
+AUTO = [("logistic", INVERSE_PENALTY), ("random_forest", LEAF_SIZE), ("xgboost", PENALTY)]
 
 
 def strong_signal(rows, rate=0.4, seed=0):
@@ -42,10 +42,28 @@ def halves(rows):
 
 @pytest.mark.parametrize("parameter", [INVERSE_PENALTY, LEAF_SIZE, DEPTH, LEAVES, PENALTY], ids=lambda each: each.name)
 def test_the_rule_weakens_with_the_number_of_converters_from_end_to_end(parameter):
-    starts = [parameter.start(count) for count in np.geomspace(1, 1e6, 200).astype(int)]
+    starts = [parameter.start(count, 10**6) for count in np.geomspace(1, 1e6, 200).astype(int)]
     assert starts == sorted(starts)
     assert starts[0] == 0
-    assert parameter.values[parameter.start(75)] in (0.01, 50, 6, 10, 7)
+    assert starts[-1] == len(parameter.values) - 1
+    assert parameter.values[parameter.start(75, 35_000)] in (0.01, 50, 6, 10, 7)
+
+
+@pytest.mark.parametrize(
+    ("count", "rows", "leaf"),
+    [
+        (20, 26_000, 100),
+        (46, 26_000, 50),
+        (27, 13_000, 50),
+        (141, 380, 10),
+        (190, 1_600, 10),
+        (1_900, 10**6, 50),
+        (1_000, 3_300, 5),
+        (2_500, 6_700, 2),
+    ],
+)
+def test_a_leaf_is_large_where_converters_are_rare_and_not_where_rows_are_few(count, rows, leaf):
+    assert LEAF_SIZE.values[LEAF_SIZE.start(count, rows)] == leaf
 
 
 def test_a_converter_in_rows_of_several_as_ofs_counts_once():
@@ -68,7 +86,7 @@ def test_the_choice_moves_in_either_direction_and_stays_among_the_values():
         assert choose(2, 6, lambda position, best=best: np.full(9, 1.0 + abs(position - best)), np.arange(9)) == best
 
 
-@pytest.mark.parametrize(("model", "parameter"), AUTO, ids=["logistic", "random_forest"])
+@pytest.mark.parametrize(("model", "parameter"), AUTO, ids=["logistic", "random_forest", "xgboost"])
 def test_the_fitted_estimator_has_the_chosen_number_and_equals_one_configured_with_it(
     model, parameter, spec, component, table
 ):
@@ -108,6 +126,20 @@ def test_a_table_with_much_signal_is_not_penalised_as_one_with_few_converters(lo
         for each in (logistic, replace(logistic, estimator=component("model", "logistic", C=0.01)))
     ]
     assert auc[0] > auc[1] + 0.005
+
+
+def test_a_forest_on_few_rows_finds_the_small_groups_that_convert(spec, component):
+    rng = np.random.default_rng(0)
+    inputs = pd.DataFrame(rng.normal(size=(2, 400, 4)).reshape(800, 4), columns=list("abcd"))
+    labels = ((inputs["a"] > 0.9) | ((inputs["b"] < -0.9) & (inputs["c"] > 0))).to_numpy().astype(np.int8)
+    rows = Training(inputs[:400], labels[:400])
+    auto = {"min_samples_leaf": "auto", "max_depth": "auto"}
+    forests = [
+        replace(spec(component("model", "random_forest", **each)), numbers=list("abcd"), categories=[])
+        for each in (auto, {"min_samples_leaf": 50, "max_depth": 6})
+    ]
+    automatic, fixed = (average_precision_score(labels[400:], fit(each, rows).scores(inputs[400:])) for each in forests)
+    assert automatic > fixed + 0.01
 
 
 def test_each_member_of_a_vote_chooses_for_itself(spec, component, table):

@@ -13,7 +13,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from mlsys.errors import FitError
 from mlsys.pipeline.combiner import fit_combiner
-from mlsys.pipeline.composites import MemberRows, details_of
+from mlsys.pipeline.composites import MemberRows, PartialRows, details_of
 from mlsys.pipeline.encoders import Native
 from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.inner_folds import inner_folds
@@ -61,6 +61,28 @@ def test_members_score_only_rows_from_after_the_labels_that_they_have_seen(horiz
     assert [len(part.pipeline.known) for part in fitted.fitted_members()] == [len(rows.labels)] * 2
 
 
+def test_members_of_when_see_of_later_rows_what_was_known_when_the_scored_rows_begin():
+    rows, seen = weekly_rows(), []
+    details = rows.details.assign(days_to_outcome=10.0, days_known=1_000.0)
+    rows = rows._replace(details=details, partial=PartialRows(rows.inputs.iloc[:0], details.iloc[:0]))
+    members, folds = [("a", DummyClassifier()), ("b", DummyClassifier())], inner_folds(rows, 5, 4, seed=0)
+
+    def fit_member(_, part):
+        seen.append(part)
+        return Remembering(part, []), 0.3
+
+    Stack(members, folds=5, min_converters=4).fit_members(fit_member, rows)
+    assert len(seen) == 2 * len(folds) + 2  # and both members on all rows
+    for fold, part in zip(folds, seen[::2], strict=False):
+        assert fold.start == rows.details["as_of"][fold.scored].min()
+        young = part.partial.details
+        age = (fold.start - young["as_of"]).dt.days
+        assert set(age) == {7, 14, 21, 28}
+        assert (young["days_known"] == age).all()
+        assert (young["days_to_outcome"].notna() == (age >= 10)).all()
+        assert set(part.partial.inputs["row"]).isdisjoint(part.inputs["row"])
+
+
 def test_blocks_are_contiguous_and_the_latest_rows_are_in_the_last_one():
     rows = weekly_rows(horizon=7)
     folds = inner_folds(rows, 4, 2, seed=0)
@@ -76,7 +98,7 @@ def test_without_times_a_group_is_in_one_fold_and_converters_are_spread_evenly()
     folds = inner_folds(rows, 5, 2, seed=0)
     assert sum(fold.scored.astype(int) for fold in folds).tolist() == [1] * 90
     for fold in folds:
-        known, scored = (set(rows.details["group"][mask]) for mask in fold)
+        known, scored = (set(rows.details["group"][mask]) for mask in (fold.known, fold.scored))
         assert known.isdisjoint(scored)
         assert sum(group % 3 == 0 for group in scored) == 2
 

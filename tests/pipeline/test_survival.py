@@ -13,9 +13,11 @@ from xgboost import XGBClassifier
 
 from mlsys.errors import EstimatorError, OneClassError
 from mlsys.pipeline.column_parameters import Columns
-from mlsys.pipeline.composites import MemberRows, PartialRows
+from mlsys.pipeline.composites import MemberRows, PartialRows, composite_of
 from mlsys.pipeline.fitting import fit
+from mlsys.pipeline.models import vote
 from mlsys.pipeline.parameter_checks import column_problems, horizon_problems, parameter_problems
+from mlsys.pipeline.stacking import stack
 from mlsys.pipeline.survival import DiscreteTimeHazard, person_periods
 from mlsys.runs.hazards import by_day_name, calibrated_by_day, cumulative_hazard, probability_by
 from mlsys.runs.model_io import model_bytes, model_from_bytes
@@ -169,6 +171,26 @@ def test_hazards_that_are_no_probabilities_are_an_error(spec, table):
         fitted.scores(table.inputs)
 
 
+# As a member
+
+
+@pytest.mark.parametrize("combine", [vote, stack])
+def test_a_member_learns_from_partly_known_rows_and_other_members_do_not(combine, spec, table, later):
+    when = DiscreteTimeHazard(LogisticRegression(max_iter=1000), ENDS)
+    made = spec(combine({"whether": LogisticRegression(max_iter=1000), "when": when}))
+    assert made.uses_partial_rows
+    training = table.training()
+    young = training.details.assign(days_to_outcome=3.0, days_known=10.0)  # all of them convert soon
+    partial = PartialRows(table.inputs, young)
+    members = [
+        composite_of(fit(made, rows).pipeline[-1]).fitted_members()
+        for rows in (training, replace(training, partial=partial))
+    ]
+    (before, after) = ([part.pipeline.predict_proba(later.inputs)[:, 1].mean() for part in each] for each in members)
+    assert after[0] == before[0]
+    assert after[1] > before[1] + 0.2
+
+
 # Calibration
 
 
@@ -215,8 +237,27 @@ def test_a_flat_table_is_refused():
     assert horizon_problems(LogisticRegression(), {"kind": "table"}) == []
 
 
+def inside(made):
+    return {"model": made, **{f"model.{key}": member for key, member in composite_of(made).unfitted_members().items()}}
+
+
+@pytest.mark.parametrize("combine", [vote, stack])
+def test_a_member_is_checked_like_the_model_itself(combine):
+    when = DiscreteTimeHazard(XGBClassifier(monotone_constraints={"users": 1}), [7, 60])
+    made = combine({"when": when, "whether": LogisticRegression()})
+    models = {**inside(made), "model.members.when.hazard": when.hazard}
+    assert parameter_problems(models) == []
+    (problem,) = horizon_problems(made, {"kind": "events", "horizon_days": 30})
+    assert (problem.where, problem.got) == ("model.members.when.intervals", "[7, 60]")
+    (problem,) = horizon_problems(made, {"kind": "table"})
+    assert problem.where == "data.kind"
+    (problem,) = column_problems(made, Columns(["seats"], []))
+    assert problem.where == "model.members.when.hazard.monotone_constraints.users"
+
+
 def test_it_cannot_be_inside_another_model():
     inner = DiscreteTimeHazard(LogisticRegression(), ENDS)
     outer = DiscreteTimeHazard(inner, ENDS)
     (problem,) = parameter_problems({"model": outer, "model.hazard": inner, "model.hazard.hazard": inner.hazard})
     assert problem.where == "model.hazard._target_"
+    assert problem.allowed == "the model itself, or a member of a vote or a stack"

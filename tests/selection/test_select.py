@@ -23,8 +23,7 @@ from mlsys.selection import select as module
 from mlsys.stages import Stopwatch
 from tests.waiting import HANG
 
-CANDIDATES = ("logistic", "xgboost", "lightgbm", "catboost", "hist_gradient_boosting", "random_forest", "xgboost_deep",
-              "logistic_weak", "random_forest_deep")  # fmt: skip
+CANDIDATES = ("logistic", "xgboost", "lightgbm", "catboost", "hist_gradient_boosting", "random_forest", "xgboost_deep")
 SMALL = ["model=auto", "tracking=none", "threads=1", "split.folds=2", "model.folds=3", "fit.minutes=null",
          "metrics.bootstrap_resamples=20"]  # fmt: skip
 
@@ -63,7 +62,7 @@ def test_a_run_of_a_single_model_is_left_alone(table, tmp_path):
 
 
 def test_the_run_becomes_one_of_the_chosen_model_and_keeps_the_request(table, tmp_path):
-    chosen, record = selected(tmp_path, *table, *SMALL, *only("logistic_weak", "random_forest"))
+    chosen, record = selected(tmp_path, *table, *SMALL, *only("logistic", "random_forest"))
     (name,) = record["chosen"]
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert config["model"] == config["selection"]["candidates"][name]
@@ -93,10 +92,10 @@ def test_members_of_a_blend_have_the_settings_of_their_candidates(table, tmp_pat
     choose = module.choose
     monkeypatch.setattr(module, "choose", blend)
     few = ["model.candidates.xgboost.n_estimators=15", "fit.early_stopping.rounds=2"]
-    chosen, _ = selected(tmp_path, *table, *SMALL, *few, *only("logistic_weak", "xgboost"), "objective=roc_auc")
+    chosen, _ = selected(tmp_path, *table, *SMALL, *few, *only("logistic", "xgboost"), "objective=roc_auc")
     assert isinstance(chosen.parts.estimator, VotingClassifier)
     members = yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]["members"]
-    assert set(members) == {"logistic_weak", "xgboost"}
+    assert set(members) == {"logistic", "xgboost"}
     assert members["xgboost"]["n_estimators"] == 15
     assert chosen.parts.estimator.weights == [0.5, 0.5]
 
@@ -111,16 +110,16 @@ def test_composites_are_chosen_alone_but_not_blended(table, tmp_path, monkeypatc
     members = "model.candidates.vote.members"
     vote = ["+model@model.candidates.vote=vote", f"{members}.xgboost=null", f"{members}.lightgbm=null",
             f"{members}.logistic.C=1"]  # fmt: skip
-    selected(tmp_path, *table, *SMALL, *only("logistic_weak"), *vote)
-    assert asked == {"logistic_weak": True, "vote": False}
+    selected(tmp_path, *table, *SMALL, *only("logistic"), *vote)
+    assert asked == {"logistic": True, "vote": False}
 
 
 def test_a_candidate_that_fails_is_in_the_record(table, tmp_path):
     fails = ["encoder=ordinal", "+model.candidates.logistic.solver=liblinear", "model.candidates.logistic.max_iter=100",
              "+model.candidates.logistic.l1_ratio=0.5"]  # fmt: skip
-    _, record = selected(tmp_path, *table, *SMALL, *fails, *only("logistic", "logistic_weak"))
+    _, record = selected(tmp_path, *table, *SMALL, *fails, *only("logistic", "random_forest"))
     status = {candidate["name"]: candidate for candidate in record["candidates"]}
-    assert status["logistic_weak"]["status"] == "finished"
+    assert status["random_forest"]["status"] == "finished"
     assert status["logistic"]["status"] == "failed"
     assert "liblinear" in status["logistic"]["reason"]
 
@@ -140,13 +139,13 @@ def test_unknown_columns_of_all_candidates_are_reported_together(table, tmp_path
 )
 def test_samplers_and_every_split_work(table, tmp_path, overrides):
     others = [each for each in SMALL if not (each.startswith("split.folds") and "split=holdout" in overrides)]
-    _, record = selected(tmp_path, *table, *others, *only("logistic", "logistic_weak"), *overrides)
+    _, record = selected(tmp_path, *table, *others, *only("logistic", "random_forest"), *overrides)
     assert len(record["folds"]) == 3
     assert all(candidate["folds"] for candidate in record["candidates"])
 
 
 def test_events_are_chosen_on_earlier_as_ofs(crm, tmp_path):
-    _, record = selected(tmp_path, *crm.overrides, *SMALL, "features=minimal", *only("logistic", "logistic_weak"))
+    _, record = selected(tmp_path, *crm.overrides, *SMALL, "features=minimal", *only("logistic", "random_forest"))
     as_ofs = [fold["as_of"] for fold in record["folds"]]
     assert as_ofs == sorted(as_ofs, reverse=True)
 
@@ -165,7 +164,7 @@ def train(folder, *arguments):
 
 @pytest.mark.slow
 def test_a_run_reports_its_choice_and_its_replay_is_identical(table, tmp_path):
-    done = train(tmp_path, "mlsys.train", *table, *SMALL, *only("logistic_weak", "hist_gradient_boosting"))
+    done = train(tmp_path, "mlsys.train", *table, *SMALL, *only("logistic", "hist_gradient_boosting"))
     assert done.returncode == 0, done.stderr
     run = Run.open(done.stdout.strip().splitlines()[-1])
     record = run.read_json("selection.json")

@@ -14,7 +14,6 @@ from mlsys.data.panel import Panel
 from mlsys.data.rebuild import Rebuild
 from mlsys.errors import DataError
 from mlsys.evaluation.splits import Fold, Rows
-from mlsys.runs.hazards import days_of
 from mlsys.text import counted
 
 Refit = Callable[[Panel, list[Fold]], NDArray[np.float64]]
@@ -43,6 +42,8 @@ class AuditSubject:
         Names of raw columns that must not be features, with the reason.
     seed : int
         Seed of all random samples.
+    uses_partial : bool
+        Whether the model also learns from the folds' partly known rows, as models of when the outcome comes do.
 
     Raises
     ------
@@ -58,6 +59,7 @@ class AuditSubject:
     refit: Refit | None
     forbidden: Mapping[str, str]
     seed: int
+    uses_partial: bool = False
 
     def __post_init__(self) -> None:
         if len(self.tested) != len(self.predictions):
@@ -66,11 +68,6 @@ class AuditSubject:
                 f"{counted(len(self.tested), 'test row')} in {counted(len(self.folds), 'fold')}. Pass one prediction "
                 "per test row, in the order of the folds."
             )
-
-    @property
-    def uses_partial(self) -> bool:
-        """Whether the model also learns from the folds' partly known rows, as models of when the outcome comes do."""
-        return bool(days_of(self.predictions.columns))
 
     @cached_property
     def tested(self) -> Rows:

@@ -3,19 +3,32 @@
 import io
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pytest
+from sklearn.linear_model import LogisticRegression
 from xgboost import XGBClassifier
 
 from mlsys.errors import RunError
+from mlsys.pipeline.calibration import Identity
+from mlsys.pipeline.composites import PartialRows
+from mlsys.pipeline.encoders import Native
+from mlsys.pipeline.fitting import fit
+from mlsys.pipeline.models import vote
+from mlsys.pipeline.pipeline_spec import PipelineSpec, Training
+from mlsys.pipeline.survival import DiscreteTimeHazard
 from mlsys.runs import Run
 from mlsys.runs.golden import check_golden
 from mlsys.runs.inputs import to_inputs
+from mlsys.runs.model_io import model_bytes
 from mlsys.runs.model_outputs import more_outputs
 from mlsys.runs.pyfunc import RunModel
 from serve.openapi import document
 from serve.scoring import Scorer
+from serve.scoring.encoding import known_levels
+from serve.scoring.skops_reader import read_skops
+from tests.serve.scoring.conftest import details_of, panel
 
 NAMES = ["by_7d", "by_14d", "by_21d", "by_30d"]
 CALIBRATIONS = range(4)  # none, prior, sigmoid, isotonic
@@ -44,6 +57,34 @@ def test_the_last_day_has_the_probability_and_earlier_ones_less(calibration, run
     prediction = scorer.score(records[0])
     assert prediction.outputs[-1] == prediction.probability
     assert list(prediction.outputs) == sorted(prediction.outputs)
+
+
+@pytest.mark.parametrize("model", ["vote", "stack"])
+def test_a_member_is_scored_and_explained_exactly(model, run_of, rows, records):
+    when = DiscreteTimeHazard(LogisticRegression(C=0.1, max_iter=1000), [7, 14, 21, 30])
+    members = [("trees", XGBClassifier(n_estimators=5, random_state=0)), ("when", when)]
+    scorer = Scorer.load(run_of(model, estimators=members))
+    assert scorer.path == model, scorer.reason
+    run = Run.open(scorer.run.path)
+    truth = run.calibration.apply(run.model.predict_proba(to_inputs(rows, run.schema))[:, 1])
+    np.testing.assert_allclose(scorer.score_many(records).probabilities, truth, rtol=0, atol=1e-6)
+    prediction = scorer.score(records[0])
+    assert prediction.probability == pytest.approx(truth[0], abs=1e-6)
+    reasons = scorer.reasons(prediction.values, top=None)
+    assert abs(reasons["other"]) < 1e-4
+    assert {reason["field"] for reason in reasons["top"]} <= set(rows.columns)
+
+
+def test_values_that_only_a_member_of_when_has_seen_are_known():
+    frame, label = panel()
+    details = details_of(frame, label)
+    new = PartialRows(frame.assign(plan=pd.Series("new", frame.index, dtype="str")), details)
+    numbers, categories = ["users", "mrr", "empty", "trend"], ["industry", "plan"]
+    when = DiscreteTimeHazard(LogisticRegression(max_iter=1000), [7, 14, 21, 30])
+    made = vote({"trees": XGBClassifier(n_estimators=2, random_state=0), "when": when})
+    recipe = PipelineSpec(Native(), None, made, Identity(), numbers, categories, stop_after=None)
+    fitted = fit(recipe, Training(frame, label, details=details, partial=new))
+    assert "new" in known_levels(read_skops(model_bytes(fitted.pipeline), "model"))["plan"]
 
 
 def test_hazards_without_a_fast_path_are_scored_by_the_pipeline(run_of, rows, records):
