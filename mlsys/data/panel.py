@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import ibis
+import ibis.expr.operations as ops
 import pandas as pd
 import pyarrow as pa
 
 from mlsys.data.config import ActivityConfig, measure_names
+from mlsys.data.engines import in_duckdb, is_duckdb
 from mlsys.data.spine import build_spine, to_day
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.features.base import (
@@ -215,9 +217,17 @@ def panel_frame(rows: pa.Table, as_ofs: Sequence[date | str]) -> pd.DataFrame:
 
 
 def panel_query(
-    entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times, cells: ir.Table | None = None
+    entities: ir.Table,
+    events: ir.Table,
+    request: PanelRequest,
+    times: Times,
+    cells: ir.Table | None = None,
+    attributes: ir.Table | None = None,
 ) -> tuple[ir.Table, list[FeatureInfo]]:
-    """Return the panel as an expression, and the metadata of its feature columns; runs no query.
+    """Return the panel as an expression, and the metadata of its feature columns.
+
+    Runs no query if the tables are in DuckDB. Another engine joins and aggregates at once, and DuckDB computes the
+    features from its answer, because engines differ in the last bit of a logarithm and in what they take for a space.
 
     Parameters
     ----------
@@ -227,19 +237,22 @@ def panel_query(
         The as-ofs that the query uses; those of the request are ignored.
     cells : ibis table, optional
         The `event_cells` of all events, where they have been computed already.
+    attributes : ibis table, optional
+        The entities for the entity blocks, where they have been fetched already.
     """
     spine = build_spine(entities, times.cutoffs, horizon_days=request.horizon_days, end=request.end)
     if cells is None:
         cells = event_cells(events, request, times)
     events = with_totals(events, request.products)
     table, infos = _event_columns(spine, cells, request)
-    attributes, entity_infos = _entity_columns(entities, request.blocks)
-    table, infos = table.left_join(attributes, "id").drop("id_right"), infos + entity_infos
+    attributes = in_duckdb(entities) if attributes is None else attributes
+    entity_table, entity_infos = _entity_columns(attributes, request.blocks)
+    table, infos = table.left_join(entity_table, "id").drop("id_right"), infos + entity_infos
     for block in request.blocks:
         if isinstance(block, TableBlock):
             infos += block.infos
             extra = block.table(spine, events).select("id", "as_of_day", *(info.name for info in block.infos))
-            table = table.left_join(extra, ["id", "as_of_day"]).drop("id_right", "as_of_day_right")
+            table = table.left_join(in_duckdb(extra), ["id", "as_of_day"]).drop("id_right", "as_of_day_right")
     _check_names([info.name for info in infos])
     return table, infos
 
@@ -272,13 +285,18 @@ def event_cells(events: ir.Table, request: PanelRequest, times: Times) -> ir.Tab
 
 
 def build_features(
-    entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times, cells: ir.Table
+    entities: ir.Table,
+    events: ir.Table,
+    request: PanelRequest,
+    times: Times,
+    cells: ir.Table,
+    attributes: ir.Table | None = None,
 ) -> pa.Table:
     """Compute the features of the as-ofs of `times`, sorted by as-of and id: the columns that no label can change.
 
     Parameters
     ----------
-    entities, events, request, times, cells
+    entities, events, request, times, cells, attributes
         See :func:`panel_query`.
 
     Returns
@@ -291,7 +309,7 @@ def build_features(
     DataError
         If a block repeats rows.
     """
-    table, infos = panel_query(entities, events, request, times, cells)
+    table, infos = panel_query(entities, events, request, times, cells, attributes)
     return _sorted(table.select("id", "as_of_day", **_feature_columns(table, infos)))
 
 
@@ -313,7 +331,18 @@ def _event_columns(spine: ir.Table, cells: ir.Table, request: PanelRequest) -> t
     )
     _check_names([feature.name for feature in features])
     columns = {feature.name: feature.expression for feature in (*features, baseline)}
-    return visible.group_by(spine.columns).aggregate(**columns), [_info(feature) for feature in features]
+    return _aggregated(visible, spine.columns, columns), [_info(feature) for feature in features]
+
+
+def _aggregated(rows: ir.Table, keys: Sequence[str], columns: Mapping[str, ir.Value]) -> ir.Table:
+    """Return the keys and columns of each group of rows; another database than DuckDB computes only the aggregates."""
+    if is_duckdb(rows):
+        return rows.group_by(keys).aggregate(**columns)
+    found = (node for column in columns.values() for node in column.op().find(ops.Reduction, filter=ops.Value))
+    names = {node: f"aggregate_{number}" for number, node in enumerate(dict.fromkeys(found))}
+    groups = in_duckdb(rows.group_by(keys).aggregate(**{name: node.to_expr() for node, name in names.items()}))
+    fields = {node: groups[name].op() for node, name in names.items()}
+    return groups.select(*keys, **{name: column.op().replace(fields).to_expr() for name, column in columns.items()})
 
 
 def _entity_columns(entities: ir.Table, blocks: Sequence[Block]) -> tuple[ir.Table, list[FeatureInfo]]:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import ibis
 import ibis.expr.operations as ops
 import pyarrow as pa
+import pyarrow.compute as pc
 from ibis.common.exceptions import OperationNotDefinedError
-from ibis.util import gen_name
 
-from mlsys.data.panel import PanelRequest, Times, build_features, event_cells, time_columns
+from mlsys.data.engines import in_duckdb, is_duckdb, stored
+from mlsys.data.panel import PanelRequest, Times, build_features, event_cells
 from mlsys.data.spine import eligible_rows, to_day
 from mlsys.features.base import Block, EntityBlock, TableBlock
 
@@ -35,7 +36,7 @@ class PartitionBuilder:
     Parameters
     ----------
     connection : Ibis backend
-        The embedded database that holds both tables.
+        The engine that holds both tables.
     entities, events : ibis table
         Tables in canonical form.
     request : PanelRequest
@@ -46,24 +47,39 @@ class PartitionBuilder:
         self._connection = connection
         self._entities, self._events, self._request = entities, events, request
         self._times = Times.at(request.as_ofs, request.windows)
+        self._ready: dict[date, pa.Table] = {}
 
     @cached_property
     def _cells(self) -> ir.Table:
-        cells = event_cells(self._events, self._request, self._times)
-        return self._connection.create_table(gen_name("cells"), cells, temp=True)
+        return stored(event_cells(self._events, self._request, self._times), self._connection)
+
+    @cached_property
+    def _attributes(self) -> ir.Table:
+        return in_duckdb(self._entities)
 
     def build(self, as_of: date) -> pa.Table:
-        """Return the features of an as-of; see :func:`mlsys.data.panel.build_features`."""
-        cutoffs = Times.at([as_of], self._request.windows).cutoffs
-        times = replace(self._times, cutoffs=cutoffs)
-        return build_features(self._entities, self._events, self._request, times, self._cells)
+        """Return the features of an as-of; see :func:`mlsys.data.panel.build_features`.
+
+        DuckDB builds one as-of at a time. For other engines the number of queries matters more than their size, so the
+        first one also builds all later as-ofs.
+        """
+        if is_duckdb(self._events):
+            return self._features([as_of])
+        if as_of not in self._ready:
+            as_ofs = [day for day in self._request.as_ofs if day >= as_of]
+            rows = self._features(as_ofs)
+            self._ready = {day: rows.filter(pc.field("as_of_day") == to_day(day)) for day in as_ofs}
+        return self._ready.pop(as_of)
+
+    def _features(self, as_ofs: Sequence[date]) -> pa.Table:
+        times = replace(self._times, cutoffs=Times.at(as_ofs, self._request.windows).cutoffs)
+        return build_features(self._entities, self._events, self._request, times, self._cells, self._attributes)
 
 
 def known_digests(entities: ir.Table, events: ir.Table, request: PanelRequest) -> dict[date, str] | None:
     """Return, for each as-of, a digest of everything that its features depend on.
 
-    These are the events known by then, in the cells that they fall into, and the attributes of the entities that exist
-    and have not converted by then.
+    These are the events known by then, and the attributes of the entities that exist and have not converted by then.
 
     Parameters
     ----------
@@ -85,15 +101,11 @@ def known_digests(entities: ir.Table, events: ir.Table, request: PanelRequest) -
     except OperationNotDefinedError:
         return None
     digests = {}
-    # Sums of floating-point measures depend on the cells in the last bit, those of whole numbers do not.
-    exact = all(events[name].type().is_integer() for name in events.columns if name not in ("id", "known_day"))
-    edges = time_columns(request.as_ofs, request.windows)[1]["until_day"]
     for as_of in request.as_ofs:
         day = to_day(as_of)
         known = [row for row in by_day if row["known_day"] <= day]
         rows, total = sum(row["rows"] for row in known), sum(int(row["total"]) for row in known)
-        cells = [] if exact else sorted({edge for edge in edges if edge <= day})
-        parts = (day, rows, total, by_as_of.get(day), cells)
+        parts = (day, rows, total, by_as_of.get(day))
         digests[as_of] = hashlib.sha256(repr(parts).encode()).hexdigest()
     return digests
 
