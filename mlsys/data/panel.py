@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import ibis
-import ibis.expr.operations as ops
 import pandas as pd
 import pyarrow as pa
 
+from mlsys.data.aggregates import aggregated, only_aggregates
 from mlsys.data.config import ActivityConfig, measure_names
-from mlsys.data.engines import in_duckdb, is_duckdb
+from mlsys.data.engines import in_duckdb
 from mlsys.data.spine import build_spine, to_day
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.features.base import (
@@ -257,6 +257,20 @@ def panel_query(
     return table, infos
 
 
+def engine_query(entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times) -> ir.Table:
+    """Return what another engine than DuckDB computes for a panel: spine and aggregates of events; runs no query.
+
+    Parameters
+    ----------
+    entities, events, request, times
+        See :func:`panel_query`.
+    """
+    spine = build_spine(entities, times.cutoffs, horizon_days=request.horizon_days, end=request.end)
+    visible, features, baseline = _event_features(spine, event_cells(events, request, times), request)
+    columns = {feature.name: feature.expression for feature in (*features, baseline)}
+    return only_aggregates(visible, spine.columns, columns)
+
+
 def input_columns(table: ir.Table, infos: Sequence[FeatureInfo]) -> dict[str, ir.Column]:
     """Return the feature columns of a panel's expression with the panel's types: float64 or string."""
     # Cast in the query: Ibis's own conversion to pandas takes longer than the query itself.
@@ -320,29 +334,22 @@ def build_labels(entities: ir.Table, request: PanelRequest) -> pa.Table:
 
 def _event_columns(spine: ir.Table, cells: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[FeatureInfo]]:
     """Return the spine with the columns of the event blocks."""
+    visible, features, baseline = _event_features(spine, cells, request)
+    columns = {feature.name: feature.expression for feature in (*features, baseline)}
+    return aggregated(visible, spine.columns, columns), [_info(feature) for feature in features]
+
+
+def _event_features(spine: ir.Table, cells: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[Feature], Feature]:
+    """Return each spine row with the cells that end by its as-of, and what to compute from them."""
     blocks = [block for block in request.blocks if isinstance(block, EventBlock)]
-    measures = measure_names(request.products)
-    # Each spine row with the cells that end by its as-of.
     visible = spine.left_join(cells, [spine.id == cells.id, cells.until_day <= spine.as_of_day]).drop("id_right")
-    history = History(visible, measures, request.windows)
+    history = History(visible, measure_names(request.products), request.windows)
     features = [feature for block in blocks for feature in block.features(history)]
     baseline = Feature(
         "activity", history.max(request.activity.measure, request.activity.days), "the activity baseline"
     )
     _check_names([feature.name for feature in features])
-    columns = {feature.name: feature.expression for feature in (*features, baseline)}
-    return _aggregated(visible, spine.columns, columns), [_info(feature) for feature in features]
-
-
-def _aggregated(rows: ir.Table, keys: Sequence[str], columns: Mapping[str, ir.Value]) -> ir.Table:
-    """Return the keys and columns of each group of rows; another database than DuckDB computes only the aggregates."""
-    if is_duckdb(rows):
-        return rows.group_by(keys).aggregate(**columns)
-    found = (node for column in columns.values() for node in column.op().find(ops.Reduction, filter=ops.Value))
-    names = {node: f"aggregate_{number}" for number, node in enumerate(dict.fromkeys(found))}
-    groups = in_duckdb(rows.group_by(keys).aggregate(**{name: node.to_expr() for node, name in names.items()}))
-    fields = {node: groups[name].op() for node, name in names.items()}
-    return groups.select(*keys, **{name: column.op().replace(fields).to_expr() for name, column in columns.items()})
+    return visible, features, baseline
 
 
 def _entity_columns(entities: ir.Table, blocks: Sequence[Block]) -> tuple[ir.Table, list[FeatureInfo]]:

@@ -21,10 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option
 
 AS_OFS = ["2019-06-03", "2019-09-02", "2019-12-02", "2020-03-02"]
 # PySpark's own, and of its sockets to Java
-ON_SPARK = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:pyspark", "ignore::ResourceWarning"),
-]
+QUIET_SPARK = pytest.mark.filterwarnings("ignore::DeprecationWarning:pyspark", "ignore::ResourceWarning")
+ON_SPARK = [pytest.mark.slow, QUIET_SPARK]
 SPARK_CONFIG = {
     "spark.ui.enabled": "false",
     # Faster for small tables:
