@@ -43,7 +43,7 @@ def only_aggregates(rows: ir.Table, keys: Sequence[str], columns: Mapping[str, i
     Examples
     --------
     >>> import ibis
-    >>> rows = ibis.memtable({"id": [1, 1, 2], "n": [3, 4, 5]})
+    >>> rows = ibis.memtable({"id": [1, 1, 2], "n": [3, 4, 5]}, schema={"id": "int64", "n": "int64"})
     >>> only_aggregates(rows, ["id"], {"growth": rows.n.max().log() - rows.n.min().log()}).columns
     ('id', 'aggregate_0', 'aggregate_1')
     """

@@ -141,8 +141,8 @@ def partial_aggregates(events: ir.Table, measure: str) -> dict[str, ir.NumericVa
 
 
 def _sum_columns(measure: str) -> tuple[str, ...]:
-    """Return the columns of a measure's sum: floating-point numbers have two more, for what comes after the point."""
-    return f"{measure}__sum", f"{measure}__sum_26", f"{measure}__sum_53"
+    """Return the columns of a measure's sum: floating-point numbers have three more, for what follows the point."""
+    return tuple(f"{measure}__sum{part}" for part in ("", "_26", "_53", "_80"))
 
 
 def row_aggregates(events: ir.Table) -> dict[str, ir.NumericValue]:

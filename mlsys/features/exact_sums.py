@@ -1,7 +1,7 @@
 """Sums of floating-point numbers that do not depend on the order of the rows, so that all databases give the same bits.
 
-Each number is split into three parts that are multiples of 1, 2**-26 and 2**-53. Multiples of one power of two add
-without rounding as long as their sum has at most 53 bits. Only the total of the three sums is rounded.
+Each number is split into four parts that are multiples of 1, 2**-26, 2**-53 and 2**-80. Multiples of one power of two
+add without rounding as long as their sum has at most 53 bits. Only the total of the four sums is rounded.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 # Adding 1.5 * 2**k and subtracting it again rounds a number to a multiple of 2**(k - 52).
-ROUNDERS = (1.5 * 2.0**52, 1.5 * 2.0**26, 1.5 * 2.0**-1)
+ROUNDERS = (1.5 * 2.0**52, 1.5 * 2.0**26, 1.5 * 2.0**-1, 1.5 * 2.0**-28)
 
 
 def exact_parts(value: ir.NumericColumn) -> list[ir.NumericColumn]:
     """Split numbers into parts that can be summed in any order.
 
-    What a number has beyond its 53rd binary place (1e-16) is dropped. Sums of up to 2**27 rows are exact, if they are
+    What a number has beyond its 80th binary place (1e-24) is dropped. Sums of up to 2**26 rows are exact, if they are
     below 2**53 (9e15).
 
     Parameters
@@ -32,7 +32,7 @@ def exact_parts(value: ir.NumericColumn) -> list[ir.NumericColumn]:
     Returns
     -------
     list of ibis column
-        Three columns, of which the first is the whole part; see :func:`exact_total`.
+        Four columns, of which the first is the whole part; see :func:`exact_total`.
 
     References
     ----------
@@ -42,7 +42,7 @@ def exact_parts(value: ir.NumericColumn) -> list[ir.NumericColumn]:
     Examples
     --------
     >>> import ibis
-    >>> table = ibis.memtable({"x": [0.1] * 10 + [1e9]})
+    >>> table = ibis.memtable({"x": [0.1] * 10 + [1e9]}, schema={"x": "float64"})
     >>> total = exact_total([part.sum() for part in exact_parts(table.x)])
     >>> total.to_pyarrow().as_py()
     1000000001.0
