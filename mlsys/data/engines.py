@@ -12,7 +12,7 @@ import pyarrow as pa
 from ibis.util import gen_name
 
 from mlsys.data.expression_cache import repair_expression_cache
-from mlsys.data.spark import SPARK, connect_spark, has_session, spark_table
+from mlsys.data.spark import SPARK, connect_spark, has_session, is_master, spark_table
 from mlsys.errors import DataError, Problem, closest
 from mlsys.redaction import without_password
 
@@ -49,6 +49,11 @@ def engine_problems(url: str | None) -> list[Problem]:
         return [Problem("data.engine", without_password(url), allowed, f"{near}://" if near else None)]
     if scheme == "duckdb" and rest:
         return [Problem("data.engine", url, f"{EMBEDDED}, which computes the panel in this process, or another engine")]
+    if _name(url) == SPARK and not is_master(url):
+        allowed = (
+            "pyspark://local[2], pyspark://yarn, pyspark://k8s://…, spark://host:7077, or pyspark:// as configured"
+        )
+        return [Problem("data.engine", url, allowed, closest(url, ["pyspark://local", "pyspark://yarn"]))]
     try:
         getattr(ibis, _name(url))
     except ImportError:

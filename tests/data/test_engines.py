@@ -157,6 +157,7 @@ def test_an_engine_builds_only_the_as_ofs_that_are_not_cached(postgres, load, tm
     [
         ("pyspak://local", "an Ibis URL such as duckdb://", "pyspark://"),
         ("spark", "an Ibis URL such as duckdb://", "spark://"),
+        ("pyspark://locl", "pyspark://local[2], pyspark://yarn", "pyspark://local"),
         ("http://host:8080", "an Ibis URL such as duckdb://", None),
         ("duckdb://crm.duckdb", "duckdb://, which computes the panel in this process", None),
         ("bigquery://project", r"an engine that is installed: run pip install 'ibis-framework[bigquery]'", None),
@@ -187,6 +188,12 @@ def test_passwords_of_engines_are_hidden():
 def test_an_engine_that_does_not_answer(load):
     with pytest.raises(DataError, match=r"(?s)Cannot connect to the 'postgres' backend \(data\.engine\)"):
         load(random_tables(0), engine="postgres://ann@localhost:1/crm")
+
+
+def test_a_spark_cluster_that_does_not_answer():
+    pytest.importorskip("pyspark")
+    with pytest.raises(DataError, match=r"no Spark master answers \(localhost:1: .*refused; localhost:2: .*refused"):
+        connect("spark://localhost:1,localhost:2", "data.engine")
 
 
 @pytest.mark.slow
