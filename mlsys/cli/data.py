@@ -109,7 +109,7 @@ def sql(
     """Print the query that a database runs for the panel.
 
     The tables are opened to learn their types and as-ofs; no connection to the database is needed. The query reads
-    them as if no row broke a rule.
+    them as if no row broke a rule. Blocks that join tables by themselves are left out.
 
     Example: mlsys data sql data=hubspot data.dir=PATH --dialect snowflake
     """

