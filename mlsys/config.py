@@ -220,6 +220,8 @@ class TrainConfig(Section):
                 plain["data"][key] = str(Path(plain["data"][key]).absolute())
         if plain["data"].get("url"):
             plain["data"]["url"] = without_password(absolute_url(plain["data"]["url"]))
+        if plain["data"].get("engine"):
+            plain["data"]["engine"] = without_password(plain["data"]["engine"])
         for place in (plain["tracking"], *(each for each in plain["tracking"].values() if isinstance(each, dict))):
             if place.get("uri"):
                 place["uri"] = without_password(str(place["uri"]))

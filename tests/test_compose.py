@@ -201,6 +201,11 @@ def test_a_saved_url_names_the_same_file_from_any_folder(url, saved, tmp_path, m
     assert config.to_dict()["data"]["url"] == saved.format(here=tmp_path)
 
 
+def test_the_password_of_an_engine_is_not_saved():
+    config = compose_config(["data=demo", "data.engine='postgres://ann:s3cret@db:5432/crm'"])
+    assert config.to_dict()["data"]["engine"] == "postgres://ann:***@db:5432/crm"
+
+
 def test_an_interpolation_in_a_list_that_refers_to_nothing_is_a_problem():
     assert "nope" in problems("tags=[${nope}]")["tags[0]"].got
 

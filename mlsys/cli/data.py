@@ -1,4 +1,4 @@
-"""`mlsys data`: generate, validate and describe raw tables."""
+"""`mlsys data`: generate, validate and describe raw tables, and print the panel's query."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from mlsys.terminal import Terminal
 if TYPE_CHECKING:
     from mlsys.data.config import EventsData
 
-app = typer.Typer(no_args_is_help=True, help="Generate, validate and describe raw tables.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Generate, validate and describe raw tables; print the panel's query.",
+    rich_markup_mode=None,
+)
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="OVERRIDE…", help="Config overrides as for training, e.g. data=hubspot data.dir=PATH."),
@@ -92,6 +96,34 @@ def describe(overrides: Overrides = None, config_dir: ConfigDir = None, as_json:
         config = _events_config(overrides, config_dir)
         rows = [asdict(summary) for summary in describe_tables(config, check_source(config, ()))]
     print_rows(rows, as_json=as_json, empty="The tables have no columns.")
+
+
+@app.command()
+def sql(
+    overrides: Overrides = None,
+    dialect: Annotated[
+        str, typer.Option(help="The database, as Ibis calls it: snowflake, bigquery, postgres, pyspark, …")
+    ] = "duckdb",
+    config_dir: ConfigDir = None,
+) -> None:
+    """Print the query that a database runs for the panel.
+
+    The tables are opened to learn their types and as-ofs; no connection to the database is needed. The query reads
+    them as if no row broke a rule. Blocks that join tables by themselves are left out.
+
+    Example: mlsys data sql data=hubspot data.dir=PATH --dialect snowflake
+    """
+    from mlsys.compose import compose_config
+    from mlsys.config import build
+    from mlsys.data.load import check_source, open_source, panel_request
+    from mlsys.data.panel_sql import panel_sql
+
+    config = _events_config(overrides, config_dir)
+    nodes = compose_config(overrides or [], config_dir=config_dir).features.blocks
+    blocks = [build(node, f"features.blocks.{name}") for name, node in nodes.items() if node is not None]
+    raw = check_source(config, blocks)
+    request = panel_request(config, blocks, open_source(config, raw)[0])
+    typer.echo(panel_sql(config, raw, request, dialect))
 
 
 def _events_config(overrides: list[str] | None, config_dir: Path | None) -> EventsData:

@@ -20,6 +20,7 @@ from ibis.common.exceptions import IbisError, TableNotFound
 
 from mlsys.data.cache import default_folder
 from mlsys.data.config import EventsData, file_of
+from mlsys.data.engines import DUCKDB_SETTINGS, connect
 from mlsys.data.expression_cache import repair_expression_cache
 from mlsys.data.sql_names import quoted
 from mlsys.data.text_tables import load_text
@@ -74,7 +75,7 @@ def open_backend(data: EventsData, *, threads: int | None = None) -> Backend:
     repair_expression_cache()
     location = _location(data)
     if location is None:
-        return Database(_connect(str(data.url)), [])
+        return Database(connect(str(data.url), "data.url"), [])
     if not location.exists():
         siblings = [path.name for path in location.parent.iterdir()] if location.parent.is_dir() else []
         hint = closest(location.name, siblings)
@@ -83,9 +84,7 @@ def open_backend(data: EventsData, *, threads: int | None = None) -> Backend:
             + (f" Closest: {location.parent / hint}." if hint else "")
             + " Set it to the folder of the raw tables, or to a DuckDB or SQLite file."
         )
-    # The panel's query already joins in a good order for any table. DuckDB reorders joins by sampled estimates, and a
-    # bad estimate turns seconds into minutes.
-    settings: dict[str, Any] = {"disabled_optimizers": "join_order"} | ({"threads": threads} if threads else {})
+    settings: dict[str, Any] = DUCKDB_SETTINGS | ({"threads": threads} if threads else {})
     if location.is_dir():
         return Folder(location, _limited(data, ibis.duckdb.connect(**settings)))
     with location.open("rb") as file:
@@ -250,19 +249,6 @@ def _location(data: EventsData) -> Path | None:
 
 def _named(data: EventsData) -> str:
     return f"data.dir={data.dir}" if data.dir is not None else f"data.url={data.url}"
-
-
-def _connect(url: str) -> BaseBackend:
-    try:
-        return ibis.connect(url)
-    except Exception as error:
-        scheme = url.partition("://")[0]
-        raise DataError(
-            f"Cannot connect to the {scheme!r} backend (data.url): {error}\n"
-            "Expected an Ibis URL such as duckdb://file.duckdb, sqlite://file.db, "
-            "postgres://user:password@host:5432/database or pyspark://; servers need their extra "
-            "(pip install 'mlsys[postgres]' or 'mlsys[spark]')."
-        ) from error
 
 
 def _no_table(name: str, names: Sequence[str]) -> DataError:

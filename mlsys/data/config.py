@@ -198,6 +198,7 @@ class EventsData(CachedData):
     dir: str | None = None
     url: str | None = None
     demo: DemoConfig | None = None
+    engine: str | None = None
     entities: EntitiesConfig
     outcome: OutcomeConfig
     events: EventsConfig

@@ -31,6 +31,7 @@ from mlsys.data.cache import (
 )
 from mlsys.data.compact import compact_column
 from mlsys.data.config import CachedData, EventsData
+from mlsys.data.engines import EMBEDDED, connected, engine_problems, place
 from mlsys.data.event_dates import read_dates
 from mlsys.data.panel import Panel, PanelRequest, Times, build_labels, build_panel, panel_frame, panel_query
 from mlsys.data.partitions import PartitionBuilder, known_digests
@@ -48,11 +49,13 @@ from mlsys.data.sources import (
 from mlsys.data.spine import EPOCH, as_of_dates, to_day
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.features.base import Block, FeatureInfo, block_problems
+from mlsys.redaction import without_password
 from mlsys.stages import progress
 from mlsys.text import counted, is_or_are
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+    from ibis.backends import BaseBackend
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +123,7 @@ def check_source(data: EventsData, blocks: Sequence[Block], *, threads: int | No
     raw = open_tables(data, threads=threads)
     problems = column_problems(data, raw)
     problems += block_problems(blocks, data.measure_names, list(data.entities.attributes))
+    problems += engine_problems(data.engine)
     activity, measures = data.events.activity.measure, data.measure_names
     if activity not in measures:
         problems.append(
@@ -200,8 +204,11 @@ class _Loading:
 
     def load(self) -> tuple[Panel, dict[str, Any]]:
         """Return the panel and the metadata that is stored with its labels."""
-        if self.files_hash is None:
-            return self._in_one_query()
+        with self._engines:
+            return self._in_one_query() if self.files_hash is None else self._in_pieces()
+
+    def _in_pieces(self) -> tuple[Panel, dict[str, Any]]:
+        """Return the panel of files from labels and one piece per as-of."""
         labels, note = self._cached({"data": self._config, "files": self.files_hash}, self._labels)
         as_ofs = [date.fromisoformat(day) for day in note["facts"]["as_ofs"]]
         built: list[date] = []
@@ -212,6 +219,7 @@ class _Loading:
 
         config = {name: value for name, value in self._config.items() if name not in ("spine", "horizon_days", "end")}
         pieces = []
+        config["engine"] = self.data.engine and self.data.engine.partition("://")[0]
         with progress("panel", len(as_ofs), "as-ofs") as advance:
             for as_of in as_ofs:
                 key = {"data": config, "as_of": str(as_of), "known": note["known"][str(as_of)]}
@@ -234,7 +242,8 @@ class _Loading:
 
     def _in_one_query(self) -> tuple[Panel, dict[str, Any]]:
         """Return the panel of a database server, whose changes cannot be detected."""
-        panel = build_panel(self._source.entities, self._source.events, self._request)
+        _, entities, events = self._placed
+        panel = build_panel(entities, events, self._request)
         return panel, self._note(panel.features)
 
     def _labels(self) -> CacheEntry:
@@ -269,7 +278,7 @@ class _Loading:
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        return self.data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo"})
+        return self.data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo", "engine"})
 
     @cached_property
     def _opened(self) -> tuple[Source, list[dict[str, Any]]]:
@@ -285,7 +294,21 @@ class _Loading:
 
     @cached_property
     def _builder(self) -> PartitionBuilder:
-        return PartitionBuilder(self.raw.connection, self._source.entities, self._source.events, self._request)
+        return PartitionBuilder(*self._placed, self._request)
+
+    @cached_property
+    def _engines(self) -> contextlib.ExitStack:
+        return contextlib.ExitStack()
+
+    @cached_property
+    def _placed(self) -> tuple[BaseBackend, ir.Table, ir.Table]:
+        """The engine that computes the panel, and the tables of entities and events that are there."""
+        entities, events, engine = self._source.entities, self._source.events, self.data.engine
+        if engine is None or engine == self.data.url or (engine == EMBEDDED and self.raw.files):
+            return self.raw.connection, entities, events
+        connection = self._engines.enter_context(connected(engine, "data.engine"))
+        logger.info("panel: computed by %s, to which entities and events are copied", without_password(engine))
+        return connection, place(entities, connection), place(events, connection)
 
 
 class Piece:

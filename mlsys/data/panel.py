@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from mlsys.data.aggregates import aggregated, only_aggregates
 from mlsys.data.compact import columns_of, compact_column, frame_of_columns
 from mlsys.data.config import ActivityConfig, measure_names
+from mlsys.data.engines import in_duckdb
 from mlsys.data.spine import build_spine, to_day
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.features.base import (
@@ -191,7 +193,7 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
     """
     table, infos = panel_query(entities, events, request, Times.at(request.as_ofs, request.windows))
     keys = {name: table[name] for name in FROM_SPINE}
-    rows = _sorted(table.select(**keys, **_feature_columns(table, infos)))
+    rows = sorted_rows(table.select(**keys, **_feature_columns(table, infos)))
     features = {name: compact_column([rows[name]]) for name in rows.column_names if name not in FROM_SPINE}
     return Panel(panel_frame(rows, features, request.as_ofs), tuple(infos))
 
@@ -228,9 +230,17 @@ def panel_frame(labels: pa.Table, features: Mapping[str, Any], as_ofs: Sequence[
 
 
 def panel_query(
-    entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times, cells: ir.Table | None = None
+    entities: ir.Table,
+    events: ir.Table,
+    request: PanelRequest,
+    times: Times,
+    cells: ir.Table | None = None,
+    attributes: ir.Table | None = None,
 ) -> tuple[ir.Table, list[FeatureInfo]]:
-    """Return the panel as an expression, and the metadata of its feature columns; runs no query.
+    """Return the panel as an expression, and the metadata of its feature columns.
+
+    Runs no query if the tables are in DuckDB. Another engine joins and aggregates at once, and DuckDB computes the
+    features from its answer, because engines differ in the last bit of a logarithm and in what they take for a space.
 
     Parameters
     ----------
@@ -240,21 +250,38 @@ def panel_query(
         The as-ofs that the query uses; those of the request are ignored.
     cells : ibis table, optional
         The `event_cells` of all events, where they have been computed already.
+    attributes : ibis table, optional
+        The entities for the entity blocks, where they have been fetched already.
     """
     spine = build_spine(entities, times.cutoffs, horizon_days=request.horizon_days, end=request.end)
     if cells is None:
         cells = event_cells(events, request, times)
     events = with_totals(events, request.products)
     table, infos = _event_columns(spine, cells, request)
-    attributes, entity_infos = _entity_columns(entities, request.blocks)
-    table, infos = table.left_join(attributes, "id").drop("id_right"), infos + entity_infos
+    attributes = in_duckdb(entities) if attributes is None else attributes
+    entity_table, entity_infos = _entity_columns(attributes, request.blocks)
+    table, infos = table.left_join(entity_table, "id").drop("id_right"), infos + entity_infos
     for block in request.blocks:
         if isinstance(block, TableBlock):
             infos += block.infos
             extra = block.table(spine, events).select("id", "as_of_day", *(info.name for info in block.infos))
-            table = table.left_join(extra, ["id", "as_of_day"]).drop("id_right", "as_of_day_right")
+            table = table.left_join(in_duckdb(extra), ["id", "as_of_day"]).drop("id_right", "as_of_day_right")
     _check_names([info.name for info in infos])
     return table, infos
+
+
+def engine_query(entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times) -> ir.Table:
+    """Return what another engine than DuckDB computes for a panel: spine and aggregates of events; runs no query.
+
+    Parameters
+    ----------
+    entities, events, request, times
+        See :func:`panel_query`.
+    """
+    spine = build_spine(entities, times.cutoffs, horizon_days=request.horizon_days, end=request.end)
+    visible, features, baseline = _event_features(spine, event_cells(events, request, times), request)
+    columns = {feature.name: feature.expression for feature in (*features, baseline)}
+    return only_aggregates(visible, spine.columns, columns)
 
 
 def input_columns(table: ir.Table, infos: Sequence[FeatureInfo]) -> dict[str, ir.Column]:
@@ -285,13 +312,18 @@ def event_cells(events: ir.Table, request: PanelRequest, times: Times) -> ir.Tab
 
 
 def features_query(
-    entities: ir.Table, events: ir.Table, request: PanelRequest, times: Times, cells: ir.Table
+    entities: ir.Table,
+    events: ir.Table,
+    request: PanelRequest,
+    times: Times,
+    cells: ir.Table,
+    attributes: ir.Table | None = None,
 ) -> ir.Table:
     """Return the features of the as-ofs of `times` as an expression: the columns that no label can change.
 
     Parameters
     ----------
-    entities, events, request, times, cells
+    entities, events, request, times, cells, attributes
         See :func:`panel_query`.
 
     Returns
@@ -299,29 +331,33 @@ def features_query(
     ibis table
         Columns id, as_of_day, activity and the features.
     """
-    table, infos = panel_query(entities, events, request, times, cells)
+    table, infos = panel_query(entities, events, request, times, cells, attributes)
     return table.select("id", "as_of_day", **_feature_columns(table, infos))
 
 
 def build_labels(entities: ir.Table, request: PanelRequest) -> pa.Table:
     """Compute the spine of all as-ofs, sorted by as-of and id."""
-    return _sorted(build_spine(entities, request.as_ofs, horizon_days=request.horizon_days, end=request.end))
+    return sorted_rows(build_spine(entities, request.as_ofs, horizon_days=request.horizon_days, end=request.end))
 
 
 def _event_columns(spine: ir.Table, cells: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[FeatureInfo]]:
     """Return the spine with the columns of the event blocks."""
+    visible, features, baseline = _event_features(spine, cells, request)
+    columns = {feature.name: feature.expression for feature in (*features, baseline)}
+    return aggregated(visible, spine.columns, columns), [_info(feature) for feature in features]
+
+
+def _event_features(spine: ir.Table, cells: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[Feature], Feature]:
+    """Return each spine row with the cells that end by its as-of, and what to compute from them."""
     blocks = [block for block in request.blocks if isinstance(block, EventBlock)]
-    measures = measure_names(request.products)
-    # Each spine row with the cells that end by its as-of.
     visible = spine.left_join(cells, [spine.id == cells.id, cells.until_day <= spine.as_of_day]).drop("id_right")
-    history = History(visible, measures, request.windows)
+    history = History(visible, measure_names(request.products), request.windows)
     features = [feature for block in blocks for feature in block.features(history)]
     baseline = Feature(
         "activity", history.max(request.activity.measure, request.activity.days), "the activity baseline"
     )
     _check_names([feature.name for feature in features])
-    columns = {feature.name: feature.expression for feature in (*features, baseline)}
-    return visible.group_by(spine.columns).aggregate(**columns), [_info(feature) for feature in features]
+    return visible, features, baseline
 
 
 def _entity_columns(entities: ir.Table, blocks: Sequence[Block]) -> tuple[ir.Table, list[FeatureInfo]]:
@@ -357,7 +393,7 @@ def _feature_columns(table: ir.Table, infos: Sequence[FeatureInfo]) -> dict[str,
     return {"activity": _number(table.activity), **input_columns(table, infos)}
 
 
-def _sorted(table: ir.Table) -> pa.Table:
+def sorted_rows(table: ir.Table) -> pa.Table:
     """Run a query; return its rows sorted by as-of and id."""
     # Sorted here because databases sort text differently.
     rows = table.to_pyarrow().sort_by([("as_of_day", "ascending"), ("id", "ascending")])

@@ -18,9 +18,9 @@ import ibis.expr.operations as ops
 import pyarrow as pa
 import pyarrow.compute as pc
 from ibis.common.exceptions import OperationNotDefinedError
-from ibis.util import gen_name
 
-from mlsys.data.panel import REPEATED, PanelRequest, Times, event_cells, features_query, time_columns
+from mlsys.data.engines import in_duckdb, is_duckdb, stored
+from mlsys.data.panel import REPEATED, PanelRequest, Times, event_cells, features_query, sorted_rows
 from mlsys.data.spine import eligible_rows, to_day
 from mlsys.errors import DataError
 from mlsys.features.base import Block, EntityBlock, TableBlock
@@ -38,7 +38,7 @@ class PartitionBuilder:
     Parameters
     ----------
     connection : Ibis backend
-        The embedded database that holds both tables.
+        The engine that holds both tables.
     entities, events : ibis table
         Tables in canonical form.
     request : PanelRequest
@@ -48,34 +48,56 @@ class PartitionBuilder:
     def __init__(self, connection: Any, entities: ir.Table, events: ir.Table, request: PanelRequest) -> None:  # noqa: ANN401
         self._connection = connection
         self._entities, self._events, self._request = entities, events, request
+        self._times = Times.at(request.as_ofs, request.windows)
         self._made: list[str] = []
-        times = Times.at(request.as_ofs, request.windows)
-        self._times = replace(times, cutoffs=self._stored(times.cutoffs), calendar=self._stored(times.calendar))
+        self._ready: dict[date, pa.Table] = {}
 
     @cached_property
     def _cells(self) -> ir.Table:
         return self._stored(event_cells(self._events, self._request, self._times))
 
-    def close(self) -> None:
-        """Drop the tables that were made, which take memory."""
-        for name in self._made:  # DuckDB 2 rejects the DROP statement that Ibis 12 generates
-            self._connection.con.execute(f'DROP TABLE "{name}"').fetchall()
+    @cached_property
+    def _cutoffs(self) -> ir.Table:
+        return self._stored(self._times.cutoffs)
 
-    def _stored(self, table: ir.Table) -> ir.Table:
-        name = gen_name("panel")
-        self._made.append(name)
-        return self._connection.create_table(name, table, temp=True)
+    @cached_property
+    def _attributes(self) -> ir.Table:
+        return in_duckdb(self._entities)
 
     def build(self, as_of: date) -> pa.RecordBatchReader:
         """Return the features of an as-of in batches, sorted by id; see :func:`mlsys.data.panel.features_query`.
 
-        Reading a batch raises DataError if a block repeats rows.
+        DuckDB builds one as-of at a time, in batches; reading one raises DataError if a block repeats rows. For other
+        engines the number of queries matters more than their size, so the first one also builds all later as-ofs.
         """
-        times = replace(self._times, cutoffs=self._times.cutoffs.filter(ibis._.as_of_day == to_day(as_of)))
-        query = features_query(self._entities, self._events, self._request, times, self._cells).order_by("id")
+        if is_duckdb(self._events):
+            return self._streamed(as_of)
+        if as_of not in self._ready:
+            as_ofs = [day for day in self._request.as_ofs if day >= as_of]
+            rows = sorted_rows(self._query(Times.at(as_ofs, self._request.windows).cutoffs))
+            self._ready = {day: rows.filter(pc.field("as_of_day") == to_day(day)) for day in as_ofs}
+        return self._ready.pop(as_of).to_reader()
+
+    def close(self) -> None:
+        """Drop the tables that were made, which take memory; those of other engines end with their connection."""
+        if is_duckdb(self._events):
+            for name in self._made:  # DuckDB 2 rejects the DROP statement that Ibis 12 generates
+                self._connection.con.execute(f'DROP TABLE "{name}"').fetchall()
+
+    def _streamed(self, as_of: date) -> pa.RecordBatchReader:
+        query = self._query(self._cutoffs.filter(ibis._.as_of_day == to_day(as_of))).order_by("id")
         # Ibis 12's own to_pyarrow_batches does not work with DuckDB 2.
         batches = self._connection.con.sql(self._connection.compile(query)).to_arrow_reader(BATCH_ROWS)
         return pa.RecordBatchReader.from_batches(batches.schema, _in_order(batches))
+
+    def _query(self, cutoffs: ir.Table) -> ir.Table:
+        times = replace(self._times, cutoffs=cutoffs)
+        return features_query(self._entities, self._events, self._request, times, self._cells, self._attributes)
+
+    def _stored(self, table: ir.Table) -> ir.Table:
+        kept = stored(table, self._connection)
+        self._made.append(kept.get_name())
+        return kept
 
 
 def _in_order(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -94,8 +116,7 @@ def _in_order(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def known_digests(entities: ir.Table, events: ir.Table, request: PanelRequest) -> dict[date, str] | None:
     """Return, for each as-of, a digest of everything that its features depend on.
 
-    These are the events known by then, in the cells that they fall into, and the attributes of the entities that exist
-    and have not converted by then.
+    These are the events known by then, and the attributes of the entities that exist and have not converted by then.
 
     Parameters
     ----------
@@ -117,15 +138,11 @@ def known_digests(entities: ir.Table, events: ir.Table, request: PanelRequest) -
     except OperationNotDefinedError:
         return None
     digests = {}
-    # Sums of floating-point measures depend on the cells in the last bit, those of whole numbers do not.
-    exact = all(events[name].type().is_integer() for name in events.columns if name not in ("id", "known_day"))
-    edges = time_columns(request.as_ofs, request.windows)[1]["until_day"]
     for as_of in request.as_ofs:
         day = to_day(as_of)
         known = [row for row in by_day if row["known_day"] <= day]
         rows, total = sum(row["rows"] for row in known), sum(int(row["total"]) for row in known)
-        cells = [] if exact else sorted({edge for edge in edges if edge <= day})
-        parts = (day, rows, total, by_as_of.get(day), cells)
+        parts = (day, rows, total, by_as_of.get(day))
         digests[as_of] = hashlib.sha256(repr(parts).encode()).hexdigest()
     return digests
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mlsys.errors import Problem, closest
+from mlsys.features.exact_sums import exact_parts, exact_total
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -81,7 +82,9 @@ class History:
 
     def sum(self, measure: str, days: int | None = None) -> ir.NumericValue:
         """Return the total of a measure over the last ``days`` days (all time if None); 0 without events."""
-        return self._column(measure, "sum").sum(where=self._within(days)).fill_null(0)
+        within = self._within(days)
+        parts = [name for name in _sum_columns(measure) if name in self._cells.columns]
+        return exact_total([self._cells[name].sum(where=within) for name in parts]).fill_null(0)
 
     def max(self, measure: str, days: int | None = None) -> ir.NumericValue:
         """Return the largest value of a measure in one event row in the last ``days`` days; 0 without events."""
@@ -126,13 +129,20 @@ def partial_aggregates(events: ir.Table, measure: str) -> dict[str, ir.NumericVa
     """Return the aggregates of one measure that each cell holds, from which :class:`History` combines cells exactly."""
     value, day = events[measure], events.known_day
     # Counts below 2**53 sum exactly as float64, and databases sum wide integers slowly.
+    parts = exact_parts(value) if value.type().is_floating() else [value]
+    sums = {name: part.sum().cast("float64") for name, part in zip(_sum_columns(measure), parts, strict=False)}
     return {
-        f"{measure}__sum": value.sum().cast("float64"),
+        **sums,
         f"{measure}__max": value.max(),
         f"{measure}__active": (value > 0).sum().cast("float64"),
         f"{measure}__last": day.max(where=value > 0),
         f"{measure}__first": day.min(where=value > 0),
     }
+
+
+def _sum_columns(measure: str) -> tuple[str, ...]:
+    """Return the columns of a measure's sum: floating-point numbers have three more, for what follows the point."""
+    return tuple(f"{measure}__sum{part}" for part in ("", "_26", "_53", "_80"))
 
 
 def row_aggregates(events: ir.Table) -> dict[str, ir.NumericValue]:

@@ -19,7 +19,7 @@ IGNORED_KEYS = (
     "search",
     "choices.tracking",
     "choices.search",
-    *(f"data.{key}" for key in ("dir", "path", "url", "cache", "cache_dir", "cache_gb", "memory_gb")),
+    *(f"data.{key}" for key in ("dir", "path", "url", "engine", "cache", "cache_dir", "cache_gb", "memory_gb")),
 )
 INPUT_FIELDS = ("dtype", "unit")
 ROLE_KEYS = ("id", "as_of", "target", "positive")

