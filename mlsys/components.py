@@ -20,6 +20,7 @@ from mlsys.pipeline.column_parameters import EVERY_NAME, Columns
 from mlsys.pipeline.encoders import Encoder
 from mlsys.pipeline.parameter_checks import column_problems, fold_problems, only_alone, parameter_problems
 from mlsys.pipeline.pipeline_spec import PipelineSpec
+from mlsys.pipeline.recency import half_life_problems
 from mlsys.pipeline.storable import untrusted_parts
 from mlsys.pipeline.traits import has_own_traits, traits_of
 from mlsys.pipeline.uplift import with_treatment
@@ -133,7 +134,8 @@ class Components:
         Raises
         ------
         ConfigError
-            Where the model's parameters refer to columns that the panel does not have, or need more converters.
+            Where the model's parameters refer to columns that the panel does not have, or need more converters, or
+            where the half-life is too short for the panel's times.
         """
         parameter = traits_of(self.estimator).column
         wanted = None if parameter is None else self.estimator.get_params(deep=False)[parameter]
@@ -158,6 +160,10 @@ class Components:
         if problems := fold_problems(self.estimator, panel.frame):
             advice = "Nothing was trained. Use fewer folds (5 by default), or model=vote, which has none."
             raise ConfigError("The config", problems, advice)
+        if self.half_life_days is not None and (
+            problems := half_life_problems(self.half_life_days, panel.frame["as_of"])
+        ):
+            raise ConfigError("The config", problems, "Nothing was trained.")
         return PipelineSpec(
             encoder=self.encoder,
             sampler=self.sampler,

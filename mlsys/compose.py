@@ -77,7 +77,7 @@ def report_error(error: Exception, arguments: Sequence[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(error, HydraException | OmegaConfBaseException):
-        given = get_args_parser().parse_known_args(list(arguments))[0]
+        given = get_args_parser().parse_known_intermixed_args(list(arguments))[0]  # overrides may follow -m
         further = Path(given.config_dir) if given.config_dir else None
         error = diagnose(given.overrides, conf_folder(), str(error), further)
     if not isinstance(error, MlsysError):

@@ -57,7 +57,7 @@ class FitConfig(Section):
     """
 
     minutes: PositiveFloat | None = 10.0
-    half_life_days: PositiveFloat | None = None
+    half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     early_stopping: EarlyStopping = EarlyStopping()
 
 

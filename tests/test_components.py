@@ -214,6 +214,18 @@ def test_columns_are_checked_with_the_panel_before_any_fit():
     ]  # fmt: skip
 
 
+def test_a_half_life_is_checked_with_the_times_of_the_panel():
+    parts, _ = Components.build(compose_config(["model=logistic", "fit.half_life_days=0.5"]).to_dict())
+    frame = pd.DataFrame({"as_of": pd.to_datetime(["2020-01-01", "2020-07-01"])})
+    with pytest.raises(ConfigError, match=r"rows span 182 days[\s\S]*at least 2 days[\s\S]*Nothing was trained"):
+        parts.pipeline_spec(Panel(frame, ()))
+
+
+def test_an_infinite_half_life_is_refused():
+    with pytest.raises(ConfigError, match="a finite number"):
+        compose_config(["fit.half_life_days=inf"])
+
+
 def test_columns_may_be_written_as_in_the_raw_table():
     plain = compose_config(["model=lightgbm", r"+model.monotone_constraints={seats \[x\]:1}"]).to_dict()
     panel = Panel(pd.DataFrame(), (FeatureInfo("seats _x_", "number", "seats", raw_name="seats [x]"),))

@@ -101,6 +101,13 @@ def test_a_misspelled_key_beside_an_option_of_ones_own(own_options, capsys):
     assert "closest: model" in shown
 
 
+def test_overrides_after_an_option_are_read_too(capsys):
+    assert report_error(HydraException("could not override"), ["seed=1", "-m", "sead=2", "model=catbost"]) == 2
+    shown = capsys.readouterr().err
+    assert "closest: seed" in shown
+    assert "closest: catboost" in shown
+
+
 def test_an_option_of_ones_own_is_offered(own_options):
     found = {problem.where: problem for problem in diagnose(["data=our"], conf_folder(), "", own_options).problems}
     assert found["data"].closest == "ours"

@@ -55,7 +55,7 @@ def learning_curve(
     labels = panel.frame["label"].to_numpy()
     points = []
     for fraction in sorted(fractions):
-        folds = [_part(panel, result.fold, fraction, plan.seed) for result in results]
+        folds = [part_of_entities(panel, result.fold, fraction, plan.seed) for result in results]
         trained = [fold.train for fold in folds]
         if (fewest := min(int(labels[rows].sum()) for rows in trained)) < MIN_POSITIVES:
             logger.info(
@@ -85,7 +85,7 @@ def _point(trained: Sequence[Rows], labels: Any, fraction: float) -> dict[str, A
     }
 
 
-def _part(panel: Panel, fold: Fold, fraction: float, seed: int) -> Fold:
+def part_of_entities(panel: Panel, fold: Fold, fraction: float, seed: int) -> Fold:
     """Return a fold with the training rows of a fraction of its entities."""
     group, label = (panel.frame[name].to_numpy()[fold.train] for name in ("group", "label"))
     ranks, codes = shuffled_groups(group, label, seed)

@@ -96,11 +96,11 @@ def fit(spec: PipelineSpec, rows: Training) -> Fitted:
 def _choice(spec: PipelineSpec, rows: Training) -> Choice:
     """Choose on the validation rows; for the members of a composite separately."""
     if spec.members() and not spec.members_choose:
-        return _by_rule(spec, rows)
+        return by_rule(spec, rows)
     members = {key: _choice(member, rows) for key, member in spec.members().items()}
     if members or not spec.chooses:
         return Choice(members=members)
-    choice = _by_rule(spec, rows)
+    choice = by_rule(spec, rows)
     compared = next((each for each in spec.auto if each.compared), None)
     if compared is None and not spec.stops_early:
         return choice
@@ -113,11 +113,11 @@ def _choice(spec: PipelineSpec, rows: Training) -> Choice:
         return _without_validation(spec, choice, error)
 
 
-def _by_rule(spec: PipelineSpec, rows: Training) -> Choice:
+def by_rule(spec: PipelineSpec, rows: Training) -> Choice:
     """Return the regularisation that the numbers of converters and of rows alone decide."""
     count = converters(rows.labels, rows.rows().groups())
     values = {each.name: each.values[each.start(count, len(rows.labels))] for each in spec.auto}
-    return Choice(values=values, members={key: _by_rule(member, rows) for key, member in spec.members().items()})
+    return Choice(values=values, members={key: by_rule(member, rows) for key, member in spec.members().items()})
 
 
 def _regularisation(

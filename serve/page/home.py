@@ -72,7 +72,7 @@ def home_page(served: LoadedModel, *, keys: bool) -> str:
         first="the rows that the treatment helps most"
         if "uplift" in more_names(served.schema)
         else "the most likely rows",
-        evidence=_evidence(served.scorer.run.metrics),
+        evidence=evidence(served.scorer.run.metrics),
         version=escape(served.resolved.version),
         badge=_badge(served.scorer.run.audit.get("status")),
         summary=_summary(card, served),
@@ -121,18 +121,33 @@ def _question(card: Card) -> str:
     return inline(f"{found[1][0].upper()}{found[1][1:]}?") if found else ""
 
 
-def _evidence(metrics: Mapping[str, Any]) -> str:
+def _changed(effect: float) -> str:
+    return "lowered" if effect < 0 else "raised"
+
+
+def evidence(metrics: Mapping[str, Any]) -> str:
     """Return how often the highest-ranked rows had the outcome in the tests, next to chance and activity, as HTML.
 
     For an uplift model, it is what the treatment changed.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Content of ``metrics.json``.
+
+    Examples
+    --------
+    >>> harm = {"uplift_top_30": {"value": -0.09}}
+    >>> evidence({"overall": harm, "baselines": {"chance": harm}})[36:95]
+    'In tests, the treatment lowered the rate of this outcome by'
     """
     measured = metrics.get("overall", {})
     if (found := measured.get("uplift_top_30", {}).get("value")) is not None:
         average = (metrics["baselines"]["chance"].get("uplift_top_30") or {}).get("value") or 0.0
         return (
-            "<p><strong>How good is it?</strong> In tests, the treatment raised the rate of this outcome by "
-            f"{100 * found:.1f} points among the 30% ranked highest, compared with {100 * average:.1f} points among "
-            "all rows.</p>"
+            f"<p><strong>How good is it?</strong> In tests, the treatment {_changed(found)} the rate of this outcome "
+            f"by {100 * abs(found):.1f} points among the 30% ranked highest, and {_changed(average)} it by "
+            f"{100 * abs(average):.1f} points among all rows.</p>"
         )
     sizes = sorted(int(name.partition("@")[2]) for name in measured if name.startswith("precision@"))
     if not sizes:

@@ -13,7 +13,7 @@ from xgboost import XGBClassifier
 
 from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.parameter_checks import weight_problems
-from mlsys.pipeline.recency import WEIGHT
+from mlsys.pipeline.recency import WEIGHT, half_life_problems, recency_weights
 from mlsys.pipeline.survival import DiscreteTimeHazard
 
 EVENTS = {"kind": "events"}
@@ -91,6 +91,19 @@ def test_what_does_not_go_with_weights_is_refused(model, sampler, data, got):
     assert (problem.where, problem.got) == ("fit.half_life_days", got)
     assert problem.allowed.startswith("null, or ")
     assert weight_problems(model, sampler, None, data) == []
+
+
+@pytest.mark.parametrize(("half_life", "least"), [(1e-9, "2 days"), (1.0, "2 days"), (1.7, "")])
+def test_a_half_life_that_leaves_old_rows_no_weight_is_refused(half_life, least):
+    times = pd.Series(pd.date_range("2020-01-01", "2020-07-28", freq="28D"))  # 196 days
+    problems = half_life_problems(half_life, times)
+    assert [problem.allowed for problem in problems] == ([f"null, or at least {least}"] if least else [])
+    lightest = np.float32(recency_weights(times, times.iloc[-1], 1.7).min())
+    assert lightest >= np.finfo(np.float32).tiny
+
+
+def test_one_as_of_takes_any_half_life():
+    assert half_life_problems(1e-9, pd.Series(pd.to_datetime(["2020-01-01"] * 3))) == []
 
 
 def test_models_that_can_weigh_rows_are_accepted(any_model, component):

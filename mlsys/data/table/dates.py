@@ -140,7 +140,9 @@ def _require_timestamps(series: pd.Series, timestamps: pd.Series[pd.Timestamp]) 
     if len(series) and not timestamps.isna().any():
         return
     invalid = series[timestamps.isna()]
-    examples = f", such as {invalid.head(3).tolist()}, the first at row {invalid.index[0]}" if len(invalid) else ""
+    filled = invalid.dropna().head(3).tolist()
+    found = f", such as {filled}" if filled else ", which are empty"
+    examples = f"{found}, the first at row {invalid.index[0]}" if len(invalid) else ""
     raise DataError(
         f"Time column {series.name!r}: no valid date in {len(invalid):,} of {counted(len(series), 'row')}{examples}."
         " Every row needs a date. Fix or remove these rows, use dates such as 2020-01-31, or choose another data.time."

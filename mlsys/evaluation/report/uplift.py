@@ -76,7 +76,14 @@ def uplift_sentence(metrics: Numbers, audit: Numbers, entities: str, positives: 
         )
     metric = METRICS["qini"]
     numbers = f"Qini coefficient {metric.write(point(qini))}, {level} interval {metric.interval(qini)}"
+    everyone = _at(metrics, 1.0)
     if interval[0] <= 0 <= interval[1]:
+        change = bounds(everyone)
+        if change is not None and change[1] < 0:
+            return (
+                f"No evidence that the model finds whom to contact ({numbers}), and contacting all {entities} "
+                f"{_gains(point(everyone) or 0.0)} {positives} per 1,000: contact none of them."
+            )
         return (
             f"No evidence that the model finds whom to contact ({numbers}): contact at random or all {entities}, or "
             "test on more data."
@@ -85,13 +92,13 @@ def uplift_sentence(metrics: Numbers, audit: Numbers, entities: str, positives: 
         return (
             f"The model ranks the wrong {entities} first ({numbers}): do not contact by it; look for what went wrong."
         )
-    gain, everyone = _at(metrics, CONTACTED), point(_at(metrics, 1.0)) or 0.0
+    gain = _at(metrics, CONTACTED)
     ends = bounds(gain)
     between = f" ({level} interval {1000 * ends[0]:.1f} to {1000 * ends[1]:.1f})" if ends else ""
     return (
         f"Of 1,000 {entities}, contacting the {1000 * CONTACTED:.0f} with the highest uplift "
         f"{_gains(point(gain) or 0.0)} {positives}{between}; contacting as many at random "
-        f"{_gains(CONTACTED * everyone)} ({numbers}){_bias(audit)}."
+        f"{_gains(CONTACTED * (point(everyone) or 0.0))} ({numbers}){_bias(audit)}."
     )
 
 

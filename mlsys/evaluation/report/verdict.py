@@ -57,13 +57,15 @@ def _performance(metrics: Numbers, entities: str, positives: str, level: str) ->
 
 
 def calibration_text(metrics: Numbers) -> str:
-    """Describe the effect of calibration, if it at least halved the calibration error; otherwise an empty string."""
+    """Describe the effect of calibration, if it at least halved or doubled its error; otherwise an empty string."""
     errors = metrics.get("calibration") or {}
     before, after = (as_float((errors.get(when) or {}).get("ece")) for when in ("before", "after"))
-    if before is None or after is None or before < 2 * after:
+    if before is None or after is None:
         return ""
-    write = METRICS["ece"].write
-    return f"Calibration reduced the calibration error from {write(before)} to {write(after)}."
+    values = f"from {METRICS['ece'].write(before)} to {METRICS['ece'].write(after)}"
+    if after > 2 * before:
+        return f"Calibration raised the calibration error {values}: use another calibration, or calibration=none."
+    return f"Calibration reduced the calibration error {values}." if before >= 2 * after else ""
 
 
 def _selection(config: Numbers) -> Iterable[str]:

@@ -32,3 +32,8 @@ def test_a_time_of_zero_is_named_alone():
     seconds[7] = 0
     with pytest.raises(DataError, match=r"no valid date in 1 of 40 rows, such as \[0\], the first at row 7"):
         time_format(seconds)
+
+
+def test_empty_times_are_called_empty():
+    with pytest.raises(DataError, match=r"no valid date in 1 of 3 rows, which are empty, the first at row 1\."):
+        time_format(pd.Series(["2021-02-01", None, "2021-03-01"], name="at"))

@@ -90,6 +90,9 @@ def test_the_effect_of_calibration_is_shown(run):
     improved = {"before": {"ece": 0.0619}, "after": {"ece": 0.0018}}
     text = shown(run, metrics=run["metrics"] | {"calibration": improved})
     assert "Calibration reduced the calibration error from 0.0619 to 0.0018." in text
+    worse = {"before": {"ece": 0.0072}, "after": {"ece": 0.0894}}
+    text = " ".join(shown(run, metrics=run["metrics"] | {"calibration": worse}).split())
+    assert "raised the calibration error from 0.0072 to 0.0894: use another calibration, or calibration=none." in text
     same = {"before": {"ece": 0.001}, "after": {"ece": 0.001}}
     assert "calibration error" not in shown(run, metrics=run["metrics"] | {"calibration": same})
 

@@ -42,6 +42,14 @@ def test_it_does_not_promise_what_nobody_knows(qini, start):
     assert sentence(qini).startswith(start)
 
 
+def test_nobody_is_contacted_where_the_treatment_harms_and_nobody_is_found():
+    nothing, harmful = {"value": 0.001, "low": -0.01, "high": 0.012}, {"fraction": 1.0, "value": -0.05}
+    certain = sentence(nothing, [harmful | {"low": -0.09, "high": -0.01}])
+    assert certain.endswith("and contacting all leads loses 50.0 customers per 1,000: contact none of them.")
+    uncertain = sentence(nothing, [harmful | {"low": -0.11, "high": 0.01}])
+    assert uncertain.endswith("contact at random or all leads, or test on more data.")
+
+
 def test_it_is_doubtful_where_the_treatment_was_not_at_random():
     assert sentence(QINI, audit=DOUBT).endswith(", if the treatment was assigned at random, which the audit doubts.")
 

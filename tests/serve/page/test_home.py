@@ -6,6 +6,7 @@ import pytest
 
 from serve.http.auth import Key, hash_key
 from serve.page import POLICY, home_page
+from serve.page.home import evidence
 from tests.pages import Page, check_accessible
 from tests.serve.conftest import INDUSTRIES, SCHEMA, inside, inside_of  # noqa: F401 - fixtures
 
@@ -19,6 +20,18 @@ def test_the_page_has_the_runs_fields_and_only_its_own_policy(inside):  # noqa: 
     assert "latest 7 days" in page.words.lower()
     assert set(INDUSTRIES) <= {option.get("value") for option in page.all("option")}
     assert "key" not in page.ids
+
+
+@pytest.mark.parametrize(("top", "everyone"), [(0.13, -0.05), (-0.095, 0.0)])
+def test_an_effect_below_zero_lowers_the_rate(top, everyone):
+    metrics = {
+        "overall": {"uplift_top_30": {"value": top}},
+        "baselines": {"chance": {"uplift_top_30": {"value": everyone}}},
+    }
+    first, second = ("lowered" if effect < 0 else "raised" for effect in (top, everyone))
+    text = evidence(metrics)
+    assert f"the treatment {first} the rate of this outcome by {abs(100 * top):.1f} points" in text
+    assert f"and {second} it by {abs(100 * everyone):.1f} points among all rows" in text
 
 
 def test_a_service_with_keys_has_a_field_for_one(run, inside_of):  # noqa: F811
