@@ -8,7 +8,7 @@ import inspect
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,13 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from ibis.util import gen_name
 
 from mlsys.data.cache import CacheEntry, default_folder, get_or_make, hash_files
-from mlsys.data.config import CachedData, EventsData
+from mlsys.data.config import EventsData, SampledData
 from mlsys.data.event_dates import read_dates
-from mlsys.data.panel import Panel, PanelRequest, Times, build_labels, build_panel, panel_frame, panel_query
+from mlsys.data.negatives import NegativeSample, log_sample, sample_of, sampling_key
+from mlsys.data.panel import (
+    Panel,
+    PanelRequest,
+    Times,
+    build_labels,
+    build_panel,
+    panel_frame,
+    panel_query,
+    row_counts,
+)
 from mlsys.data.partitions import PartitionBuilder, known_digests
 from mlsys.data.rules import last_possible_day
 from mlsys.data.sources import (
@@ -163,6 +174,7 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
         panel, note = _Loading(data, blocks, raw, files_hash).load()
     for finding in note["findings"]:
         logger.warning("%s", finding["message"])
+    log_sample(data.negatives, note["facts"], len(panel.frame))
     names: dict[str, str | None] = {
         "id": data.entities.id,
         "as_of": "as_of",
@@ -186,8 +198,9 @@ class _Loading:
         """Return the panel and the metadata that is stored with its labels."""
         if self.files_hash is None:
             return self._in_one_query()
-        labels, note = self._cached({"data": self._config, "files": self.files_hash}, self._labels)
-        as_ofs = [date.fromisoformat(day) for day in note["facts"]["as_ofs"]]
+        key = {"data": self._config, "files": self.files_hash, **sampling_key(self.data)}
+        labels, note = self._cached(key, self._labels)
+        as_ofs, sample = [date.fromisoformat(day) for day in note["facts"]["as_ofs"]], sample_of(note["facts"])
         parts, built = [], 0
 
         def make(as_of: date) -> CacheEntry:
@@ -199,6 +212,8 @@ class _Loading:
         with progress("panel", len(as_ofs), "as-ofs") as advance:
             for as_of in as_ofs:
                 key = {"data": config, "as_of": str(as_of), "known": note["known"][str(as_of)]}
+                if sample is not None:
+                    key["rows"] = f"{sample} {_rows_digest(labels, as_of)}"
                 parts.append(self._cached(key, partial(make, as_of))[0])
                 advance()
         logger.info("panel: %s, %d of them from the cache", counted(len(as_ofs), "as-of"), len(as_ofs) - built)
@@ -206,23 +221,25 @@ class _Loading:
 
     def _in_one_query(self) -> tuple[Panel, dict[str, Any]]:
         """Return the panel of a database server, whose changes cannot be detected."""
-        panel = build_panel(self._source.entities, self._source.events, self._request)
-        return panel, self._note(panel.features)
+        request, facts = self._sampled
+        panel = build_panel(self._source.entities, self._source.events, request)
+        return panel, self._note(panel.features, facts)
 
     def _labels(self) -> CacheEntry:
-        source, request = self._source, self._request
+        source, (request, facts) = self._source, self._sampled
         infos = panel_query(source.entities, source.events, request, Times.at(request.as_ofs, request.windows))[1]
         known = known_digests(source.entities, source.events, request)
         digests = {str(day): known[day] if known else f"{self.files_hash} {request}" for day in request.as_ofs}
-        return build_labels(source.entities, request), self._note(infos) | {"known": digests}
+        return build_labels(source.entities, request), self._note(infos, facts) | {"known": digests}
 
-    def _note(self, infos: Sequence[FeatureInfo]) -> dict[str, Any]:
+    def _note(self, infos: Sequence[FeatureInfo], sample: Mapping[str, Any]) -> dict[str, Any]:
         source = self._source
         facts = {
             "end": str(source.end),
             "as_ofs": [str(day) for day in self._request.as_ofs],
             "entities": source.entity_count,
             "events": source.event_count,
+            **sample,
         }
         note = {"features": [asdict(info) for info in infos], "findings": self._opened[1], "facts": facts}
         note["recipe"] = dict[str, Any](raw_types(self.data, source.entities, source.events)) | _date_formats(self.raw)
@@ -236,7 +253,7 @@ class _Loading:
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        return self.data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo"})
+        return self.data.model_dump(mode="json", exclude={*SampledData.model_fields, "dir", "url", "demo"})
 
     @cached_property
     def _opened(self) -> tuple[Source, list[dict[str, Any]]]:
@@ -251,8 +268,25 @@ class _Loading:
         return panel_request(self.data, self.blocks, self._source)
 
     @cached_property
+    def _sampled(self) -> tuple[PanelRequest, dict[str, Any]]:
+        """The request with its sample of negatives, and what a run records of it."""
+        data, request = self.data, self._request
+        if data.negatives == 1.0:
+            return request, {}
+        rows, positives = row_counts(self._source.entities, request)
+        sample = NegativeSample.of(data.negatives, data.negatives_seed, positives=positives, rows=rows)
+        facts = {} if sample is None else sample.facts(rows=rows, positives=positives)
+        return replace(request, sample=sample), facts
+
+    @cached_property
     def _builder(self) -> PartitionBuilder:
-        return PartitionBuilder(self.raw.connection, self._source.entities, self._source.events, self._request)
+        return PartitionBuilder(self.raw.connection, self._source.entities, self._source.events, self._sampled[0])
+
+
+def _rows_digest(labels: pa.Table, as_of: date) -> str:
+    """Hash the ids of an as-of: which rows a sample keeps also depends on the outcomes."""
+    rows = labels.filter(pc.equal(labels["as_of_day"], to_day(as_of)))
+    return hashlib.sha256(repr(rows["id"].to_pylist()).encode()).hexdigest()
 
 
 def _joined(labels: pa.Table, features: pa.Table, note: Mapping[str, Any]) -> Panel:

@@ -9,10 +9,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import ibis
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mlsys.data.config import ActivityConfig, measure_names
+from mlsys.data.negatives import SAMPLING_WEIGHT, NegativeSample
 from mlsys.data.spine import build_spine, to_day
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.features.base import (
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 KEYS = ("id", "as_of", "label", "label_complete", "value", "activity", "group", "days_to_outcome", "days_known")
 FROM_SPINE = ("id", "as_of_day", "label", "label_complete", "value", "days_to_outcome", "days_known")
-RESERVED = frozenset({*KEYS, *FROM_SPINE, *INTERVAL_INPUTS})
+RESERVED = frozenset({*KEYS, *FROM_SPINE, *INTERVAL_INPUTS, SAMPLING_WEIGHT})
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Panel:
         ``id``; ``as_of`` (datetime64, midnight UTC; NaT for a table without a time column); ``label`` (int8);
         ``label_complete`` (bool); ``value`` (float64, currency per month, NaN unless the label is 1); ``activity``
         (float64, the baseline's score); ``group`` (splits keep rows of one group together); ``days_to_outcome`` and
-        ``days_known`` (float64, see :func:`mlsys.data.spine.build_spine`; NaN for a flat table); then the features:
+        ``days_known`` (float64, see :func:`mlsys.data.spine.build_spine`; NaN for a flat table); with
+        ``data.negatives``, also ``sampling_weight`` (float64, the rows that a row stands for); then the features:
         float64 or string.
     features : tuple of FeatureInfo
         The feature columns, in order.
@@ -98,10 +102,15 @@ class Panel:
         """The feature columns."""
         return self.frame[self.names]
 
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Rows that each row stands for, shape (n_rows,); None if no row was left out."""
+        return self.frame[SAMPLING_WEIGHT].to_numpy() if SAMPLING_WEIGHT in self.frame else None
+
 
 @dataclass(frozen=True)
 class PanelRequest:
-    """Specification of a panel to build."""
+    """Specification of a panel to build; without a sample, it has all rows."""
 
     blocks: Sequence[Block]
     as_ofs: Sequence[date]
@@ -109,6 +118,7 @@ class PanelRequest:
     end: date
     activity: ActivityConfig
     products: dict[str, tuple[str, ...]]
+    sample: NegativeSample | None = None
 
     @property
     def windows(self) -> list[int]:
@@ -181,7 +191,8 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
         If two blocks give the same column.
     """
     table, infos = panel_query(entities, events, request, Times.at(request.as_ofs, request.windows))
-    keys = {name: table[name] for name in FROM_SPINE}
+    weight = [SAMPLING_WEIGHT] if request.sample else []
+    keys = {name: table[name] for name in (*FROM_SPINE, *weight)}
     rows = _sorted(table.select(**keys, **_feature_columns(table, infos)))
     return Panel(panel_frame(rows, request.as_ofs), tuple(infos))
 
@@ -211,7 +222,8 @@ def panel_frame(rows: pa.Table, as_ofs: Sequence[date | str]) -> pd.DataFrame:
     frame: pd.DataFrame = rows.to_pandas()
     frame.insert(1, "as_of", pd.to_datetime(frame.pop("as_of_day"), unit="D").astype("datetime64[us]"))
     frame.insert(0, "group", frame["id"])
-    return frame[[*KEYS, *features]]
+    weight = [SAMPLING_WEIGHT] if SAMPLING_WEIGHT in frame else []
+    return frame[[*KEYS, *weight, *features]]
 
 
 def panel_query(
@@ -228,7 +240,7 @@ def panel_query(
     cells : ibis table, optional
         The `event_cells` of all events, where they have been computed already.
     """
-    spine = build_spine(entities, times.cutoffs, horizon_days=request.horizon_days, end=request.end)
+    spine = _spine(entities, times.cutoffs, request)
     if cells is None:
         cells = event_cells(events, request, times)
     events = with_totals(events, request.products)
@@ -297,7 +309,20 @@ def build_features(
 
 def build_labels(entities: ir.Table, request: PanelRequest) -> pa.Table:
     """Compute the spine of all as-ofs, sorted by as-of and id."""
-    return _sorted(build_spine(entities, request.as_ofs, horizon_days=request.horizon_days, end=request.end))
+    return _sorted(_spine(entities, request.as_ofs, request))
+
+
+def row_counts(entities: ir.Table, request: PanelRequest) -> tuple[int, int]:
+    """Return the number of rows of the spine, and of those with a conversion."""
+    spine = _spine(entities, request.as_ofs, request)
+    counts = spine.aggregate(rows=spine.count(), positives=spine.label.sum()).to_pyarrow().to_pylist()[0]
+    return int(counts["rows"]), int(counts["positives"] or 0)
+
+
+def _spine(entities: ir.Table, as_ofs: Sequence[date] | ir.Table, request: PanelRequest) -> ir.Table:
+    """Return the rows to compute features for; see :func:`mlsys.data.spine.build_spine`."""
+    spine = build_spine(entities, as_ofs, horizon_days=request.horizon_days, end=request.end)
+    return spine if request.sample is None else request.sample.of_spine(spine)
 
 
 def _event_columns(spine: ir.Table, cells: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[FeatureInfo]]:
