@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from mlsys.data.cache import CacheEntry, get_or_make, hash_files
 from mlsys.data.config import DecimalMark, SampledData, TableData
 from mlsys.data.load import Loaded
-from mlsys.data.negatives import SAMPLING_WEIGHT, NegativeSample, log_sample, sampling_key
+from mlsys.data.negatives import NegativeSample, log_sample, sampling_key
 from mlsys.data.panel import KEYS, Panel, Treatment
 from mlsys.data.table import apply, infer_recipe, labelled_rows, read_table, to_label, to_numbers, to_time
 from mlsys.data.table.delimited import DELIMITER
 from mlsys.data.table.recipe import ColumnRecipe, ColumnReport, TableRecipe
 from mlsys.data.table.treatment import find_treatment
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.features.base import FeatureInfo
 from mlsys.text import counted

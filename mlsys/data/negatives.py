@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.data.config import Negatives, SampledData
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.text import counted
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SAMPLING_WEIGHT = "sampling_weight"
 HEX_DIGITS = 8  # of the digest that are compared
 
 # With 20 negatives per positive row, intervals are hardly wider; see benchmarks/negatives.py.

@@ -15,8 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlsys.data.config import ActivityConfig, measure_names
-from mlsys.data.negatives import SAMPLING_WEIGHT, NegativeSample
+from mlsys.data.negatives import NegativeSample
 from mlsys.data.spine import build_spine, to_day
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.features.base import (
     Block,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mlsys.data.panel import Panel
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.caps import cap_warning
 from mlsys.evaluation.metric_table import PREDICT_MS
@@ -32,6 +33,7 @@ from mlsys.pipeline.fitting import Fitted, fit
 from mlsys.pipeline.pipeline_spec import DAYS_KNOWN, PipelineSpec, Training
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.stopping import IterationCallback
+from mlsys.pipeline.weights import mean, taken
 from mlsys.stages import progress
 
 logger = logging.getLogger(__name__)
@@ -96,7 +98,8 @@ class FoldResult:
         """
         if (key := tuple(top_k)) not in self._metrics:
             rows = self.predictions
-            numbers = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
+            weight = rows.get(SAMPLING_WEIGHT)
+            numbers = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k, weight=weight)
             self._metrics[key] = numbers | fold_uplift_metrics(rows)
         return self._metrics[key]
 
@@ -139,7 +142,7 @@ class BacktestResult:
         errors = {}
         for stage, column in (("before", "score"), ("after", "probability")):
             values = [
-                fold_metrics(rows["label"], rows[column], None, top_k=[1])["ece"]
+                fold_metrics(rows["label"], rows[column], None, top_k=[1], weight=rows.get(SAMPLING_WEIGHT))["ece"]
                 for rows in (result.predictions for result in self.folds)
             ]
             defined = [value for value in values if value is not None]
@@ -153,8 +156,8 @@ def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence; then
-        those of `output_columns`.
+        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence; with a
+        sample of the negatives, sampling_weight; then those of `output_columns`.
     """
     return pd.concat([result.predictions for result in results], ignore_index=True)
 
@@ -317,7 +320,8 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     predictions = keys.assign(
         score=scores,
         probability=fitted.calibration.apply(scores),
-        prevalence=float(panel.frame["label"].to_numpy()[fold.train].mean()),
+        prevalence=mean(panel.frame["label"].to_numpy()[fold.train], taken(panel.weights, fold.train)),
+        **({SAMPLING_WEIGHT: rows[SAMPLING_WEIGHT].to_numpy()} if SAMPLING_WEIGHT in rows else {}),
         **output_columns(fitted, panel, rows),
     )
     logger.info(
@@ -364,7 +368,8 @@ def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -
     positions, validation = few_rows(_labels(panel, rows))
     few = rows[positions]
     inputs, details = panel.frame.iloc[few][panel.names], _details(plan, panel, folds[0], few)
-    sample = Training(inputs, _labels(panel, few), validation, ~validation, details)
+    weights = taken(panel.weights, few)
+    sample = Training(inputs, _labels(panel, few), validation, ~validation, details, weights=weights)
     try:
         check_fit(plan.spec, sample, lambda: _training(plan, panel, folds[0]))
     except FitError as error:
@@ -384,9 +389,11 @@ def _training(plan: BacktestPlan, panel: Panel, fold: Fold) -> Training:
             panel.frame, rows, fraction=fraction, horizon_days=plan.horizon_days, seed=plan.seed
         )
     if plan.spec.uses_partial_rows:
-        partial = PartialRows(panel.inputs.iloc[fold.partial], _details(plan, panel, fold, fold.partial))
+        younger, known = panel.inputs.iloc[fold.partial], _details(plan, panel, fold, fold.partial)
+        partial = PartialRows(younger, known, taken(panel.weights, fold.partial))
     details = _details(plan, panel, fold, rows) if plan.spec.details else None
-    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early, details, partial)
+    weights = taken(panel.weights, rows)
+    return Training(panel.inputs.iloc[rows], _labels(panel, rows), validation, early, details, partial, weights)
 
 
 def _details(plan: BacktestPlan, panel: Panel, fold: Fold, rows: Rows) -> pd.DataFrame:

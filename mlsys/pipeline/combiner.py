@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import EstimatorError
+from mlsys.pipeline.weights import Weights
 from mlsys.runs.logistic import sigmoid
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,9 @@ class Combiner:
         return cls(np.full(n_members, 1 / n_members), 0.0)
 
 
-def fit_combiner(log_odds: Floats, labels: NDArray[np.int8], *, converters: int, shrinkage: float) -> Combiner:
+def fit_combiner(
+    log_odds: Floats, labels: NDArray[np.int8], *, converters: int, shrinkage: float, weights: Weights = None
+) -> Combiner:
     """Fit weights and an intercept by penalised maximum likelihood.
 
     The penalty is ``shrinkage / 2`` times the squared distance of the weights from equal ones. A converter counts once,
@@ -56,6 +59,8 @@ def fit_combiner(log_odds: Floats, labels: NDArray[np.int8], *, converters: int,
         Number of different entities among the positive rows.
     shrinkage : float
         At least 0.
+    weights : ndarray of float64, shape (n_rows,), optional
+        Rows that each row stands for.
 
     Raises
     ------
@@ -78,8 +83,11 @@ def fit_combiner(log_odds: Floats, labels: NDArray[np.int8], *, converters: int,
     def loss(parameters: Floats) -> tuple[float, Floats]:
         margins = log_odds @ parameters[:-1] + parameters[-1]
         off = parameters[:-1] - centre
-        value = np.logaddexp(0, margins).sum() - margins[labels == 1].sum()
-        errors = sigmoid(margins) - labels
+        terms: Floats = np.logaddexp(0, margins)
+        errors: Floats = sigmoid(margins) - labels
+        if weights is not None:
+            terms, errors = weights * terms, weights * errors
+        value = terms.sum() - margins[labels == 1].sum()
         gradient = np.append(log_odds.T @ errors, errors.sum()) / per_converter
         gradient[:-1] += shrinkage * off
         return float(value) / per_converter + shrinkage / 2 * float(off @ off), gradient

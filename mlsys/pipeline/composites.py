@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.traits import traits_of
+from mlsys.pipeline.weights import Weights, mean, taken
 
 
 class PartialRows(NamedTuple):
@@ -29,10 +30,13 @@ class PartialRows(NamedTuple):
         Panel columns.
     details : DataFrame of shape (n_rows, n_details)
         As in `MemberRows`.
+    weights : ndarray of float64, shape (n_rows,), or None
+        As in `MemberRows`.
     """
 
     inputs: pd.DataFrame
     details: pd.DataFrame
+    weights: Weights = None
 
 
 class MemberRows(NamedTuple):
@@ -48,12 +52,20 @@ class MemberRows(NamedTuple):
         The other columns of the panel that `Composite.details` names.
     partial : PartialRows or None
         Further rows, for composites that need ``days_known``.
+    weights : ndarray of float64, shape (n_rows,), or None
+        Rows that each row stands for; None if each stands for itself.
     """
 
     inputs: pd.DataFrame
     labels: NDArray[np.int8]
     details: pd.DataFrame
     partial: PartialRows | None = None
+    weights: Weights = None
+
+    @property
+    def prevalence(self) -> float:
+        """Fraction of positive rows."""
+        return mean(self.labels, self.weights)
 
     @classmethod
     def without_times(cls, inputs: pd.DataFrame, labels: NDArray[np.int8]) -> MemberRows:
@@ -64,7 +76,8 @@ class MemberRows(NamedTuple):
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MemberRows:
         """Return the rows at a mask of shape (n_rows,), or at positions, without partly known ones."""
-        return MemberRows(self.inputs.iloc[chosen], self.labels[chosen], self.details.iloc[chosen])
+        inputs, details = self.inputs.iloc[chosen], self.details.iloc[chosen]
+        return MemberRows(inputs, self.labels[chosen], details, weights=taken(self.weights, chosen))
 
     def groups(self) -> NDArray[Any]:
         """Return the entity of each row, shape (n_rows,): each row is its own where the details have no ``group``."""

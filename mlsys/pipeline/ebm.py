@@ -40,8 +40,11 @@ class EBMStopper:
         labels = np.concatenate([training.labels, validation.labels])
         bag = np.where(np.arange(len(labels)) < len(training.labels), 1, -1)
         weighting = {}
-        if validation.weights is not None:
-            weighting["sample_weight"] = np.concatenate([np.ones(len(training.labels)), validation.weights])
+        if validation.weights is not None or training.weights is not None:
+            weights = [
+                np.ones(len(rows.labels)) if rows.weights is None else rows.weights for rows in (training, validation)
+            ]
+            weighting["sample_weight"] = np.concatenate(weights)
         return {
             "X": join([training.inputs, validation.inputs]),
             "y": labels,

@@ -18,6 +18,7 @@ from mlsys.pipeline.stopping import (
     IterationCallback,
 )
 from mlsys.pipeline.traits import traits_of
+from mlsys.pipeline.weights import Weights
 
 Labels: TypeAlias = NDArray[np.int8]
 DAYS_KNOWN = "days_known"  # the detail of composites that use rows younger than the horizon
@@ -124,6 +125,8 @@ class Training:
         group of its own.
     partial : PartialRows or None
         Rows younger than the horizon, which only the fit on all rows uses.
+    weights : ndarray of float64, shape (n_rows,), or None
+        Rows that each row stands for; None if each stands for itself.
     """
 
     inputs: pd.DataFrame
@@ -132,11 +135,13 @@ class Training:
     early: NDArray[np.bool_] | None = None
     details: pd.DataFrame | None = None
     partial: PartialRows | None = None
+    weights: Weights = None
 
     def rows(self, mask: NDArray[np.bool_] | None = None) -> MemberRows:
         """Return the rows that a mask of shape (n_rows,) selects, by default all."""
         if self.details is None:
-            rows = MemberRows.without_times(self.inputs, self.labels)._replace(partial=self.partial)
+            rows = MemberRows.without_times(self.inputs, self.labels)
+            rows = rows._replace(partial=self.partial, weights=self.weights)
         else:
-            rows = MemberRows(self.inputs, self.labels, self.details, self.partial)
+            rows = MemberRows(self.inputs, self.labels, self.details, self.partial, self.weights)
         return rows if mask is None else rows.take(mask)

@@ -123,7 +123,7 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         """
         combiner = self._combiner(fit, rows)
         fits = [fit(member, rows) for _, member in self.estimators]
-        prior = float(rows.labels.mean())
+        prior = rows.prevalence
         shifts = np.array([_shift(prior, learned) for _, learned in fits])
         fitted = unfitted(self)
         fitted.estimators_ = [FrozenEstimator(pipeline) for pipeline, _ in fits]
@@ -207,7 +207,9 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             )
             return Combiner.equal(len(names))
         log_odds = self._unseen_log_odds(fit, rows, folds)[known]
-        combiner = fit_combiner(log_odds, scored.labels, converters=count, shrinkage=self.shrinkage)
+        combiner = fit_combiner(
+            log_odds, scored.labels, converters=count, shrinkage=self.shrinkage, weights=scored.weights
+        )
         shown = [f"{name} {weight:.2f}" for name, weight in zip(names, combiner.weights, strict=True)]
         logger.info(
             "stack of %s: weights from %s: %s",
@@ -222,7 +224,7 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         log_odds = np.full((len(rows.labels), len(self.estimators)), np.nan)
         for fold in folds:
             seen, inputs = rows.take(fold.known), rows.inputs.iloc[fold.scored]
-            prior = float(seen.labels.mean())
+            prior = seen.prevalence
             for column, (_, member) in enumerate(self.estimators):
                 pipeline, learned = fit(member, seen)
                 unseen = logit(scores_of(pipeline, inputs), margin=COMBINED_MARGIN)

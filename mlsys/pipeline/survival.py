@@ -18,6 +18,7 @@ from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.frames import frame_of
 from mlsys.pipeline.requirements import learned_prior
 from mlsys.pipeline.traits import Traits
+from mlsys.pipeline.weights import taken
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.hazards import (
     INTERVAL_INPUTS,
@@ -100,7 +101,7 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit_members(self, fit: MemberFit, rows: MemberRows) -> tuple[Any, float]:
         """Return the fitted estimator, and the fraction of positive rows, which its probabilities reproduce."""
-        return unfitted(self)._fitted(fit, rows), float(rows.labels.mean())
+        return unfitted(self)._fitted(fit, rows), rows.prevalence
 
     def fitted_members(self) -> Sequence[Part]:
         """Return the fitted model of the hazards."""
@@ -206,7 +207,7 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         frame_of(self, rows.inputs, reset=True)
         periods = person_periods(rows, self.intervals)
         self.hazard_, self.learned_prior_ = fit(self.hazard, periods)
-        self.prior_ = float(periods.labels.mean())
+        self.prior_ = periods.prevalence
         self.classes_ = np.array([0, 1])
         return self
 
@@ -240,23 +241,27 @@ def person_periods(rows: MemberRows, ends: Sequence[int]) -> MemberRows:
     1    2.0             0.0            7.0      0
     2    1.0             7.0            7.0      1
     """
-    inputs, details = rows.inputs, rows.details
+    inputs, details, weights = rows.inputs, rows.details, rows.weights
     if rows.partial is not None:
+        if weights is not None and rows.partial.weights is not None:
+            weights = np.concatenate([weights, rows.partial.weights])
         inputs = pd.concat([inputs, rows.partial.inputs], ignore_index=True)
         details = pd.concat([details, rows.partial.details], ignore_index=True)
     outcome = details["days_to_outcome"].to_numpy(dtype=np.float64)
     known = details["days_known"].to_numpy(dtype=np.float64)
-    frames, labels, more = [], [], []
+    frames, labels, more, positions = [], [], [], []
     for start, days in intervals_of(ends):
         at_risk = np.flatnonzero((known >= start + days) & ~(outcome <= start))
         frames.append(_with_interval(inputs.iloc[at_risk], start, days))
         labels.append(outcome[at_risk] <= start + days)
         more.append(details.iloc[at_risk])
+        positions.append(at_risk)
     label = np.concatenate(labels).astype(np.int8)
     if not 0 < label.sum() < len(label):
         kind = "negative" if label.sum() == 0 else "positive"
         raise OneClassError(f"All {counted(len(label), 'interval')} of the training rows are {kind}.")
-    return MemberRows(pd.concat(frames, ignore_index=True), label, pd.concat(more, ignore_index=True))
+    periods = MemberRows(pd.concat(frames, ignore_index=True), label, pd.concat(more, ignore_index=True))
+    return periods._replace(weights=taken(weights, np.concatenate(positions)))
 
 
 def _with_interval(frame: pd.DataFrame, start: float, days: float) -> pd.DataFrame:

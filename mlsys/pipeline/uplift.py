@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mlsys.errors import FitError, RowsError
 from mlsys.pipeline.copies import unfitted
+from mlsys.pipeline.weights import mean
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_outputs import ModelOutput
 from mlsys.runs.prior_correction import correct_prior
@@ -163,9 +164,9 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fits = [fit(self.outcome, part) for part in without]
         fitted.classes_ = np.array([0, 1], dtype=np.int8)
         fitted.arms_ = [pipeline for pipeline, _ in fits]
-        fitted.priors_ = [[prior, float(part.labels.mean())] for (_, prior), part in zip(fits, parts, strict=True)]
-        fitted.propensity_ = [float(np.nanmean(arm))]
+        fitted.priors_ = [[prior, part.prevalence] for (_, prior), part in zip(fits, parts, strict=True)]
         known = rows.take(~np.isnan(arm))
+        fitted.propensity_ = [mean(arm[~np.isnan(arm)], known.weights)]
         if self.propensity is not None:
             assigned = arm[~np.isnan(arm)].astype(np.int8)
             everyone = known._replace(inputs=known.inputs.drop(columns=self.treatment), labels=assigned)
@@ -179,7 +180,7 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 fitted._of_arm(0, control.inputs) - control.labels,
             )
             fitted.effects_ = [fit(self.effect, part, target)[0] for part, target in zip(without, imputed, strict=True)]
-        return fitted, float(rows.labels.mean())
+        return fitted, rows.prevalence
 
     def fitted_members(self) -> Sequence[Part]:
         """Return the models of the outcome, weighted by the rows of their arms."""
