@@ -75,7 +75,8 @@ def class_weights_in_library_form(estimator: Any) -> dict[str, Any]:  # noqa: AN
 def class_weights_of_totals(estimator: Any, positives: float, negatives: float) -> dict[str, Any]:  # noqa: ANN401
     """Return parameters that give the classes the weights that a word of the library asks for, such as balanced.
 
-    For weighted rows: some libraries would count the rows instead of adding up their weights.
+    For weighted rows: scikit-learn's forests and LightGBM would count the rows instead of adding up their weights, as
+    CatBoost does.
 
     Parameters
     ----------
@@ -99,8 +100,6 @@ def class_weights_of_totals(estimator: Any, positives: float, negatives: float) 
     parameters, ratio = estimator.get_params(deep=False), negatives / positives
     if isinstance(parameters.get("class_weight"), str):
         return {"class_weight": {0: 1.0, 1: ratio}}
-    if isinstance(word := parameters.get("auto_class_weights"), str):
-        return {"auto_class_weights": None, "class_weights": (1.0, ratio**0.5 if word == "SqrtBalanced" else ratio)}
     return {"is_unbalance": False, "scale_pos_weight": ratio} if parameters.get("is_unbalance") else {}
 
 

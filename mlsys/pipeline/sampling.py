@@ -66,9 +66,9 @@ def resample_weighted(
     X: Any,  # noqa: ANN401
     y: NDArray[np.int8],
     outputs: Sequence[Output],
-    weights: Weights,
+    weights: NDArray[np.float64],
 ) -> tuple[Any, NDArray[np.int8], Weights]:
-    """Resample rows that may have weights.
+    """Resample rows with weights.
 
     The sampler gives the classes its own ratio, of rows. So only how the weights differ within a class is kept, and a
     new row has the mean weight of its class.
@@ -77,7 +77,7 @@ def resample_weighted(
     ----------
     sampler, X, y, outputs
         See `resample`.
-    weights : ndarray of float64, shape (n_rows,), or None
+    weights : ndarray of float64, shape (n_rows,)
 
     Returns
     -------
@@ -92,7 +92,7 @@ def resample_weighted(
         If the sampler cannot resample these rows, or does not tell which of them remain.
     """
     rows, labels, fitted = _resampled(sampler, X, y, outputs)
-    within = None if weights is None else within_classes(y, weights)
+    within = within_classes(y, weights)
     if within is None or fitted is None:
         return rows, labels, within
     if (kept := getattr(fitted, "sample_indices_", None)) is not None:

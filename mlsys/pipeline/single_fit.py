@@ -22,7 +22,7 @@ from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.pipeline_spec import Labels, PipelineSpec
 from mlsys.pipeline.requirements import learned_prior, requirements_of
-from mlsys.pipeline.sampling import resample_weighted
+from mlsys.pipeline.sampling import resample, resample_weighted
 from mlsys.pipeline.stopping import (
     EncodedRows,
     ValidationSet,
@@ -88,17 +88,19 @@ class Encoded(NamedTuple):
     encoder: Any
     X: Any
     labels: Labels
-    weights: Weights
+    weights: Weights = None
 
 
 def encode(spec: PipelineSpec, estimator: Any, rows: MemberRows) -> Encoded:  # noqa: ANN401
     """Fit the encoder on rows; return it with the encoded and resampled rows."""
     numbers = [*spec.numbers, *spec.added]
     encoder = spec.encoder.build(numbers, spec.categories, requirements_of(estimator, spec.sampler))
-    X, labels, weights = _encoded(encoder, spec.encoder, rows), rows.labels, rows.weights
-    if spec.sampler is not None:
-        X, labels, weights = resample_weighted(spec.sampler, X, labels, outputs_of(encoder), weights)
-    return Encoded(encoder, X, labels, weights)
+    X, outputs = _encoded(encoder, spec.encoder, rows), outputs_of(encoder)
+    if spec.sampler is None:
+        return Encoded(encoder, X, rows.labels, rows.weights)
+    if rows.weights is None:
+        return Encoded(encoder, *resample(spec.sampler, X, rows.labels, outputs))
+    return Encoded(encoder, *resample_weighted(spec.sampler, X, rows.labels, outputs, rows.weights))
 
 
 def _fit_encoded(

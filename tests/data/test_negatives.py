@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mlsys.data.negatives import NegativeSample, auto_fraction
 from mlsys.data.spine import to_day
-from tests.data.test_flat import leads, load as load_flat  # noqa: F401 - fixtures
+from tests.data.test_flat import leads  # noqa: F401 - fixtures
 from tests.data.test_load import copy, edit, loaded  # noqa: F401 - copy is a fixture
 from tests.data.test_partitions import DATES, built, load  # noqa: F401 - fixtures
 
