@@ -13,6 +13,7 @@ import pandas as pd
 
 from mlsys import __version__
 from mlsys.data.load import Loaded
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation.backtest import BacktestResult
 from mlsys.evaluation.effects import effects
 from mlsys.evaluation.explain import importances
@@ -98,7 +99,8 @@ def _write_model(writer: RunWriter, results: RunResults) -> None:
     writer.write_parquet("golden.parquet", golden_frame(final.pipeline, final.calibration, _golden_inputs(results)))
     outputs = outputs_of(final.pipeline)
     writer.write_json("schema.json", input_schema(panel, rows, names=results.loaded.names, outputs=outputs))
-    writer.write_json("reference.json", reference(panel, rows, results.backtest.predictions["probability"]))
+    tested = results.backtest.predictions
+    writer.write_json("reference.json", reference(panel, rows, tested["probability"], tested.get(SAMPLING_WEIGHT)))
     if results.loaded.recipe is not None:
         writer.write_json("recipe.json", results.loaded.recipe)
 
