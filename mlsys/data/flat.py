@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from mlsys.data.cache import CacheEntry, get_or_make, hash_files
 from mlsys.data.config import DecimalMark, SampledData, TableData
 from mlsys.data.load import Loaded
-from mlsys.data.negatives import NegativeSample, log_sample, sampling_key
+from mlsys.data.negatives import ON_SAMPLE, NegativeSample, WholeTests, log_sample, sampling_key
 from mlsys.data.panel import KEYS, Panel, Treatment
 from mlsys.data.table import apply, infer_recipe, labelled_rows, read_table, to_label, to_numbers, to_time
 from mlsys.data.table.delimited import DELIMITER
 from mlsys.data.table.recipe import ColumnRecipe, ColumnReport, TableRecipe
 from mlsys.data.table.treatment import find_treatment
-from mlsys.data.weight_column import SAMPLING_WEIGHT
+from mlsys.data.weight_column import SAMPLING_WEIGHT, TEST_WEIGHT
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.features.base import FeatureInfo
 from mlsys.text import counted
@@ -31,8 +31,14 @@ MARKS: dict[DecimalMark, str] = {"point": ".", "comma": ","}
 logger = logging.getLogger(__name__)
 
 
-def load_table(data: TableData) -> Loaded:
+def load_table(data: TableData, tests: WholeTests = ON_SAMPLE) -> Loaded:
     """Read a flat table and infer how to use its columns.
+
+    Parameters
+    ----------
+    data : TableData
+    tests : WholeTests
+        Whether tests are on all rows if the negatives are sampled; by default not.
 
     Returns
     -------
@@ -50,8 +56,8 @@ def load_table(data: TableData) -> Loaded:
     file = Path(name)
     identity = hash_files([file]) if file.is_file() else ""  # if the file does not exist, reading it raises
     config = data.model_dump(mode="json", exclude={*SampledData.model_fields, "path"})
-    key = {"data": config, "table": table_name, "file": identity, **sampling_key(data)}
-    table, note = get_or_make(data, key, lambda: _make(data, file.name))
+    key = {"data": config, "table": table_name, "file": identity, **sampling_key(data, tests)}
+    table, note = get_or_make(data, key, lambda: _make(data, file.name, tests))
     recipe = TableRecipe.from_dict(note["recipe"])
     for report in recipe.report():
         logger.info("%-30s %-9s %s; %s", report.name, report.kind, report.reason, report.done)
@@ -72,18 +78,18 @@ def describe_table(data: TableData) -> list[ColumnReport]:
     return _infer(data, raw).report()
 
 
-def _make(data: TableData, file: str) -> CacheEntry:
+def _make(data: TableData, file: str, tests: WholeTests) -> CacheEntry:
     raw = read_table(data.path)
     _check_columns(data, list(raw.columns))
     labelled = labelled_rows(raw, data.target)
     label, positive = to_label(labelled[data.target], positive=data.positive)
     recipe = _infer(data, labelled)
     rows, positives = len(labelled), int(label.sum())
-    sample = NegativeSample.of(data.negatives, data.negatives_seed, positives=positives, rows=rows)
+    sample = NegativeSample.of(data, tests, positives=positives, rows=rows)
     weights: dict[str, NDArray[np.float64]] = {}
     positions = np.arange(rows)
     if sample is not None:
-        positions, weights[SAMPLING_WEIGHT] = sample.of_labels(label, *_keys(data, labelled))
+        positions, weights = sample.of_labels(label, *_keys(data, labelled))
         labelled, label = labelled.iloc[positions], label[positions]
     inputs = apply(recipe, labelled)
     treatment = None
@@ -116,7 +122,7 @@ def _infer(data: TableData, rows: pd.DataFrame) -> TableRecipe:
         group=data.group,
         value=data.value,
         drop=data.drop,
-        reserved=(*KEYS, SAMPLING_WEIGHT),
+        reserved=(*KEYS, SAMPLING_WEIGHT, TEST_WEIGHT),
         dates=data.dates,
         decimal=data.decimal and MARKS[data.decimal],
         delimiter=rows.attrs.get(DELIMITER, ""),

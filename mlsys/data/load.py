@@ -23,7 +23,7 @@ from ibis.util import gen_name
 from mlsys.data.cache import CacheEntry, default_folder, get_or_make, hash_files
 from mlsys.data.config import EventsData, SampledData
 from mlsys.data.event_dates import read_dates
-from mlsys.data.negatives import NegativeSample, log_sample, sample_of, sampling_key
+from mlsys.data.negatives import ON_SAMPLE, NegativeSample, WholeTests, log_sample, sample_of, sampling_key
 from mlsys.data.panel import (
     Panel,
     PanelRequest,
@@ -157,7 +157,7 @@ def _remove_leftovers(root: Path, pattern: str) -> None:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Loaded:
+def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables, tests: WholeTests = ON_SAMPLE) -> Loaded:
     """Return the panel of event data, from the cache if possible.
 
     Parameters
@@ -168,10 +168,12 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
         The feature blocks.
     raw : RawTables
         As opened by :func:`check_source`.
+    tests : WholeTests
+        Which as-ofs keep all rows if the negatives are sampled; by default none.
     """
     files_hash = fingerprint(raw)
     with progress("panel"):
-        panel, note = _Loading(data, blocks, raw, files_hash).load()
+        panel, note = _Loading(data, blocks, raw, files_hash, tests).load()
     for finding in note["findings"]:
         logger.warning("%s", finding["message"])
     log_sample(data.negatives, note["facts"], len(panel.frame))
@@ -193,12 +195,13 @@ class _Loading:
     blocks: Sequence[Block]
     raw: RawTables
     files_hash: str | None
+    tests: WholeTests
 
     def load(self) -> tuple[Panel, dict[str, Any]]:
         """Return the panel and the metadata that is stored with its labels."""
         if self.files_hash is None:
             return self._in_one_query()
-        key = {"data": self._config, "files": self.files_hash, **sampling_key(self.data)}
+        key = {"data": self._config, "files": self.files_hash, **sampling_key(self.data, self.tests)}
         labels, note = self._cached(key, self._labels)
         as_ofs, sample = [date.fromisoformat(day) for day in note["facts"]["as_ofs"]], sample_of(note["facts"])
         parts, built = [], 0
@@ -274,7 +277,7 @@ class _Loading:
         if data.negatives == 1.0:
             return request, {}
         rows, positives = row_counts(self._source.entities, request)
-        sample = NegativeSample.of(data.negatives, data.negatives_seed, positives=positives, rows=rows)
+        sample = NegativeSample.of(data, self.tests, positives=positives, rows=rows, as_ofs=request.as_ofs)
         facts = {} if sample is None else sample.facts(rows=rows, positives=positives)
         return replace(request, sample=sample), facts
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mlsys.data.config import ActivityConfig, measure_names
 from mlsys.data.negatives import NegativeSample
 from mlsys.data.spine import build_spine, to_day
-from mlsys.data.weight_column import SAMPLING_WEIGHT
+from mlsys.data.weight_column import SAMPLING_WEIGHT, TEST_WEIGHT
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.features.base import (
     Block,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 KEYS = ("id", "as_of", "label", "label_complete", "value", "activity", "group", "days_to_outcome", "days_known")
 FROM_SPINE = ("id", "as_of_day", "label", "label_complete", "value", "days_to_outcome", "days_known")
-RESERVED = frozenset({*KEYS, *FROM_SPINE, *INTERVAL_INPUTS, SAMPLING_WEIGHT})
+RESERVED = frozenset({*KEYS, *FROM_SPINE, *INTERVAL_INPUTS, SAMPLING_WEIGHT, TEST_WEIGHT})
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Panel:
         ``label_complete`` (bool); ``value`` (float64, currency per month, NaN unless the label is 1); ``activity``
         (float64, the baseline's score); ``group`` (splits keep rows of one group together); ``days_to_outcome`` and
         ``days_known`` (float64, see :func:`mlsys.data.spine.build_spine`; NaN for a flat table); with
-        ``data.negatives``, also ``sampling_weight`` (float64, the rows that a row stands for); then the features:
-        float64 or string.
+        ``data.negatives``, also ``sampling_weight`` (float64, the rows that a training row stands for; 0 for rows that
+        are only tested) and, if tests are on all rows, ``test_weight``; then the features: float64 or string.
     features : tuple of FeatureInfo
         The feature columns, in order.
     treatment : Treatment or None
@@ -105,8 +105,13 @@ class Panel:
 
     @property
     def weights(self) -> NDArray[np.float64] | None:
-        """Rows that each row stands for, shape (n_rows,); None if no row was left out."""
+        """Rows that each training row stands for, shape (n_rows,); None if no row was left out."""
         return self.frame[SAMPLING_WEIGHT].to_numpy() if SAMPLING_WEIGHT in self.frame else None
+
+    @property
+    def test_weights(self) -> NDArray[np.float64] | None:
+        """Rows that each test row stands for, shape (n_rows,); None if no row was left out."""
+        return self.frame[TEST_WEIGHT].to_numpy() if TEST_WEIGHT in self.frame else self.weights
 
 
 @dataclass(frozen=True)
@@ -192,8 +197,7 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
         If two blocks give the same column.
     """
     table, infos = panel_query(entities, events, request, Times.at(request.as_ofs, request.windows))
-    weight = [SAMPLING_WEIGHT] if request.sample else []
-    keys = {name: table[name] for name in (*FROM_SPINE, *weight)}
+    keys = {name: table[name] for name in (*FROM_SPINE, SAMPLING_WEIGHT, TEST_WEIGHT) if name in table.columns}
     rows = _sorted(table.select(**keys, **_feature_columns(table, infos)))
     return Panel(panel_frame(rows, request.as_ofs), tuple(infos))
 
@@ -223,8 +227,8 @@ def panel_frame(rows: pa.Table, as_ofs: Sequence[date | str]) -> pd.DataFrame:
     frame: pd.DataFrame = rows.to_pandas()
     frame.insert(1, "as_of", pd.to_datetime(frame.pop("as_of_day"), unit="D").astype("datetime64[us]"))
     frame.insert(0, "group", frame["id"])
-    weight = [SAMPLING_WEIGHT] if SAMPLING_WEIGHT in frame else []
-    return frame[[*KEYS, *weight, *features]]
+    weights = [name for name in (SAMPLING_WEIGHT, TEST_WEIGHT) if name in frame]
+    return frame[[*KEYS, *weights, *features]]
 
 
 def panel_query(

@@ -25,7 +25,7 @@ from mlsys.evaluation.caps import cap_warning
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.output_columns import output_columns
-from mlsys.evaluation.splits import Fold, Rows, label_known_at, split_off_latest
+from mlsys.evaluation.splits import Fold, Rows, in_sample, label_known_at, split_off_latest
 from mlsys.evaluation.timing import DAYS_TO_OUTCOME
 from mlsys.evaluation.uplift import fold_uplift_metrics
 from mlsys.pipeline.composites import PartialRows
@@ -206,6 +206,7 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
     _check_first_fold(plan, panel, folds)
     known = panel.frame["label_complete"].to_numpy()
     final_rows = Fold(0, np.flatnonzero(known), np.empty(0, dtype=np.int64), partial=np.flatnonzero(~known))
+    final_rows = in_sample([final_rows], panel.frame)[0]
     shared = _shared(plan, len(folds) + 1)
     with _workers(plan, shared) as pool:
         # The final fit has the most rows, so it starts first, and the others fill the remaining threads.
@@ -321,7 +322,7 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
         score=scores,
         probability=fitted.calibration.apply(scores),
         prevalence=mean(panel.frame["label"].to_numpy()[fold.train], taken(panel.weights, fold.train)),
-        **({SAMPLING_WEIGHT: rows[SAMPLING_WEIGHT].to_numpy()} if SAMPLING_WEIGHT in rows else {}),
+        **({} if (weights := panel.test_weights) is None else {SAMPLING_WEIGHT: weights[fold.test]}),
         **output_columns(fitted, panel, rows),
     )
     logger.info(

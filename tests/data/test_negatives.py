@@ -1,16 +1,26 @@
 """A sample of the rows without a conversion: which rows stay, and for how many others."""
 
 import logging
+from datetime import date
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from mlsys.data.negatives import NegativeSample, auto_fraction
+from mlsys.data.load import check_source, load_events
+from mlsys.data.negatives import ON_SAMPLE, NegativeSample, WholeTests, auto_fraction
 from mlsys.data.spine import to_day
-from tests.data.test_flat import leads  # noqa: F401 - fixtures
-from tests.data.test_load import copy, edit, loaded  # noqa: F401 - copy is a fixture
+from mlsys.evaluation.splits import (
+    Backtest,
+    GroupKFold,
+    Holdout,
+    reported_folds,
+    selection_and_reported_folds,
+    whole_tests,
+)
+from tests.data.test_load import BLOCKS, copy, edit, loaded  # noqa: F401 - copy is a fixture
 from tests.data.test_partitions import DATES, built, load  # noqa: F401 - fixtures
 
 FRACTION = 0.3
@@ -30,7 +40,13 @@ def test_converters_stay_and_weights_stand_for_the_others(crm):
     pd.testing.assert_frame_equal(sampled.drop(columns="sampling_weight"), rows, check_exact=True)
     assert sampled["sampling_weight"].to_numpy() == pytest.approx(np.where(rows["label"] == 1, 1, 1 / FRACTION))
     assert sampled["sampling_weight"].sum() == pytest.approx(len(whole), rel=0.05)
-    recorded = {"fraction": FRACTION, "seed": 0, "rows": len(whole), "positives": int(whole["label"].sum())}
+    recorded = {
+        "fraction": FRACTION,
+        "seed": 0,
+        "whole_from": None,
+        "rows": len(whole),
+        "positives": int(whole["label"].sum()),
+    }
     assert result.facts["negatives"] == recorded
 
 
@@ -85,32 +101,53 @@ def test_pieces_in_the_cache_follow_the_sample(load, copy):  # noqa: F811
     assert load(negatives=FRACTION) == DATES[-1:]  # the rows of the others have the same labels as before
 
 
-def test_a_flat_table(load_flat, leads):  # noqa: F811
-    options = {"id": "lead", "time": "day", "group": "firm", "value": "worth"}
-    whole, sampled = (load_flat(leads, **options, negatives=fraction).panel.frame for fraction in (1.0, FRACTION))
-    rows = whole[whole["id"].isin(sampled["id"])].reset_index(drop=True)
-    pd.testing.assert_frame_equal(sampled.drop(columns="sampling_weight"), rows, check_exact=True)
-    assert set(whole["id"][whole["label"] == 1]) <= set(sampled["id"])
-    assert len(rows) < len(whole)
-    more = pd.concat([leads.assign(lead="X" + leads["lead"]), leads])
-    again = load_flat(more, **options, negatives=FRACTION).panel.frame
-    assert set(again["id"][~again["id"].str.startswith("X")]) == set(sampled["id"])
+def whole(crm, tests, **changes):
+    data = crm.data(cache=False, **changes)
+    raw = check_source(data, BLOCKS, threads=1)
+    return load_events(data, BLOCKS, raw, tests).panel.frame
 
 
-def test_rows_without_an_id_stay_by_their_values(load_flat, leads):  # noqa: F811
-    leads = leads.drop(columns="lead")
+def test_tested_as_ofs_keep_all_rows_and_training_has_the_sample(crm):
+    everything, sampled = (whole(crm, ON_SAMPLE, negatives=fraction) for fraction in (1.0, FRACTION))
+    frame = whole(crm, WholeTests("all", as_ofs=2), negatives=FRACTION)
+    as_ofs = sorted(everything["as_of"].unique())
+    tested = frame["as_of"] >= as_ofs[-2]
+    assert keys(frame[tested]) == keys(everything[everything["as_of"] >= as_ofs[-2]])
+    assert (frame["test_weight"][tested] == 1).all()
+    in_sample = frame[frame["sampling_weight"] > 0].reset_index(drop=True)
+    pd.testing.assert_frame_equal(in_sample.drop(columns="test_weight"), sampled, check_exact=True)
 
-    def days(rows):
-        frame = load_flat(rows, time="day", negatives=FRACTION).panel.frame
-        assert frame["as_of"].tolist() == load_flat(rows, time="day").panel.frame["as_of"][frame["id"]].tolist()
-        return set(frame["as_of"])
 
-    assert days(leads) == days(leads.iloc[::-1])
+def test_small_samples_are_tested_on_all_rows(crm):
+    assert "test_weight" in whole(crm, WholeTests("auto", as_ofs=2), negatives=FRACTION)
+    assert "test_weight" not in whole(crm, WholeTests("same", as_ofs=2), negatives=FRACTION)
 
 
-def test_the_reading_of_a_flat_table_does_not_depend_on_the_sample(load_flat, leads):  # noqa: F811
-    whole, sampled = (load_flat(leads, negatives=fraction) for fraction in (1.0, 0.1))
-    assert whole.recipe == sampled.recipe
+def test_folds_learn_from_the_sample(crm):
+    frame = whole(crm, WholeTests("all", as_ofs=2), negatives=FRACTION)
+    split = Backtest(folds=2, horizon_days=30)
+    for folds in (
+        reported_folds(split, frame, None),
+        reported_folds(split, frame, (1, 1)),
+        *selection_and_reported_folds(split, frame, 2),
+        reported_folds(GroupKFold(2), frame, None),
+    ):
+        for fold in folds:
+            assert (frame["sampling_weight"].iloc[fold.train] > 0).all()
+    tested = frame.iloc[reported_folds(split, frame, None)[-1].test]
+    assert (tested["sampling_weight"] == 0).any()
+
+
+def test_which_as_ofs_a_split_tests():
+    assert whole_tests(Backtest(4, horizon_days=30), None) == WholeTests("auto", 4)
+    assert whole_tests(Backtest(4, horizon_days=30, test_negatives="all"), (3, 2)) == WholeTests("all", 5)
+    assert whole_tests(GroupKFold(test_negatives="same"), None) == WholeTests("same")
+    assert whole_tests(Holdout(), None) == WholeTests("auto")
+    days = [date(2020, month, 1) for month in range(1, 5)]
+    first = partial(WholeTests.first, as_ofs=days, fraction=0.5, positives=1)
+    assert first(WholeTests("all", as_ofs=2, until=days[2])) == days[1]
+    assert first(WholeTests("all", as_ofs=9)) == days[0]
+    assert first(WholeTests("all")) == date.min
 
 
 @pytest.mark.parametrize("negatives", [0, -1, 1.5, "all", True, None, 1e-9])
@@ -120,12 +157,18 @@ def test_what_is_no_fraction(crm, negatives):
 
 
 @pytest.mark.parametrize(
-    ("positives", "negatives", "fraction"),
-    [(10, 1000, 1.0), (10, 400_000, 0.5), (10, 390_000, 1.0), (40_000, 4_000_000, 0.2), (40_000, 10**9, 0.01)],
+    ("positives", "negatives", "as_ofs", "fraction"),
+    [
+        (10, 1000, 1, 1.0),
+        (1_000, 400_000, 5, 0.5),
+        (1_000, 390_000, 5, 1.0),  # fewer than 200,000 would stay
+        (1_000, 400_000, 6, 1.0),  # fewer than 100 per as-of and sampled row
+        (40_000, 4_000_000, 5, 0.2),  # 20 per positive row
+        (40_000, 10**9, 1, 0.01),
+    ],
 )
-def test_auto_keeps_enough(positives, negatives, fraction):
-    assert auto_fraction(positives, negatives) == fraction
-    assert fraction == 1.0 or fraction * negatives >= max(200_000, 20 * positives)
+def test_auto_keeps_enough(positives, negatives, as_ofs, fraction):
+    assert auto_fraction(positives, negatives, as_ofs) == fraction
 
 
 def test_the_log_says_how_many_rows_stay(crm, caplog):

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.data.panel import Panel
-from mlsys.data.weight_column import SAMPLING_WEIGHT
+from mlsys.data.weight_column import SAMPLING_WEIGHT, TEST_WEIGHT
 from mlsys.errors import FitError
 from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.subject import AuditSubject
@@ -246,7 +246,7 @@ def _with_labels(subject: AuditSubject, placebo: _Placebo, kept: Rows) -> tuple[
 
     labels = placebo.labels[kept].astype(np.int8)
     frame = subject.panel.frame.assign(days_to_outcome=_days_to_outcome(subject, placebo))
-    frame = frame.drop(columns=SAMPLING_WEIGHT, errors="ignore")
+    frame = frame.drop(columns=[SAMPLING_WEIGHT, TEST_WEIGHT], errors="ignore")
     frame = frame.iloc[kept].reset_index(drop=True).assign(label=labels, value=np.nan)
     folds = [
         replace(fold, train=remaining(fold.train), test=remaining(fold.test), partial=remaining(fold.partial))
