@@ -18,6 +18,9 @@ IntArray = npt.NDArray[np.intp]
 
 ECE_BINS = 10
 
+# Fewer rows of a sample than these in a list, and its end is so blurred that its metrics are biased.
+MIN_SAMPLED_ROWS = 10
+
 # From this mean number of rows per tie group on, summing each group first is faster than a running sum over all rows.
 MIN_ROWS_PER_GROUP = 4
 
@@ -124,6 +127,11 @@ class ScoredFold:
     def residuals(self) -> FloatArray:
         """Label minus probability of each row, shape (rows,)."""
         return self.labels - self.scores
+
+    def resolves(self, k: int) -> bool:
+        """Return whether the top k rows can be told: not if so few rows stand for them that their ranks are vague."""
+        largest = 1.0 if self.weights is None else float(self.weights.max())
+        return largest <= 1.0 or k >= MIN_SAMPLED_ROWS * largest
 
     def sample(self, weights: FloatArray) -> Sample:
         """Return the sums that metrics are computed from, under each set of weights.
