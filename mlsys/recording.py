@@ -36,11 +36,14 @@ class Record:
         Fingerprint of the data, once known.
     predict_ms : float or None
         Milliseconds to score 1,000 rows, once measured.
+    negatives : mapping or None
+        The sample of the negatives, once known, if there is one.
     """
 
     writer: RunWriter
     fingerprint: str | None = None
     predict_ms: float | None = None
+    negatives: Mapping[str, Any] | None = None
 
 
 @contextmanager
@@ -134,6 +137,7 @@ def _finish(record: Record, config: TrainConfig, clock: Stopwatch, status: str) 
         data_fingerprint=record.fingerprint,
         timing={**clock.seconds, **cost},
         peak_mb=clock.peak_mb,
+        negatives=record.negatives,
     )
 
 

@@ -64,6 +64,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     with recorded(folder, prepared.config, overrides, clock, prepared.parts.tracker) as record:
         with clock("panel"):
             loaded = data.load()
+            record.negatives = loaded.facts.get("negatives")
         prepared, selection = select(prepared, loaded, record.writer, clock)  # unchanged, except with model=auto
         config, parts = prepared.config, prepared.parts
         with clock("fit"):

@@ -83,7 +83,7 @@ def run_trial(
             )
             key = f"folds of {loaded.fingerprint}: {config.split} {search}"
             folds, _ = split_folds() if trial is None else trial.cached(key, split_folds)
-        record.fingerprint = loaded.fingerprint
+        record.fingerprint, record.negatives = loaded.fingerprint, loaded.facts.get("negatives")
         make_callback = (
             partial(IterationReports, trial, config.objectives[0])
             if trial and search.report_per == "iteration"

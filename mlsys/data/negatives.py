@@ -104,8 +104,8 @@ class NegativeSample:
 
     Examples
     --------
-    >>> NegativeSample(0.5, seed=0).contains(["a", "b", "c"], [18316] * 3)
-    array([False, False,  True])
+    >>> NegativeSample(0.5, seed=0).contains(["c", "d", "e"], [18316] * 3)
+    array([False,  True, False])
     """
 
     fraction: float

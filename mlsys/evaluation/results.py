@@ -167,6 +167,8 @@ def _facts(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, se
         "chosen": str(results.backtest.final.choice),
         "cap_warning": results.backtest.cap_warning,
     }
+    if "negatives" in loaded.facts:
+        facts["sample"] = loaded.facts["negatives"]
     if loaded.horizon_days:
         facts["horizon_days"] = loaded.horizon_days
         facts["data_end"] = str(loaded.facts["end"])
