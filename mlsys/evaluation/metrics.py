@@ -45,8 +45,8 @@ def measure(fold: ScoredFold, weights: FloatArray, only: str | None = None) -> d
     -------
     dict of str to ndarray of float64, shape (resamples,)
         Values by metric, NaN if undefined: roc_auc without positives or without negatives; average_precision, recall@k
-        and lift@k without positives; revenue@k without known values; metrics of a list for which fewer than ten sampled
-        rows stand; all metrics without rows.
+        and lift@k without positives; revenue@k without known values; metrics of the head of a list that a sample is too
+        coarse for, see `ScoredFold.resolves`; all metrics without rows.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def measure(fold: ScoredFold, weights: FloatArray, only: str | None = None) -> d
     for name, metric, k in expanded(fold.top_k):
         if (metric.needs == "probability" and not fold.is_probability) or only not in (None, name):
             continue
-        if (metric.needs == "value" and not fold.has_values) or (k is not None and not fold.resolves(k)):
+        if (metric.needs == "value" and not fold.has_values) or (metric.by_rank and not fold.resolves(k)):
             numbers[name] = np.full(len(weights), np.nan)
         else:
             assert metric.compute is not None

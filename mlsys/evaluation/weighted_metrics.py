@@ -18,8 +18,9 @@ IntArray = npt.NDArray[np.intp]
 
 ECE_BINS = 10
 
-# Fewer rows of a sample than these in a list, and its end is so blurred that its metrics are biased.
-MIN_SAMPLED_ROWS = 10
+# With fewer sampled rows in a list, or fewer positives than these per row that a sampled one stands for, the ranks at
+# the head of the list are so vague that what depends on them would be too high by over 5 %: benchmarks/negatives.py.
+MIN_SAMPLED_ROWS, MIN_POSITIVES = 10, 50
 
 # From this mean number of rows per tie group on, summing each group first is faster than a running sum over all rows.
 MIN_ROWS_PER_GROUP = 4
@@ -128,10 +129,11 @@ class ScoredFold:
         """Label minus probability of each row, shape (rows,)."""
         return self.labels - self.scores
 
-    def resolves(self, k: int) -> bool:
-        """Return whether the top k rows can be told: not if so few rows stand for them that their ranks are vague."""
+    def resolves(self, k: int | None = None) -> bool:
+        """Return whether the top k rows can be told, or, without a k, the whole head of the list."""
         largest = 1.0 if self.weights is None else float(self.weights.max())
-        return largest <= 1.0 or k >= MIN_SAMPLED_ROWS * largest
+        enough = len(self.positive) / MIN_POSITIVES if k is None else k / MIN_SAMPLED_ROWS
+        return largest <= 1.0 or largest <= enough
 
     def sample(self, weights: FloatArray) -> Sample:
         """Return the sums that metrics are computed from, under each set of weights.

@@ -40,6 +40,16 @@ def test_lists_of_too_few_sampled_rows_have_no_metrics(found):
     assert found.loc["precision@10", "whole"] > 0
 
 
+def test_an_average_precision_needs_positives():
+    def average_precision(positives):
+        rows = pd.DataFrame({"label": [1] * positives + [0] * 100, "weight": [1.0] * positives + [2.0] * 100})
+        score = np.linspace(1, 0, len(rows))
+        return fold_metrics(rows["label"], score, None, top_k=[1], weight=rows["weight"])["average_precision"]
+
+    assert average_precision(99) is None
+    assert average_precision(100) == 1.0
+
+
 def test_intervals_cover_the_values_of_whole_tables():
     covered = coverage(
         CASE, "clustered", tables=40, resamples=100, seed=4, observed=partial(sampled, fraction=FRACTION)
@@ -60,12 +70,14 @@ def weight_of(rows):
 def weighted():
     """Rows with whole weights."""
     rng = np.random.default_rng(0)
-    score = np.round(rng.beta(1, 6, 400), 2)  # with ties
-    label = (rng.random(400) < score).astype(int)
-    rows = pd.DataFrame({"id": range(400), "as_of": pd.NaT, "fold": rng.integers(0, 2, 400), "label": label})
-    rows = rows.assign(label_complete=True, probability=score, value=np.where(label, rng.gamma(2, 50, 400), np.nan))
-    rows = rows.assign(treated=rng.integers(0, 2, 400), uplift=rng.normal(size=400).round(1))
-    rows = rows.assign(by_7d=score / 2, by_30d=score, days_to_outcome=np.where(label, 1 + np.arange(400) % 30, np.nan))
+    score = np.round(rng.beta(1, 6, 1_500), 2)  # with ties
+    label = (rng.random(1_500) < score).astype(int)
+    rows = pd.DataFrame({"id": range(1_500), "as_of": pd.NaT, "fold": rng.integers(0, 2, 1_500), "label": label})
+    rows = rows.assign(label_complete=True, probability=score, value=np.where(label, rng.gamma(2, 50, 1_500), np.nan))
+    rows = rows.assign(treated=rng.integers(0, 2, 1_500), uplift=rng.normal(size=1_500).round(1))
+    rows = rows.assign(
+        by_7d=score / 2, by_30d=score, days_to_outcome=np.where(label, 1 + np.arange(1_500) % 30, np.nan)
+    )
     return rows.assign(sampling_weight=np.where(label == 1, 1.0, 3.0))
 
 

@@ -362,7 +362,7 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, p
     folds = list(metrics.get("folds") or [])
     if facts.get("cap_warning"):
         yield facts["cap_warning"]
-    if "sample" in facts and (caveat := sample_caveat(facts["sample"], entities)):
+    if "sample" in facts and (caveat := sample_caveat(facts["sample"], entities, positives)):
         yield caveat
     for check in audit.get("checks") or []:
         if check.get("status") in ("fail", "warn"):
