@@ -46,26 +46,26 @@ def _width(entry: dict[str, float]) -> float:
     return entry["high"] - entry["low"] if entry["low"] is not None else np.nan
 
 
-def probabilities(fraction: float, *, tables: int, seed: int) -> pd.DataFrame:
+def probabilities(fraction: float, *, tables: int, rows: int, seed: int) -> pd.DataFrame:
     """Return, for models of whole tables and of samples, metrics and the mean probability on other whole tables."""
     models = {"logistic": LogisticRegression(C=0.1, max_iter=1000), "xgboost": _xgboost()}
     found = []
     for number in range(tables):
         generator = np.random.default_rng([seed, 4, number])
-        train, test = _table(generator), _table(generator)
+        train, test = _table(generator, rows), _table(generator, rows)
         kept, weights = NegativeSample(fraction, number).of_labels(
             train.labels, np.arange(len(train.labels)), [""] * len(train.labels)
         )
         few = Training(train.inputs.iloc[kept], train.labels[kept], weights=weights[SAMPLING_WEIGHT])
         for name, model in models.items():
             spec = PipelineSpec(Native(), None, model, Auto(), list(train.inputs), [], stop_after=None)
-            for rows, training in (("whole", train), ("sample", few)):
+            for name_of_rows, training in (("whole", train), ("sample", few)):
                 fitted = fit(spec, training)
                 probability = fitted.calibration.apply(fitted.scores(test.inputs))
                 metrics = fold_metrics(test.labels, probability, None, top_k=[1])
                 shown = {each: metrics[each] for each in ("roc_auc", "average_precision", "log_loss", "ece")}
                 ratio = probability.mean() / test.labels.mean()
-                found.append({"model": name, "fitted on": rows, "predicted / observed": ratio, **shown})
+                found.append({"model": name, "fitted on": name_of_rows, "predicted / observed": ratio, **shown})
     return pd.DataFrame(found).groupby(["model", "fitted on"], sort=False).mean()
 
 
@@ -75,7 +75,7 @@ def _xgboost() -> object:
     return XGBClassifier(n_estimators=100, max_depth=3, learning_rate=0.1)
 
 
-def _table(generator: np.random.Generator, rows: int = 100_000) -> Training:
+def _table(generator: np.random.Generator, rows: int) -> Training:
     columns = generator.normal(size=(rows, 4))
     log_odds = -5.5 + columns[:, 0] + 0.8 * np.maximum(columns[:, 1], 0) + 0.5 * columns[:, 2] * columns[:, 3]
     labels = (generator.random(rows) < expit(log_odds)).astype(np.int8)
@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=300, help="bootstrap resamples of each table")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--cases", default="".join(name[0] for name in CASES), help="letters of the cases, such as AC")
+    parser.add_argument("--rows", type=int, default=100_000, help="of the tables that models are fitted on")
     arguments = parser.parse_args()
     tables, resamples = arguments.tables, arguments.resamples
     for number, (title, (case, fraction)) in enumerate(CASES.items()):
@@ -103,7 +104,11 @@ def main() -> None:
         print(f"\n{title}. bias: relative to the whole table; width: of intervals, relative to theirs")
         print(found.to_string(float_format="{:.4f}".format), flush=True)
     print("\nModels fitted on whole tables and on 0.1 of the negatives, tested on other whole tables")
-    print(probabilities(0.1, tables=max(tables // 10, 3), seed=0).to_string(float_format="{:.4f}".format))
+    print(
+        probabilities(0.1, tables=max(tables // 10, 2), rows=arguments.rows, seed=0).to_string(
+            float_format="{:.4f}".format
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -70,13 +70,13 @@ def weight_of(rows):
 def weighted():
     """Rows with whole weights."""
     rng = np.random.default_rng(0)
-    score = np.round(rng.beta(1, 6, 1_500), 2)  # with ties
-    label = (rng.random(1_500) < score).astype(int)
-    rows = pd.DataFrame({"id": range(1_500), "as_of": pd.NaT, "fold": rng.integers(0, 2, 1_500), "label": label})
-    rows = rows.assign(label_complete=True, probability=score, value=np.where(label, rng.gamma(2, 50, 1_500), np.nan))
-    rows = rows.assign(treated=rng.integers(0, 2, 1_500), uplift=rng.normal(size=1_500).round(1))
+    score = np.round(rng.beta(1, 6, 3_000), 2)  # with ties
+    label = (rng.random(3_000) < score).astype(int)
+    rows = pd.DataFrame({"id": range(3_000), "as_of": pd.NaT, "fold": rng.integers(0, 2, 3_000), "label": label})
+    rows = rows.assign(label_complete=True, probability=score, value=np.where(label, rng.gamma(2, 50, 3_000), np.nan))
+    rows = rows.assign(treated=rng.integers(0, 2, 3_000), uplift=rng.normal(size=3_000).round(1))
     rows = rows.assign(
-        by_7d=score / 2, by_30d=score, days_to_outcome=np.where(label, 1 + np.arange(1_500) % 30, np.nan)
+        by_7d=score / 2, by_30d=score, days_to_outcome=np.where(label, 1 + np.arange(3_000) % 30, np.nan)
     )
     return rows.assign(sampling_weight=np.where(label == 1, 1.0, 3.0))
 
