@@ -117,6 +117,9 @@ def _resampled(
         logger.info("%s leaves the rows unchanged: the ratio of positive to negative rows is already %.3g", name, ratio)
         return X, y, None
     adapted = _with_categories(_with_neighbours(sampler, positives), X, outputs)
+    from mlsys.pipeline.smote_memory import check_memory  # imbalanced-learn takes a second to import
+
+    check_memory(adapted, X, y)
     try:
         rows, labels = adapted.fit_resample(X, y)
     except (ValueError, RuntimeError) as error:
