@@ -147,7 +147,8 @@ class NegativeSample:
         text = ibis.literal(f"{self.seed}:") + spine.as_of_day.cast("string") + ":" + spine.id.cast("string")
         # Of equal length, so that they compare alike in every collation.
         positive, sampled = spine.label == 1, _md5(text).substr(0, HEX_DIGITS) < self.threshold
-        one, zero, many = (ibis.literal(value, "float64") for value in (1.0, 0.0, self.weight))
+        # Cast from text, because a literal such as 1.0 is a decimal in PostgreSQL.
+        one, zero, many = (ibis.literal(repr(value)).cast("float64") for value in (1.0, 0.0, self.weight))
         weight = ibis.cases((positive, one), (sampled, many), else_=zero)
         if self.whole_from is None:
             return spine.filter(positive | sampled).mutate(**{SAMPLING_WEIGHT: weight})

@@ -1,17 +1,19 @@
 """A sample of the rows without a conversion: which rows stay, and for how many others."""
 
 import logging
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 
+import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
 from mlsys.data.load import check_source, load_events
 from mlsys.data.negatives import ON_SAMPLE, NegativeSample, WholeTests, auto_fraction
-from mlsys.data.spine import to_day
+from mlsys.data.spine import EPOCH, to_day
 from mlsys.evaluation.splits import (
     Backtest,
     GroupKFold,
@@ -20,6 +22,7 @@ from mlsys.evaluation.splits import (
     selection_and_reported_folds,
     whole_tests,
 )
+from tests.data.test_backends import OLD_PANDAS_OPTION, postgresql  # noqa: F401 - a fixture
 from tests.data.test_load import BLOCKS, copy, edit, loaded  # noqa: F401 - copy is a fixture
 from tests.data.test_partitions import DATES, built, load  # noqa: F401 - fixtures
 
@@ -175,3 +178,20 @@ def test_the_log_says_how_many_rows_stay(crm, caplog):
     with caplog.at_level(logging.INFO):
         frame = loaded(crm.data(cache=False, negatives=FRACTION)).panel.frame
     assert f"data.negatives=0.3: 0.3 of the rows without a conversion, {len(frame):,} of " in caplog.text
+
+
+@pytest.mark.slow
+@OLD_PANDAS_OPTION
+def test_postgresql_keeps_the_same_rows(postgresql):  # noqa: F811
+    count = 300
+    ids = [f"{word} {number}" for number, word in zip(range(count), ["a", "Ä", "x:1", "'", "漢"] * count, strict=False)]
+    days, labels = [18_000 + n % 90 for n in range(count)], [int(n % 20 == 0) for n in range(count)]
+    table = pa.table({"id": ids, "as_of_day": days, "label": labels})
+    sample = NegativeSample(FRACTION, 1, whole_from=EPOCH + timedelta(days=18_080))
+    found = []
+    for connection in (ibis.duckdb.connect(), ibis.connect(postgresql)):
+        rows = connection.to_pyarrow(sample.of_spine(ibis.memtable(table)))
+        found.append(rows.to_pandas().sort_values("id", ignore_index=True))
+        connection.disconnect()
+    pd.testing.assert_frame_equal(*found, check_exact=True)
+    assert 0 < (found[0]["sampling_weight"] == 0).sum() < (found[0]["sampling_weight"] == 1 / FRACTION).sum()
