@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf._utils import get_omega_conf_dumper
@@ -23,6 +23,10 @@ from mlsys.runs.writer import RunWriter
 from mlsys.stages import Display, StageProgress, Stopwatch
 from mlsys.tracking import MultiTracker, Tracker
 from mlsys.tracking.client import tracked
+
+if TYPE_CHECKING:
+    from mlsys.data.load import Loaded
+    from mlsys.data.reader import Reader
 
 
 @dataclass
@@ -44,6 +48,12 @@ class Record:
     fingerprint: str | None = None
     predict_ms: float | None = None
     negatives: Mapping[str, Any] | None = None
+
+    def read(self, data: Reader) -> Loaded:
+        """Load the data, and note what the manifest says of them."""
+        loaded = data.load()
+        self.fingerprint, self.negatives = loaded.fingerprint, loaded.facts.get("negatives")
+        return loaded
 
 
 @contextmanager
