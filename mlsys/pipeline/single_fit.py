@@ -95,9 +95,10 @@ def encode(spec: PipelineSpec, estimator: Any, rows: MemberRows) -> Encoded:  # 
     """Fit the encoder on rows; return it with the encoded and resampled rows."""
     numbers = [*spec.numbers, *spec.added]
     encoder = spec.encoder.build(numbers, spec.categories, requirements_of(estimator, spec.sampler))
-    X, outputs = _encoded(encoder, spec.encoder, rows), outputs_of(encoder)
+    X = _encoded(encoder, spec.encoder, rows)
     if spec.sampler is None:
         return Encoded(encoder, X, rows.labels, rows.weights)
+    outputs = outputs_of(encoder)
     if rows.weights is None:
         return Encoded(encoder, *resample(spec.sampler, X, rows.labels, outputs))
     return Encoded(encoder, *resample_weighted(spec.sampler, X, rows.labels, outputs, rows.weights))

@@ -43,6 +43,7 @@ CODE = (
     "pipeline/traits.py",
     "pipeline/transformers.py",
     "pipeline/uplift.py",
+    "pipeline/weights.py",
 )
 PACKAGES = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "scipy", "skops")
 
