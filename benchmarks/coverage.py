@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -19,22 +19,27 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from mlsys.data.negatives import NegativeSample
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation.metrics import compare_scores, evaluate, fold_metrics
 
 TOP_K = (10, 50)
 SIGNAL = 1.6  # coefficient of the observed feature, a standard normal variable
 PERSISTENCE = 0.7  # correlation of an account's feature between folds
 PROCESSES = ("independent", "clustered", "drifting")
+PROCESS = "clustered"  # of samples of negatives
 KINDS = ("value", "difference", "too few")
+Observed = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class Case:
-    """Accounts, folds, and the mean number of positives in a fold."""
+    """Accounts, folds, the mean number of positives in a fold, and list lengths."""
 
     accounts: int
     folds: int
     positives: float
+    top_k: tuple[int, ...] = TOP_K
 
 
 CASES = {
@@ -80,6 +85,11 @@ def _account(case: Case, generator: np.random.Generator) -> tuple[np.ndarray, np
     return generator.normal(size=case.accounts), np.exp(generator.normal(5, 0.8, size=case.accounts))
 
 
+def whole(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return all rows of a table."""
+    return rows
+
+
 @lru_cache
 def _intercept(rate: float) -> float:
     """Return the intercept at which this fraction of accounts is positive."""
@@ -99,7 +109,7 @@ def expected_values(case: Case, process: str, *, tables: int, seed: int) -> dict
     for _ in range(tables):
         rows = draw(case, process, generator)
         folds = [
-            fold_metrics(part["label"], part["probability"], part["value"], top_k=TOP_K)
+            fold_metrics(part["label"], part["probability"], part["value"], top_k=case.top_k)
             for _, part in rows.groupby("fold")
             if part["label"].any()
         ]
@@ -109,11 +119,11 @@ def expected_values(case: Case, process: str, *, tables: int, seed: int) -> dict
 
 
 def hits(
-    seed: int, case: Case, process: str, expected: dict[str, float], resamples: int
+    seed: int, case: Case, process: str, expected: dict[str, float], resamples: int, observed: Observed = whole
 ) -> Iterator[tuple[str, str, bool]]:
     """Yield metric, kind of interval, and whether it contains the expected value, for one table."""
-    rows = draw(case, process, np.random.default_rng([seed, 1]))
-    options = {"top_k": TOP_K, "bootstrap_resamples": resamples, "seed": seed}
+    rows = observed(draw(case, process, np.random.default_rng([seed, 1])))
+    options = {"top_k": case.top_k, "bootstrap_resamples": resamples, "seed": seed}
     if rows["label"].sum() == 0:
         return
     for name, entry in evaluate(rows, **options)["overall"].items():
@@ -127,7 +137,14 @@ def hits(
 
 
 def coverage(
-    case: Case, process: str, *, tables: int, resamples: int, seed: int, workers: int = 1
+    case: Case,
+    process: str,
+    *,
+    tables: int,
+    resamples: int,
+    seed: int,
+    workers: int = 1,
+    observed: Observed = whole,
 ) -> dict[str, dict[str, float]]:
     """Return, by metric, the fraction of intervals with the expected value, of a value and of a difference.
 
@@ -143,9 +160,11 @@ def coverage(
     seed : int
     workers : int
         Processes.
+    observed : callable
+        Returns the rows of a table that are evaluated; by default all.
     """
     expected = expected_values(case, process, tables=5 * tables, seed=seed)
-    one = partial(_hits, case=case, process=process, expected=expected, resamples=resamples)
+    one = partial(_hits, case=case, process=process, expected=expected, resamples=resamples, observed=observed)
     seeds = range(seed * tables, (seed + 1) * tables)
     if workers == 1:
         found = list(map(one, seeds))
@@ -164,6 +183,51 @@ def coverage(
         }
         for name, kinds in counts.items()
     }
+
+
+def sampled(rows: pd.DataFrame, fraction: float, seed: int = 0) -> pd.DataFrame:
+    """Return all converters and a sample of the other rows of a table, with their weights."""
+    sample = NegativeSample(fraction, seed)
+    kept, weights = sample.of_labels(rows["label"].to_numpy(np.int8), rows["id"], rows["fold"])
+    return rows.iloc[kept].assign(**{SAMPLING_WEIGHT: weights[SAMPLING_WEIGHT]}).reset_index(drop=True)
+
+
+def values(rows: pd.DataFrame, top_k: tuple[int, ...]) -> dict[str, float]:
+    """Return the mean of each metric over the folds; NaN where it is undefined."""
+    folds = [
+        fold_metrics(part["label"], part["probability"], part["value"], top_k=top_k, weight=part.get(SAMPLING_WEIGHT))
+        for _, part in rows.groupby("fold")
+    ]
+    return {
+        name: float(np.mean([np.nan if (value := fold[name]) is None else value for fold in folds]))
+        for name in folds[0]
+    }
+
+
+def bias(case: Case, fraction: float, *, tables: int, seed: int) -> pd.DataFrame:
+    """Return, by metric, the mean on whole tables, and how much that on samples of them differs, relative to it.
+
+    Parameters
+    ----------
+    case : Case
+    fraction : float
+        Of the negatives.
+    tables : int
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Columns whole, bias, and error, the standard error of the simulation.
+    """
+    pairs = []
+    for number in range(tables):
+        rows = draw(case, PROCESS, np.random.default_rng([seed, 2, number]))
+        pairs.append(tuple(values(each, case.top_k) for each in (rows, sampled(rows, fraction, number))))
+    whole, part = (pd.DataFrame([pair[side] for pair in pairs]) for side in (0, 1))
+    difference, mean = part - whole, whole.mean()
+    error = difference.std() / np.sqrt(tables) / mean
+    return pd.DataFrame({"whole": mean, "bias": difference.mean() / mean, "error": error})
 
 
 def _hits(seed: int, **settings: object) -> list[tuple[str, str, bool]]:

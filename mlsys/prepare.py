@@ -16,7 +16,7 @@ from mlsys.data.config import DataConfig
 from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import PREDICT_MS, objective_names
-from mlsys.evaluation.splits import Backtest, Holdout
+from mlsys.evaluation.splits import Backtest, Holdout, whole_tests
 from mlsys.model_config import has_candidates
 from mlsys.pipeline.parameter_checks import horizon_problems, weight_problems
 from mlsys.pipeline.stopping import ITERATION_METRICS
@@ -161,11 +161,13 @@ def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem]
         return None  # the type check reports it
     if problems and data.kind == "events" and (data.demo is not None or "unset" in (data.dir, data.url)):
         return None  # no data are generated for a config that cannot run
+    search = section(plain, "search")
+    tests = whole_tests(parts.split, (search.get("folds", 0), search.get("holdout_folds", 0)) if search else None)
     try:
         if keep is None:
-            return open_data(data, parts.blocks, threads=plain.get("threads"))
-        key = json.dumps([data.model_dump(mode="json"), plain.get("features"), plain.get("threads")])
-        return keep(key, lambda: CachedReader(open_data(data, parts.blocks, threads=plain.get("threads"))))
+            return open_data(data, parts.blocks, threads=plain.get("threads"), tests=tests)
+        key = json.dumps([data.model_dump(mode="json"), plain.get("features"), plain.get("threads"), str(tests)])
+        return keep(key, lambda: CachedReader(open_data(data, parts.blocks, threads=plain.get("threads"), tests=tests)))
     except ConfigError as error:
         problems.extend(error.problems)
     except DataError:

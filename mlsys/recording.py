@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf._utils import get_omega_conf_dumper
@@ -24,6 +24,10 @@ from mlsys.stages import Display, StageProgress, Stopwatch
 from mlsys.tracking import MultiTracker, Tracker
 from mlsys.tracking.client import tracked
 
+if TYPE_CHECKING:
+    from mlsys.data.load import Loaded
+    from mlsys.data.reader import Reader
+
 
 @dataclass
 class Record:
@@ -36,11 +40,20 @@ class Record:
         Fingerprint of the data, once known.
     predict_ms : float or None
         Milliseconds to score 1,000 rows, once measured.
+    negatives : mapping or None
+        The sample of the negatives, once known, if there is one.
     """
 
     writer: RunWriter
     fingerprint: str | None = None
     predict_ms: float | None = None
+    negatives: Mapping[str, Any] | None = None
+
+    def read(self, data: Reader) -> Loaded:
+        """Load the data, and note what the manifest says of them."""
+        loaded = data.load()
+        self.fingerprint, self.negatives = loaded.fingerprint, loaded.facts.get("negatives")
+        return loaded
 
 
 @contextmanager
@@ -134,6 +147,7 @@ def _finish(record: Record, config: TrainConfig, clock: Stopwatch, status: str) 
         data_fingerprint=record.fingerprint,
         timing={**clock.seconds, **cost},
         peak_mb=clock.peak_mb,
+        negatives=record.negatives,
     )
 
 

@@ -63,7 +63,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
     clock, data = Stopwatch(), prepared.data
     with recorded(folder, prepared.config, overrides, clock, prepared.parts.tracker) as record:
         with clock("panel"):
-            loaded = data.load()
+            loaded = record.read(data)
         prepared, selection = select(prepared, loaded, record.writer, clock)  # unchanged, except with model=auto
         config, parts = prepared.config, prepared.parts
         with clock("fit"):
@@ -91,7 +91,7 @@ def train(prepared: Prepared, folder: Path, overrides: list[dict[str, str]]) -> 
         with clock("report"):
             results = RunResults(config.to_dict(), loaded, result, metrics, threshold, audit, selection)
             summary = write_results(record.writer, results, seconds=clock.seconds["fit"])
-        record.fingerprint, record.predict_ms = loaded.fingerprint, scoring_ms(result.folds)
+        record.predict_ms = scoring_ms(result.folds)
     show(Terminal(), summary, audit, threshold.to_dict(), folder)
     if config.audit.strict and audit["status"] == "fail":
         raise AuditFailedError(f"The audit failed and audit.strict=true. See {folder / 'audit.json'}.")

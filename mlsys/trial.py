@@ -72,7 +72,7 @@ def run_trial(
 
     with recorded(folder, config, overrides, clock, parts.tracker) as record:
         with clock("panel"):
-            loaded = prepared.data.load()
+            loaded = record.read(prepared.data)
             spec = parts.pipeline_spec(loaded.panel)
             split_folds = partial(
                 search_and_holdout_folds,
@@ -83,7 +83,6 @@ def run_trial(
             )
             key = f"folds of {loaded.fingerprint}: {config.split} {search}"
             folds, _ = split_folds() if trial is None else trial.cached(key, split_folds)
-        record.fingerprint = loaded.fingerprint
         make_callback = (
             partial(IterationReports, trial, config.objectives[0])
             if trial and search.report_per == "iteration"

@@ -23,6 +23,8 @@ from pydantic import (
 Action = Literal["error", "drop", "warn"]
 DateOrder = Literal["day_first", "month_first", "year_first"]
 DecimalMark = Literal["point", "comma"]
+Negatives = float | Literal["auto"]
+MIN_NEGATIVES = 0.0001
 
 
 # Column names of canonical entities and events, besides attributes and measures.
@@ -191,7 +193,25 @@ class CachedData(Section):
     memory_gb: PositiveFloat | None = None
 
 
-class EventsData(CachedData):
+class SampledData(CachedData):
+    """Settings common to all kinds of data that decide which rows there are.
+
+    ``negatives`` is the fraction of the rows without a conversion that stay, each with a weight for those that do not.
+    """
+
+    negatives: Negatives = 1.0
+    negatives_seed: NonNegativeInt = 0
+
+    @field_validator("negatives", mode="before")
+    @classmethod
+    def _fraction(cls, negatives: Any) -> Any:  # noqa: ANN401 - whatever the config has
+        is_number = isinstance(negatives, int | float) and not isinstance(negatives, bool)
+        if negatives != "auto" and not (is_number and MIN_NEGATIVES <= negatives <= 1):
+            raise ValueError(f"auto, or a fraction from {MIN_NEGATIVES} to 1: of the rows without a conversion")
+        return negatives
+
+
+class EventsData(SampledData):
     """Raw tables of entities, their events and their outcomes."""
 
     kind: Literal["events"]
@@ -221,7 +241,7 @@ class EventsData(CachedData):
         return measure_names(self.events.measures)
 
 
-class TableData(CachedData):
+class TableData(SampledData):
     """One flat table with a target column."""
 
     kind: Literal["table"]

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from mlsys.data.cache import CacheEntry, get_or_make, hash_files
 from mlsys.data.compact import compact_frame
-from mlsys.data.config import CachedData, DecimalMark, TableData
+from mlsys.data.config import DecimalMark, SampledData, TableData
 from mlsys.data.load import Loaded
+from mlsys.data.negatives import ON_SAMPLE, NegativeSample, WholeTests, log_sample, sampling_key
 from mlsys.data.panel import KEYS, Panel, Treatment
 from mlsys.data.table import apply, infer_recipe, labelled_rows, read_table, to_label, to_numbers, to_time
 from mlsys.data.table.delimited import DELIMITER
 from mlsys.data.table.recipe import ColumnRecipe, ColumnReport, TableRecipe
 from mlsys.data.table.treatment import check_outcomes, find_treatment
+from mlsys.data.weight_column import SAMPLING_WEIGHT, TEST_WEIGHT
 from mlsys.errors import ConfigError, Problem, closest
 from mlsys.features.base import FeatureInfo
 from mlsys.text import counted
@@ -30,8 +32,14 @@ MARKS: dict[DecimalMark, str] = {"point": ".", "comma": ","}
 logger = logging.getLogger(__name__)
 
 
-def load_table(data: TableData) -> Loaded:
+def load_table(data: TableData, tests: WholeTests = ON_SAMPLE) -> Loaded:
     """Read a flat table and infer how to use its columns.
+
+    Parameters
+    ----------
+    data : TableData
+    tests : WholeTests
+        Whether tests are on all rows if the negatives are sampled; by default not.
 
     Returns
     -------
@@ -48,10 +56,9 @@ def load_table(data: TableData) -> Loaded:
     name, _, table_name = data.path.partition("::")
     file = Path(name)
     identity = hash_files([file]) if file.is_file() else ""  # if the file does not exist, reading it raises
-    config = data.model_dump(mode="json", exclude={*CachedData.model_fields, "path"})
-    table, note = get_or_make(
-        data, {"data": config, "table": table_name, "file": identity}, lambda: _make(data, file.name)
-    )
+    config = data.model_dump(mode="json", exclude={*SampledData.model_fields, "path"})
+    key = {"data": config, "table": table_name, "file": identity, **sampling_key(data, tests)}
+    table, note = get_or_make(data, key, lambda: _make(data, file.name, tests))
     recipe = TableRecipe.from_dict(note["recipe"])
     for report in recipe.report():
         logger.info("%-30s %-9s %s; %s", report.name, report.kind, report.reason, report.done)
@@ -59,6 +66,7 @@ def load_table(data: TableData) -> Loaded:
         if report.guess:
             logger.warning("%s: %s", report.name, report.guess)
     treatment = None if note["treatment"] is None else Treatment(**note["treatment"])
+    log_sample(data.negatives, note["facts"], table.num_rows)
     features = tuple(FeatureInfo(**info) for info in note["features"])
     panel = Panel(compact_frame(table.to_pandas(), [info.name for info in features]), features, treatment)
     names = {"id": data.id, "as_of": data.time, "target": data.target, "positive": note["positive"]}
@@ -72,24 +80,36 @@ def describe_table(data: TableData) -> list[ColumnReport]:
     return _infer(data, raw).report()
 
 
-def _make(data: TableData, file: str) -> CacheEntry:
+def _make(data: TableData, file: str, tests: WholeTests) -> CacheEntry:
     raw = read_table(data.path)
     _check_columns(data, list(raw.columns))
     labelled = labelled_rows(raw, data.target)
     label, positive = to_label(labelled[data.target], positive=data.positive)
     recipe = _infer(data, labelled)
+    rows, positives = len(labelled), int(label.sum())
+    sample = NegativeSample.of(data, tests, positives=positives, rows=rows)
+    weights: dict[str, NDArray[np.float64]] = {}
+    positions = np.arange(rows)
+    if sample is not None:
+        positions, weights = sample.of_labels(label, *_keys(data, labelled))
+        labelled, label = labelled.iloc[positions], label[positions]
     inputs = apply(recipe, labelled)
     treatment = None
     if data.treatment is not None:
         treatment = find_treatment(labelled[data.treatment], recipe, inputs, treated=data.treated)
         check_outcomes(treatment, inputs, label, treatment_name=data.treatment, target=data.target)
-    frame = _frame(data, labelled, recipe, label, inputs)
+    frame = _frame(data, labelled, recipe, label, inputs, positions, weights)
     configured = [*data.roles.values(), *data.drop]
     note = {
         "features": [asdict(info) for info in _feature_infos(recipe, inputs, treatment)],
         "treatment": None if treatment is None else asdict(treatment),
-        "findings": _findings(file, recipe, configured, rows=len(labelled), unlabelled=len(raw) - len(labelled)),
-        "facts": {"as_ofs": [], "entities": int(frame["group"].nunique()), "columns": len(raw.columns)},
+        "findings": _findings(file, recipe, configured, rows=rows, unlabelled=len(raw) - rows),
+        "facts": {
+            "as_ofs": [],
+            "entities": int(frame["group"].nunique()),
+            "columns": len(raw.columns),
+            **({} if sample is None else sample.facts(rows=rows, positives=positives)),
+        },
         "positive": positive,
         "recipe": recipe.to_dict(),
     }
@@ -105,7 +125,7 @@ def _infer(data: TableData, rows: pd.DataFrame) -> TableRecipe:
         group=data.group,
         value=data.value,
         drop=data.drop,
-        reserved=KEYS,
+        reserved=(*KEYS, SAMPLING_WEIGHT, TEST_WEIGHT),
         dates=data.dates,
         decimal=data.decimal and MARKS[data.decimal],
         delimiter=rows.attrs.get(DELIMITER, ""),
@@ -128,14 +148,27 @@ def _findings(
     ]
 
 
+def _keys(data: TableData, raw: pd.DataFrame) -> tuple[pd.Series[Any], pd.Series[Any]]:
+    """Return what identifies each row in a sample: its id, else all its values; and its time, as in the table."""
+    ids = raw[data.id].astype(str) if data.id else pd.util.hash_pandas_object(raw.astype(str), index=False)
+    return ids, raw[data.time].astype(str) if data.time else pd.Series("", index=raw.index)
+
+
 def _frame(
-    data: TableData, raw: pd.DataFrame, recipe: TableRecipe, label: NDArray[np.int8], inputs: pd.DataFrame
+    data: TableData,
+    raw: pd.DataFrame,
+    recipe: TableRecipe,
+    label: NDArray[np.int8],
+    inputs: pd.DataFrame,
+    positions: NDArray[np.intp],
+    weights: dict[str, NDArray[np.float64]],
 ) -> pd.DataFrame:
+    """Return the rows of the panel; without an id, a row has its position in the table."""
     rows = pd.RangeIndex(len(raw))
     as_of = pd.Series(pd.NaT, index=rows)
     if recipe.time is not None:
         as_of = to_time(raw[data.time], recipe.time.date_format).set_axis(rows)
-    ids = _identifiers(raw[data.id]) if data.id else pd.Series(rows)
+    ids = _identifiers(raw[data.id]) if data.id else pd.Series(positions)
     keys = pd.DataFrame(
         {
             "id": ids,
@@ -147,6 +180,7 @@ def _frame(
             "group": _identifiers(raw[data.group]) if data.group else ids,
             "days_to_outcome": np.nan,
             "days_known": np.nan,
+            **weights,
         }
     )
     return pd.concat([keys, inputs.set_axis(rows)], axis="columns")

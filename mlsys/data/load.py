@@ -8,7 +8,7 @@ import inspect
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from ibis.util import gen_name
 
@@ -30,10 +31,20 @@ from mlsys.data.cache import (
     remove,
 )
 from mlsys.data.compact import compact_column
-from mlsys.data.config import CachedData, EventsData
+from mlsys.data.config import EventsData, SampledData
 from mlsys.data.engines import EMBEDDED, connected, engine_problems, place
 from mlsys.data.event_dates import read_dates
-from mlsys.data.panel import Panel, PanelRequest, Times, build_labels, build_panel, panel_frame, panel_query
+from mlsys.data.negatives import ON_SAMPLE, NegativeSample, WholeTests, log_sample, sample_of, sampling_key
+from mlsys.data.panel import (
+    Panel,
+    PanelRequest,
+    Times,
+    build_labels,
+    build_panel,
+    panel_frame,
+    panel_query,
+    row_counts,
+)
 from mlsys.data.partitions import PartitionBuilder, known_digests
 from mlsys.data.rules import last_possible_day
 from mlsys.data.sources import (
@@ -166,7 +177,7 @@ def _remove_leftovers(root: Path, pattern: str) -> None:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Loaded:
+def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables, tests: WholeTests = ON_SAMPLE) -> Loaded:
     """Return the panel of event data, from the cache if possible.
 
     Parameters
@@ -177,12 +188,15 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables) -> Lo
         The feature blocks.
     raw : RawTables
         As opened by :func:`check_source`.
+    tests : WholeTests
+        Which as-ofs keep all rows if the negatives are sampled; by default none.
     """
     files_hash = fingerprint(raw)
     with progress("panel"):
-        panel, note = _Loading(data, blocks, raw, files_hash).load()
+        panel, note = _Loading(data, blocks, raw, files_hash, tests).load()
     for finding in note["findings"]:
         logger.warning("%s", finding["message"])
+    log_sample(data.negatives, note["facts"], len(panel.frame))
     names: dict[str, str | None] = {
         "id": data.entities.id,
         "as_of": "as_of",
@@ -201,6 +215,7 @@ class _Loading:
     blocks: Sequence[Block]
     raw: RawTables
     files_hash: str | None
+    tests: WholeTests
 
     def load(self) -> tuple[Panel, dict[str, Any]]:
         """Return the panel and the metadata that is stored with its labels."""
@@ -209,8 +224,9 @@ class _Loading:
 
     def _in_pieces(self) -> tuple[Panel, dict[str, Any]]:
         """Return the panel of files from labels and one piece per as-of."""
-        labels, note = self._cached({"data": self._config, "files": self.files_hash}, self._labels)
-        as_ofs = [date.fromisoformat(day) for day in note["facts"]["as_ofs"]]
+        key = {"data": self._config, "files": self.files_hash, **sampling_key(self.data, self.tests)}
+        labels, note = self._cached(key, self._labels)
+        as_ofs, sample = [date.fromisoformat(day) for day in note["facts"]["as_ofs"]], sample_of(note["facts"])
         built: list[date] = []
 
         def make(as_of: date) -> pa.RecordBatchReader:
@@ -223,6 +239,8 @@ class _Loading:
         with progress("panel", len(as_ofs), "as-ofs") as advance:
             for as_of in as_ofs:
                 key = {"data": config, "as_of": str(as_of), "known": note["known"][str(as_of)]}
+                if sample is not None:
+                    key["rows"] = f"{sample} {_rows_digest(labels, as_of)}"
                 pieces.append(Piece(partial(self._opened_piece, key, partial(make, as_of))))
                 advance()
         if built:
@@ -242,24 +260,26 @@ class _Loading:
 
     def _in_one_query(self) -> tuple[Panel, dict[str, Any]]:
         """Return the panel of a database server, whose changes cannot be detected."""
+        request, facts = self._sampled
         _, entities, events = self._placed
-        panel = build_panel(entities, events, self._request)
-        return panel, self._note(panel.features)
+        panel = build_panel(entities, events, request)
+        return panel, self._note(panel.features, facts)
 
     def _labels(self) -> CacheEntry:
-        source, request = self._source, self._request
+        source, (request, facts) = self._source, self._sampled
         infos = panel_query(source.entities, source.events, request, Times.at(request.as_ofs, request.windows))[1]
         known = known_digests(source.entities, source.events, request)
         digests = {str(day): known[day] if known else f"{self.files_hash} {request}" for day in request.as_ofs}
-        return build_labels(source.entities, request), self._note(infos) | {"known": digests}
+        return build_labels(source.entities, request), self._note(infos, facts) | {"known": digests}
 
-    def _note(self, infos: Sequence[FeatureInfo]) -> dict[str, Any]:
+    def _note(self, infos: Sequence[FeatureInfo], sample: Mapping[str, Any]) -> dict[str, Any]:
         source = self._source
         facts = {
             "end": str(source.end),
             "as_ofs": [str(day) for day in self._request.as_ofs],
             "entities": source.entity_count,
             "events": source.event_count,
+            **sample,
         }
         note = {"features": [asdict(info) for info in infos], "findings": self._opened[1], "facts": facts}
         note["recipe"] = dict[str, Any](raw_types(self.data, source.entities, source.events)) | _date_formats(self.raw)
@@ -278,7 +298,7 @@ class _Loading:
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        return self.data.model_dump(mode="json", exclude={*CachedData.model_fields, "dir", "url", "demo", "engine"})
+        return self.data.model_dump(mode="json", exclude={*SampledData.model_fields, "dir", "url", "demo", "engine"})
 
     @cached_property
     def _opened(self) -> tuple[Source, list[dict[str, Any]]]:
@@ -293,8 +313,19 @@ class _Loading:
         return panel_request(self.data, self.blocks, self._source)
 
     @cached_property
+    def _sampled(self) -> tuple[PanelRequest, dict[str, Any]]:
+        """The request with its sample of negatives, and what a run records of it."""
+        data, request = self.data, self._request
+        if data.negatives == 1.0:
+            return request, {}
+        rows, positives = row_counts(self._source.entities, request)
+        sample = NegativeSample.of(data, self.tests, positives=positives, rows=rows, as_ofs=request.as_ofs)
+        facts = {} if sample is None else sample.facts(rows=rows, positives=positives)
+        return replace(request, sample=sample), facts
+
+    @cached_property
     def _builder(self) -> PartitionBuilder:
-        return PartitionBuilder(*self._placed, self._request)
+        return PartitionBuilder(*self._placed, self._sampled[0])
 
     @cached_property
     def _engines(self) -> contextlib.ExitStack:
@@ -309,6 +340,12 @@ class _Loading:
         connection = self._engines.enter_context(connected(engine, "data.engine"))
         logger.info("panel: computed by %s, to which entities and events are copied", without_password(engine))
         return connection, place(entities, connection), place(events, connection)
+
+
+def _rows_digest(labels: pa.Table, as_of: date) -> str:
+    """Hash the ids of an as-of: which rows a sample keeps also depends on the outcomes."""
+    rows = labels.filter(pc.equal(labels["as_of_day"], to_day(as_of)))
+    return hashlib.sha256(repr(rows["id"].to_pylist()).encode()).hexdigest()
 
 
 class Piece:

@@ -13,12 +13,15 @@ import ibis
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mlsys.data.aggregates import aggregated, only_aggregates
 from mlsys.data.compact import columns_of, compact_column, frame_of_columns
 from mlsys.data.config import ActivityConfig, measure_names
 from mlsys.data.engines import in_duckdb
+from mlsys.data.negatives import NegativeSample
 from mlsys.data.spine import build_spine, to_day
+from mlsys.data.weight_column import SAMPLING_WEIGHT, TEST_WEIGHT
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.features.base import (
     Block,
@@ -40,7 +43,8 @@ if TYPE_CHECKING:
 KEYS = ("id", "as_of", "label", "label_complete", "value", "activity", "group", "days_to_outcome", "days_known")
 FROM_SPINE = ("id", "as_of_day", "label", "label_complete", "value", "days_to_outcome", "days_known")
 REPEATED = "The panel has duplicate rows: a block's table must have at most one row per id and as_of_day."
-RESERVED = frozenset({*KEYS, *FROM_SPINE, *INTERVAL_INPUTS})
+WEIGHTS = (SAMPLING_WEIGHT, TEST_WEIGHT)
+RESERVED = frozenset({*KEYS, *FROM_SPINE, *INTERVAL_INPUTS, *WEIGHTS})
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,10 @@ class Panel:
         ``id``; ``as_of`` (datetime64, midnight UTC; NaT for a table without a time column); ``label`` (int8);
         ``label_complete`` (bool); ``value`` (float64, currency per month, NaN unless the label is 1); ``activity``
         (float64, the baseline's score); ``group`` (splits keep rows of one group together); ``days_to_outcome`` and
-        ``days_known`` (float64, see :func:`mlsys.data.spine.build_spine`; NaN for a flat table); then the features:
-        numbers, as float32 where that is exact and else as float64, or strings. Each column has memory of its own.
+        ``days_known`` (float64, see :func:`mlsys.data.spine.build_spine`; NaN for a flat table); with
+        ``data.negatives``, also ``sampling_weight`` (float64, the rows that a training row stands for; 0 for rows that
+        are only tested) and, if tests are on all rows, ``test_weight``; then the features: numbers, as float32 where
+        that is exact and else as float64, or strings. Each column has memory of its own.
     features : tuple of FeatureInfo
         The feature columns, in order.
     treatment : Treatment or None
@@ -109,10 +115,20 @@ class Panel:
         """Names of the number columns."""
         return [feature.name for feature in self.features if feature.kind == "number"]
 
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Rows that each training row stands for, shape (n_rows,); None if no row was left out."""
+        return self.frame[SAMPLING_WEIGHT].to_numpy() if SAMPLING_WEIGHT in self.frame else None
+
+    @property
+    def test_weights(self) -> NDArray[np.float64] | None:
+        """Rows that each test row stands for, shape (n_rows,); None if no row was left out."""
+        return self.frame[TEST_WEIGHT].to_numpy() if TEST_WEIGHT in self.frame else self.weights
+
 
 @dataclass(frozen=True)
 class PanelRequest:
-    """Specification of a panel to build."""
+    """Specification of a panel to build; without a sample, it has all rows."""
 
     blocks: Sequence[Block]
     as_ofs: Sequence[date]
@@ -120,6 +136,7 @@ class PanelRequest:
     end: date
     activity: ActivityConfig
     products: dict[str, tuple[str, ...]]
+    sample: NegativeSample | None = None
 
     @property
     def windows(self) -> list[int]:
@@ -192,9 +209,9 @@ def build_panel(entities: ir.Table, events: ir.Table, request: PanelRequest) -> 
         If two blocks give the same column.
     """
     table, infos = panel_query(entities, events, request, Times.at(request.as_ofs, request.windows))
-    keys = {name: table[name] for name in FROM_SPINE}
+    keys = {name: table[name] for name in (*FROM_SPINE, *WEIGHTS) if name in table.columns}
     rows = sorted_rows(table.select(**keys, **_feature_columns(table, infos)))
-    features = {name: compact_column([rows[name]]) for name in rows.column_names if name not in FROM_SPINE}
+    features = {name: compact_column([rows[name]]) for name in rows.column_names if name not in keys}
     return Panel(panel_frame(rows, features, request.as_ofs), tuple(infos))
 
 
@@ -221,11 +238,12 @@ def panel_frame(labels: pa.Table, features: Mapping[str, Any], as_ofs: Sequence[
             f"{as_ofs[-1]} ({counted(len(as_ofs), 'as-of')}). Check data.entities, data.outcome.time "
             "and data.spine."
         )
-    columns: dict[str, Any] = {name: labels[name].to_pandas() for name in FROM_SPINE} | dict(features)
+    weights = [name for name in WEIGHTS if name in labels.column_names]
+    columns: dict[str, Any] = {name: labels[name].to_pandas() for name in (*FROM_SPINE, *weights)} | dict(features)
     days = pd.Series(columns["as_of_day"])
     columns["as_of"] = pd.to_datetime(days, unit="D").astype("datetime64[us]")
     columns["group"], columns["activity"] = columns["id"], np.asarray(features["activity"], dtype=np.float64)
-    names = [*KEYS, *(name for name in features if name not in RESERVED)]
+    names = [*KEYS, *weights, *(name for name in features if name not in RESERVED)]
     return frame_of_columns({name: columns[name] for name in names})
 
 
@@ -253,7 +271,7 @@ def panel_query(
     attributes : ibis table, optional
         The entities for the entity blocks, where they have been fetched already.
     """
-    spine = build_spine(entities, times.cutoffs, horizon_days=request.horizon_days, end=request.end)
+    spine = _spine(entities, times.cutoffs, request)
     if cells is None:
         cells = event_cells(events, request, times)
     events = with_totals(events, request.products)
@@ -278,7 +296,7 @@ def engine_query(entities: ir.Table, events: ir.Table, request: PanelRequest, ti
     entities, events, request, times
         See :func:`panel_query`.
     """
-    spine = build_spine(entities, times.cutoffs, horizon_days=request.horizon_days, end=request.end)
+    spine = _spine(entities, times.cutoffs, request)
     visible, features, baseline = _event_features(spine, event_cells(events, request, times), request)
     columns = {feature.name: feature.expression for feature in (*features, baseline)}
     return only_aggregates(visible, spine.columns, columns)
@@ -337,7 +355,20 @@ def features_query(
 
 def build_labels(entities: ir.Table, request: PanelRequest) -> pa.Table:
     """Compute the spine of all as-ofs, sorted by as-of and id."""
-    return sorted_rows(build_spine(entities, request.as_ofs, horizon_days=request.horizon_days, end=request.end))
+    return sorted_rows(_spine(entities, request.as_ofs, request))
+
+
+def row_counts(entities: ir.Table, request: PanelRequest) -> tuple[int, int]:
+    """Return the number of rows of the spine, and of those with a conversion."""
+    spine = _spine(entities, request.as_ofs, request)
+    counts = spine.aggregate(rows=spine.count(), positives=spine.label.sum()).to_pyarrow().to_pylist()[0]
+    return int(counts["rows"]), int(counts["positives"] or 0)
+
+
+def _spine(entities: ir.Table, as_ofs: Sequence[date] | ir.Table, request: PanelRequest) -> ir.Table:
+    """Return the rows to compute features for; see :func:`mlsys.data.spine.build_spine`."""
+    spine = build_spine(entities, as_ofs, horizon_days=request.horizon_days, end=request.end)
+    return spine if request.sample is None else request.sample.of_spine(spine)
 
 
 def _event_columns(spine: ir.Table, cells: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[FeatureInfo]]:

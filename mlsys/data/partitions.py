@@ -82,7 +82,7 @@ class PartitionBuilder:
         """Drop the tables that were made, which take memory; those of other engines end with their connection."""
         if is_duckdb(self._events):
             for name in self._made:  # DuckDB 2 rejects the DROP statement that Ibis 12 generates
-                self._connection.con.execute(f'DROP TABLE "{name}"').fetchall()
+                self._connection.con.execute(f"DROP TABLE {name}").fetchall()
 
     def _streamed(self, as_of: date) -> pa.RecordBatchReader:
         query = self._query(self._cutoffs.filter(ibis._.as_of_day == to_day(as_of))).order_by("id")

@@ -10,6 +10,7 @@ from typing import Protocol
 from mlsys.data.config import DataConfig, EventsData, TableData
 from mlsys.data.flat import load_table, role_problems
 from mlsys.data.load import Loaded, check_source, load_events, with_demo
+from mlsys.data.negatives import ON_SAMPLE, WholeTests
 from mlsys.data.rebuild import Rebuild
 from mlsys.data.sources import RawTables
 from mlsys.errors import ConfigError, Problem
@@ -39,10 +40,11 @@ class EventsReader:
     data: EventsData
     blocks: Sequence[Block]
     raw: RawTables
+    tests: WholeTests = ON_SAMPLE
 
     def load(self) -> Loaded:
         """Return the panel."""
-        return load_events(self.data, self.blocks, self.raw)
+        return load_events(self.data, self.blocks, self.raw, self.tests)
 
     def rebuild(self, loaded: Loaded) -> Rebuild | None:
         """Return an object that rebuilds panel rows with an altered future."""
@@ -67,10 +69,11 @@ class TableReader:
     """Reads a flat table."""
 
     data: TableData
+    tests: WholeTests = ON_SAMPLE
 
     def load(self) -> Loaded:
         """Return the panel."""
-        return load_table(self.data)
+        return load_table(self.data, self.tests)
 
     def rebuild(self, loaded: Loaded) -> Rebuild | None:  # noqa: ARG002 - the Reader protocol
         """Return None: the rows of a flat table have no events."""
@@ -108,8 +111,19 @@ class CachedReader:
         return self._reader.forbidden()
 
 
-def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None) -> Reader:
+def open_data(
+    data: DataConfig, blocks: Sequence[Block], *, threads: int | None, tests: WholeTests = ON_SAMPLE
+) -> Reader:
     """Open the tables and check every name in the config against them before reading any row.
+
+    Parameters
+    ----------
+    data : DataConfig
+    blocks : sequence of Block
+    threads : int or None
+        Of the embedded database; None for all cores.
+    tests : WholeTests
+        Which as-ofs keep all rows if the negatives are sampled; by default none.
 
     Raises
     ------
@@ -128,7 +142,7 @@ def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None)
             )
         if problems := role_problems(data):
             raise ConfigError("The data config", problems, "Nothing was run.")
-        return TableReader(data)
+        return TableReader(data, tests)
     if not blocks:
         raise ConfigError(
             "The config",
@@ -140,4 +154,4 @@ def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None)
             "Event tables have no features of their own.",
         )
     data = with_demo(data)
-    return EventsReader(data, blocks, check_source(data, blocks, threads=threads))
+    return EventsReader(data, blocks, check_source(data, blocks, threads=threads), tests)

@@ -12,7 +12,7 @@ import pandas as pd
 from mlsys.data.compact import take_rows
 from mlsys.data.panel import Panel
 from mlsys.evaluation.backtest import FoldResult
-from mlsys.evaluation.paired import PairedBootstrap
+from mlsys.evaluation.paired import PairedBootstrap, compared_rows
 
 
 def performance_by_age(results: Sequence[FoldResult], panel: Panel, bootstrap: PairedBootstrap) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def performance_by_age(results: Sequence[FoldResult], panel: Panel, bootstrap: P
                 return []
             old = trained.fitted.calibration.apply(trained.fitted.scores(inputs))
             days = (result.fold.as_of - trained.fold.as_of).total_seconds() / 86_400
-            rows = result.predictions[["id", "fold", "label", "probability"]].assign(old=old)
+            rows = compared_rows(result.predictions).assign(old=old)
             tested[age].append((days, rows))
     return [
         {

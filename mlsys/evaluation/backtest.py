@@ -22,21 +22,23 @@ from mlsys.config import TrainConfig
 from mlsys.data.compact import columns_of, take_rows, take_values
 from mlsys.data.load import Loaded
 from mlsys.data.panel import Panel
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.errors import EstimatorError, FitError, OneClassError
 from mlsys.evaluation.caps import cap_warning
 from mlsys.evaluation.memory_plan import MemoryPlan, memory_plan
 from mlsys.evaluation.metric_table import PREDICT_MS
 from mlsys.evaluation.metrics import fold_metrics
 from mlsys.evaluation.output_columns import output_columns
-from mlsys.evaluation.splits import Fold, Rows, label_known_at, split_off_latest
+from mlsys.evaluation.splits import Fold, Rows, in_sample, label_known_at, split_off_latest
 from mlsys.evaluation.uplift import fold_uplift_metrics
 from mlsys.memory import usable_memory_gb
 from mlsys.pipeline.composites import PartialRows, as_known_at
 from mlsys.pipeline.fitting import Fitted, fit
 from mlsys.pipeline.pipeline_spec import PipelineSpec, Training
 from mlsys.pipeline.probe import check_fit, few_rows, late_advice
-from mlsys.pipeline.recency import WEIGHT, recency_weights
+from mlsys.pipeline.recency import recency_weights
 from mlsys.pipeline.stopping import IterationCallback
+from mlsys.pipeline.weights import Weights, mean, taken
 from mlsys.stages import progress
 
 logger = logging.getLogger(__name__)
@@ -120,7 +122,8 @@ class FoldResult:
         """
         if (key := tuple(top_k)) not in self._metrics:
             rows = self.predictions
-            numbers = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k)
+            weight = rows.get(SAMPLING_WEIGHT)
+            numbers = fold_metrics(rows["label"], rows["probability"], rows["value"], top_k=top_k, weight=weight)
             self._metrics[key] = numbers | fold_uplift_metrics(rows)
         return self._metrics[key]
 
@@ -163,7 +166,7 @@ class BacktestResult:
         errors = {}
         for stage, column in (("before", "score"), ("after", "probability")):
             values = [
-                fold_metrics(rows["label"], rows[column], None, top_k=[1])["ece"]
+                fold_metrics(rows["label"], rows[column], None, top_k=[1], weight=rows.get(SAMPLING_WEIGHT))["ece"]
                 for rows in (result.predictions for result in self.folds)
             ]
             defined = [value for value in values if value is not None]
@@ -177,8 +180,8 @@ def out_of_fold(results: Sequence[FoldResult]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence; then
-        those of `output_columns`.
+        Columns id, as_of, fold, label, label_complete, value, activity, score, probability and prevalence; with a
+        sample of the negatives, sampling_weight; then those of `output_columns`.
     """
     return pd.concat([result.predictions for result in results], ignore_index=True)
 
@@ -226,6 +229,7 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
     """
     known = panel.frame["label_complete"].to_numpy()
     final_rows = Fold(0, np.flatnonzero(known), np.empty(0, dtype=np.int64), partial=np.flatnonzero(~known))
+    final_rows = in_sample([final_rows], panel.frame)[0]
     memory = plan.memory(panel, [*folds, final_rows])
     memory.check()
     _check_first_fold(plan, panel, folds)
@@ -347,7 +351,8 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     predictions = keys.assign(
         score=scores,
         probability=fitted.calibration.apply(scores),
-        prevalence=float(take_values(panel.frame["label"].to_numpy(), fold.train).mean()),
+        prevalence=mean(take_values(panel.frame["label"].to_numpy(), fold.train), taken(panel.weights, fold.train)),
+        **({} if (weights := taken(panel.test_weights, fold.test)) is None else {SAMPLING_WEIGHT: weights}),
         **output_columns(fitted, panel, rows),
     )
     logger.info(
@@ -394,7 +399,8 @@ def _check_first_fold(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -
     positions, validation = few_rows(_labels(panel, rows))
     few = rows[positions]
     inputs, details = take_rows(panel.inputs, few), _details(plan, panel, folds[0], few)
-    sample = Training(inputs, _labels(panel, few), validation, ~validation, details)
+    weights = _weights(plan, panel, folds[0], few)
+    sample = Training(inputs, _labels(panel, few), validation, ~validation, details, weights=weights)
     try:
         check_fit(plan.spec, sample, lambda: _training(plan, panel, folds[0]))
     except FitError as error:
@@ -414,9 +420,22 @@ def _training(plan: BacktestPlan, panel: Panel, fold: Fold) -> Training:
             panel.frame, rows, fraction=fraction, horizon_days=plan.horizon_days, seed=plan.seed
         )
     if plan.spec.uses_partial_rows:
-        partial = PartialRows(take_rows(panel.inputs, fold.partial), _details(plan, panel, fold, fold.partial))
+        younger, known = take_rows(panel.inputs, fold.partial), _details(plan, panel, fold, fold.partial)
+        partial = PartialRows(younger, known, _weights(plan, panel, fold, fold.partial))
+    inputs, weights = take_rows(panel.inputs, rows), _weights(plan, panel, fold, rows)
     details = _details(plan, panel, fold, rows) if plan.spec.details else None
-    return Training(take_rows(panel.inputs, rows), _labels(panel, rows), validation, early, details, partial)
+    return Training(inputs, _labels(panel, rows), validation, early, details, partial, weights)
+
+
+def _weights(plan: BacktestPlan, panel: Panel, fold: Fold, rows: Rows) -> Weights:
+    """Return how much each of a fold's rows counts: the rows that it stands for, times its weight by age."""
+    sampled = taken(panel.weights, rows)
+    if plan.spec.half_life_days is None:
+        return sampled
+    times = columns_of(panel.frame, ["as_of"])
+    newest = take_rows(times, fold.train)["as_of"].max()
+    recent = recency_weights(take_rows(times, rows)["as_of"], newest, plan.spec.half_life_days)
+    return recent if sampled is None else sampled * recent
 
 
 def _details(plan: BacktestPlan, panel: Panel, fold: Fold, rows: Rows) -> pd.DataFrame:
@@ -425,9 +444,6 @@ def _details(plan: BacktestPlan, panel: Panel, fold: Fold, rows: Rows) -> pd.Dat
     names = [name for name in panel.frame.columns if name in (*spec.details, "as_of")]
     frame = take_rows(columns_of(panel.frame, names), rows)
     details = frame.assign(known_at=label_known_at(frame["as_of"], plan.horizon_days))
-    if spec.half_life_days is not None:
-        newest = take_rows(panel.frame[["as_of"]], fold.train)["as_of"].max()
-        details[WEIGHT] = recency_weights(frame["as_of"], newest, spec.half_life_days)
     if spec.uses_partial_rows and fold.as_of is not None:
         details = as_known_at(details, fold.as_of)
     return details[list(spec.details)]

@@ -22,7 +22,7 @@ class Ranking:
     Attributes
     ----------
     rows : ndarray of float64, shape (n_distinct,)
-        Number of rows at or above each score.
+        Number of rows at or above each score, each counted as often as its weight says.
     positives : ndarray of float64, shape (n_distinct,)
         Number of positive rows at or above each score.
 
@@ -37,7 +37,7 @@ class Ranking:
     positives: Floats
 
     @classmethod
-    def of(cls, score: ArrayLike, label: ArrayLike) -> Ranking:
+    def of(cls, score: ArrayLike, label: ArrayLike, weight: ArrayLike | None = None) -> Ranking:
         """Rank rows by score, highest first; rows without a score come last.
 
         Parameters
@@ -46,14 +46,19 @@ class Ranking:
             Scores; NaN if missing.
         label : array-like of {0, 1}, shape (n_rows,)
             Labels of the rows.
+        weight : array-like of float, shape (n_rows,), optional
+            Rows that each row stands for.
         """
         scores = np.asarray(score, dtype=np.float64)
         scores = np.where(np.isnan(scores), -np.inf, scores)
         order = np.argsort(-scores, kind="stable")
         ranked = scores[order]
         last = np.append(ranked[1:] != ranked[:-1], True)[: ranked.size]
-        positives = np.cumsum(np.asarray(label, dtype=np.float64)[order])
-        return cls(rows=np.flatnonzero(last).astype(np.float64) + 1, positives=positives[last])
+        labels = np.asarray(label, dtype=np.float64)[order]
+        if weight is None:
+            return cls(rows=np.flatnonzero(last).astype(np.float64) + 1, positives=np.cumsum(labels)[last])
+        weights = np.asarray(weight, dtype=np.float64)[order]
+        return cls(rows=np.cumsum(weights)[last], positives=np.cumsum(weights * labels)[last])
 
     @property
     def drawable(self) -> bool:
@@ -114,7 +119,7 @@ class Reliability:
     low, high : ndarray of float64, shape (n_bins,)
         95 % Wilson interval of the observed rate.
     rows : ndarray of float64, shape (n_bins,)
-        Number of rows in each bin.
+        Number of rows in each bin, or the sum of their weights.
     """
 
     predicted: Floats
@@ -124,7 +129,9 @@ class Reliability:
     rows: Floats
 
 
-def reliability(probability: ArrayLike, label: ArrayLike, bins: int = 8) -> Reliability:
+def reliability(
+    probability: ArrayLike, label: ArrayLike, bins: int = 8, weight: ArrayLike | None = None
+) -> Reliability:
     """Compare predicted with observed rates, in bins with equal expected numbers of positives.
 
     If positives are rare, bins of equal width or equal size are useless: nearly all of them contain no positives. Rows
@@ -138,6 +145,9 @@ def reliability(probability: ArrayLike, label: ArrayLike, bins: int = 8) -> Reli
         Labels of the rows.
     bins : int
         Maximum number of bins.
+    weight : array-like of float, shape (n_rows,), optional
+        Rows that each row stands for. The intervals are then those of as many independent rows as have the same
+        precision (Kish 1965, Survey Sampling).
 
     Returns
     -------
@@ -156,20 +166,38 @@ def reliability(probability: ArrayLike, label: ArrayLike, bins: int = 8) -> Reli
     order = np.argsort(np.asarray(probability, dtype=np.float64), kind="stable")
     values = np.asarray(probability, dtype=np.float64)[order]
     labels = np.asarray(label, dtype=np.float64)[order]
-    starts = _bin_starts(values, bins)
-    rows = np.diff(np.append(starts, values.size)).astype(np.float64)
-    observed = np.add.reduceat(labels, starts) / rows
-    centre = (observed + Z95**2 / (2 * rows)) / (1 + Z95**2 / rows)
-    half = Z95 / (1 + Z95**2 / rows) * np.sqrt(observed * (1 - observed) / rows + Z95**2 / (4 * rows**2))
-    predicted = np.add.reduceat(values, starts) / rows
+    weights = None if weight is None else np.asarray(weight, dtype=np.float64)[order]
+    starts = _bin_starts(values, bins, weights)
+    if weights is None:
+        rows = trials = np.diff(np.append(starts, values.size)).astype(np.float64)
+        observed, predicted = np.add.reduceat(labels, starts) / rows, np.add.reduceat(values, starts) / rows
+    else:
+        rows = np.add.reduceat(weights, starts)
+        observed, predicted = (np.add.reduceat(weights * column, starts) / rows for column in (labels, values))
+        trials = _effective_trials(
+            weights, labels - np.repeat(observed, np.diff(np.append(starts, values.size))), starts
+        )
+    centre = (observed + Z95**2 / (2 * trials)) / (1 + Z95**2 / trials)
+    half = Z95 / (1 + Z95**2 / trials) * np.sqrt(observed * (1 - observed) / trials + Z95**2 / (4 * trials**2))
     return Reliability(predicted, observed, np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0), rows)
 
 
-def _bin_starts(ascending: Floats, bins: int) -> NDArray[np.intp]:
+def _effective_trials(weights: Floats, residuals: Floats, starts: NDArray[np.intp]) -> Floats:
+    """Return the number of independent rows whose rate would have the same standard error as that of each bin."""
+    rows = np.add.reduceat(weights, starts)
+    variance = np.add.reduceat((weights * residuals) ** 2, starts) / rows**2
+    independent = np.add.reduceat(weights * residuals**2, starts) / rows  # p (1 - p)
+    counts = rows.copy()  # where all rows have the same label, there is no other error to compare with
+    np.divide(independent, variance, out=counts, where=variance > 0)
+    return np.minimum(counts, rows)
+
+
+def _bin_starts(ascending: Floats, bins: int, weights: Floats | None = None) -> NDArray[np.intp]:
     """Return the first row of each bin; equal values never straddle two bins."""
-    mass = np.cumsum(ascending)
+    expected = ascending if weights is None else weights * ascending
+    mass = np.cumsum(expected)
     total = mass[-1] if mass[-1] > 0 else 1.0
-    number = np.minimum((mass - ascending) / total * bins, bins - 1).astype(np.intp)
+    number = np.minimum((mass - expected) / total * bins, bins - 1).astype(np.intp)
     first_of_value = np.append(0, np.flatnonzero(ascending[1:] != ascending[:-1]) + 1)
     changes = np.append(True, number[first_of_value][1:] != number[first_of_value][:-1])
     starts: NDArray[np.intp] = first_of_value[changes]

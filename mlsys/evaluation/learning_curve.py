@@ -12,7 +12,7 @@ import numpy as np
 from mlsys.data.panel import Panel
 from mlsys.errors import FitError
 from mlsys.evaluation.backtest import BacktestPlan, FoldResult, refit_folds
-from mlsys.evaluation.paired import PairedBootstrap
+from mlsys.evaluation.paired import PairedBootstrap, compared_rows
 from mlsys.evaluation.splits import Fold, Rows
 from mlsys.pipeline.inner_folds import shuffled_groups
 from mlsys.text import counted
@@ -67,7 +67,7 @@ def learning_curve(
             continue
         logger.info("Learning curve: every fold again on %g%% of the entities", 100 * fraction)
         try:
-            rows = refit_folds(plan, panel, folds)[["id", "fold", "label", "probability"]]
+            rows = compared_rows(refit_folds(plan, panel, folds))
         except FitError as error:  # for example, calibration=sigmoid needs converters among its validation rows
             logger.warning("The learning curve has no point at %g%% of the entities: %s", 100 * fraction, error)
             continue

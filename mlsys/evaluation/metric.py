@@ -66,6 +66,8 @@ class Metric:
         number of trials and the value of a proportion of 1.
     corrects_error : bool
         For "logit": whether the standard error is increased for the positives of each fold having a mean of their own.
+    by_rank : bool
+        Whether it depends on exact ranks at the head of the list, which a coarse sample of the negatives does not tell.
     difference_method : {"t", "percentile"}
         Method of the intervals of differences between two scores: "percentile" where differences have long tails.
     """
@@ -85,6 +87,7 @@ class Metric:
     interval_method: IntervalMethod = "shifted"
     proportion: Callable[[FloatArray, FloatArray, int], tuple[float, float]] | None = None
     corrects_error: bool = False
+    by_rank: bool = False
     difference_method: DifferenceMethod = "t"
 
     @property

@@ -100,6 +100,7 @@ ROWS: Sequence[Metric] = (
     Metric(
         name="average_precision",
         compute=average_precision,
+        by_rank=True,
         group="ranking",
         title="Average precision",
         meaning="precision averaged down the ranking; rewards a good top of the list",
@@ -145,6 +146,7 @@ ROWS: Sequence[Metric] = (
     Metric(
         name="precision",
         compute=precision,
+        by_rank=True,
         group="top_k",
         title="Precision@{k}",
         meaning="fraction of {positives} among the top {k}",
@@ -158,6 +160,7 @@ ROWS: Sequence[Metric] = (
     Metric(
         name="recall",
         compute=recall,
+        by_rank=True,
         group="top_k",
         title="Recall@{k}",
         meaning="fraction of all {positives} found in the top {k}",
@@ -170,6 +173,7 @@ ROWS: Sequence[Metric] = (
     Metric(
         name="lift",
         compute=lift,
+        by_rank=True,
         group="top_k",
         title="Lift@{k}",
         meaning="precision@{k} relative to picking at random",
@@ -182,6 +186,7 @@ ROWS: Sequence[Metric] = (
     Metric(
         name="revenue",
         compute=revenue,
+        by_rank=True,
         group="top_k",
         title="Revenue@{k}",
         meaning="total value (such as MRR) of the {positives} in the top {k}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.errors import DataError, closest
 from mlsys.evaluation import intervals
 from mlsys.evaluation.bootstrap import bootstrap, mean_over_folds
@@ -19,6 +20,7 @@ from mlsys.evaluation.ranking import FloatArray
 from mlsys.evaluation.timing import outcomes_by_day
 from mlsys.evaluation.uplift import with_uplift
 from mlsys.evaluation.weighted_metrics import IntArray, ScoredFold
+from mlsys.pipeline.weights import mean
 from mlsys.text import counted, joined
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ def measure(fold: ScoredFold, weights: FloatArray, only: str | None = None) -> d
     -------
     dict of str to ndarray of float64, shape (resamples,)
         Values by metric, NaN if undefined: roc_auc without positives or without negatives; average_precision, recall@k
-        and lift@k without positives; revenue@k without known values; all metrics without rows.
+        and lift@k without positives; revenue@k without known values; metrics of the head of a list that a sample is too
+        coarse for, see `ScoredFold.resolves`; all metrics without rows.
 
     Examples
     --------
@@ -56,7 +59,7 @@ def measure(fold: ScoredFold, weights: FloatArray, only: str | None = None) -> d
     for name, metric, k in expanded(fold.top_k):
         if (metric.needs == "probability" and not fold.is_probability) or only not in (None, name):
             continue
-        if metric.needs == "value" and not fold.has_values:
+        if (metric.needs == "value" and not fold.has_values) or (metric.by_rank and not fold.resolves(k)):
             numbers[name] = np.full(len(weights), np.nan)
         else:
             assert metric.compute is not None
@@ -65,7 +68,12 @@ def measure(fold: ScoredFold, weights: FloatArray, only: str | None = None) -> d
 
 
 def fold_metrics(
-    label: npt.ArrayLike, probability: npt.ArrayLike, value: npt.ArrayLike | None, *, top_k: Sequence[int]
+    label: npt.ArrayLike,
+    probability: npt.ArrayLike,
+    value: npt.ArrayLike | None,
+    *,
+    top_k: Sequence[int],
+    weight: npt.ArrayLike | None = None,
 ) -> dict[str, float | None]:
     """Compute all metrics of one fold.
 
@@ -80,6 +88,8 @@ def fold_metrics(
         unknown for all rows.
     top_k : sequence of int
         List lengths k of the top-k metrics. A k larger than the fold uses all rows.
+    weight : array-like of float, shape (rows,), optional
+        Rows that each row stands for.
 
     Returns
     -------
@@ -102,7 +112,7 @@ def fold_metrics(
     >>> fold["roc_auc"], fold["precision@1"], fold["revenue@1"]
     (0.8333333333333334, 0.5, 40.0)
     """
-    fold = ScoredFold(label, probability, value, top_k=top_k)
+    fold = ScoredFold(label, probability, value, top_k=top_k, weight=weight)
     numbers = measure(fold, np.ones((1, len(fold.order))))
     return {name: _json(numbers[name][0]) for name in metric_names(top_k)}
 
@@ -125,6 +135,7 @@ def evaluate(
           there is no such baseline;
         - ``prevalence`` (float64, optional, constant per fold): prediction of the `chance` baseline, which is the
           fraction of positives in the training rows; by default that of the fold itself;
+        - ``sampling_weight`` (float64, optional): rows that each row stands for, if negatives were sampled;
         - ``treated`` (0 or 1) and ``uplift`` (float64), optional: for the uplift metrics.
     top_k : sequence of int
         List lengths k of the top-k metrics.
@@ -259,16 +270,18 @@ class _Counts:
     """What the folds consist of."""
 
     rows: FloatArray  # shape (folds,)
+    size: FloatArray  # rows that these stand for, shape (folds,)
     positives: FloatArray  # shape (folds,)
     entities: int  # distinct, with a row of the rarer class
 
     @classmethod
     def of(cls, folds: Sequence[_Fold]) -> _Counts:
         rows = np.array([len(fold.label) for fold in folds], dtype=np.float64)
+        size = np.array([fold.size for fold in folds], dtype=np.float64)
         positives = np.array([fold.label.sum() for fold in folds])
         rarer = float(2 * positives.sum() <= rows.sum())
         entities = np.unique(np.concatenate([fold.entity[fold.label == rarer] for fold in folds]))
-        return cls(rows, positives, len(entities))
+        return cls(rows, size, positives, len(entities))
 
     def freedom(self, used: npt.NDArray[np.bool_]) -> int:
         return intervals.degrees_of_freedom(self.rows[used], self.positives[used], self.entities)
@@ -329,7 +342,7 @@ class _Measured:
             case "proportion":
                 assert metric.proportion is not None
                 assert k is not None
-                trials, scale = metric.proportion(self.counts.rows[used], self.counts.positives[used], k)
+                trials, scale = metric.proportion(self.counts.size[used], self.counts.positives[used], k)
                 return intervals.proportion_interval(value, known, trials=trials, scale=scale)
             case "shifted":
                 return intervals.shifted_interval(value, known)
@@ -347,16 +360,26 @@ class _Fold:
     entity: IntArray
     label: FloatArray
     value: FloatArray | None
+    weight: FloatArray | None
     score: Mapping[str, FloatArray]
+
+    @property
+    def size(self) -> float:
+        """Number of rows that the rows stand for."""
+        return len(self.label) if self.weight is None else float(self.weight.sum())
 
     def summary(self) -> dict[str, Any]:
         times = fold_times(np.empty(0, dtype="datetime64[us]") if self.as_of is None else self.as_of)
-        return times | {
-            "fold": self.number,
-            "rows": len(self.label),
-            "positives": int(self.label.sum()),
-            "label_complete": self.label_complete,
-        }
+        return (
+            times
+            | {
+                "fold": self.number,
+                "rows": len(self.label),
+                "positives": int(self.label.sum()),
+                "label_complete": self.label_complete,
+            }
+            | ({} if self.weight is None else {"stands_for": round(self.size)})
+        )
 
 
 def _measure(
@@ -370,7 +393,9 @@ def _measure(
 ) -> dict[str, _Measured]:
     """Evaluate scores in every fold, on the original rows and in every resample; all scores use the same resamples."""
     scored = [
-        ScoredFold(fold.label, fold.score[score], fold.value, top_k=top_k, is_probability=probability)
+        ScoredFold(
+            fold.label, fold.score[score], fold.value, top_k=top_k, is_probability=probability, weight=fold.weight
+        )
         for score, probability in is_probability.items()
         for fold in folds
     ]
@@ -403,7 +428,8 @@ def _split(frame: pd.DataFrame, scores: Sequence[str]) -> list[_Fold]:
 def _fold(frame: pd.DataFrame, number: int, scores: Sequence[str]) -> _Fold:
     label = _floats(frame, "label")
     score = {column: _floats(frame, column) for column in scores}
-    score.setdefault("prevalence", np.full(len(label), label.mean()))
+    weight = _floats(frame, SAMPLING_WEIGHT) if SAMPLING_WEIGHT in frame else None
+    score.setdefault("prevalence", np.full(len(label), mean(label, weight)))
     if "activity" in score:
         score["activity"] = np.where(np.isnan(score["activity"]), -np.inf, score["activity"])
     return _Fold(
@@ -413,6 +439,7 @@ def _fold(frame: pd.DataFrame, number: int, scores: Sequence[str]) -> _Fold:
         entity=frame["entity"].to_numpy(dtype=np.intp),
         label=label,
         value=_floats(frame, "value") if "value" in frame else None,
+        weight=weight,
         score=score,
     )
 

@@ -7,8 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation.metric_table import headline_columns
 from mlsys.evaluation.metrics import compare_scores
+
+
+def compared_rows(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of out-of-fold rows that a comparison with another probability needs."""
+    columns = ("id", "fold", "label", "probability", SAMPLING_WEIGHT)
+    return predictions[[name for name in columns if name in predictions]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class PairedBootstrap:
         Parameters
         ----------
         rows : DataFrame
-            Out-of-fold rows with the columns ``id``, ``fold``, ``label``, ``probability`` and `other`.
+            Out-of-fold rows with the columns ``id``, ``fold``, ``label``, ``probability`` and `other`, and optionally
+            ``sampling_weight``.
         other : str
             Column of the other probability.
 

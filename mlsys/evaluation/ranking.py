@@ -88,7 +88,7 @@ class TieGroups:
         return self.positives_through - self.positives_above
 
 
-def tie_groups(score: FloatArray, positive: npt.NDArray[np.bool_]) -> TieGroups:
+def tie_groups(score: FloatArray, positive: npt.NDArray[np.bool_], weight: FloatArray | None = None) -> TieGroups:
     """Rank rows by a score, highest first.
 
     Parameters
@@ -97,6 +97,8 @@ def tie_groups(score: FloatArray, positive: npt.NDArray[np.bool_]) -> TieGroups:
         Scores without NaN.
     positive : ndarray of bool, shape (n_rows,) or (n_sets, n_rows)
         One or several sets of labels.
+    weight : ndarray of float64, shape (n_rows,), optional
+        Rows that each row stands for.
 
     Examples
     --------
@@ -110,8 +112,13 @@ def tie_groups(score: FloatArray, positive: npt.NDArray[np.bool_]) -> TieGroups:
     order = np.argsort(-score)
     ranked = score[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    running = np.cumsum(positive[..., order], axis=-1)[..., last]
-    return TieGroups.from_running((last + 1).astype(np.float64), running.astype(np.float64))
+    if weight is None:
+        running = np.cumsum(positive[..., order], axis=-1)[..., last]
+        return TieGroups.from_running((last + 1).astype(np.float64), running.astype(np.float64))
+    weights = weight[order]
+    return TieGroups.from_running(
+        np.cumsum(weights)[last], np.cumsum(weights * positive[..., order], axis=-1)[..., last]
+    )
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ import pandas as pd
 from mlsys import __version__
 from mlsys.data.compact import take_rows
 from mlsys.data.load import Loaded
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation.backtest import BacktestResult
 from mlsys.evaluation.effects import effects
 from mlsys.evaluation.explain import importances
@@ -100,7 +101,8 @@ def _write_model(writer: RunWriter, results: RunResults) -> None:
     writer.write_parquet("golden.parquet", golden_frame(final.pipeline, final.calibration, _golden_inputs(results)))
     outputs = outputs_of(final.pipeline)
     writer.write_json("schema.json", input_schema(panel, rows, names=results.loaded.names, outputs=outputs))
-    writer.write_json("reference.json", reference(panel, rows, results.backtest.predictions["probability"]))
+    tested = results.backtest.predictions
+    writer.write_json("reference.json", reference(panel, rows, tested["probability"], tested.get(SAMPLING_WEIGHT)))
     if results.loaded.recipe is not None:
         writer.write_json("recipe.json", results.loaded.recipe)
 
@@ -162,6 +164,8 @@ def _facts(writer: RunWriter, results: RunResults, predictions: pd.DataFrame, se
         "chosen": str(results.backtest.final.choice),
         "cap_warning": results.backtest.cap_warning,
     }
+    if "negatives" in loaded.facts:
+        facts["sample"] = loaded.facts["negatives"]
     if loaded.horizon_days:
         facts["horizon_days"] = loaded.horizon_days
         facts["data_end"] = str(loaded.facts["end"])

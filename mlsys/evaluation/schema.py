@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mlsys.data.panel import Panel, Treatment
+from mlsys.data.weight_column import SAMPLING_WEIGHT
+from mlsys.pipeline.weights import Weights, mean, taken
 from mlsys.runs.input_column import MAX_LISTED, NUMBER, TEXT
 from mlsys.runs.model_outputs import ModelOutput
 
@@ -79,8 +81,12 @@ def _allowed(treatment: Treatment) -> list[dict[str, Any]]:
     return [{"cell": cell, "value": value} for value, cell in values]
 
 
-def reference(panel: Panel, rows: pd.DataFrame, probability: pd.Series[Any]) -> dict[str, Any]:
+def reference(
+    panel: Panel, rows: pd.DataFrame, probability: pd.Series[Any], weights: pd.Series[float] | None = None
+) -> dict[str, Any]:
     """Describe the distributions of inputs and probabilities, as a reference for drift monitoring.
+
+    If rows stand for others that were left out, the distributions are those of all rows.
 
     Parameters
     ----------
@@ -90,6 +96,8 @@ def reference(panel: Panel, rows: pd.DataFrame, probability: pd.Series[Any]) -> 
         Training rows of the final model.
     probability : Series of float64
         Out-of-fold probabilities.
+    weights : Series of float64, optional
+        Rows that each row with a probability stands for.
 
     Returns
     -------
@@ -97,29 +105,41 @@ def reference(panel: Panel, rows: pd.DataFrame, probability: pd.Series[Any]) -> 
         For each number its missing rate, mean, standard deviation and deciles; for each category its missing rate and
         the relative frequency of each level.
     """
+    of_rows = rows[SAMPLING_WEIGHT].to_numpy(dtype=np.float64) if SAMPLING_WEIGHT in rows else None
     features = {
-        feature.name: _category(rows[feature.name]) if feature.kind == "category" else _number(rows[feature.name])
+        feature.name: (_category if feature.kind == "category" else _number)(rows[feature.name], of_rows)
         for feature in panel.features
     }
-    return {"rows": len(rows), "features": features, "probability": _number(probability)}
+    of_probability = None if weights is None else np.asarray(weights, dtype=np.float64)
+    return {"rows": len(rows), "features": features, "probability": _number(probability, of_probability)}
 
 
-def _number(column: pd.Series[Any]) -> dict[str, Any]:
-    present = column.dropna().to_numpy(dtype=np.float64)
-    summary: dict[str, Any] = {"kind": "number", "missing": float(column.isna().mean()) if len(column) else 0.0}
+def _number(column: pd.Series[Any], weights: Weights) -> dict[str, Any]:
+    present, known = column.dropna().to_numpy(dtype=np.float64), taken(weights, column.notna().to_numpy())
+    summary: dict[str, Any] = {"kind": "number", "missing": _missing(column, weights)}
     if len(present):
+        centre = mean(present, known)
+        how: Any = {} if known is None else {"weights": known, "method": "inverted_cdf"}
         summary |= {
-            "mean": float(present.mean()),
-            "std": float(present.std()),
-            "quantiles": [float(value) for value in np.quantile(present, QUANTILES)],
+            "mean": centre,
+            "std": float(present.std() if known is None else np.sqrt(mean((present - centre) ** 2, known))),
+            "quantiles": [float(value) for value in np.quantile(present, QUANTILES, **how)],
         }
     return summary
 
 
-def _category(column: pd.Series[Any]) -> dict[str, Any]:
-    frequencies = column.value_counts(normalize=True).head(MAX_LISTED)
+def _missing(column: pd.Series[Any], weights: Weights) -> float:
+    return mean(column.isna().to_numpy(), weights) if len(column) else 0.0
+
+
+def _category(column: pd.Series[Any], weights: Weights) -> dict[str, Any]:
+    if weights is None:
+        frequencies = column.value_counts(normalize=True).head(MAX_LISTED)
+    else:
+        totals = pd.Series(weights, index=column.index).groupby(column).sum()
+        frequencies = (totals / totals.sum()).sort_values(ascending=False, kind="stable").head(MAX_LISTED)
     return {
         "kind": "category",
-        "missing": float(column.isna().mean()) if len(column) else 0.0,
+        "missing": _missing(column, weights),
         "levels": {str(level): float(frequency) for level, frequency in sorted(frequencies.items())},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from datetime import date  # needed at run time by pydantic
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from mlsys.data.compact import columns_of, take_rows
+from mlsys.data.compact import columns_of, take_rows, take_values
+from mlsys.data.negatives import WholeTests
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.pipeline.inner_folds import shuffled_groups
 from mlsys.text import counted, is_or_are
 
 Rows: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
+TestNegatives: TypeAlias = Literal["auto", "same", "all"]
 
 MORE_GROUPS = "Set data.group to a column with more groups, or to null"
 
@@ -71,11 +75,14 @@ class Backtest:
         Latest as-of to test.
     horizon_days : int
         Days of embargo: the label window of a training row must end by the test as-of.
+    test_negatives : {"auto", "same", "all"}
+        With a sample of the negatives, what is tested: see :class:`mlsys.data.negatives.WholeTests`.
     """
 
     folds: PositiveInt = 6
     until: date | None = None
     horizon_days: NonNegativeInt = 0
+    test_negatives: TestNegatives = "auto"
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return one fold per tested as-of."""
@@ -126,12 +133,15 @@ class Holdout:
         Days of embargo for a split by time.
     seed : int
         Seed for a random split.
+    test_negatives : {"auto", "same", "all"}
+        As in `Backtest`.
     """
 
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
     order: Literal["time", "random"] = "time"
     horizon_days: NonNegativeInt = 0
     seed: int = 0
+    test_negatives: TestNegatives = "auto"
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return the single fold."""
@@ -161,10 +171,13 @@ class GroupKFold:
         Number of folds.
     seed : int
         Seed of the shuffle.
+    test_negatives : {"auto", "same", "all"}
+        As in `Backtest`.
     """
 
     folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 0
+    test_negatives: TestNegatives = "auto"
 
     def split(self, frame: pd.DataFrame) -> list[Fold]:
         """Return the folds."""
@@ -173,6 +186,47 @@ class GroupKFold:
         _check_groups(len(ranks), self.folds, fewer)
         parts = (ranks % self.folds)[codes]
         return [_fold_without_time(frame, number, parts == number) for number in range(self.folds)]
+
+
+def in_sample(folds: Sequence[Fold], frame: pd.DataFrame) -> list[Fold]:
+    """Return folds that learn only from the sampled rows, where all rows are tested.
+
+    Parameters
+    ----------
+    folds : sequence of Fold
+    frame : DataFrame
+        Rows of a panel.
+    """
+    if SAMPLING_WEIGHT not in frame:
+        return list(folds)
+    is_sampled = frame[SAMPLING_WEIGHT].to_numpy() > 0
+    return [
+        dataclasses.replace(
+            fold,
+            train=fold.train[take_values(is_sampled, fold.train)],
+            partial=fold.partial[take_values(is_sampled, fold.partial)],
+        )
+        for fold in folds
+    ]
+
+
+def whole_tests(split: Split, search: tuple[int, int] | None) -> WholeTests:
+    """Return which as-ofs a run tests, and whether on all of their rows.
+
+    Parameters
+    ----------
+    split : Split
+        A class of the user's own tests the sampled rows.
+    search : (int, int) or None
+        As in `reported_folds`.
+    """
+    match split:
+        case Backtest() if split.horizon_days:
+            return WholeTests(split.test_negatives, split.folds if search is None else sum(search), split.until)
+        case Backtest() | Holdout() | GroupKFold():
+            return WholeTests(split.test_negatives)
+        case _:
+            return WholeTests()
 
 
 def reported_folds(
@@ -194,7 +248,7 @@ def reported_folds(
     if selection is not None:
         return selection_and_reported_folds(split, frame, selection)[1]
     if search is None:
-        return split.split(frame)
+        return in_sample(split.split(frame), frame)
     searched, held_out = search_and_holdout_folds(split, frame, searched=search[0], held_out=search[1])
     return held_out or searched
 
@@ -236,7 +290,7 @@ def search_and_holdout_folds(
             f"{counted(searched + held_out, 'fold')} in total. {error}"
         ) from error
     holdout = [dataclasses.replace(fold, number=number) for number, fold in enumerate(folds[searched:])]
-    return folds[:searched], holdout
+    return in_sample(folds[:searched], frame), in_sample(holdout, frame)
 
 
 def label_known_at(times: pd.Series[Any], horizon_days: int) -> pd.Series[Any]:
@@ -313,7 +367,7 @@ def selection_and_reported_folds(split: Split, frame: pd.DataFrame, count: int) 
         dataclasses.replace(fold, train=rows[fold.train], test=rows[fold.test], partial=rows[fold.partial])
         for fold in nested
     ]
-    return selection, reported
+    return in_sample(selection, frame), in_sample(reported, frame)
 
 
 def split_off_latest(

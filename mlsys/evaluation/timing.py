@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.runs.hazards import by_day_name, days_of
 
 DAYS_TO_OUTCOME = "days_to_outcome"
@@ -35,10 +36,11 @@ def outcomes_by_day(predictions: pd.DataFrame) -> dict[str, list[dict[str, Any]]
     if not (days := days_of(predictions.columns)):
         return {}
     rows = predictions[predictions["label_complete"].to_numpy(dtype=bool)]
+    weight = rows.get(SAMPLING_WEIGHT)
     entries = [
         {
             "days": day,
-            "expected": float(rows[by_day_name(day)].sum()),
+            "expected": float((rows[by_day_name(day)] if weight is None else weight * rows[by_day_name(day)]).sum()),
             "observed": int((rows[DAYS_TO_OUTCOME] <= day).sum()),
         }
         for day in days

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation import intervals
 from mlsys.evaluation.bootstrap import bootstrap, mean_over_folds
 from mlsys.evaluation.metric_table import uplift_metrics
@@ -156,7 +157,8 @@ def with_uplift(numbers: dict[str, Any], predictions: pd.DataFrame, **settings: 
 
 
 def _fold(predictions: pd.DataFrame) -> UpliftFold:
-    return UpliftFold(predictions["label"], predictions["treated"], predictions["uplift"])
+    weight = predictions.get(SAMPLING_WEIGHT)
+    return UpliftFold(predictions["label"], predictions["treated"], predictions["uplift"], weight)
 
 
 def _entry(value: FloatArray, sample: FloatArray, freedom: float, confidence: float) -> Entry:

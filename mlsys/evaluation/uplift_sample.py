@@ -24,6 +24,8 @@ class UpliftFold:
         Labels, and whether each row was treated.
     uplift : array-like of float, shape (rows,)
         Predicted uplifts; rows with the same one are taken in random order.
+    weight : array-like of float, shape (rows,), optional
+        Rows that each row stands for.
 
     Attributes
     ----------
@@ -36,7 +38,13 @@ class UpliftFold:
         If an uplift or a treatment is missing.
     """
 
-    def __init__(self, label: npt.ArrayLike, treated: npt.ArrayLike, uplift: npt.ArrayLike) -> None:
+    def __init__(
+        self,
+        label: npt.ArrayLike,
+        treated: npt.ArrayLike,
+        uplift: npt.ArrayLike,
+        weight: npt.ArrayLike | None = None,
+    ) -> None:
         labels, arms, scores = (np.asarray(column, dtype=np.float64) for column in (label, treated, uplift))
         if not (np.isfinite(scores).all() and np.isin(arms, (0, 1)).all()):
             raise DataError(
@@ -44,15 +52,20 @@ class UpliftFold:
             )
         self.order: IntArray = np.argsort(-scores, kind="stable")
         self.labels, self.arms, scores = labels[self.order], arms[self.order], scores[self.order]
+        self.weights = None if weight is None else np.asarray(weight, dtype=np.float64)[self.order]
         self.starts = np.flatnonzero(np.append(True, scores[1:] != scores[:-1]))
 
     def sample(self, weights: FloatArray) -> UpliftSample:
         """Return the sums that metrics are computed from, under each set of weights, shape (resamples, rows)."""
-        return UpliftSample(self, weights)
+        return UpliftSample(self, weights if self.weights is None else weights * self.weights)
 
     def rarest(self, fraction: float) -> float:
         """Return the rows of the rarest combination of arm and class among the top fraction of the rows."""
-        top = slice(0, max(1, round(fraction * len(self.labels))))
+        if self.weights is None:
+            count = round(fraction * len(self.labels))
+        else:
+            count = int(np.searchsorted(np.cumsum(self.weights), fraction * self.weights.sum()))
+        top = slice(0, max(1, count))
         cells = 2 * self.arms[top] + self.labels[top]
         return float(np.bincount(cells.astype(np.intp), minlength=4).min())
 

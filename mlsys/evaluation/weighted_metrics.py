@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,10 @@ IntArray = npt.NDArray[np.intp]
 
 ECE_BINS = 10
 
+# With fewer sampled rows in a list, or fewer positives than these per row that a sampled one stands for, the ranks at
+# the head of the list are so vague that what depends on them would be too high by over 5 %: benchmarks/negatives.py.
+MIN_SAMPLED_ROWS, MIN_POSITIVES = 10, 50
+
 # From this mean number of rows per tie group on, summing each group first is faster than a running sum over all rows.
 MIN_ROWS_PER_GROUP = 4
 
@@ -25,7 +30,8 @@ class ScoredFold:
     """Rows of one fold in descending order of score, prepared for many sets of row weights.
 
     A weight is the number of times that a row is in the sample, so that bootstrap weights give exactly the metrics of
-    the resampled rows. The constructor sorts the rows once; each sample then only takes a few running sums.
+    the resampled rows. Rows may also stand for others that were left out; they then count as that many rows. The
+    constructor sorts the rows once; each sample then only takes a few running sums.
 
     Parameters
     ----------
@@ -40,6 +46,8 @@ class ScoredFold:
         List lengths of the top-k metrics, each at least 1.
     is_probability : bool, default True
         Whether `score` is a probability.
+    weight : array-like of float, shape (rows,), optional
+        Rows that each row stands for; by default, each stands for itself.
 
     Attributes
     ----------
@@ -49,6 +57,8 @@ class ScoredFold:
         Labels and scores in this order.
     top_k : tuple of int
         List lengths of the top-k metrics.
+    weights : ndarray of float64, shape (rows,), or None
+        Rows that each row stands for, in this order.
     is_probability, has_values : bool
         Which metrics can be computed; see `mlsys.evaluation.metric.Metric.needs`.
 
@@ -82,6 +92,7 @@ class ScoredFold:
         *,
         top_k: Sequence[int],
         is_probability: bool = True,
+        weight: npt.ArrayLike | None = None,
     ) -> None:
         labels, scores = np.asarray(label, dtype=np.float64), np.asarray(score, dtype=np.float64)
         values = np.full(labels.shape, np.nan) if value is None else np.asarray(value, dtype=np.float64)
@@ -89,6 +100,7 @@ class ScoredFold:
         self.order: IntArray = np.argsort(-scores, kind="stable")
         self.labels, self.scores, values = labels[self.order], scores[self.order], values[self.order]
         self.top_k, self.is_probability, self.has_values = tuple(top_k), is_probability, value is not None
+        self.weights = None if weight is None else np.asarray(weight, dtype=np.float64)[self.order]
         self.positive = np.flatnonzero(self.labels)
         self.revenue = np.nan_to_num(values[self.positive], nan=0.0)
         # Rows with tied scores form a group: group g consists of the rows starts[g] up to starts[g + 1].
@@ -98,7 +110,8 @@ class ScoredFold:
         group = np.repeat(np.arange(len(starts)), np.diff(bounds))
         self.positives_before = np.searchsorted(self.positive, bounds)
         self.hit_groups = np.flatnonzero(np.diff(self.positives_before))
-        self.bins = _equal_mass_bins(bounds, group) if is_probability else []
+        mass = bounds if self.weights is None else np.append(0.0, np.cumsum(self.weights))[bounds]
+        self.bins = _equal_mass_bins(mass, group) if is_probability else []
         # Positions of the group bounds in the running sums, and the group of each of their steps.
         self.bounds = bounds if self.starts is None else np.arange(len(bounds))
         self.group = group if self.starts is None else np.arange(len(starts))
@@ -116,15 +129,21 @@ class ScoredFold:
         """Label minus probability of each row, shape (rows,)."""
         return self.labels - self.scores
 
+    def resolves(self, k: int | None = None) -> bool:
+        """Return whether the top k rows can be told, or, without a k, the whole head of the list."""
+        largest = 1.0 if self.weights is None else float(self.weights.max())
+        enough = len(self.positive) / MIN_POSITIVES if k is None else k / MIN_SAMPLED_ROWS
+        return largest <= 1.0 or largest <= enough
+
     def sample(self, weights: FloatArray) -> Sample:
         """Return the sums that metrics are computed from, under each set of weights.
 
         Parameters
         ----------
         weights : ndarray of float64, shape (resamples, rows)
-            Weights of the rows, in the order of `order`.
+            Weights of the rows, in the order of `order`; times the number of rows that each stands for.
         """
-        return Sample(self, weights)
+        return Sample(self, weights if self.weights is None else weights * self.weights)
 
 
 class Sample:
@@ -282,11 +301,14 @@ def _check(label: FloatArray, score: FloatArray, value: FloatArray, *, is_probab
         )
 
 
-def _equal_mass_bins(bounds: IntArray, group: IntArray) -> list[slice]:
-    """Return the rows of each non-empty bin; a group of tied rows is in the bin of its middle rank."""
-    middle = (bounds[:-1] + bounds[1:]) / 2
-    bins = np.floor(ECE_BINS * middle / bounds[-1])[group]
-    edges = np.append(np.flatnonzero(np.diff(bins, prepend=-1)), bounds[-1])
+def _equal_mass_bins(mass: npt.NDArray[Any], group: IntArray) -> list[slice]:
+    """Return the rows of each non-empty bin; a group of tied rows is in the bin of its middle rank.
+
+    ``mass`` is the number of rows, or their weight, before each group, and that of all rows at last.
+    """
+    middle = (mass[:-1] + mass[1:]) / 2
+    bins = np.floor(ECE_BINS * middle / mass[-1])[group]
+    edges = np.append(np.flatnonzero(np.diff(bins, prepend=-1)), len(group))
     return [slice(int(start), int(stop)) for start, stop in pairwise(edges)]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import FitError
+from mlsys.pipeline.weights import Weights
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.logistic import logit
 
@@ -27,12 +28,15 @@ class CalibrationData:
         Fraction of positives in the original training rows.
     scores, labels : ndarray of shape (n_rows,), or None
         Scores and labels of the latest training rows; the scores come from a model fitted on the earlier rows only.
+    weights : ndarray of shape (n_rows,), or None
+        Rows that each of them stands for; None if each stands for itself.
     """
 
     learned_prior: float
     prior: float
     scores: NDArray[np.float64] | None = None
     labels: NDArray[np.int8] | None = None
+    weights: Weights = None
 
 
 class Calibrator(Protocol):
@@ -113,7 +117,7 @@ class Sigmoid:
         if np.ptp(logits) == 0:  # a constant model
             return Calibration.sigmoid(0.0, float(logit(labels.mean())))
         # A weak penalty, just enough to keep the slope finite if the scores separate the classes.
-        model = LogisticRegression(C=1e3, max_iter=1000).fit(logits[:, None], labels)
+        model = LogisticRegression(C=1e3, max_iter=1000).fit(logits[:, None], labels, sample_weight=data.weights)
         slope = float(model.coef_[0, 0])
         if slope <= 0:
             raise FitError(
@@ -140,9 +144,9 @@ class Isotonic:
 
         scores, labels = _required(data)
         # Bounds by Laplace's rule of succession: no finite sample proves a probability of 0 or 1.
-        rows = len(labels)
+        rows = len(labels) if data.weights is None else data.weights.sum()
         model = IsotonicRegression(y_min=1 / (rows + 2), y_max=(rows + 1) / (rows + 2), out_of_bounds="clip")
-        model.fit(scores, labels)
+        model.fit(scores, labels, sample_weight=data.weights)
         return Calibration.isotonic(model.X_thresholds_, model.y_thresholds_)
 
 

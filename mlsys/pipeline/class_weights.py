@@ -72,6 +72,37 @@ def class_weights_in_library_form(estimator: Any) -> dict[str, Any]:  # noqa: AN
     }
 
 
+def class_weights_of_totals(estimator: Any, positives: float, negatives: float) -> dict[str, Any]:  # noqa: ANN401
+    """Return parameters that give the classes the weights that a word of the library asks for, such as balanced.
+
+    For weighted rows: scikit-learn's forests and LightGBM would count the rows instead of adding up their weights, as
+    CatBoost does.
+
+    Parameters
+    ----------
+    estimator : scikit-learn estimator
+    positives, negatives : float
+        Total weights of the classes.
+
+    Returns
+    -------
+    dict
+        The parameters to set; empty if no word is used.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> class_weights_of_totals(LogisticRegression(class_weight="balanced"), 5.0, 100.0)
+    {'class_weight': {0: 1.0, 1: 20.0}}
+    >>> class_weights_of_totals(LogisticRegression(class_weight={1: 3}), 5.0, 100.0)
+    {}
+    """
+    parameters, ratio = estimator.get_params(deep=False), negatives / positives
+    if isinstance(parameters.get("class_weight"), str):
+        return {"class_weight": {0: 1.0, 1: ratio}}
+    return {"is_unbalance": False, "scale_pos_weight": ratio} if parameters.get("is_unbalance") else {}
+
+
 def _lists_and_maps(estimator: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return the class weights that are no words of the library, such as balanced."""
     parameters = estimator.get_params(deep=False)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.errors import EstimatorError
+from mlsys.pipeline.weights import Weights
 from mlsys.runs.logistic import sigmoid
 
 Floats = NDArray[np.float64]
@@ -41,12 +42,7 @@ class Combiner:
 
 
 def fit_combiner(
-    log_odds: Floats,
-    labels: NDArray[np.int8],
-    *,
-    converters: int,
-    shrinkage: float,
-    row_weights: Floats | None = None,
+    log_odds: Floats, labels: NDArray[np.int8], *, converters: int, shrinkage: float, weights: Weights = None
 ) -> Combiner:
     """Fit weights and an intercept by penalised maximum likelihood.
 
@@ -63,8 +59,8 @@ def fit_combiner(
         Number of different entities among the positive rows.
     shrinkage : float
         At least 0.
-    row_weights : ndarray of float64, shape (n_rows,), or None
-        None if all rows count alike.
+    weights : ndarray of float64, shape (n_rows,), optional
+        Rows that each row stands for.
 
     Raises
     ------
@@ -82,7 +78,7 @@ def fit_combiner(
     from scipy.optimize import minimize
 
     centre = Combiner.equal(log_odds.shape[1]).weights
-    rows = np.ones(len(labels)) if row_weights is None else row_weights
+    rows = np.ones(len(labels)) if weights is None else weights
     per_converter = float(rows @ labels) / converters
 
     def loss(parameters: Floats) -> tuple[float, Floats]:

@@ -18,8 +18,8 @@ from sklearn.pipeline import Pipeline
 
 from mlsys.data.compact import positions_of
 from mlsys.pipeline.copies import unfitted
-from mlsys.pipeline.recency import WEIGHT
 from mlsys.pipeline.traits import traits_of
+from mlsys.pipeline.weights import Weights, mean, taken
 
 
 class PartialRows(NamedTuple):
@@ -31,10 +31,13 @@ class PartialRows(NamedTuple):
         Panel columns.
     details : DataFrame of shape (n_rows, n_details)
         As in `MemberRows`.
+    weights : ndarray of float64, shape (n_rows,), or None
+        As in `MemberRows`.
     """
 
     inputs: pd.DataFrame
     details: pd.DataFrame
+    weights: Weights = None
 
 
 class MemberRows(NamedTuple):
@@ -47,15 +50,23 @@ class MemberRows(NamedTuple):
     labels : ndarray of int8, shape (n_rows,)
         Labels, 0 or 1.
     details : DataFrame of shape (n_rows, n_details)
-        The other columns of the panel that `Composite.details` names, and the rows' ``weight`` if they have one.
+        The other columns of the panel that `Composite.details` names.
     partial : PartialRows or None
         Further rows, for composites that need ``days_known``.
+    weights : ndarray of float64, shape (n_rows,), or None
+        How much each row counts; None if all count alike. See `mlsys.pipeline.weights`.
     """
 
     inputs: pd.DataFrame
     labels: NDArray[np.int8]
     details: pd.DataFrame
     partial: PartialRows | None = None
+    weights: Weights = None
+
+    @property
+    def prior(self) -> float:
+        """Fraction of positive rows, by weight."""
+        return mean(self.labels, self.weights)
 
     @classmethod
     def without_times(cls, inputs: pd.DataFrame, labels: NDArray[np.int8]) -> MemberRows:
@@ -67,7 +78,8 @@ class MemberRows(NamedTuple):
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MemberRows:
         """Return the rows at a mask of shape (n_rows,), or at positions, without partly known ones."""
         rows = positions_of(chosen)  # a range costs no copy
-        return MemberRows(self.inputs.iloc[rows], self.labels[rows], self.details.iloc[rows])
+        inputs, details = self.inputs.iloc[rows], self.details.iloc[rows]
+        return MemberRows(inputs, self.labels[rows], details, weights=taken(self.weights, chosen))
 
     def seen_at(self, time: pd.Timestamp, known: NDArray[np.bool_]) -> MemberRows:
         """Return the rows as an earlier time knows them: those whose labels were known, and the others in part.
@@ -83,18 +95,8 @@ class MemberRows(NamedTuple):
             return rows
         young = (self.details["as_of"] < time).to_numpy() & ~known
         chosen = positions_of(young)
-        partial = PartialRows(self.inputs.iloc[chosen], as_known_at(self.details.iloc[chosen], time))
-        return rows._replace(partial=partial)
-
-    @property
-    def weights(self) -> NDArray[np.float64] | None:
-        """Weight of each row, shape (n_rows,); None if all rows count alike."""
-        return self.details[WEIGHT].to_numpy(dtype=np.float64) if WEIGHT in self.details else None
-
-    @property
-    def prior(self) -> float:
-        """Fraction of positive rows, by weight."""
-        return float(np.average(self.labels, weights=self.weights))
+        details = as_known_at(self.details.iloc[chosen], time)
+        return rows._replace(partial=PartialRows(self.inputs.iloc[chosen], details, taken(self.weights, young)))
 
     def groups(self) -> NDArray[Any]:
         """Return the entity of each row, shape (n_rows,): each row is its own where the details have no ``group``."""

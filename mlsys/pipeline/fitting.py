@@ -23,6 +23,7 @@ from mlsys.pipeline.stopping import (
     ITERATIONS_WITHOUT_VALIDATION,
 )
 from mlsys.pipeline.traits import traits_of
+from mlsys.pipeline.weights import Weights
 from mlsys.runs.calibration import Calibration
 from mlsys.text import counted, joined
 
@@ -33,7 +34,7 @@ NEEDS_SCORES = (
     "calibration=auto or prior, which need no such scores."
 )
 
-ScoresAndLabels: TypeAlias = tuple[NDArray[np.float64], Labels]
+Scored: TypeAlias = tuple[NDArray[np.float64], Labels, Weights]
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def fit(spec: PipelineSpec, rows: Training) -> Fitted:
     _check_classes(rows.labels)
     choice = _choice(spec, rows)
     chosen = replace(spec, estimator=with_choice(spec.estimator, choice))
-    scored = _validation_scores(chosen, rows) if spec.calibrator.needs_scores else (None, None)
+    scored = _validation_scores(chosen, rows) if spec.calibrator.needs_scores else (None, None, None)
     everything = rows.rows()
     pipeline, learned = fit_rows(chosen, everything)
     calibration = spec.calibrator.fit(CalibrationData(learned, everything.prior, *scored))
@@ -131,7 +132,8 @@ def _regularisation(
         estimator = with_choice(spec.estimator, values[position])
         pipeline, learned = fit_rows(replace(spec, estimator=estimator), early, encoded=encoded)
         corrected = Calibration.prior(learned, early.prior)
-        return log_losses(corrected.apply(Fitted(pipeline, corrected).scores(latest.inputs)), latest.labels)
+        probabilities = corrected.apply(Fitted(pipeline, corrected).scores(latest.inputs))
+        return log_losses(probabilities, latest.labels, latest.weights)
 
     groups = latest.groups()
     errors = tolerance(converters(latest.labels, groups))
@@ -172,14 +174,14 @@ def _without_validation(spec: PipelineSpec, choice: Choice, error: RowsError) ->
     return choice
 
 
-def _validation_scores(spec: PipelineSpec, rows: Training) -> ScoresAndLabels:
-    """Return the scores of the latest rows by a model of the earlier ones, and their labels."""
+def _validation_scores(spec: PipelineSpec, rows: Training) -> Scored:
+    """Return the scores of the latest rows by a model of the earlier ones, their labels and weights."""
     try:
         early, latest = _split_rows(rows)
         pipeline, _ = fit_rows(spec, early)
     except RowsError as error:
         raise RowsError(f"{error} {NEEDS_SCORES}") from error
-    return Fitted(pipeline, Calibration.none()).scores(latest.inputs), latest.labels
+    return Fitted(pipeline, Calibration.none()).scores(latest.inputs), latest.labels, latest.weights
 
 
 def _split_rows(rows: Training) -> tuple[MemberRows, MemberRows]:

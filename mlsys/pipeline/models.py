@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, check_X_y
 
 from mlsys.pipeline.frames import check_columns, frame_of
 from mlsys.pipeline.traits import Traits
+from mlsys.pipeline.weights import mean
 
 
 class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -52,7 +53,7 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, feature: str | int = "users_max_28d") -> None:
         self.feature = feature
 
-    def fit(self, X: pd.DataFrame | ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: pd.DataFrame | ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the prior and the column's mean and minimum.
 
         Parameters
@@ -60,6 +61,8 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X : DataFrame or array-like of shape (n_rows, n_features)
         y : array-like of shape (n_rows,)
             Binary labels.
+        sample_weight : array-like of shape (n_rows,), optional
+            Rows that each row stands for.
 
         Raises
         ------
@@ -74,10 +77,11 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
             raise ValueError("ActivityRanking needs two classes, but y contains only one class.")
-        self.prior_ = float(np.mean(labels == self.classes_[1]))
+        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        self.prior_ = mean(labels == self.classes_[1], weights)
         values = np.nan_to_num(column)
         self.lowest_ = min(float(values.min()), 0.0)
-        self.mean_ = float(values.mean()) - self.lowest_
+        self.mean_ = mean(values, weights) - self.lowest_
         return self
 
     def predict_proba(self, X: pd.DataFrame | ArrayLike) -> NDArray[np.float64]:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from mlsys.pipeline.calibration import Calibrator
 from mlsys.pipeline.composites import MemberRows, PartialRows, composite_of, details_of
 from mlsys.pipeline.encoders import Encoder
-from mlsys.pipeline.recency import WEIGHT
 from mlsys.pipeline.regularisation import AutoParameter
 from mlsys.pipeline.stopping import (
     IterationCallback,
 )
 from mlsys.pipeline.traits import traits_of
+from mlsys.pipeline.weights import Weights
 
 Labels: TypeAlias = NDArray[np.int8]
 DAYS_KNOWN = "days_known"  # the detail of composites that use rows younger than the horizon
@@ -89,7 +89,7 @@ class PipelineSpec:
     @property
     def details(self) -> tuple[str, ...]:
         """Columns of the panel beyond the features that a fit needs; see `Training`."""
-        more = [*(["group"] if self.chooses else []), *([WEIGHT] if self.half_life_days else [])]
+        more = ["group"] if self.chooses else []
         return tuple(dict.fromkeys([*details_of(self.estimator), *more]))
 
     @property
@@ -128,6 +128,8 @@ class Training:
         group of its own.
     partial : PartialRows or None
         Rows younger than the horizon, which only the fit on all rows uses.
+    weights : ndarray of float64, shape (n_rows,), or None
+        How much each row counts; None if all count alike. See `mlsys.pipeline.weights`.
     """
 
     inputs: pd.DataFrame
@@ -136,11 +138,13 @@ class Training:
     early: NDArray[np.bool_] | None = None
     details: pd.DataFrame | None = None
     partial: PartialRows | None = None
+    weights: Weights = None
 
     def rows(self, mask: NDArray[np.bool_] | None = None) -> MemberRows:
         """Return the rows that a mask of shape (n_rows,) selects, by default all."""
         if self.details is None:
-            rows = MemberRows.without_times(self.inputs, self.labels)._replace(partial=self.partial)
+            rows = MemberRows.without_times(self.inputs, self.labels)
+            rows = rows._replace(partial=self.partial, weights=self.weights)
         else:
-            rows = MemberRows(self.inputs, self.labels, self.details, self.partial)
+            rows = MemberRows(self.inputs, self.labels, self.details, self.partial, self.weights)
         return rows if mask is None else rows.take(mask)

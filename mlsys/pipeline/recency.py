@@ -14,7 +14,6 @@ from mlsys.text import counted
 if TYPE_CHECKING:
     import pandas as pd
 
-WEIGHT = "weight"  # the detail of a row that holds its weight; see `mlsys.pipeline.composites.MemberRows`
 MAX_HALF_LIVES = 126  # boosted models keep weights in single precision, whose smallest normal number is 2^-126
 
 

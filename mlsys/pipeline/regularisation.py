@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.pipeline.weights import Weights
+
 AUTO = "auto"
 UNCERTAIN = 20  # converters among the validation rows with which twice the standard error is required
 
@@ -74,6 +76,8 @@ class AutoParameter:
 
 def converters(labels: NDArray[np.int8], groups: NDArray[Any] | None = None) -> int:
     """Return how many entities the rarer class has: a converter in rows of several as-ofs counts once.
+
+    Weights do not count: rows that were left out tell nothing.
 
     Parameters
     ----------
@@ -151,14 +155,15 @@ def choose(start: int, count: int, losses: Callable[[int], Losses], groups: NDAr
     return min((each for each in tried if is_as_good(each)), key=lambda each: (abs(each - start), each))
 
 
-def log_losses(probabilities: NDArray[np.float64], labels: NDArray[np.int8]) -> Losses:
-    """Return the log loss of each row, shape (n_rows,).
+def log_losses(probabilities: NDArray[np.float64], labels: NDArray[np.int8], weights: Weights = None) -> Losses:
+    """Return the log loss of each row, times its weight, shape (n_rows,).
 
     Parameters
     ----------
     probabilities : ndarray of float64, shape (n_rows,)
         Probabilities of the positive class.
     labels : ndarray of int8, shape (n_rows,)
+    weights : ndarray of float64, shape (n_rows,), optional
 
     Examples
     --------
@@ -167,4 +172,4 @@ def log_losses(probabilities: NDArray[np.float64], labels: NDArray[np.int8]) -> 
     """
     right = np.where(labels == 1, probabilities, 1 - probabilities)
     losses: Losses = -np.log(np.clip(right, np.finfo(np.float64).eps, 1.0))
-    return losses
+    return losses if weights is None else losses * weights

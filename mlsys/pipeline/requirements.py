@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlsys.pipeline.traits import SamplerTraits, sampler_traits_of, traits_of
+from mlsys.pipeline.weights import Weights, class_totals
 
 NO_SAMPLER = SamplerTraits(only_selects_rows=True)
 
@@ -54,7 +55,7 @@ def requirements_of(estimator: object, sampler: object | None) -> InputRequireme
 def learned_prior(
     estimator: Any,  # noqa: ANN401 - any scikit-learn estimator
     labels: NDArray[np.int8],
-    weights: NDArray[np.float64] | None = None,
+    weights: Weights = None,
 ) -> float:
     """Return the class prior that an estimator learns: the fraction of positives, weighted by its class weights.
 
@@ -64,8 +65,8 @@ def learned_prior(
         Estimator whose traits determine the class weights.
     labels : ndarray of int8, shape (n_rows,)
         Labels that it is fitted on, after resampling.
-    weights : ndarray of float64, shape (n_rows,), or None
-        Weights of the rows, beside those of the classes.
+    weights : ndarray of float64, shape (n_rows,), optional
+        Their weights.
 
     Returns
     -------
@@ -78,8 +79,6 @@ def learned_prior(
     >>> learned_prior(LogisticRegression(class_weight="balanced"), np.array([0, 0, 0, 1], dtype=np.int8))
     0.5
     """
-    weights = np.ones(len(labels)) if weights is None else weights
-    positives = float(weights[labels == 1].sum())
-    negatives = float(weights[labels != 1].sum())
+    positives, negatives = class_totals(labels, weights)
     positive_weight, negative_weight = traits_of(estimator).class_weights(estimator, positives, negatives)
     return positives * positive_weight / (positives * positive_weight + negatives * negative_weight)

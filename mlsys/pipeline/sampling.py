@@ -16,6 +16,7 @@ from sklearn.base import clone
 from mlsys.errors import RowsError
 from mlsys.pipeline.outputs import Output
 from mlsys.pipeline.traits import sampler_traits_of
+from mlsys.pipeline.weights import Weights, within_classes
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
@@ -56,13 +57,69 @@ def resample(
     RowsError
         If the sampler cannot resample these rows.
     """
+    rows, labels, _ = _resampled(sampler, X, y, outputs)
+    return rows, labels
+
+
+def resample_weighted(
+    sampler: Any,  # noqa: ANN401
+    X: Any,  # noqa: ANN401
+    y: NDArray[np.int8],
+    outputs: Sequence[Output],
+    weights: NDArray[np.float64],
+) -> tuple[Any, NDArray[np.int8], Weights]:
+    """Resample rows with weights.
+
+    The sampler gives the classes its own ratio, of rows. So only how the weights differ within a class is kept, and a
+    new row has the mean weight of its class.
+
+    Parameters
+    ----------
+    sampler, X, y, outputs
+        See `resample`.
+    weights : ndarray of float64, shape (n_rows,)
+
+    Returns
+    -------
+    X, y
+        See `resample`.
+    weights : ndarray of float64, shape (n_new_rows,), or None
+        None if all rows of a class have the same.
+
+    Raises
+    ------
+    RowsError
+        If the sampler cannot resample these rows, or does not tell which of them remain.
+    """
+    rows, labels, fitted = _resampled(sampler, X, y, outputs)
+    within = within_classes(y, weights)
+    if within is None or fitted is None:
+        return rows, labels, within
+    if (kept := getattr(fitted, "sample_indices_", None)) is not None:
+        return rows, labels, within[kept]
+    if len(labels) < len(y) or not np.array_equal(labels[: len(y)], y):
+        reason = "it does not tell which rows remain, and their weights differ."
+        raise _resampling_error(type(sampler).__name__, y, reason)
+    return rows, labels, np.append(within, np.ones(len(labels) - len(y)))
+
+
+def _resampled(
+    sampler: Any,  # noqa: ANN401
+    X: Any,  # noqa: ANN401
+    y: NDArray[np.int8],
+    outputs: Sequence[Output],
+) -> tuple[Any, NDArray[np.int8], Any]:
+    """Return the resampled rows, their labels, and the fitted sampler; None if it has nothing to do."""
     name, positives = type(sampler).__name__, int(np.count_nonzero(y == 1))
     ratio = positives / max(len(y) - positives, 1)
     target = getattr(sampler, "sampling_strategy", None)
     if isinstance(target, Real) and ratio >= float(target):
         logger.info("%s leaves the rows unchanged: the ratio of positive to negative rows is already %.3g", name, ratio)
-        return X, y
+        return X, y, None
     adapted = _with_categories(_with_neighbours(sampler, positives), X, outputs)
+    from mlsys.pipeline.smote_memory import check_memory  # imbalanced-learn takes a second to import
+
+    check_memory(adapted, X, y)
     try:
         rows, labels = adapted.fit_resample(X, y)
     except (ValueError, RuntimeError) as error:
@@ -71,7 +128,7 @@ def resample(
         raise _resampling_error(name, y, "only one class would remain.")
     if np.array_equal(labels, y):
         logger.warning("%s left all %s unchanged", name, counted(len(y), "training row"))
-    return rows, np.asarray(labels, dtype=np.int8)
+    return rows, np.asarray(labels, dtype=np.int8), adapted
 
 
 def _resampling_error(name: str, y: NDArray[np.int8], reason: str) -> RowsError:

@@ -11,9 +11,10 @@ import pandas as pd
 from joblib import parallel_config
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 
 from mlsys.errors import EstimatorError, FitError, MlsysError, RowsError
-from mlsys.pipeline.class_weights import class_weights_in_library_form
+from mlsys.pipeline.class_weights import class_weights_in_library_form, class_weights_of_totals
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.composites import Composite, MemberRows, composite_of
 from mlsys.pipeline.copies import is_estimator, unfitted
@@ -22,14 +23,14 @@ from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.parameter_rules import broken_rules
 from mlsys.pipeline.pipeline_spec import Labels, PipelineSpec
 from mlsys.pipeline.requirements import learned_prior, requirements_of
-from mlsys.pipeline.sampling import resample
+from mlsys.pipeline.sampling import resample, resample_weighted
 from mlsys.pipeline.stopping import (
-    EarlyStopper,
     EncodedRows,
     ValidationSet,
     validation_weights,
 )
 from mlsys.pipeline.traits import traits_of
+from mlsys.pipeline.weights import Weights, class_totals, mean
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ def fit_rows(
         if traits_of(estimator).reads_panel:
             if spec.sampler is not None:
                 logger.info("%s does not depend on resampling: the sampler is skipped", type(estimator).__name__)
-            return Pipeline([("model", estimator.fit(inputs, labels))]), learned_prior(estimator, labels)
+            fitted = estimator.fit(inputs, labels, **_weighting(estimator, rows.weights))
+            return Pipeline([("model", fitted)]), learned_prior(estimator, labels, rows.weights)
         if target is not None:
             return _fit_regression(spec, estimator, rows, target), rows.prior
         return _fit_encoded(spec, estimator, rows, held_out, encoded or encode(spec, estimator, rows))
@@ -84,21 +86,25 @@ def _fit_composite(spec: PipelineSpec, composite: Composite, rows: MemberRows) -
 
 
 class Encoded(NamedTuple):
-    """Rows as an estimator gets them: the fitted encoder, and encoded and resampled rows with their labels."""
+    """Rows as an estimator gets them: the fitted encoder, encoded and resampled rows, their labels and weights."""
 
     encoder: Any
     X: Any
     labels: Labels
+    weights: Weights = None
 
 
 def encode(spec: PipelineSpec, estimator: Any, rows: MemberRows) -> Encoded:  # noqa: ANN401
     """Fit the encoder on rows; return it with the encoded and resampled rows."""
     numbers = [*spec.numbers, *spec.added]
     encoder = spec.encoder.build(numbers, spec.categories, requirements_of(estimator, spec.sampler))
-    X, labels = _encoded(encoder, spec.encoder, rows), rows.labels
-    if spec.sampler is not None:
-        X, labels = resample(spec.sampler, X, labels, outputs_of(encoder))
-    return Encoded(encoder, X, labels)
+    X = _encoded(encoder, spec.encoder, rows)
+    if spec.sampler is None:
+        return Encoded(encoder, X, rows.labels, rows.weights)
+    outputs = outputs_of(encoder)
+    if rows.weights is None:
+        return Encoded(encoder, *resample(spec.sampler, X, rows.labels, outputs))
+    return Encoded(encoder, *resample_weighted(spec.sampler, X, rows.labels, outputs, rows.weights))
 
 
 def _fit_encoded(
@@ -108,18 +114,23 @@ def _fit_encoded(
     held_out: MemberRows | None,
     encoded: Encoded,
 ) -> tuple[Pipeline, float]:
-    traits, (encoder, X, labels) = traits_of(estimator), encoded
+    traits, (encoder, X, labels, sample_weights) = traits_of(estimator), encoded
     names = [name for name in rows.inputs.columns if name not in spec.added]
     estimator.set_params(**_column_arguments(spec, names, encoder))
     categories = list(X.columns[X.dtypes == "category"]) if isinstance(X, pd.DataFrame) else []
     options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
-    options |= _weighting(rows)
+    options |= _weighting(estimator, sample_weights)
+    if sample_weights is not None:
+        estimator.set_params(**class_weights_of_totals(estimator, *class_totals(labels, sample_weights)))
     if held_out is not None and spec.stop_after is not None and traits.early_stopping is not None:
-        weights = _validation_weights(
-            traits.early_stopping, estimator, held_out.labels, before=rows.labels, after=labels
+        learned = (
+            mean(labels, sample_weights)
+            if traits.early_stopping.applies_class_weights
+            else learned_prior(estimator, labels, sample_weights)
         )
+        weights = validation_weights(held_out.labels, prior=rows.prior, learned_prior=learned, weights=held_out.weights)
         validation = ValidationSet(encoder.transform(held_out.inputs), held_out.labels, weights)
-        stopper, training = traits.early_stopping, EncodedRows(X, labels, rows.weights)
+        stopper, training = traits.early_stopping, EncodedRows(X, labels, sample_weights)
         options |= stopper.fit_arguments(estimator, spec.stop_after, training, validation, categories, spec.callback)
     with parallel_config("threading"):  # each process would import every library and copy the rows
         estimator.fit(**{"X": X, "y": labels, **options})
@@ -137,7 +148,7 @@ def _fit_encoded(
     if spec.callback is not None and held_out is not None:
         spec.callback.raise_if_stopped()
     _score_with_one_thread(estimator)
-    return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels, rows.weights)
+    return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels, sample_weights)
 
 
 def _fit_regression(
@@ -152,13 +163,9 @@ def _fit_regression(
     encoded = _encoded(encoder, spec.encoder, rows)
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
     options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
-    estimator.fit(encoded, target, **options, **_weighting(rows))
+    estimator.fit(encoded, target, **options, **_weighting(estimator, rows.weights))
     _score_with_one_thread(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)])
-
-
-def _weighting(rows: MemberRows) -> dict[str, Any]:
-    return {} if rows.weights is None else {"sample_weight": rows.weights}
 
 
 def _encoded(transformer: Any, encoder: Encoder, rows: MemberRows) -> Any:  # noqa: ANN401
@@ -176,17 +183,16 @@ def _described(inputs: pd.DataFrame, labels: Labels) -> str:
     return f"{rows} ({int(labels.sum()):,} positive) with {features}"
 
 
-def _validation_weights(
-    stopper: EarlyStopper,
-    estimator: Any,  # noqa: ANN401
-    labels: Labels,
-    *,
-    before: Labels,
-    after: Labels,
-) -> NDArray[np.float64] | None:
-    """Return validation weights that match the effect of resampling and class weights on the training rows."""
-    learned = float(after.mean()) if stopper.applies_class_weights else learned_prior(estimator, after)
-    return validation_weights(labels, prior=float(before.mean()), learned_prior=learned)
+def _weighting(estimator: Any, weights: Weights) -> dict[str, Any]:  # noqa: ANN401
+    """Return the argument of ``fit`` with the rows' weights, if they have any."""
+    if weights is None:
+        return {}
+    if not has_fit_parameter(estimator, "sample_weight"):
+        raise FitError(
+            f"{type(estimator).__name__} learns from rows without weights (its fit has no sample_weight), which a "
+            "sample of the negatives needs. Set data.negatives=1, or use another model."
+        )
+    return {"sample_weight": weights}
 
 
 def _configured(spec: PipelineSpec) -> Any:  # noqa: ANN401

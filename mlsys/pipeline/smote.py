@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -11,9 +11,13 @@ from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_target_type
 from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from mlsys.pipeline.traits import SamplerTraits
+
+BATCH = 20_000  # new rows that are made at once, where ``max_minority`` bounds the memory
 
 CategoricalFeatures: TypeAlias = str | Sequence[int | Sequence[int]] | Sequence[bool] | Sequence[str]
 
@@ -33,6 +37,9 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
         Seed of the random numbers.
     k_neighbors : int or NearestNeighbors
         Number of neighbours of the same class to interpolate between.
+    max_minority : int or None
+        With more rows of a class than this, its new rows are interpolated between a random sample of so many, some at a
+        time, which bounds the memory; None: between all, at once.
 
     Attributes
     ----------
@@ -64,11 +71,13 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
         sampling_strategy: Any = "auto",  # noqa: ANN401 - any strategy of imbalanced-learn
         random_state: int | np.random.RandomState | None = None,
         k_neighbors: Any = 5,  # noqa: ANN401
+        max_minority: int | None = None,
     ) -> None:
         super().__init__(sampling_strategy=sampling_strategy)
         self.categorical_features = categorical_features
         self.random_state = random_state
         self.k_neighbors = k_neighbors
+        self.max_minority = max_minority
 
     def _check_X_y(self, X: Any, y: Any) -> tuple[Any, NDArray[Any], bool]:  # noqa: ANN401, N802 - the base's hook
         """Validate the rows; a DataFrame stays a DataFrame, so that its columns keep their dtypes."""
@@ -121,10 +130,14 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
     def _resample(self, X: Any, y: NDArray[Any], categorical: list[int]) -> tuple[Any, NDArray[Any]]:  # noqa: ANN401
         """Resample with the sampler for the mix of columns; categories are at the given positions.
 
+        With more minority rows than ``max_minority``, it resamples a sample of the rows.
+
         SMOTENC weighs a category by the median standard deviation of the numbers. If that is 0, all categories count as
         equal, and all samples have the same neighbours. The numbers that do not vary are then set aside: every sample
         has their only value.
         """
+        if self.max_minority is not None and _largest_minority(y, self.sampling_strategy_) > self.max_minority:
+            return self._resample_sample(X, y, categorical, self.max_minority)
         still = _constant_numbers(X, y, categorical) if categorical else []
         varying = [column for column in range(X.shape[1]) if column not in still]
         smote = self._smote([varying.index(column) for column in categorical], len(varying))
@@ -141,6 +154,34 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
             added = [constants[label] for label in labels[len(y) :]]
             made.insert(column, frame.columns[column], [*frame.iloc[:, column], *added], allow_duplicates=True)
         return made if isinstance(X, pd.DataFrame) else made.to_numpy(), labels
+
+    def _resample_sample(
+        self,
+        X: Any,  # noqa: ANN401
+        y: NDArray[Any],
+        categorical: list[int],
+        size: int,
+    ) -> tuple[Any, NDArray[Any]]:
+        """Add rows made from a sample of each class, some at a time."""
+        rng, frame = check_random_state(self.random_state), pd.DataFrame(X)
+        parts, labels = [frame], [y]
+        for label, count in self.sampling_strategy_.items():
+            classes = (np.flatnonzero(y == label), np.flatnonzero(y != label))
+            known, others = (rng.permutation(rows)[:size] for rows in classes)
+            rows = np.sort(np.concatenate([known, others]))
+            for start in range(0, count, BATCH):
+                added = min(BATCH, count - start)
+                sampler = clone(self).set_params(
+                    categorical_features=categorical,
+                    sampling_strategy={label: len(known) + added},
+                    random_state=rng.randint(np.iinfo(np.int32).max),
+                    max_minority=None,
+                )
+                made = sampler.fit_resample(frame.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows], y[rows])[0]
+                parts.append(pd.DataFrame(made).iloc[len(rows) :])
+                labels.append(np.full(added, label, dtype=y.dtype))
+        together = pd.concat(parts, ignore_index=True)
+        return together if isinstance(X, pd.DataFrame) else together.to_numpy(), np.concatenate(labels)
 
     def _groups(self, X: Any) -> list[list[int]]:  # noqa: ANN401
         """Return the positions of the columns of each category."""
@@ -188,6 +229,11 @@ class SmoteMixed(BaseOverSampler):  # type: ignore[misc]
         if not categorical:
             return SMOTE(**options)
         return SMOTEN(**options) if len(categorical) == columns else SMOTENC(categorical, **options)
+
+
+def _largest_minority(y: NDArray[Any], strategy: Mapping[Any, int]) -> int:
+    """Return the number of rows of the largest class that gets new ones."""
+    return max((int((y == label).sum()) for label, count in strategy.items() if count), default=0)
 
 
 def _constant_numbers(X: Any, y: NDArray[Any], categorical: list[int]) -> list[int]:  # noqa: ANN401

@@ -217,7 +217,7 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             return Combiner.equal(len(names))
         log_odds = self._unseen_log_odds(fit, rows, folds)[known]
         combiner = fit_combiner(
-            log_odds, scored.labels, converters=count, shrinkage=self.shrinkage, row_weights=scored.weights
+            log_odds, scored.labels, converters=count, shrinkage=self.shrinkage, weights=scored.weights
         )
         shown = [f"{name} {weight:.2f}" for name, weight in zip(names, combiner.weights, strict=True)]
         logger.info(

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlsys.pipeline.weights import Weights
+
 # The metrics that the libraries can report after each iteration; see `EarlyStopper.metrics`.
 ITERATION_METRICS = ("log_loss", "roc_auc", "average_precision")
 
@@ -50,12 +52,12 @@ class EncodedRows(NamedTuple):
     labels : ndarray of int8, shape (n_rows,)
         Labels, 0 or 1.
     weights : ndarray of float64, shape (n_rows,), or None
-        Weights of the rows; None if all count alike.
+        Row weights.
     """
 
     inputs: Any
     labels: NDArray[np.int8]
-    weights: NDArray[np.float64] | None = None
+    weights: Weights = None
 
 
 class ValidationSet(NamedTuple):
@@ -126,7 +128,9 @@ class EarlyStopper(Protocol):
         ...
 
 
-def validation_weights(labels: NDArray[np.int8], *, prior: float, learned_prior: float) -> NDArray[np.float64] | None:
+def validation_weights(
+    labels: NDArray[np.int8], *, prior: float, learned_prior: float, weights: Weights = None
+) -> Weights:
     """Return row weights that give the validation set the class balance that the estimator learns.
 
     Without them, a model that learns a higher prior than the true one would keep improving its validation loss just by
@@ -141,11 +145,13 @@ def validation_weights(labels: NDArray[np.int8], *, prior: float, learned_prior:
     learned_prior : float
         Fraction of positives that the estimator learns after resampling and class weights, except for class weights
         that the library applies to the validation set itself.
+    weights : ndarray of float64, shape (n_rows,), optional
+        Rows that each row stands for.
 
     Returns
     -------
     ndarray of float64, shape (n_rows,), or None
-        None if the two priors are equal.
+        None, or the given weights, if the two priors are equal.
 
     Examples
     --------
@@ -153,8 +159,9 @@ def validation_weights(labels: NDArray[np.int8], *, prior: float, learned_prior:
     array([1., 3.])
     """
     if np.isclose(learned_prior, prior, rtol=1e-9):
-        return None
-    return np.where(labels == 1, learned_prior / (1 - learned_prior) * (1 - prior) / prior, 1.0)
+        return weights
+    balance = np.where(labels == 1, learned_prior / (1 - learned_prior) * (1 - prior) / prior, 1.0)
+    return balance if weights is None else balance * weights
 
 
 @dataclass(frozen=True)

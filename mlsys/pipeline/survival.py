@@ -20,6 +20,7 @@ from mlsys.pipeline.frames import frame_of
 from mlsys.pipeline.parameter_rules import ValueRule, is_a
 from mlsys.pipeline.requirements import learned_prior
 from mlsys.pipeline.traits import Traits
+from mlsys.pipeline.weights import taken
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.hazards import (
     INTERVAL_INPUTS,
@@ -257,23 +258,27 @@ def person_periods(rows: MemberRows, ends: Sequence[int]) -> MemberRows:
     1    2.0             0.0            7.0      0
     2    1.0             7.0            7.0      1
     """
-    inputs, details = rows.inputs, rows.details
+    inputs, details, weights = rows.inputs, rows.details, rows.weights
     if rows.partial is not None:
+        if weights is not None and rows.partial.weights is not None:
+            weights = np.concatenate([weights, rows.partial.weights])
         inputs = pd.concat([inputs, rows.partial.inputs], ignore_index=True)
         details = pd.concat([details, rows.partial.details], ignore_index=True)
     outcome = details["days_to_outcome"].to_numpy(dtype=np.float64)
     known = details["days_known"].to_numpy(dtype=np.float64)
-    frames, labels, more = [], [], []
+    frames, labels, more, positions = [], [], [], []
     for start, days in intervals_of(ends):
         at_risk = np.flatnonzero((known >= start + days) & ~(outcome <= start))
         frames.append(_with_interval(inputs.iloc[at_risk], start, days))
         labels.append(outcome[at_risk] <= start + days)
         more.append(details.iloc[at_risk])
+        positions.append(at_risk)
     label = np.concatenate(labels).astype(np.int8)
     if not 0 < label.sum() < len(label):
         kind = "negative" if label.sum() == 0 else "positive"
         raise OneClassError(f"All {counted(len(label), 'interval')} of the training rows are {kind}.")
-    return MemberRows(pd.concat(frames, ignore_index=True), label, pd.concat(more, ignore_index=True))
+    periods = MemberRows(pd.concat(frames, ignore_index=True), label, pd.concat(more, ignore_index=True))
+    return periods._replace(weights=taken(weights, np.concatenate(positions)))
 
 
 def _with_interval(frame: pd.DataFrame, start: float, days: float) -> pd.DataFrame:

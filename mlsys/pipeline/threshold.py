@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.errors import FitError, closest
 from mlsys.text import counted, is_or_are, joined
 
@@ -34,7 +35,8 @@ class Threshold:
     parameters : dict of str to float
         Parameters of the method; for "cost" also ``elkan``, the optimal threshold for perfect probabilities.
     rows, positives, folds : int
-        Number of rows, positive rows and folds that it was chosen on.
+        Number of rows, positive rows and folds that it was chosen on. If rows stand for others that were left out,
+        these count, here and below.
     flagged : tuple of int, shape (folds,)
         Number of rows flagged in each fold, in the order of the folds.
     flagged_mean : float
@@ -73,7 +75,9 @@ def operating_threshold(predictions: pd.DataFrame, **arguments: Any) -> Threshol
         The method and its parameters; see :func:`choose_threshold`.
     """
     known = predictions[predictions["label_complete"]]
-    k, smallest = arguments.get("k"), int(known.groupby("fold").size().min()) if len(known) else 0
+    weight = known.get(SAMPLING_WEIGHT)
+    sizes = known.groupby("fold").size() if weight is None else weight.groupby(known["fold"]).sum()
+    k, smallest = arguments.get("k"), int(sizes.min()) if len(known) else 0
     if arguments.get("method") == "top_k" and k is not None and k >= smallest > 0:
         logger.warning(
             "threshold.k=%d is not less than the %s of a fold, so nearly all rows are flagged; set threshold.k to the "
@@ -81,7 +85,9 @@ def operating_threshold(predictions: pd.DataFrame, **arguments: Any) -> Threshol
             k,
             counted(smallest, "row"),
         )
-    return choose_threshold(known["label"], known["probability"], known["value"], groups=known["fold"], **arguments)
+    return choose_threshold(
+        known["label"], known["probability"], known["value"], groups=known["fold"], weight=weight, **arguments
+    )
 
 
 def choose_threshold(
@@ -94,6 +100,7 @@ def choose_threshold(
     beta: float = 1.0,
     cost: Mapping[str, float] | None = None,
     groups: npt.ArrayLike | None = None,
+    weight: npt.ArrayLike | None = None,
 ) -> Threshold:
     """Choose the lowest probability at which rows are flagged.
 
@@ -123,6 +130,8 @@ def choose_threshold(
         gain is a negative cost, and a missing entry is 0. The other methods only use it for `expected_gain`.
     groups : array-like, shape (rows,), optional
         Fold of each row; by default, all rows form one fold.
+    weight : array-like of float, shape (rows,), optional
+        Rows that each row stands for.
 
     Returns
     -------
@@ -143,7 +152,7 @@ def choose_threshold(
     >>> choose_threshold([0, 1, 0, 1], [0.1, 0.7, 0.4, 0.6], method="cost", cost=cost).threshold
     0.6
     """
-    rows = _Rows.of(label, probability, value, groups)
+    rows = _Rows.of(label, probability, value, groups, weight)
     costs = None if cost is None else _costs(cost)
     match method:
         case "top_k":
@@ -168,6 +177,7 @@ class _Rows:
     value: FloatArray | None
     fold: npt.NDArray[np.intp]
     folds: int
+    weight: FloatArray | None
 
     @classmethod
     def of(
@@ -176,6 +186,7 @@ class _Rows:
         probability: npt.ArrayLike,
         value: npt.ArrayLike | None,
         groups: npt.ArrayLike | None,
+        weight: npt.ArrayLike | None,
     ) -> _Rows:
         labels, scores = np.asarray(label, dtype=np.float64), np.asarray(probability, dtype=np.float64)
         values = None if value is None else np.nan_to_num(np.asarray(value, dtype=np.float64), nan=0.0)
@@ -188,16 +199,35 @@ class _Rows:
             value=None if values is None else values[order] * labels[order],
             fold=fold[order],
             folds=len(known),
+            weight=None if weight is None else np.asarray(weight, dtype=np.float64)[order],
         )
 
     @property
     def positives(self) -> float:
-        return float(self.label.sum())
+        return float(self.weighted(self.label).sum())
+
+    @property
+    def size(self) -> int:
+        return len(self.label) if self.weight is None else round(self.weight.sum())
+
+    def weighted(self, numbers: FloatArray) -> FloatArray:
+        """Return numbers times the rows that each row stands for."""
+        return numbers if self.weight is None else numbers * self.weight
 
     def candidates(self) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-        """Return the distinct probabilities, highest first, and the number of rows that each flags."""
+        """Return the distinct probabilities, highest first, and the position after the last row that each flags."""
         last = np.flatnonzero(np.append(self.probability[1:] != self.probability[:-1], True))
         return self.probability[last], last + 1
+
+    def flagged(self, ends: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+        """Return the number of rows before each of these positions."""
+        return ends if self.weight is None else np.cumsum(self.weight)[ends - 1]
+
+    def flagged_by_fold(self, flag: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Return the number of flagged rows of each fold."""
+        weights = None if self.weight is None else self.weight[flag]
+        counts = np.bincount(self.fold[flag], weights=weights, minlength=self.folds)
+        return np.rint(counts).astype(np.int64)
 
 
 def _check(label: FloatArray, probability: FloatArray, value: FloatArray | None, fold: npt.NDArray[np.intp]) -> None:
@@ -223,8 +253,8 @@ def _check(label: FloatArray, probability: FloatArray, value: FloatArray | None,
 def _top_k(rows: _Rows, k: int | None) -> tuple[float, dict[str, float]]:
     if k is None or k < 1:
         raise FitError(f"Threshold method top_k needs k >= 1, the number of rows to flag per fold; got {k}.")
-    thresholds, flagged = rows.candidates()
-    return float(thresholds[np.argmin(np.abs(flagged - k * rows.folds))]), {"k": k}
+    thresholds, ends = rows.candidates()
+    return float(thresholds[np.argmin(np.abs(rows.flagged(ends) - k * rows.folds))]), {"k": k}
 
 
 def _f_beta(rows: _Rows, beta: float) -> tuple[float, dict[str, float]]:
@@ -235,9 +265,9 @@ def _f_beta(rows: _Rows, beta: float) -> tuple[float, dict[str, float]]:
             f"F-beta is undefined without positives, and there are none in {counted(len(rows.label), 'row')}. Use "
             "method top_k, or more folds."
         )
-    thresholds, flagged = rows.candidates()
-    hits = np.cumsum(rows.label)[flagged - 1]
-    score = (1 + beta**2) * hits / (beta**2 * rows.positives + flagged)
+    thresholds, ends = rows.candidates()
+    hits = np.cumsum(rows.weighted(rows.label))[ends - 1]
+    score = (1 + beta**2) * hits / (beta**2 * rows.positives + rows.flagged(ends))
     best = int(np.argmax(score))
     return float(thresholds[best]), {"beta": beta, "f_beta": float(score[best])}
 
@@ -245,8 +275,8 @@ def _f_beta(rows: _Rows, beta: float) -> tuple[float, dict[str, float]]:
 def _cheapest(rows: _Rows, costs: Mapping[str, float] | None) -> tuple[float, dict[str, float]]:
     if costs is None:
         raise FitError(f"Threshold method cost needs the cost of at least one of {joined(OUTCOMES)}.")
-    thresholds, flagged = rows.candidates()
-    saved = np.append(0.0, np.cumsum(_saved_by_flagging(rows, costs))[flagged - 1])
+    thresholds, ends = rows.candidates()
+    saved = np.append(0.0, np.cumsum(rows.weighted(_saved_by_flagging(rows, costs)))[ends - 1])
     best = int(np.argmax(saved))
     nobody = float(np.nextafter(thresholds[0], np.inf))
     return float(thresholds[best - 1]) if best else nobody, {**costs, "elkan": _elkan(rows, costs)}
@@ -272,7 +302,7 @@ def _saved_by_flagging(rows: _Rows, costs: Mapping[str, float]) -> FloatArray:
 
 def _elkan(rows: _Rows, costs: Mapping[str, float]) -> float:
     """Return the optimal threshold for perfect probabilities (Elkan 2001, equation 2)."""
-    value = 0.0 if rows.value is None or not rows.positives else float(rows.value.sum()) / rows.positives
+    value = 0.0 if rows.value is None or not rows.positives else float(rows.weighted(rows.value).sum()) / rows.positives
     loss = costs["false_positive"] - costs["true_negative"]
     gain = costs["false_negative"] - costs["true_positive"] + value
     if not (loss > 0 and gain > 0):
@@ -288,22 +318,24 @@ def _describe(
     rows: _Rows, threshold: float, method: str, parameters: dict[str, float], costs: Mapping[str, float] | None
 ) -> Threshold:
     flag = rows.probability >= threshold
-    hits, flagged = float(rows.label[flag].sum()), np.bincount(rows.fold[flag], minlength=rows.folds)
+    hits, flagged = float(rows.weighted(rows.label)[flag].sum()), rows.flagged_by_fold(flag)
+    total = float(flag.sum()) if rows.weight is None else float(rows.weight[flag].sum())
     gain = None
     if costs is not None or rows.value is not None:
         all_costs = costs or dict.fromkeys(OUTCOMES, 0.0)
         unflagged = np.where(rows.label == 1, all_costs["false_negative"], all_costs["true_negative"])
-        gain = float(_saved_by_flagging(rows, all_costs)[flag].sum() - unflagged.sum()) / rows.folds
+        saved = rows.weighted(_saved_by_flagging(rows, all_costs))[flag].sum()
+        gain = float(saved - rows.weighted(unflagged).sum()) / rows.folds
     return Threshold(
         threshold=threshold,
         method=method,
         parameters=parameters,
-        rows=len(rows.label),
+        rows=rows.size,
         positives=int(rows.positives),
         folds=rows.folds,
         flagged=tuple(int(count) for count in flagged),
         flagged_mean=float(flagged.mean()),
-        precision=hits / float(flag.sum()) if flag.any() else None,
+        precision=hits / total if flag.any() else None,
         recall=hits / rows.positives if rows.positives else None,
         expected_gain=gain,
     )

@@ -16,6 +16,7 @@ from mlsys.errors import FitError, RowsError
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.parameter_rules import ValueRule, is_a, one_of
 from mlsys.pipeline.traits import Traits
+from mlsys.pipeline.weights import mean
 from mlsys.runs.calibration import Calibration
 from mlsys.runs.model_outputs import ModelOutput
 from mlsys.runs.prior_correction import correct_prior
@@ -184,8 +185,8 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fitted.classes_ = np.array([0, 1], dtype=np.int8)
         fitted.arms_ = [pipeline for pipeline, _ in fits]
         fitted.priors_ = [[prior, part.prior] for (_, prior), part in zip(fits, parts, strict=True)]
-        fitted.propensity_ = [float(np.nanmean(arm))]
         known = rows.take(~np.isnan(arm))
+        fitted.propensity_ = [mean(arm[~np.isnan(arm)], known.weights)]
         if self.propensity is not None:
             assigned = arm[~np.isnan(arm)].astype(np.int8)
             everyone = known._replace(inputs=known.inputs.drop(columns=self.treatment), labels=assigned)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mlsys.evaluation.comparison.candidates import Candidate
-from mlsys.evaluation.comparison.rows import Alignment
+from mlsys.evaluation.comparison.rows import Alignment, joint_weights, with_weights
 from mlsys.evaluation.formats import bounds, point
 from mlsys.evaluation.metric_table import find_metric
 from mlsys.evaluation.metrics import ScoreComparison, compare_scores
@@ -70,6 +70,8 @@ def compare_with_champion(champion: Candidate, challenger: Candidate, settings: 
         shared_rows = counted(len(shared), "shared test row")
         return Challenge(False, f"{unequal:,} of {shared_rows} {has} a different outcome.")
     rows = first[[name for name in ("id", "fold", "label", "value") if name in first]].reset_index(drop=True)
+    seeds = [champion.sample_seed, challenger.sample_seed]
+    rows = with_weights(rows, joint_weights([first, second], seeds))
     rows = rows.assign(champion=first["probability"].to_numpy(), candidate=second["probability"].to_numpy())
     same_folds = _in_same_folds(first, second)
     comparisons = compare_scores(

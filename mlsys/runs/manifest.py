@@ -90,6 +90,9 @@ class Manifest:
         Peak memory of the process per stage, in MB; empty where it was not measured.
     files : mapping of str to FileEntry
         All other files of the run directory, by relative path.
+    negatives : mapping or None
+        The sample of the rows without a conversion: its ``fraction`` and ``seed``, the first as-of that keeps all rows
+        (``whole_from``), and the ``rows`` and ``positives`` of the whole table. None if all rows were used.
     """
 
     format_version: int
@@ -106,6 +109,7 @@ class Manifest:
     timing: Mapping[str, float]
     peak_mb: Mapping[str, int]
     files: Mapping[str, FileEntry]
+    negatives: Mapping[str, Any] | None = None
 
     @property
     def seconds(self) -> float:
@@ -114,7 +118,7 @@ class Manifest:
 
     def to_text(self) -> str:
         """Return the text of manifest.json, which ends with a digest of itself."""
-        return _sealed(asdict(self))
+        return _sealed({name: value for name, value in asdict(self).items() if name != "negatives" or value})
 
     @classmethod
     def from_text(cls, text: str, where: str) -> Manifest:
@@ -155,6 +159,7 @@ def new_manifest(
     timing: Mapping[str, float],
     files: Mapping[str, FileEntry],
     peak_mb: Mapping[str, int] | None = None,
+    negatives: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Return a manifest with the current time and environment; see `Manifest` for the parameters."""
     if status not in get_args(Status):
@@ -174,6 +179,7 @@ def new_manifest(
         timing=dict(timing),
         peak_mb=dict(peak_mb or {}),
         files=dict(files),
+        negatives=negatives,
     )
 
 
@@ -230,7 +236,7 @@ def _check_format(data: dict[str, Any], where: str) -> None:
 
 def _from_dict(data: dict[str, Any], where: str) -> Manifest:
     try:
-        data = {"peak_mb": {}} | data  # older runs did not measure it
+        data = {"peak_mb": {}, "negatives": None} | data  # older runs did not measure it, and most sample nothing
         fields = {name: data[name] for name in Manifest.__dataclass_fields__}
         fields["git"] = Git(**data["git"])
         fields["files"] = {name: FileEntry(**entry) for name, entry in data["files"].items()}

@@ -22,6 +22,8 @@ CODE = (
     "__init__.py",
     "errors.py",
     "text.py",
+    "data/__init__.py",
+    "data/compact.py",
     "runs",
     "pipeline/__init__.py",
     "pipeline/column_parameters.py",
@@ -35,7 +37,6 @@ CODE = (
     "pipeline/models.py",
     "pipeline/outputs.py",
     "pipeline/parameter_rules.py",
-    "pipeline/recency.py",
     "pipeline/regularisation.py",
     "pipeline/requirements.py",
     "pipeline/scores.py",
@@ -45,6 +46,7 @@ CODE = (
     "pipeline/traits.py",
     "pipeline/transformers.py",
     "pipeline/uplift.py",
+    "pipeline/weights.py",
 )
 PACKAGES = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "scikit-learn", "scipy", "skops")
 

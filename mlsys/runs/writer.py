@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlsys.errors import RunError
 from mlsys.runs.files import MANIFEST, FileEntry, checked_name, digest_file, run_files, sync_folder, write_atomic
@@ -154,6 +154,7 @@ class RunWriter:
         data_fingerprint: str | None = None,
         timing: Mapping[str, float] | None = None,
         peak_mb: Mapping[str, int] | None = None,
+        negatives: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Write manifest.json with the digest of every file; the directory must not change afterwards.
 
@@ -169,6 +170,8 @@ class RunWriter:
             Seconds per stage.
         peak_mb : mapping of str to int, optional
             Peak memory per stage, in MB.
+        negatives : mapping, optional
+            The sample of the negatives; see `Manifest`.
 
         Returns
         -------
@@ -192,6 +195,7 @@ class RunWriter:
             data_fingerprint=data_fingerprint,
             timing=timing or {},
             peak_mb=peak_mb,
+            negatives=negatives,
             files=self._digests(),
         )
         with self._writing(MANIFEST):

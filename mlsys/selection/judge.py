@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation.metric import Metric
 from mlsys.evaluation.metric_table import find_metric, split_name
 from mlsys.evaluation.metrics import Entry, compare_scores, measure
@@ -64,11 +65,11 @@ class Judge:
         Parameters
         ----------
         rows : DataFrame of shape (n_rows, n_columns)
-            Columns label and value.
+            Columns label and value, and optionally sampling_weight.
         probability : ndarray of float64, shape (n_rows,)
         """
         revenue = None if rows["value"].isna().all() else rows["value"]
-        fold = ScoredFold(rows["label"], probability, revenue, top_k=self.top_k)
+        fold = ScoredFold(rows["label"], probability, revenue, top_k=self.top_k, weight=rows.get(SAMPLING_WEIGHT))
         return float(measure(fold, np.ones((1, len(rows))), self.objective)[self.objective][0])
 
     def best(self, values: Sequence[float]) -> int:
@@ -81,12 +82,13 @@ class Judge:
         Parameters
         ----------
         rows : DataFrame of shape (n_rows, n_columns)
-            Columns id, fold, label and value.
+            Columns id, fold, label and value, and optionally sampling_weight.
         scores : mapping of str to ndarray of float64, shape (n_rows,)
             Probabilities by name.
         """
         columns = {name: f"score of {name}" for name in scores}
-        frame = rows[["id", "fold", "label", "value"]].assign(**{columns[name]: scores[name] for name in scores})
+        known = [name for name in ("id", "fold", "label", "value", SAMPLING_WEIGHT) if name in rows]
+        frame = rows[known].assign(**{columns[name]: scores[name] for name in scores})
         compared = compare_scores(
             frame,
             list(columns.values()),

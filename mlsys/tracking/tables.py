@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation.curves import Ranking, reliability
 from mlsys.evaluation.leads import top_leads
 from mlsys.runs import Run
@@ -32,12 +33,14 @@ def curves(run: Run) -> dict[str, pd.DataFrame]:
     if "predictions.parquet" not in run.manifest.files:
         return {}
     rows = run.predictions[run.predictions["label_complete"]]
-    rankings = [Ranking.of(fold["probability"], fold["label"]) for _, fold in rows.groupby("fold")]
+    rankings = [
+        Ranking.of(fold["probability"], fold["label"], fold.get(SAMPLING_WEIGHT)) for _, fold in rows.groupby("fold")
+    ]
     drawable = [ranking for ranking in rankings if ranking.drawable]
     if not drawable:
         return {}
     x = np.linspace(0, 1, POINTS)
-    bins = reliability(rows["probability"], rows["label"])
+    bins = reliability(rows["probability"], rows["label"], weight=rows.get(SAMPLING_WEIGHT))
 
     def mean(axes: tuple[str, str], name: str) -> pd.DataFrame:
         return pd.DataFrame({axes[0]: x, axes[1]: np.mean([getattr(each, name)(x) for each in drawable], axis=0)})

@@ -94,23 +94,31 @@ def arrow(frame):
     ("engine", "seed"), [("postgres", 0), ("postgres", 1), pytest.param("spark", 2, marks=ON_SPARK)]
 )
 def test_the_panel_of_files_is_the_same_on_every_engine(engine, seed, load, request):
-    frames = random_tables(seed)
-    expected = load(frames)
-    assert expected["label"].any()
-    assert (expected["actions_deals_sum_all"] % 1 > 0).any()
-    found = load(frames, engine=request.getfixturevalue(engine))
-    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    frames, sizes = random_tables(seed), []
+    for negatives in (1.0, 0.4):
+        expected = load(frames, negatives=negatives)
+        assert expected["label"].any()
+        assert (expected["actions_deals_sum_all"] % 1 > 0).any()
+        found = load(frames, negatives=negatives, engine=request.getfixturevalue(engine))
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        sizes.append(len(found))
+    assert sizes[1] < sizes[0]
 
 
 @pytest.mark.parametrize(
-    ("server", "engine"),
-    [("postgres", None), ("postgres", "duckdb://"), pytest.param("spark", None, marks=ON_SPARK)],
+    ("server", "engine", "negatives"),
+    [
+        ("postgres", None, 1.0),
+        ("postgres", None, 0.4),
+        ("postgres", "duckdb://", 0.4),
+        pytest.param("spark", None, 1.0, marks=ON_SPARK),
+    ],
 )
-def test_the_panel_of_a_server_is_the_same_there_and_here(server, engine, load, request):
+def test_the_panel_of_a_server_is_the_same_there_and_here(server, engine, negatives, load, request):
     frames, url = random_tables(3), request.getfixturevalue(server)
     with stored(frames, url) as schema:
-        found = load(frames, schema, dir=None, url=url, engine=engine)
-    pd.testing.assert_frame_equal(found, load(frames), check_exact=True)
+        found = load(frames, schema, dir=None, url=url, engine=engine, negatives=negatives)
+    pd.testing.assert_frame_equal(found, load(frames, negatives=negatives), check_exact=True)
 
 
 @contextmanager

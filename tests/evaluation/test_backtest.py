@@ -294,7 +294,9 @@ def _join_workers():
 def test_the_metrics_of_a_fold_are_computed_once(panel, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        backtest, "fold_metrics", lambda *columns, top_k: calls.append(top_k) or fold_metrics(*columns, top_k=top_k)
+        backtest,
+        "fold_metrics",
+        lambda *columns, top_k, **rest: calls.append(top_k) or fold_metrics(*columns, top_k=top_k, **rest),
     )
     results = run_search_folds(plan(), panel, SPLIT.split(panel.frame))
     first = objective_values(results, ["precision@5"], [5])

@@ -88,7 +88,23 @@ def test_rows_weigh_half_after_each_half_life(model, panel, monkeypatch):
         np.testing.assert_allclose(rows.rows().weights, 0.5 ** (age / 56))
     assert len(seen) == 2
     if model is MODEL:  # rows that are known in part are newer
-        assert (seen[-1].partial.details["weight"] > 1).all()
+        assert (seen[-1].partial.weights > 1).all()
+
+
+def test_rows_of_a_sample_weigh_by_age_too(panel, monkeypatch):
+    seen = []
+    monkeypatch.setattr(backtest, "fit", lambda spec, rows: seen.append(rows) or fit(spec, rows))
+    sampled = np.where(panel.frame["label"] == 1, 1.0, 4.0)
+    fold = SPLIT.split(panel.frame)[-1]
+    for frame in (panel.frame, panel.frame.assign(sampling_weight=sampled)):
+        run_folds(plan(MODEL, half_life_days=56.0), Panel(frame, panel.features), [fold])
+    for rows, weighted in zip(sorted(seen[:2], key=_size), sorted(seen[2:], key=_size), strict=True):
+        for part, weighted_part in ((rows, weighted), (rows.partial, weighted.partial)):
+            np.testing.assert_array_equal(weighted_part.weights, sampled[part.inputs.index] * part.weights)
+
+
+def _size(rows):
+    return len(rows.labels)
 
 
 def test_what_young_rows_show_by_the_test_as_of_is_learned(panel):

@@ -13,7 +13,7 @@ from xgboost import XGBClassifier
 
 from mlsys.pipeline.fitting import fit
 from mlsys.pipeline.parameter_checks import weight_problems
-from mlsys.pipeline.recency import WEIGHT, half_life_problems, recency_weights
+from mlsys.pipeline.recency import half_life_problems, recency_weights
 from mlsys.pipeline.survival import DiscreteTimeHazard
 
 EVENTS = {"kind": "events"}
@@ -25,15 +25,17 @@ def reversed_past(table):
     """Return rows twice: as they are, and with the other label and hardly any weight."""
     training = table.training()
     old = training.details.assign(days_to_outcome=np.where(table.labels == 0, 15.0, np.nan))
-    details = pd.concat([old.assign(**{WEIGHT: 1e-3}), training.details.assign(**{WEIGHT: 1.0})], ignore_index=True)
+    details = pd.concat([old, training.details], ignore_index=True)
+    weights = np.repeat([1e-3, 1.0], len(table.labels))
     inputs = pd.concat([table.inputs, table.inputs], ignore_index=True)
     labels = np.concatenate([1 - table.labels, table.labels]).astype(np.int8)
     validation = np.arange(len(labels)) >= len(labels) - 100
-    return replace(training, inputs=inputs, labels=labels, details=details, validation=validation, early=~validation)
+    rows = replace(training, inputs=inputs, labels=labels, details=details, weights=weights)
+    return replace(rows, validation=validation, early=~validation)
 
 
 def test_every_model_learns_from_the_rows_with_weight(any_model, spec, table, later, reversed_past):
-    fitted = fit(spec(any_model, half_life_days=1.0), reversed_past)
+    fitted = fit(spec(any_model), reversed_past)
     probability = fitted.calibration.apply(fitted.scores(later.inputs))
     assert probability.mean() == pytest.approx(table.labels.mean(), abs=0.08)  # half of all rows are positive
     if any_model not in IGNORE_WEIGHTS:
@@ -42,7 +44,7 @@ def test_every_model_learns_from_the_rows_with_weight(any_model, spec, table, la
 
 @pytest.mark.parametrize("model", ["xgboost", "lightgbm", "catboost", "hist_gradient_boosting", "ebm"])
 def test_early_stopping_keeps_the_weights(model, spec, later, reversed_past):
-    fitted = fit(spec(model, half_life_days=1.0, stop_after=5), reversed_past)
+    fitted = fit(spec(model, stop_after=5), reversed_past)
     assert fitted.iterations is not None
     assert roc_auc_score(later.labels, fitted.scores(later.inputs)) > 0.7
 
@@ -50,7 +52,7 @@ def test_early_stopping_keeps_the_weights(model, spec, later, reversed_past):
 def test_a_row_of_weight_2_counts_like_two(spec, table):
     training = table.training()
     weight = np.where(np.arange(len(table.labels)) % 3 == 0, 2.0, 1.0)
-    weighted = replace(training, details=training.details.assign(**{WEIGHT: weight}))
+    weighted = replace(training, weights=weight)
     again = np.repeat(np.arange(len(weight)), weight.astype(int))
     repeated = replace(
         training, inputs=table.inputs.iloc[again], labels=table.labels[again], details=training.details.iloc[again]

@@ -69,6 +69,7 @@ def test_parameters_are_set_and_cloned():
     assert sampler.get_params() == {
         "categorical_features": [0, [1, 2]],
         "k_neighbors": 3,
+        "max_minority": None,
         "random_state": None,
         "sampling_strategy": 0.5,
     }
@@ -132,3 +133,37 @@ def test_missing_or_repeated_columns_are_an_error(categorical):
     X, y = rows_of()
     with pytest.raises(ValueError, match=r"categorical_features is .*; expected"):
         SmoteMixed(categorical).fit_resample(X, y)
+
+
+@pytest.mark.parametrize("kind", ["mixed", "numbers", "categories", "array"])
+def test_with_many_positives_neighbours_are_searched_in_a_sample(kind, monkeypatch):
+    monkeypatch.setattr("mlsys.pipeline.smote.BATCH", 30)
+    rng = np.random.default_rng(0)
+    labels = (np.arange(400) < 100).astype(np.int8)
+    frame = pd.DataFrame({"users": rng.normal(size=400), "seats": rng.normal(size=400)})
+    frame["plan"] = pd.Categorical(rng.choice(["free", "pro", "team"], 400))
+    frame["size"] = pd.Categorical(rng.choice(["s", "m"], 400))
+    numbers, categories = ["users", "seats"], ["plan", "size"]
+    rows = {"mixed": frame, "numbers": frame[numbers], "categories": frame[categories]}
+    rows["array"] = rows["numbers"].to_numpy()
+    features = [] if kind == "array" else "auto"
+    sampler = SmoteMixed(random_state=0, k_neighbors=3, max_minority=20, categorical_features=features)
+    sizes, resampled = [], SmoteMixed._resample
+    monkeypatch.setattr(
+        SmoteMixed, "_resample", lambda self, X, *rest: sizes.append(len(X)) or resampled(self, X, *rest)
+    )
+    made, found = sampler.fit_resample(rows[kind], labels)
+    assert sizes[0] == 400
+    assert max(sizes[1:]) == 40
+    again, _ = sampler.fit_resample(rows[kind], labels)
+    assert np.bincount(found).tolist() == [300, 300]
+    assert np.asarray(made).shape[0] == 600
+    assert pd.DataFrame(made).equals(pd.DataFrame(again))
+    assert pd.DataFrame(made).iloc[:400].equals(pd.DataFrame(rows[kind]))
+    assert pd.DataFrame(made).dtypes.equals(pd.DataFrame(rows[kind]).dtypes)
+
+
+def test_up_to_the_limit_nothing_changes():
+    X, y = rows_of(positives=12)
+    bounded, plain = (SmoteMixed(random_state=0, max_minority=size).fit_resample(X, y)[0] for size in (12, None))
+    assert np.array_equal(bounded, plain)

@@ -12,6 +12,7 @@ from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.ranking import roc_auc_error
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.ranking import tie_groups
+from mlsys.pipeline.weights import mean, taken
 from mlsys.text import counted
 
 NAME = "duplicates"
@@ -50,7 +51,7 @@ def duplicates(subject: AuditSubject, *, limit: float) -> AuditCheck:
 
 def _memorised(subject: AuditSubject, columns: Sequence[Hashes], limit: float) -> AuditCheck:
     repeated = _repeated(subject, columns)
-    fraction = round(float(repeated.mean()), 6)
+    fraction = round(mean(repeated, subject.weights), 6)
     which = "test rows, not counting inactive accounts," if subject.horizon_days else "test rows"
     finding = f"{fraction:.1%} of the {which} have the same features as a training row"
     if fraction <= limit:
@@ -74,7 +75,7 @@ def _clearly_better(subject: AuditSubject, repeated: Mask) -> str | None:
         positives, negatives = int(labels.sum()), int((~labels).sum())
         if min(positives, negatives) < MIN_POSITIVES:
             return None
-        groups = tie_groups(scores, labels)
+        groups = tie_groups(scores, labels, taken(subject.weights, part))
         aucs.append(float(groups.roc_auc()))
         errors.append(roc_auc_error(aucs[-1], positives, negatives))
         precisions.append(float(groups.average_precision()))

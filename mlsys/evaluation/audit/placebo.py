@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlsys.data.panel import Panel
+from mlsys.data.weight_column import SAMPLING_WEIGHT, TEST_WEIGHT
 from mlsys.errors import FitError
 from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.subject import AuditSubject
@@ -33,7 +34,9 @@ def label_placebo(subject: AuditSubject) -> AuditCheck:
     The as-ofs at which a converter's label is 1 are given to a random account that never converts and is active then.
     The converter's own labels become 0, and the account leaves the panel after its last positive label, like a
     converter. Average precision is measured on active rows only, where recipients are as frequent as everywhere else.
-    In a flat table, the labels are permuted, with groups kept together.
+    In a flat table, the labels are permuted, with groups kept together. If rows without a conversion were sampled, the
+    rows that are left are taken as the whole table, without weights, and each as-of of a converter is given to another
+    account, as few accounts have rows at several.
 
     The distribution by chance comes from further random assignments in the test rows: the same scores are evaluated
     with labels that the model has never seen.
@@ -151,6 +154,10 @@ class _AccountShuffler:
         labels[entity, time], candidates[entity, time] = subject.labels, active
         converts = labels.any(axis=1)
         candidates[converts] = False
+        if subject.panel.weights is not None:
+            counts = labels.sum(axis=0)
+            patterns = [(np.array([time]), int(counts[time])) for time in np.flatnonzero(counts)]
+            return cls(row, patterns, candidates, active)
         distinct, counts = np.unique(labels[converts], axis=0, return_counts=True)
         patterns = [(np.flatnonzero(pattern), int(count)) for pattern, count in zip(distinct, counts, strict=True)]
         patterns.sort(key=lambda pattern: -len(pattern[0]))  # long patterns have the fewest candidates
@@ -239,6 +246,7 @@ def _with_labels(subject: AuditSubject, placebo: _Placebo, kept: Rows) -> tuple[
 
     labels = placebo.labels[kept].astype(np.int8)
     frame = subject.panel.frame.assign(days_to_outcome=_days_to_outcome(subject, placebo))
+    frame = frame.drop(columns=[SAMPLING_WEIGHT, TEST_WEIGHT], errors="ignore")
     frame = frame.iloc[kept].reset_index(drop=True).assign(label=labels, value=np.nan)
     folds = [
         replace(fold, train=remaining(fold.train), test=remaining(fold.test), partial=remaining(fold.partial))

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from mlsys.data.panel import Panel
 from mlsys.data.rebuild import Rebuild
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.errors import DataError
 from mlsys.evaluation.splits import Fold, Rows
+from mlsys.pipeline.weights import Weights, taken
 from mlsys.text import counted
 
 Refit = Callable[[Panel, list[Fold]], NDArray[np.float64]]
@@ -30,7 +32,8 @@ class AuditSubject:
     folds : sequence of Fold
         Folds of the backtest.
     predictions : DataFrame
-        Out-of-fold rows, fold after fold in the order of the test rows, with at least the column ``score`` (float64).
+        Out-of-fold rows, fold after fold in the order of the test rows, with at least the column ``score`` (float64),
+        and ``sampling_weight`` if they stand for others that were left out.
     horizon_days : int
         Length of the label window in days; 0 for a flat table.
     rebuild : Rebuild or None
@@ -99,12 +102,18 @@ class AuditSubject:
         """Out-of-fold scores, shape (n_tested,)."""
         return self.predictions["score"].to_numpy(dtype=np.float64)
 
-    def by_fold(self) -> Iterator[tuple[Rows, NDArray[np.float64]]]:
-        """Yield the positions and scores of each fold's test rows with complete labels."""
-        parts = np.split(self.scores, np.cumsum([len(fold.test) for fold in self.folds])[:-1])
-        for fold, scores in zip(self.folds, parts, strict=True):
-            known = self.complete[fold.test]
-            yield fold.test[known], scores[known]
+    @property
+    def weights(self) -> Weights:
+        """Rows that each test row stands for, shape (n_tested,); None if each stands for itself."""
+        has_weights = SAMPLING_WEIGHT in self.predictions
+        return self.predictions[SAMPLING_WEIGHT].to_numpy(dtype=np.float64) if has_weights else None
+
+    def by_fold(self) -> Iterator[tuple[Rows, NDArray[np.float64], Weights]]:
+        """Yield the positions, scores and weights of each fold's test rows with complete labels."""
+        ends = np.cumsum([len(fold.test) for fold in self.folds])
+        for rows in np.split(np.arange(len(self.tested)), ends[:-1]):
+            known = rows[self.known[rows]]
+            yield self.tested[known], self.scores[known], taken(self.weights, known)
 
     @property
     def has_time(self) -> bool:

@@ -7,6 +7,8 @@ import numpy as np
 from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.ranking import tie_groups
+from mlsys.evaluation.weighted_metrics import ScoredFold
+from mlsys.pipeline.weights import mean
 from mlsys.text import counted, is_or_are
 
 NAME = "too_good"
@@ -28,11 +30,16 @@ def too_good(subject: AuditSubject, *, auc: float, odds: float) -> AuditCheck:
         precision above 0.5 is suspicious at a base rate of 1 %, and one above 0.17 at 0.2 %.
     """
     numbers = []
-    for rows, scores in subject.by_fold():
+    for rows, scores, weights in subject.by_fold():
         labels = subject.labels[rows]
         if 0 < labels.sum() < len(labels):
-            groups = tie_groups(scores, labels)
-            numbers.append((groups.roc_auc(), groups.average_precision(), labels.mean()))
+            if not ScoredFold(labels, scores, None, top_k=(), is_probability=False, weight=weights).resolves():
+                return AuditCheck.not_applicable(
+                    NAME,
+                    "a sample of the negatives is too coarse for the average precision. Set split.test_negatives=all.",
+                )
+            groups = tie_groups(scores, labels, weights)
+            numbers.append((float(groups.roc_auc()), float(groups.average_precision()), mean(labels, weights)))
     positives = int(subject.labels[subject.tested[subject.known]].sum())
     if positives < MIN_POSITIVES:
         return AuditCheck.not_applicable(

@@ -10,11 +10,13 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 
 from mlsys.data.panel import Treatment
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation.audit.check import AuditCheck
 from mlsys.evaluation.audit.subject import AuditSubject
 from mlsys.evaluation.metrics import evaluate
 from mlsys.pipeline.encoders import OneHot
 from mlsys.pipeline.requirements import requirements_of
+from mlsys.pipeline.weights import Weights, taken
 
 NAME = "treatment"
 CONFIDENCE = 0.98  # of the interval of the AUC, so that a treatment at random raises an alarm in 1 % of tables
@@ -46,8 +48,11 @@ def treatment(subject: AuditSubject, arms: Treatment) -> AuditCheck:
         return AuditCheck.not_applicable(NAME, "there are too few features or rows in an arm to predict it from.")
     numbers = [feature.name for feature in features if feature.kind == "number"]
     categories = [feature.name for feature in features if feature.kind == "category"]
-    score = _propensity(frame[[*numbers, *categories]], numbers, categories, treated, groups, folds)
+    weights = taken(subject.panel.weights, np.sort(rows))
+    score = _propensity(frame[[*numbers, *categories]], numbers, categories, treated, groups, folds, weights)
     tested = pd.DataFrame({"id": groups, "as_of": pd.NaT, "fold": 0, "label": treated, "label_complete": True})
+    if weights is not None:  # else what predicts the outcome would predict a treatment that works
+        tested[SAMPLING_WEIGHT] = weights
     measured = evaluate(
         tested.assign(probability=score),
         top_k=[1],
@@ -80,6 +85,7 @@ def _propensity(
     treated: NDArray[np.int8],
     groups: NDArray[np.int64],
     folds: int,
+    weights: Weights,
 ) -> NDArray[np.float64]:
     """Return the cross-validated probability of treatment of each row; rows of a group are in one fold."""
     scores = np.empty(len(treated))
@@ -90,6 +96,8 @@ def _propensity(
             scores[test] = float(treated[train][0])
             continue
         scores[test] = (
-            make_pipeline(encoder, model).fit(inputs.iloc[train], treated[train]).predict_proba(inputs.iloc[test])[:, 1]
+            make_pipeline(encoder, model)
+            .fit(inputs.iloc[train], treated[train], logisticregression__sample_weight=taken(weights, train))
+            .predict_proba(inputs.iloc[test])[:, 1]
         )
     return scores

@@ -62,6 +62,11 @@ class Candidate:
     predict_ms: float | None = None
     model_bytes: int | None = None
 
+    @property
+    def sample_seed(self) -> object:
+        """Seed of the sample of negatives; None if the run is older than such samples."""
+        return (self.config.get("data") or {}).get("negatives_seed")
+
 
 @dataclass(frozen=True)
 class LeftOut:

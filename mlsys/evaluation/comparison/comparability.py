@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mlsys.data.config import file_of
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation.comparison.candidates import Candidate
 from mlsys.evaluation.comparison.rows import Alignment, SharedRows
 from mlsys.evaluation.formats import currency
@@ -153,6 +154,10 @@ def _notes(reference: Candidate, other: Candidate) -> Iterator[str]:
     if first != second:
         yield f"revenue is in different currencies: metrics.currency is {second or 'null'}, not {first or 'null'}"
     ours, theirs = flatten(reference.config), flatten(other.config)
+    sampled = [SAMPLING_WEIGHT in rows for each in (reference, other) if (rows := each.predictions) is not None]
+    keys = ("data.negatives", "data.negatives_seed")
+    if any(sampled) and (not all(sampled) or [ours.get(key) for key in keys] != [theirs.get(key) for key in keys]):
+        yield "negatives were sampled differently: the rows in both samples are weighted to stand for the others"
     for key in KNOWLEDGE_KEYS:
         if ours.get(key) != theirs.get(key):
             yield f"the same rows may have different features: {key} is {theirs.get(key)}, not {ours.get(key)}"

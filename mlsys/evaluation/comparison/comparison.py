@@ -14,7 +14,7 @@ import pandas as pd
 from mlsys.evaluation.comparison.candidates import Candidate, Gathered, LeftOut
 from mlsys.evaluation.comparison.comparability import Comparability, check_comparable
 from mlsys.evaluation.comparison.overlap import Agreement, agreement
-from mlsys.evaluation.comparison.rows import Alignment, IntArray
+from mlsys.evaluation.comparison.rows import Alignment, FloatArray, IntArray, joint_weights, with_weights
 from mlsys.evaluation.formats import bounds, currency, point
 from mlsys.evaluation.metric import Metric, Verdict
 from mlsys.evaluation.metric_table import configured_objectives, find_metric, metric_names, split_name, table_order
@@ -108,6 +108,8 @@ class Comparison:
     bootstrap_resamples : int
     confidence : float
         Confidence level of the intervals.
+    common_weights : ndarray of float64 or None
+        How many rows each of the rows in `common` stands for; see `joint_weights`.
     """
 
     runs: list[ComparedRun]
@@ -122,6 +124,7 @@ class Comparison:
     selected_from: int
     bootstrap_resamples: int
     confidence: float
+    common_weights: FloatArray | None = None
 
     @property
     def reference(self) -> ComparedRun:
@@ -201,6 +204,7 @@ def compare(gathered: Gathered, *, bootstrap_resamples: int | None = None) -> Co
     ]
     metrics = _ordered([name for run in runs for name in run.metrics], candidates[0].config)
     usable = [index for index in known if checks[index].level != "no"]
+    common = _common(usable, alignment, positions)
     return Comparison(
         runs=runs,
         left_out=gathered.left_out,
@@ -209,7 +213,8 @@ def compare(gathered: Gathered, *, bootstrap_resamples: int | None = None) -> Co
         settings=differing_keys([candidate.config for candidate in candidates]),
         agreements=_agreements(candidates, usable, alignment, positions, measure.top_k),
         top_k=measure.top_k,
-        common=_common(usable, alignment, positions),
+        common=common,
+        common_weights=_shared_weights(candidates, common),
         sorted_by=gathered.sorted_by,
         selected_from=gathered.selected_from,
         bootstrap_resamples=measure.bootstrap_resamples,
@@ -234,14 +239,18 @@ def _paired_comparisons(
 ) -> dict[int, ScoreComparison]:
     """Compare each comparable run with the reference; runs that share the same rows with it are computed together."""
     reference = candidates[0].predictions
-    groups: dict[bytes, list[int]] = {}
+    groups: dict[tuple[bytes, bytes], list[int]] = {}
+    weights: dict[int, FloatArray | None] = {}
     for index, check in enumerate(checks):
         if check.shared is not None:
-            groups.setdefault(check.shared.first.tobytes(), []).append(index)
+            positions = {0: check.shared.first, index: check.shared.second}
+            found_weights = weights[index] = _shared_weights(candidates, positions)
+            key = (check.shared.first.tobytes(), b"" if found_weights is None else found_weights.tobytes())
+            groups.setdefault(key, []).append(index)
     found: dict[int, ScoreComparison] = {}
     for members in groups.values():
         assert reference is not None
-        rows = _scores(reference, candidates, checks, members)
+        rows = with_weights(_scores(reference, candidates, checks, members), weights[members[0]])
         measured = measure(rows, ["0", *map(str, members)])
         found |= {index: measured[str(index)] for index in members}
     return found
@@ -262,6 +271,13 @@ def _scores(
         assert shared is not None
         scores[str(index)] = theirs["probability"].to_numpy()[shared.second]
     return rows.assign(**scores)
+
+
+def _shared_weights(candidates: Sequence[Candidate], positions: Mapping[int, IntArray]) -> FloatArray | None:
+    """Return how many rows each of the rows stands for that some runs share; see `joint_weights`."""
+    runs = [(candidates[index], rows) for index, rows in positions.items()]
+    shared = [run.predictions.iloc[rows] for run, rows in runs if run.predictions is not None]
+    return joint_weights(shared, [run.sample_seed for run, _ in runs if run.predictions is not None])
 
 
 def _metrics(candidate: Candidate, measure: MetricSettings, measured: ScoreComparison | None) -> dict[str, Entry]:

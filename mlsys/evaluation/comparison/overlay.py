@@ -12,7 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation.comparison.comparison import Comparison
+from mlsys.evaluation.comparison.rows import with_weights
 from mlsys.evaluation.curves import Floats, Ranking, reliability
 from mlsys.evaluation.fold_names import fold_name, fold_order, fold_times
 from mlsys.evaluation.formats import percent
@@ -32,6 +34,7 @@ from mlsys.evaluation.report.curve_plots import (
     plot_precision_recall,
     plot_roc,
 )
+from mlsys.pipeline.weights import mean
 from mlsys.text import counted
 
 # The Okabe-Ito palette, with different line styles and markers. Further runs are grey: more colours look too similar.
@@ -52,6 +55,7 @@ class Line:
     incomplete: frozenset[str]
     probability: Floats
     outcome: Floats
+    weight: Floats | None
 
     @property
     def style(self) -> dict[str, Any]:
@@ -114,12 +118,12 @@ def draw_calibration(figure: Figure, lines: Sequence[Line]) -> Words:
     """Draw observed against predicted rates, in bins with the same expected number of positives."""
     named = [line for line in lines if line.number < len(COLOURS)]
     bins, intervals = calibration_bins(lines[0].outcome), len(named) <= 2
-    curves = [reliability(line.probability, line.outcome, bins) for line in named]
+    curves = [reliability(line.probability, line.outcome, bins, line.weight) for line in named]
     series = [
         CalibrationSeries(curve, COLOURS[line.number], line.label, MARKERS[line.number], intervals)
         for line, curve in zip(named, curves, strict=True)
     ]
-    rare = float(lines[0].outcome.mean()) < RARE
+    rare = mean(lines[0].outcome, lines[0].weight) < RARE
     _add_legend(figure, plot_calibration(figure, series, rare=rare), lines)
     highest = "; ".join(
         f"{line.label} predicted {percent(curve.predicted[-1])}, observed {percent(curve.observed[-1])}"
@@ -196,7 +200,7 @@ def _lines(comparison: Comparison) -> list[Line]:
         if rows is None:
             continue
         if number in comparison.common:
-            rows = rows.iloc[comparison.common[number]]
+            rows = with_weights(rows.iloc[comparison.common[number]], comparison.common_weights)
         lines.append(_line(run.key, label(run.key, run.candidate.name), number, rows))
     return lines
 
@@ -206,13 +210,14 @@ def _line(key: str, name: str, number: int, rows: pd.DataFrame) -> Line:
     incomplete = set()
     for fold, part in rows.groupby("fold", sort=True):
         title = fold_name(fold_times(part["as_of"].to_numpy(dtype="datetime64[us]")) | {"fold": fold})
-        ranking = Ranking.of(part["probability"], part["label"])
+        ranking = Ranking.of(part["probability"], part["label"], part.get(SAMPLING_WEIGHT))
         if ranking.drawable:
             folds[title] = ranking
         if not part["label_complete"].all():
             incomplete.add(title)
-    floats = [rows[column].to_numpy(dtype=np.float64) for column in ("probability", "label")]
-    return Line(key, name, number, folds, frozenset(incomplete), *floats)
+    probability, outcome = (rows[column].to_numpy(dtype=np.float64) for column in ("probability", "label"))
+    weight = rows[SAMPLING_WEIGHT].to_numpy(dtype=np.float64) if SAMPLING_WEIGHT in rows else None
+    return Line(key, name, number, folds, frozenset(incomplete), probability, outcome, weight)
 
 
 def label(key: str, name: str, max_length: int = 14) -> str:

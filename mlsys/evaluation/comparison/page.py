@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.evaluation.comparison.comparison import ComparedRun, Comparison
 from mlsys.evaluation.comparison.overlay import COLOURS, OTHERS, draw_overlays
 from mlsys.evaluation.comparison.wording import (
@@ -21,6 +22,7 @@ from mlsys.evaluation.fold_names import fold_name, fold_order
 from mlsys.evaluation.formats import MISSING, bounds, count, percent, point
 from mlsys.evaluation.metric_table import METRICS, PREDICT_MS, find_metric
 from mlsys.evaluation.report.pages import embed, templates
+from mlsys.pipeline.weights import mean
 from mlsys.text import counted
 
 CAPTIONS: Mapping[str, str] = {
@@ -131,7 +133,8 @@ def _rates(run: ComparedRun) -> Sequence[str]:
     rows = run.candidate.predictions
     if rows is None:
         return (MISSING, MISSING, MISSING)
-    predicted, observed = float(rows["probability"].mean()), float(rows["label"].mean())
+    weight = rows[SAMPLING_WEIGHT].to_numpy() if SAMPLING_WEIGHT in rows else None
+    predicted, observed = (mean(rows[name].to_numpy(), weight) for name in ("probability", "label"))
     return (percent(predicted), percent(observed), f"{predicted / observed:.2f}" if observed else MISSING)
 
 

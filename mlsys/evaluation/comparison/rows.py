@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
+
 IntArray = npt.NDArray[np.intp]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,38 @@ class SharedRows:
 
     def __len__(self) -> int:
         return len(self.first)
+
+
+def joint_weights(rows: Sequence[pd.DataFrame], seeds: Sequence[object]) -> FloatArray | None:
+    """Return how many rows each of the rows that several runs share stands for; None if no run sampled its negatives.
+
+    Samples with the same seed contain each other, so the smallest decides. Samples with different seeds are
+    independent, so their weights multiply.
+
+    Parameters
+    ----------
+    rows : sequence of DataFrame
+        The shared rows of each run, in the same order.
+    seeds : sequence
+        Seed of each run's sample.
+
+    Examples
+    --------
+    >>> few, more = (pd.DataFrame({"sampling_weight": [1.0, weight]}) for weight in (10.0, 2.0))
+    >>> joint_weights([few, more], [0, 0]), joint_weights([few, more], [0, 1])
+    (array([ 1., 10.]), array([ 1., 20.]))
+    """
+    by_seed: dict[object, FloatArray] = {}
+    for frame, seed in zip(rows, seeds, strict=True):
+        if SAMPLING_WEIGHT in frame:
+            weights = frame[SAMPLING_WEIGHT].to_numpy(dtype=np.float64)
+            by_seed[seed] = np.maximum(weights, by_seed.get(seed, weights))
+    return np.prod(list(by_seed.values()), axis=0) if by_seed else None
+
+
+def with_weights(rows: pd.DataFrame, weights: FloatArray | None) -> pd.DataFrame:
+    """Return rows with these `joint_weights`."""
+    return rows if weights is None else rows.assign(**{SAMPLING_WEIGHT: weights})
 
 
 class Alignment:

@@ -44,6 +44,7 @@ from mlsys.evaluation.report.curve_plots import (
     plot_precision_recall,
     plot_roc,
 )
+from mlsys.pipeline.weights import mean
 from mlsys.text import counted, joined
 
 CONTACTED = 0.1  # the fraction of entities at which the gain is annotated
@@ -72,6 +73,8 @@ class PlotData:
         Names of folds with only one class, for which no curve exists.
     score, probability, label : ndarray of float64, shape (n_rows,)
         Pooled over folds.
+    weight : ndarray of float64, shape (n_rows,), or None
+        Rows that each row stands for; None if each stands for itself.
     importances : DataFrame
         Columns feature and importance.
     metrics : mapping
@@ -87,6 +90,7 @@ class PlotData:
     score: Floats
     probability: Floats
     label: Floats
+    weight: Floats | None
     importances: pd.DataFrame
     metrics: Mapping[str, Any]
     threshold: float | None
@@ -96,7 +100,7 @@ class PlotData:
     @property
     def rare(self) -> bool:
         """Whether positives are so rare that probabilities need a log scale."""
-        return bool(self.label.size) and float(self.label.mean()) < RARE
+        return bool(self.label.size) and mean(self.label, self.weight) < RARE
 
     @property
     def models(self) -> list[Ranking]:
@@ -178,10 +182,10 @@ def draw_calibration(figure: Figure, data: PlotData) -> Words:
     if not data.label.any():
         return _no_data(figure, "Calibration", data)
     bins = calibration_bins(data.label)
-    after = reliability(data.probability, data.label, bins)
+    after = reliability(data.probability, data.label, bins, data.weight)
     series = [CalibrationSeries(after, MODEL, "model", "o")]
     if calibrated := _was_calibrated(data):
-        before = reliability(data.score, data.label, bins)
+        before = reliability(data.score, data.label, bins, data.weight)
         series = [
             CalibrationSeries(before, RAW, "before calibration", "s"),
             CalibrationSeries(after, MODEL, "after calibration", "o"),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.errors import DataError
 from mlsys.evaluation.curves import Floats, Ranking
 from mlsys.evaluation.effects import Effect
@@ -51,7 +52,8 @@ def write_plots(
         Folder for the PNG files; created if missing.
     predictions : DataFrame, shape (n_rows, ...)
         Out-of-fold rows with as_of (NaT where the split is not by time), fold, label (0/1), label_complete, score
-        (raw), probability (calibrated) and, optionally, activity (the baseline's score; all NaN if there is none).
+        (raw), probability (calibrated) and, optionally, activity (the baseline's score; all NaN if there is none) and
+        sampling_weight (the rows that a row stands for).
     importances : DataFrame, shape (n_features, 2)
         Columns feature and importance, in any order and unit; may be empty.
     metrics : mapping
@@ -96,6 +98,7 @@ def write_plots(
         score=_floats(predictions["score"]),
         probability=_floats(predictions["probability"]),
         label=_floats(predictions["label"]),
+        weight=_weights(predictions),
         importances=importances,
         metrics=metrics,
         threshold=threshold,
@@ -119,14 +122,18 @@ def _bind(draw: Callable[[Figure, PlotData], Words], data: PlotData) -> Callable
 
 
 def _fold(number: object, rows: pd.DataFrame) -> PlotFold:
-    label = _floats(rows["label"])
+    label, weight = _floats(rows["label"]), _weights(rows)
     activity = _floats(rows["activity"]) if "activity" in rows else np.full(len(rows), np.nan)
     return PlotFold(
         name=fold_name(fold_times(rows["as_of"].to_numpy(dtype="datetime64[us]")) | {"fold": number}),
         complete=bool(rows["label_complete"].all()),
-        model=Ranking.of(_floats(rows["probability"]), label),  # as in metrics.json, not the raw score
-        activity=None if np.isnan(activity).all() else Ranking.of(activity, label),
+        model=Ranking.of(_floats(rows["probability"]), label, weight),  # as in metrics.json, not the raw score
+        activity=None if np.isnan(activity).all() else Ranking.of(activity, label, weight),
     )
+
+
+def _weights(rows: pd.DataFrame) -> Floats | None:
+    return _floats(rows[SAMPLING_WEIGHT]) if SAMPLING_WEIGHT in rows else None
 
 
 def _floats(column: pd.Series[Any]) -> Floats:

@@ -19,6 +19,7 @@ from mlsys.evaluation.report.by_day_rows import ByDayRow, by_day_rows
 from mlsys.evaluation.report.metric_rows import MetricRow, headline_rows, metric_rows
 from mlsys.evaluation.report.other_models import OtherModels, older_models, smaller_models
 from mlsys.evaluation.report.recommendation import recommend
+from mlsys.evaluation.report.sample_text import sample_caveat, sample_text
 from mlsys.evaluation.report.selection_rows import SelectionText, chosen_model, selection_text
 from mlsys.evaluation.report.threshold_text import threshold_rows, threshold_text
 from mlsys.evaluation.report.verdict import calibration_text, verdict
@@ -56,6 +57,8 @@ class RunFacts(TypedDict, total=False):
         What the fit of the saved model chose, such as ``C=0.03``.
     cap_warning : str
         Warning that boosting ended at its limit of iterations; empty if it did not.
+    sample : mapping
+        The sample of the negatives, as recorded in manifest.json, if there is one.
     """
 
     run: str
@@ -78,6 +81,7 @@ class RunFacts(TypedDict, total=False):
     contract: Sequence[Numbers]
     chosen: str
     cap_warning: str
+    sample: Numbers
 
 
 @dataclass(frozen=True)
@@ -267,11 +271,16 @@ def _all_complete(folds: Sequence[Numbers]) -> bool:
 def _fold_row(fold: Numbers, names: Sequence[str], money: str) -> FoldRow:
     return FoldRow(
         name=fold_name(fold),
-        rows=count(fold.get("rows")),
+        rows=count(fold.get("rows")) + _stands_for(fold),
         positives=count(fold.get("positives")),
         complete=bool(fold.get("label_complete", True)),
         values=tuple(find_metric(name, currency=money).write(point(fold.get(name))) for name in names),
     )
+
+
+def _stands_for(fold: Numbers) -> str:
+    whole = fold.get("stands_for", fold.get("rows"))
+    return "" if whole == fold.get("rows") else f" for {count(whole)}"
 
 
 def _check(check: Numbers) -> Mapping[str, str]:
@@ -312,6 +321,8 @@ def _data_rows(facts: RunFacts, entities: str, positives: str) -> Iterable[tuple
     ):
         if key in facts:
             yield name, count(facts.get(key))
+    if "sample" in facts:
+        yield "Sampled", sample_text(facts["sample"], positives)
     if facts.get("chosen"):
         yield "Chosen for the saved model", facts["chosen"]
     if facts.get("as_ofs"):
@@ -355,6 +366,8 @@ def _caveats(metrics: Numbers, audit: Numbers, facts: RunFacts, entities: str, p
     folds = list(metrics.get("folds") or [])
     if facts.get("cap_warning"):
         yield facts["cap_warning"]
+    if "sample" in facts and (caveat := sample_caveat(facts["sample"], entities, positives)):
+        yield caveat
     for check in audit.get("checks") or []:
         if check.get("status") in ("fail", "warn"):
             name = str(check.get("name", "")).replace("_", " ")

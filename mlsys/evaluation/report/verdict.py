@@ -32,7 +32,7 @@ def _performance(metrics: Numbers, entities: str, positives: str, level: str) ->
     folds: Sequence[Numbers] = metrics.get("folds") or []
     overall, baselines = metrics.get("overall") or {}, metrics.get("baselines") or {}
     activity, chance = (baselines.get(name) or {} for name in ("activity", "chance"))
-    shortest = min((fold.get("rows", math.inf) for fold in folds), default=math.inf)
+    shortest = min((fold.get("stands_for", fold.get("rows", math.inf)) for fold in folds), default=math.inf)
     lists = [(name, split_name(name)[1] or 0) for name in overall if split_name(name)[0].name == "precision"]
     # With a k longer than a fold, precision@k times k would be more positives than there are.
     first = next((name for name, k in lists if k <= shortest and point(overall[name]) is not None), None)
