@@ -19,6 +19,7 @@ from mlsys.pipeline.pipeline_spec import Labels, PipelineSpec, Training
 from mlsys.pipeline.regularisation import AutoParameter, choose, converters, log_losses, tolerance
 from mlsys.pipeline.scores import scores_of
 from mlsys.pipeline.single_fit import encode, fit_rows
+from mlsys.pipeline.stacking import combined_as
 from mlsys.pipeline.stopping import (
     ITERATIONS_WITHOUT_VALIDATION,
 )
@@ -87,9 +88,11 @@ def fit(spec: PipelineSpec, rows: Training) -> Fitted:
     _check_classes(rows.labels)
     choice = _choice(spec, rows)
     chosen = replace(spec, estimator=with_choice(spec.estimator, choice))
-    scored = _validation_scores(chosen, rows) if spec.calibrator.needs_scores else (None, None, None)
     everything = rows.rows()
     pipeline, learned = fit_rows(chosen, everything)
+    # Scores are comparable only if members are combined alike, so a stack of the earlier rows takes the final weights.
+    alike = replace(chosen, estimator=combined_as(chosen.estimator, pipeline[-1]))
+    scored = _validation_scores(alike, rows) if spec.calibrator.needs_scores else (None, None, None)
     calibration = spec.calibrator.fit(CalibrationData(learned, everything.prior, *scored))
     return Fitted(pipeline, calibration, choice)
 

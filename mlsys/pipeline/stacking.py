@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from mlsys.pipeline.combiner import Combiner, fit_combiner
-from mlsys.pipeline.composites import MemberFit, MemberRows, Part
+from mlsys.pipeline.composites import MemberFit, MemberRows, Part, Vote, composite_of
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.frames import frame_of
 from mlsys.pipeline.inner_folds import InnerFold, converters, inner_folds
@@ -90,6 +90,9 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     details: ClassVar[tuple[str, ...]] = ("as_of", "known_at", "group")
     learns_labels: ClassVar[bool] = True
 
+    _given: Combiner | None = None
+    _combiner: Combiner
+
     def __init__(
         self,
         estimators: list[tuple[str, Any]],
@@ -103,6 +106,10 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         self.shrinkage = shrinkage
         self.min_converters = min_converters
         self.random_state = random_state
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is saved: ``coef_`` and ``intercept_`` hold the weights already."""
+        return {name: value for name, value in super().__getstate__().items() if name not in ("_given", "_combiner")}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, also those of the members, such as ``linear__C``."""
@@ -130,7 +137,7 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         Each member's log odds are corrected for the prior that it learned, so class weights and samplers do not shift
         those of the stack.
         """
-        combiner = self._combiner(fit, rows)
+        combiner = self._learned(fit, rows) if self._given is None else self._given
         fits = [fit(member, rows) for _, member in self.estimators]
         prior = rows.prior
         shifts = np.array([_shift(prior, learned) for _, learned in fits])
@@ -139,7 +146,14 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         fitted.coef_ = combiner.weights
         fitted.intercept_ = np.array([combiner.intercept + float(combiner.weights @ shifts)])
         fitted.classes_ = np.array([0, 1])
+        fitted._combiner = combiner
         return fitted, prior
+
+    def combined_as(self, fitted: Stack) -> Stack:
+        """Return an unfitted copy that takes the weights of a stack that has been fitted in this process."""
+        copy: Stack = unfitted(self)
+        copy._given = fitted._combiner
+        return copy
 
     def fitted_members(self) -> Sequence[Part]:
         """Return the fitted members with their weights."""
@@ -195,7 +209,7 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         """Return 1 if the probability is at least 0.5, else 0."""
         return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int8)
 
-    def _combiner(self, fit: MemberFit, rows: MemberRows) -> Combiner:
+    def _learned(self, fit: MemberFit, rows: MemberRows) -> Combiner:
         """Return the weights, and say in the log where they come from."""
         names = [name for name, _ in self.estimators]
         if len(names) == 1:
@@ -239,6 +253,24 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
                 unseen = logit(scores_of(pipeline, inputs), margin=COMBINED_MARGIN)
                 log_odds[fold.scored, column] = unseen + _shift(prior, learned)
         return log_odds
+
+
+def combined_as(estimator: Any, fitted: Any) -> Any:  # noqa: ANN401 - any scikit-learn estimators
+    """Return a model whose stacks, itself or a vote's, take the weights that the same stacks of a fitted one have.
+
+    Parameters
+    ----------
+    estimator : scikit-learn estimator
+        Unfitted.
+    fitted : scikit-learn estimator
+        The same, fitted in this process.
+    """
+    if isinstance(estimator, Stack):
+        return estimator.combined_as(fitted)
+    if not isinstance(composite := composite_of(estimator), Vote):
+        return estimator
+    pairs = zip(composite.unfitted_members().items(), Vote(fitted).fitted_members(), strict=True)
+    return composite.with_members({key: combined_as(member, part.pipeline[-1]) for (key, member), part in pairs})
 
 
 def stack(

@@ -219,12 +219,12 @@ def test_class_weights_count_in_the_validation_set_too(model, options, weight, s
 @pytest.mark.parametrize(("model", "weighs"), [("xgboost", False), ("lightgbm", False), ("catboost", True)])
 def test_whether_a_library_applies_class_weights_to_the_validation_set(model, weighs, component, table):
     X, y = table.inputs[table.numbers].fillna(0.0).to_numpy(), table.labels
-    automatic = {"lightgbm": {"num_leaves": 7, "reg_lambda": 10}}.get(model, {})
+    automatic = {"xgboost": {"reg_lambda": 10}, "lightgbm": {"num_leaves": 7, "reg_lambda": 10}}.get(model, {})
     estimator = component("model", model, scale_pos_weight=6, **automatic)
     stopper = traits_of(estimator).early_stopping
     assert stopper.applies_class_weights == weighs
     training, validation = EncodedRows(X[EARLY], y[EARLY]), ValidationSet(X[LATEST], y[LATEST], None)
-    estimator.fit(*training[:2], **stopper.fit_arguments(estimator, 100, training, validation, []))
+    estimator.fit(training.inputs, training.labels, **stopper.fit_arguments(estimator, 100, training, validation, []))
     best = getattr(estimator, "best_score", None) or estimator.best_score_
     best = best if isinstance(best, float) else next(iter(list(best.values())[-1].values()))
     positive = estimator.predict_proba(X[LATEST])[:, 1]

@@ -1,6 +1,7 @@
 """The stack: what its members have seen, its weights, priors and parameters."""
 
 import logging
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -245,3 +246,23 @@ def test_there_are_at_most_as_many_folds_as_converters():
     (problem,) = fold_problems(stack({"a": GaussianNB()}, folds=3), rows)
     assert (problem.where, problem.got) == ("model.folds", "3")
     assert problem.allowed.startswith("at most 2, the number of converters")
+
+
+def test_a_calibration_is_fitted_on_scores_that_are_combined_as_the_final_ones(spec, caplog):
+    rng, weeks, accounts = np.random.default_rng(0), 30, 60
+    as_of = pd.Series(np.repeat(pd.date_range("2020-01-06", periods=weeks, freq="7D"), accounts))
+    columns = {name: rng.normal(size=len(as_of)) for name in ("users", "other")}
+    labels = (columns["users"] + columns["other"] + rng.normal(size=len(as_of)) > 3).astype(np.int8)
+    group = np.tile(np.arange(accounts), weeks)
+    details = pd.DataFrame({"as_of": as_of, "known_at": as_of + pd.Timedelta(days=1), "group": group})
+    validation = (as_of >= as_of.iloc[-1] - pd.Timedelta(days=40)).to_numpy()
+    rows = Training(pd.DataFrame(columns), labels, validation, ~validation, details)
+    members = {"a": LogisticRegression(C=0.001), "b": LogisticRegression(C=0.002)}  # far too even: weights correct it
+    both = spec(stack(members, shrinkage=0.01, min_converters=27), calibration="sigmoid")
+    both = replace(both, numbers=["users", "other"], categories=[])
+    with caplog.at_level(logging.INFO, "mlsys.pipeline.stacking"):
+        fitted = fit(both, rows)
+    assert fitted.pipeline[-1].coef_.sum() > 3
+    assert "equal weights" not in caplog.text  # those of the earlier rows alone would have been
+    assert 0.4 < fitted.calibration.to_dict()["slope"] < 2.5  # without these weights: about ten
+    assert not [name for name in fitted.pipeline[-1].__getstate__() if name in ("_given", "_combiner")]
