@@ -30,7 +30,7 @@ CacheEntry = tuple[pa.Table, dict[str, Any]]
 MakeBatches = Callable[[], pa.RecordBatchReader]
 
 
-class Columns(Protocol):
+class ColumnTable(Protocol):
     """A table of which columns are read one at a time: a `StoredTable`, or a PyArrow table in memory."""
 
     @property
@@ -118,7 +118,7 @@ class TableCache:
                 self._write(key, *entry)
         return entry
 
-    def open_or_make(self, key: str, make: MakeBatches) -> Columns:
+    def open_or_make(self, key: str, make: MakeBatches) -> ColumnTable:
         """Return the table for ``key``; make it in batches and store them if there is none.
 
         If it cannot be stored, it is returned in memory, with a warning.
@@ -212,8 +212,8 @@ class TableCache:
                     yield path, status.st_mtime, status.st_size
 
 
-def _in_memory(make: MakeBatches) -> Columns:
-    table: Columns = make().read_all()
+def _in_memory(make: MakeBatches) -> ColumnTable:
+    table: ColumnTable = make().read_all()
     return table
 
 
@@ -275,7 +275,7 @@ def get_or_make(
     return _cache(data, level).get_or_make(_key(parts), make)
 
 
-def open_or_make(data: CachedData, parts: Mapping[str, object], make: MakeBatches) -> Columns:
+def open_or_make(data: CachedData, parts: Mapping[str, object], make: MakeBatches) -> ColumnTable:
     """Return a table of which columns are read one at a time, from the configured cache; make and store it if absent.
 
     Without a cache, it is stored in a file without a name, which the operating system removes.

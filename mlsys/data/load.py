@@ -22,7 +22,7 @@ from ibis.util import gen_name
 
 from mlsys.data.cache import (
     CacheEntry,
-    Columns,
+    ColumnTable,
     MakeBatches,
     default_folder,
     get_or_make,
@@ -74,7 +74,7 @@ logger = logging.getLogger(__name__)
 class OpenPiece(Protocol):
     """Returns the columns of an as-of, after making them again if asked."""
 
-    def __call__(self, *, again: bool) -> Columns: ...  # noqa: D102
+    def __call__(self, *, again: bool) -> ColumnTable: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -248,10 +248,10 @@ class _Loading:
         logger.info("panel: %s, %d of them from the cache", counted(len(as_ofs), "as-of"), len(as_ofs) - len(built))
         return _joined(labels, pieces, note), note
 
-    def _opened_piece(self, parts: Mapping[str, object], make: MakeBatches, *, again: bool) -> Columns:
+    def _opened_piece(self, parts: Mapping[str, object], make: MakeBatches, *, again: bool) -> ColumnTable:
         identities = self._identities
         if identities is None:
-            table: Columns = make().read_all()
+            table: ColumnTable = make().read_all()
             return table
         key = {**parts, "blocks": identities}
         if again:

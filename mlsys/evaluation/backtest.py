@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mlsys.config import TrainConfig
-from mlsys.data.compact import columns_of, take_rows, take_values
+from mlsys.data.compact import columns_of, take_rows
 from mlsys.data.load import Loaded
 from mlsys.data.panel import Panel
 from mlsys.data.weight_column import SAMPLING_WEIGHT
@@ -39,6 +39,7 @@ from mlsys.pipeline.probe import check_fit, few_rows, late_advice
 from mlsys.pipeline.recency import recency_weights
 from mlsys.pipeline.stopping import IterationCallback
 from mlsys.pipeline.weights import Weights, mean, taken
+from mlsys.ranges import take_values
 from mlsys.stages import progress
 
 logger = logging.getLogger(__name__)

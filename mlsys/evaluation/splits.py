@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from mlsys.data.compact import columns_of, take_rows, take_values
+from mlsys.data.compact import columns_of, take_rows
 from mlsys.data.negatives import WholeTests
 from mlsys.data.weight_column import SAMPLING_WEIGHT
 from mlsys.errors import ConfigError, DataError, Problem
 from mlsys.pipeline.inner_folds import shuffled_groups
+from mlsys.ranges import take_values
 from mlsys.text import counted, is_or_are
 
 Rows: TypeAlias = NDArray[np.int64]

@@ -16,10 +16,10 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from mlsys.data.compact import positions_of
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.traits import traits_of
 from mlsys.pipeline.weights import Weights, mean, taken
+from mlsys.ranges import positions_of
 
 
 class PartialRows(NamedTuple):

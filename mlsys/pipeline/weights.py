@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mlsys.data.compact import take_values
+from mlsys.ranges import take_values
 
 Weights: TypeAlias = NDArray[np.float64] | None
 

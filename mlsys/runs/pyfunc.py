@@ -21,9 +21,8 @@ FILES = ("manifest.json", "schema.json", "golden.parquet", "model/pipeline.skops
 CODE = (
     "__init__.py",
     "errors.py",
+    "ranges.py",
     "text.py",
-    "data/__init__.py",
-    "data/compact.py",
     "runs",
     "pipeline/__init__.py",
     "pipeline/column_parameters.py",

@@ -5,7 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from mlsys.data.compact import columns_of, compact, compact_column, compact_frame, positions_of, take_rows
+from mlsys.data.compact import columns_of, compact, compact_column, compact_frame, take_rows
+from mlsys.ranges import positions_of
 
 LARGEST = float(2**24)
 

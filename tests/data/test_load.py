@@ -105,7 +105,7 @@ def test_a_cached_panel_equals_a_fresh_one(crm, tmp_path, builds, caplog):
     pd.testing.assert_frame_equal(without.panel.frame, kept.panel.frame, check_exact=True)
 
 
-def test_the_cache_key_covers_exactly_what_determines_the_panel(crm, copy, monkeypatch):
+def test_the_cache_key_covers_exactly_what_determines_the_panel(crm, copy, monkeypatch, tmp_path):
     keys = []
     monkeypatch.setattr(load, "get_or_make", lambda data, parts, make, **_: keys.append(cache_key(**parts)) or make())
 
@@ -115,7 +115,7 @@ def test_the_cache_key_covers_exactly_what_determines_the_panel(crm, copy, monke
         return keys[0]
 
     here = key()
-    assert key(dir=str(copy), name="other", cache_gb=1.0, cache_dir="elsewhere") == here  # the same bytes elsewhere
+    assert key(dir=str(copy), name="other", cache_gb=1.0, cache_dir=str(tmp_path)) == here  # the same bytes elsewhere
     assert key(horizon_days=20) != here
     assert key(rules={"duplicate_ids": "drop"}) != here
     assert key(spine={"dates": ["2020-01-01"]}) != here

@@ -72,7 +72,7 @@ def test_custom_event_block(panel_of, event):
     panel = panel_of([Share()], AS_OF, events, pd.DataFrame({"id": [1, 2]}))
     assert panel.frame["week_share"].tolist() == [pytest.approx(0.25), pytest.approx(float("nan"), nan_ok=True)]
     assert panel.frame["any"].tolist() == [1.0, 0.0]
-    assert panel.frame["any"].dtype == "float64"
+    assert panel.frame["any"].dtype == "float32"
 
 
 def test_an_undeclared_window_is_an_error(panel_of, event):

@@ -95,7 +95,8 @@ def test_blocks_agree_with_the_reference_implementation(panel_of, event_blocks, 
     keys = panel.frame[["id", "as_of"]].itertuples(index=False)
     expected = pd.DataFrame([row_of(histories, key.id, key.as_of.to_pydatetime(), after_days) for key in keys])
     assert len(expected) == 31 * 3
-    pd.testing.assert_frame_equal(panel.inputs[expected.columns], expected.astype("float64"), rtol=1e-12)
+    inputs = panel.inputs[expected.columns].astype("float64")
+    pd.testing.assert_frame_equal(inputs, expected.astype("float64"), rtol=1e-12)
     assert set(panel.names) == set(expected.columns)
     # The generated data contain the cases under test.
     assert histories["a_x"].isna().any()

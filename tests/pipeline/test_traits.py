@@ -137,8 +137,8 @@ def test_importances_of_a_linear_xgboost_model_are_its_coefficients():
 @pytest.mark.parametrize(
     ("sampler", "traits"),
     [
-        (RandomOverSampler(), SamplerTraits(only_selects_rows=True)),
-        (RandomUnderSampler(), SamplerTraits(only_selects_rows=True)),
+        (RandomOverSampler(), SamplerTraits(only_selects_rows=True, bytes_per_value=8)),
+        (RandomUnderSampler(), SamplerTraits(only_selects_rows=True, bytes_per_value=0)),
         (SMOTENC([0]), SamplerTraits(neighbours="k_neighbors")),
         (BorderlineSMOTE(), SamplerTraits(neighbours="k_neighbors")),
         (ADASYN(), SamplerTraits(neighbours="n_neighbors")),
