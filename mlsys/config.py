@@ -52,10 +52,12 @@ class EarlyStopping(Section):
 class FitConfig(Section):
     """How models are fitted.
 
-    ``minutes`` limits a run that chooses among candidates; None: the choice takes as long as it needs.
+    ``minutes`` limits a run that chooses among candidates; None: the choice takes as long as it needs. With
+    ``external_memory``, the panel and XGBoost's copy of it stay on disk.
     """
 
     minutes: PositiveFloat | None = 10.0
+    external_memory: bool = False
     early_stopping: EarlyStopping = EarlyStopping()
 
 

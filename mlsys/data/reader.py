@@ -39,10 +39,11 @@ class EventsReader:
     data: EventsData
     blocks: Sequence[Block]
     raw: RawTables
+    on_disk: bool = False
 
     def load(self) -> Loaded:
         """Return the panel."""
-        return load_events(self.data, self.blocks, self.raw)
+        return load_events(self.data, self.blocks, self.raw, on_disk=self.on_disk)
 
     def rebuild(self, loaded: Loaded) -> Rebuild | None:
         """Return an object that rebuilds panel rows with an altered future."""
@@ -108,8 +109,17 @@ class CachedReader:
         return self._reader.forbidden()
 
 
-def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None) -> Reader:
+def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None, on_disk: bool = False) -> Reader:
     """Open the tables and check every name in the config against them before reading any row.
+
+    Parameters
+    ----------
+    data : DataConfig
+    blocks : sequence of Block
+    threads : int or None
+        Of the database that computes the panel; None: all cores.
+    on_disk : bool
+        Whether the panel of event data stays on disk; see :func:`mlsys.data.load.load_events`.
 
     Raises
     ------
@@ -140,4 +150,4 @@ def open_data(data: DataConfig, blocks: Sequence[Block], *, threads: int | None)
             "Event tables have no features of their own.",
         )
     data = with_demo(data)
-    return EventsReader(data, blocks, check_source(data, blocks, threads=threads))
+    return EventsReader(data, blocks, check_source(data, blocks, threads=threads), on_disk)

@@ -16,7 +16,7 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from mlsys.data.compact import positions_of
+from mlsys.data.compact import positions_of, take_rows
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.traits import traits_of
 
@@ -66,7 +66,7 @@ class MemberRows(NamedTuple):
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MemberRows:
         """Return the rows at a mask of shape (n_rows,), or at positions, without partly known ones."""
         rows = positions_of(chosen)  # a range costs no copy
-        return MemberRows(self.inputs.iloc[rows], self.labels[rows], self.details.iloc[rows])
+        return MemberRows(take_rows(self.inputs, chosen), self.labels[rows], self.details.iloc[rows])
 
     def groups(self) -> NDArray[Any]:
         """Return the entity of each row, shape (n_rows,): each row is its own where the details have no ``group``."""

@@ -12,7 +12,9 @@ from joblib import parallel_config
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from mlsys.data.disk_frame import DiskFrame
 from mlsys.errors import EstimatorError, FitError, MlsysError, RowsError
+from mlsys.pipeline.batches import EncodedBatches, transformed
 from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.composites import Composite, MemberRows, composite_of
@@ -97,7 +99,10 @@ def encode(spec: PipelineSpec, estimator: Any, rows: MemberRows) -> Encoded:  # 
     encoder = spec.encoder.build(numbers, spec.categories, requirements_of(estimator, spec.sampler))
     X, labels = _encoded(encoder, spec.encoder, rows), rows.labels
     if spec.sampler is not None:
-        X, labels = resample(spec.sampler, X, labels, outputs_of(encoder))
+        selects_batches = isinstance(X, EncodedBatches)  # the sampler only selects rows: it needs to know no values
+        values = np.arange(len(labels))[:, np.newaxis] if selects_batches else X
+        values, labels = resample(spec.sampler, values, labels, outputs_of(encoder))
+        X = X.take(values[:, 0]) if selects_batches else values
     return Encoded(encoder, X, labels)
 
 
@@ -117,11 +122,15 @@ def _fit_encoded(
         weights = _validation_weights(
             traits.early_stopping, estimator, held_out.labels, before=rows.labels, after=labels
         )
-        validation = ValidationSet(encoder.transform(held_out.inputs), held_out.labels, weights)
+        validation = ValidationSet(transformed(encoder, held_out.inputs), held_out.labels, weights)
         stopper, training = traits.early_stopping, EncodedRows(X, labels)
         options |= stopper.fit_arguments(estimator, spec.stop_after, training, validation, categories, spec.callback)
     with parallel_config("threading"):  # each process would import every library and copy the rows
-        estimator.fit(**{"X": X, "y": labels, **options})
+        if isinstance(X, EncodedBatches):
+            assert traits.fit_batches is not None  # as is checked in the config
+            traits.fit_batches(estimator, X, labels, **options)
+        else:
+            estimator.fit(**{"X": X, "y": labels, **options})
     if not hasattr(estimator, "predict_proba"):
         raise FitError(
             f"{type(estimator).__name__} does not predict probabilities as configured (it has no predict_proba). Set "
@@ -157,6 +166,8 @@ def _fit_regression(
 
 def _encoded(transformer: Any, encoder: Encoder, rows: MemberRows) -> Any:  # noqa: ANN401
     try:
+        if isinstance(rows.inputs, DiskFrame):
+            return transformed(transformer.fit(rows.inputs, rows.labels), rows.inputs)
         return transformer.fit_transform(rows.inputs, rows.labels)
     except Exception as error:
         raise RowsError(

@@ -20,6 +20,7 @@ from sklearn.utils import get_tags
 
 from mlsys.errors import FitError
 from mlsys.pipeline import column_parameters
+from mlsys.pipeline.batches import fit_xgboost
 from mlsys.pipeline.column_parameters import ColumnParameter
 from mlsys.pipeline.ebm import EBM_RULES, Curve, EBMStopper, column_importances, curves
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
@@ -130,6 +131,9 @@ class Traits:
         positive and a negative row; the calibration of probabilities relies on it.
     bytes_per_value : float
         Bytes that encoding and fitting hold at their peak for each row and feature, to estimate the memory of a run.
+    fit_batches : callable or None
+        Function of an unfitted estimator, `EncodedBatches`, their labels and the further arguments of ``fit`` that fits
+        the estimator on rows that stay on disk, if its library can.
     rules : mapping of str to ParameterRule
         What its parameters may be, where neither its constructor nor scikit-learn's table of parameters says so.
     curves : callable or None
@@ -170,6 +174,7 @@ class Traits:
     importances: Callable[[Any], NDArray[np.float64] | None] = coefficients_or_importances
     class_weights: Callable[[Any, float, float], tuple[float, float]] = weights_by_parameters
     bytes_per_value: float = 40.0  # measured, with missing values, like those below
+    fit_batches: Callable[..., None] | None = None
     rules: Mapping[str, ParameterRule] = field(default_factory=dict)
     curves: Callable[[Any], list[Curve]] | None = None
 
@@ -277,6 +282,7 @@ def _xgboost() -> EstimatorTable:
         objectives={"objective": ("binary:logistic", "reg:logistic")},
         importances=_total_gain,
         bytes_per_value=12,
+        fit_batches=fit_xgboost,
     )
     return {XGBModel: boosted}
 
