@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mlsys.errors import DataError
 
 ALIGNMENT = 64  # bytes, as Arrow wants it
-BATCH_BYTES = 16_000_000  # of numbers that are read at once
+BATCH_BYTES = 4_000_000  # of numbers that are read at once
 
 
 class DiskFrame(pd.DataFrame):
@@ -65,7 +65,7 @@ class DiskFrame(pd.DataFrame):
         return self.of(((str(name), self[name].array.take(positions)) for name in self.columns), self.folder)
 
     def batches(self, rows: int | None = None) -> Iterator[DiskFrame]:
-        """Yield all rows in batches, by default of 16 MB."""
+        """Yield all rows in batches, by default of 4 MB."""
         size = rows or max(BATCH_BYTES // (4 * max(self.shape[1], 1)), 1)
         for start in range(0, len(self), size):
             yield self.iloc[start : start + size]

@@ -14,11 +14,11 @@ from sklearn.pipeline import Pipeline
 
 from mlsys.data.disk_frame import DiskFrame
 from mlsys.errors import EstimatorError, FitError, MlsysError, RowsError
-from mlsys.pipeline.batches import EncodedBatches, transformed
 from mlsys.pipeline.class_weights import class_weights_in_library_form
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.composites import Composite, MemberRows, composite_of
 from mlsys.pipeline.copies import is_estimator, unfitted
+from mlsys.pipeline.encoded_batches import EncodedBatches, transformed
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.parameter_rules import broken_rules

@@ -20,9 +20,9 @@ from sklearn.utils import get_tags
 
 from mlsys.errors import FitError
 from mlsys.pipeline import column_parameters
-from mlsys.pipeline.batches import fit_xgboost
 from mlsys.pipeline.column_parameters import ColumnParameter
 from mlsys.pipeline.ebm import EBM_RULES, Curve, EBMStopper, column_importances, curves
+from mlsys.pipeline.external_fit import fit_xgboost
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
 from mlsys.pipeline.parameter_rules import VOTES, Members, ParameterRule
 from mlsys.pipeline.regularisation import AutoParameter
