@@ -1,4 +1,4 @@
-"""Memory and time of `fit.external_memory=true` compared with the fit in memory, on a panel that is 10 times the memory.
+"""Memory and time of `fit.external_memory=true`, on a panel of 10 times its memory, compared with the fit in memory.
 
     python benchmarks/external_memory.py [--rows 500000] [--columns 500] [--trees 5] [--times 10]
 
@@ -131,9 +131,8 @@ def main() -> None:
     limit = panel / options.times
     with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_CACHE_HOME")) as folder:
         write_panel(Path(folder), options.rows, options.columns)
-        print(
-            f"panel: {options.rows:,} rows × {options.columns} numbers, {panel / MB:,.0f} MB; limit {limit / MB:,.0f} MB"
-        )
+        size = f"{options.rows:,} rows × {options.columns} numbers, {panel / MB:,.0f} MB"
+        print(f"panel: {size}; limit {limit / MB:,.0f} MB")
         sides = {"on disk": measured(Path(folder), options.trees, limit)}
         sides["in memory"] = measured(Path(folder), options.trees, None)
     for name, side in sides.items():

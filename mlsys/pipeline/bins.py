@@ -108,7 +108,8 @@ def bin_edges(estimator: Any, rows: WeightedRows, folder: Path) -> QuantileDMatr
         for name, low, high, inner in zip(empty.columns[start:], *ends, cuts, strict=False):
             dtype: Any = empty[name].dtype
             if isinstance(dtype, pd.CategoricalDtype):
-                columns[name] = pd.Series(pd.Categorical.from_codes(np.arange(len(dtype.categories)), dtype=dtype))
+                codes = np.arange(0 if np.isnan(high) else high + 1)
+                columns[name] = pd.Series(pd.Categorical.from_codes(codes.astype(np.int32), dtype=dtype))
             else:
                 columns[name] = pd.Series(np.concatenate([[low], inner, [high]]).astype(np.float32))
     return QuantileDMatrix(
@@ -130,10 +131,13 @@ def _ends(X: EncodedBatches) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the lowest and the highest value of each column, of its codes for a category; NaN for an empty one."""
     low = high = np.full(X.empty.shape[1], np.nan, dtype=np.float32)
     for batch in X:
-        numbers = [
-            np.asarray(column.cat.codes if isinstance(column.dtype, pd.CategoricalDtype) else column, dtype=np.float32)
-            for _, column in batch.items()
-        ]
+        numbers = [_numbers(column) for _, column in batch.items()]
         low = np.fmin(low, [np.fmin.reduce(values) for values in numbers])
         high = np.fmax(high, [np.fmax.reduce(values) for values in numbers])
     return low, high
+
+
+def _numbers(column: pd.Series[Any]) -> NDArray[np.float32]:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.codes.where(column.notna())
+    return column.to_numpy(dtype=np.float32)
