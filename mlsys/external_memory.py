@@ -10,6 +10,7 @@ from mlsys.config import section
 from mlsys.data.config import file_of
 from mlsys.errors import Problem
 from mlsys.model_config import has_candidates
+from mlsys.pipeline.devices import XGBOOST
 from mlsys.pipeline.encoders import Native
 from mlsys.pipeline.traits import sampler_traits_of, traits_of
 
@@ -36,7 +37,7 @@ def _problems(plain: Mapping[str, Any], parts: Components) -> Iterator[Problem]:
         allowed = f"xgboost with {KEY}=true: other models need all rows in memory"
         yield Problem("model", named("model", model), allowed, "xgboost")
     elif model is not None:
-        yield from _xgboost_problems(model.get_params())
+        yield from _xgboost_problems(model)
     if parts.encoder is not None and not isinstance(parts.encoder, Native):
         allowed = f"native with {KEY}=true: other encoders need all rows in memory"
         yield Problem("encoder", named("encoder", parts.encoder), allowed, "native")
@@ -51,8 +52,11 @@ def _problems(plain: Mapping[str, Any], parts: Components) -> Iterator[Problem]:
         yield Problem("data.url", "a database server", allowed)
 
 
-def _xgboost_problems(parameters: Mapping[str, Any]) -> Iterator[Problem]:
+def _xgboost_problems(model: Any) -> Iterator[Problem]:  # noqa: ANN401 - an XGBModel
+    parameters = model.get_params()
     if parameters["tree_method"] not in (None, "auto", "hist"):
         yield Problem("model.tree_method", str(parameters["tree_method"]), f"hist with {KEY}=true")
+    if XGBOOST.is_gpu(model):
+        yield Problem("model.device", str(parameters["device"]), f"cpu with {KEY}=true", "cpu")
     if parameters["booster"] == "gblinear":
         yield Problem("model.booster", "gblinear", f"gbtree or dart with {KEY}=true")

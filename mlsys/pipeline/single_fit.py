@@ -144,7 +144,7 @@ def _fit_encoded(
         )
     if spec.callback is not None and held_out is not None:
         spec.callback.raise_if_stopped()
-    _score_with_one_thread(estimator)
+    _prepare_scoring(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels)
 
 
@@ -160,7 +160,7 @@ def _fit_regression(
     encoded = _encoded(encoder, spec.encoder, rows)
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
     estimator.fit(encoded, target, **({traits.categories_argument: categories} if traits.categories_argument else {}))
-    _score_with_one_thread(estimator)
+    _prepare_scoring(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)])
 
 
@@ -223,8 +223,9 @@ def _column_arguments(spec: PipelineSpec, names: list[str], encoder: Any) -> dic
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def _score_with_one_thread(estimator: Any) -> None:  # noqa: ANN401
-    """Set a fitted estimator to one thread: for single rows, more threads are slower."""
+def _prepare_scoring(estimator: Any) -> None:  # noqa: ANN401
+    """Set a fitted estimator to the CPU, and to one thread: for single rows, more threads are slower."""
     traits = traits_of(estimator)
+    device = {} if traits.device is None or not traits.device.is_gpu(estimator) else traits.device.for_scoring()
     if traits.threads is not None and not traits.threads_fixed_by_fit:
-        estimator.set_params(**traits.fit_parameters, **{traits.threads: 1})
+        estimator.set_params(**traits.fit_parameters, **device, **{traits.threads: 1})

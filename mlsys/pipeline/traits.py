@@ -19,8 +19,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 
 from mlsys.errors import FitError
-from mlsys.pipeline import column_parameters
+from mlsys.pipeline import column_parameters, devices
 from mlsys.pipeline.column_parameters import ColumnParameter
+from mlsys.pipeline.devices import Device
 from mlsys.pipeline.ebm import EBM_RULES, Curve, EBMStopper, column_importances, curves
 from mlsys.pipeline.external_fit import fit_xgboost
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
@@ -109,6 +110,8 @@ class Traits:
         Name of the parameter for the number of threads; mlsys sets it for the fit, and to 1 for scoring.
     threads_fixed_by_fit : bool
         Whether the number of threads cannot be changed after the fit.
+    device : Device or None
+        How to fit on a GPU, if its library can.
     fit_parameters : mapping of str to object
         Parameters that are always set for the fit, and again after it.
     categories_argument : str or None
@@ -165,6 +168,7 @@ class Traits:
     regularisation: tuple[AutoParameter, ...] = ()
     threads: str | None = None
     threads_fixed_by_fit: bool = False
+    device: Device | None = None
     fit_parameters: Mapping[str, Any] = field(default_factory=dict)
     categories_argument: str | None = None
     column_parameters: Mapping[str, ColumnParameter] = field(default_factory=dict)
@@ -275,6 +279,7 @@ def _xgboost() -> EstimatorTable:
         iterations="n_estimators",
         early_stopping=XGBoostStopper(),
         threads="n_jobs",
+        device=devices.XGBOOST,
         # Early stopping sets its own metrics. XGBoost would pass a list of metrics on as one text once it is fitted.
         fit_parameters={"enable_categorical": True, "eval_metric": None},
         column_parameters=column_parameters.XGBOOST,
@@ -325,6 +330,7 @@ def _catboost() -> EstimatorTable:
         early_stopping=CatBoostStopper(),
         threads="thread_count",
         threads_fixed_by_fit=True,
+        device=devices.CATBOOST,
         categories_argument="cat_features",
         column_parameters=column_parameters.CATBOOST,
         objectives=dict.fromkeys(("loss_function", "objective"), ("Logloss", "CrossEntropy", "Focal")),

@@ -55,11 +55,11 @@ def stored(tmp_path):
 def test_model_and_scores_are_byte_for_byte_those_in_memory(
     spec, component, rows, stored, later, sampler, options, tmp_path
 ):
-    model = component("model", "xgboost", n_estimators=60, **options)
+    model = component("model", "xgboost", n_estimators=40, **options)
     how = spec(model, sampler=sampler, calibration="sigmoid", stop_after=5)
     memory, disk = fit(how, rows), fit(how, stored(rows))
     assert disk.choice == memory.choice
-    assert 1 < disk.iterations < 60
+    assert 1 < disk.iterations < 40
     assert disk.pipeline[-1].get_booster().save_raw() == memory.pipeline[-1].get_booster().save_raw()
     assert str(disk.pipeline[-1].get_params()) == str(memory.pipeline[-1].get_params())
     assert disk.calibration == memory.calibration
