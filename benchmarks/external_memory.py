@@ -1,10 +1,10 @@
 """Memory and time of `fit.external_memory=true`, on a panel of 10 times its memory, compared with the fit in memory.
 
-    python benchmarks/external_memory.py [--rows 500000] [--columns 500] [--trees 5] [--times 10]
+    python benchmarks/external_memory.py [--rows 400000] [--columns 1000] [--trees 5] [--times 10]
 
 A panel of random float32 numbers is written as Parquet, one file per as-of, as the panel cache has it. Then two
-processes read it, fit XGBoost with early stopping (a fit on the earlier rows, one on all) and score the latest as-of:
-one with the panel on disk, the other with the panel in memory. The first may allocate only the panel's size divided by
+processes read it, fit XGBoost with a fixed number of trees and score the latest as-of: one with the panel on disk, the
+other with the panel in memory. The first may allocate only the panel's size divided by
 `--times`, beyond what the interpreter and the libraries have after their import: the kernel refuses more (RLIMIT_DATA,
 all private memory including the stacks of threads). Pages of files that are mapped do not count: they are dropped when
 others need the memory. Both print the same scores.
@@ -73,10 +73,9 @@ def fit_and_score(folder: Path, trees: int, limit: float | None) -> None:
     read = time.perf_counter()
     per_as_of = pieces[0].num_rows
     train, test = np.arange(len(labels) - per_as_of), np.arange(len(labels) - per_as_of, len(labels))
-    late = train >= len(train) - 2 * per_as_of
     model = XGBClassifier(n_estimators=trees, learning_rate=0.3, max_depth=3, tree_method="hist", random_state=0)
-    spec = PipelineSpec(Native(), None, model, Auto(), names, [], threads=2)
-    fitted = fit(spec, Training(take_rows(inputs, train), labels[train], late, ~late))
+    spec = PipelineSpec(Native(), None, model, Auto(), names, [], stop_after=None, threads=2)
+    fitted = fit(spec, Training(take_rows(inputs, train), labels[train]))
     scores = fitted.scores(take_rows(inputs, test))
     end = time.perf_counter()
     print("done", f"{read - start:.1f}", f"{end - read:.1f}", hashlib.sha256(scores.tobytes()).hexdigest()[:12])
@@ -117,8 +116,8 @@ def measured(folder: Path, trees: int, limit: float | None) -> dict[str, float |
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=500_000)
-    parser.add_argument("--columns", type=int, default=500)
+    parser.add_argument("--rows", type=int, default=400_000)
+    parser.add_argument("--columns", type=int, default=1_000)
     parser.add_argument("--trees", type=int, default=5)
     parser.add_argument("--times", type=float, default=10, help="size of the panel relative to the memory")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)

@@ -20,7 +20,7 @@ LARGE_FIT_GB = 0.5  # larger fits run one at a time, each with all threads: copi
 PROCESS_GB = 0.4  # the interpreter and its libraries
 # Of a fit whose rows are on disk: bins and quantiles of some rows and columns at a time, and of each row its labels,
 # gradients and predictions; measured by benchmarks/external_memory.py.
-DISK_FIT_GB, DISK_FIT_BYTES_PER_ROW = 0.06, 100
+DISK_FIT_GB, DISK_FIT_BYTES_PER_ROW = 0.1, 160
 
 
 @dataclass(frozen=True)
