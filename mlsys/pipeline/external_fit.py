@@ -17,8 +17,8 @@ from mlsys.memory import GB
 from mlsys.pipeline.bins import WeightedRows, bin_edges, binned
 from mlsys.pipeline.encoded_batches import EncodedBatches
 
-# What XGBoost writes to disk.
-CACHE_BYTES_PER_VALUE, CACHE_BYTES_PER_ROW = 2, 16
+# What XGBoost writes to disk at most: 2 bytes per value without missing values and with up to 256 bins.
+CACHE_BYTES_PER_VALUE, CACHE_BYTES_PER_ROW = 8, 16
 
 
 def fit_xgboost(

@@ -68,6 +68,32 @@ def test_model_and_scores_are_byte_for_byte_those_in_memory(
     assert list(tmp_path.iterdir()) == []
 
 
+class Reports:
+    """What a sweep is told after each tree."""
+
+    metric = "roc_auc"
+
+    def __init__(self):
+        self.values = []
+
+    def __call__(self, iteration, value):
+        self.values.append((iteration, value))
+        return iteration == 3
+
+    def raise_if_stopped(self):
+        pass
+
+
+def test_a_sweep_is_told_of_each_tree_and_may_stop(spec, component, rows, stored):
+    seen = []
+    for inputs in (rows, stored(rows)):
+        seen.append(Reports())
+        fit(spec(component("model", "xgboost", n_estimators=20), stop_after=15, callback=seen[-1]), inputs)
+    memory, disk = seen
+    assert [iteration for iteration, _ in disk.values] == [0, 1, 2, 3]
+    assert disk.values == memory.values
+
+
 def test_weights_of_rows_reach_the_trees(spec, rows, stored):
     how, weights = spec(), np.where(rows.labels == 1, 1.0, 20.0)
     encoded, moved = encode(how, how.estimator, rows.rows()), encode(how, how.estimator, stored(rows).rows())
