@@ -1,6 +1,6 @@
 """Memory and time of `fit.external_memory=true`, on a panel of 10 times its memory, compared with the fit in memory.
 
-    python benchmarks/external_memory.py [--rows 400000] [--columns 1000] [--trees 5] [--times 10]
+    python benchmarks/external_memory.py [--rows 1000000] [--columns 500] [--trees 3] [--times 10]
 
 A panel of random float32 numbers is written as Parquet, one file per as-of, as the panel cache has it. Then two
 processes read it, fit XGBoost with a fixed number of trees and score the latest as-of: one with the panel on disk, the
@@ -116,9 +116,9 @@ def measured(folder: Path, trees: int, limit: float | None) -> dict[str, float |
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=400_000)
-    parser.add_argument("--columns", type=int, default=1_000)
-    parser.add_argument("--trees", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--columns", type=int, default=500)
+    parser.add_argument("--trees", type=int, default=3)
     parser.add_argument("--times", type=float, default=10, help="size of the panel relative to the memory")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--limit", type=float, help=argparse.SUPPRESS)

@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 LARGE_FIT_GB = 0.5  # larger fits run one at a time, each with all threads: copies in parallel cost more than they gain
 PROCESS_GB = 0.4  # the interpreter and its libraries
-# Of a fit whose rows are on disk: bins and quantiles of some rows and columns at a time, and of each row its labels,
-# gradients and predictions; measured by benchmarks/external_memory.py.
-DISK_FIT_GB, DISK_FIT_BYTES_PER_ROW = 0.1, 160
+# Of a fit whose rows are on disk: bins and quantiles of some rows and columns at a time, the histograms of each column,
+# and of each row its labels, gradients and predictions; measured by benchmarks/external_memory.py.
+DISK_FIT_GB, DISK_FIT_BYTES_PER_COLUMN, DISK_FIT_BYTES_PER_ROW = 0.06, 100_000, 160
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def memory_plan(panel: Panel, spec: PipelineSpec, fits: Sequence[int], *, thread
     panel_gb = float(panel.frame.memory_usage().sum()) / GB
     most, on_disk = max(fits, default=0), isinstance(panel.frame, DiskFrame)
     if on_disk:
-        fit_gb = DISK_FIT_GB + most * DISK_FIT_BYTES_PER_ROW / GB
+        fit_gb = DISK_FIT_GB + (columns * DISK_FIT_BYTES_PER_COLUMN + most * DISK_FIT_BYTES_PER_ROW) / GB
     else:
         fit_gb = most * columns * bytes_per_value(spec) / GB
     is_large = fit_gb > LARGE_FIT_GB

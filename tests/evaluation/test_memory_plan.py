@@ -15,6 +15,7 @@ from mlsys.data.disk_frame import DiskFrame
 from mlsys.data.panel import Panel
 from mlsys.errors import DataError
 from mlsys.evaluation.memory_plan import (
+    DISK_FIT_BYTES_PER_COLUMN,
     DISK_FIT_BYTES_PER_ROW,
     DISK_FIT_GB,
     LARGE_FIT_GB,
@@ -66,12 +67,13 @@ def test_what_does_not_fit_is_refused_with_numbers_and_ways_out(panel):
         plan.check()
 
 
-def test_a_panel_on_disk_counts_by_its_rows_alone(panel, tmp_path):
+def test_a_panel_on_disk_is_not_held_and_its_fits_take_little_per_row_and_column(panel, tmp_path):
     columns = ((name, panel.frame[name].array) for name in panel.frame.columns)
     stored = replace(panel, frame=DiskFrame.of(columns, tmp_path))
     plan = memory_plan(stored, spec(XGBClassifier()), [900], threads=2, usable_gb=10)
     assert f"{plan.panel_gb:.2g} GB on disk" in str(plan)
-    assert plan.total_gb == pytest.approx(PROCESS_GB + DISK_FIT_GB + 900 * DISK_FIT_BYTES_PER_ROW / 1e9)
+    some = 900 * DISK_FIT_BYTES_PER_ROW + COLUMNS * DISK_FIT_BYTES_PER_COLUMN
+    assert plan.total_gb == pytest.approx(PROCESS_GB + DISK_FIT_GB + some / 1e9)
     with pytest.raises(DataError) as error:
         memory_plan(stored, spec(XGBClassifier()), [100_000_000], threads=2, usable_gb=2).check()
     assert "fewer as-ofs" in str(error.value)
