@@ -53,11 +53,13 @@ class FitConfig(Section):
     """How models are fitted.
 
     ``minutes`` limits a run that chooses among candidates; None: the choice takes as long as it needs. A training row
-    counts half if it is ``half_life_days`` older than the newest one; None: all count alike.
+    counts half if it is ``half_life_days`` older than the newest one; None: all count alike. With ``external_memory``,
+    the panel and XGBoost's copy of it stay on disk.
     """
 
     minutes: PositiveFloat | None = 10.0
     half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    external_memory: bool = False
     early_stopping: EarlyStopping = EarlyStopping()
 
 

@@ -17,6 +17,7 @@ from mlsys.data.reader import CachedReader, Reader, open_data
 from mlsys.errors import ConfigError, DataError, Problem, closest
 from mlsys.evaluation.metric_table import PREDICT_MS, objective_names
 from mlsys.evaluation.splits import Backtest, Holdout, whole_tests
+from mlsys.external_memory import external_memory_problems, is_external
 from mlsys.model_config import has_candidates
 from mlsys.pipeline.parameter_checks import horizon_problems, weight_problems
 from mlsys.pipeline.stopping import ITERATION_METRICS
@@ -61,7 +62,7 @@ def prepare(composed: DictConfig, keep: Keep | None = None) -> Prepared:
     parts, more = Components.build(plain)
     problems += [*metric_problems(plain), *search_problems(plain, lambda: parts.estimator), *candidate_problems(plain)]
     problems += [*treatment_problems(plain, parts), *split_problems(plain, parts.split), *more]
-    problems += horizon_problems(parts.estimator, section(plain, "data"))
+    problems += [*horizon_problems(parts.estimator, section(plain, "data")), *external_memory_problems(plain, parts)]
     problems += recency_problems(plain, parts)
     data = _opened(plain, parts, problems, keep)
     if problems or config is None or data is None:
@@ -164,10 +165,11 @@ def _opened(plain: Mapping[str, Any], parts: Components, problems: list[Problem]
     search = section(plain, "search")
     tests = whole_tests(parts.split, (search.get("folds", 0), search.get("holdout_folds", 0)) if search else None)
     try:
+        options: dict[str, Any] = {"threads": plain.get("threads"), "on_disk": is_external(plain)}
         if keep is None:
-            return open_data(data, parts.blocks, threads=plain.get("threads"), tests=tests)
-        key = json.dumps([data.model_dump(mode="json"), plain.get("features"), plain.get("threads"), str(tests)])
-        return keep(key, lambda: CachedReader(open_data(data, parts.blocks, threads=plain.get("threads"), tests=tests)))
+            return open_data(data, parts.blocks, tests=tests, **options)
+        key = json.dumps([data.model_dump(mode="json"), plain.get("features"), options | {"tests": str(tests)}])
+        return keep(key, lambda: CachedReader(open_data(data, parts.blocks, tests=tests, **options)))
     except ConfigError as error:
         problems.extend(error.problems)
     except DataError:

@@ -66,6 +66,17 @@ def test_the_last_line_is_the_run_directory(workplace):
     assert (last / "manifest.json").is_file()
 
 
+def test_with_external_memory_a_run_has_the_same_numbers_and_leaves_no_scratch(workplace, run, crm):
+    folder, cache = workplace[0], workplace[0] / "cache"
+    options = ["fit.external_memory=true", "hydra.run.dir=on-disk"]
+    done = train(folder, *crm.overrides, *SMALL, *options, XDG_CACHE_HOME=str(cache), MLSYS__SEED="3")
+    assert done.returncode == 0, done.stderr
+    assert "GB on disk, and a fit up to" in done.stderr
+    for name in ("predictions.parquet", "golden.parquet", "metrics.json", "audit.json", "reference.json"):
+        assert (folder / "on-disk" / name).read_bytes() == (run.path / name).read_bytes(), name
+    assert list((cache / "mlsys" / "scratch").iterdir()) == []
+
+
 def test_metrics_are_printed_next_to_baselines(workplace):
     table = workplace[1].stdout
     assert "roc_auc" in table

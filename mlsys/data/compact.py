@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mlsys.data.disk_frame import DiskFrame
 from mlsys.ranges import positions_of
 
 
@@ -60,11 +61,16 @@ def compact_frame(frame: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
 
 def columns_of(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """Return some columns of a frame without a copy; ``frame[names]`` copies them."""
-    return pd.DataFrame({name: frame[name] for name in names}, index=frame.index, copy=False)
+    columns = {name: frame[name] for name in names}
+    if isinstance(frame, DiskFrame):
+        return DiskFrame.sharing(columns, frame.folder)
+    return pd.DataFrame(columns, index=frame.index, copy=False)
 
 
 def take_rows(frame: pd.DataFrame, rows: NDArray[Any]) -> pd.DataFrame:
     """Return the rows at a mask of shape (n_rows,) or at positions: without a copy where they are a range.
+
+    Other rows of a `DiskFrame` are copied to disk.
 
     Examples
     --------
@@ -72,4 +78,7 @@ def take_rows(frame: pd.DataFrame, rows: NDArray[Any]) -> pd.DataFrame:
     >>> np.shares_memory(take_rows(frame, np.array([1, 2]))["a"], frame["a"])
     True
     """
-    return frame.iloc[positions_of(rows)]
+    positions = positions_of(rows)
+    if isinstance(frame, DiskFrame) and not isinstance(positions, slice):
+        return frame.stored(positions)
+    return frame.iloc[positions]

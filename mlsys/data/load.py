@@ -32,10 +32,12 @@ from mlsys.data.cache import (
 )
 from mlsys.data.compact import compact_column
 from mlsys.data.config import EventsData, SampledData
+from mlsys.data.disk_frame import DiskFrame, stored_columns
 from mlsys.data.engines import EMBEDDED, connected, engine_problems, place
 from mlsys.data.event_dates import read_dates
 from mlsys.data.negatives import ON_SAMPLE, NegativeSample, WholeTests, log_sample, sample_of, sampling_key
 from mlsys.data.panel import (
+    KEYS,
     Panel,
     PanelRequest,
     Times,
@@ -47,6 +49,7 @@ from mlsys.data.panel import (
 )
 from mlsys.data.partitions import PartitionBuilder, known_digests
 from mlsys.data.rules import last_possible_day
+from mlsys.data.scratch import scratch_root
 from mlsys.data.sources import (
     RawTables,
     canonical_entities,
@@ -177,7 +180,14 @@ def _remove_leftovers(root: Path, pattern: str) -> None:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables, tests: WholeTests = ON_SAMPLE) -> Loaded:
+def load_events(
+    data: EventsData,
+    blocks: Sequence[Block],
+    raw: RawTables,
+    tests: WholeTests = ON_SAMPLE,
+    *,
+    on_disk: bool = False,
+) -> Loaded:
     """Return the panel of event data, from the cache if possible.
 
     Parameters
@@ -190,10 +200,12 @@ def load_events(data: EventsData, blocks: Sequence[Block], raw: RawTables, tests
         As opened by :func:`check_source`.
     tests : WholeTests
         Which as-ofs keep all rows if the negatives are sampled; by default none.
+    on_disk : bool
+        Whether the panel's frame is a `DiskFrame`; not that of a database server.
     """
-    files_hash = fingerprint(raw)
+    files_hash, scratch = fingerprint(raw), scratch_root(data) if on_disk else None
     with progress("panel"):
-        panel, note = _Loading(data, blocks, raw, files_hash, tests).load()
+        panel, note = _Loading(data, blocks, raw, files_hash, tests, scratch).load()
     for finding in note["findings"]:
         logger.warning("%s", finding["message"])
     log_sample(data.negatives, note["facts"], len(panel.frame))
@@ -216,6 +228,7 @@ class _Loading:
     raw: RawTables
     files_hash: str | None
     tests: WholeTests
+    scratch: Path | None
 
     def load(self) -> tuple[Panel, dict[str, Any]]:
         """Return the panel and the metadata that is stored with its labels."""
@@ -246,7 +259,7 @@ class _Loading:
         if built:
             self._builder.close()
         logger.info("panel: %s, %d of them from the cache", counted(len(as_ofs), "as-of"), len(as_ofs) - len(built))
-        return _joined(labels, pieces, note), note
+        return _joined(labels, pieces, note, self.scratch), note
 
     def _opened_piece(self, parts: Mapping[str, object], make: MakeBatches, *, again: bool) -> ColumnTable:
         identities = self._identities
@@ -376,8 +389,11 @@ class Piece:
             return self._columns.column(name)
 
 
-def _joined(labels: pa.Table, pieces: Sequence[Piece], note: Mapping[str, Any]) -> Panel:
-    """Return the panel of labels and features, which have the same rows in the same order."""
+def _joined(labels: pa.Table, pieces: Sequence[Piece], note: Mapping[str, Any], scratch: Path | None) -> Panel:
+    """Return the panel of labels and features, which have the same rows in the same order.
+
+    With a folder for it, all columns are on disk.
+    """
 
     def parts(name: str) -> list[pa.ChunkedArray]:
         return [piece.column(name) for piece in pieces]
@@ -387,10 +403,13 @@ def _joined(labels: pa.Table, pieces: Sequence[Piece], note: Mapping[str, Any]) 
         if not labels[key].equals(known):
             raise DataError("The cached features are those of other rows than the labels: delete data.cache_dir.")
     names = [name for name in pieces[0].column_names if name not in labels.column_names]
-    features = {name: compact_column(parts(name)) for name in names}
-    return Panel(
-        panel_frame(labels, features, note["facts"]["as_ofs"]), tuple(FeatureInfo(**info) for info in note["features"])
-    )
+    columns = ((name, compact_column(parts(name))) for name in names)
+    features = dict(columns) if scratch is None else stored_columns(columns, scratch)
+    frame = panel_frame(labels, features, note["facts"]["as_ofs"])
+    if scratch is not None:
+        keys = stored_columns(((name, frame[name].array) for name in KEYS), scratch)
+        frame = DiskFrame.sharing({name: keys.get(name, frame[name]) for name in frame.columns}, scratch)
+    return Panel(frame, tuple(FeatureInfo(**info) for info in note["features"]))
 
 
 def _date_formats(raw: RawTables) -> dict[str, dict[str, list[str]]]:

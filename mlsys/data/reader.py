@@ -41,10 +41,11 @@ class EventsReader:
     blocks: Sequence[Block]
     raw: RawTables
     tests: WholeTests = ON_SAMPLE
+    on_disk: bool = False
 
     def load(self) -> Loaded:
         """Return the panel."""
-        return load_events(self.data, self.blocks, self.raw, self.tests)
+        return load_events(self.data, self.blocks, self.raw, self.tests, on_disk=self.on_disk)
 
     def rebuild(self, loaded: Loaded) -> Rebuild | None:
         """Return an object that rebuilds panel rows with an altered future."""
@@ -112,7 +113,12 @@ class CachedReader:
 
 
 def open_data(
-    data: DataConfig, blocks: Sequence[Block], *, threads: int | None, tests: WholeTests = ON_SAMPLE
+    data: DataConfig,
+    blocks: Sequence[Block],
+    *,
+    threads: int | None,
+    tests: WholeTests = ON_SAMPLE,
+    on_disk: bool = False,
 ) -> Reader:
     """Open the tables and check every name in the config against them before reading any row.
 
@@ -121,9 +127,11 @@ def open_data(
     data : DataConfig
     blocks : sequence of Block
     threads : int or None
-        Of the embedded database; None for all cores.
+        Of the database that computes the panel; None: all cores.
     tests : WholeTests
         Which as-ofs keep all rows if the negatives are sampled; by default none.
+    on_disk : bool
+        Whether the panel of event data stays on disk; see :func:`mlsys.data.load.load_events`.
 
     Raises
     ------
@@ -154,4 +162,4 @@ def open_data(
             "Event tables have no features of their own.",
         )
     data = with_demo(data)
-    return EventsReader(data, blocks, check_source(data, blocks, threads=threads), tests)
+    return EventsReader(data, blocks, check_source(data, blocks, threads=threads), tests, on_disk)

@@ -340,7 +340,8 @@ def _run_fold(plan: BacktestPlan, panel: Panel, fold: Fold) -> FoldResult:
     if plan.make_callback is not None:
         plan = replace(plan, spec=replace(plan.spec, callback=plan.make_callback(fold.number)))
     fitted = _fit_fold(plan, panel, fold, name)
-    rows, inputs = take_rows(panel.frame, fold.test), take_rows(panel.inputs, fold.test)
+    rows = take_rows(panel.frame, fold.test)
+    inputs = columns_of(rows, panel.names)
     start = time.perf_counter()
     try:
         scores = fitted.scores(inputs)

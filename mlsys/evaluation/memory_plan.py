@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlsys.data.disk_frame import DiskFrame
 from mlsys.data.panel import Panel
 from mlsys.errors import DataError
 from mlsys.memory import GB
@@ -17,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 LARGE_FIT_GB = 0.5  # larger fits run one at a time, each with all threads: copies in parallel cost more than they gain
 PROCESS_GB = 0.4  # the interpreter and its libraries
+# Of a fit whose rows are on disk: bins and quantiles of some rows and columns at a time, the histograms of each column,
+# and of each row its labels, gradients and predictions; measured by benchmarks/external_memory.py.
+DISK_FIT_GB, DISK_FIT_BYTES_PER_COLUMN, DISK_FIT_BYTES_PER_ROW = 0.06, 100_000, 160
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,9 @@ class MemoryPlan:
     rows, columns : int
         Rows of the panel and number of its features.
     panel_gb : float
-        Size of the panel in memory.
+        Size of the panel.
+    on_disk : bool
+        Whether it is on disk instead of in memory.
     fit_gb : float
         Peak of the largest fit, beyond the panel.
     is_large : bool
@@ -42,6 +48,7 @@ class MemoryPlan:
     rows: int
     columns: int
     panel_gb: float
+    on_disk: bool
     fit_gb: float
     is_large: bool
     at_once: int
@@ -50,21 +57,25 @@ class MemoryPlan:
     @property
     def total_gb(self) -> float:
         """The estimated peak."""
-        return PROCESS_GB + self.panel_gb + self.at_once * self.fit_gb
+        return PROCESS_GB + (0 if self.on_disk else self.panel_gb) + self.at_once * self.fit_gb
 
     def __str__(self) -> str:
+        place = " on disk" if self.on_disk else ""
         return (
-            f"{self.rows:,} rows × {counted(self.columns, 'feature')} take {self.panel_gb:.2g} GB, and a fit up to "
-            f"{self.fit_gb:.2g} GB, {self.at_once} at once: about {self.total_gb:.2g} of {self.usable_gb:.2g} GB"
+            f"{self.rows:,} rows × {counted(self.columns, 'feature')} take {self.panel_gb:.2g} GB{place}, and a fit up "
+            f"to {self.fit_gb:.2g} GB, {self.at_once} at once: about {self.total_gb:.2g} of {self.usable_gb:.2g} GB"
         )
 
     def check(self) -> None:
         """Raise DataError if the fits need more memory than there is."""
         if self.total_gb > self.usable_gb:
+            smaller = (
+                "fewer columns (features=minimal), a model that needs less (model=catboost, model=xgboost) or the disk "
+                "(model=xgboost fit.external_memory=true), "
+            )
             raise DataError(
                 f"The fits do not fit in memory: {self}. Use fewer as-ofs (data.spine.every_days, data.spine.start), "
-                "fewer columns (features=minimal) or a model that needs less (model=catboost, model=xgboost), or set "
-                "data.memory_gb if more is free. Nothing was trained."
+                f"{'' if self.on_disk else smaller}or set data.memory_gb if more is free. Nothing was trained."
             )
 
 
@@ -85,7 +96,11 @@ def memory_plan(panel: Panel, spec: PipelineSpec, fits: Sequence[int], *, thread
     columns = len(panel.features)
     # Not deep: the texts of object columns would take longer to measure than to fit.
     panel_gb = float(panel.frame.memory_usage().sum()) / GB
-    fit_gb = max(fits, default=0) * columns * bytes_per_value(spec) / GB
+    most, on_disk = max(fits, default=0), isinstance(panel.frame, DiskFrame)
+    if on_disk:
+        fit_gb = DISK_FIT_GB + (columns * DISK_FIT_BYTES_PER_COLUMN + most * DISK_FIT_BYTES_PER_ROW) / GB
+    else:
+        fit_gb = most * columns * bytes_per_value(spec) / GB
     is_large = fit_gb > LARGE_FIT_GB
     at_once = 1 if is_large else max(min(threads, len(fits)), 1)
-    return MemoryPlan(len(panel.frame), columns, panel_gb, fit_gb, is_large, at_once, usable_gb)
+    return MemoryPlan(len(panel.frame), columns, panel_gb, on_disk, fit_gb, is_large, at_once, usable_gb)

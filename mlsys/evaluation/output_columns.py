@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlsys.data.compact import columns_of
 from mlsys.data.panel import Panel
 from mlsys.evaluation.timing import DAYS_TO_OUTCOME
 from mlsys.pipeline.fitting import Fitted
@@ -31,7 +32,7 @@ def output_columns(fitted: Fitted, panel: Panel, rows: pd.DataFrame) -> dict[str
         The outputs by name; with an uplift also ``treated`` (0 or 1), with probabilities by day also
         ``days_to_outcome``.
     """
-    inputs = rows[panel.names]
+    inputs = columns_of(rows, panel.names)
     columns: dict[str, NDArray[Any]] = {**more_outputs(fitted.pipeline, fitted.calibration, inputs)}
     if "uplift" in columns and panel.treatment is not None:
         columns["treated"] = panel.treatment.arms(inputs).to_numpy(dtype=np.int8)

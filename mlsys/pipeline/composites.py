@@ -16,6 +16,7 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from mlsys.data.compact import take_rows
 from mlsys.pipeline.copies import unfitted
 from mlsys.pipeline.traits import traits_of
 from mlsys.pipeline.weights import Weights, mean, taken
@@ -78,7 +79,7 @@ class MemberRows(NamedTuple):
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MemberRows:
         """Return the rows at a mask of shape (n_rows,), or at positions, without partly known ones."""
         rows = positions_of(chosen)  # a range costs no copy
-        inputs, details = self.inputs.iloc[rows], self.details.iloc[rows]
+        inputs, details = take_rows(self.inputs, chosen), self.details.iloc[rows]
         return MemberRows(inputs, self.labels[rows], details, weights=taken(self.weights, chosen))
 
     def seen_at(self, time: pd.Timestamp, known: NDArray[np.bool_]) -> MemberRows:

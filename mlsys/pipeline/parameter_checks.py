@@ -66,6 +66,8 @@ def parameter_problems(estimators: Mapping[str, Any]) -> list[Problem]:
         known = traits_of(estimator).column_parameters
         found = [*_not_alone(estimator, where), *broken_rules(estimator, traits_of(estimator).rules, where)]
         found += [*class_weight_problems(estimator, where), *_other_objectives(estimator, where)]
+        if (device := traits_of(estimator).device) is not None:
+            found += device.problems(estimator, where)
         named = {problem.where for problem in found}
         found += [problem for problem in _rejected_values(estimator, where) if problem.where not in named]
         problems += [*found, *_useless_parameters(estimator, where)]

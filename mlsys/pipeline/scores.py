@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from mlsys.data.disk_frame import batches_of
 from mlsys.errors import EstimatorError
 from mlsys.text import counted
 
@@ -19,14 +20,15 @@ def scores_of(pipeline: Pipeline, inputs: pd.DataFrame) -> NDArray[np.float64]:
     pipeline : sklearn Pipeline
         Fitted encoder and estimator.
     inputs : DataFrame of shape (n_rows, n_features)
-        Panel columns.
+        Panel columns; those on disk are scored in batches.
 
     Raises
     ------
     EstimatorError
         If they are no probabilities, as those of a model with an infinite learning rate.
     """
-    scores = np.asarray(pipeline.predict_proba(inputs)[:, 1], dtype=np.float64)
+    parts = [pipeline.predict_proba(batch)[:, 1] for batch in batches_of(inputs)]
+    scores = np.asarray(np.concatenate(parts), dtype=np.float64)
     wrong = scores[~((scores >= 0) & (scores <= 1))]
     if len(wrong):
         raise EstimatorError(

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
+from mlsys.data.disk_frame import DiskFrame
 from mlsys.errors import EstimatorError, FitError, MlsysError, RowsError
 from mlsys.pipeline.class_weights import class_weights_in_library_form, class_weights_of_totals
 from mlsys.pipeline.column_parameters import Columns
 from mlsys.pipeline.composites import Composite, MemberRows, composite_of
 from mlsys.pipeline.copies import is_estimator, unfitted
+from mlsys.pipeline.encoded_batches import EncodedBatches, transformed
 from mlsys.pipeline.encoders import Encoder, outputs_of
 from mlsys.pipeline.library_errors import plain_reason
 from mlsys.pipeline.parameter_rules import broken_rules
@@ -98,13 +100,17 @@ def encode(spec: PipelineSpec, estimator: Any, rows: MemberRows) -> Encoded:  # 
     """Fit the encoder on rows; return it with the encoded and resampled rows."""
     numbers = [*spec.numbers, *spec.added]
     encoder = spec.encoder.build(numbers, spec.categories, requirements_of(estimator, spec.sampler))
-    X = _encoded(encoder, spec.encoder, rows)
+    X, labels, weights = _encoded(encoder, spec.encoder, rows), rows.labels, rows.weights
     if spec.sampler is None:
-        return Encoded(encoder, X, rows.labels, rows.weights)
+        return Encoded(encoder, X, labels, weights)
+    selects_batches = isinstance(X, EncodedBatches)  # the sampler only selects rows: it needs to know no values
+    values = np.arange(len(labels))[:, np.newaxis] if selects_batches else X
     outputs = outputs_of(encoder)
-    if rows.weights is None:
-        return Encoded(encoder, *resample(spec.sampler, X, rows.labels, outputs))
-    return Encoded(encoder, *resample_weighted(spec.sampler, X, rows.labels, outputs, rows.weights))
+    if weights is None:
+        values, labels = resample(spec.sampler, values, labels, outputs)
+    else:
+        values, labels, weights = resample_weighted(spec.sampler, values, labels, outputs, weights)
+    return Encoded(encoder, X.take(values[:, 0]) if selects_batches else values, labels, weights)
 
 
 def _fit_encoded(
@@ -129,11 +135,15 @@ def _fit_encoded(
             else learned_prior(estimator, labels, sample_weights)
         )
         weights = validation_weights(held_out.labels, prior=rows.prior, learned_prior=learned, weights=held_out.weights)
-        validation = ValidationSet(encoder.transform(held_out.inputs), held_out.labels, weights)
+        validation = ValidationSet(transformed(encoder, held_out.inputs), held_out.labels, weights)
         stopper, training = traits.early_stopping, EncodedRows(X, labels, sample_weights)
         options |= stopper.fit_arguments(estimator, spec.stop_after, training, validation, categories, spec.callback)
     with parallel_config("threading"):  # each process would import every library and copy the rows
-        estimator.fit(**{"X": X, "y": labels, **options})
+        if isinstance(X, EncodedBatches):
+            assert traits.fit_batches is not None  # as is checked in the config
+            traits.fit_batches(estimator, X, labels, **options)
+        else:
+            estimator.fit(**{"X": X, "y": labels, **options})
     if not hasattr(estimator, "predict_proba"):
         raise FitError(
             f"{type(estimator).__name__} does not predict probabilities as configured (it has no predict_proba). Set "
@@ -147,7 +157,7 @@ def _fit_encoded(
         )
     if spec.callback is not None and held_out is not None:
         spec.callback.raise_if_stopped()
-    _score_with_one_thread(estimator)
+    _prepare_scoring(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)]), learned_prior(estimator, labels, sample_weights)
 
 
@@ -164,12 +174,14 @@ def _fit_regression(
     categories = list(encoded.columns[encoded.dtypes == "category"]) if isinstance(encoded, pd.DataFrame) else []
     options: dict[str, Any] = {traits.categories_argument: categories} if traits.categories_argument else {}
     estimator.fit(encoded, target, **options, **_weighting(estimator, rows.weights))
-    _score_with_one_thread(estimator)
+    _prepare_scoring(estimator)
     return Pipeline([("encoder", encoder), ("model", estimator)])
 
 
 def _encoded(transformer: Any, encoder: Encoder, rows: MemberRows) -> Any:  # noqa: ANN401
     try:
+        if isinstance(rows.inputs, DiskFrame):
+            return transformed(transformer.fit(rows.inputs, rows.labels), rows.inputs)
         return transformer.fit_transform(rows.inputs, rows.labels)
     except Exception as error:
         raise RowsError(
@@ -224,8 +236,9 @@ def _column_arguments(spec: PipelineSpec, names: list[str], encoder: Any) -> dic
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def _score_with_one_thread(estimator: Any) -> None:  # noqa: ANN401
-    """Set a fitted estimator to one thread: for single rows, more threads are slower."""
+def _prepare_scoring(estimator: Any) -> None:  # noqa: ANN401
+    """Set a fitted estimator to the CPU, and to one thread: for single rows, more threads are slower."""
     traits = traits_of(estimator)
+    device = {} if traits.device is None or not traits.device.is_gpu(estimator) else traits.device.for_scoring()
     if traits.threads is not None and not traits.threads_fixed_by_fit:
-        estimator.set_params(**traits.fit_parameters, **{traits.threads: 1})
+        estimator.set_params(**traits.fit_parameters, **device, **{traits.threads: 1})

@@ -19,9 +19,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 
 from mlsys.errors import FitError
-from mlsys.pipeline import column_parameters
+from mlsys.pipeline import column_parameters, devices
 from mlsys.pipeline.column_parameters import ColumnParameter
+from mlsys.pipeline.devices import Device
 from mlsys.pipeline.ebm import EBM_RULES, Curve, EBMStopper, column_importances, curves
+from mlsys.pipeline.external_fit import fit_xgboost
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
 from mlsys.pipeline.parameter_rules import VOTES, Members, ParameterRule
 from mlsys.pipeline.regularisation import AutoParameter
@@ -111,6 +113,8 @@ class Traits:
         Name of the parameter for the number of threads; mlsys sets it for the fit, and to 1 for scoring.
     threads_fixed_by_fit : bool
         Whether the number of threads cannot be changed after the fit.
+    device : Device or None
+        How to fit on a GPU, if its library can.
     fit_parameters : mapping of str to object
         Parameters that are always set for the fit, and again after it.
     categories_argument : str or None
@@ -133,6 +137,9 @@ class Traits:
         positive and a negative row; the calibration of probabilities relies on it.
     bytes_per_value : float
         Bytes that encoding and fitting hold at their peak for each row and feature, to estimate the memory of a run.
+    fit_batches : callable or None
+        Function of an unfitted estimator, `EncodedBatches`, their labels and the further arguments of ``fit`` that fits
+        the estimator on rows that stay on disk, if its library can.
     rules : mapping of str to ParameterRule
         What its parameters may be, where neither its constructor nor scikit-learn's table of parameters says so.
     curves : callable or None
@@ -164,6 +171,7 @@ class Traits:
     regularisation: tuple[AutoParameter, ...] = ()
     threads: str | None = None
     threads_fixed_by_fit: bool = False
+    device: Device | None = None
     fit_parameters: Mapping[str, Any] = field(default_factory=dict)
     categories_argument: str | None = None
     column_parameters: Mapping[str, ColumnParameter] = field(default_factory=dict)
@@ -173,6 +181,7 @@ class Traits:
     importances: Callable[[Any], NDArray[np.float64] | None] = coefficients_or_importances
     class_weights: Callable[[Any, float, float], tuple[float, float]] = weights_by_parameters
     bytes_per_value: float = 40.0  # measured, with missing values, like those below
+    fit_batches: Callable[..., None] | None = None
     rules: Mapping[str, ParameterRule] = field(default_factory=dict)
     curves: Callable[[Any], list[Curve]] | None = None
 
@@ -274,6 +283,7 @@ def _xgboost() -> EstimatorTable:
         early_stopping=XGBoostStopper(),
         regularisation=(PENALTY,),
         threads="n_jobs",
+        device=devices.XGBOOST,
         # Early stopping sets its own metrics. XGBoost would pass a list of metrics on as one text once it is fitted.
         fit_parameters={"enable_categorical": True, "eval_metric": None},
         column_parameters=column_parameters.XGBOOST,
@@ -281,6 +291,7 @@ def _xgboost() -> EstimatorTable:
         objectives={"objective": ("binary:logistic", "reg:logistic")},
         importances=_total_gain,
         bytes_per_value=12,
+        fit_batches=fit_xgboost,
     )
     return {XGBModel: boosted}
 
@@ -323,6 +334,7 @@ def _catboost() -> EstimatorTable:
         early_stopping=CatBoostStopper(),
         threads="thread_count",
         threads_fixed_by_fit=True,
+        device=devices.CATBOOST,
         categories_argument="cat_features",
         column_parameters=column_parameters.CATBOOST,
         objectives=dict.fromkeys(("loss_function", "objective"), ("Logloss", "CrossEntropy", "Focal")),

@@ -7,6 +7,7 @@ belongs in `mlsys.runs.trusted`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -134,6 +135,21 @@ class NativeColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             columns = [self._filled(frame[name], fill) for name, fill in zip(self.numbers_, self.fill_, strict=True)]
         columns += [self._encode(frame[name], self.levels_[name], self.rare_[name]) for name in self.categories_]
         return pd.DataFrame({f"f{i}": column for i, column in enumerate(columns)}, index=frame.index, copy=False)
+
+    def only(self, columns: slice) -> Self:
+        """Return a fitted encoder of some of the columns that ``transform`` returns; their names start at f0 again.
+
+        Parameters
+        ----------
+        columns : slice
+            Their positions, without a step.
+        """
+        check_is_fitted(self)
+        part, (start, stop, _) = copy(self), columns.indices(len(self.numbers_) + len(self.categories_))
+        numbers = len(self.numbers_)
+        part.numbers_, part.fill_ = self.numbers_[start:stop], self.fill_[start:stop]
+        part.categories_ = self.categories_[max(start - numbers, 0) : max(stop - numbers, 0)]
+        return part
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:  # noqa: ARG002
         """Return the names of the columns that ``transform`` returns."""

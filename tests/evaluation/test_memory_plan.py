@@ -1,5 +1,7 @@
 """The memory of the fits is estimated before the first one; what does not fit is refused with numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,17 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from xgboost import XGBClassifier
 
+from mlsys.data.disk_frame import DiskFrame
 from mlsys.data.panel import Panel
 from mlsys.errors import DataError
-from mlsys.evaluation.memory_plan import LARGE_FIT_GB, memory_plan
+from mlsys.evaluation.memory_plan import (
+    DISK_FIT_BYTES_PER_COLUMN,
+    DISK_FIT_BYTES_PER_ROW,
+    DISK_FIT_GB,
+    LARGE_FIT_GB,
+    PROCESS_GB,
+    memory_plan,
+)
 from mlsys.features.base import FeatureInfo
 from mlsys.pipeline.calibration import Auto
 from mlsys.pipeline.encoders import Native
@@ -50,8 +60,24 @@ def test_what_does_not_fit_is_refused_with_numbers_and_ways_out(panel):
     plan = memory_plan(panel, spec(LogisticRegression()), [10_000_000], threads=2, usable_gb=2)
     with pytest.raises(DataError, match=r"1,000 rows × 10 features.* a fit up to 4 GB, 1 at once: about 4\.4 of 2 GB"):
         plan.check()
-    with pytest.raises(DataError, match=r"features=minimal.*model=xgboost.*data\.memory_gb.*Nothing was trained"):
+    with pytest.raises(
+        DataError,
+        match=r"features=minimal.*model=xgboost.*fit\.external_memory=true.*data\.memory_gb.*Nothing was trained",
+    ):
         plan.check()
+
+
+def test_a_panel_on_disk_is_not_held_and_its_fits_take_little_per_row_and_column(panel, tmp_path):
+    columns = ((name, panel.frame[name].array) for name in panel.frame.columns)
+    stored = replace(panel, frame=DiskFrame.of(columns, tmp_path))
+    plan = memory_plan(stored, spec(XGBClassifier()), [900], threads=2, usable_gb=10)
+    assert f"{plan.panel_gb:.2g} GB on disk" in str(plan)
+    some = 900 * DISK_FIT_BYTES_PER_ROW + COLUMNS * DISK_FIT_BYTES_PER_COLUMN
+    assert plan.total_gb == pytest.approx(PROCESS_GB + DISK_FIT_GB + some / 1e9)
+    with pytest.raises(DataError) as error:
+        memory_plan(stored, spec(XGBClassifier()), [100_000_000], threads=2, usable_gb=2).check()
+    assert "fewer as-ofs" in str(error.value)
+    assert "external_memory" not in str(error.value)  # it is on already
 
 
 def test_a_sampler_adds_its_copies_and_a_vote_needs_what_its_largest_member_needs():

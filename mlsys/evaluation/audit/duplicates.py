@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -41,16 +42,19 @@ def duplicates(subject: AuditSubject, *, limit: float) -> AuditCheck:
     limit : float
         Fraction of the test rows.
     """
-    columns: list[Hashes] = [
-        np.asarray(pd.util.hash_pandas_object(subject.panel.frame[feature.name], index=False), dtype=np.uint64)
-        for feature in subject.panel.features
-    ]
-    copies = _copies(subject, columns) if subject.ignores_time else None
-    return copies or _memorised(subject, columns, limit)
+    rows = _combined(_columns(subject))
+    copies = _copies(subject, rows) if subject.ignores_time else None
+    return copies or _memorised(subject, rows, limit)
 
 
-def _memorised(subject: AuditSubject, columns: Sequence[Hashes], limit: float) -> AuditCheck:
-    repeated = _repeated(subject, columns)
+def _columns(subject: AuditSubject) -> Iterator[Hashes]:
+    """Yield the hashes of each feature, one after the other: all of them take twice the panel's memory."""
+    for feature in subject.panel.features:
+        yield np.asarray(pd.util.hash_pandas_object(subject.panel.frame[feature.name], index=False), dtype=np.uint64)
+
+
+def _memorised(subject: AuditSubject, rows: Hashes, limit: float) -> AuditCheck:
+    repeated = _repeated(subject, rows)
     fraction = round(mean(repeated, subject.weights), 6)
     which = "test rows, not counting inactive accounts," if subject.horizon_days else "test rows"
     finding = f"{fraction:.1%} of the {which} have the same features as a training row"
@@ -86,12 +90,13 @@ def _clearly_better(subject: AuditSubject, repeated: Mask) -> str | None:
     )
 
 
-def _copies(subject: AuditSubject, columns: Sequence[Hashes]) -> AuditCheck | None:
+def _copies(subject: AuditSubject, rows: Hashes) -> AuditCheck | None:
     """Warn if copies with the same label are on both sides of the split, more often than by chance."""
     labels = subject.labels.astype(np.uint64)
     rng = np.random.default_rng(subject.seed)
-    copies = _repeated(subject, columns, labels)
-    by_chance = _repeated(subject, [rng.permutation(column) for column in columns], labels).mean()
+    copies = _repeated(subject, rows, labels)
+    shuffled = _combined(rng.permutation(column) for column in _columns(subject))
+    by_chance = _repeated(subject, shuffled, labels).mean()
     fraction, limit = round(float(copies.mean()), 6), round(max(MIN_COPIES, 2 * float(by_chance)), 6)
     if fraction <= limit:
         return None
@@ -104,9 +109,8 @@ def _copies(subject: AuditSubject, columns: Sequence[Hashes]) -> AuditCheck | No
     return AuditCheck(NAME, "warn", fraction, limit, message)
 
 
-def _repeated(subject: AuditSubject, columns: Sequence[Hashes], labels: Hashes | None = None) -> Mask:
-    """Return the mask of test rows that have the columns (and label, if given) of one of the fold's training rows."""
-    rows = _combined(columns)
+def _repeated(subject: AuditSubject, rows: Hashes, labels: Hashes | None = None) -> Mask:
+    """Return the mask of test rows that equal one of the fold's training rows, also in the label if it is given."""
     distinct, counts = np.unique(rows, return_counts=True)
     most_frequent = counts.argmax()
     active = (rows != distinct[most_frequent]) | (counts[most_frequent] < MIN_INACTIVE * len(rows))
@@ -119,8 +123,5 @@ def _repeated(subject: AuditSubject, columns: Sequence[Hashes], labels: Hashes |
     return np.concatenate(parts)
 
 
-def _combined(columns: Sequence[Hashes]) -> Hashes:
-    total = np.zeros(len(columns[0]), dtype=np.uint64)
-    for column in columns:
-        total = total * np.uint64(0x9E3779B97F4A7C15) + column
-    return total
+def _combined(columns: Iterable[Hashes]) -> Hashes:
+    return reduce(lambda total, column: total * np.uint64(0x9E3779B97F4A7C15) + column, columns)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlsys.data.compact import take_rows
 from mlsys.data.panel import Panel
 from mlsys.data.weight_column import SAMPLING_WEIGHT, TEST_WEIGHT
 from mlsys.errors import FitError
@@ -247,7 +248,7 @@ def _with_labels(subject: AuditSubject, placebo: _Placebo, kept: Rows) -> tuple[
     labels = placebo.labels[kept].astype(np.int8)
     frame = subject.panel.frame.assign(days_to_outcome=_days_to_outcome(subject, placebo))
     frame = frame.drop(columns=[SAMPLING_WEIGHT, TEST_WEIGHT], errors="ignore")
-    frame = frame.iloc[kept].reset_index(drop=True).assign(label=labels, value=np.nan)
+    frame = take_rows(frame, kept).reset_index(drop=True).assign(label=labels, value=np.nan)
     folds = [
         replace(fold, train=remaining(fold.train), test=remaining(fold.test), partial=remaining(fold.partial))
         for fold in subject.folds
