@@ -23,7 +23,6 @@ from mlsys.pipeline import column_parameters, devices
 from mlsys.pipeline.column_parameters import ColumnParameter
 from mlsys.pipeline.devices import Device
 from mlsys.pipeline.ebm import EBM_RULES, Curve, EBMStopper, column_importances, curves
-from mlsys.pipeline.external_fit import fit_xgboost
 from mlsys.pipeline.library_keywords import lightgbm_keywords, xgboost_keywords
 from mlsys.pipeline.parameter_rules import VOTES, Members, ParameterRule
 from mlsys.pipeline.regularisation import AutoParameter
@@ -270,6 +269,12 @@ def _scikit_learn() -> EstimatorTable:
     }
 
 
+def _fit_xgboost_batches(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of `fit_xgboost`
+    from mlsys.pipeline.external_fit import fit_xgboost  # models that are only scored do without it
+
+    fit_xgboost(*arguments, **options)
+
+
 @cache
 def _xgboost() -> EstimatorTable:
     from xgboost import XGBModel
@@ -291,7 +296,7 @@ def _xgboost() -> EstimatorTable:
         objectives={"objective": ("binary:logistic", "reg:logistic")},
         importances=_total_gain,
         bytes_per_value=12,
-        fit_batches=fit_xgboost,
+        fit_batches=_fit_xgboost_batches,
     )
     return {XGBModel: boosted}
 

@@ -35,7 +35,6 @@ CODE = (
     "pipeline/copies.py",
     "pipeline/devices.py",
     "pipeline/ebm.py",
-    "pipeline/external_fit.py",
     "pipeline/frames.py",
     "pipeline/inner_folds.py",
     "pipeline/library_keywords.py",
