@@ -214,7 +214,7 @@ def weight_problems(
         )
     for key, each in fitted_separately(estimator, where).items():
         traits, got = traits_of(each), f"{half_life_days:g}, but {type(each).__name__} ({key})"
-        if not traits.reads_panel and not has_fit_parameter(each, "sample_weight"):
+        if not has_fit_parameter(each, "sample_weight"):
             allowed = "null, or a model whose fit has the argument sample_weight"
             problems.append(Problem("fit.half_life_days", f"{got} cannot weigh rows", allowed))
         elif traits.class_weights(each, 1.0, 1.0) != traits.class_weights(each, 1.0, 2.0):

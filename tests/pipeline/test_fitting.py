@@ -224,7 +224,7 @@ def test_whether_a_library_applies_class_weights_to_the_validation_set(model, we
     stopper = traits_of(estimator).early_stopping
     assert stopper.applies_class_weights == weighs
     training, validation = EncodedRows(X[EARLY], y[EARLY]), ValidationSet(X[LATEST], y[LATEST], None)
-    estimator.fit(*training[:2], **stopper.fit_arguments(estimator, 100, training, validation, []))
+    estimator.fit(training.inputs, training.labels, **stopper.fit_arguments(estimator, 100, training, validation, []))
     best = getattr(estimator, "best_score", None) or estimator.best_score_
     best = best if isinstance(best, float) else next(iter(list(best.values())[-1].values()))
     positive = estimator.predict_proba(X[LATEST])[:, 1]
