@@ -74,7 +74,8 @@ class MemoryPlan:
                 "(model=xgboost fit.external_memory=true), "
             )
             raise DataError(
-                f"The fits do not fit in memory: {self}. Use fewer as-ofs (data.spine.every_days, data.spine.start), "
+                f"The fits do not fit in memory: {self}. Use a sample of the negatives (data.negatives=auto), "
+                "fewer as-ofs (data.spine.every_days, data.spine.start), "
                 f"{'' if self.on_disk else smaller}or set data.memory_gb if more is free. Nothing was trained."
             )
 
