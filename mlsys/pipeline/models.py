@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_is_fitted, check_X_y
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_X_y
 
 from mlsys.pipeline.frames import check_columns, frame_of
 from mlsys.pipeline.traits import Traits
@@ -75,9 +75,10 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if kind != "binary":
             raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
         self.classes_ = np.unique(labels)
-        if len(self.classes_) < 2:
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, column, dtype=np.float64)
+        weighed = labels if weights is None else labels[weights > 0]
+        if len(np.unique(weighed)) < 2:
             raise ValueError("ActivityRanking needs two classes, but y contains only one class.")
-        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         self.prior_ = mean(labels == self.classes_[1], weights)
         values = np.nan_to_num(column)
         self.lowest_ = min(float(values.min()), 0.0)

@@ -318,8 +318,9 @@ def test_workers_killed_while_starting_do_not_block_the_sweep(toy):
     killed = set()
     while len(killed) < 4 and process.poll() is None:
         for worker in workers_of(process)[-1:]:
-            os.kill(worker, signal.SIGKILL)
-            killed.add(worker)
+            with suppress(ProcessLookupError):  # it has ended since it was listed
+                os.kill(worker, signal.SIGKILL)
+                killed.add(worker)
     toy.gate.touch()
     done = process.end()
     assert (done.returncode, len(killed)) == (0, 4), done.stderr
