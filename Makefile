@@ -65,6 +65,10 @@ types: $(VENV)/.dev ## check types
 contracts: $(VENV)/.dev ## check the import contracts between packages
 	@$(BIN)/lint-imports --no-logo
 
+.PHONY: bench
+bench: $(VENV)/.dev ## run a small version of every benchmark, in ten minutes; pass names as ARGS="train panel_size"
+	@$(BIN)/python benchmarks/small.py $(ARGS)
+
 # $(1): lock file, $(2): its source.
 define compile
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

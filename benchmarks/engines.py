@@ -29,7 +29,8 @@ def build(connection: Any, entities: Any, events: Any, request: PanelRequest) ->
     """Return the features of all as-ofs, and the seconds that they took."""
     start = time.perf_counter()
     builder = PartitionBuilder(connection, entities, events, request)
-    features = pa.concat_tables([builder.build(as_of) for as_of in request.as_ofs])
+    features = pa.concat_tables([builder.build(as_of).read_all() for as_of in request.as_ofs])
+    builder.close()
     return features, time.perf_counter() - start
 
 

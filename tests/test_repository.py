@@ -53,6 +53,15 @@ def test_the_entrypoint_is_one_short_flow():
     assert len((ROOT / "mlsys" / "train.py").read_text().splitlines()) <= 150
 
 
+def test_every_benchmark_has_a_small_version_and_is_described():
+    source = (ROOT / "benchmarks" / "small.py").read_text()
+    small = set(re.findall(r'^    "(\w+)": Small\(', source, re.MULTILINE))
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"small"}
+    assert small == scripts
+    described = (ROOT / "benchmarks" / "README.md").read_text()
+    assert [name for name in sorted(scripts) if f"`python benchmarks/{name}.py" not in described] == []
+
+
 def test_each_public_class_name_has_one_meaning():
     files = [path for package in ("mlsys", "serve") for path in (ROOT / package).rglob("*.py")]
     names = [name for path in files for name in re.findall(r"^class ([A-Z]\w+)", path.read_text(), re.MULTILINE)]

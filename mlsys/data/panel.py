@@ -10,9 +10,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import ibis
+import ibis.expr.operations as ops
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlsys.data.aggregates import aggregated, only_aggregates
@@ -297,8 +299,8 @@ def engine_query(entities: ir.Table, events: ir.Table, request: PanelRequest, ti
         See :func:`panel_query`.
     """
     spine = _spine(entities, times.cutoffs, request)
-    visible, features, baseline = _event_features(spine, event_cells(events, request, times), request)
-    columns = {feature.name: feature.expression for feature in (*features, baseline)}
+    visible = _visible(spine, event_cells(events, request, times))
+    columns = {feature.name: feature.expression for feature in _event_features(visible, request)}
     return only_aggregates(visible, spine.columns, columns)
 
 
@@ -327,6 +329,13 @@ def event_cells(events: ir.Table, request: PanelRequest, times: Times) -> ir.Tab
     for measure in measure_names(request.products):
         partials |= partial_aggregates(dated, measure)
     return dated.group_by("id", "until_day").aggregate(**partials)
+
+
+def used_cell_columns(cells: ir.Table, request: PanelRequest) -> list[str]:
+    """Return the columns of `event_cells` that the request's features need."""
+    visible = ibis.table({**dict(cells.schema().items()), "as_of_day": "int64"}, name="visible")
+    fields = [field.name for one in _event_features(visible, request) for field in one.expression.op().find(ops.Field)]
+    return [name for name in cells.columns if name in {"id", "until_day", *fields}]
 
 
 def features_query(
@@ -373,22 +382,25 @@ def _spine(entities: ir.Table, as_ofs: Sequence[date] | ir.Table, request: Panel
 
 def _event_columns(spine: ir.Table, cells: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[FeatureInfo]]:
     """Return the spine with the columns of the event blocks."""
-    visible, features, baseline = _event_features(spine, cells, request)
+    visible = _visible(spine, cells)
+    *features, baseline = _event_features(visible, request)
     columns = {feature.name: feature.expression for feature in (*features, baseline)}
     return aggregated(visible, spine.columns, columns), [_info(feature) for feature in features]
 
 
-def _event_features(spine: ir.Table, cells: ir.Table, request: PanelRequest) -> tuple[ir.Table, list[Feature], Feature]:
-    """Return each spine row with the cells that end by its as-of, and what to compute from them."""
-    blocks = [block for block in request.blocks if isinstance(block, EventBlock)]
-    visible = spine.left_join(cells, [spine.id == cells.id, cells.until_day <= spine.as_of_day]).drop("id_right")
+def _visible(spine: ir.Table, cells: ir.Table) -> ir.Table:
+    """Return each spine row with the cells that end by its as-of."""
+    return spine.left_join(cells, [spine.id == cells.id, cells.until_day <= spine.as_of_day]).drop("id_right")
+
+
+def _event_features(visible: ir.Table, request: PanelRequest) -> list[Feature]:
+    """Return what the event blocks compute from visible cells, and last the activity baseline."""
     history = History(visible, measure_names(request.products), request.windows)
+    blocks = [block for block in request.blocks if isinstance(block, EventBlock)]
     features = [feature for block in blocks for feature in block.features(history)]
-    baseline = Feature(
-        "activity", history.max(request.activity.measure, request.activity.days), "the activity baseline"
-    )
     _check_names([feature.name for feature in features])
-    return visible, features, baseline
+    activity = history.max(request.activity.measure, request.activity.days)
+    return [*features, Feature("activity", activity, "the activity baseline")]
 
 
 def _entity_columns(entities: ir.Table, blocks: Sequence[Block]) -> tuple[ir.Table, list[FeatureInfo]]:
@@ -428,7 +440,9 @@ def sorted_rows(table: ir.Table) -> pa.Table:
     """Run a query; return its rows sorted by as-of and id."""
     # Sorted here because databases sort text differently.
     rows = table.to_pyarrow().sort_by([("as_of_day", "ascending"), ("id", "ascending")])
-    if rows.num_rows and rows.group_by(["as_of_day", "id"]).aggregate([]).num_rows < rows.num_rows:
+    keys = [rows[name].combine_chunks() for name in ("as_of_day", "id")]
+    same = [pc.equal(key[1:], key[:-1]) for key in keys]
+    if pc.any(pc.and_(*same)).as_py():
         raise DataError(REPEATED)
     return rows
 

@@ -18,9 +18,11 @@ import ibis.expr.operations as ops
 import pyarrow as pa
 import pyarrow.compute as pc
 from ibis.common.exceptions import OperationNotDefinedError
+from ibis.util import gen_name
 
 from mlsys.data.engines import in_duckdb, is_duckdb, stored
 from mlsys.data.panel import REPEATED, PanelRequest, Times, event_cells, features_query, sorted_rows
+from mlsys.data.running_cells import RunningCells
 from mlsys.data.spine import eligible_rows, to_day
 from mlsys.errors import DataError
 from mlsys.features.base import Block, EntityBlock, TableBlock
@@ -49,20 +51,14 @@ class PartitionBuilder:
         self._connection = connection
         self._entities, self._events, self._request = entities, events, request
         self._times = Times.at(request.as_ofs, request.windows)
-        self._made: list[str] = []
+        self._cutoffs = gen_name("cutoffs")
+        self._running: tuple[RunningCells, str] | None = None
         self._ready: dict[date, pa.Table] = {}
 
-    @cached_property
-    def _cells(self) -> ir.Table:
-        return self._stored(event_cells(self._events, self._request, self._times))
-
-    @cached_property
-    def _cutoffs(self) -> ir.Table:
-        return self._stored(self._times.cutoffs)
-
-    @cached_property
-    def _attributes(self) -> ir.Table:
-        return in_duckdb(self._entities)
+    @property
+    def cells(self) -> ir.Table:
+        """The cells that the latest as-of could see, in DuckDB."""
+        return self._opened()[0].table
 
     def build(self, as_of: date) -> pa.RecordBatchReader:
         """Return the features of an as-of in batches, sorted by id; see :func:`mlsys.data.panel.features_query`.
@@ -74,30 +70,53 @@ class PartitionBuilder:
             return self._streamed(as_of)
         if as_of not in self._ready:
             as_ofs = [day for day in self._request.as_ofs if day >= as_of]
-            rows = sorted_rows(self._query(Times.at(as_ofs, self._request.windows).cutoffs))
+            cutoffs = Times.at(as_ofs, self._request.windows).cutoffs
+            rows = sorted_rows(self._query(cutoffs, self._all_cells, self._attributes))
             self._ready = {day: rows.filter(pc.field("as_of_day") == to_day(day)) for day in as_ofs}
         return self._ready.pop(as_of).to_reader()
 
     def close(self) -> None:
-        """Drop the tables that were made, which take memory; those of other engines end with their connection."""
-        if is_duckdb(self._events):
-            for name in self._made:  # DuckDB 2 rejects the DROP statement that Ibis 12 generates
-                self._connection.con.execute(f"DROP TABLE {name}").fetchall()
+        """Drop the tables that were made in DuckDB, which take memory; the next as-of makes them again.
+
+        Those of other engines end with their connection.
+        """
+        if self._running:
+            self._running[0].close()
+            self._run(f'DROP TABLE "{self._cutoffs}"')  # DuckDB 2 rejects the DROP statement that Ibis 12 generates
+        self._running = None
 
     def _streamed(self, as_of: date) -> pa.RecordBatchReader:
-        query = self._query(self._cutoffs.filter(ibis._.as_of_day == to_day(as_of))).order_by("id")
+        cells, query = self._opened()
+        cells.advance(as_of)
+        self._run(f'DELETE FROM "{self._cutoffs}"')
+        self._run(f'INSERT INTO "{self._cutoffs}" VALUES (?)', [to_day(as_of)])
         # Ibis 12's own to_pyarrow_batches does not work with DuckDB 2.
-        batches = self._connection.con.sql(self._connection.compile(query)).to_arrow_reader(BATCH_ROWS)
+        batches = self._connection.con.sql(query).to_arrow_reader(BATCH_ROWS)
         return pa.RecordBatchReader.from_batches(batches.schema, _in_order(batches))
 
-    def _query(self, cutoffs: ir.Table) -> ir.Table:
-        times = replace(self._times, cutoffs=cutoffs)
-        return features_query(self._entities, self._events, self._request, times, self._cells, self._attributes)
+    def _opened(self) -> tuple[RunningCells, str]:
+        """Return the cells, and the query for the as-of in the cutoffs: compiled once, as that takes a while."""
+        if self._running is None:
+            cells = RunningCells(self._connection, self._events, self._request)
+            cutoffs = self._connection.create_table(self._cutoffs, self._times.cutoffs, temp=True)
+            query = self._query(cutoffs, cells.table, self._entities).order_by("id")
+            self._running = cells, self._connection.compile(query)
+        return self._running
 
-    def _stored(self, table: ir.Table) -> ir.Table:
-        kept = stored(table, self._connection)
-        self._made.append(kept.get_name())
-        return kept
+    @cached_property
+    def _all_cells(self) -> ir.Table:
+        return stored(event_cells(self._events, self._request, self._times), self._connection)
+
+    @cached_property
+    def _attributes(self) -> ir.Table:
+        return in_duckdb(self._entities)
+
+    def _query(self, cutoffs: ir.Table, cells: ir.Table, attributes: ir.Table) -> ir.Table:
+        times = replace(self._times, cutoffs=cutoffs)
+        return features_query(self._entities, self._events, self._request, times, cells, attributes)
+
+    def _run(self, statement: str, values: Sequence[int] = ()) -> None:
+        self._connection.con.execute(statement, values).fetchall()
 
 
 def _in_order(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -75,6 +75,15 @@ def test_an_attribute_of_an_entity_changes_every_piece(load, copy):  # noqa: F81
     assert load() == DATES
 
 
+def test_damaged_pieces_are_built_again_after_a_new_one(load, tmp_path):
+    load()
+    for file in (tmp_path / "cache" / "panels").glob("*.parquet"):
+        damaged = bytearray(file.read_bytes())
+        damaged[40] ^= 0xFF  # in the first column's page, so that it shows when the column is read
+        file.write_bytes(damaged)
+    assert load(dates=[*DATES, "2020-01-27"]) == ["2020-01-27", *DATES]
+
+
 class Outcome(EntityBlock):
     """Reads what an as-of may not know."""
 
