@@ -60,8 +60,8 @@ class BacktestPlan:
     seed : int
         Seed for validation sets that are drawn at random, where rows have no time.
     threads : int
-        Total number of threads. Parallel fits share them, because running fits in parallel with few threads each is
-        faster than running one after the other with all threads.
+        Total number of threads. Small fits share them, because running fits in parallel with few threads each is faster
+        than running one after the other with all threads; see `MemoryPlan`.
     make_callback : callable or None
         Function of a fold's number that returns its `IterationCallback`.
     memory_gb : float or None
@@ -235,7 +235,7 @@ def run_folds(plan: BacktestPlan, panel: Panel, folds: Sequence[Fold]) -> Backte
     memory.check()
     _check_first_fold(plan, panel, folds)
     logger.info("memory: %s", memory)
-    shared = _shared(plan, memory, len(folds) + 1)
+    shared = replace(plan, spec=replace(plan.spec, threads=memory.threads))
     with _workers(memory.at_once, shared) as pool:
         # The final fit has the most rows, so it starts first, and the others fill the remaining threads.
         final = pool.submit(_fit_fold, shared, panel, final_rows, "the final model")
@@ -290,7 +290,7 @@ def _run_in_order(
     plan: BacktestPlan, panel: Panel, folds: Sequence[Fold], on_result: Callable[[FoldResult], None] | None = None
 ) -> list[FoldResult]:
     memory, remaining = plan.memory(panel, folds), iter(folds)
-    shared = _shared(plan, memory, len(folds))
+    shared = replace(plan, spec=replace(plan.spec, threads=memory.threads))
     results: list[FoldResult] = []
     with _workers(memory.at_once, shared) as pool, progress("folds", len(folds), "folds") as advance:
         # At most one fold per thread is in flight: with one thread, none has started when ``on_result`` raises.
@@ -306,12 +306,6 @@ def _run_in_order(
             wait(jobs)
             raise
     return results
-
-
-def _shared(plan: BacktestPlan, memory: MemoryPlan, jobs: int) -> BacktestPlan:
-    """Return the plan of one of the jobs, which share the threads."""
-    parallel = 1 if memory.is_large else jobs
-    return replace(plan, spec=replace(plan.spec, threads=max(plan.threads // parallel, 1)))
 
 
 @contextmanager

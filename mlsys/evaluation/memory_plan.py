@@ -12,11 +12,14 @@ from mlsys.errors import DataError
 from mlsys.memory import GB
 from mlsys.pipeline.memory import bytes_per_value
 from mlsys.pipeline.pipeline_spec import PipelineSpec
+from mlsys.pipeline.traits import traits_of
 from mlsys.text import counted
 
 logger = logging.getLogger(__name__)
 
-LARGE_FIT_GB = 0.5  # larger fits run one at a time, each with all threads: copies in parallel cost more than they gain
+# Larger fits of models that use several threads run one at a time: copies in parallel would cost more than they gain.
+LARGE_FIT_GB = 0.5
+PARALLEL_SHARE = 0.7  # of the memory may be taken by fits in parallel, as it is an estimate
 PROCESS_GB = 0.4  # the interpreter and its libraries
 # Of a fit whose rows are on disk: bins and quantiles of some rows and columns at a time, the histograms of each column,
 # and of each row its labels, gradients and predictions; measured by benchmarks/external_memory.py.
@@ -37,10 +40,10 @@ class MemoryPlan:
         Whether it is on disk instead of in memory.
     fit_gb : float
         Peak of the largest fit, beyond the panel.
-    is_large : bool
-        Whether each fit runs alone, with all threads.
     at_once : int
         Number of fits that run in parallel.
+    threads : int
+        Number of threads of each.
     usable_gb : float
         What the process may use.
     """
@@ -50,8 +53,8 @@ class MemoryPlan:
     panel_gb: float
     on_disk: bool
     fit_gb: float
-    is_large: bool
     at_once: int
+    threads: int
     usable_gb: float
 
     @property
@@ -90,7 +93,7 @@ def memory_plan(panel: Panel, spec: PipelineSpec, fits: Sequence[int], *, thread
     fits : sequence of int
         Number of training rows of each fit.
     threads : int
-        The largest number of fits at once.
+        Number of threads of all fits together.
     usable_gb : float
         What the process may use, in GB.
     """
@@ -102,6 +105,10 @@ def memory_plan(panel: Panel, spec: PipelineSpec, fits: Sequence[int], *, thread
         fit_gb = DISK_FIT_GB + (columns * DISK_FIT_BYTES_PER_COLUMN + most * DISK_FIT_BYTES_PER_ROW) / GB
     else:
         fit_gb = most * columns * bytes_per_value(spec) / GB
-    is_large = fit_gb > LARGE_FIT_GB
-    at_once = 1 if is_large else max(min(threads, len(fits)), 1)
-    return MemoryPlan(len(panel.frame), columns, panel_gb, on_disk, fit_gb, is_large, at_once, usable_gb)
+    fits_gb = PARALLEL_SHARE * usable_gb - PROCESS_GB - (0 if on_disk else panel_gb)
+    parallel = max(min(threads, len(fits)), 1)
+    alone = fit_gb > LARGE_FIT_GB and traits_of(spec.estimator).threads is not None
+    at_once = 1 if alone else min(parallel, max(int(fits_gb / fit_gb), 1)) if fit_gb else parallel
+    # Not by the free memory: the last digits of some libraries depend on the number of threads.
+    each = threads if alone else threads // max(len(fits), 1)
+    return MemoryPlan(len(panel.frame), columns, panel_gb, on_disk, fit_gb, at_once, max(each, 1), usable_gb)

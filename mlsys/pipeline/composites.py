@@ -203,6 +203,10 @@ class Composite(Protocol):
         """Return the fitted members."""
         ...
 
+    def rows_per_row(self) -> int:
+        """Return the largest number of rows that a member is fitted on for each training row."""
+        ...
+
 
 def composite_of(estimator: Any) -> Composite | None:  # noqa: ANN401 - any scikit-learn estimator
     """Return an estimator as a `Composite`, None if it is a single model.
@@ -290,6 +294,10 @@ class Vote:
         weights = self.estimator.weights
         voting = VotingClassifier(frozen, voting="soft", weights=weights).fit(rows.inputs, rows.labels)
         return voting, float(np.average([prior for _, prior in fits], weights=weights))
+
+    def rows_per_row(self) -> int:
+        """Return 1: the members are fitted on the rows as they are."""
+        return 1
 
     def fitted_members(self) -> Sequence[Part]:
         """Return the fitted members with the weights of their votes."""

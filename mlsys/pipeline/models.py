@@ -48,7 +48,9 @@ class ActivityRanking(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     array([0.14, 0.25, 0.33, 0.25])
     """
 
-    mlsys_traits = Traits(takes_missing=True, needs_scaling=False, reads_panel=True, column="feature")
+    mlsys_traits = Traits(
+        bytes_per_value=2, takes_missing=True, needs_scaling=False, reads_panel=True, column="feature"
+    )
 
     def __init__(self, feature: str | int = "users_max_28d") -> None:
         self.feature = feature

@@ -155,6 +155,10 @@ class Stack(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         copy._given = fitted._combiner
         return copy
 
+    def rows_per_row(self) -> int:
+        """Return 1: the members are fitted on the rows as they are."""
+        return 1
+
     def fitted_members(self) -> Sequence[Part]:
         """Return the fitted members with their weights."""
         return [Part(each.estimator, float(weight)) for each, weight in zip(self.estimators_, self.coef_, strict=True)]

@@ -108,6 +108,10 @@ class DiscreteTimeHazard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.hazard = hazard
         self.intervals = intervals
 
+    def rows_per_row(self) -> int:
+        """Return the number of intervals: each is a row of its own for the model of the hazards."""
+        return len(self.intervals)
+
     def unfitted_members(self) -> Mapping[str, Any]:
         """Return the model of the hazards by config key."""
         return {"hazard": self.hazard}

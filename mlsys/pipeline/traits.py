@@ -179,7 +179,7 @@ class Traits:
     objectives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     importances: Callable[[Any], NDArray[np.float64] | None] = coefficients_or_importances
     class_weights: Callable[[Any, float, float], tuple[float, float]] = weights_by_parameters
-    bytes_per_value: float = 40.0  # measured, with missing values, like those below
+    bytes_per_value: float = 45.0  # measured, with missing values, like those below
     fit_batches: Callable[..., None] | None = None
     rules: Mapping[str, ParameterRule] = field(default_factory=dict)
     curves: Callable[[Any], list[Curve]] | None = None
@@ -246,7 +246,7 @@ def _scikit_learn() -> EstimatorTable:
         iterations="n_estimators",
         regularisation=(DEPTH, LEAF_SIZE),
         threads="n_jobs",
-        bytes_per_value=20,
+        bytes_per_value=23,
         column_parameters=constrained,
     )
     return {
@@ -260,7 +260,7 @@ def _scikit_learn() -> EstimatorTable:
             iterations="max_iter",
             early_stopping=HistStopper(),
             regularisation=(LEAVES.called("max_leaf_nodes"), PENALTY.called("l2_regularization")),
-            bytes_per_value=15,
+            bytes_per_value=18,
             column_parameters=column_parameters.HIST_GRADIENT_BOOSTING,
         ),
         LogisticRegression: Traits(regularisation=(INVERSE_PENALTY,)),
@@ -295,7 +295,7 @@ def _xgboost() -> EstimatorTable:
         keywords=xgboost_keywords,
         objectives={"objective": ("binary:logistic", "reg:logistic")},
         importances=_total_gain,
-        bytes_per_value=12,
+        bytes_per_value=14,
         fit_batches=_fit_xgboost_batches,
     )
     return {XGBModel: boosted}
@@ -322,7 +322,7 @@ def _lightgbm() -> EstimatorTable:
         # cross_entropy would be the same, but ignores scale_pos_weight.
         objectives=dict.fromkeys(("objective", "objective_type", "app", "application", "loss"), ("binary",)),
         importances=_gain,
-        bytes_per_value=9,
+        bytes_per_value=12,
     )
     return {LGBMModel: boosted}
 
@@ -343,7 +343,7 @@ def _catboost() -> EstimatorTable:
         categories_argument="cat_features",
         column_parameters=column_parameters.CATBOOST,
         objectives=dict.fromkeys(("loss_function", "objective"), ("Logloss", "CrossEntropy", "Focal")),
-        bytes_per_value=6,
+        bytes_per_value=7,
     )
     return {CatBoost: boosted}
 

@@ -202,6 +202,10 @@ class UpliftModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             fitted.effects_ = [fit(self.effect, part, target)[0] for part, target in zip(without, imputed, strict=True)]
         return fitted, rows.prior
 
+    def rows_per_row(self) -> int:
+        """Return 1: the members are fitted on some or all of the rows."""
+        return 1
+
     def fitted_members(self) -> Sequence[Part]:
         """Return the models of the outcome, weighted by the rows of their arms."""
         from mlsys.pipeline.composites import Part
