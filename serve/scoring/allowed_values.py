@@ -35,16 +35,16 @@ class AllowedValues:
     """
 
     def __init__(self, numbers: Sequence[InputColumn], categories: Sequence[InputColumn]) -> None:
-        self._numbers = [(position, field) for position, field in enumerate(numbers) if field.allowed]
-        self._categories = [(position, field) for position, field in enumerate(categories) if field.allowed]
+        self._numbers = _restricted(numbers)
+        self._categories = _restricted(categories)
 
     def accept(self, numbers: Sequence[float], categories: Sequence[str | None]) -> bool:
         """Return whether one record has only values that are allowed, or missing."""
-        for position, field in self._numbers:
+        for position, _, accepted in self._numbers:
             number = numbers[position]
-            if not isnan(number) and number not in field.allowed_values:
+            if not isnan(number) and number not in accepted:
                 return False
-        return all(categories[position] in {None, *field.allowed_values} for position, field in self._categories)
+        return all(categories[position] in accepted for position, _, accepted in self._categories)
 
     def problems(
         self, numbers: NDArray[np.float64], categories: Sequence[TextColumn], first_row: int
@@ -59,16 +59,25 @@ class AllowedValues:
             Number of the first row, for the problems.
         """
         problems: list[InputProblem] = []
-        for position, field in self._numbers:
+        for position, field, _ in self._numbers:
             column = numbers[:, position]
             wrong = ~np.isnan(column) & ~np.isin(column, list(field.allowed_values))
             rows = np.flatnonzero(wrong)[:MAX_LISTED].tolist()
             problems += [refusal(first_row + row, field, field.name, column[row].item()) for row in rows]
-        for position, field in self._categories:
-            texts, accepted = categories[position], {None, *field.allowed_values}
+        for position, field, accepted in self._categories:
+            texts = categories[position]
             rows = texts.rows(lambda text, accepted=accepted: text not in accepted)[:MAX_LISTED]  # type: ignore[misc]
             problems += [refusal(first_row + row, field, field.name, texts[row]) for row in rows]
         return problems
+
+
+def _restricted(fields: Sequence[InputColumn]) -> list[tuple[int, InputColumn, frozenset[object]]]:
+    """Return the position of each input that takes only a few values, the input, and what it accepts."""
+    return [
+        (position, field, frozenset({None, *field.allowed_values}))
+        for position, field in enumerate(fields)
+        if field.allowed
+    ]
 
 
 def refusal(row: int | None, field: InputColumn, name: str, got: object) -> InputProblem:
